@@ -1,0 +1,3 @@
+//! The resource, by version.
+
+pub mod v1alpha1;

@@ -1,0 +1,12 @@
+//! `redismemory.io/v1alpha1`: the resource as it is stored. Serde, schema and CEL; no behaviour.
+
+mod spec;
+mod status;
+
+pub use spec::*;
+pub use status::*;
+
+/// API group.
+pub const GROUP: &str = "redismemory.io";
+/// Finalizer that exists only while a remediation is active.
+pub const FINALIZER: &str = "redismemory.io/remediation";

@@ -1,0 +1,263 @@
+//! `spec`: what a person writes.
+
+use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which Redis pods are watched, how much memory headroom they need, and what may be done about fragmentation.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "redismemory.io",
+    version = "v1alpha1",
+    kind = "RedisMemoryPolicy",
+    shortname = "rmp",
+    namespaced,
+    status = "super::RedisMemoryPolicyStatus",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedisMemoryPolicySpec {
+    /// Pods of this namespace. Required, not empty.
+    pub selector: LabelSelector,
+    /// Observe changes nothing and shows the plan. Enforce carries it out.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Begin no new disruption; a running remediation stops at the next safe boundary.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How to find and reach Redis in a pod.
+    #[serde(default)]
+    pub redis: Redis,
+    /// How far the container memory limit must exceed maxmemory.
+    #[serde(default)]
+    pub headroom: Headroom,
+    /// Which eviction policies are no finding.
+    #[serde(default)]
+    pub eviction: Eviction,
+    /// When memory is fragmented, and what may be done about it.
+    #[serde(default)]
+    pub fragmentation: Fragmentation,
+    /// How restarts are paced.
+    #[serde(default)]
+    pub restart: Restart,
+}
+
+/// Whether the operator only looks or also acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Changes nothing; the plan is shown.
+    #[default]
+    Observe,
+    /// Carries the remedies out.
+    Enforce,
+}
+
+/// How to find and reach Redis in a pod.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Redis {
+    /// The container. Default: the only one, else the one that declares the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Port number, or the name of a container port.
+    pub port: IntOrString,
+    /// Who decides which member is the primary.
+    pub role_authority: RoleAuthority,
+    /// The pod label that names the role.
+    pub role_label: RoleLabel,
+    /// ACL user. Default: the default user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Where the password is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<SecretKeyRef>,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            container: None,
+            port: IntOrString::Int(6379),
+            role_authority: RoleAuthority::Auto,
+            role_label: RoleLabel::default(),
+            username: None,
+            password_secret: None,
+        }
+    }
+}
+
+/// Who decides which member is the primary, and how clients follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RoleAuthority {
+    /// Cluster, Sentinel or Static, whichever is seen.
+    #[default]
+    Auto,
+    /// Another controller keeps the role label.
+    Label,
+    /// This operator keeps the role label; Services that select it follow.
+    Operator,
+}
+
+/// The pod label that names the role.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RoleLabel {
+    /// Label key.
+    pub key: String,
+    /// Value on the primary.
+    pub primary: String,
+    /// Value on a replica.
+    pub replica: String,
+}
+
+impl Default for RoleLabel {
+    fn default() -> Self {
+        Self { key: "redismemory.io/role".into(), primary: "primary".into(), replica: "replica".into() }
+    }
+}
+
+/// A key of a Secret in the policy's namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key within it.
+    pub key: String,
+}
+
+/// How far the container memory limit must exceed maxmemory.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Headroom {
+    /// How the headroom is found.
+    pub method: HeadroomMethod,
+    /// 50: the limit is at least 1.5 x maxmemory.
+    #[schemars(range(min = 10, max = 400), extend("format" = "int32"))]
+    pub percent: u32,
+    /// At least this much, whatever the percentage gives.
+    pub minimum: String,
+    /// What may be done when it is too small.
+    pub remedies: Vec<HeadroomRemedy>,
+    /// Never raise a limit above this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum_limit: Option<String>,
+}
+
+impl Default for Headroom {
+    fn default() -> Self {
+        Self {
+            method: HeadroomMethod::Fixed,
+            percent: 50,
+            minimum: "64Mi".into(),
+            remedies: vec![HeadroomRemedy::ResizePod],
+            maximum_limit: None,
+        }
+    }
+}
+
+/// How the headroom is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeadroomMethod {
+    /// A percentage of maxmemory, and a minimum.
+    #[default]
+    Fixed,
+}
+
+/// What may be done about insufficient headroom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeadroomRemedy {
+    /// Say so.
+    Report,
+    /// Raise the container limit in place.
+    ResizePod,
+}
+
+/// Which eviction policies are no finding.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Eviction {
+    /// Allowed values of maxmemory-policy. Empty: every value.
+    pub allowed: Vec<EvictionPolicy>,
+}
+
+/// A value of maxmemory-policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names are Redis' own")]
+pub enum EvictionPolicy {
+    Noeviction,
+    AllkeysLru,
+    AllkeysLfu,
+    AllkeysRandom,
+    VolatileLru,
+    VolatileLfu,
+    VolatileRandom,
+    VolatileTtl,
+}
+
+/// When memory is fragmented, and what may be done about it. Percent of used memory: 250 is a ratio of 2.5.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Fragmentation {
+    /// From here on FragmentationModerate.
+    #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
+    pub moderate_percent: u32,
+    /// From here on FragmentationSerious.
+    #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
+    pub serious_percent: u32,
+    /// From here on FragmentationCritical.
+    #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
+    pub critical_percent: u32,
+    /// The restart threshold.
+    #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
+    pub restart_percent: u32,
+    /// A ratio without this many bytes is no finding.
+    pub minimum_waste: String,
+    /// A judgement needs fresh samples for this long.
+    pub sustained: String,
+    /// What may be done.
+    pub remedies: Vec<FragmentationRemedy>,
+}
+
+impl Default for Fragmentation {
+    fn default() -> Self {
+        Self {
+            moderate_percent: 130,
+            serious_percent: 150,
+            critical_percent: 200,
+            restart_percent: 250,
+            minimum_waste: "100Mi".into(),
+            sustained: "10m".into(),
+            remedies: vec![FragmentationRemedy::Restart],
+        }
+    }
+}
+
+/// What may be done about fragmentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FragmentationRemedy {
+    /// Say so.
+    Report,
+    /// Restart replicas, hand the primary role over, restart the old primary.
+    Restart,
+}
+
+/// How restarts are paced.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Restart {
+    /// A pod is not restarted again within this time.
+    pub cooldown: String,
+    /// A replica further behind than this is not in sync.
+    pub max_replication_lag: String,
+    /// A step that takes longer ends the remediation. Waiting at a gate does not count.
+    pub step_timeout: String,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self { cooldown: "24h".into(), max_replication_lag: "1Mi".into(), step_timeout: "30m".into() }
+    }
+}

@@ -1,0 +1,105 @@
+//! `status`: what the operator says. Two field managers write it, each its whole set (design.md section 3).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    journal::{Journal, WorkloadRecord},
+    step::PlannedStep,
+};
+
+/// What was seen, judged, planned and done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisMemoryPolicyStatus {
+    /// The generation of the spec that was last evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, HeadroomSufficient, FragmentationWithinBounds, ConfigurationSafe,
+    /// Remediating, RemediationBlocked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Counts and worst numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// The worst findings, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub findings: Vec<FindingStatus>,
+    /// What would be done, or is being done. In Observe this is the dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+    /// What is remembered of each workload. Written by the journal's field manager.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
+    pub workloads: Vec<WorkloadRecord>,
+    /// The remediation under way. Written by the journal's field manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Journal>,
+}
+
+/// Counts and worst numbers, quantised so that noise writes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Selected pods.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub targets: i32,
+    /// Targets whose Redis answers.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub reachable: i32,
+    /// Targets without a Critical or Warning finding.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub compliant: i32,
+    /// Highest fragmentation ratio, for example "2.5"; absent when nothing was sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub worst_fragmentation: Option<String>,
+    /// rss - used over all targets, for example "120 MiB".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub waste: Option<String>,
+    /// What was last done, for people and the printer column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub last_action: Option<String>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingStatus {
+    /// What was found.
+    #[schemars(length(max = 64))]
+    pub code: String,
+    /// Info, Warning or Critical.
+    #[schemars(length(max = 16))]
+    pub severity: String,
+    /// The pod, unless it is about the whole policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub pod: Option<String>,
+    /// The numbers that show it.
+    #[schemars(length(max = 512))]
+    pub evidence: String,
+    /// What can be done.
+    #[schemars(length(max = 512))]
+    pub remedy: String,
+}
+
+/// A plan as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// The StatefulSet.
+    #[schemars(length(max = 253))]
+    pub workload: String,
+    /// Names the plan.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+    /// The steps, in order.
+    #[schemars(length(max = 64))]
+    pub steps: Vec<PlannedStep>,
+}

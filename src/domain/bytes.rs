@@ -1,0 +1,127 @@
+//! Amounts of memory.
+
+use std::{fmt, iter::Sum, ops};
+
+/// An amount of memory in bytes. Arithmetic saturates: a report never wraps around.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+/// One mebibyte, 2^20 bytes.
+pub const MIB: u64 = 1 << 20;
+/// One gibibyte, 2^30 bytes.
+pub const GIB: u64 = 1 << 30;
+
+impl Bytes {
+    /// No memory.
+    pub const ZERO: Self = Self(0);
+
+    /// So many mebibytes.
+    pub const fn mib(n: u64) -> Self {
+        Self(n.saturating_mul(MIB))
+    }
+
+    /// The amount times `percent` / 100, rounded up.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Self {
+        let wide = u128::from(self.0) * u128::from(percent);
+        Self(u64::try_from(wide.div_ceil(100)).unwrap_or(u64::MAX))
+    }
+
+    /// This amount less `other`, or zero.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Rounded up to a whole mebibyte, so that a limit that we write reads well.
+    #[must_use]
+    pub const fn round_up_mib(self) -> Self {
+        Self(self.0.div_ceil(MIB).saturating_mul(MIB))
+    }
+
+    /// Rounded to two significant decimal digits of its unit: what a status shows, so that noise writes nothing.
+    #[must_use]
+    pub fn quantised(self) -> Self {
+        let unit = self.unit().0;
+        let mut step = unit;
+        if self.0 < unit.saturating_mul(10) {
+            step = (unit / 10).max(1);
+        } else if self.0 >= unit.saturating_mul(100) {
+            step = unit.saturating_mul(10);
+        }
+        Self((self.0.saturating_add(step / 2) / step).saturating_mul(step))
+    }
+
+    const fn unit(self) -> (u64, &'static str) {
+        match self.0 {
+            n if n >= GIB << 10 => (GIB << 10, "TiB"),
+            n if n >= GIB => (GIB, "GiB"),
+            n if n >= MIB => (MIB, "MiB"),
+            n if n >= 1024 => (1024, "KiB"),
+            _ => (1, "B"),
+        }
+    }
+}
+
+impl fmt::Display for Bytes {
+    /// Three significant digits in binary units: `1.50 GiB`, `69.4 MiB`, `512 MiB`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, name) = self.unit();
+        if unit == 1 {
+            return write!(f, "{} B", self.0);
+        }
+        let hundredths = u128::from(self.0) * 100 / u128::from(unit);
+        let (whole, rest) = (hundredths / 100, hundredths % 100);
+        match whole {
+            _ if rest == 0 => write!(f, "{whole} {name}"),
+            0..10 => write!(f, "{whole}.{rest:02} {name}"),
+            10..100 => write!(f, "{whole}.{} {name}", rest / 10),
+            _ => write!(f, "{whole} {name}"),
+        }
+    }
+}
+
+impl ops::Add for Bytes {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for Bytes {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::ZERO, ops::Add::add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0, "0 B")]
+    #[case(1023, "1023 B")]
+    #[case(1024, "1 KiB")]
+    #[case(MIB * 512, "512 MiB")]
+    #[case(GIB + GIB / 2, "1.50 GiB")]
+    #[case(72_771_174, "69.4 MiB")]
+    #[case(u64::MAX, "16777215 TiB")]
+    fn shows_three_digits(#[case] bytes: u64, #[case] text: &str) {
+        assert_eq!(Bytes(bytes).to_string(), text);
+    }
+
+    #[test]
+    fn percent_rounds_up_and_never_wraps() {
+        assert_eq!(Bytes(3).percent(150), Bytes(5));
+        assert_eq!(Bytes(u64::MAX).percent(200), Bytes(u64::MAX));
+    }
+
+    #[rstest]
+    #[case(Bytes(MIB * 694 / 10), Bytes::mib(69))]
+    #[case(Bytes::mib(694), Bytes::mib(690))]
+    #[case(Bytes::ZERO, Bytes::ZERO)]
+    fn quantises_to_two_digits(#[case] exact: Bytes, #[case] shown: Bytes) {
+        assert_eq!(exact.quantised(), shown);
+    }
+}

@@ -1,0 +1,130 @@
+//! A judged fact: code, severity, evidence, remedy.
+
+use std::fmt;
+
+use super::names::PodName;
+
+/// How bad a finding is. Ordered: `Info < Warning < Critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth mending.
+    Warning,
+    /// Data or availability is at risk.
+    Critical,
+}
+
+/// A judged fact about one target, or about the whole policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was found.
+    pub code: FindingCode,
+    /// The pod that it is about; `None`: the policy or a workload as a whole.
+    pub pod: Option<PodName>,
+    /// The numbers that show it, with units, quantised so that noise does not change the text.
+    pub evidence: String,
+    /// What a person can do, or what the operator will do.
+    pub remedy: String,
+}
+
+impl Finding {
+    /// The severity of its code.
+    pub const fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+}
+
+macro_rules! finding_codes {
+    ($($(#[$doc:meta])* $code:ident => $severity:ident,)*) => {
+        /// What can be found. The names are stable: they are reasons, metric labels and documentation anchors.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FindingCode {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl FindingCode {
+            /// Every code, in the order of the catalogue.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// The name as it is shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$code => stringify!($code),)* }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$code => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+finding_codes! {
+    /// `maxmemory` is 0: nothing bounds the data, the kernel's OOM killer does.
+    MaxmemoryUnset => Critical,
+    /// The container limit does not exceed `maxmemory` by the policy's headroom.
+    HeadroomInsufficient => Critical,
+    /// The container has no memory limit.
+    LimitMissing => Warning,
+    /// The memory request is below `maxmemory`: the node may not have what Redis may take.
+    RequestBelowMaxmemory => Info,
+    /// The pod template's limit is below what the policy needs: the next new pod starts too small.
+    TemplateTooSmall => Warning,
+    /// The container's resize policy would restart Redis, so its limit is not resized.
+    ResizeWouldRestart => Info,
+    /// Fragmentation at or above `moderatePercent`.
+    FragmentationModerate => Info,
+    /// Fragmentation at or above `seriousPercent`.
+    FragmentationSerious => Warning,
+    /// Fragmentation at or above `criticalPercent`.
+    FragmentationCritical => Critical,
+    /// Fragmentation at or above `restartPercent`, and a restart would gain enough.
+    FragmentationRestartDue => Critical,
+    /// Less than half of the resident memory is data.
+    MemoryEfficiencyLow => Warning,
+    /// 75 % of `maxmemory` is used.
+    UtilizationWarning => Warning,
+    /// 85 % of `maxmemory` is used.
+    UtilizationCritical => Critical,
+    /// Resident memory is at 80 % of the container limit or more.
+    RssNearLimit => Critical,
+    /// The last fork blocked the server for more than 10 ms.
+    ForkSlow => Warning,
+    /// `maxmemory-policy` is not among the allowed ones.
+    EvictionPolicyUnsafe => Critical,
+    /// No member of the workload is a primary.
+    NoPrimary => Critical,
+    /// More than one member of a workload is a primary: nothing is done until one is.
+    TwoPrimaries => Critical,
+    /// The role label is missing or does not say the live role.
+    RoleLabelMissing => Warning,
+    /// A member of the workload is not selected by the policy.
+    MemberOutsideSelector => Warning,
+    /// The Redis container or its port is not known.
+    ContainerUnknown => Warning,
+    /// The selector matches no pod.
+    NoTargets => Info,
+    /// No answer that a Redis would give.
+    Unreachable => Warning,
+    /// Redis refused the password, or the password could not be had.
+    AuthenticationFailed => Warning,
+    /// A right that the policy needs is missing, in Kubernetes or in Redis.
+    PermissionMissing => Warning,
+}
+
+impl fmt::Display for FindingCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "Info",
+            Self::Warning => "Warning",
+            Self::Critical => "Critical",
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! The durable record of one remediation. It is written before an effect, so that whoever takes over knows.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    names::{ControllerUid, PodName, PodUid, RunId},
+    step::PlannedStep,
+};
+
+/// One remediation under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// Names this run: plan hash and start.
+    #[schemars(length(max = 128))]
+    pub id: String,
+    /// Hash of the frozen plan.
+    #[schemars(length(max = 64))]
+    pub plan_hash: String,
+    /// The generation of the spec that the plan was made from.
+    pub generation: i64,
+    /// UID of the StatefulSet.
+    pub workload: ControllerUid,
+    /// Name of the StatefulSet.
+    #[schemars(length(max = 253))]
+    pub workload_name: String,
+    /// When the remediation began.
+    #[schemars(with = "String", length(max = 40))]
+    pub started_at: Timestamp,
+    /// The frozen steps.
+    #[schemars(length(max = 64))]
+    pub steps: Vec<PlannedStep>,
+    /// Index of the step that is under way; equal to the number of steps when all are done.
+    #[schemars(range(min = 0, max = 64), extend("format" = "int32"))]
+    pub cursor: u32,
+    /// The step under way.
+    pub current: CurrentStep,
+    /// Who is the primary by our record: the one found at the start, after the switchover the new one.
+    pub primary: MemberIdentity,
+    /// The members as they were when the remediation began.
+    #[schemars(length(max = 32))]
+    pub members: Vec<MemberRecord>,
+}
+
+/// How far the step under way has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentStep {
+    /// When its effect was first intended, or its waiting began; absent while it waits at a gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub begun_at: Option<Timestamp>,
+    /// How often the effect was intended.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub attempt: u32,
+}
+
+/// A member by pod, UID and process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberIdentity {
+    /// Pod name.
+    pub pod: PodName,
+    /// Pod UID.
+    pub uid: PodUid,
+    /// Redis `run_id`.
+    pub run_id: RunId,
+}
+
+/// A member as it was when the remediation began, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRecord {
+    /// Identity when the remediation began.
+    #[serde(flatten)]
+    pub identity: MemberIdentity,
+    /// `used_memory` then, in bytes.
+    pub used_bytes: i64,
+    /// `used_memory_rss` then, in bytes.
+    pub rss_bytes: i64,
+    /// What a restart was expected to give back, in bytes.
+    pub expected_gain_bytes: i64,
+    /// The memory limit that held then, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<i64>,
+    /// Settings then, by the name that `CONFIG SET` takes.
+    pub settings: Settings,
+    /// When the replacement had caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub caught_up_at: Option<Timestamp>,
+    /// `used_memory_rss` that the proof measured, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_after_bytes: Option<i64>,
+    /// `used_memory` that the proof measured, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_after_bytes: Option<i64>,
+}
+
+/// Run-time settings that an eviction may undo (design.md section 7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// `maxmemory` in bytes.
+    pub maxmemory: i64,
+    /// `maxmemory-policy`.
+    #[schemars(length(max = 32))]
+    pub maxmemory_policy: String,
+    /// `appendonly`.
+    pub appendonly: bool,
+    /// `save`.
+    #[schemars(length(max = 256))]
+    pub save: String,
+    /// `repl-backlog-size` in bytes.
+    pub repl_backlog_size: i64,
+}
+
+/// How a remediation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// Every step was taken and the proof holds.
+    Succeeded,
+    /// Role, member or spec changed: a new plan is made from what is now true.
+    Superseded,
+    /// A step took longer than `stepTimeout`.
+    TimedOut,
+    /// The restart did not give back what it should have: not repeated until the spec changes.
+    Ineffective,
+    /// A replacement could not be given the settings of the pod before it.
+    ConfigDrift,
+    /// The primary role could not be handed over; the old primary is still primary.
+    SwitchoverFailed,
+    /// The policy was suspended, set to Observe or deleted.
+    Stopped,
+}
+
+impl Outcome {
+    /// The name as it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Superseded => "Superseded",
+            Self::TimedOut => "TimedOut",
+            Self::Ineffective => "Ineffective",
+            Self::ConfigDrift => "ConfigDrift",
+            Self::SwitchoverFailed => "SwitchoverFailed",
+            Self::Stopped => "Stopped",
+        }
+    }
+}
+
+/// What is remembered of a workload between remediations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadRecord {
+    /// UID of the StatefulSet.
+    pub uid: ControllerUid,
+    /// Name of the StatefulSet.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// How the last remediation ended.
+    pub outcome: Outcome,
+    /// The last remediation.
+    #[schemars(length(max = 128))]
+    pub remediation: String,
+    /// When it ended.
+    #[schemars(with = "String", length(max = 40))]
+    pub ended_at: Timestamp,
+    /// The generation of the spec that it ran under.
+    pub generation: i64,
+    /// What happened, in one sentence with numbers.
+    #[schemars(length(max = 512))]
+    pub message: String,
+    /// When we last restarted each pod: the base of the cooldown.
+    #[schemars(length(max = 32))]
+    pub restarts: Vec<RestartRecord>,
+}
+
+/// When we last restarted a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartRecord {
+    /// The pod.
+    pub pod: PodName,
+    /// When its eviction was carried out.
+    #[schemars(with = "String", length(max = 40))]
+    pub at: Timestamp,
+}

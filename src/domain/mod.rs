@@ -1,0 +1,16 @@
+//! Value types that every stage shares: what was seen, what was judged, what will be done.
+//!
+//! Nothing here performs I/O, reads a clock or knows a client. Besides `std` and `jiff` only the derive
+//! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
+
+pub mod bytes;
+pub mod finding;
+pub mod journal;
+pub mod names;
+pub mod pod;
+pub mod policy;
+pub mod quantity;
+pub mod ratio;
+pub mod sample;
+pub mod snapshot;
+pub mod step;

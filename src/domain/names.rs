@@ -1,0 +1,86 @@
+//! Names and identities, each a type of its own so that they cannot be swapped.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(#[schemars(length(max = 253))] String);
+
+        impl $name {
+            /// Wraps the given text unchanged.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// True when the text is empty: the thing has no such name.
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+    };
+}
+
+name_type!(
+    /// The name of a pod. A StatefulSet gives the same name to the pod that replaces an evicted one.
+    PodName
+);
+name_type!(
+    /// The UID of one pod. Two pods of the same name that lived one after the other differ in it.
+    PodUid
+);
+name_type!(
+    /// The `run_id` of one Redis process: forty hexadecimal digits, new at every start.
+    RunId
+);
+name_type!(
+    /// The UID of a controller object (a StatefulSet), which names a workload.
+    ControllerUid
+);
+
+/// Where a Redis listens or says that another one listens: a host (an IP address or a DNS name) and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeAddress {
+    /// IP address or DNS name, exactly as the server wrote it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}

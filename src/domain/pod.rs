@@ -1,0 +1,164 @@
+//! What Kubernetes says of a pod, its workload and the Services in front of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    bytes::Bytes,
+    names::{ControllerUid, PodName, PodUid},
+};
+
+/// What Kubernetes says of one selected pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Name.
+    pub name: PodName,
+    /// UID: the precondition of every effect on the pod.
+    pub uid: PodUid,
+    /// The version that was read: the precondition of every patch.
+    pub resource_version: String,
+    /// `status.podIP`; `None` before the pod has one.
+    pub ip: Option<String>,
+    /// DNS name `hostname.subdomain.namespace.svc`, for pods that have one, without the cluster domain.
+    pub dns_name: Option<String>,
+    /// The Ready condition is True.
+    pub ready: bool,
+    /// `deletionTimestamp` is set.
+    pub terminating: bool,
+    /// `status.phase` is Running.
+    pub running: bool,
+    /// Value of the policy's role label, if the pod carries it.
+    pub role_label: Option<String>,
+    /// The controller, if there is one.
+    pub owner: Option<Owner>,
+    /// Label `controller-revision-hash`.
+    pub revision: Option<String>,
+    /// `terminationGracePeriodSeconds`.
+    pub grace_period: Duration,
+    /// The Redis container, or why it could not be found.
+    pub container: Result<Container, ContainerProblem>,
+    /// The pod's QoS class is Guaranteed.
+    pub guaranteed: bool,
+    /// `spec.resources` (pod-level resources) is set.
+    pub pod_level_resources: bool,
+    /// What the kubelet says of a pending resize.
+    pub resize: ResizeProgress,
+}
+
+/// The pod's controller reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Kind, for example `StatefulSet`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: ControllerUid,
+}
+
+/// The Redis container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Name.
+    pub name: String,
+    /// The port that Redis listens on, as a number.
+    pub port: u16,
+    /// Memory limit in `spec`: what was asked for.
+    pub spec_limit: Option<Bytes>,
+    /// Memory request in `spec`.
+    pub spec_request: Option<Bytes>,
+    /// Memory limit in `status.containerStatuses[].resources`: what the kernel enforces.
+    pub live_limit: Option<Bytes>,
+    /// `resizePolicy` for memory is `RestartContainer`: a resize would restart Redis.
+    pub resize_restarts: bool,
+    /// When the container started.
+    pub started_at: Option<Timestamp>,
+    /// `restartCount`.
+    pub restarts: u32,
+}
+
+impl Container {
+    /// The limit that holds now: the live one, else the one in `spec`.
+    pub fn limit(&self) -> Option<Bytes> {
+        self.live_limit.or(self.spec_limit)
+    }
+}
+
+/// Why the Redis container of a pod is not known. The text names what was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerProblem(pub String);
+
+/// The conditions `PodResizePending` and `PodResizeInProgress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResizeProgress {
+    /// No resize is under way.
+    None,
+    /// The kubelet is at it.
+    InProgress,
+    /// The node has no room now (`Deferred`); the text is the kubelet's.
+    Deferred(String),
+    /// The node can never hold it (`Infeasible`); the text is the kubelet's.
+    Infeasible(String),
+}
+
+/// A StatefulSet that owns selected pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatefulSet {
+    /// UID.
+    pub uid: ControllerUid,
+    /// Name.
+    pub name: String,
+    /// Who owns the StatefulSet itself: another operator, say.
+    pub owner: Option<Owner>,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// The revision that a replaced pod of an ordinal below the partition gets.
+    pub current_revision: String,
+    /// The revision that any other replaced pod gets.
+    pub update_revision: String,
+    /// `spec.updateStrategy.rollingUpdate.partition`; zero when unset.
+    pub partition: u32,
+    /// `spec.updateStrategy.type` is `OnDelete`.
+    pub on_delete: bool,
+    /// `status.observedGeneration` equals `metadata.generation`.
+    pub observed: bool,
+    /// Memory limit of the template's container of that name, by container.
+    pub template_limits: Vec<(String, Option<Bytes>)>,
+    /// The role label's value in the pod template, if it is set there (refused under Operator).
+    pub template_role_label: Option<String>,
+}
+
+/// A Service of the namespace whose selector contains the role label: clients follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleService {
+    /// Name.
+    pub name: String,
+    /// Value of the role label that the Service selects.
+    pub role_value: String,
+    /// UIDs of the pods behind ready endpoints of its `EndpointSlices`.
+    pub ready_pods: Vec<PodUid>,
+}
+
+/// What this operator may do in the policy's namespace, by the API server's own word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// `create pods/eviction`.
+    pub evict: Right,
+    /// `patch pods/resize`.
+    pub resize: Right,
+    /// `patch pods` (the role label).
+    pub label: Right,
+}
+
+/// Whether a right was granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Right {
+    /// The API server says yes.
+    Granted,
+    /// The API server says no.
+    Denied,
+    /// Not asked yet, or the question failed: never acted upon.
+    #[default]
+    Unknown,
+}

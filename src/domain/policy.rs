@@ -1,0 +1,145 @@
+//! The validated policy: what a `RedisMemoryPolicy` says, parsed once. What comes after cannot fail on it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{bytes::Bytes, ratio::Ratio};
+
+/// A policy after validation. Made only by `controller::validate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Namespace of the resource, and of everything that it may look at.
+    pub namespace: String,
+    /// Name of the resource.
+    pub name: String,
+    /// UID of the resource.
+    pub uid: String,
+    /// The generation of the spec that was validated.
+    pub generation: i64,
+    /// When the resource was made: of two policies that match a pod, the older acts.
+    pub created_at: Timestamp,
+    /// Whether the operator may change anything for this policy.
+    pub mode: Mode,
+    /// No new disruption is begun; a running remediation stops at the next safe boundary.
+    pub suspend: bool,
+    /// How to find and reach Redis in a pod.
+    pub redis: RedisAccess,
+    /// How far the container limit must exceed `maxmemory`.
+    pub headroom: HeadroomRule,
+    /// The `maxmemory-policy` values that are no finding. Empty: every value is allowed.
+    pub eviction_allowed: Vec<String>,
+    /// When memory is fragmented, and what may be done about it.
+    pub fragmentation: FragmentationRule,
+    /// How restarts are paced.
+    pub restart: RestartRule,
+}
+
+/// Whether the operator only looks or also acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Changes nothing; the plan is shown.
+    Observe,
+    /// Carries the remedies out.
+    Enforce,
+}
+
+/// How to find and reach Redis in a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisAccess {
+    /// The container; `None`: the only container, else the one that declares the port.
+    pub container: Option<String>,
+    /// The port, by number or by the name that a container gives it.
+    pub port: PortRef,
+    /// Who decides which member is the primary, and how clients follow.
+    pub authority: AuthorityRule,
+    /// The pod label that names the role.
+    pub role_label: RoleLabel,
+    /// ACL user; `None`: the default user.
+    pub username: Option<String>,
+    /// Where the password is; `None`: no AUTH is sent.
+    pub password: Option<SecretKey>,
+}
+
+/// A container port by number or by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortRef {
+    /// The port number.
+    Number(u16),
+    /// The name of a declared container port.
+    Name(String),
+}
+
+/// `spec.redis.roleAuthority`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorityRule {
+    /// Cluster, Sentinel or Static, whichever is seen.
+    Auto,
+    /// Another controller keeps the role label.
+    Label,
+    /// This operator keeps the role label.
+    Operator,
+}
+
+/// The label that names a pod's role, and its two values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleLabel {
+    /// Label key.
+    pub key: String,
+    /// Value on the primary.
+    pub primary: String,
+    /// Value on a replica.
+    pub replica: String,
+}
+
+/// A key of a Secret in the policy's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key within it.
+    pub key: String,
+}
+
+/// `spec.headroom`, method Fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadroomRule {
+    /// Headroom over maxmemory in percent: 50 means limit >= 1.5 x maxmemory.
+    pub percent: u32,
+    /// Headroom over maxmemory in bytes, whichever of the two is more.
+    pub minimum: Bytes,
+    /// The container limit may be raised in place.
+    pub resize_pod: bool,
+    /// No limit is raised above this.
+    pub maximum_limit: Option<Bytes>,
+}
+
+/// `spec.fragmentation`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FragmentationRule {
+    /// From here on: Moderate.
+    pub moderate: Ratio,
+    /// From here on: Serious.
+    pub serious: Ratio,
+    /// From here on: Critical.
+    pub critical: Ratio,
+    /// From here on a restart may be due.
+    pub restart: Ratio,
+    /// Less waste than this is no finding, whatever the ratio.
+    pub minimum_waste: Bytes,
+    /// A judgement needs fresh samples for this long.
+    pub sustained: Duration,
+    /// Restarts are among the remedies.
+    pub restart_allowed: bool,
+}
+
+/// `spec.restart`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// A pod is not restarted again within this time.
+    pub cooldown: Duration,
+    /// A replica that is further behind the primary than this is not in sync.
+    pub max_replication_lag: Bytes,
+    /// A step that takes longer than this ends the remediation. Waiting at a gate does not count.
+    pub step_timeout: Duration,
+}

@@ -1,0 +1,264 @@
+//! One probe of one Redis: what the server said of itself at one moment.
+//!
+//! Field meanings and presence by version follow the servers' own sources (`src/server.c`, `src/object.c`).
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    bytes::Bytes,
+    names::{NodeAddress, PodUid, RunId},
+    ratio::Ratio,
+};
+
+/// One probe of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When the reply had arrived, by this process' monotonic clock.
+    pub at: Timestamp,
+    /// The pod that was asked.
+    pub pod_uid: PodUid,
+    /// The process that answered.
+    pub run_id: RunId,
+    /// Which server, which version.
+    pub server: Server,
+    /// `INFO memory`.
+    pub memory: Memory,
+    /// `INFO replication`.
+    pub replication: Replication,
+    /// `INFO persistence`.
+    pub persistence: Persistence,
+    /// `latest_fork_usec`: how long the last fork blocked the server; zero when it never forked.
+    pub latest_fork: Duration,
+    /// Keys in all databases.
+    pub keys: u64,
+    /// Keys with a time to live in all databases.
+    pub keys_with_ttl: u64,
+    /// `CONFIG GET`, or why it could not be read.
+    pub config: Result<Config, ConfigUnreadable>,
+    /// Whether a Sentinel is connected (seen in the client list); `None`: could not be told.
+    pub sentinel_seen: Option<bool>,
+}
+
+/// Which server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The product.
+    pub engine: Engine,
+    /// The version of the product itself (for Valkey `valkey_version`, not the frozen `redis_version`).
+    pub version: Version,
+    /// Whether `cluster_enabled` is 1.
+    pub cluster_enabled: bool,
+    /// Whether this is a Sentinel, not a data server.
+    pub is_sentinel: bool,
+    /// Time since the process started.
+    pub uptime: Duration,
+}
+
+/// The product behind the Redis protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Redis.
+    Redis,
+    /// Valkey.
+    Valkey,
+    /// `KeyDB`: watched, never restarted by us.
+    KeyDb,
+    /// Dragonfly: watched, never restarted by us.
+    Dragonfly,
+}
+
+/// A server version. Ordered: 6.2.5 < 7.0.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// First number.
+    pub major: u16,
+    /// Second number.
+    pub minor: u16,
+    /// Third number.
+    pub patch: u16,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// `INFO memory`. Byte differences that the server may report as negative are clamped at zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// `used_memory`.
+    pub used: Bytes,
+    /// `used_memory_rss`; never zero (a sample with RSS 0 is no sample).
+    pub rss: Bytes,
+    /// `used_memory_peak`.
+    pub peak: Bytes,
+    /// `used_memory_dataset`; zero where the server's subtraction underflowed.
+    pub dataset: Bytes,
+    /// `mem_fragmentation_ratio` as the server says it (rss and used taken at the same moment), in percent.
+    pub ratio: Ratio,
+    /// `maxmemory`; zero: no bound.
+    pub maxmemory: Bytes,
+    /// `maxmemory_policy`.
+    pub maxmemory_policy: String,
+    /// `mem_allocator`, for example `jemalloc-5.3.0` or `libc`.
+    pub allocator: String,
+    /// `allocator_active`.
+    pub allocator_active: Bytes,
+    /// `allocator_frag_bytes`: active - allocated up to Redis 7.2, small-bin waste from 7.4 and Valkey 8.0.
+    pub allocator_frag: Bytes,
+    /// `allocator_rss_bytes`: resident - active, the part that jemalloc can give back.
+    pub allocator_rss: Bytes,
+    /// `rss_overhead_bytes`: what the process holds beyond its allocator.
+    pub rss_overhead: Bytes,
+    /// `mem_not_counted_for_evict`.
+    pub not_counted_for_evict: Bytes,
+    /// `mem_clients_normal`.
+    pub clients_normal: Bytes,
+    /// `lazyfree_pending_objects`.
+    pub lazyfree_pending: u64,
+    /// `active_defrag_running` is not zero.
+    pub active_defrag_running: bool,
+}
+
+impl Memory {
+    /// rss - used, or zero when the process is swapped.
+    pub fn waste(&self) -> Bytes {
+        self.rss.saturating_sub(self.used)
+    }
+
+    /// On libc builds only the total ratio means anything (redis-server reports 1.00 or mirrors the total).
+    pub fn allocator_is_jemalloc(&self) -> bool {
+        self.allocator.starts_with("jemalloc")
+    }
+}
+
+/// `INFO replication`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    /// The role, and what only that role has.
+    pub role: Role,
+    /// `master_replid`: equal on all members that hold the same history.
+    pub replid: String,
+    /// `master_repl_offset` (on a replica the offset up to which it has applied).
+    pub offset: u64,
+    /// `slaveN` lines: the replicas connected to this server (a replica may have some too: a chain).
+    pub replicas: Vec<ReplicaLine>,
+    /// `master_failover_state`; `no-failover` at rest.
+    pub failover_state: FailoverState,
+    /// `repl_backlog_size`.
+    pub backlog_size: Bytes,
+}
+
+/// `role`, and what only that role has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `role:master`.
+    Primary,
+    /// `role:slave`.
+    Replica(ReplicaLink),
+}
+
+/// A replica's view of its link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaLink {
+    /// `master_host` and `master_port`, as configured on the replica.
+    pub primary: NodeAddress,
+    /// `master_link_status:up`.
+    pub link_up: bool,
+    /// `master_sync_in_progress`.
+    pub sync_in_progress: bool,
+    /// `slave_read_only`.
+    pub read_only: bool,
+}
+
+/// One `slaveN:` line of a primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaLine {
+    /// The address as the primary sees it: the only form that `FAILOVER TO` takes.
+    pub address: NodeAddress,
+    /// `state=online`.
+    pub online: bool,
+    /// The acknowledged offset.
+    pub offset: u64,
+    /// Seconds since the last acknowledgement.
+    pub lag: Duration,
+}
+
+/// `master_failover_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailoverState {
+    /// `no-failover`, or a server without the field.
+    None,
+    /// `waiting-for-sync`: bounded by FAILOVER's TIMEOUT.
+    WaitingForSync,
+    /// `failover-in-progress`: bounded by nothing but `FAILOVER ABORT`.
+    InProgress,
+}
+
+/// `INFO persistence`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// `loading` or `async_loading`.
+    pub loading: bool,
+    /// A child process that is alive: save, rewrite, module fork or slot migration.
+    pub child_running: bool,
+    /// `aof_rewrite_scheduled`.
+    pub rewrite_scheduled: bool,
+    /// Every `*_status` field (last save, last rewrite, last AOF write) says `ok`.
+    pub status_ok: bool,
+    /// `aof_enabled`.
+    pub aof_enabled: bool,
+    /// `rdb_last_bgsave_time_sec`; zero when there was none.
+    pub last_save_took: Duration,
+    /// The largest of `rdb_last_cow_size`, `aof_last_cow_size` and `current_cow_peak`.
+    pub copy_on_write: Bytes,
+}
+
+/// What `CONFIG GET` says of the settings that decisions rest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `maxmemory`.
+    pub maxmemory: Bytes,
+    /// `save`, as the server writes it; empty: no save points.
+    pub save: String,
+    /// `appendonly`.
+    pub appendonly: bool,
+    /// `maxmemory-policy`.
+    pub maxmemory_policy: String,
+    /// `repl-backlog-size`.
+    pub repl_backlog_size: Bytes,
+    /// `min-replicas-to-write`.
+    pub min_replicas_to_write: u32,
+    /// `shutdown-timeout`; zero before 7.0.
+    pub shutdown_timeout: Duration,
+    /// Fingerprint of `masteruser` and `masterauth` (a hash: the secret itself is never kept); `None`: unset.
+    pub primary_auth: Option<String>,
+    /// Hard limit of `client-output-buffer-limit` for replicas; zero: unlimited.
+    pub replica_output_limit: Bytes,
+    /// `repl-diskless-load`.
+    pub diskless_load: String,
+}
+
+/// Why `CONFIG GET` gave nothing (renamed command, missing right, odd reply). The text is safe to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigUnreadable(pub String);
+
+/// What of a sample is kept in a target's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// When, as in [`Sample::at`].
+    pub at: Timestamp,
+    /// The process that was read.
+    pub run_id: RunId,
+    /// `mem_fragmentation_ratio`.
+    pub ratio: Ratio,
+    /// `used_memory`.
+    pub used: Bytes,
+    /// `used_memory_rss`.
+    pub rss: Bytes,
+    /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, past the warm-up.
+    pub quiet: bool,
+}

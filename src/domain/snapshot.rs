@@ -1,0 +1,123 @@
+//! Everything that was observed for one policy at one time.
+
+use jiff::Timestamp;
+
+use super::{
+    names::{ControllerUid, PodName},
+    pod::{Pod, Rights, RoleService, StatefulSet},
+    sample::{Reading, Sample},
+};
+
+/// Everything that was observed for one policy at one time. Targets are sorted by pod name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When the observation was complete.
+    pub at: Timestamp,
+    /// The selected pods.
+    pub targets: Vec<Target>,
+    /// The StatefulSets that own them.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// Services whose selector contains the role label.
+    pub services: Vec<RoleService>,
+    /// What the operator may do here.
+    pub rights: Rights,
+    /// The API server has the `pods/resize` subresource (1.33 and newer).
+    pub resize_supported: bool,
+    /// Another, older policy that matches pods of this workload and therefore acts for it.
+    pub claimed_by_other: Vec<(ControllerUid, String)>,
+}
+
+impl Snapshot {
+    /// The target of that name.
+    pub fn target(&self, name: &PodName) -> Option<&Target> {
+        self.targets.iter().find(|t| t.pod.name == *name)
+    }
+
+    /// The StatefulSet of that UID.
+    pub fn stateful_set(&self, uid: &ControllerUid) -> Option<&StatefulSet> {
+        self.stateful_sets.iter().find(|s| s.uid == *uid)
+    }
+}
+
+/// One selected pod and its Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What Kubernetes says.
+    pub pod: Pod,
+    /// What Redis says.
+    pub redis: Observation,
+    /// Recent readings, oldest first; only of the pod's present UID, across its run ids.
+    pub history: Vec<Reading>,
+}
+
+impl Target {
+    /// The newest sample, when the last probe succeeded.
+    pub fn sample(&self) -> Option<&Sample> {
+        match &self.redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        }
+    }
+}
+
+/// The outcome of the last probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It answered.
+    Seen(Box<Sample>),
+    /// It did not, or not like a Redis.
+    Failed(ProbeFailure),
+    /// Not probed yet: the pod has no address, does not run, or is new.
+    Pending,
+}
+
+/// Why a probe gave no sample. The texts come from us or are stripped of control characters and capped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeFailure {
+    /// No TCP connection, or it broke.
+    Unreachable(String),
+    /// Connected, but no complete answer within the deadline.
+    TimedOut(String),
+    /// NOAUTH, WRONGPASS, or no password to send: see the text.
+    AuthenticationFailed(String),
+    /// The Secret or its key is missing or may not be read.
+    SecretUnavailable(String),
+    /// Whatever answered does not speak as Redis does.
+    NotRedis(String),
+    /// The reply went over the cap.
+    ReplyTooLarge(String),
+    /// Redis answered with an error to INFO (NOPERM, MASTERDOWN, BUSY, …).
+    Refused(String),
+    /// The pod has no controller that exists: no password is sent to it.
+    OwnerUnproven(String),
+}
+
+impl ProbeFailure {
+    /// A stable word for metrics and reasons.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "Unreachable",
+            Self::TimedOut(_) => "TimedOut",
+            Self::AuthenticationFailed(_) => "AuthenticationFailed",
+            Self::SecretUnavailable(_) => "SecretUnavailable",
+            Self::NotRedis(_) => "NotRedis",
+            Self::ReplyTooLarge(_) => "ReplyTooLarge",
+            Self::Refused(_) => "Refused",
+            Self::OwnerUnproven(_) => "OwnerUnproven",
+        }
+    }
+
+    /// The text for people.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Unreachable(text)
+            | Self::TimedOut(text)
+            | Self::AuthenticationFailed(text)
+            | Self::SecretUnavailable(text)
+            | Self::NotRedis(text)
+            | Self::ReplyTooLarge(text)
+            | Self::Refused(text)
+            | Self::OwnerUnproven(text) => text,
+        }
+    }
+}

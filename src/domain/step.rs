@@ -1,0 +1,194 @@
+//! Steps and plans: the closed list of what a remediation can do to the world, in order and with reasons.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    bytes::Bytes,
+    names::{ControllerUid, PodName},
+};
+
+/// One step of a remediation. A new kind of effect must be added here: nothing else is ever carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StepRecord", into = "StepRecord")]
+pub enum Step {
+    /// Evict the pod through the Eviction API; its StatefulSet replaces it.
+    Evict {
+        /// The pod.
+        pod: PodName,
+    },
+    /// Raise the memory limit of the pod's Redis container in place.
+    Resize {
+        /// The pod.
+        pod: PodName,
+        /// The new limit.
+        limit: Bytes,
+    },
+    /// Wait until the pod's Redis is a loaded, connected and caught-up replica of the primary.
+    AwaitReplica {
+        /// The pod.
+        pod: PodName,
+    },
+    /// Apply the run-time settings that the evicted pod had, where the replacement differs.
+    RestoreSettings {
+        /// The pod.
+        pod: PodName,
+    },
+    /// Measure that the restart gave the memory back that it was expected to give back.
+    Prove {
+        /// The pod.
+        pod: PodName,
+    },
+    /// Hand the primary role over without losing an acknowledged write, the role label included.
+    Switchover {
+        /// The primary.
+        from: PodName,
+        /// The replica that becomes the primary.
+        to: PodName,
+    },
+    /// Make the replica follow the new primary.
+    Repoint {
+        /// The replica.
+        pod: PodName,
+        /// The new primary.
+        to: PodName,
+    },
+}
+
+impl Step {
+    /// The kind of the step, as it is shown.
+    pub const fn kind(&self) -> StepKind {
+        match self {
+            Self::Evict { .. } => StepKind::Evict,
+            Self::Resize { .. } => StepKind::Resize,
+            Self::AwaitReplica { .. } => StepKind::AwaitReplica,
+            Self::RestoreSettings { .. } => StepKind::RestoreSettings,
+            Self::Prove { .. } => StepKind::Prove,
+            Self::Switchover { .. } => StepKind::Switchover,
+            Self::Repoint { .. } => StepKind::Repoint,
+        }
+    }
+
+    /// The pod that the step is about; for a switchover the old primary.
+    pub const fn pod(&self) -> &PodName {
+        match self {
+            Self::Evict { pod }
+            | Self::Resize { pod, .. }
+            | Self::AwaitReplica { pod }
+            | Self::RestoreSettings { pod }
+            | Self::Prove { pod }
+            | Self::Switchover { from: pod, .. }
+            | Self::Repoint { pod, .. } => pod,
+        }
+    }
+}
+
+/// The kinds of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum StepKind {
+    /// See [`Step::Evict`].
+    Evict,
+    /// See [`Step::Resize`].
+    Resize,
+    /// See [`Step::AwaitReplica`].
+    AwaitReplica,
+    /// See [`Step::RestoreSettings`].
+    RestoreSettings,
+    /// See [`Step::Prove`].
+    Prove,
+    /// See [`Step::Switchover`].
+    Switchover,
+    /// See [`Step::Repoint`].
+    Repoint,
+}
+
+/// A step as the status stores it: flat, so that the schema is structural and `kubectl` shows it well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepRecord {
+    /// What is done.
+    pub kind: StepKind,
+    /// The pod that it is done to; for a Switchover the old primary.
+    pub pod: PodName,
+    /// The new primary (Switchover, Repoint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PodName>,
+    /// The new memory limit in bytes (Resize).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub limit_bytes: Option<i64>,
+}
+
+impl From<Step> for StepRecord {
+    fn from(step: Step) -> Self {
+        let (kind, pod) = (step.kind(), step.pod().clone());
+        let (to, limit_bytes) = match step {
+            Step::Switchover { to, .. } | Step::Repoint { to, .. } => (Some(to), None),
+            Step::Resize { limit, .. } => (None, Some(i64::try_from(limit.0).unwrap_or(i64::MAX))),
+            Step::Evict { .. } | Step::AwaitReplica { .. } | Step::RestoreSettings { .. } | Step::Prove { .. } => {
+                (None, None)
+            }
+        };
+        Self { kind, pod, to, limit_bytes }
+    }
+}
+
+/// A stored step that lacks what its kind needs: the status was edited by hand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stored {kind:?} step lacks its `{field}`")]
+pub struct BrokenStep {
+    kind: StepKind,
+    field: &'static str,
+}
+
+impl TryFrom<StepRecord> for Step {
+    type Error = BrokenStep;
+
+    fn try_from(record: StepRecord) -> Result<Self, BrokenStep> {
+        let StepRecord { kind, pod, to, limit_bytes } = record;
+        let lacks = |field| BrokenStep { kind, field };
+        Ok(match kind {
+            StepKind::Evict => Self::Evict { pod },
+            StepKind::AwaitReplica => Self::AwaitReplica { pod },
+            StepKind::RestoreSettings => Self::RestoreSettings { pod },
+            StepKind::Prove => Self::Prove { pod },
+            StepKind::Resize => {
+                let limit = limit_bytes.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| lacks("limitBytes"))?;
+                Self::Resize { pod, limit: Bytes(limit) }
+            }
+            StepKind::Switchover => Self::Switchover { from: pod, to: to.ok_or_else(|| lacks("to"))? },
+            StepKind::Repoint => Self::Repoint { pod, to: to.ok_or_else(|| lacks("to"))? },
+        })
+    }
+}
+
+/// A step and why it is taken. The reason reaches status, event and log unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    /// The step.
+    #[serde(flatten)]
+    #[schemars(with = "StepRecord")]
+    pub step: Step,
+    /// Why, in one sentence with numbers.
+    #[schemars(length(max = 512))]
+    pub reason: String,
+}
+
+/// Frozen, ordered steps for one workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The StatefulSet whose pods are restarted.
+    pub workload: ControllerUid,
+    /// Its name.
+    pub workload_name: String,
+    /// The steps, in order; at most [`Plan::MAX_STEPS`].
+    pub steps: Vec<PlannedStep>,
+    /// Names this plan: the first 16 hexadecimal digits of the SHA-256 over workload and steps.
+    pub hash: String,
+}
+
+impl Plan {
+    /// A plan covers one workload and at most this many steps (design.md section 3).
+    pub const MAX_STEPS: usize = 64;
+}

@@ -1,0 +1,19 @@
+//! An operator that keeps the memory of Redis pods healthy: it watches `RedisMemoryPolicy` resources and the
+//! pods that they select, enforces headroom over `maxmemory`, and cures fragmentation by restarts that lose no
+//! acknowledged write.
+//!
+//! One reconcile is `resolve → observe (reads) → assess (pure) → plan (pure) → execute (writes) → report (writes)`;
+//! ARCHITECTURE.md has the map and the invariants.
+
+pub mod api;
+pub mod assess;
+pub mod cli;
+pub mod clock;
+pub mod controller;
+pub mod domain;
+pub mod execute;
+pub mod kube_io;
+pub mod observe;
+pub mod plan;
+pub mod redis_io;
+pub mod validate;
