@@ -259,6 +259,8 @@ pub struct Reading {
     pub used: Bytes,
     /// `used_memory_rss`.
     pub rss: Bytes,
-    /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, past the warm-up.
+    /// Time since the process started; who judges holds the warm-up against it.
+    pub uptime: Duration,
+    /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, no rewrite scheduled.
     pub quiet: bool,
 }
