@@ -261,4 +261,6 @@ pub struct Reading {
     pub rss: Bytes,
     /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, past the warm-up.
     pub quiet: bool,
+    /// `uptime_in_seconds` of the process that was read.
+    pub uptime: Duration,
 }
