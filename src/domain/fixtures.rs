@@ -213,12 +213,7 @@ pub fn primary_role() -> Role {
 
 /// A replica of `redis-0` by its stable name, link up.
 pub fn replica_role() -> Role {
-    Role::Replica(ReplicaLink {
-        primary: stable_address(0),
-        link_up: true,
-        sync_in_progress: false,
-        read_only: true,
-    })
+    Role::Replica(ReplicaLink { primary: stable_address(0), link_up: true, sync_in_progress: false, read_only: true })
 }
 
 /// The line that the primary shows for replica `redis-N`: online and caught up.
