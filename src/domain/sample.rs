@@ -259,8 +259,8 @@ pub struct Reading {
     pub used: Bytes,
     /// `used_memory_rss`.
     pub rss: Bytes,
-    /// Time since the process started; who judges holds the warm-up against it.
-    pub uptime: Duration,
-    /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, no rewrite scheduled.
+    /// Nothing distorted it: not loading, syncing or forking, no lazy free or rewrite pending.
     pub quiet: bool,
+    /// `uptime_in_seconds` of the process that was read.
+    pub uptime: Duration,
 }
