@@ -4,7 +4,6 @@
 
 export NODE_NAME=rmo-node
 export NODE_IP=172.30.0.2
-export NODE_CIDR=172.30.0.0/24
 export POD_CIDR=10.244.0.0/24
 export SERVICE_CIDR=10.96.0.0/16
 export API_SERVICE_IP=10.96.0.1
