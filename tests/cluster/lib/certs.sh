@@ -6,7 +6,7 @@ make_ca() {
 	mkdir -p "$RMO_CLUSTER_DIR/pki"
 	chmod 700 "$RMO_CLUSTER_DIR/pki"
 	(
-		cd "$RMO_CLUSTER_DIR/pki"
+		cd "$RMO_CLUSTER_DIR/pki" || exit
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
 			-subj "/CN=redis-memory-operator test cluster" -keyout ca.key -out ca.crt
 		# Service account tokens are signed with RSA keys elsewhere too.
@@ -19,7 +19,7 @@ make_ca() {
 make_cert() {
 	local names="${3:-}"
 	(
-		cd "$RMO_CLUSTER_DIR/pki"
+		cd "$RMO_CLUSTER_DIR/pki" || exit
 		openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
 			-subj "$2" -keyout "$1.key" -out "$1.csr"
 		openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out "$1.crt" \

@@ -92,7 +92,7 @@ config_kubelet() {
 		evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}
 		imageGCHighThresholdPercent: 100
 		imageGCLowThresholdPercent: 99
-		# Pods named "never restart me slowly": a crash loop of a test ends soon.
+		# A test that makes a container crash waits seconds, not five minutes.
 		crashLoopBackOff: {maxContainerRestartPeriod: 10s}
 		podLogsDir: $RMO_CLUSTER_DIR/pod-logs
 		volumePluginDir: $RMO_CLUSTER_DIR/volume-plugins

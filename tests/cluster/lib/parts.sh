@@ -35,6 +35,9 @@ start_apiserver() {
 		--bind-address="$NODE_IP" --advertise-address="$NODE_IP" --secure-port=6443 \
 		--service-cluster-ip-range="$SERVICE_CIDR" --allow-privileged=true \
 		--client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \
+		--requestheader-client-ca-file="$pki/ca.crt" --requestheader-allowed-names=front-proxy-client \
+		--requestheader-username-headers=X-Remote-User --requestheader-group-headers=X-Remote-Group \
+		--requestheader-extra-headers-prefix=X-Remote-Extra- \
 		--kubelet-certificate-authority="$pki/ca.crt" --kubelet-client-certificate="$pki/apiserver-kubelet-client.crt" \
 		--kubelet-client-key="$pki/apiserver-kubelet-client.key" --kubelet-preferred-address-types=InternalIP \
 		--service-account-issuer=https://kubernetes.default.svc.cluster.local \
@@ -89,11 +92,11 @@ node_is_ready() {
 
 dns_answers() {
 	nsenter --net="$NETNS_FILE" busybox nslookup -type=a \
-		kubernetes.default.svc.cluster.local "$NODE_IP" | grep -q "$API_SERVICE_IP"
+		kubernetes.default.svc.cluster.local "$NODE_IP" | grep "$API_SERVICE_IP"
 }
 
 wait_for_node() {
-	WAIT_LOG=$RMO_CLUSTER_DIR/log/kubelet.log
+	export WAIT_LOG=$RMO_CLUSTER_DIR/log/kubelet.log
 	wait_for "node is Ready" 90 node_is_ready
 	WAIT_LOG=$RMO_CLUSTER_DIR/log/coredns.log
 	wait_for "DNS answers" 60 dns_answers

@@ -60,11 +60,12 @@ our_mounts() {
 # itself. They are looked for because a containerd that is set up otherwise
 # leaves them; with another containerd at work they would be that one's.
 foreign_containerd() {
-	local pid
+	local pid ours
+	mapfile -t ours < <(our_cgroup_pids)
 	for pid in /proc/[0-9]*; do
 		pid=${pid#/proc/}
 		[[ $(cat "/proc/$pid/comm" 2>/dev/null) == containerd ]] || continue
-		our_cgroup_pids | grep -qx "$pid" || return 0
+		[[ " ${ours[*]} " == *" $pid "* ]] || return 0
 	done
 	return 1
 }

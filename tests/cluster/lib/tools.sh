@@ -4,6 +4,7 @@
 # pin builds anew and an old one is still there.
 
 TOOLS_D=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tools.d" && pwd)
+# shellcheck disable=SC2034  # for those who source this file
 ALL_SETS=(kubernetes coredns helm)
 
 tools_of_set() {
