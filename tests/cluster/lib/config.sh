@@ -57,8 +57,7 @@ config_cni() {
 	cat <<-JSON
 		{"cniVersion": "0.4.0", "name": "rmo", "plugins": [
 		  {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-		   "ipam": {"type": "host-local", "dataDir": "$RMO_CLUSTER_DIR/cni",
-		            "ranges": [[{"subnet": "$POD_CIDR"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
+		   "ipam": {"type": "host-local", "dataDir": "$RMO_CLUSTER_DIR/cni", "ranges": [[{"subnet": "$POD_CIDR"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
 		]}
 	JSON
 }

@@ -4,20 +4,26 @@
 ALL_PARTS=(holder etcd kube-apiserver kube-controller-manager kube-scheduler
 	containerd kubelet kube-proxy coredns volume-modes)
 
-# Makes the mount namespace that all parts share: pods' mounts, containerd's
-# sockets in /run/containerd and the provisioner's /tmp/hostpath_pv exist only
-# in there, and vanish with the last process.
+# Makes the mount namespace that all parts share: the pods' mounts and the
+# content of PRIVATE_DIRS exist only in there, and vanish with the last process.
 start_holder() {
-	mkdir -p "$RMO_CLUSTER_DIR/volumes" "$RMO_CLUSTER_DIR/run/shims"
+	local dir pairs=()
+	for dir in "${PRIVATE_DIRS[@]}"; do
+		mkdir -p "$dir" "$(private_dir "$dir")"
+		pairs+=("$(private_dir "$dir")" "$dir")
+	done
 	# shellcheck disable=SC2016  # expanded by the inner shell
 	start_part holder unshare --mount --propagation private bash -c '
 		set -e
 		mount --make-rshared /
-		mkdir -p /tmp/hostpath_pv /run/containerd
-		mount --bind "$1/volumes" /tmp/hostpath_pv
-		mount --bind "$1/run/shims" /run/containerd
-		: >"$1/run/holder-ready"
-		exec sleep infinity' holder "$RMO_CLUSTER_DIR"
+		ready=$1
+		shift
+		while (($# > 0)); do
+			mount --bind "$1" "$2"
+			shift 2
+		done
+		: >"$ready"
+		exec sleep infinity' holder "$RMO_CLUSTER_DIR/run/holder-ready" "${pairs[@]}"
 	wait_for "namespaces are there" 10 test -e "$RMO_CLUSTER_DIR/run/holder-ready"
 }
 
@@ -70,7 +76,7 @@ start_volume_modes() {
 	start_part volume-modes bash -c '
 		inotifywait --quiet --monitor --event create --format %f "$1" |
 			while read -r volume; do chmod 0777 "$1/$volume" || true; done' \
-		volume-modes "$RMO_CLUSTER_DIR/volumes"
+		volume-modes "$(private_dir /tmp/hostpath_pv)"
 }
 
 start_containerd() {

@@ -15,6 +15,14 @@ export CONTAINERD_STATE=$RMO_CLUSTER_DIR/run/containerd
 export ADMIN_KUBECONFIG=$RMO_CLUSTER_DIR/kubeconfig
 export PAUSE_IMAGE=localhost/rmo-pause:1
 
+# Places that Kubernetes and containerd have written into their code. In the
+# cluster's mount namespace each is a directory of the state directory; on the
+# machine itself it stays empty, and `down` removes it.
+export PRIVATE_DIRS=(/tmp/hostpath_pv /run/containerd /var/log/containers /var/lib/cni /var/lib/kubelet)
+
+# private_dir DIR: where its content really is.
+private_dir() { printf '%s/private%s' "$RMO_CLUSTER_DIR" "${1//\//-}"; }
+
 # Not inside the state directory, because `down` removes that while it holds
 # the lock.
 export CLUSTER_LOCK=/run/lock/redis-memory-operator-$RMO_NETNS.lock

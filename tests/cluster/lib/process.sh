@@ -22,6 +22,8 @@ part_pid() {
 start_part() {
 	local name=$1 pidfile=$RMO_CLUSTER_DIR/pids/$1 enter=(nsenter --net="$NETNS_FILE")
 	shift
+	# The same surroundings whoever called, and none of the caller's secrets.
+	local env=(env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 	# The first part, the holder, makes the mount namespace that the others join.
 	if [[ $name != holder ]]; then
 		enter+=(--mount="/proc/$(part_pid holder)/ns/mnt")
@@ -47,7 +49,7 @@ start_part() {
 		shift
 		printf "%s %s\n" $$ "${fields[19]}" >"$pidfile.new" && mv "$pidfile.new" "$pidfile"
 		exec "$@"
-	' part "$name" "$pidfile" "$(own_cgroup_dir)/system/cgroup.procs" "${enter[@]}" "$@" \
+	' part "$name" "$pidfile" "$(own_cgroup_dir)/system/cgroup.procs" "${env[@]}" "${enter[@]}" "$@" \
 		</dev/null >>"$RMO_CLUSTER_DIR/log/$name.log" 2>&1 &
 	disown
 	export WAIT_LOG=$RMO_CLUSTER_DIR/log/$name.log

@@ -56,6 +56,16 @@ our_mounts() {
 		/proc/self/mountinfo | tac
 }
 
+# Empty directories that are no mount point of any process. One that another
+# cluster has mounted upon must stay: to remove it would unmount it in there.
+left_private_dirs() {
+	local dir
+	for dir in "${PRIVATE_DIRS[@]}"; do
+		[[ -d $dir && -z $(ls -A "$dir") ]] || continue
+		grep -qsF " $dir " /proc/[0-9]*/mountinfo || printf '%s\n' "$dir"
+	done
+}
+
 # The cluster is set up so that the next three never appear on the machine
 # itself. They are looked for because a containerd that is set up otherwise
 # leaves them; with another containerd at work they would be that one's.
