@@ -1,11 +1,11 @@
-//! `run`.
+//! `run`: the operator in a cluster.
 
 use std::process::ExitCode;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(super) struct Args {}
 
-pub fn main(_args: Args) -> ExitCode {
+pub(super) fn main(_args: Args) -> ExitCode {
     ExitCode::SUCCESS
 }

@@ -100,6 +100,7 @@ pub fn three_pods() -> Snapshot {
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
         resize_supported: true,
         claimed_by_other: Vec::new(),
+        redis_rights: crate::domain::snapshot::RedisRights::default(),
     }
 }
 

@@ -122,7 +122,7 @@ pub(super) fn template_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
     scene.restarted_now().find_map(|target| {
         let container = target.pod.container.as_ref().ok()?;
         let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
-        let floor = headroom::template_floor(target.sample()?);
+        let floor = headroom::template_floor(&target.sample()?.memory);
         (limit < floor).then(|| {
             Blocked::new(
                 BlockReason::TemplateTooSmall,
