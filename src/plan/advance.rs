@@ -190,7 +190,9 @@ impl<'a> Look<'a> {
         if !target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_))) {
             return self.end(Outcome::Superseded, &format!("{pod} is no replica any more; a new plan is made"));
         }
-        Next::Act(Box::new(self.intend()), Effect::Evict { pod: pod.clone(), uid: target.pod.uid.clone() })
+        // While a disruption budget says no, the same intent is carried out again: nothing new is written.
+        let journal = if begun { self.journal.clone() } else { self.intend() };
+        Next::Act(Box::new(journal), Effect::Evict { pod: pod.clone(), uid: target.pod.uid.clone() })
     }
 
     /// The pod that replaced the evicted one, once it exists.
@@ -216,8 +218,8 @@ impl<'a> Look<'a> {
         if !target.pod.ready {
             return self.wait(format!("{pod} is not Ready yet"));
         }
-        let Some(primary) = self.primary() else {
-            return Next::Gate(vec![Blocked::new(BlockReason::NoPrimary, "the primary cannot be told")], LATER);
+        let Some(primary) = self.workload.primary() else {
+            return self.no_single_primary();
         };
         match replica::synced(self.ctx.snapshot, primary, target, self.ctx.policy.restart.max_replication_lag) {
             Err(why) => self.wait(why),
@@ -278,6 +280,10 @@ impl<'a> Look<'a> {
         let (Some(old), Some(new)) = (self.target(from), self.target(to)) else {
             return self.wait(format!("{from} or {to} does not exist"));
         };
+        if begun && self.workload.primaries.len() > 1 {
+            let text = format!("{from} and {to} must not both be primary: nothing is done until exactly one is");
+            return Next::Gate(vec![Blocked::new(BlockReason::TwoPrimaries, text)], LATER);
+        }
         // Handed over already: by us before a restart of the operator, labels included.
         let is = |target: &Target, primary: bool| {
             target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary) == primary)
@@ -354,11 +360,14 @@ impl<'a> Look<'a> {
         Next::Act(Box::new(self.intend()), Effect::Repoint { peer: replica, by_name, to: new })
     }
 
-    fn primary(&self) -> Option<&'a Target> {
-        match self.workload.primaries.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+    /// None or two primaries: everything is frozen, and the refusal says which.
+    fn no_single_primary(&self) -> Next {
+        let (reason, what) = if self.workload.primaries.is_empty() {
+            (BlockReason::NoPrimary, "no member says that it is primary")
+        } else {
+            (BlockReason::TwoPrimaries, "more than one member says that it is primary")
+        };
+        Next::Gate(vec![Blocked::new(reason, format!("{what}: nothing is done until exactly one does"))], LATER)
     }
 
     /// Waits, unless the step has taken too long.

@@ -6,6 +6,7 @@ pub mod advance;
 pub mod authority;
 pub mod begin;
 pub mod blocked;
+pub mod decide;
 pub mod effect;
 pub mod gates;
 pub mod labels;
