@@ -16,6 +16,9 @@ pub enum KubeError {
     /// GET of a `RedisMemoryPolicy`.
     #[error("cannot read the RedisMemoryPolicy: {0}")]
     GetPolicy(#[source] Cause),
+    /// GET of a pod.
+    #[error("cannot read the pod: {0}")]
+    GetPod(#[source] Cause),
     /// LIST of pods.
     #[error("cannot list the pods: {0}")]
     ListPods(#[source] Cause),
@@ -39,6 +42,7 @@ impl KubeError {
         match self {
             Self::ConfigureClient(_) => "ConfigureClient",
             Self::GetPolicy(_) => "GetPolicy",
+            Self::GetPod(_) => "GetPod",
             Self::ListPods(_) => "ListPods",
             Self::GetStatefulSet(_) => "GetStatefulSet",
             Self::GetOwner(_) => "GetOwner",
@@ -52,6 +56,7 @@ impl KubeError {
         matches!(
             self,
             Self::GetPolicy(Cause::Forbidden(_))
+                | Self::GetPod(Cause::Forbidden(_))
                 | Self::ListPods(Cause::Forbidden(_))
                 | Self::GetStatefulSet(Cause::Forbidden(_))
                 | Self::GetOwner(Cause::Forbidden(_))

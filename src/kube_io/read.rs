@@ -23,7 +23,7 @@ use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
     domain::{
-        names::ControllerUid,
+        names::{ControllerUid, PodName},
         pod::{Owner, Right, Rights},
     },
 };
@@ -76,6 +76,11 @@ impl Reader {
     /// The pods that the selector (in the form of a query: `app=redis,tier in (a,b)`) matches now.
     pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, KubeError> {
         self.list(namespace, selector).await.map_err(KubeError::ListPods)
+    }
+
+    /// The pod as it is now; `None` when there is none of that name.
+    pub async fn pod(&self, namespace: &str, name: &PodName) -> Result<Option<Pod>, KubeError> {
+        self.get(namespace, name.as_str()).await.map_err(KubeError::GetPod)
     }
 
     /// The `StatefulSet` as it is now.
