@@ -171,7 +171,7 @@ impl Shared {
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.0.as_ref().ok()), pods);
         let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some());
         if !active && resource.metadata.deletion_timestamp.is_none() {
-            let judge = |pod: &_| judge::of(Arc::clone(&policy), Clone::clone(pod), self.settings.assess);
+            let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
             let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
             let decision = self.decision(&resource, &policy, &snapshot, false);
             if decision.act != Act::LookLive {
@@ -199,7 +199,7 @@ impl Shared {
         let Ok(policy) = validate::validate(&resource).map(Arc::new) else {
             return Ok(None);
         };
-        let judge = |pod: &_| judge::of(Arc::clone(&policy), Clone::clone(pod), self.settings.assess);
+        let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
         let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
         let decision = self.decision(&resource, &policy, &snapshot, true);
         Ok(Some(Turn { resource, policy, snapshot, decision }))

@@ -52,7 +52,7 @@ impl Observer {
         policy: &Arc<Policy>,
         pods: &[Arc<KubePod>],
         claims: &[Claim],
-        judge: impl Fn(&Pod) -> Judge,
+        judge: impl Fn(&[Pod]) -> Judge,
     ) -> Result<Snapshot, KubeError> {
         let pods = facts(policy, pods.iter().map(AsRef::as_ref));
         self.assign(policy, &pods, judge).await;
@@ -66,7 +66,7 @@ impl Observer {
         policy: &Arc<Policy>,
         selector: &str,
         claims: &[Claim],
-        judge: impl Fn(&Pod) -> Judge,
+        judge: impl Fn(&[Pod]) -> Judge,
     ) -> Result<Snapshot, KubeError> {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
@@ -86,7 +86,7 @@ impl Observer {
         Ok(snapshot)
     }
 
-    async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&Pod) -> Judge) {
+    async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
         let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
         let mut assignments = Vec::new();
@@ -99,10 +99,9 @@ impl Observer {
                 address: SocketAddr::new(ip, container.port),
                 credentials,
                 keep,
-                judge: judge(pod),
             });
         }
-        self.sampler.assign(&policy.uid, &policy.namespace, &policy.name, assignments);
+        self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
     }
 
     /// A password goes only to a pod whose controller exists: a label alone must not catch it (design.md section 9).
@@ -154,7 +153,7 @@ impl Observer {
         owners.dedup_by(|a, b| a.uid == b.uid);
         for owner in owners.into_iter().filter(|owner| owner.kind == "StatefulSet") {
             if let Some(set) = self.reader.stateful_set(&policy.namespace, &owner.name).await? {
-                stateful_sets.push(pods::stateful_set(&set, &policy.redis));
+                stateful_sets.push(pods::stateful_set(&set, &policy.redis.role_label));
             }
         }
         let services = if policy.redis.authority == AuthorityRule::Auto || pods.is_empty() {
