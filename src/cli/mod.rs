@@ -1,8 +1,9 @@
 //! The command line: one file a verb.
 
 mod check;
-mod crd;
+pub mod crd;
 mod run;
+mod yaml;
 
 use std::process::ExitCode;
 
