@@ -1,7 +1,10 @@
 //! Of several policies that match a pod, the oldest that enforces acts; the others say so (design.md section 7).
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt as _, core::Selector};
+use kube::{
+    ResourceExt as _,
+    core::{Selector, SelectorExt as _},
+};
 
 use crate::{
     api::v1alpha1::{Mode, RedisMemoryPolicy},

@@ -9,4 +9,5 @@ pub mod reconcile;
 mod registry;
 pub mod report;
 pub mod run;
+mod series;
 pub mod transitions;

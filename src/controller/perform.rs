@@ -188,8 +188,17 @@ async fn step(
     };
     let kind = planned.as_ref().map(|planned| planned.step.kind());
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {
-        Ok(done) => succeeded(policy, planned.as_ref(), effect, &done, &mut performed),
-        Err(error) => failed(policy, effect, error, &mut performed)?,
+        Ok(done) => {
+            if let Done::SwitchedOver { failover: Some(took) } = &done {
+                shared.metrics.write_paused(*took);
+            }
+            shared.metrics.remediated(words(effect).1, "Done");
+            succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
+        }
+        Err(error) => {
+            shared.metrics.remediated(words(effect).1, "Failed");
+            failed(policy, effect, error, &mut performed)?;
+        }
     }
     Ok(performed)
 }
@@ -278,7 +287,7 @@ async fn end(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,
         message = %record.message, "remediation ended"
     );
-    shared.metrics.remediation_ended(record.outcome);
+    shared.metrics.remediated("Remediation", outcome);
     let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
     let (kind, reason) = if record.outcome == Outcome::Succeeded {
         (EventType::Normal, "RemediationSucceeded".to_owned())

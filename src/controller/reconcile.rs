@@ -16,7 +16,7 @@ use super::{
     judge,
     perform::{self, Performed},
     registry::{Guarded, PolicyRef, Registry},
-    report,
+    report, series,
     transitions::{self, Transition},
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
         fence::Fenced,
         write::WriteError,
     },
-    metrics::Metrics,
+    metrics::{Metrics, PolicyKey},
     observe::snapshot::{Claim, Observer},
     plan::{
         Context, PlanSettings,
@@ -59,7 +59,7 @@ pub struct Shared {
     /// The clock.
     pub clock: Clock,
     /// Metrics.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
 }
 
 /// Why a reconcile could not be finished. It is tried again.
@@ -218,7 +218,8 @@ impl Shared {
         let Turn { resource, policy, snapshot, decision } = turn;
         let previous = resource.status.clone().unwrap_or_default();
         let findings = assess::assess(&policy, &snapshot, &self.settings.assess);
-        self.metrics.observed(&policy, &snapshot, &findings);
+        let key = PolicyKey::new(&policy.namespace, &policy.name);
+        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings));
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
             Act::Begin(_) => {
@@ -247,7 +248,8 @@ impl Shared {
             now: self.clock.now(),
         };
         let status = report::status(&input, &previous);
-        self.metrics.reported(&policy, &blocked, journal.as_ref());
+        self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
+        self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
         let since = self.registry.since_written(&policy.uid, self.clock.uptime());
         self.emit(&resource, events, &snapshot).await;
         if report::worth_writing(&previous, &status, since) {
@@ -340,9 +342,9 @@ impl Shared {
     /// Drops caches, connections and series of policies that no longer exist.
     fn forget_gone(&self) {
         let live: Vec<String> = self.policies.state().iter().filter_map(|policy| policy.uid()).collect();
-        for uid in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
+        for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
             self.observer.sampler.forget(&uid);
-            self.metrics.forget(&uid);
+            self.metrics.forget(&PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name));
         }
     }
 }

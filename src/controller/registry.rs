@@ -17,7 +17,6 @@ pub type Guarded = DeserializeGuard<RedisMemoryPolicy>;
 pub type PolicyRef = ObjectRef<Guarded>;
 
 /// What is kept per policy, by UID.
-#[derive(Debug)]
 pub struct Registry {
     client: Client,
     wake: mpsc::UnboundedSender<PolicyRef>,
@@ -26,6 +25,7 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct Entry {
+    policy: PolicyRef,
     selector: String,
     cache: Arc<PodCache>,
     forward: AbortHandle,
@@ -56,7 +56,8 @@ impl Registry {
         let namespace = policy.namespace.as_deref().unwrap_or_default();
         let cache = Arc::new(PodCache::watch(self.client.clone(), namespace, selector));
         let forward = self.forward(&cache, policy.clone());
-        let entry = Entry { selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+        let policy = policy.clone();
+        let entry = Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
         entries.insert(uid.to_owned(), entry);
         cache
     }
@@ -88,13 +89,11 @@ impl Registry {
         }
     }
 
-    /// Drops what belongs to policies that no longer exist; returns their UIDs.
-    pub fn retain(&self, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    /// Drops what belongs to policies that no longer exist; returns their UIDs and names.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) -> Vec<(String, PolicyRef)> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<String> = entries.keys().filter(|uid| !exists(uid)).cloned().collect();
-        for uid in &gone {
-            entries.remove(uid);
-        }
-        gone
+        let removed = gone.into_iter().filter_map(|uid| entries.remove(&uid).map(|entry| (uid, entry.policy.clone())));
+        removed.collect()
     }
 }
