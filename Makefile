@@ -43,7 +43,8 @@ bench: ## Measure the write gap of a switchover in five runs on the test cluster
 	@. scripts/lib.sh; need_rust; tests/demo/write-gap
 
 image: ## Build the operator's image as a docker-archive file and print its path
-	@. scripts/lib.sh; need_rust; need jq "install jq"; image/build
+	@. scripts/lib.sh; need_rust; need jq "install jq (Debian: jq)"; \
+		image/build --tag "localhost/redis-memory-operator:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)"
 
 cluster-up: ## Start the one-node test cluster (idempotent; needs root)
 	@tests/cluster/up

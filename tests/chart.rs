@@ -108,7 +108,7 @@ fn forbidden(rights: &BTreeSet<String>) -> Vec<&String> {
     rights.iter().filter(|line| never(line)).collect()
 }
 
-/// The table of the security model (docs/security.md), as lines of [`rights`].
+/// The table of the security model (SECURITY.md), as lines of [`rights`].
 fn base_rights() -> BTreeSet<String> {
     let read = ["get", "list", "watch"];
     let mut lines = BTreeSet::new();
