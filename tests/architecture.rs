@@ -27,8 +27,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("observe", &["domain", "clock", "redis_io", "kube_io"]),
     // Right before an effect it looks again, live: through `observe`, so that both see the same.
     ("execute", &["domain", "clock", "plan", "observe", "redis_io", "kube_io"]),
-    ("metrics", &["domain", "assess", "plan"]),
-    ("admin", &["metrics"]),
+    // `kube_io` declares how it wants its answers counted, and `metrics` counts.
+    ("metrics", &["domain", "clock", "assess", "plan", "kube_io"]),
+    ("admin", &["clock", "metrics"]),
 ];
 
 /// Modules that put the others together, and may see all of them.

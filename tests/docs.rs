@@ -212,7 +212,8 @@ fn kind(field: &Value) -> String {
 fn rules(path: &str, schema: &Value, page: &mut String) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let message = rule["message"].as_str().map_or_else(|| format!("`{}`", rule["messageExpression"]), cell);
-        let _ = writeln!(page, "| `{}` | {message} |", path.trim_start_matches('.'));
+        let field = format!("{path}{}", rule["fieldPath"].as_str().unwrap_or_default());
+        let _ = writeln!(page, "| `{}` | {message} |", field.trim_start_matches('.'));
     }
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         rules(&format!("{path}.{name}"), field, page);
