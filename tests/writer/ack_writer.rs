@@ -1,7 +1,7 @@
 //! `ack-writer`: a client that writes to a Redis through one address, remembers every write that was acknowledged,
 //! and at the end reads all of them back. The cluster tests run it in a pod to show that no acknowledged write is lost.
 //!
-//! `run` writes until told to stop; `status`, `mark` and `stop` talk to it from the same container (`kubectl exec`).
+//! `run` writes until told to stop; `status`, `mark`, `check` and `stop` talk to it from the same container (`kubectl exec`).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program of the tests")]
 #![allow(clippy::disallowed_methods, reason = "it measures real time; its bookkeeping takes time as an argument")]
 
@@ -49,8 +49,10 @@ enum Verb {
     Status,
     /// Close the present window of the gap statistics, print it, and open the next one.
     Mark,
+    /// Read every write that is acknowledged by now back from the present primary, without stopping.
+    Check,
     /// Stop writing, read every acknowledged write back from the present primary, print the result.
-    /// Exit code 0: nothing lost; 2: something lost; 3: it could not be read back.
+    /// Exit code, of `check` too: 0 nothing lost, 2 something lost, 3 it could not be read back.
     Stop,
 }
 
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         }
         Verb::Status => control::ask(&dir, "status"),
         Verb::Mark => control::ask(&dir, "mark"),
+        Verb::Check => control::ask(&dir, "check"),
         Verb::Stop => control::ask(&dir, "stop"),
     };
     match answer {

@@ -58,8 +58,7 @@ pub(crate) fn read_back<S: Read + Write>(
         let mut wire = Vec::new();
         for chunk in batch.chunks(KEYS_A_READ) {
             let keys: Vec<Vec<u8>> = chunk.iter().map(|n| key(*n)).collect();
-            let words: Vec<&[u8]> =
-                std::iter::once(b"MGET".as_slice()).chain(keys.iter().map(Vec::as_slice)).collect();
+            let words: Vec<&[u8]> = std::iter::once(b"MGET".as_slice()).chain(keys.iter().map(Vec::as_slice)).collect();
             wire.extend(command(&words));
         }
         let replies = connection.pipeline(&wire, batch.len().div_ceil(KEYS_A_READ))?;

@@ -1,4 +1,4 @@
-//! The socket over which `status`, `mark` and `stop` reach the writer: one word in, one line of JSON out.
+//! The socket over which `status`, `mark`, `check` and `stop` reach the writer: one word in, one line of JSON out.
 
 use std::{
     fs,

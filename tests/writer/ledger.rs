@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The numbers of all acknowledged writes. They only ever come in ascending order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     ranges: Vec<(u64, u64)>,
     count: u64,

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     check::{self, Findings},
     control,
-    ledger::LedgerFile,
+    ledger::{Ledger, LedgerFile},
     report::{self, Tally},
     resp::{Connection, Reply},
 };
@@ -33,7 +33,7 @@ const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
 const RESTART_JUMP: u64 = 100_000;
 
 /// How to write, and where to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Host and port.
     pub(crate) address: String,
@@ -54,9 +54,17 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
     let tally = Arc::new(Mutex::new(Tally::new(ledger, now())));
     let stopping = Arc::new(AtomicBool::new(false));
     let (send_verdict, verdict) = mpsc::channel();
-    serve(settings, Arc::clone(&tally), Arc::clone(&stopping), verdict)?;
+    let address = resolve(&settings.address);
+    let answers = Answers {
+        settings: settings.clone(),
+        address,
+        tally: Arc::clone(&tally),
+        stopping: Arc::clone(&stopping),
+        verdict,
+        said: Mutex::new(None),
+    };
+    control::serve(&settings.dir, move |word| answers.to(word))?;
 
-    let address = resolve(&settings.address, &stopping);
     let mut connection: Option<Connection<TcpStream>> = None;
     let mut connected_before = false;
     let mut due = Instant::now();
@@ -88,7 +96,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
 
     // Before the reading back, which must not look like a gap.
     let numbers = lock(&tally).to_json(now());
-    let verdict = report::verdict(numbers, read_back(settings, address, &tally));
+    let verdict = report::verdict(numbers, read_back(settings, address, &lock(&tally).ledger.clone()));
     if send_verdict.send(verdict.to_string()).is_err() {
         return Err(io::Error::other("the control thread is gone"));
     }
@@ -97,26 +105,44 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
     }
 }
 
-fn serve(
-    settings: &Settings,
+/// What the control socket answers.
+struct Answers {
+    settings: Settings,
+    address: SocketAddr,
     tally: Arc<Mutex<Tally>>,
     stopping: Arc<AtomicBool>,
     verdict: mpsc::Receiver<String>,
-) -> io::Result<()> {
-    let said: Mutex<Option<String>> = Mutex::new(None);
-    control::serve(&settings.dir, move |word| match word {
-        "status" => lock(&tally).to_json(now()).to_string(),
-        "mark" => lock(&tally).mark(now()).to_string(),
-        "stop" => {
-            stopping.store(true, Ordering::Release);
-            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            said.get_or_insert_with(|| {
-                verdict.recv().unwrap_or_else(|_| r#"{"error":"the writer has ended"}"#.to_owned())
-            })
-            .clone()
+    said: Mutex<Option<String>>,
+}
+
+impl Answers {
+    fn to(&self, word: &str) -> String {
+        match word {
+            "status" => lock(&self.tally).to_json(now()).to_string(),
+            "mark" => lock(&self.tally).mark(now()).to_string(),
+            "check" => self.check(),
+            "stop" => self.stop(),
+            _ => r#"{"error":"unknown word: status, mark, check or stop"}"#.to_owned(),
         }
-        _ => r#"{"error":"unknown word: status, mark or stop"}"#.to_owned(),
-    })
+    }
+
+    fn check(&self) -> String {
+        let (numbers, ledger) = {
+            let tally = lock(&self.tally);
+            (tally.to_json(now()), tally.ledger.clone())
+        };
+        report::verdict(numbers, read_back(&self.settings, self.address, &ledger)).to_string()
+    }
+
+    /// Waits for the writing to end. The verdict is given once and repeated from then on.
+    fn stop(&self) -> String {
+        self.stopping.store(true, Ordering::Release);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.get_or_insert_with(|| {
+            self.verdict.recv().unwrap_or_else(|_| r#"{"error":"the writer has ended"}"#.to_owned())
+        })
+        .clone()
+    }
 }
 
 /// One write. False: the connection must be dropped.
@@ -164,27 +190,23 @@ fn try_connect(settings: &Settings, address: SocketAddr) -> io::Result<Connectio
 }
 
 /// Once: the address of a Service does not change, and a gap shall not contain a name look-up.
-fn resolve(address: &str, stopping: &AtomicBool) -> SocketAddr {
+fn resolve(address: &str) -> SocketAddr {
     loop {
         match address.to_socket_addrs().map(|mut found| found.next()) {
             Ok(Some(found)) => return found,
             Ok(None) => eprintln!("ack-writer: {address} has no address yet"),
             Err(error) => eprintln!("ack-writer: {address} does not resolve yet: {error}"),
         }
-        if stopping.load(Ordering::Acquire) {
-            // Nothing was written: an address that answers nothing makes the reading back say so.
-            return SocketAddr::from(([127, 0, 0, 1], 1));
-        }
         thread::sleep(Duration::from_millis(200));
     }
 }
 
 /// Looks for the primary behind the address until it has answered for every acknowledged write.
-fn read_back(settings: &Settings, address: SocketAddr, tally: &Mutex<Tally>) -> Result<Findings, String> {
+fn read_back(settings: &Settings, address: SocketAddr, ledger: &Ledger) -> Result<Findings, String> {
     let started = Instant::now();
     loop {
         let tried = try_connect(settings, address)
-            .and_then(|mut connection| check::read_back(&mut connection, lock(tally).ledger.numbers()));
+            .and_then(|mut connection| check::read_back(&mut connection, ledger.numbers()));
         match tried {
             Ok(found) => return Ok(found),
             Err(error) if started.elapsed() > READ_BACK_WITHIN => return Err(error.to_string()),
