@@ -28,6 +28,9 @@ load_archive() {
 	if [[ $(loaded_image_id "$name") == "$id" ]]; then
 		return 0
 	fi
+	# An image of the same name is taken away first: containerd's CRI gives the
+	# new one no id of its own otherwise, and waiting for it would time out.
+	[[ -z $(loaded_image_id "$name") ]] || cri_images images remove "$name" >/dev/null
 	# stderr shows the reason should it fail.
 	cri_images images import "$1" >/dev/null
 	wait_for "loaded $name" 20 cri_knows "$id"
