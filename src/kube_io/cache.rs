@@ -227,3 +227,6 @@ fn pruned_container(kept: Container) -> Container {
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

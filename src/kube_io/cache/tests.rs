@@ -1,0 +1,148 @@
+//! The watch against a stand-in API server; tests/kube_live.rs watches real pods.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use pretty_assertions::assert_eq;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    domain::policy::{AuthorityRule, PortRef, RedisAccess, RoleLabel},
+    kube_io::testing::{fake, refusal},
+    observe::pods,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn access() -> RedisAccess {
+    RedisAccess {
+        container: None,
+        port: PortRef::Name("redis".into()),
+        authority: AuthorityRule::Operator,
+        role_label: RoleLabel { key: "role".into(), primary: "primary".into(), replica: "replica".into() },
+        username: None,
+        password: None,
+    }
+}
+
+/// A pod with something in every part that is read, and much in parts that are not.
+fn full_pod() -> Pod {
+    let value = json!({
+        "metadata": {
+            "name": "redis-1", "namespace": "shop", "uid": "uid-1", "resourceVersion": "7",
+            "labels": { "role": "replica", "controller-revision-hash": "redis-5d4f" },
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "managedFields": [{ "manager": "kubelet", "operation": "Update" }],
+            "deletionTimestamp": "2026-01-02T03:04:05Z",
+            "ownerReferences": [
+                { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis", "uid": "set-1", "controller": true },
+            ],
+        },
+        "spec": {
+            "hostname": "redis-1", "subdomain": "headless", "terminationGracePeriodSeconds": 61, "nodeName": "node-1",
+            "resources": { "limits": { "memory": "2Gi" } },
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+            "containers": [{
+                "name": "redis", "image": "redis", "env": [{ "name": "PASSWORD", "value": "hunter2" }],
+                "ports": [{ "name": "redis", "containerPort": 6379 }],
+                "readinessProbe": { "exec": { "command": ["redis-cli", "ping"] } },
+                "resources": { "limits": { "memory": "1Gi" }, "requests": { "memory": "512Mi" } },
+                "resizePolicy": [{ "resourceName": "memory", "restartPolicy": "RestartContainer" }],
+            }],
+        },
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.7", "hostIP": "10.0.0.1", "qosClass": "Guaranteed",
+            "conditions": [
+                { "type": "Ready", "status": "True" },
+                { "type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "later" },
+            ],
+            "containerStatuses": [{
+                "name": "redis", "ready": true, "restartCount": 3, "image": "redis", "imageID": "sha256:1",
+                "resources": { "limits": { "memory": "3Gi" } },
+                "state": { "running": { "startedAt": "2026-01-02T03:04:05Z" } },
+            }],
+        },
+    });
+    serde_json::from_value(value).expect("a pod")
+}
+
+#[test]
+fn pruning_keeps_everything_that_is_read_and_drops_the_rest() {
+    let full = full_pod();
+    let mut pruned = full.clone();
+    prune(&mut pruned);
+    assert_eq!(pods::pod(&pruned, &access()), pods::pod(&full, &access()));
+    let text = serde_json::to_string(&pruned).expect("JSON");
+    for dropped in ["hunter2", "last-applied", "manager", "redis-cli", "volumes", "hostIP", "nodeName"] {
+        assert!(!text.contains(dropped), "{dropped} was kept: {text}");
+    }
+}
+
+#[test]
+fn a_new_version_of_the_same_is_no_change() {
+    let before = full_pod();
+    let mut after = before.clone();
+    after.metadata.resource_version = Some("8".into());
+    assert!(!differs(&before, &after));
+    after.metadata.labels = None;
+    assert!(differs(&before, &after));
+}
+
+fn listed(names: &[&str]) -> (u16, Value) {
+    let items: Vec<Value> =
+        names.iter().map(|name| json!({ "metadata": { "name": name, "namespace": "shop" } })).collect();
+    (200, json!({ "kind": "PodList", "metadata": { "resourceVersion": "5" }, "items": items }))
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
+    let (client, log) = fake(|request| {
+        if request.uri.contains("sendInitialEvents=true") {
+            return refusal(422, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
+        }
+        // The watch that follows never says anything.
+        (!request.uri.contains("watch=true")).then(|| listed(&["redis-0", "redis-1"]))
+    });
+    let cache = PodCache::watch(client, "shop", "app=redis");
+    tokio::time::timeout(PATIENCE, cache.ready()).await.expect("in time");
+    assert!(cache.is_ready());
+    assert_eq!(cache.pods().len(), 2);
+    let state = cache.changes().borrow().clone();
+    assert_eq!(state, CacheState { version: 1, synced: true, failing: None });
+    assert!(log.all()[1].uri.contains("limit=50"), "{}", log.all()[1].uri);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_said_until_it_is_granted() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let (client, _) = fake(|request| {
+        if request.uri.contains("sendInitialEvents=true") && ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
+            return refusal(403, "Forbidden", "pods is forbidden", &json!([]));
+        }
+        if request.uri.contains("sendInitialEvents=true") {
+            return refusal(400, "BadRequest", "no streaming", &json!([]));
+        }
+        (!request.uri.contains("watch=true")).then(|| listed(&["redis-0"]))
+    });
+    let cache = PodCache::watch(client, "shop", "app=redis");
+    let mut changes = cache.changes();
+    let failing = tokio::time::timeout(PATIENCE, changes.wait_for(|state| state.failing.is_some())).await;
+    let failure = failing.expect("in time").expect("a running watch").failing.clone().expect("a failure");
+    assert_eq!(failure, WatchFailure { forbidden: true, text: "pods is forbidden".into() });
+    assert!(!cache.is_ready());
+    let recovered = tokio::time::timeout(PATIENCE, changes.wait_for(|state| state.synced)).await;
+    assert_eq!(recovered.expect("in time").expect("a running watch").failing, None);
+}
+
+#[tokio::test]
+async fn a_dropped_cache_stops_watching() {
+    let (client, _) = fake(|_| None);
+    let cache = PodCache::watch(client, "shop", "app=redis");
+    let mut changes = cache.changes();
+    drop(cache);
+    let ended = tokio::time::timeout(PATIENCE, changes.changed()).await.expect("in time");
+    assert!(ended.is_err(), "the task still runs");
+}
