@@ -26,6 +26,10 @@ fn writer(answer: impl Fn() -> Answer + Send + Sync + 'static) -> (Writer, Log) 
     (Writer::new(client, Clock::start(), "operator-0"), log)
 }
 
+async fn evict(writer: &Writer, fence: &Fence) -> Result<(), EvictError> {
+    Writer::evict(writer, fence, "shop", &POD, &UID).await
+}
+
 fn pod() -> Answer {
     let meta = json!({ "name": "redis-1", "namespace": "shop", "resourceVersion": "8" });
     Some((200, json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta })))
@@ -47,7 +51,7 @@ fn success() -> Answer {
 #[tokio::test]
 async fn an_eviction_carries_the_uid_where_the_api_server_reads_it() {
     let (writer, log) = writer(success);
-    writer.evict(&Fence::always(), "shop", &POD, &UID).await.expect("evicted");
+    evict(&writer, &Fence::always()).await.expect("evicted");
     let sent = log.only();
     assert_eq!((sent.method.as_str(), sent.uri.as_str()), ("POST", "/api/v1/namespaces/shop/pods/redis-1/eviction?"));
     assert_eq!(
@@ -91,7 +95,7 @@ async fn refusals_of_an_eviction(
     #[case] want: &str,
 ) {
     let (writer, log) = writer(move || refusal(code, reason, message, &causes));
-    let error = writer.evict(&Fence::always(), "shop", &POD, &UID).await.expect_err("refused");
+    let error = evict(&writer, &Fence::always()).await.expect_err("refused");
     assert_eq!(error.reason(), want, "{error}");
     if want != "Gone" {
         assert!(error.to_string().contains(message), "{error}");
@@ -223,7 +227,7 @@ async fn a_finalizer_is_not_set_on_another_version_than_was_read() {
 async fn every_write(writer: &Writer, fence: &Fence) -> Vec<&'static str> {
     let about = EventTarget::object(k8s_openapi::api::core::v1::ObjectReference::default());
     let note = EventNote { type_: EventType::Normal, reason: "R".into(), action: "A".into(), note: "N".into() };
-    let mut reasons = vec![writer.evict(fence, "shop", &POD, &UID).await.expect_err("fenced").reason()];
+    let mut reasons = vec![evict(writer, fence).await.expect_err("fenced").reason()];
     let others = [
         writer.resize(fence, target(), "redis", Bytes(1), None).await.err(),
         writer.set_label(fence, target(), "role", None).await.err(),

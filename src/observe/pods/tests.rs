@@ -393,3 +393,43 @@ fn a_service_without_the_label_is_no_role_service() {
     assert_eq!(role_service(&service(json!({ "app": "redis" })), &[], &role_label()), None);
     assert_eq!(role_service(&Service::default(), &[], &role_label()), None);
 }
+
+/// The pod of [`object`] with something more in every part that is read, and much in parts that are not.
+fn cluttered(object: &mut Value) {
+    let extra = json!({
+        "metadata": {
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "managedFields": [{ "manager": "a-manager", "operation": "Update" }],
+            "deletionTimestamp": "2026-01-02T03:04:05Z",
+        },
+        "spec": {
+            "nodeName": "node-1",
+            "resources": { "limits": { "memory": "2Gi" } },
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+        },
+        "status": { "hostIP": "10.9.9.9", "qosClass": "Guaranteed" },
+    });
+    for (part, fields) in extra.as_object().expect("parts") {
+        for (field, value) in fields.as_object().expect("fields") {
+            object[part][field] = value.clone();
+        }
+    }
+    let container = &mut object["spec"]["containers"][0];
+    container["env"] = json!([{ "name": "PASSWORD", "value": "hunter2" }]);
+    container["readinessProbe"] = json!({ "exec": { "command": ["redis-cli", "ping"] } });
+    container["resizePolicy"][1]["restartPolicy"] = json!("RestartContainer");
+    let conditions = object["status"]["conditions"].as_array_mut().expect("conditions");
+    conditions.push(json!({ "type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "later" }));
+}
+
+#[test]
+fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
+    let full = changed(cluttered);
+    let mut pruned = full.clone();
+    crate::kube_io::cache::prune(&mut pruned);
+    assert_eq!(pod(&pruned, &named("redis")), pod(&full, &named("redis")));
+    let text = serde_json::to_string(&pruned).expect("JSON");
+    for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "volumes", "hostIP", "nodeName"] {
+        assert!(!text.contains(dropped), "{dropped} was kept: {text}");
+    }
+}
