@@ -157,8 +157,8 @@ mod tests {
     #[tokio::test]
     async fn a_429_is_not_repeated_and_we_say_who_we_are() {
         let (config, seen) = overloaded().await;
-        let counted = Arc::<Mutex<Vec<String>>>::default();
-        let counter = Arc::clone(&counted);
+        let answers = Arc::<Mutex<Vec<String>>>::default();
+        let counter = Arc::clone(&answers);
         let observer: AnswerObserver = Arc::new(move |method, status| {
             counter.lock().expect("no panic").push(format!("{method} {status:?}"));
         });
@@ -168,7 +168,7 @@ mod tests {
         let seen = seen.lock().expect("no panic").clone();
         assert_eq!(seen.len(), 1, "{seen:#?}");
         assert!(seen[0].to_lowercase().contains(&format!("user-agent: {USER_AGENT_VALUE}")), "{}", seen[0]);
-        assert_eq!(*counted.lock().expect("no panic"), ["GET Some(429)"]);
+        assert_eq!(*answers.lock().expect("no panic"), ["GET Some(429)"]);
     }
 
     #[tokio::test]
@@ -176,14 +176,14 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         drop(listener);
-        let counted = Arc::<Mutex<Vec<Option<StatusCode>>>>::default();
-        let counter = Arc::clone(&counted);
+        let answers = Arc::<Mutex<Vec<Option<StatusCode>>>>::default();
+        let counter = Arc::clone(&answers);
         let observer: AnswerObserver = Arc::new(move |_, status| counter.lock().expect("no panic").push(status));
         let options = ClientOptions { observer: Some(observer), ..ClientOptions::default() };
         let client = build(Config::new(url.parse().expect("a URL")), &options).expect("a client");
         let error = client.apiserver_version().await.expect_err("nobody there");
         let cause = super::super::error::Cause::from(error);
         assert!(cause.to_string().contains("refused"), "{cause}");
-        assert_eq!(*counted.lock().expect("no panic"), [None]);
+        assert_eq!(*answers.lock().expect("no panic"), [None]);
     }
 }

@@ -43,8 +43,14 @@ impl Log {
     }
 }
 
-/// What the stand-in answers: HTTP status and body; `None` never answers.
-pub(crate) type Answer = Option<(u16, Value)>;
+/// What the stand-in answers.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// HTTP status and body.
+    Http(u16, Value),
+    /// Nothing, ever.
+    Silence,
+}
 
 /// A client whose requests go to `handler`.
 pub(crate) fn fake(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> (Client, Log) {
@@ -67,7 +73,7 @@ pub(crate) fn fake(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
             log.0.lock().expect("no panic in a handler").push(recorded.clone());
-            let Some((code, answer)) = handler(&recorded) else { return std::future::pending().await };
+            let Answer::Http(code, answer) = handler(&recorded) else { return std::future::pending().await };
             let body = serde_json::to_vec(&answer).expect("a body");
             Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(body)).expect("an answer"))
         }
@@ -81,5 +87,5 @@ pub(crate) fn refusal(code: u16, reason: &str, message: &str, causes: &Value) ->
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
         "message": message, "reason": reason, "code": code, "details": { "causes": causes },
     });
-    Some((code, body))
+    Answer::Http(code, body)
 }

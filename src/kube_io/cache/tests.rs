@@ -9,7 +9,7 @@ use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kube_io::testing::{fake, refusal};
+use crate::kube_io::testing::{Answer, fake, refusal};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -27,10 +27,15 @@ fn a_new_version_of_the_same_is_no_change() {
     assert!(differs(&before, &after));
 }
 
-fn listed(names: &[&str]) -> (u16, Value) {
+/// Lists are answered; the watch that follows never says anything.
+fn listed(uri: &str, names: &[&str]) -> Answer {
+    if uri.contains("watch=true") {
+        return Answer::Silence;
+    }
+
     let items: Vec<Value> =
         names.iter().map(|name| json!({ "metadata": { "name": name, "namespace": "shop" } })).collect();
-    (200, json!({ "kind": "PodList", "metadata": { "resourceVersion": "5" }, "items": items }))
+    Answer::Http(200, json!({ "kind": "PodList", "metadata": { "resourceVersion": "5" }, "items": items }))
 }
 
 #[tokio::test]
@@ -39,8 +44,7 @@ async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
         if request.uri.contains("sendInitialEvents=true") {
             return refusal(422, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
         }
-        // The watch that follows never says anything.
-        (!request.uri.contains("watch=true")).then(|| listed(&["redis-0", "redis-1"]))
+        listed(&request.uri, &["redis-0", "redis-1"])
     });
     let cache = PodCache::watch(client, "shop", "app=redis");
     tokio::time::timeout(PATIENCE, cache.ready()).await.expect("in time");
@@ -61,7 +65,7 @@ async fn a_missing_right_is_said_until_it_is_granted() {
         if request.uri.contains("sendInitialEvents=true") {
             return refusal(400, "BadRequest", "no streaming", &json!([]));
         }
-        (!request.uri.contains("watch=true")).then(|| listed(&["redis-0"]))
+        listed(&request.uri, &["redis-0"])
     });
     let cache = PodCache::watch(client, "shop", "app=redis");
     let mut changes = cache.changes();
@@ -75,7 +79,7 @@ async fn a_missing_right_is_said_until_it_is_granted() {
 
 #[tokio::test]
 async fn a_dropped_cache_stops_watching() {
-    let (client, _) = fake(|_| None);
+    let (client, _) = fake(|_| Answer::Silence);
     let cache = PodCache::watch(client, "shop", "app=redis");
     let mut changes = cache.changes();
     drop(cache);

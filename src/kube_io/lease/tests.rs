@@ -42,10 +42,10 @@ impl Server {
                 let mut new = request.body.clone();
                 new["metadata"]["resourceVersion"] = json!("1");
                 *lease = Some(new.clone());
-                Some((201, new))
+                Answer::Http(201, new)
             }
             (_, None) => refusal(404, "NotFound", "not found", &json!([])),
-            (&Method::GET, Some(lease)) => Some((200, lease.clone())),
+            (&Method::GET, Some(lease)) => Answer::Http(200, lease.clone()),
             (_, Some(lease)) => {
                 let patch = &request.body;
                 let at = lease["metadata"]["resourceVersion"].clone();
@@ -56,7 +56,7 @@ impl Server {
                     lease["spec"][field] = value.clone();
                 }
                 Self::touch(lease);
-                Some((200, lease.clone()))
+                Answer::Http(200, lease.clone())
             }
         }
     }

@@ -24,7 +24,7 @@ async fn a_list_is_read_to_its_last_page() {
     let (reader, log) = reader(|request| {
         let (name, token) = if request.uri.contains("continue=next") { ("b", "") } else { ("a", "next") };
         let items = json!([{ "metadata": { "name": name } }]);
-        Some((200, json!({ "metadata": { "continue": token, "resourceVersion": "1" }, "items": items })))
+        Answer::Http(200, json!({ "metadata": { "continue": token, "resourceVersion": "1" }, "items": items }))
     });
     let pods = reader.pods("shop", "app=redis,tier in (a,b)").await.expect("pods");
     let names: Vec<_> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
@@ -37,7 +37,7 @@ async fn a_list_is_read_to_its_last_page() {
 #[tokio::test]
 async fn an_endless_list_is_given_up() {
     let page = json!({ "metadata": { "continue": "more" }, "items": [{ "metadata": { "name": "a" } }] });
-    let (reader, log) = reader(move |_| Some((200, page.clone())));
+    let (reader, log) = reader(move |_| Answer::Http(200, page.clone()));
     let error = reader.pods("shop", "app=redis").await.expect_err("too many");
     assert_eq!(error.to_string(), "cannot list the pods: more than 20 objects match (HTTP 413)");
     assert_eq!(log.len(), MAX_PAGES);
@@ -63,7 +63,7 @@ async fn what_is_missing_is_none_and_what_is_forbidden_says_so() {
 #[tokio::test]
 async fn a_broken_policy_is_an_error_and_no_panic() {
     let broken = json!({ "metadata": { "name": "sessions" }, "spec": { "selector": 5 } });
-    let (reader, _) = reader(move |_| Some((200, broken.clone())));
+    let (reader, _) = reader(move |_| Answer::Http(200, broken.clone()));
     let error = reader.policy("shop", "sessions").await.expect_err("broken");
     assert!(matches!(error, KubeError::GetPolicy(Cause::Malformed(_))), "{error:?}");
     assert!(!error.is_forbidden());
@@ -80,7 +80,7 @@ async fn an_owner_is_proven_by_kind_and_uid(#[case] kind: &str, #[case] uid: &st
     let found = json!({
         "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": { "name": "redis", "uid": "u-1" },
     });
-    let (reader, log) = reader(move |_| Some((200, found.clone())));
+    let (reader, log) = reader(move |_| Answer::Http(200, found.clone()));
     let owner = Owner { kind: kind.into(), name: "redis".into(), uid: ControllerUid::new(uid) };
     assert_eq!(reader.owner_exists("shop", &owner).await.expect("an answer"), want);
     assert_eq!(log.len(), usize::from(kind != "RedisCluster"));
@@ -107,7 +107,7 @@ async fn role_services_are_those_that_select_the_label() {
                 { "metadata": { "name": "external" }, "spec": { "type": "ExternalName" } },
             ])
         };
-        Some((200, json!({ "metadata": {}, "items": items })))
+        Answer::Http(200, json!({ "metadata": {}, "items": items }))
     });
     let found = reader.role_services("shop", "role").await.expect("services");
     let names: Vec<_> =
@@ -125,7 +125,7 @@ fn review(request: &Recorded, granted: fn(&str, Option<&str>) -> bool) -> Answer
     let allowed = granted(asked["verb"].as_str().expect("a verb"), asked["subresource"].as_str());
     let mut answer = request.body.clone();
     answer["status"] = json!({ "allowed": allowed });
-    Some((201, answer))
+    Answer::Http(201, answer)
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn an_authorizer_that_could_not_say_has_not_refused() {
     let (reader, _) = reader(|request| {
         let mut answer = request.body.clone();
         answer["status"] = json!({ "allowed": false, "evaluationError": "webhook timed out" });
-        Some((201, answer))
+        Answer::Http(201, answer)
     });
     assert_eq!(reader.rights("shop").await, Rights::default());
 }
@@ -175,7 +175,7 @@ async fn resize_is_known_by_discovery_and_asked_once(#[case] names: Value, #[cas
             .iter()
             .map(|name| json!({ "name": name, "singularName": "", "namespaced": true, "kind": "Pod", "verbs": [] }))
             .collect();
-        Some((200, json!({ "groupVersion": "v1", "resources": resources })))
+        Answer::Http(200, json!({ "groupVersion": "v1", "resources": resources }))
     });
     assert_eq!(reader.resize_supported().await, want);
     assert_eq!(reader.resize_supported().await, want);

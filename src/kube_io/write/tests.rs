@@ -32,7 +32,7 @@ async fn evict(writer: &Writer, fence: &Fence) -> Result<(), EvictError> {
 
 fn pod() -> Answer {
     let meta = json!({ "name": "redis-1", "namespace": "shop", "resourceVersion": "8" });
-    Some((200, json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta })))
+    Answer::Http(200, json!({ "apiVersion": "v1", "kind": "Pod", "metadata": meta }))
 }
 
 fn policy(finalizers: &[&str]) -> Answer {
@@ -41,11 +41,11 @@ fn policy(finalizers: &[&str]) -> Answer {
     let body = json!({
         "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy", "metadata": meta, "spec": spec,
     });
-    Some((200, body))
+    Answer::Http(200, body)
 }
 
 fn success() -> Answer {
-    Some((201, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })))
+    Answer::Http(201, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }))
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn without_the_lease_nothing_is_sent() {
 
 #[tokio::test]
 async fn no_write_outlasts_the_lease() {
-    let (writer, _log) = writer(|| None);
+    let (writer, _log) = writer(|| Answer::Silence);
     let clock = Clock::start();
     // 50 ms until the deadline, then a margin of 50 ms: whoever comes next may lead after 100 ms.
     let term = Term { deadline: clock.uptime() + Duration::from_millis(50), margin: Duration::from_millis(50) };
@@ -262,8 +262,8 @@ async fn no_write_outlasts_the_lease() {
 
 #[tokio::test]
 async fn an_event_goes_to_the_namespace_of_its_subject() {
-    let (writer, log) = writer(|| Some((201, json!({ "metadata": {}, "eventTime": null }))));
-    let Some((_, stored)) = policy(&[]) else { unreachable!() };
+    let (writer, log) = writer(|| Answer::Http(201, json!({ "metadata": {}, "eventTime": null })));
+    let Answer::Http(_, stored) = policy(&[]) else { unreachable!() };
     let stored: RedisMemoryPolicy = serde_json::from_value(stored).expect("a policy");
     let about = EventTarget::policy(&stored).with_pod(&POD, &UID);
     let note = EventNote {

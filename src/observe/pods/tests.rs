@@ -352,16 +352,16 @@ fn strategies_and_defaults_of_a_stateful_set() {
     assert_eq!((plain.replicas, plain.template_role_label, plain.owner), (1, None, None));
 }
 
-fn slice(endpoints: Value) -> EndpointSlice {
+fn slice(endpoints: &Value) -> EndpointSlice {
     let value = json!({ "metadata": {}, "addressType": "IPv4", "endpoints": endpoints });
     serde_json::from_value(value).expect("a slice")
 }
 
-fn endpoint(uid: &str, conditions: Value) -> Value {
+fn endpoint(uid: &str, conditions: &Value) -> Value {
     json!({ "addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": { "kind": "Pod", "uid": uid } })
 }
 
-fn service(selector: Value) -> Service {
+fn service(selector: &Value) -> Service {
     serde_json::from_value(json!({ "metadata": { "name": "writes" }, "spec": { "selector": selector } }))
         .expect("a Service")
 }
@@ -369,17 +369,17 @@ fn service(selector: Value) -> Service {
 #[test]
 fn a_role_service_lists_the_pods_behind_ready_endpoints_once() {
     let slices = [
-        slice(json!([
-            endpoint("b", json!({ "ready": true })),
-            endpoint("not", json!({ "ready": false })),
-            endpoint("a", json!({})),
+        slice(&json!([
+            endpoint("b", &json!({ "ready": true })),
+            endpoint("not", &json!({ "ready": false })),
+            endpoint("a", &json!({})),
             { "addresses": ["10.9.9.9"] },
             { "addresses": ["10.9.9.9"], "targetRef": { "kind": "Node", "uid": "n" } },
         ])),
-        slice(json!([endpoint("b", json!({ "ready": true }))])),
+        slice(&json!([endpoint("b", &json!({ "ready": true }))])),
     ];
     assert_eq!(
-        role_service(&service(json!({ ROLE: "primary", "app": "redis" })), &slices, &role_label()),
+        role_service(&service(&json!({ ROLE: "primary", "app": "redis" })), &slices, &role_label()),
         Some(RoleService {
             name: "writes".into(),
             role_value: "primary".into(),
@@ -390,7 +390,7 @@ fn a_role_service_lists_the_pods_behind_ready_endpoints_once() {
 
 #[test]
 fn a_service_without_the_label_is_no_role_service() {
-    assert_eq!(role_service(&service(json!({ "app": "redis" })), &[], &role_label()), None);
+    assert_eq!(role_service(&service(&json!({ "app": "redis" })), &[], &role_label()), None);
     assert_eq!(role_service(&Service::default(), &[], &role_label()), None);
 }
 
