@@ -190,8 +190,8 @@ fn failure(error: watcher::Error) -> WatchFailure {
     }
 }
 
-/// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here.
-fn prune(pod: &mut Pod) {
+/// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
+pub fn prune(pod: &mut Pod) {
     pod.managed_fields_mut().clear();
     pod.annotations_mut().clear();
     if let Some(spec) = pod.spec.as_mut() {
@@ -227,3 +227,6 @@ fn pruned_container(kept: Container) -> Container {
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
