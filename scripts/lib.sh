@@ -41,6 +41,7 @@ load_images() {
 	tests/cluster/load-image "${archives[@]}"
 }
 
+begun_us=${EPOCHREALTIME/[.,]/}
 stage_names=() stage_results=() stage_seconds=() failed_stage=""
 
 # Says every minute that a silent stage still runs. Ends when its input does.
@@ -79,7 +80,7 @@ stage() {
 		log "stage $name: ok in $(seconds_since "$start") s"
 	else
 		stage_results+=(FAILED)
-		failed_stage=$name
+		failed_stage=${failed_stage:+$failed_stage, }$name
 		log "stage $name FAILED after $(seconds_since "$start") s; its log: $logs/$name.log"
 	fi
 	return "$status"
@@ -94,10 +95,10 @@ tests_of() {
 
 summary() {
 	local i
-	printf '\n%-10s %-7s %10s  %s\n' stage result seconds tests
+	printf '\n%-14s %-7s %10s  %s\n' stage result seconds tests
 	for i in "${!stage_names[@]}"; do
-		printf '%-10s %-7s %10s  %s\n' "${stage_names[i]}" "${stage_results[i]}" "${stage_seconds[i]}" "$(tests_of "${stage_names[i]}")"
+		printf '%-14s %-7s %10s  %s\n' "${stage_names[i]}" "${stage_results[i]}" "${stage_seconds[i]}" "$(tests_of "${stage_names[i]}")"
 	done
-	printf '%-10s %-7s %10s\n\n' total "$([[ -z $failed_stage ]] && echo ok || echo FAILED)" "$(seconds_since "$_log_start_us")"
+	printf '%-14s %-7s %10s\n\n' total "$([[ -z $failed_stage ]] && echo ok || echo FAILED)" "$(seconds_since "$begun_us")"
 	[[ -z $failed_stage ]] || printf 'failed: %s; logs: %s\n' "$failed_stage" "$logs"
 }
