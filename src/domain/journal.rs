@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{ControllerUid, PodName, PodUid, RunId},
-    step::PlannedStep,
+    step::{PlannedStep, Step},
 };
 
 /// One remediation under way.
@@ -188,4 +188,27 @@ pub struct RestartRecord {
     /// When its eviction was carried out.
     #[schemars(with = "String", length(max = 40))]
     pub at: Timestamp,
+}
+
+impl Journal {
+    /// The step under way; `None` when all are done.
+    pub fn planned(&self) -> Option<&PlannedStep> {
+        self.steps.get(usize::try_from(self.cursor).ok()?)
+    }
+
+    /// The step under way; `None` when all are done.
+    pub fn step(&self) -> Option<&Step> {
+        self.planned().map(|planned| &planned.step)
+    }
+
+    /// The record of the member of that name.
+    pub fn member(&self, pod: &PodName) -> Option<&MemberRecord> {
+        self.members.iter().find(|member| member.identity.pod == *pod)
+    }
+
+    /// Whether the eviction of that pod lies behind the cursor.
+    pub fn evicted(&self, pod: &PodName) -> bool {
+        let done = usize::try_from(self.cursor).unwrap_or(usize::MAX);
+        self.steps.iter().take(done).any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
+    }
 }

@@ -4,7 +4,10 @@
 //! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
 
 pub mod bytes;
+pub mod duration;
 pub mod finding;
+#[doc(hidden)]
+pub mod fixtures;
 pub mod journal;
 pub mod names;
 pub mod pod;

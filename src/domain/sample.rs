@@ -259,6 +259,8 @@ pub struct Reading {
     pub used: Bytes,
     /// `used_memory_rss`.
     pub rss: Bytes,
-    /// Nothing distorted it: not loading, syncing or forking, no lazy free pending, past the warm-up.
+    /// Nothing distorted it: not loading, syncing or forking, no lazy free or rewrite pending.
     pub quiet: bool,
+    /// `uptime_in_seconds` of the process that was read.
+    pub uptime: Duration,
 }

@@ -25,6 +25,18 @@ pub struct Snapshot {
     pub resize_supported: bool,
     /// Another, older policy that matches pods of this workload and therefore acts for it.
     pub claimed_by_other: Vec<(ControllerUid, String)>,
+    /// What the Redis users may do. Asked only in a live observation, before something is begun.
+    pub redis_rights: RedisRights,
+}
+
+/// Commands that acting needs and that Redis' own access control forbids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RedisRights {
+    /// Not asked.
+    #[default]
+    Unknown,
+    /// Asked on every member: the commands that are missing, by pod. Empty: nothing is missing.
+    Known(Vec<(PodName, Vec<String>)>),
 }
 
 impl Snapshot {

@@ -1,1 +1,5 @@
-//! TODO
+//! Reading the world: the sampler looks at every Redis, the pod cache at Kubernetes. Nothing here changes anything.
+
+pub mod pods;
+pub mod sampler;
+pub mod snapshot;

@@ -1,1 +1,21 @@
-//! TODO
+//! Every Redis command that is ever sent, and the reading of its answers. This module knows neither Kubernetes nor
+//! policies. What a server answers is hostile input: capped, checked byte by byte, parsed without panics, and made
+//! safe to show.
+
+mod acting;
+mod config;
+mod connection;
+mod credentials;
+mod error;
+mod frame;
+pub mod info;
+mod probe;
+mod reply;
+mod stream;
+mod text;
+
+pub use connection::{Connection, Endpoint};
+pub use credentials::Credentials;
+pub use error::RedisError;
+pub use probe::probe;
+pub use text::{MAX_SHOWN, shown};

@@ -1,8 +1,11 @@
 //! `redismemory.io/v1alpha1`: the resource as it is stored. Serde, schema and CEL; no behaviour.
 
+mod crd;
+pub mod rules;
 mod spec;
 mod status;
 
+pub use crd::crd;
 pub use spec::*;
 pub use status::*;
 

@@ -1,24 +1,40 @@
 //! `spec`: what a person writes.
 
 use k8s_openapi::apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString};
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// Which Redis pods are watched, how much memory headroom they need, and what may be done about fragmentation.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "redismemory.io",
     version = "v1alpha1",
     kind = "RedisMemoryPolicy",
+    plural = "redismemorypolicies",
     shortname = "rmp",
+    category = "redis",
     namespaced,
     status = "super::RedisMemoryPolicyStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Keeps the memory of the Redis pods that it selects healthy: headroom, fragmentation, safe restarts.",
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode","description":"Observe or Enforce"}"#,
+    printcolumn = r#"{"name":"Targets","type":"integer","jsonPath":".status.summary.targets","description":"Selected pods"}"#,
+    printcolumn = r#"{"name":"Compliant","type":"integer","jsonPath":".status.summary.compliant","description":"Targets without a Warning or Critical finding"}"#,
+    printcolumn = r#"{"name":"Worst-Frag","type":"string","jsonPath":".status.summary.worstFragmentation","description":"Highest fragmentation ratio"}"#,
+    printcolumn = r#"{"name":"Last-Action","type":"string","jsonPath":".status.summary.lastAction","description":"What was last done"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"This generation has been evaluated"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Suspend","type":"boolean","jsonPath":".spec.suspend","priority":1,"description":"No new disruption is begun"}"#,
+    printcolumn = r#"{"name":"Blocked","type":"string","jsonPath":".status.conditions[?(@.type==\"RemediationBlocked\")].reason","priority":1,"description":"Why nothing is done"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = rules::spec)]
 pub struct RedisMemoryPolicySpec {
     /// Pods of this namespace. Required, not empty.
+    #[schemars(schema_with = "rules::selector")]
     pub selector: LabelSelector,
     /// Observe changes nothing and shows the plan. Enforce carries it out.
     #[serde(default)]
@@ -56,11 +72,14 @@ pub enum Mode {
 /// How to find and reach Redis in a pod.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(transform = rules::redis)]
 pub struct Redis {
     /// The container. Default: the only one, else the one that declares the port.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), transform = rules::container)]
     pub container: Option<String>,
     /// Port number, or the name of a container port.
+    #[schemars(transform = rules::port)]
     pub port: IntOrString,
     /// Who decides which member is the primary.
     pub role_authority: RoleAuthority,
@@ -68,6 +87,7 @@ pub struct Redis {
     pub role_label: RoleLabel,
     /// ACL user. Default: the default user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), transform = rules::username)]
     pub username: Option<String>,
     /// Where the password is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,12 +122,16 @@ pub enum RoleAuthority {
 /// The pod label that names the role.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(transform = rules::role_label)]
 pub struct RoleLabel {
     /// Label key.
+    #[schemars(length(max = 317), transform = rules::label_key)]
     pub key: String,
     /// Value on the primary.
+    #[schemars(length(max = 63), transform = rules::label_value)]
     pub primary: String,
     /// Value on a replica.
+    #[schemars(length(max = 63), transform = rules::label_value)]
     pub replica: String,
 }
 
@@ -122,14 +146,17 @@ impl Default for RoleLabel {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
+    #[schemars(length(max = 253), transform = rules::secret_name)]
     pub name: String,
     /// Key within it.
+    #[schemars(length(max = 253), transform = rules::secret_key)]
     pub key: String,
 }
 
 /// How far the container memory limit must exceed maxmemory.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(transform = rules::headroom)]
 pub struct Headroom {
     /// How the headroom is found.
     pub method: HeadroomMethod,
@@ -137,11 +164,14 @@ pub struct Headroom {
     #[schemars(range(min = 10, max = 400), extend("format" = "int32"))]
     pub percent: u32,
     /// At least this much, whatever the percentage gives.
+    #[schemars(length(max = 24), transform = rules::memory)]
     pub minimum: String,
     /// What may be done when it is too small.
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"), transform = rules::headroom_remedies)]
     pub remedies: Vec<HeadroomRemedy>,
     /// Never raise a limit above this.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24), transform = rules::memory)]
     pub maximum_limit: Option<String>,
 }
 
@@ -179,6 +209,7 @@ pub enum HeadroomRemedy {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Eviction {
     /// Allowed values of maxmemory-policy. Empty: every value.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed: Vec<EvictionPolicy>,
 }
 
@@ -197,9 +228,26 @@ pub enum EvictionPolicy {
     VolatileTtl,
 }
 
+impl EvictionPolicy {
+    /// The name that Redis gives it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Noeviction => "noeviction",
+            Self::AllkeysLru => "allkeys-lru",
+            Self::AllkeysLfu => "allkeys-lfu",
+            Self::AllkeysRandom => "allkeys-random",
+            Self::VolatileLru => "volatile-lru",
+            Self::VolatileLfu => "volatile-lfu",
+            Self::VolatileRandom => "volatile-random",
+            Self::VolatileTtl => "volatile-ttl",
+        }
+    }
+}
+
 /// When memory is fragmented, and what may be done about it. Percent of used memory: 250 is a ratio of 2.5.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(transform = rules::fragmentation)]
 pub struct Fragmentation {
     /// From here on FragmentationModerate.
     #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
@@ -214,10 +262,13 @@ pub struct Fragmentation {
     #[schemars(range(min = 101, max = 10000), extend("format" = "int32"))]
     pub restart_percent: u32,
     /// A ratio without this many bytes is no finding.
+    #[schemars(length(max = 24), transform = rules::memory)]
     pub minimum_waste: String,
     /// A judgement needs fresh samples for this long.
+    #[schemars(length(max = 24), transform = rules::sustained)]
     pub sustained: String,
     /// What may be done.
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"), transform = rules::fragmentation_remedies)]
     pub remedies: Vec<FragmentationRemedy>,
 }
 
@@ -249,10 +300,13 @@ pub enum FragmentationRemedy {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Restart {
     /// A pod is not restarted again within this time.
+    #[schemars(length(max = 24), transform = rules::cooldown)]
     pub cooldown: String,
     /// A replica further behind than this is not in sync.
+    #[schemars(length(max = 24), transform = rules::lag)]
     pub max_replication_lag: String,
     /// A step that takes longer ends the remediation. Waiting at a gate does not count.
+    #[schemars(length(max = 24), transform = rules::step_timeout)]
     pub step_timeout: String,
 }
 

@@ -1,7 +1,7 @@
 //! `status`: what the operator says. Two field managers write it, each its whole set (design.md section 3).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -19,7 +19,7 @@ pub struct RedisMemoryPolicyStatus {
     /// Ready, Reconciling, Stalled, HeadroomSufficient, FragmentationWithinBounds, ConfigurationSafe,
     /// Remediating, RemediationBlocked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
     /// Counts and worst numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,4 +102,26 @@ pub struct PlanStatus {
     /// The steps, in order.
     #[schemars(length(max = 64))]
     pub steps: Vec<PlannedStep>,
+}
+
+/// Kubernetes' own condition, with a limit on every text.
+fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 64, "description": "What is said, for example Ready."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+                "reason": {"type": "string", "minLength": 1, "maxLength": 128, "description": "Why, in one stable word."},
+                "message": {"type": "string", "maxLength": 2048, "description": "Why, for people."},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When the status last changed."},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0, "description": "The generation of the spec that this is about."},
+            },
+        },
+    })
 }

@@ -25,6 +25,10 @@ enter_cluster() {
 		echo "error: the test cluster is not up: run tests/cluster/up" >&2
 		exit 1
 	fi
+	if ((EUID != 0)); then
+		echo "error: the test cluster is root's: only root can enter its network" >&2
+		exit 1
+	fi
 	export KUBECONFIG=${RMO_KUBECONFIG:-$RMO_CLUSTER_DIR/kubeconfig}
 	# A proxy of the machine's own network leads nowhere from in there.
 	unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY

@@ -1,0 +1,252 @@
+//! Fragmentation: how bad, what causes it, and what a restart would give back.
+
+mod window;
+
+use jiff::Timestamp;
+
+use self::window::Window;
+use super::{
+    AssessSettings,
+    headroom::{CLEAN_HEAP_PERCENT, PROCESS_BASE, metadata},
+};
+use crate::domain::{
+    bytes::Bytes,
+    policy::{FragmentationRule, Policy},
+    ratio::Ratio,
+    sample::{Memory, Reading},
+    snapshot::Target,
+};
+
+/// How bad the fragmentation is. `Unknown` is neither good nor bad: nothing follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Band {
+    /// Not enough fresh readings to say.
+    Unknown,
+    /// Below `moderatePercent`, or less waste than `minimumWaste`.
+    Healthy,
+    /// From `moderatePercent`.
+    Moderate,
+    /// From `seriousPercent`.
+    Serious,
+    /// From `criticalPercent`.
+    Critical,
+    /// From `restartPercent`.
+    Restart,
+}
+
+/// What holds most of the waste.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Pages that the allocator can give back without a restart.
+    Purgeable,
+    /// Half-empty slabs: only moving the data (active defragmentation, a restart) helps.
+    Fragmented,
+    /// Memory outside the allocator (modules, Lua, huge pages): a restart need not help.
+    Other,
+    /// Not a jemalloc build: only the total is known.
+    TotalOnly,
+}
+
+/// Why a restart is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DueReason {
+    /// The ratio stays at or above `restartPercent`.
+    Ratio,
+    /// Less than half of the resident memory is data, and a restart would mend that.
+    Efficiency,
+}
+
+/// The judgement of one target's fragmentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The highest band that every reading of the window meets.
+    pub band: Band,
+    /// The newest quiet `mem_fragmentation_ratio`.
+    pub ratio: Ratio,
+    /// The newest quiet rss - used.
+    pub waste: Bytes,
+    /// What holds most of the waste.
+    pub cause: Cause,
+    /// `allocator_rss_bytes` less allocator metadata (3.5 % of active).
+    pub purgeable: Bytes,
+    /// `allocator_frag_bytes`.
+    pub fragmented: Bytes,
+    /// `rss_overhead_bytes`.
+    pub other: Bytes,
+    /// What a restart should give back.
+    pub expected_gain: Bytes,
+    /// The newest ratio is below 0.95 x the median of the window: it mends itself.
+    pub falling: bool,
+    /// Share of the resident memory that is data; `None`: not judged (small, or the server could not say).
+    pub efficiency: Option<Ratio>,
+    /// The efficiency was below one half in the whole window.
+    pub efficiency_low: bool,
+    /// Why a restart is due, if one is.
+    pub restart_due: Option<DueReason>,
+    /// Why the band is `Unknown`.
+    pub unknown_because: Option<String>,
+}
+
+/// Below this much data (100 MB) the efficiency is not judged: the base of the process would weigh too much.
+pub const EFFICIENCY_FROM: Bytes = Bytes(100_000_000);
+/// Below one half the efficiency is low.
+pub const EFFICIENCY_LOW: Ratio = Ratio(50);
+
+impl Cause {
+    fn of(memory: &Memory, parts: Parts) -> Self {
+        if !memory.allocator_is_jemalloc() {
+            return Self::TotalOnly;
+        }
+        // On a tie the cause for which less would be done wins.
+        if parts.other >= parts.purgeable && parts.other >= parts.fragmented {
+            Self::Other
+        } else if parts.purgeable >= parts.fragmented {
+            Self::Purgeable
+        } else {
+            Self::Fragmented
+        }
+    }
+}
+
+/// The waste by cause. It need not add up: the server samples its numbers at different moments.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts {
+    purgeable: Bytes,
+    fragmented: Bytes,
+    other: Bytes,
+}
+
+impl Parts {
+    fn of(memory: &Memory) -> Self {
+        if !memory.allocator_is_jemalloc() {
+            return Self::default();
+        }
+        Self {
+            purgeable: memory.allocator_rss.saturating_sub(metadata(memory.allocator_active)),
+            fragmented: memory.allocator_frag,
+            other: memory.rss_overhead,
+        }
+    }
+}
+
+impl Verdict {
+    fn of(memory: &Memory) -> Self {
+        let parts = Parts::of(memory);
+        Self {
+            band: Band::Unknown,
+            ratio: memory.ratio,
+            waste: memory.waste(),
+            cause: Cause::of(memory, parts),
+            purgeable: parts.purgeable,
+            fragmented: parts.fragmented,
+            other: parts.other,
+            expected_gain: expected_gain(memory),
+            falling: false,
+            efficiency: efficiency(memory),
+            efficiency_low: false,
+            restart_due: None,
+            unknown_because: None,
+        }
+    }
+
+    fn unknown(memory: Option<&Memory>, reason: String) -> Self {
+        let seen = memory.map(Self::of).unwrap_or(Self {
+            band: Band::Unknown,
+            ratio: Ratio::default(),
+            waste: Bytes::ZERO,
+            cause: Cause::TotalOnly,
+            purgeable: Bytes::ZERO,
+            fragmented: Bytes::ZERO,
+            other: Bytes::ZERO,
+            expected_gain: Bytes::ZERO,
+            falling: false,
+            efficiency: None,
+            efficiency_low: false,
+            restart_due: None,
+            unknown_because: None,
+        });
+        Self { unknown_because: Some(reason), ..seen }
+    }
+}
+
+/// What a restart should give back: `rss - (1.10 x used + 12 MiB)`, or zero.
+pub fn expected_gain(memory: &Memory) -> Bytes {
+    gain(memory.rss, memory.used)
+}
+
+fn gain(rss: Bytes, used: Bytes) -> Bytes {
+    rss.saturating_sub(used.percent(CLEAN_HEAP_PERCENT) + PROCESS_BASE)
+}
+
+/// Judges the fragmentation of one target (design.md section 5).
+///
+/// A band above healthy needs the ratio and `minimumWaste` in every quiet reading of the last `sustained`, all of
+/// one process past its warm-up and without a gap of more than three sample intervals. Readings taken while the
+/// server loads, syncs or forks are left out; a longer spell of them is a gap.
+pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Verdict {
+    let rule = &policy.fragmentation;
+    let memory = target.sample().map(|s| &s.memory);
+    let window = match Window::of(target, rule.sustained, now, settings) {
+        Ok(window) => window,
+        Err(reason) => return Verdict::unknown(memory, reason),
+    };
+    let Some(memory) = memory else { return Verdict::unknown(None, "not probed yet".into()) };
+    let newest = window.newest;
+    let mut verdict = Verdict {
+        band: window.readings.iter().map(|r| band(rule, r)).min().unwrap_or(Band::Unknown),
+        ratio: newest.ratio,
+        waste: waste(newest),
+        expected_gain: gain(newest.rss, newest.used),
+        falling: window.falling(),
+        ..Verdict::of(memory)
+    };
+    verdict.efficiency_low = verdict.efficiency.is_some_and(|now| now < EFFICIENCY_LOW)
+        && window.readings.iter().all(|r| efficiency_of(memory, r.used, r.rss).is_some_and(|e| e < EFFICIENCY_LOW));
+    verdict.restart_due = restart_due(rule, memory, &verdict);
+    verdict
+}
+
+fn band(rule: &FragmentationRule, reading: &Reading) -> Band {
+    if waste(reading) < rule.minimum_waste {
+        return Band::Healthy;
+    }
+    match reading.ratio {
+        ratio if ratio >= rule.restart => Band::Restart,
+        ratio if ratio >= rule.critical => Band::Critical,
+        ratio if ratio >= rule.serious => Band::Serious,
+        ratio if ratio >= rule.moderate => Band::Moderate,
+        _ => Band::Healthy,
+    }
+}
+
+fn waste(reading: &Reading) -> Bytes {
+    reading.rss.saturating_sub(reading.used)
+}
+
+fn restart_due(rule: &FragmentationRule, memory: &Memory, verdict: &Verdict) -> Option<DueReason> {
+    if verdict.falling || verdict.expected_gain < rule.minimum_waste {
+        return None;
+    }
+    if verdict.band == Band::Restart {
+        return Some(DueReason::Ratio);
+    }
+    let rss_after = memory.rss.saturating_sub(verdict.expected_gain);
+    let lifted = Ratio::of(memory.dataset, rss_after).is_some_and(|after| after > EFFICIENCY_LOW);
+    (verdict.efficiency_low && lifted).then_some(DueReason::Efficiency)
+}
+
+/// `used_memory_dataset` / `used_memory_rss`, from [`EFFICIENCY_FROM`] on. A dataset of zero beside so much used
+/// memory is the server's underflow, not a number.
+fn efficiency(memory: &Memory) -> Option<Ratio> {
+    if memory.used < EFFICIENCY_FROM || memory.dataset == Bytes::ZERO {
+        return None;
+    }
+    Ratio::of(memory.dataset, memory.rss)
+}
+
+/// The efficiency at an earlier reading, for which the dataset was not kept: the overhead is taken as it is now
+/// (it moves with clients and tables, slowly against `sustained`).
+fn efficiency_of(now: &Memory, used: Bytes, rss: Bytes) -> Option<Ratio> {
+    let overhead = now.used.saturating_sub(now.dataset);
+    Ratio::of(used.saturating_sub(overhead), rss)
+}

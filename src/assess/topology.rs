@@ -1,0 +1,242 @@
+//! Who replicates whom: selected pods grouped into workloads by the live replication graph.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    names::{ControllerUid, NodeAddress, PodName},
+    sample::{ReplicaLink, Role, Sample},
+    snapshot::{Snapshot, Target},
+};
+
+/// The members that replicate one data set, as far as they are selected.
+///
+/// Members are joined by the edges of the live replication graph, and, unless Redis Cluster is on, by their
+/// controller: an old primary that came back as a second primary has no edge to the others, yet it belongs to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload<'a> {
+    /// UID of the primary's controller, else of the first member that has one; empty: no member has one.
+    pub uid: ControllerUid,
+    /// Name of that controller, else of the first member.
+    pub name: String,
+    /// Every member, by pod name.
+    pub members: Vec<&'a Target>,
+    /// Members that say that they are primaries.
+    pub primaries: Vec<&'a Target>,
+    /// Members that say that they are replicas.
+    pub replicas: Vec<&'a Target>,
+    /// Addresses of the replication graph that are no selected pod, sorted.
+    pub outside: Vec<NodeAddress>,
+    /// Members without a sample: their role is not known.
+    pub unknown: Vec<&'a Target>,
+    /// A replica has replicas of its own.
+    pub chained: bool,
+}
+
+impl<'a> Workload<'a> {
+    /// The primary, when exactly one member says that it is one.
+    pub fn primary(&self) -> Option<&'a Target> {
+        match self.primaries.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The member of that name.
+    pub fn member(&self, name: &PodName) -> Option<&'a Target> {
+        self.members.iter().copied().find(|t| t.pod.name == *name)
+    }
+
+    /// Nothing replicates anything here: each primary stands alone.
+    pub fn replicates_nothing(&self) -> bool {
+        self.replicas.is_empty() && self.outside.is_empty() && self.primaries.iter().all(|t| lines(t).is_empty())
+    }
+}
+
+/// The target that listens at this address: by pod IP, or by the pod's stable DNS name, written from
+/// `host.subdomain` up to the full name with any cluster domain.
+///
+/// `None` for a Service name, an announced address that is no pod's, and a pod that is not selected.
+pub fn resolve<'a>(address: &NodeAddress, snapshot: &'a Snapshot) -> Option<&'a Target> {
+    position(address, &snapshot.targets).and_then(|n| snapshot.targets.get(n))
+}
+
+/// The workloads of the snapshot, by name. Sentinels are no members.
+pub fn workloads(snapshot: &Snapshot) -> Vec<Workload<'_>> {
+    let targets = snapshot.targets.as_slice();
+    let mut groups = Groups::new(targets.len());
+    join_by_replication(targets, &mut groups);
+    join_by_controller(targets, &mut groups);
+    let mut members: BTreeMap<usize, Vec<&Target>> = BTreeMap::new();
+    for (n, target) in targets.iter().enumerate() {
+        if !target.sample().is_some_and(|s| s.server.is_sentinel) {
+            members.entry(groups.root(n)).or_default().push(target);
+        }
+    }
+    let mut workloads: Vec<_> = members.into_values().map(|members| workload(members, targets)).collect();
+    workloads.sort_by(|a, b| (&a.name, &a.uid, first_name(a)).cmp(&(&b.name, &b.uid, first_name(b))));
+    workloads
+}
+
+fn first_name<'a>(workload: &Workload<'a>) -> Option<&'a PodName> {
+    workload.members.first().map(|t| &t.pod.name)
+}
+
+fn workload<'a>(mut members: Vec<&'a Target>, targets: &[Target]) -> Workload<'a> {
+    members.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
+    let with = |wanted: fn(&Sample) -> bool| -> Vec<&'a Target> {
+        members.iter().copied().filter(|t| t.sample().is_some_and(wanted)).collect()
+    };
+    let primaries = with(|s| matches!(s.replication.role, Role::Primary));
+    let replicas = with(|s| matches!(s.replication.role, Role::Replica(_)));
+    let owner = primaries.iter().chain(&members).find_map(|t| t.pod.owner.as_ref());
+    let name = match (owner, members.first()) {
+        (Some(owner), _) => owner.name.clone(),
+        (None, Some(first)) => first.pod.name.to_string(),
+        (None, None) => String::new(),
+    };
+    Workload {
+        uid: owner.map(|o| o.uid.clone()).unwrap_or_default(),
+        name,
+        outside: outside(&members, targets),
+        unknown: members.iter().copied().filter(|t| t.sample().is_none()).collect(),
+        chained: replicas.iter().any(|t| !lines(t).is_empty() || follows_a_replica(t, targets)),
+        members,
+        primaries,
+        replicas,
+    }
+}
+
+fn follows_a_replica(target: &Target, targets: &[Target]) -> bool {
+    link(target)
+        .and_then(|link| position(&link.primary, targets))
+        .and_then(|n| targets.get(n))
+        .is_some_and(|primary| link_of(primary).is_some())
+}
+
+/// Addresses that members name and that are no selected pod.
+fn outside(members: &[&Target], targets: &[Target]) -> Vec<NodeAddress> {
+    let mut found: Vec<NodeAddress> = Vec::new();
+    for &member in members {
+        found.extend(lines(member).iter().filter(|a| position(a, targets).is_none()).map(|&a| a.clone()));
+        let Some(link) = link(member) else { continue };
+        if position(&link.primary, targets).is_none() && listed_by(member, targets).is_none() {
+            found.push(link.primary.clone());
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The selected server that lists this replica, when the replica's link is up. A replica that follows a Service
+/// names no pod, yet the primary behind the Service names the replica.
+fn listed_by(replica: &Target, targets: &[Target]) -> Option<usize> {
+    if !link(replica).is_some_and(|link| link.link_up) {
+        return None;
+    }
+    targets.iter().position(|t| {
+        lines(t).iter().any(|a| {
+            position(a, targets).and_then(|n| targets.get(n)).is_some_and(|listed| listed.pod.uid == replica.pod.uid)
+        })
+    })
+}
+
+fn lines(target: &Target) -> Vec<&NodeAddress> {
+    target.sample().map(|s| s.replication.replicas.iter().map(|l| &l.address).collect()).unwrap_or_default()
+}
+
+fn link(target: &Target) -> Option<&ReplicaLink> {
+    link_of(target)
+}
+
+fn link_of(target: &Target) -> Option<&ReplicaLink> {
+    match &target.sample()?.replication.role {
+        Role::Replica(link) => Some(link),
+        Role::Primary => None,
+    }
+}
+
+fn join_by_replication(targets: &[Target], groups: &mut Groups) {
+    for (n, target) in targets.iter().enumerate() {
+        for address in lines(target) {
+            if let Some(other) = position(address, targets) {
+                groups.join(n, other);
+            }
+        }
+        let followed = link(target).and_then(|link| position(&link.primary, targets));
+        if let Some(primary) = followed.or_else(|| listed_by(target, targets)) {
+            groups.join(n, primary);
+        }
+    }
+}
+
+fn join_by_controller(targets: &[Target], groups: &mut Groups) {
+    let mut first: BTreeMap<&ControllerUid, usize> = BTreeMap::new();
+    for (n, target) in targets.iter().enumerate() {
+        let Some(owner) = &target.pod.owner else { continue };
+        if target.sample().is_some_and(|s| s.server.cluster_enabled || s.server.is_sentinel) {
+            continue;
+        }
+        let known = *first.entry(&owner.uid).or_insert(n);
+        groups.join(n, known);
+    }
+}
+
+fn position(address: &NodeAddress, targets: &[Target]) -> Option<usize> {
+    targets.iter().position(|target| {
+        let port_fits = target.pod.container.as_ref().map_or(true, |c| c.port == address.port);
+        port_fits && host_is(&address.host, target)
+    })
+}
+
+fn host_is(host: &str, target: &Target) -> bool {
+    let host = host.trim_end_matches('.');
+    if host.is_empty() {
+        return false;
+    }
+    let ip = target.pod.ip.as_deref();
+    ip.is_some_and(|ip| ip.eq_ignore_ascii_case(host))
+        || target.pod.dns_name.as_deref().is_some_and(|name| same_name(host, name))
+}
+
+/// `redis-0.redis`, `redis-0.redis.shop`, … and `redis-0.redis.shop.svc.cluster.local` all are
+/// `redis-0.redis.shop.svc`; `redis-0` alone is not: it could be anything.
+fn same_name(host: &str, name: &str) -> bool {
+    let mut wanted = name.split('.');
+    let mut given = host.split('.');
+    let mut equal = 0;
+    loop {
+        match (given.next(), wanted.next()) {
+            (Some(a), Some(b)) if a.eq_ignore_ascii_case(b) => equal += 1,
+            (Some(_), Some(_)) => return false,
+            (None, _) | (_, None) => return equal >= 2,
+        }
+    }
+}
+
+/// Disjoint sets over positions.
+struct Groups(Vec<usize>);
+
+impl Groups {
+    fn new(size: usize) -> Self {
+        Self((0..size).collect())
+    }
+
+    fn root(&self, mut n: usize) -> usize {
+        while let Some(&parent) = self.0.get(n) {
+            if parent == n {
+                break;
+            }
+            n = parent;
+        }
+        n
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        let (low, high) = (a.min(b), a.max(b));
+        if let Some(slot) = self.0.get_mut(high) {
+            *slot = low;
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A healthy shop with one fault, for tests: a three-pod Redis that is fragmented enough for a restart and has
+//! nothing else wrong. A test takes it, breaks one thing, and looks at what follows.
+//!
+//! Always compiled, so that unit tests and the tests in `tests/` share one copy; hidden from the documentation.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    bytes::Bytes,
+    names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
+    pod::{Container, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet},
+    policy::{
+        AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule, RoleLabel,
+    },
+    ratio::Ratio,
+    sample::{
+        Config, Engine, FailoverState, Memory, Persistence, Reading, ReplicaLine, ReplicaLink, Replication, Role,
+        Sample, Server, Version,
+    },
+    snapshot::{Observation, Snapshot, Target},
+};
+
+/// When the snapshot was complete: 2026-01-02T03:04:05Z.
+pub const NOW: Timestamp = Timestamp::constant(1_767_323_045, 0);
+/// Time between two readings of a history.
+pub const INTERVAL: Duration = Duration::from_secs(15);
+/// How long every process has run.
+pub const UPTIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Port of every Redis.
+pub const PORT: u16 = 6379;
+/// `used_memory` of every member.
+pub const USED: Bytes = Bytes::mib(69);
+/// `used_memory_rss` of every member.
+pub const RSS: Bytes = Bytes::mib(201);
+/// Memory limit of every container, and of the template.
+pub const LIMIT: Bytes = Bytes::mib(1024);
+/// `maxmemory` of every member.
+pub const MAXMEMORY: Bytes = Bytes::mib(512);
+
+/// `NOW` less so many seconds.
+pub fn seconds_ago(seconds: i64) -> Timestamp {
+    NOW.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(NOW)
+}
+
+/// An acting policy with the defaults of the resource: mode Enforce, authority Operator, all remedies.
+pub fn policy() -> Policy {
+    Policy {
+        namespace: "shop".into(),
+        name: "sessions".into(),
+        uid: "00000000-0000-4000-8000-00000000000f".into(),
+        generation: 1,
+        created_at: seconds_ago(30 * 24 * 3600),
+        mode: Mode::Enforce,
+        suspend: false,
+        redis: RedisAccess {
+            container: None,
+            port: PortRef::Number(PORT),
+            authority: AuthorityRule::Operator,
+            role_label: RoleLabel {
+                key: "redismemory.io/role".into(),
+                primary: "primary".into(),
+                replica: "replica".into(),
+            },
+            username: None,
+            password: None,
+        },
+        headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: true, maximum_limit: None },
+        eviction_allowed: Vec::new(),
+        fragmentation: FragmentationRule {
+            moderate: Ratio(130),
+            serious: Ratio(150),
+            critical: Ratio(200),
+            restart: Ratio(250),
+            minimum_waste: Bytes::mib(100),
+            sustained: Duration::from_secs(600),
+            restart_allowed: true,
+        },
+        restart: RestartRule {
+            cooldown: Duration::from_secs(24 * 3600),
+            max_replication_lag: Bytes::mib(1),
+            step_timeout: Duration::from_secs(1800),
+        },
+    }
+}
+
+/// StatefulSet `redis` with primary `redis-0` and synced replicas `redis-1` and `redis-2`; every member is
+/// fragmented (ratio 2.91, waste 132 MiB, a restart would gain about 113 MiB) for longer than `sustained`.
+pub fn three_pods() -> Snapshot {
+    Snapshot {
+        at: NOW,
+        targets: (0..3).map(target).collect(),
+        stateful_sets: vec![stateful_set()],
+        services: vec![RoleService {
+            name: "redis-primary".into(),
+            role_value: "primary".into(),
+            ready_pods: vec![pod_uid(0)],
+        }],
+        rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
+        resize_supported: true,
+        claimed_by_other: Vec::new(),
+        redis_rights: crate::domain::snapshot::RedisRights::default(),
+    }
+}
+
+/// Member `redis-N` of [`three_pods`]; 0 is the primary.
+pub fn target(n: u8) -> Target {
+    let sample = if n == 0 { sample(primary_role()) } else { sample(replica_role()) };
+    let mut target = bare_target(pod(n), sample);
+    if let Observation::Seen(sample) = &mut target.redis {
+        sample.run_id = run_id(n);
+        if n == 0 {
+            sample.replication.replicas = vec![replica_line(1), replica_line(2)];
+        }
+    }
+    target.history = history(&run_id(n), Ratio(291), USED, RSS);
+    target
+}
+
+/// A target of this pod and sample, without a history.
+pub fn bare_target(pod: Pod, mut sample: Sample) -> Target {
+    sample.pod_uid = pod.uid.clone();
+    Target { pod, redis: Observation::Seen(Box::new(sample)), history: Vec::new() }
+}
+
+/// Name `redis-N`.
+pub fn pod_name(n: u8) -> PodName {
+    PodName::new(format!("redis-{n}"))
+}
+
+/// UID of pod `redis-N`.
+pub fn pod_uid(n: u8) -> PodUid {
+    PodUid::new(format!("00000000-0000-4000-8000-00000000000{n}"))
+}
+
+/// `run_id` of the process in pod `redis-N`.
+pub fn run_id(n: u8) -> RunId {
+    RunId::new(format!("{n}").repeat(40))
+}
+
+/// UID of StatefulSet `redis`.
+pub fn workload_uid() -> ControllerUid {
+    ControllerUid::from("00000000-0000-4000-8000-0000000000aa")
+}
+
+/// Address of pod `redis-N` as `slaveN` lines show it: its IP.
+pub fn address(n: u8) -> NodeAddress {
+    NodeAddress { host: format!("10.0.0.1{n}"), port: PORT }
+}
+
+/// Stable DNS name of pod `redis-N`, as `replicaof` in a start script would have it.
+pub fn stable_address(n: u8) -> NodeAddress {
+    NodeAddress { host: format!("redis-{n}.redis.shop.svc.cluster.local"), port: PORT }
+}
+
+/// StatefulSet `redis`.
+pub fn stateful_set() -> StatefulSet {
+    StatefulSet {
+        uid: workload_uid(),
+        name: "redis".into(),
+        owner: None,
+        replicas: 3,
+        current_revision: "redis-5d8f".into(),
+        update_revision: "redis-5d8f".into(),
+        partition: 0,
+        on_delete: false,
+        observed: true,
+        template_limits: vec![("redis".into(), Some(LIMIT))],
+        template_role_label: None,
+    }
+}
+
+/// Pod `redis-N`, Ready, labelled with its role.
+pub fn pod(n: u8) -> Pod {
+    Pod {
+        name: pod_name(n),
+        uid: pod_uid(n),
+        resource_version: "1000".into(),
+        ip: Some(address(n).host),
+        dns_name: Some(format!("redis-{n}.redis.shop.svc")),
+        ready: true,
+        terminating: false,
+        running: true,
+        role_label: Some(if n == 0 { "primary" } else { "replica" }.into()),
+        owner: Some(Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: workload_uid() }),
+        revision: Some("redis-5d8f".into()),
+        grace_period: Duration::from_secs(60),
+        container: Ok(container()),
+        guaranteed: false,
+        pod_level_resources: false,
+        resize: ResizeProgress::None,
+    }
+}
+
+/// Container `redis` with limit 1Gi and request 512Mi.
+pub fn container() -> Container {
+    Container {
+        name: "redis".into(),
+        port: PORT,
+        spec_limit: Some(LIMIT),
+        spec_request: Some(MAXMEMORY),
+        live_limit: Some(LIMIT),
+        resize_restarts: false,
+        started_at: Some(seconds_ago(7 * 24 * 3600)),
+        restarts: 0,
+    }
+}
+
+/// A primary.
+pub fn primary_role() -> Role {
+    Role::Primary
+}
+
+/// A replica of `redis-0` by its stable name, link up.
+pub fn replica_role() -> Role {
+    Role::Replica(ReplicaLink { primary: stable_address(0), link_up: true, sync_in_progress: false, read_only: true })
+}
+
+/// The line that the primary shows for replica `redis-N`: online and caught up.
+pub fn replica_line(n: u8) -> ReplicaLine {
+    ReplicaLine { address: address(n), online: true, offset: 1_000_000, lag: Duration::ZERO }
+}
+
+/// A fragmented Redis 7.0.15 of that role that is otherwise well.
+pub fn sample(role: Role) -> Sample {
+    Sample {
+        at: seconds_ago(2),
+        pod_uid: pod_uid(0),
+        run_id: run_id(0),
+        server: Server {
+            engine: Engine::Redis,
+            version: Version { major: 7, minor: 0, patch: 15 },
+            cluster_enabled: false,
+            is_sentinel: false,
+            uptime: UPTIME,
+        },
+        memory: memory(),
+        replication: Replication {
+            role,
+            replid: "a".repeat(40),
+            offset: 1_000_000,
+            replicas: Vec::new(),
+            failover_state: FailoverState::None,
+            backlog_size: Bytes::mib(64),
+        },
+        persistence: Persistence {
+            loading: false,
+            child_running: false,
+            rewrite_scheduled: false,
+            status_ok: true,
+            aof_enabled: false,
+            last_save_took: Duration::ZERO,
+            copy_on_write: Bytes::ZERO,
+        },
+        latest_fork: Duration::from_millis(2),
+        keys: 333_334,
+        keys_with_ttl: 0,
+        config: Ok(config()),
+        sentinel_seen: Some(false),
+    }
+}
+
+/// Used 69 MiB, RSS 201 MiB; most of the waste is fragmentation.
+pub fn memory() -> Memory {
+    Memory {
+        used: USED,
+        rss: RSS,
+        peak: Bytes::mib(180),
+        dataset: Bytes::mib(66),
+        ratio: Ratio(291),
+        maxmemory: MAXMEMORY,
+        maxmemory_policy: "allkeys-lru".into(),
+        allocator: "jemalloc-5.3.0".into(),
+        allocator_active: Bytes::mib(188),
+        allocator_frag: Bytes::mib(119),
+        allocator_rss: Bytes::mib(9),
+        rss_overhead: Bytes::mib(4),
+        not_counted_for_evict: Bytes::ZERO,
+        clients_normal: Bytes(40 * 1024),
+        lazyfree_pending: 0,
+        active_defrag_running: false,
+    }
+}
+
+/// Settings that nothing objects to.
+pub fn config() -> Config {
+    Config {
+        maxmemory: MAXMEMORY,
+        save: String::new(),
+        appendonly: false,
+        maxmemory_policy: "allkeys-lru".into(),
+        repl_backlog_size: Bytes::mib(64),
+        min_replicas_to_write: 0,
+        shutdown_timeout: Duration::from_secs(10),
+        primary_auth: None,
+        replica_output_limit: Bytes::mib(256),
+        diskless_load: "disabled".into(),
+    }
+}
+
+/// Quiet readings of one process for the last 15 minutes, all alike; the newest is two seconds old, as
+/// [`sample`] is.
+pub fn history(run_id: &RunId, ratio: Ratio, used: Bytes, rss: Bytes) -> Vec<Reading> {
+    (0..=60)
+        .rev()
+        .map(|n: u16| {
+            let age = INTERVAL.saturating_mul(u32::from(n));
+            Reading {
+                at: seconds_ago(2).saturating_sub(age).unwrap_or(NOW),
+                run_id: run_id.clone(),
+                ratio,
+                used,
+                rss,
+                quiet: true,
+                uptime: UPTIME.saturating_sub(age),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! What a policy wants sampled.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::domain::{
+    names::PodUid,
+    policy::SecretKey,
+    sample::Reading,
+    snapshot::{Observation, ProbeFailure},
+};
+
+/// Names a target: a pod that is replaced is another target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetKey {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// UID of the pod.
+    pub pod_uid: PodUid,
+}
+
+/// One target of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The target.
+    pub key: TargetKey,
+    /// Where its Redis listens.
+    pub address: SocketAddr,
+    /// What it is authenticated to with.
+    pub credentials: CredentialsFor,
+    /// How long readings are kept.
+    pub keep: Duration,
+}
+
+/// Where a target's credentials come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsFor {
+    /// No AUTH is sent.
+    None,
+    /// AUTH with the password in this Secret.
+    Secret {
+        /// Namespace of the Secret.
+        namespace: String,
+        /// The Secret and its key.
+        secret: SecretKey,
+        /// ACL user; `None`: the default user.
+        username: Option<String>,
+    },
+    /// The target is not connected to at all, and this is what is observed: its owner is unproven, say.
+    Withheld(ProbeFailure),
+}
+
+/// Digests what a policy would conclude from an observation and its history. Equal digest: nothing to reconcile.
+pub type Judge = Arc<dyn Fn(&Observation, &[Reading]) -> u64 + Send + Sync>;
+
+/// A policy that watches a target.
+pub(super) struct Watcher {
+    pub(super) policy_uid: String,
+    pub(super) namespace: String,
+    pub(super) keep: Duration,
+    pub(super) judge: Judge,
+    /// The digest that was last reported; `None`: none yet.
+    pub(super) digest: Option<u64>,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("policy_uid", &self.policy_uid)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}

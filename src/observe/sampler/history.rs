@@ -1,0 +1,151 @@
+//! A target's recent readings.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::domain::sample::{Reading, Role, Sample};
+
+/// Most readings of one target: 2048 cover eight hours at 15 s, in about 200 KiB.
+pub(super) const MAX_READINGS: usize = 2048;
+
+/// Recent readings, oldest first, bounded in time and number.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    readings: VecDeque<Reading>,
+}
+
+impl History {
+    /// Adds a reading and drops those older than `keep`. When `keep` could hold more than [`MAX_READINGS`], readings
+    /// that come closer than `keep` / [`MAX_READINGS`] are merged into one, so that the time is covered, not the
+    /// number. A merged reading is quiet only if all of its parts were.
+    pub(super) fn push(&mut self, mut reading: Reading, keep: Duration) {
+        let spacing = keep / u32::try_from(MAX_READINGS).unwrap_or(u32::MAX);
+        let previous = self.readings.len().checked_sub(2).and_then(|i| self.readings.get(i)).map(|r| r.at);
+        if let (Some(previous), Some(last)) = (previous, self.readings.back())
+            && last.run_id == reading.run_id
+            && age(previous, reading.at) <= spacing
+        {
+            reading.quiet &= last.quiet;
+            self.readings.pop_back();
+        }
+        let now = reading.at;
+        self.readings.push_back(reading);
+        while self.readings.len() > MAX_READINGS || self.readings.front().is_some_and(|r| age(r.at, now) > keep) {
+            self.readings.pop_front();
+        }
+    }
+
+    /// A copy for who judges.
+    pub(super) fn to_vec(&self) -> Vec<Reading> {
+        self.readings.iter().cloned().collect()
+    }
+}
+
+/// What of a sample is kept.
+pub(super) fn reading_of(sample: &Sample) -> Reading {
+    let Sample { memory, persistence, replication, .. } = sample;
+    let syncing = match &replication.role {
+        Role::Primary => false,
+        Role::Replica(link) => link.sync_in_progress,
+    };
+    let feeding = replication.replicas.iter().any(|replica| !replica.online);
+    let quiet = !(syncing
+        || feeding
+        || persistence.loading
+        || persistence.child_running
+        || persistence.rewrite_scheduled
+        || memory.lazyfree_pending > 0);
+    Reading {
+        at: sample.at,
+        run_id: sample.run_id.clone(),
+        ratio: memory.ratio,
+        used: memory.used,
+        rss: memory.rss,
+        uptime: sample.server.uptime,
+        quiet,
+    }
+}
+
+/// Time from one to the other; zero when the clock went back.
+fn age(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{bytes::Bytes, ratio::Ratio};
+    use proptest::prelude::*;
+
+    fn reading(milliseconds: i64, run_id: &str, quiet: bool) -> Reading {
+        Reading {
+            at: Timestamp::from_millisecond(milliseconds).unwrap(),
+            run_id: run_id.into(),
+            ratio: Ratio(100),
+            used: Bytes(1),
+            rss: Bytes(1),
+            uptime: Duration::ZERO,
+            quiet,
+        }
+    }
+
+    fn times(history: &History) -> Vec<i64> {
+        history.readings.iter().map(|r| r.at.as_millisecond()).collect()
+    }
+
+    #[test]
+    fn drops_what_is_too_old() {
+        let mut history = History::default();
+        for second in 0..10 {
+            history.push(reading(second * 1000, "a", true), Duration::from_secs(3));
+        }
+        assert_eq!(times(&history), [6000, 7000, 8000, 9000]);
+    }
+
+    #[test]
+    fn covers_the_time_when_readings_come_fast() {
+        let keep = Duration::from_secs(2048 * 15);
+        let mut history = History::default();
+        for second in 0..2048 * 20 {
+            history.push(reading(second * 1000, "a", true), keep);
+        }
+        let times = times(&history);
+        assert!(times.len() <= MAX_READINGS);
+        assert_eq!(times.last(), Some(&(2048 * 20 * 1000 - 1000)), "the newest is there");
+        let covered = times[times.len() - 1] - times[0];
+        assert!(covered > 2048 * 15 * 1000 * 95 / 100, "{covered} ms covered");
+    }
+
+    #[test]
+    fn merging_forgets_neither_unrest_nor_a_restart() {
+        let keep = Duration::from_secs(2048 * 15);
+        let mut history = History::default();
+        for (at, run_id, quiet) in [(0, "a", true), (1000, "a", false), (2000, "a", true), (3000, "b", true)] {
+            history.push(reading(at, run_id, quiet), keep);
+        }
+        let kept: Vec<_> = history.to_vec().into_iter().map(|r| (r.at.as_millisecond(), r.quiet)).collect();
+        assert_eq!(kept, [(0, true), (2000, false), (3000, true)]);
+    }
+
+    proptest! {
+        #[test]
+        fn is_always_bounded_and_ordered(
+            steps in proptest::collection::vec(0_i64..100_000, 0..400),
+            keep in 0_u64..1_000_000,
+        ) {
+            let keep = Duration::from_millis(keep);
+            let mut history = History::default();
+            let mut at = 0;
+            for step in steps {
+                at += step;
+                history.push(reading(at, "a", true), keep);
+                let times = times(&history);
+                prop_assert!(times.len() <= MAX_READINGS);
+                prop_assert!(times.is_sorted());
+                prop_assert_eq!(times.last(), Some(&at));
+                prop_assert!(u128::from((at - times[0]).unsigned_abs()) <= keep.as_millis());
+            }
+        }
+    }
+}

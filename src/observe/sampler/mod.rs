@@ -1,0 +1,238 @@
+//! The sampler: looks at every target at its own pace, apart from reconciling.
+//!
+//! Each target has a task that keeps one connection and sends one probe per interval, at a phase of its own. What it
+//! saw last and a short history stay in memory. The reconciler is woken only when a policy's judgement changes.
+
+mod assignment;
+mod changes;
+mod history;
+mod pace;
+mod secrets;
+mod target;
+mod worker;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{Stream, future::join_all};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use secrets::SecretSource;
+pub use target::ProbeStats;
+
+use self::{changes::Changes, secrets::SecretCache, target::Target};
+use crate::{
+    clock::Clock,
+    domain::{
+        sample::Reading,
+        snapshot::{Observation, ProbeFailure},
+    },
+    redis_io::Credentials,
+};
+
+/// How the sampler works. Flags of the binary; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct SamplerSettings {
+    /// Time between two probes of a target.
+    pub interval: Duration,
+    /// One probe, connecting included, takes no longer.
+    pub probe_deadline: Duration,
+    /// Probes under way at once on kept connections, and as many again that connect; a gate's probes come on top.
+    pub concurrency: usize,
+}
+
+impl Default for SamplerSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(15), probe_deadline: Duration::from_secs(1), concurrency: 64 }
+    }
+}
+
+/// Starts the sampler.
+#[derive(Debug)]
+pub struct Sampler;
+
+impl Sampler {
+    /// Starts with no targets; must be called within a tokio runtime. The handle is cheap to clone. All probing stops
+    /// when the [`SamplerTask`] is dropped: hold it as long as this process leads.
+    pub fn spawn(
+        settings: SamplerSettings,
+        clock: Clock,
+        secrets: Arc<dyn SecretSource>,
+    ) -> (SamplerHandle, SamplerTask) {
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            secrets: SecretCache::new(secrets),
+            probes: Semaphore::new(settings.concurrency.max(1)),
+            connects: Semaphore::new(settings.concurrency.max(1)),
+            changes: Changes::default(),
+        });
+        let inner = Arc::new(Inner { shared, runtime: Handle::current(), state: Mutex::new(State::default()) });
+        (SamplerHandle { inner: Arc::clone(&inner) }, SamplerTask { inner })
+    }
+}
+
+/// What every target task shares.
+#[derive(Debug)]
+struct Shared {
+    settings: SamplerSettings,
+    clock: Clock,
+    secrets: SecretCache,
+    /// Turns for probes on kept connections.
+    probes: Semaphore,
+    /// Turns for probes that must connect first.
+    connects: Semaphore,
+    changes: Changes,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    targets: HashMap<TargetKey, Target>,
+    /// The targets of each policy, by policy UID.
+    policies: BTreeMap<String, HashSet<TargetKey>>,
+    stopped: bool,
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Assigns targets and reads what was seen.
+#[derive(Clone, Debug)]
+pub struct SamplerHandle {
+    inner: Arc<Inner>,
+}
+
+impl SamplerHandle {
+    /// Replaces the targets of a policy. Targets that no policy has any more are let go, their connections closed.
+    ///
+    /// A target of several policies is probed once, with the address and credentials of the policy that had it first,
+    /// and keeps the longest history that any of them wants. `judge` digests what the policy would conclude from a
+    /// target; [`Self::changes`] fires when the digest changes. It is called outside all locks and must be quick.
+    pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, judge: Judge) {
+        let mut state = self.inner.state();
+        if state.stopped {
+            return;
+        }
+        let keys: HashSet<TargetKey> = assignments.iter().map(|a| a.key.clone()).collect();
+        let before = state.policies.insert(policy_uid.to_owned(), keys.clone()).unwrap_or_default();
+        for key in before.difference(&keys) {
+            state.release(key, policy_uid);
+        }
+        for assignment in assignments {
+            let key = assignment.key.clone();
+            let target = state.targets.entry(key).or_insert_with_key(|key| {
+                Target::start(key.clone(), Arc::clone(&self.inner.shared), &self.inner.runtime)
+            });
+            target.assign(policy_uid, namespace, assignment, Arc::clone(&judge));
+        }
+    }
+
+    /// Lets go of all targets of a policy.
+    pub fn forget(&self, policy_uid: &str) {
+        let mut state = self.inner.state();
+        for key in state.policies.remove(policy_uid).unwrap_or_default() {
+            state.release(&key, policy_uid);
+        }
+    }
+
+    /// What was seen last, and the history, oldest first. A target that is not assigned is `Pending`.
+    pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
+        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::latest)
+    }
+
+    /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings
+    /// enter the history. Returns within twice the probe deadline; a target that did not manage it is `TimedOut`.
+    pub async fn probe_now(&self, keys: &[TargetKey]) -> Vec<(TargetKey, Observation, Vec<Reading>)> {
+        let probes: Vec<_> = {
+            let state = self.inner.state();
+            keys.iter().map(|key| (key.clone(), state.targets.get(key).map(Target::probe_now))).collect()
+        };
+        let limit = self.inner.shared.settings.probe_deadline.saturating_mul(2);
+        join_all(probes.into_iter().map(|(key, probe)| async move {
+            let Some(probe) = probe else {
+                return (key, Observation::Pending, Vec::new());
+            };
+            let late = || Observation::Failed(ProbeFailure::TimedOut("no fresh probe in time".to_owned()));
+            let done = tokio::time::timeout(limit, probe).await.ok().flatten();
+            let (observation, history) = done.unwrap_or_else(|| (late(), self.latest(&key).1));
+            (key, observation, history)
+        }))
+        .await
+    }
+
+    /// What a connection to this target must authenticate with; `None`: nothing.
+    pub async fn credentials(&self, key: &TargetKey) -> Result<Option<Credentials>, ProbeFailure> {
+        let wanted = self.inner.state().targets.get(key).and_then(Target::wanted_credentials);
+        match wanted {
+            Some(wanted) => {
+                self.inner.shared.secrets.resolve(&wanted, secrets::MAX_AGE, &self.inner.shared.clock).await
+            }
+            None => Err(ProbeFailure::Unreachable("this pod is not watched".to_owned())),
+        }
+    }
+
+    /// Policies (namespace, UID) whose judgement of some target changed. Several changes of a policy before it is
+    /// polled are one item. To be taken once: two streams would share the items.
+    pub fn changes(&self) -> impl Stream<Item = (String, String)> + Send + 'static {
+        let shared = Arc::clone(&self.inner.shared);
+        futures::stream::unfold(shared, |shared| async move {
+            let change = shared.changes.next().await;
+            Some((change, shared))
+        })
+    }
+
+    /// How the probes of each target went.
+    pub fn probe_stats(&self) -> Vec<ProbeStats> {
+        let now = self.inner.shared.clock.now();
+        self.inner.state().targets.values().map(|target| target.stats(now)).collect()
+    }
+}
+
+impl State {
+    fn release(&mut self, key: &TargetKey, policy_uid: &str) {
+        if self.targets.get(key).is_some_and(|target| target.release(policy_uid)) {
+            self.targets.remove(key);
+        }
+    }
+}
+
+/// As long as it lives, targets are probed. As a future it never ends.
+#[derive(Debug)]
+#[must_use = "probing stops when this is dropped"]
+pub struct SamplerTask {
+    inner: Arc<Inner>,
+}
+
+impl Future for SamplerTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Drop for SamplerTask {
+    fn drop(&mut self) {
+        let mut state = self.inner.state();
+        state.stopped = true;
+        state.targets.clear();
+        state.policies.clear();
+    }
+}

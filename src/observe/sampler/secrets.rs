@@ -1,0 +1,184 @@
+//! Passwords, read from the cluster as seldom as possible and never kept longer than needed.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::Mutex as AsyncMutex;
+use zeroize::Zeroizing;
+
+use super::assignment::CredentialsFor;
+use crate::{
+    clock::Clock,
+    domain::{policy::SecretKey, snapshot::ProbeFailure},
+    redis_io::Credentials,
+};
+
+/// A password that was read longer ago is read again before it is used.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
+/// Reading a Secret takes no longer than this.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+/// A failure to read is believed for this long.
+const FAILURE_AGE: Duration = Duration::from_secs(5);
+
+/// Reads a key of a Secret. Implemented by the Kubernetes side.
+pub trait SecretSource: Send + Sync + 'static {
+    /// The value of the key. A failure is `SecretUnavailable` with a text that names Secret and key, never a value.
+    fn get<'a>(
+        &'a self,
+        namespace: &'a str,
+        key: &'a SecretKey,
+    ) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>>;
+}
+
+/// Passwords by Secret, shared by all targets: a thousand targets with one Secret cost one read a minute.
+pub(super) struct SecretCache {
+    source: Arc<dyn SecretSource>,
+    entries: Mutex<HashMap<(String, SecretKey), Slot>>,
+}
+
+/// One Secret's password. Locked while it is read, so that all who wait share the one read.
+type Slot = Arc<AsyncMutex<Option<Entry>>>;
+
+#[derive(Clone)]
+struct Entry {
+    value: Result<Zeroizing<String>, ProbeFailure>,
+    /// Process uptime at the time of reading.
+    read_at: Duration,
+}
+
+impl SecretCache {
+    pub(super) fn new(source: Arc<dyn SecretSource>) -> Self {
+        Self { source, entries: Mutex::default() }
+    }
+
+    /// What to authenticate with, from a password that was read at most `max_age` ago.
+    pub(super) async fn resolve(
+        &self,
+        wanted: &CredentialsFor,
+        max_age: Duration,
+        clock: &Clock,
+    ) -> Result<Option<Credentials>, ProbeFailure> {
+        match wanted {
+            CredentialsFor::None => Ok(None),
+            CredentialsFor::Withheld(failure) => Err(failure.clone()),
+            CredentialsFor::Secret { namespace, secret, username } => {
+                let password = self.password(namespace, secret, max_age, clock).await?;
+                Ok(Some(Credentials::new(username.clone(), String::clone(&password))))
+            }
+        }
+    }
+
+    async fn password(
+        &self,
+        namespace: &str,
+        secret: &SecretKey,
+        max_age: Duration,
+        clock: &Clock,
+    ) -> Result<Zeroizing<String>, ProbeFailure> {
+        let slot = self.slot(namespace, secret, clock.uptime());
+        let mut entry = slot.lock().await;
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_fresh(max_age, clock.uptime())) {
+            return entry.value.clone();
+        }
+        let value =
+            tokio::time::timeout(READ_DEADLINE, self.source.get(namespace, secret)).await.unwrap_or_else(|_| {
+                let SecretKey { name, key } = secret;
+                Err(ProbeFailure::SecretUnavailable(format!("reading Secret {name}, key {key}, took too long")))
+            });
+        *entry = Some(Entry { value: value.clone(), read_at: clock.uptime() });
+        value
+    }
+
+    /// The slot of a Secret. Slots that nobody asked for in a while are wiped: their policy is gone, or names another
+    /// Secret now.
+    fn slot(&self, namespace: &str, secret: &SecretKey, now: Duration) -> Slot {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), secret.clone());
+        entries.retain(|other, slot| {
+            *other == key
+                || slot.try_lock().map_or(true, |entry| {
+                    entry.as_ref().is_some_and(|entry| now.saturating_sub(entry.read_at) < MAX_AGE.saturating_mul(2))
+                })
+        });
+        Arc::clone(entries.entry(key).or_default())
+    }
+}
+
+impl Entry {
+    fn is_fresh(&self, max_age: Duration, now: Duration) -> bool {
+        let limit = if self.value.is_ok() { max_age } else { max_age.min(FAILURE_AGE) };
+        now.saturating_sub(self.read_at) < limit
+    }
+}
+
+impl fmt::Debug for SecretCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretCache").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts its reads; the key "none" is missing.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl SecretSource for Counting {
+        fn get<'a>(&'a self, _: &'a str, key: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
+            let count = self.0.fetch_add(1, Ordering::SeqCst);
+            let value = match key.key.as_str() {
+                "none" => Err(ProbeFailure::SecretUnavailable("Secret auth has no key none".into())),
+                _ => Ok(Zeroizing::new(format!("password {count}"))),
+            };
+            Box::pin(async { value })
+        }
+    }
+
+    fn wanted(key: &str) -> CredentialsFor {
+        let secret = SecretKey { name: "auth".into(), key: key.into() };
+        CredentialsFor::Secret { namespace: "shop".into(), secret, username: Some("memory".into()) }
+    }
+
+    #[tokio::test]
+    async fn one_read_serves_many_until_it_is_too_old() {
+        let source = Arc::new(Counting::default());
+        let cache = SecretCache::new(source.clone());
+        let clock = Clock::start();
+        let first = cache.resolve(&wanted("key"), MAX_AGE, &clock).await.unwrap();
+        assert_eq!(first, Some(Credentials::new(Some("memory".into()), "password 0".into())));
+        assert_eq!(cache.resolve(&wanted("key"), MAX_AGE, &clock).await.unwrap(), first);
+        assert_eq!(source.0.load(Ordering::SeqCst), 1);
+        assert_ne!(cache.resolve(&wanted("key"), Duration::ZERO, &clock).await.unwrap(), first);
+        assert_eq!(source.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_missing_key_is_a_failure_that_is_not_asked_for_again_at_once() {
+        let source = Arc::new(Counting::default());
+        let cache = SecretCache::new(source.clone());
+        let clock = Clock::start();
+        for _ in 0..3 {
+            let failure = cache.resolve(&wanted("none"), MAX_AGE, &clock).await.unwrap_err();
+            assert_eq!(failure.reason(), "SecretUnavailable");
+        }
+        assert_eq!(source.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_for_a_withheld_password() {
+        let source = Arc::new(Counting::default());
+        let cache = SecretCache::new(source.clone());
+        let withheld = CredentialsFor::Withheld(ProbeFailure::OwnerUnproven("no controller".into()));
+        let failure = cache.resolve(&withheld, MAX_AGE, &Clock::start()).await.unwrap_err();
+        assert_eq!(failure.reason(), "OwnerUnproven");
+        assert_eq!(source.0.load(Ordering::SeqCst), 0);
+    }
+}

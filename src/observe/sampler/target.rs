@@ -1,0 +1,224 @@
+//! One target: what policies want of it, what was seen of it, and the task that looks.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    Shared,
+    assignment::{Assignment, CredentialsFor, Judge, TargetKey, Watcher},
+    history::{History, reading_of},
+    worker::Worker,
+};
+use crate::domain::{
+    sample::{Reading, Sample},
+    snapshot::{Observation, ProbeFailure},
+};
+
+/// Gates that may wait for one target at once; more are answered as if it had timed out.
+const WAITING_GATES: usize = 16;
+
+/// What a gate waits for.
+pub(super) type Seen = (Observation, Vec<Reading>);
+
+/// Where and how a target is probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) address: SocketAddr,
+    pub(super) credentials: CredentialsFor,
+}
+
+/// How the probes of one target went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStats {
+    /// The target.
+    pub key: TargetKey,
+    /// How long the last probe took, whatever came of it.
+    pub last_duration: Option<Duration>,
+    /// Age of the newest sample; `None`: there never was one.
+    pub sample_age: Option<Duration>,
+    /// Probes so far.
+    pub probes: u64,
+    /// Failures so far by [`ProbeFailure::reason`].
+    pub errors: BTreeMap<&'static str, u64>,
+}
+
+/// A target and its task, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Target {
+    key: TargetKey,
+    state: Arc<TargetState>,
+    access: watch::Sender<Option<Access>>,
+    gates: mpsc::Sender<oneshot::Sender<Seen>>,
+    task: JoinHandle<()>,
+}
+
+/// What the task and the handle share.
+#[derive(Debug, Default)]
+pub(super) struct TargetState {
+    seen: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    observation: Observation,
+    history: History,
+    watchers: Vec<Watcher>,
+    /// UID of the policy whose access is used.
+    access_of: Option<String>,
+    last_duration: Option<Duration>,
+    last_sample: Option<Timestamp>,
+    probes: u64,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            observation: Observation::Pending,
+            history: History::default(),
+            watchers: Vec::new(),
+            access_of: None,
+            last_duration: None,
+            last_sample: None,
+            probes: 0,
+            errors: BTreeMap::new(),
+        }
+    }
+}
+
+impl Target {
+    /// Starts the task; it waits until the target is assigned.
+    pub(super) fn start(key: TargetKey, shared: Arc<Shared>, runtime: &Handle) -> Self {
+        let state = Arc::new(TargetState::default());
+        let (access, access_seen) = watch::channel(None);
+        let (gates, gates_seen) = mpsc::channel(WAITING_GATES);
+        let worker = Worker::new(key.pod_uid.clone(), shared, Arc::clone(&state));
+        let task = runtime.spawn(worker.run(access_seen, gates_seen));
+        Self { key, state, access, gates, task }
+    }
+
+    /// Adds the policy as a watcher, or renews it; its digest stays, so that a change in between is not lost.
+    pub(super) fn assign(&self, policy_uid: &str, namespace: &str, assignment: Assignment, judge: Judge) {
+        let mut state = self.state.lock();
+        match state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid) {
+            Some(watcher) => {
+                watcher.keep = assignment.keep;
+                watcher.judge = judge;
+            }
+            None => state.watchers.push(Watcher {
+                policy_uid: policy_uid.to_owned(),
+                namespace: namespace.to_owned(),
+                keep: assignment.keep,
+                judge,
+                digest: None,
+            }),
+        }
+        if state.access_of.get_or_insert_with(|| policy_uid.to_owned()) == policy_uid {
+            let access = Some(Access { address: assignment.address, credentials: assignment.credentials });
+            self.access.send_if_modified(|present| {
+                let differs = *present != access;
+                *present = access;
+                differs
+            });
+        }
+    }
+
+    /// Removes the policy; true when no policy watches any more.
+    pub(super) fn release(&self, policy_uid: &str) -> bool {
+        let mut state = self.state.lock();
+        state.watchers.retain(|watcher| watcher.policy_uid != policy_uid);
+        if state.access_of.as_deref() == Some(policy_uid) {
+            state.access_of = None;
+        }
+        state.watchers.is_empty()
+    }
+
+    pub(super) fn latest(&self) -> Seen {
+        self.state.latest()
+    }
+
+    pub(super) fn wanted_credentials(&self) -> Option<CredentialsFor> {
+        self.access.borrow().as_ref().map(|access| access.credentials.clone())
+    }
+
+    /// Asks for a probe out of turn. `None`: too many ask already, or the target was let go.
+    pub(super) fn probe_now(&self) -> impl Future<Output = Option<Seen>> + Send + 'static {
+        let (reply, seen) = oneshot::channel();
+        let asked = self.gates.try_send(reply).is_ok();
+        async move { if asked { seen.await.ok() } else { None } }
+    }
+
+    pub(super) fn stats(&self, now: Timestamp) -> ProbeStats {
+        let state = self.state.lock();
+        ProbeStats {
+            key: self.key.clone(),
+            last_duration: state.last_duration,
+            sample_age: state.last_sample.and_then(|at| Duration::try_from(now.duration_since(at)).ok()),
+            probes: state.probes,
+            errors: state.errors.clone(),
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TargetState {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn latest(&self) -> Seen {
+        let state = self.lock();
+        (state.observation.clone(), state.history.to_vec())
+    }
+
+    /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
+    pub(super) fn record(&self, outcome: Result<Sample, ProbeFailure>, took: Duration, shared: &Shared) {
+        let (seen, judges) = {
+            let mut state = self.lock();
+            state.probes = state.probes.saturating_add(1);
+            state.last_duration = Some(took);
+            state.observation = match outcome {
+                Ok(sample) => {
+                    let keep = state.watchers.iter().map(|watcher| watcher.keep).max().unwrap_or_default();
+                    state.last_sample = Some(sample.at);
+                    state.history.push(reading_of(&sample), keep);
+                    Observation::Seen(Box::new(sample))
+                }
+                Err(failure) => {
+                    let count = state.errors.entry(failure.reason()).or_default();
+                    *count = count.saturating_add(1);
+                    Observation::Failed(failure)
+                }
+            };
+            let judges: Vec<_> =
+                state.watchers.iter().map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.judge))).collect();
+            ((state.observation.clone(), state.history.to_vec()), judges)
+        };
+        // Judging is another module's code: not under our lock.
+        let digests = judges.into_iter().map(|(uid, judge)| (uid, judge(&seen.0, &seen.1)));
+        for (policy_uid, digest) in digests {
+            let mut state = self.lock();
+            if let Some(watcher) = state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid)
+                && watcher.digest.replace(digest) != Some(digest)
+            {
+                shared.changes.push(&watcher.namespace, &watcher.policy_uid);
+            }
+        }
+    }
+}

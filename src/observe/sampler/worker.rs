@@ -1,0 +1,169 @@
+//! The task of one target: keeps a connection, probes in turn or when a gate asks, and reconnects with patience.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Shared,
+    assignment::CredentialsFor,
+    pace,
+    secrets::MAX_AGE,
+    target::{Access, Seen, TargetState},
+};
+use crate::{
+    domain::{names::PodUid, sample::Sample, snapshot::ProbeFailure},
+    redis_io::{Connection, Credentials, probe},
+};
+
+/// The task's own state.
+pub(super) struct Worker {
+    pod_uid: PodUid,
+    spread: u64,
+    shared: Arc<Shared>,
+    state: Arc<TargetState>,
+    connection: Option<Connection>,
+    /// What the connection was opened with.
+    opened_with: Option<Credentials>,
+    /// Failures in a row.
+    failures: u32,
+    /// Refusals of the password in a row.
+    refusals: u32,
+}
+
+impl Worker {
+    pub(super) fn new(pod_uid: PodUid, shared: Arc<Shared>, state: Arc<TargetState>) -> Self {
+        let spread = pace::spread(&pod_uid);
+        Self { pod_uid, spread, shared, state, connection: None, opened_with: None, failures: 0, refusals: 0 }
+    }
+
+    /// Probes until the target is let go.
+    pub(super) async fn run(
+        mut self,
+        mut access: watch::Receiver<Option<Access>>,
+        mut gates: mpsc::Receiver<oneshot::Sender<Seen>>,
+    ) {
+        if access.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
+        // A new target is looked at once, without waiting for its turn.
+        let mut wait = Duration::ZERO;
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = access.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.disconnect();
+                }
+                gate = gates.recv() => match gate {
+                    Some(gate) => waiting.push(gate),
+                    None => return,
+                },
+            }
+            // Gates that asked before this probe began are all served by it.
+            while let Ok(gate) = gates.try_recv() {
+                waiting.push(gate);
+            }
+            let Some(wanted) = access.borrow_and_update().clone() else { return };
+            self.turn(&wanted, waiting).await;
+            wait = self.until_next();
+        }
+    }
+
+    /// One probe and its record.
+    async fn turn(&mut self, wanted: &Access, waiting: Vec<oneshot::Sender<Seen>>) {
+        let shared = Arc::clone(&self.shared);
+        // Connecting is counted apart, so that a crowd of dead targets delays no healthy one. Gates do not queue.
+        let permits = if self.connection.is_some() { &shared.probes } else { &shared.connects };
+        let _permit = if waiting.is_empty() { permits.acquire().await.ok() } else { None };
+        let begun = shared.clock.uptime();
+        let outcome = self.look(wanted).await;
+        let took = shared.clock.uptime().saturating_sub(begun);
+        self.count(&outcome);
+        if let Err(failure) = &outcome {
+            tracing::debug!(pod_uid = %self.pod_uid, reason = failure.reason(), text = failure.text(), "probe failed");
+        }
+        self.state.record(outcome, took, &shared);
+        for gate in waiting {
+            let _who_asked_may_have_gone = gate.send(self.state.latest());
+        }
+    }
+
+    async fn look(&mut self, wanted: &Access) -> Result<Sample, ProbeFailure> {
+        if let CredentialsFor::Withheld(failure) = &wanted.credentials {
+            self.disconnect();
+            return Err(failure.clone());
+        }
+        self.renew_credentials(wanted).await?;
+        let (clock, deadline) = (self.shared.clock, self.shared.settings.probe_deadline);
+        let begun = clock.uptime();
+        let left = || deadline.saturating_sub(clock.uptime().saturating_sub(begun));
+        if let Some(connection) = &mut self.connection {
+            let outcome = probe(connection, &self.pod_uid, &clock, deadline).await;
+            if connection.is_closed() {
+                self.connection = None;
+            }
+            // The server may have closed an idle connection (`timeout`), or been restarted: one fresh attempt.
+            if !matches!(outcome, Err(ProbeFailure::Unreachable(_))) {
+                return outcome;
+            }
+            self.connection = None;
+        }
+        let mut connection = Connection::open(wanted.address, self.opened_with.as_ref(), left()).await?;
+        let outcome = probe(&mut connection, &self.pod_uid, &clock, left()).await;
+        if !connection.is_closed() {
+            self.connection = Some(connection);
+        }
+        outcome
+    }
+
+    /// Sees to it that the password is not stale: read at most a minute ago, sooner after a refusal. A new password
+    /// is tried on a new connection, so that a Secret and a Redis that disagree are noticed.
+    async fn renew_credentials(&mut self, wanted: &Access) -> Result<(), ProbeFailure> {
+        let max_age = match self.refusals {
+            0 => MAX_AGE,
+            n => Duration::from_secs(1 << (n - 1).min(6)).min(MAX_AGE),
+        };
+        match self.shared.secrets.resolve(&wanted.credentials, max_age, &self.shared.clock).await {
+            Ok(credentials) => {
+                if credentials != self.opened_with {
+                    self.disconnect();
+                    self.opened_with = credentials;
+                }
+                Ok(())
+            }
+            // A Secret that cannot be read just now takes nothing from a connection that stands.
+            Err(_) if self.connection.is_some() => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn count(&mut self, outcome: &Result<Sample, ProbeFailure>) {
+        match outcome {
+            Ok(_) => (self.failures, self.refusals) = (0, 0),
+            Err(failure) => {
+                self.failures = self.failures.saturating_add(1);
+                if matches!(failure, ProbeFailure::AuthenticationFailed(_)) {
+                    self.refusals = self.refusals.saturating_add(1);
+                    self.disconnect();
+                }
+            }
+        }
+    }
+
+    fn until_next(&self) -> Duration {
+        let interval = self.shared.settings.interval;
+        match self.failures {
+            0 => pace::until_turn(self.shared.clock.uptime(), interval, self.spread),
+            n => pace::until_retry(n, interval, self.spread),
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.connection = None;
+        self.opened_with = None;
+    }
+}

@@ -1,0 +1,205 @@
+//! `CONFIG GET` replies to [`Config`]. One parameter a command: before 7.0 CONFIG GET takes no more.
+
+use std::{
+    fmt::Write as _,
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
+    time::Duration,
+};
+
+use redis::{Pipeline, Value};
+use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{error::RedisError, reply, text::shown};
+use crate::domain::{
+    bytes::Bytes,
+    sample::{Config, ConfigUnreadable},
+};
+
+/// The parameters that are asked for, in the order of the replies.
+const PARAMETERS: [&str; 11] = [
+    "maxmemory",
+    "maxmemory-policy",
+    "save",
+    "appendonly",
+    "repl-backlog-size",
+    "min-replicas-to-write",
+    "shutdown-timeout",
+    "client-output-buffer-limit",
+    "repl-diskless-load",
+    "masteruser",
+    "masterauth",
+];
+
+/// How many replies [`read`] takes.
+pub(super) const COMMANDS: usize = PARAMETERS.len();
+
+/// Adds the CONFIG GET commands.
+pub(super) fn ask(pipeline: &mut Pipeline) {
+    for name in PARAMETERS {
+        pipeline.cmd("CONFIG").arg("GET").arg(name);
+    }
+}
+
+/// Reads the replies to [`ask`]. The password of the replication user is hashed here and wiped.
+pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, ConfigUnreadable> {
+    let mut values = replies.map(value);
+    let mut next = || values.next().unwrap_or(Ok(None));
+    let config = Config {
+        maxmemory: Bytes(number("maxmemory", next()?)?),
+        maxmemory_policy: text("maxmemory-policy", next()?)?,
+        save: text("save", next()?)?,
+        appendonly: text("appendonly", next()?)? == "yes",
+        repl_backlog_size: Bytes(number("repl-backlog-size", next()?)?),
+        min_replicas_to_write: u32::try_from(number("min-replicas-to-write", next()?)?).unwrap_or(u32::MAX),
+        // From 7.0 on; before it, SIGTERM waits for no replica.
+        shutdown_timeout: Duration::from_secs(next()?.and_then(|text| text.parse().ok()).unwrap_or(0)),
+        replica_output_limit: replica_output_limit(&required("client-output-buffer-limit", next()?)?)?,
+        diskless_load: text("repl-diskless-load", next()?)?,
+        primary_auth: primary_auth(next()?, required("masterauth", next()?)?),
+    };
+    Ok(config)
+}
+
+/// The value of one CONFIG GET reply; `None`: this server has no such parameter.
+fn value(reply: Value) -> Result<Option<Zeroizing<String>>, ConfigUnreadable> {
+    let pair = reply::array(Some(reply)).map_err(|error| unreadable(&error))?;
+    let mut pair = pair.into_iter();
+    let (Some(_name), Some(value)) = (pair.next(), pair.next()) else {
+        return Ok(None);
+    };
+    let mut bytes = reply::text(Some(value)).map_err(|error| unreadable(&error))?;
+    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    bytes.zeroize();
+    Ok(Some(text))
+}
+
+fn unreadable(error: &RedisError) -> ConfigUnreadable {
+    ConfigUnreadable(shown(&format!("CONFIG GET: {error}")))
+}
+
+fn required(name: &str, value: Option<Zeroizing<String>>) -> Result<Zeroizing<String>, ConfigUnreadable> {
+    value.ok_or_else(|| ConfigUnreadable(format!("CONFIG GET {name} gives nothing")))
+}
+
+fn text(name: &str, value: Option<Zeroizing<String>>) -> Result<String, ConfigUnreadable> {
+    required(name, value).map(|text| shown(&text))
+}
+
+fn number(name: &str, value: Option<Zeroizing<String>>) -> Result<u64, ConfigUnreadable> {
+    required(name, value)?.parse().map_err(|_| ConfigUnreadable(format!("CONFIG GET {name} gives no number")))
+}
+
+/// The hard limit in `normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60`.
+fn replica_output_limit(line: &str) -> Result<Bytes, ConfigUnreadable> {
+    let mut words = line.split_ascii_whitespace();
+    words
+        .find(|word| matches!(*word, "slave" | "replica"))
+        .and_then(|_| words.next()?.parse().ok())
+        .map(Bytes)
+        .ok_or_else(|| ConfigUnreadable("CONFIG GET client-output-buffer-limit names no limit for replicas".to_owned()))
+}
+
+/// A fingerprint that is equal on members that authenticate alike, and says nothing else: it is salted anew in each
+/// process, so that a fingerprint that leaked could not be tried against a list of passwords.
+fn primary_auth(user: Option<Zeroizing<String>>, password: Zeroizing<String>) -> Option<String> {
+    static SALT: LazyLock<[u64; 2]> =
+        LazyLock::new(|| [RandomState::new().hash_one("a"), RandomState::new().hash_one("b")]);
+    let user = user.unwrap_or_default();
+    if user.is_empty() && password.is_empty() {
+        return None;
+    }
+    let mut hasher = Sha256::new();
+    for word in *SALT {
+        hasher.update(word.to_le_bytes());
+    }
+    // The length keeps ("ab", "c") and ("a", "bc") apart.
+    hasher.update(user.len().to_le_bytes());
+    hasher.update(user.as_bytes());
+    hasher.update(password.as_bytes());
+    let mut hex = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        let _writing_to_a_string_cannot_fail = write!(hex, "{byte:02x}");
+    }
+    Some(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    /// What 7.0.15 answers, with one value replaced.
+    fn replies(replaced: &str, with: Option<&str>) -> Vec<Value> {
+        let values = [
+            "1073741824",
+            "allkeys-lru",
+            "3600 1 300 100",
+            "yes",
+            "1048576",
+            "1",
+            "10",
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+            "disabled",
+            "",
+            "hunter2",
+        ];
+        let reply = |(name, value): (&&str, &str)| match (name == &replaced, with) {
+            (true, None) => Value::Array(vec![]),
+            (true, Some(other)) => Value::Array(vec![bulk(name), bulk(other)]),
+            _ => Value::Array(vec![bulk(name), bulk(value)]),
+        };
+        PARAMETERS.iter().zip(values).map(reply).collect()
+    }
+
+    #[test]
+    fn reads_every_parameter() {
+        let config = read(replies("", None).into_iter()).unwrap();
+        assert_eq!(config.maxmemory, Bytes(1_073_741_824));
+        assert_eq!(config.maxmemory_policy, "allkeys-lru");
+        assert_eq!(config.save, "3600 1 300 100");
+        assert!(config.appendonly);
+        assert_eq!(config.repl_backlog_size, Bytes(1_048_576));
+        assert_eq!(config.min_replicas_to_write, 1);
+        assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+        assert_eq!(config.replica_output_limit, Bytes(268_435_456));
+        assert_eq!(config.diskless_load, "disabled");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn before_7_0_there_is_no_shutdown_timeout() {
+        assert_eq!(read(replies("shutdown-timeout", None).into_iter()).unwrap().shutdown_timeout, Duration::ZERO);
+    }
+
+    #[rstest]
+    #[case("maxmemory", None)]
+    #[case("maxmemory", Some("lots"))]
+    #[case("save", None)]
+    #[case("appendonly", None)]
+    #[case("masterauth", None)]
+    #[case("client-output-buffer-limit", Some("normal 0 0 0"))]
+    #[case("min-replicas-to-write", Some("-1"))]
+    fn what_decisions_rest_on_must_be_there(#[case] name: &str, #[case] with: Option<&str>) {
+        let ConfigUnreadable(text) = read(replies(name, with).into_iter()).unwrap_err();
+        assert!(text.contains(name), "{text}");
+    }
+
+    #[test]
+    fn the_fingerprint_tells_passwords_apart_and_users_too() {
+        let print = |user: &str, password: &str| {
+            let replies = replies("masterauth", Some(password)).into_iter().enumerate();
+            let user = Value::Array(vec![bulk("masteruser"), bulk(user)]);
+            read(replies.map(|(i, v)| if i == 9 { user.clone() } else { v })).unwrap().primary_auth
+        };
+        assert_eq!(print("", ""), None);
+        assert_eq!(print("ab", "c"), print("ab", "c"));
+        assert_ne!(print("ab", "c"), print("a", "bc"));
+        assert_ne!(print("", "x"), print("", "y"));
+    }
+}

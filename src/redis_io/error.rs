@@ -1,0 +1,129 @@
+//! What can go wrong when a Redis is asked something.
+
+use std::{io, time::Duration};
+
+use super::{info::InfoError, text::shown};
+use crate::domain::{names::RunId, snapshot::ProbeFailure};
+
+/// Why a command or a connection failed. Every text is short, on one line and free of secrets: it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedisError {
+    /// No TCP connection, or it broke.
+    #[error("connection: {0}")]
+    Connect(String),
+    /// No complete answer within the deadline. Whether a command took effect is unknown.
+    #[error("timed out: {0}")]
+    TimedOut(String),
+    /// NOAUTH, WRONGPASS, or AUTH itself refused.
+    #[error("authentication: {0}")]
+    Auth(String),
+    /// The answer is not one that a Redis gives.
+    #[error("not a Redis: {0}")]
+    NotRedis(String),
+    /// The answer went over the cap.
+    #[error("reply too large: {0}")]
+    TooLarge(String),
+    /// Redis answered with an error.
+    #[error("{code} {message}")]
+    Refused {
+        /// First word of the error: `ERR`, `NOPERM`, `LOADING`, …
+        code: String,
+        /// The rest.
+        message: String,
+    },
+    /// A server that has just started and has no numbers yet.
+    #[error("{0}")]
+    NotMeasured(String),
+    /// Another process answers than the one that was expected: whatever was decided about it no longer holds.
+    #[error("run_id changed: expected {expected}, found {found}")]
+    RunIdChanged {
+        /// The process that was meant.
+        expected: RunId,
+        /// The process that answered.
+        found: RunId,
+    },
+}
+
+impl RedisError {
+    /// No answer in time.
+    pub(super) fn timed_out(what: &str, deadline: Duration) -> Self {
+        Self::TimedOut(format!("no complete answer to {what} within {} ms", deadline.as_millis()))
+    }
+
+    /// An error of the socket.
+    pub(super) fn io(what: &str, error: &io::Error) -> Self {
+        Self::Connect(shown(&format!("{what}: {error}")))
+    }
+
+    /// An error reply, sorted by its first word.
+    pub(super) fn reply(code: &str, message: &str) -> Self {
+        let (code, message) = (shown(code), shown(message));
+        match code.as_str() {
+            "NOAUTH" => Self::Auth("Redis requires a password".to_owned()),
+            "WRONGPASS" => Self::Auth("Redis refused the user name or the password (WRONGPASS)".to_owned()),
+            _ => Self::Refused { code, message },
+        }
+    }
+
+    /// True when the connection is still in step with the server after this error.
+    pub(super) const fn leaves_connection_usable(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Auth(_) | Self::NotMeasured(_))
+    }
+}
+
+impl From<InfoError> for RedisError {
+    fn from(error: InfoError) -> Self {
+        match error {
+            InfoError::NotMeasured(_) => Self::NotMeasured(error.to_string()),
+            InfoError::Missing(_) | InfoError::Unreadable(..) | InfoError::Sentinel => {
+                Self::NotRedis(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<RedisError> for ProbeFailure {
+    fn from(error: RedisError) -> Self {
+        match error {
+            RedisError::Connect(text) => Self::Unreachable(text),
+            RedisError::TimedOut(text) => Self::TimedOut(text),
+            RedisError::Auth(text) => Self::AuthenticationFailed(text),
+            RedisError::NotRedis(text) => Self::NotRedis(text),
+            RedisError::TooLarge(text) => Self::ReplyTooLarge(text),
+            RedisError::Refused { .. } | RedisError::NotMeasured(_) => Self::Refused(shown(&error.to_string())),
+            RedisError::RunIdChanged { .. } => Self::Unreachable(shown(&error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn refused(code: &str) -> RedisError {
+        RedisError::Refused { code: code.into(), message: "text".into() }
+    }
+
+    #[rstest]
+    #[case(RedisError::Connect("x".into()), "Unreachable")]
+    #[case(RedisError::TimedOut("x".into()), "TimedOut")]
+    #[case(RedisError::Auth("x".into()), "AuthenticationFailed")]
+    #[case(RedisError::NotRedis("x".into()), "NotRedis")]
+    #[case(RedisError::TooLarge("x".into()), "ReplyTooLarge")]
+    #[case(refused("LOADING"), "Refused")]
+    #[case(RedisError::RunIdChanged { expected: "a".into(), found: "b".into() }, "Unreachable")]
+    fn each_error_has_its_probe_failure(#[case] error: RedisError, #[case] reason: &str) {
+        assert_eq!(ProbeFailure::from(error).reason(), reason);
+    }
+
+    #[rstest]
+    #[case("NOAUTH", "Authentication required.", "AuthenticationFailed")]
+    #[case("WRONGPASS", "invalid username-password pair or user is disabled.", "AuthenticationFailed")]
+    #[case("NOPERM", "this user has no permissions to run the 'info' command", "Refused")]
+    #[case("LOADING", "Redis is loading the dataset in memory", "Refused")]
+    #[case("DENIED", "Redis is running in protected mode", "Refused")]
+    fn error_replies_are_sorted(#[case] code: &str, #[case] message: &str, #[case] reason: &str) {
+        assert_eq!(ProbeFailure::from(RedisError::reply(code, message)).reason(), reason);
+    }
+}

@@ -1,0 +1,246 @@
+//! What a reply may look like, checked byte by byte before the client library parses it.
+//!
+//! The library reads all of RESP3: arrays nested a hundred deep, lengths that it only notices when the bytes never
+//! come. We ask for little: text, numbers, bulk strings and flat arrays. Anything else did not come from a Redis
+//! that answers us, and is refused here, with its first bytes in the text.
+
+use super::{error::RedisError, text::shown};
+
+/// Most bytes of replies to one request. A full INFO is about 6 KiB; 1 MiB leaves room for hundreds of replicas and
+/// databases.
+pub(super) const MAX_REPLY: usize = 1 << 20;
+/// Longest status or error line in bytes. Redis itself stays far below.
+const MAX_LINE: usize = 4096;
+/// Longest array: CONFIG GET of one name answers with two elements.
+const MAX_ARRAY: i64 = 64;
+/// An array may hold arrays, those no more.
+const MAX_DEPTH: usize = 2;
+/// Bytes of a bad reply that are shown.
+const HEAD: usize = 64;
+/// Digits of a length or number: `-9223372036854775808` has twenty characters.
+const MAX_DIGITS: usize = 20;
+
+/// Follows a stream of replies and stops at the first byte that cannot be part of one.
+#[derive(Debug)]
+pub(super) struct FrameGuard {
+    state: State,
+    /// Elements still to come of the arrays that are open, outermost first.
+    open: Vec<i64>,
+    /// The first bytes of the reply under way, to be shown.
+    head: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A reply or an element begins.
+    Type,
+    /// In a status, error or number line.
+    Line { length: usize, cr: bool },
+    /// In the length of a bulk string or an array.
+    Length { kind: u8, value: Option<i64>, negative: bool, digits: usize, cr: bool },
+    /// In a bulk string; the count includes its CRLF.
+    Bulk { left: usize },
+}
+
+/// Why a stream of replies cannot go on.
+enum Stop {
+    /// Not what a Redis says.
+    Garbage(&'static str),
+    /// A string of this many bytes is announced.
+    TooLarge(i64),
+}
+
+impl FrameGuard {
+    pub(super) const fn new() -> Self {
+        Self { state: State::Type, open: Vec::new(), head: Vec::new() }
+    }
+
+    /// Follows the next bytes; an error ends the connection.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), RedisError> {
+        let mut rest = bytes;
+        self.follow(&mut rest).map_err(|stop| match stop {
+            Stop::TooLarge(length) => {
+                RedisError::TooLarge(format!("a string of {length} bytes; the cap is {MAX_REPLY}"))
+            }
+            Stop::Garbage(how) => {
+                self.head.extend(rest.iter().take(HEAD));
+                self.head.truncate(HEAD);
+                let head = shown(&String::from_utf8_lossy(&self.head));
+                RedisError::NotRedis(format!("the answer {how}: \"{head}\""))
+            }
+        })
+    }
+
+    /// Consumes `bytes` as far as they are good.
+    fn follow(&mut self, bytes: &mut &[u8]) -> Result<(), Stop> {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if let State::Bulk { left } = self.state {
+                // Most bytes are here: skip them at once.
+                let taken = left.min(bytes.len());
+                *bytes = bytes.get(taken..).unwrap_or_default();
+                self.state = State::Bulk { left: left - taken };
+                if left == taken {
+                    self.element_done();
+                }
+                continue;
+            }
+            self.step(byte)?;
+            if self.head.len() < HEAD {
+                self.head.push(byte);
+            }
+            *bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), Stop> {
+        match self.state {
+            State::Type => match byte {
+                b'+' | b'-' | b':' => self.state = State::Line { length: 0, cr: false },
+                b'$' | b'*' => {
+                    self.state = State::Length { kind: byte, value: None, negative: false, digits: 0, cr: false }
+                }
+                _ => return Err(Stop::Garbage("does not begin as a reply does")),
+            },
+            State::Line { cr: true, .. } if byte == b'\n' => self.element_done(),
+            State::Line { length, .. } => {
+                if length >= MAX_LINE {
+                    return Err(Stop::Garbage("has a line without an end"));
+                }
+                self.state = State::Line { length: length + 1, cr: byte == b'\r' };
+            }
+            State::Length { kind, value, negative, digits, cr } => match byte {
+                b'\n' if cr => self.length_done(kind, value, negative)?,
+                b'\r' if !cr => self.state = State::Length { kind, value, negative, digits, cr: true },
+                b'-' if digits == 0 && !negative => {
+                    self.state = State::Length { kind, value, negative: true, digits, cr }
+                }
+                b'0'..=b'9' if !cr && digits < MAX_DIGITS => {
+                    let value = value.unwrap_or(0).saturating_mul(10).saturating_add(i64::from(byte - b'0'));
+                    self.state = State::Length { kind, value: Some(value), negative, digits: digits + 1, cr };
+                }
+                _ => return Err(Stop::Garbage("has a length that is no number")),
+            },
+            State::Bulk { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn length_done(&mut self, kind: u8, value: Option<i64>, negative: bool) -> Result<(), Stop> {
+        let Some(value) = value else {
+            return Err(Stop::Garbage("has a length that is no number"));
+        };
+        if negative {
+            if value != 1 {
+                return Err(Stop::Garbage("has a negative length"));
+            }
+            self.element_done();
+        } else if kind == b'$' {
+            match usize::try_from(value) {
+                Ok(length) if length <= MAX_REPLY => self.state = State::Bulk { left: length + 2 },
+                _ => return Err(Stop::TooLarge(value)),
+            }
+        } else if value > MAX_ARRAY || self.open.len() >= MAX_DEPTH {
+            return Err(Stop::Garbage("has an array larger or deeper than any that was asked for"));
+        } else if value == 0 {
+            self.element_done();
+        } else {
+            self.open.push(value);
+            self.state = State::Type;
+        }
+        Ok(())
+    }
+
+    fn element_done(&mut self) {
+        self.state = State::Type;
+        while let Some(left) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return;
+            }
+            self.open.pop();
+        }
+        self.head.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    /// The verdict on the whole text, fed in pieces of the given size.
+    fn verdict(bytes: &[u8], piece: usize) -> Result<(), RedisError> {
+        let mut guard = FrameGuard::new();
+        bytes.chunks(piece).try_for_each(|chunk| guard.feed(chunk))
+    }
+
+    #[rstest]
+    #[case(b"+OK\r\n")]
+    #[case(b"-NOAUTH Authentication required.\r\n")]
+    #[case(b":42\r\n:-1\r\n")]
+    #[case(b"$5\r\nab\r\nc\r\n$0\r\n\r\n$-1\r\n")]
+    #[case(b"*2\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n+OK\r\n")]
+    #[case(b"*0\r\n*-1\r\n")]
+    #[case(b"*2\r\n*1\r\n:1\r\n:2\r\n$3\r\nfoo\r\n")]
+    fn lets_replies_pass_in_any_pieces(#[case] bytes: &[u8]) {
+        for piece in 1..=bytes.len() {
+            assert_eq!(verdict(bytes, piece), Ok(()), "pieces of {piece}");
+        }
+    }
+
+    #[rstest]
+    #[case(b"HTTP/1.1 400 Bad Request\r\n", "begin")]
+    #[case(b"\x16\x03\x01", "begin")]
+    #[case(b"%1\r\n", "begin")]
+    #[case(b"*65\r\n", "array")]
+    #[case(b"*1\r\n*1\r\n*1\r\n", "array")]
+    #[case(b"*9223372036854775807\r\n", "array")]
+    #[case(b"$x\r\n", "length")]
+    #[case(b"$\r\n", "length")]
+    #[case(b"$-7\r\n", "negative")]
+    #[case(b"$1\r5", "length")]
+    #[case(b"$99999999999999999999999", "length")]
+    fn stops_at_what_no_redis_says(#[case] bytes: &[u8], #[case] word: &str) {
+        for piece in 1..=bytes.len() {
+            let Err(RedisError::NotRedis(text)) = verdict(bytes, piece) else {
+                panic!("passed in pieces of {piece}");
+            };
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[rstest]
+    #[case(b"$1048577\r\n")]
+    #[case(b"$9999999999\r\n")]
+    #[case(b"$9223372036854775808\r\n")]
+    fn a_string_over_the_cap_is_known_by_its_length(#[case] bytes: &[u8]) {
+        assert!(matches!(verdict(bytes, 3), Err(RedisError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_stopped() {
+        assert!(matches!(verdict(&[b'+'; MAX_LINE + 2], 100), Err(RedisError::NotRedis(_))));
+    }
+
+    #[test]
+    fn the_text_shows_what_came_in_clean() {
+        let Err(error) = verdict(b"SSH-2.0-OpenSSH\x1b[31m\r\n", 100) else { panic!("passed") };
+        assert_eq!(
+            error,
+            RedisError::NotRedis("the answer does not begin as a reply does: \"SSH-2.0-OpenSSH [31m\"".into())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_pieces_do_not_matter(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'*'), Just(b'$'), Just(b'\r'), Just(b'\n'),
+                Just(b'1'), Just(b'-'), any::<u8>()], 0..200),
+            piece in 1_usize..50,
+        ) {
+            prop_assert_eq!(verdict(&bytes, piece).is_ok(), verdict(&bytes, 1).is_ok());
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! `INFO` to a sample. Pure. The traps are those that real servers were seen to lay: NaN ratios and an RSS of zero
+//! just after the start, a dataset size that wrapped around, negative byte differences, fields that come and go with
+//! the version, `slaveN` lines that grow keys, and product names behind a frozen `redis_version`.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::text::shown;
+use crate::domain::{
+    bytes::Bytes,
+    names::{NodeAddress, PodUid, RunId},
+    ratio::Ratio,
+    sample::{
+        Config, ConfigUnreadable, Engine, FailoverState, Memory, Persistence, ReplicaLine, ReplicaLink, Replication,
+        Role, Sample, Server, Version,
+    },
+};
+
+/// Longest host name that is taken from a server: that of DNS.
+const MAX_HOST: usize = 253;
+
+/// Why an INFO reply gives no sample.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InfoError {
+    /// A field that every Redis has is not there.
+    #[error("INFO lacks the field {0}")]
+    Missing(&'static str),
+    /// A field has a value that no Redis gives it.
+    #[error("INFO has an unreadable {0}: \"{1}\"")]
+    Unreadable(&'static str, String),
+    /// The server has just started and has not measured itself.
+    #[error("the server has not measured its memory yet ({0})")]
+    NotMeasured(&'static str),
+    /// A Sentinel answers, not a data server.
+    #[error("a Sentinel answers here, not a data server")]
+    Sentinel,
+}
+
+/// The fields of an INFO reply by name. Of a field that comes twice the first counts: the server's own sections come
+/// before those of its modules.
+#[derive(Debug)]
+pub struct Info<'a> {
+    fields: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Info<'a> {
+    /// Splits the reply into fields. Lines that are no fields are passed over.
+    pub fn parse(text: &'a str) -> Self {
+        let mut fields = HashMap::with_capacity(256);
+        for line in text.split('\n') {
+            if line.starts_with('#') {
+                continue;
+            }
+            if let Some((name, value)) = line.trim_end_matches('\r').split_once(':') {
+                fields.entry(name).or_insert(value);
+            }
+        }
+        Self { fields }
+    }
+
+    /// Everything at once.
+    pub fn sample(
+        &self,
+        at: Timestamp,
+        pod_uid: PodUid,
+        config: Result<Config, ConfigUnreadable>,
+        sentinel_seen: Option<bool>,
+    ) -> Result<Sample, InfoError> {
+        let (keys, keys_with_ttl) = self.keyspace();
+        Ok(Sample {
+            at,
+            pod_uid,
+            run_id: self.run_id()?,
+            server: self.server()?,
+            memory: self.memory()?,
+            replication: self.replication()?,
+            persistence: self.persistence(),
+            latest_fork: Duration::from_micros(self.number("latest_fork_usec")),
+            keys,
+            keys_with_ttl,
+            config,
+            sentinel_seen,
+        })
+    }
+
+    /// `run_id`.
+    pub fn run_id(&self) -> Result<RunId, InfoError> {
+        let text = self.required("run_id")?;
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(unreadable("run_id", text));
+        }
+        Ok(RunId::from(text))
+    }
+
+    /// The version of the product itself.
+    pub fn version(&self) -> Result<Version, InfoError> {
+        let (name, text) = match (self.engine(), self.get("valkey_version"), self.get("dragonfly_version")) {
+            (Engine::Valkey, Some(text), _) => ("valkey_version", text),
+            (Engine::Dragonfly, _, Some(text)) => ("dragonfly_version", text),
+            _ => ("redis_version", self.required("redis_version")?),
+        };
+        parse_version(text).ok_or_else(|| unreadable(name, text))
+    }
+
+    /// How many clients are connected.
+    pub fn connected_clients(&self) -> u64 {
+        self.number("connected_clients")
+    }
+
+    /// `INFO server`.
+    pub fn server(&self) -> Result<Server, InfoError> {
+        let mode = self.get("server_mode").or_else(|| self.get("redis_mode")).unwrap_or_default();
+        if mode == "sentinel" {
+            return Err(InfoError::Sentinel);
+        }
+        Ok(Server {
+            engine: self.engine(),
+            version: self.version()?,
+            cluster_enabled: mode == "cluster" || self.flag("cluster_enabled"),
+            is_sentinel: false,
+            uptime: Duration::from_secs(self.number("uptime_in_seconds")),
+        })
+    }
+
+    /// `INFO memory`.
+    pub fn memory(&self) -> Result<Memory, InfoError> {
+        let used = self.required_bytes("used_memory")?;
+        let rss = self.required_bytes("used_memory_rss")?;
+        if used == Bytes::ZERO {
+            return Err(InfoError::NotMeasured("used_memory is 0"));
+        }
+        if rss == Bytes::ZERO {
+            return Err(InfoError::NotMeasured("used_memory_rss is 0"));
+        }
+        let ratio = match self.get("mem_fragmentation_ratio") {
+            Some(text) => parse_ratio(text).ok_or(InfoError::NotMeasured("mem_fragmentation_ratio is no number"))?,
+            None => Ratio::of(rss, used).ok_or(InfoError::NotMeasured("used_memory is 0"))?,
+        };
+        let dataset = self.bytes("used_memory_dataset");
+        Ok(Memory {
+            used,
+            rss,
+            peak: self.bytes("used_memory_peak").max(used),
+            // The server subtracts overhead from used without a check: what exceeds `used` wrapped around.
+            dataset: if dataset > used { Bytes::ZERO } else { dataset },
+            ratio,
+            maxmemory: self.required_bytes("maxmemory")?,
+            maxmemory_policy: self.text("maxmemory_policy"),
+            allocator: self.text("mem_allocator"),
+            allocator_active: self.bytes("allocator_active"),
+            allocator_frag: self.bytes("allocator_frag_bytes"),
+            allocator_rss: self.bytes("allocator_rss_bytes"),
+            rss_overhead: self.bytes("rss_overhead_bytes"),
+            not_counted_for_evict: self.bytes("mem_not_counted_for_evict"),
+            clients_normal: self.bytes("mem_clients_normal"),
+            lazyfree_pending: self.number("lazyfree_pending_objects"),
+            active_defrag_running: self.flag("active_defrag_running"),
+        })
+    }
+
+    /// `INFO replication`.
+    pub fn replication(&self) -> Result<Replication, InfoError> {
+        Ok(Replication {
+            role: self.role()?,
+            replid: self.text("master_replid"),
+            offset: self.number("master_repl_offset"),
+            replicas: self.replica_lines()?,
+            failover_state: match self.get("master_failover_state") {
+                None | Some("no-failover") => FailoverState::None,
+                Some("waiting-for-sync") => FailoverState::WaitingForSync,
+                // An unknown state is the one that nothing may be built on.
+                Some(_) => FailoverState::InProgress,
+            },
+            backlog_size: self.bytes("repl_backlog_size"),
+        })
+    }
+
+    fn role(&self) -> Result<Role, InfoError> {
+        match self.required("role")? {
+            "master" => Ok(Role::Primary),
+            // The second is Dragonfly's word, the third KeyDB's for a replica that takes writes.
+            "slave" | "replica" | "active-replica" => Ok(Role::Replica(ReplicaLink {
+                primary: NodeAddress {
+                    host: host("master_host", self.required("master_host")?)?,
+                    port: port("master_port", self.required("master_port")?)?,
+                },
+                link_up: self.get("master_link_status") == Some("up"),
+                sync_in_progress: self.flag("master_sync_in_progress"),
+                read_only: self.get("slave_read_only") != Some("0"),
+            })),
+            other => Err(unreadable("role", other)),
+        }
+    }
+
+    /// All `slaveN` lines in the order of N. A line that cannot be read is an error: a replica must not go unseen.
+    fn replica_lines(&self) -> Result<Vec<ReplicaLine>, InfoError> {
+        let mut lines: Vec<(u32, &str)> = self
+            .fields
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("slave")?.parse().ok()?, *value)))
+            .collect();
+        lines.sort_unstable();
+        lines.into_iter().map(|(_, line)| replica_line(line)).collect()
+    }
+
+    /// `INFO persistence`.
+    pub fn persistence(&self) -> Persistence {
+        let ok = |name| self.get(name).is_none_or(|status| status == "ok");
+        Persistence {
+            loading: self.flag("loading") || self.flag("async_loading"),
+            child_running: self.flag("rdb_bgsave_in_progress")
+                || self.flag("aof_rewrite_in_progress")
+                || self.flag("module_fork_in_progress")
+                || self.flag("slot_migration_fork_in_progress"),
+            rewrite_scheduled: self.flag("aof_rewrite_scheduled"),
+            status_ok: ok("rdb_last_bgsave_status") && ok("aof_last_bgrewrite_status") && ok("aof_last_write_status"),
+            aof_enabled: self.flag("aof_enabled"),
+            last_save_took: Duration::from_secs(self.number("rdb_last_bgsave_time_sec")),
+            copy_on_write: self
+                .bytes("rdb_last_cow_size")
+                .max(self.bytes("aof_last_cow_size"))
+                .max(self.bytes("current_cow_peak")),
+        }
+    }
+
+    /// Keys, and keys with a time to live, over all databases.
+    fn keyspace(&self) -> (u64, u64) {
+        let databases = self.fields.iter().filter(|(name, _)| {
+            name.strip_prefix("db").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        });
+        databases.fold((0, 0), |(keys, expires): (u64, u64), (_, line)| {
+            let count = |name| pair(line, name).and_then(parse_number).unwrap_or(0);
+            (keys.saturating_add(count("keys")), expires.saturating_add(count("expires")))
+        })
+    }
+
+    fn engine(&self) -> Engine {
+        let executable = self.get("executable").unwrap_or_default();
+        if self.get("dragonfly_version").is_some() {
+            Engine::Dragonfly
+        } else if self.get("valkey_version").is_some() || self.get("server_name") == Some("valkey") {
+            Engine::Valkey
+        } else if self.get("mvcc_depth").is_some() || executable.ends_with("keydb-server") {
+            Engine::KeyDb
+        } else {
+            Engine::Redis
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.fields.get(name).copied()
+    }
+
+    fn required(&self, name: &'static str) -> Result<&'a str, InfoError> {
+        self.get(name).ok_or(InfoError::Missing(name))
+    }
+
+    fn required_bytes(&self, name: &'static str) -> Result<Bytes, InfoError> {
+        let text = self.required(name)?;
+        parse_number(text).map(Bytes).ok_or_else(|| unreadable(name, text))
+    }
+
+    /// A number that some versions do not have; zero then. Negative numbers (differences) are clamped at zero.
+    fn number(&self, name: &str) -> u64 {
+        self.get(name).and_then(parse_number).unwrap_or(0)
+    }
+
+    fn bytes(&self, name: &str) -> Bytes {
+        Bytes(self.number(name))
+    }
+
+    /// A number that is not zero.
+    fn flag(&self, name: &str) -> bool {
+        self.number(name) != 0
+    }
+
+    fn text(&self, name: &str) -> String {
+        shown(self.get(name).unwrap_or_default())
+    }
+}
+
+fn unreadable(name: &'static str, value: &str) -> InfoError {
+    InfoError::Unreadable(name, shown(value))
+}
+
+/// A whole number; what is negative counts as zero, what is no number or does not fit into 64 bits as none.
+fn parse_number(text: &str) -> Option<u64> {
+    match text.strip_prefix('-') {
+        Some(digits) => digits.parse::<u64>().ok().map(|_| 0),
+        None => text.parse().ok(),
+    }
+}
+
+/// `2.91` as 291 percent, without floats; `nan`, `inf` and negative ratios are none.
+fn parse_ratio(text: &str) -> Option<Ratio> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if whole.is_empty() || fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let hundredths = fraction.bytes().chain([b'0']).take(2).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let percent = whole.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(100).saturating_add(hundredths);
+    Some(Ratio(u32::try_from(percent).unwrap_or(u32::MAX)))
+}
+
+/// The first three numbers of `7.0.15`, `7.4.0-rc1` or `df-v1.27.1`.
+fn parse_version(text: &str) -> Option<Version> {
+    let start = text.find(|c: char| c.is_ascii_digit())?;
+    let mut numbers = text.get(start..)?.split('.').map(|part| {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        part.get(..end).and_then(|digits| digits.parse::<u16>().ok())
+    });
+    let major = numbers.next()??;
+    let minor = numbers.next().flatten().unwrap_or(0);
+    Some(Version { major, minor, patch: numbers.next().flatten().unwrap_or(0) })
+}
+
+/// `ip=10.0.0.2,port=6379,state=online,offset=1,lag=0`, in any order and with more keys.
+fn replica_line(line: &str) -> Result<ReplicaLine, InfoError> {
+    let (Some(ip), Some(number)) = (pair(line, "ip"), pair(line, "port")) else {
+        return Err(unreadable("slaveN line", line));
+    };
+    Ok(ReplicaLine {
+        address: NodeAddress { host: host("slaveN line", ip)?, port: port("slaveN line", number)? },
+        // The second is Dragonfly's word.
+        online: matches!(pair(line, "state"), Some("online" | "stable_sync")),
+        offset: pair(line, "offset").and_then(parse_number).unwrap_or(0),
+        lag: Duration::from_secs(pair(line, "lag").and_then(parse_number).unwrap_or(0)),
+    })
+}
+
+/// The value of `name=` in a comma-separated line.
+fn pair<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split(',').filter_map(|part| part.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn host(name: &'static str, text: &str) -> Result<String, InfoError> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'%'));
+    if text.is_empty() || text.len() > MAX_HOST || !plain {
+        return Err(unreadable(name, text));
+    }
+    Ok(text.to_owned())
+}
+
+fn port(name: &'static str, text: &str) -> Result<u16, InfoError> {
+    text.parse().map_err(|_| unreadable(name, text))
+}

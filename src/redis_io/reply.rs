@@ -1,0 +1,58 @@
+//! Replies to their meanings. Each takes what the pipeline gave for one command.
+
+use redis::Value;
+
+use super::error::RedisError;
+
+/// A text reply.
+pub(super) fn text(reply: Option<Value>) -> Result<Vec<u8>, RedisError> {
+    match reply {
+        Some(Value::BulkString(bytes)) => Ok(bytes),
+        Some(Value::SimpleString(line)) => Ok(line.into_bytes()),
+        other => Err(unexpected(other, "a text")),
+    }
+}
+
+/// `OK`.
+pub(super) fn ok(reply: Option<Value>) -> Result<(), RedisError> {
+    match reply {
+        Some(Value::Okay) => Ok(()),
+        other => Err(unexpected(other, "OK")),
+    }
+}
+
+/// An array.
+pub(super) fn array(reply: Option<Value>) -> Result<Vec<Value>, RedisError> {
+    match reply {
+        Some(Value::Array(values)) => Ok(values),
+        other => Err(unexpected(other, "an array")),
+    }
+}
+
+/// The reply to AUTH. The server's text is never shown: `unknown command 'AUTH', with args beginning with: …`
+/// repeats the password.
+pub(super) fn auth(reply: Option<Value>) -> Result<(), RedisError> {
+    match reply {
+        Some(Value::ServerError(error)) => Err(RedisError::Auth(match (error.code(), error.details()) {
+            ("WRONGPASS", _) => "Redis refused the user name or the password (WRONGPASS)".to_owned(),
+            (_, Some(details))
+                if details.contains("without any password") || details.contains("no password is set") =>
+            {
+                "a password is given, but Redis has none for the default user".to_owned()
+            }
+            (code, _) if code.len() <= 16 && code.bytes().all(|b| b.is_ascii_uppercase()) => {
+                format!("Redis refused AUTH ({code})")
+            }
+            _ => "Redis refused AUTH".to_owned(),
+        })),
+        reply => ok(reply),
+    }
+}
+
+/// An error reply, or a reply of another type than the command has.
+fn unexpected(reply: Option<Value>, wanted: &str) -> RedisError {
+    match reply {
+        Some(Value::ServerError(error)) => RedisError::reply(error.code(), error.details().unwrap_or_default()),
+        _ => RedisError::NotRedis(format!("the answer is of another type than {wanted}")),
+    }
+}

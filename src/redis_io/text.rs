@@ -1,0 +1,48 @@
+//! Text that came from a server, made safe to show. A hostile server must not forge log lines, colour terminals
+//! or fill a status.
+
+/// Longest text from a server that is shown, in bytes.
+pub const MAX_SHOWN: usize = 256;
+
+/// The text without control characters, on one line, at most [`MAX_SHOWN`] bytes.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(MAX_SHOWN));
+    for c in text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }) {
+        if out.len() + c.len_utf8() > MAX_SHOWN {
+            break;
+        }
+        out.push(c);
+    }
+    out.trim().to_owned()
+}
+
+/// Control characters, and the marks that reorder or hide what follows them.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("NOPERM no\r\nrights", "NOPERM no  rights")]
+    #[case("\u{1b}[31mred", "[31mred")]
+    #[case("a\u{202e}b", "a b")]
+    #[case("plain", "plain")]
+    fn strips_what_could_forge(#[case] raw: &str, #[case] clean: &str) {
+        assert_eq!(shown(raw), clean);
+    }
+
+    proptest! {
+        #[test]
+        fn is_always_short_and_clean(raw in any::<String>()) {
+            let text = shown(&raw.repeat(3));
+            prop_assert!(text.len() <= MAX_SHOWN);
+            prop_assert!(!text.chars().any(is_unsafe));
+        }
+    }
+}
