@@ -57,8 +57,9 @@ fn ten_quiet_minutes_with_the_writer_on_write_no_status() {
         }
     });
 
-    let writes = writes_since(position);
-    let by_operator: Vec<&Value> = writes.iter().filter(|write| write["user"]["username"] == operator::USER).collect();
+    let recorded = writes_since(position);
+    let by_operator: Vec<&Value> =
+        recorded.iter().filter(|write| write["user"]["username"] == operator::USER).collect();
     let ours: Vec<&&Value> =
         by_operator.iter().filter(|write| write["objectRef"]["namespace"] == space.name.as_str()).collect();
     assert!(

@@ -66,7 +66,7 @@ fn a_missing_secret_is_named() {
     let _operator = operator::usual();
     let space = Space::new("secret");
     let set = Redis::deploy(&space, "redis", 1, &[]);
-    let secret = r#", passwordSecret: {name: no-such-secret, key: password}"#;
+    let secret = ", passwordSecret: {name: no-such-secret, key: password}";
     let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("REDIS", secret)]);
     let finding = policy.await_finding("AuthenticationFailed", &set.pods()[0]);
     assert!(finding.evidence.contains("no-such-secret"), "{finding:?}");

@@ -42,8 +42,8 @@ fn with_acting_roles_off_everything_that_changes_answers_403_and_is_reported() {
     evict.args(user).args(["create", "--raw", &path, "--filename", "-"]);
     assert_forbidden("an eviction", &client::run_with(evict, &eviction));
     let resize = r#"{"spec":{"containers":[{"name":"redis","resources":{"limits":{"memory":"768Mi"}}}]}}"#;
-    let patch = ["patch", "pod", "redis-1", "--subresource", "resize", "--patch", resize];
-    assert_forbidden("a resize", &space.kubectl(&[&user[..], &patch].concat()));
+    let raise = ["patch", "pod", "redis-1", "--subresource", "resize", "--patch", resize];
+    assert_forbidden("a resize", &space.kubectl(&[&user[..], &raise].concat()));
     let label = ["label", "pod", "redis-1", "redismemory.io/role=primary", "--overwrite"];
     assert_forbidden("a label", &space.kubectl(&[&user[..], &label].concat()));
 

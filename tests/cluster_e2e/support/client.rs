@@ -92,8 +92,3 @@ pub(crate) fn setting(name: &str) -> String {
     });
     settings.get(name).cloned().unwrap_or_default()
 }
-
-/// The cluster is somebody's own: no audit log, no crash into it.
-pub(crate) fn existing_cluster() -> bool {
-    setting("USE_EXISTING_CLUSTER") == "1"
-}
