@@ -118,7 +118,7 @@ impl Feed {
                     may_fall_back = false;
                     self.take(&event);
                 }
-                Err(error) if may_fall_back && is_refused_as_invalid(&error) => {
+                Err(error) if may_fall_back && is_refused(&error) => {
                     may_fall_back = false;
                     tracing::debug!("the API server does not stream lists: listing in pages");
                     stream = events(&api, config.clone().page_size(PAGE));
@@ -167,12 +167,10 @@ fn differs(before: &Pod, after: &Pod) -> bool {
     }
 }
 
-fn is_refused_as_invalid(error: &watcher::Error) -> bool {
-    let (watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status)) = error
-    else {
-        return false;
-    };
-    matches!(status.code, 400 | 422)
+/// The API server answered, and said no. Which code it says it with differs: 400 or 422 where the feature is off, 500
+/// where it is on and its etcd is too old for it.
+const fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(_)) | watcher::Error::WatchError(_))
 }
 
 fn failure(error: watcher::Error) -> WatchFailure {
