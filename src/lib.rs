@@ -5,6 +5,7 @@
 //! One reconcile is `resolve → observe (reads) → assess (pure) → plan (pure) → execute (writes) → report (writes)`;
 //! ARCHITECTURE.md has the map and the invariants.
 
+pub mod admin;
 pub mod api;
 pub mod assess;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod controller;
 pub mod domain;
 pub mod execute;
 pub mod kube_io;
+pub mod metrics;
 pub mod observe;
 pub mod plan;
 pub mod redis_io;

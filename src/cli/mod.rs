@@ -30,7 +30,7 @@ enum Verb {
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
-        Verb::Run(args) => run::main(args),
+        Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
     }

@@ -1,11 +1,111 @@
-//! `run`.
+//! `run`: the operator in a cluster.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-/// Arguments of `run`.
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    assess::AssessSettings,
+    clock::Clock,
+    controller::run::{self, Settings},
+    domain::duration,
+    kube_io::lease::LeaseParams,
+    observe::sampler::SamplerSettings,
+    plan::PlanSettings,
+};
+
+/// Arguments of `run`. The timing flags exist for tests: they are facts of the process, not of a policy.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(super) struct Args {
+    /// Where /metrics, /livez and /readyz are served.
+    #[arg(long, env = "RMO_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Namespace of the Lease: the operator's own.
+    #[arg(long, env = "RMO_LEASE_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// Name of the Lease.
+    #[arg(long, env = "RMO_LEASE_NAME", default_value = "redis-memory-operator")]
+    lease_name: String,
+    /// Who this process is; the pod's name.
+    #[arg(long, env = "RMO_IDENTITY", default_value = "redis-memory-operator")]
+    identity: String,
+    /// How long a Lease that is not renewed stays valid.
+    #[arg(long, env = "RMO_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]
+    lease_duration: Duration,
+    /// How often the Lease is renewed.
+    #[arg(long, env = "RMO_LEASE_RENEW", default_value = "5s", value_parser = parse_duration)]
+    lease_renew: Duration,
+    /// Time between two samples of a Redis.
+    #[arg(long, env = "RMO_SAMPLE_INTERVAL", default_value = "15s", value_parser = parse_duration)]
+    sample_interval: Duration,
+    /// A Redis that started more recently is not judged for fragmentation.
+    #[arg(long, env = "RMO_WARM_UP", default_value = "5m", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// A proof begins this long after a restarted Redis has caught up.
+    #[arg(long, env = "RMO_PROOF_SETTLE", default_value = "60s", value_parser = parse_duration)]
+    proof_settle: Duration,
+    /// A proof that does not hold by then has failed.
+    #[arg(long, env = "RMO_PROOF_TIMEOUT", default_value = "5m", value_parser = parse_duration)]
+    proof_timeout: Duration,
+    /// How long kube-proxy may take to act on a changed endpoint.
+    #[arg(long, env = "RMO_ENDPOINT_SYNC", default_value = "2s", value_parser = parse_duration)]
+    endpoint_sync: Duration,
+    /// Format of the log.
+    #[arg(long, env = "RMO_LOG_FORMAT", default_value = "json")]
+    log_format: LogFormat,
+    /// Level of the log, for example `info` or `redis_memory_operator=debug`.
+    #[arg(long, env = "RMO_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+}
 
-pub fn main(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+impl Args {
+    fn settings(&self) -> Settings {
+        let lease = LeaseParams::new(&self.lease_namespace, &self.lease_name, &self.identity)
+            .timing(self.lease_duration, self.lease_renew);
+        Settings {
+            listen: self.listen,
+            lease,
+            sampler: SamplerSettings { interval: self.sample_interval, ..SamplerSettings::default() },
+            plan: PlanSettings {
+                assess: AssessSettings { warm_up: self.warm_up, sample_interval: self.sample_interval },
+                proof_settle: self.proof_settle,
+                proof_timeout: self.proof_timeout,
+            },
+            endpoint_sync: self.endpoint_sync,
+        }
+    }
+}
+
+pub(super) fn main(args: &Args) -> ExitCode {
+    let filter = EnvFilter::try_new(&args.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match args.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "redis-memory-operator starts");
+    match runtime.block_on(run::run(args.settings(), Clock::start())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,1 +1,13 @@
-//! TODO
+//! Watches, the reconcile pipeline, error policy, status and events.
+
+mod claims;
+pub mod conditions;
+mod journal;
+mod judge;
+mod perform;
+pub mod reconcile;
+mod registry;
+pub mod report;
+pub mod run;
+mod series;
+pub mod transitions;

@@ -1,1 +1,153 @@
-//! TODO
+//! The only place that changes the world: one [`Effect`] at a time, each with its preconditions and behind the fence.
+
+pub mod crash;
+mod redis;
+mod switchover;
+
+use std::time::Duration;
+
+use crate::{
+    clock::Clock,
+    domain::step::StepKind,
+    kube_io::{
+        fence::{Fence, Fenced},
+        read::Reader,
+        write::{EvictError, PodTarget, WriteError, Writer},
+    },
+    observe::sampler::SamplerHandle,
+    plan::{effect::Effect, switchover::Failure},
+    redis_io::RedisError,
+};
+
+/// Carries effects out.
+#[derive(Clone)]
+pub struct Executor {
+    /// Kubernetes, writing.
+    pub writer: Writer,
+    /// Kubernetes, reading: endpoints and pods during a switchover.
+    pub reader: Reader,
+    /// Knows the credentials of each target.
+    pub sampler: SamplerHandle,
+    /// Checked right before every change.
+    pub fence: Fence,
+    /// For measuring how long a switchover takes.
+    pub clock: Clock,
+    /// How long after an endpoint became ready kube-proxy surely has synced.
+    pub endpoint_sync: Duration,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The eviction was accepted.
+    Evicted,
+    /// The new limit was accepted by the API server; the kubelet acts on it.
+    Resized,
+    /// The label is set.
+    Labelled,
+    /// The settings were accepted.
+    Restored,
+    /// The replica accepted its new primary.
+    Repointed,
+    /// The role is handed over and the labels say so.
+    SwitchedOver {
+        /// From sending FAILOVER to the new primary saying so; `None` when it was found handed over.
+        failover: Option<Duration>,
+    },
+}
+
+/// Why an effect was not made, named after what failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The lease may have been lost: somebody else may be acting.
+    #[error("not done: {0}")]
+    Fenced(#[from] Fenced),
+    /// The eviction.
+    #[error("evicting: {0}")]
+    Evict(#[from] EvictError),
+    /// A Kubernetes write.
+    #[error("{what}: {source}")]
+    Write {
+        /// What was written.
+        what: &'static str,
+        /// Why not.
+        source: WriteError,
+    },
+    /// A Kubernetes read that the effect needs.
+    #[error("reading {what}: {message}")]
+    Read {
+        /// What was read.
+        what: &'static str,
+        /// Why not.
+        message: String,
+    },
+    /// A Redis command.
+    #[error("{what} on {pod}: {source}")]
+    Redis {
+        /// What was sent.
+        what: &'static str,
+        /// To which pod.
+        pod: String,
+        /// Why not.
+        source: RedisError,
+    },
+    /// The credentials of a target.
+    #[error("the password for {pod} cannot be had: {message}")]
+    Credentials {
+        /// Which pod.
+        pod: String,
+        /// Why not.
+        message: String,
+    },
+    /// The switchover ended without exchange.
+    #[error("{}", .0.text())]
+    Switchover(Failure),
+}
+
+impl Executor {
+    /// Carries one effect out. `step`: the kind of step that it belongs to, for the crash points; `None` for upkeep.
+    pub async fn carry_out(
+        &self,
+        namespace: &str,
+        effect: &Effect,
+        step: Option<StepKind>,
+    ) -> Result<Done, ExecuteError> {
+        self.fence.check()?;
+        if let Some(kind) = step {
+            crash::of_step(kind, crash::Moment::BeforeEffect);
+        }
+        let done = self.apply(namespace, effect).await?;
+        if let Some(kind) = step {
+            crash::of_step(kind, crash::Moment::AfterEffect);
+        }
+        Ok(done)
+    }
+
+    async fn apply(&self, namespace: &str, effect: &Effect) -> Result<Done, ExecuteError> {
+        match effect {
+            Effect::Evict { pod, uid } => {
+                self.writer.evict(&self.fence, namespace, pod, uid).await?;
+                Ok(Done::Evicted)
+            }
+            Effect::Resize { pod, uid, resource_version, container, limit, request } => {
+                let target = PodTarget { namespace, name: pod, uid, resource_version };
+                self.writer
+                    .resize(&self.fence, target, container, *limit, *request)
+                    .await
+                    .map_err(|source| ExecuteError::Write { what: "resizing", source })?;
+                Ok(Done::Resized)
+            }
+            Effect::Label { pod, uid, resource_version, key, value } => {
+                let target = PodTarget { namespace, name: pod, uid, resource_version };
+                self.writer
+                    .set_label(&self.fence, target, key, Some(value))
+                    .await
+                    .map_err(|source| ExecuteError::Write { what: "labelling", source })?;
+                Ok(Done::Labelled)
+            }
+            Effect::Restore { peer, settings } => self.restore(namespace, peer, settings).await,
+            Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
+            Effect::Switchover(order) => self.switch_over(namespace, order).await,
+        }
+    }
+}

@@ -1,3 +1,5 @@
 //! Reading the world: the sampler looks at every Redis, the pod cache at Kubernetes. Nothing here changes anything.
 
+pub mod pods;
 pub mod sampler;
+pub mod snapshot;

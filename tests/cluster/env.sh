@@ -7,6 +7,9 @@ export USE_EXISTING_CLUSTER="${USE_EXISTING_CLUSTER:-}"
 [[ $USE_EXISTING_CLUSTER == true ]] && USE_EXISTING_CLUSTER=1
 [[ $USE_EXISTING_CLUSTER == 0 || $USE_EXISTING_CLUSTER == false ]] && USE_EXISTING_CLUSTER=""
 
+# Debian keeps nft and ip where only root's PATH leads.
+[[ :$PATH: == *:/usr/sbin:* ]] || export PATH=$PATH:/usr/sbin:/sbin
+
 # Built tools and image files. Outside target/, so that neither `cargo clean`
 # nor a fresh clone builds Kubernetes again.
 export RMO_CACHE="${RMO_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/redis-memory-operator}"

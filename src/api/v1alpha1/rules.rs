@@ -28,6 +28,8 @@ impl Rule {
     }
 }
 
+/// A label value to compare with; it may be empty.
+const SELECTED_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 /// Longest label key: prefix of 253, slash, name of 63.
 pub const MAX_LABEL_KEY: usize = 317;
 
@@ -36,6 +38,12 @@ pub const SELECTOR_NOT_EMPTY: Rule = rule(
     "(has(self.matchLabels) && size(self.matchLabels) > 0) || (has(self.matchExpressions) && size(self.matchExpressions) > 0)",
     "must not be empty: it would match every pod of the namespace; give matchLabels, for example {app: redis}",
 );
+/// Keys that a label can have.
+pub const SELECTOR_KEYS: Rule = rule(
+    "!has(self.matchLabels) || self.matchLabels.all(k, k.matches('^([-a-z0-9.]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+    "has a key that is not a label key; write [prefix/]name, for example app or app.kubernetes.io/name",
+)
+.at(".matchLabels");
 /// In and NotIn compare with something; the others with nothing.
 pub const SELECTOR_VALUES: Rule = rule(
     "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
@@ -227,15 +235,17 @@ pub(super) fn port(schema: &mut Schema) {
 
 /// The schema of a label selector, as Kubernetes has it, with limits and rules.
 pub(super) fn selector(_: &mut schemars::SchemaGenerator) -> Schema {
+    let mut key = schemars::json_schema!({"type": "string", "maxLength": MAX_LABEL_KEY, "description": "Label key."});
+    attach(&mut key, &[LABEL_KEY]);
     let mut expression = schemars::json_schema!({
         "type": "object",
         "required": ["key", "operator"],
         "properties": {
-            "key": {"type": "string", "maxLength": MAX_LABEL_KEY, "description": "Label key."},
+            "key": key,
             "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"], "description": "How the label is compared."},
             "values": {
                 "type": "array", "maxItems": 32, "x-kubernetes-list-type": "atomic", "description": "For In and NotIn.",
-                "items": {"type": "string", "maxLength": 63},
+                "items": {"type": "string", "maxLength": 63, "pattern": SELECTED_VALUE},
             },
         },
     });
@@ -246,7 +256,7 @@ pub(super) fn selector(_: &mut schemars::SchemaGenerator) -> Schema {
         "properties": {
             "matchLabels": {
                 "type": "object", "maxProperties": 16, "description": "Labels that a pod must have.",
-                "additionalProperties": {"type": "string", "maxLength": 63},
+                "additionalProperties": {"type": "string", "maxLength": 63, "pattern": SELECTED_VALUE},
             },
             "matchExpressions": {
                 "type": "array", "maxItems": 16, "x-kubernetes-list-type": "atomic",
@@ -255,6 +265,6 @@ pub(super) fn selector(_: &mut schemars::SchemaGenerator) -> Schema {
             },
         },
     });
-    attach(&mut selector, &[SELECTOR_NOT_EMPTY]);
+    attach(&mut selector, &[SELECTOR_NOT_EMPTY, SELECTOR_KEYS]);
     selector
 }

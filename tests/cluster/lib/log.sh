@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Progress lines with the elapsed time, and waiting for a condition.
 
-_log_start_us=${EPOCHREALTIME/[.,]/}
+# Of the script that was called first: its helpers count on.
+export RMO_LOG_START=${RMO_LOG_START:-${EPOCHREALTIME/[.,]/}}
 
 # seconds_since MICROSECONDS: with one decimal.
 seconds_since() {
@@ -10,7 +11,7 @@ seconds_since() {
 }
 
 # Progress goes to stderr: the stdout of a script is its result.
-log() { printf '[%6ss] %s\n' "$(seconds_since "$_log_start_us")" "$*" >&2; }
+log() { printf '[%6ss] %s\n' "$(seconds_since "$RMO_LOG_START")" "$*" >&2; }
 
 die() {
 	printf 'error: %s\n' "$*" >&2

@@ -18,6 +18,7 @@ make_network() {
 	# find the node's address by it, and service addresses need a route to be
 	# rewritten by kube-proxy.
 	"${ip[@]}" route add default dev eth0
+	# shellcheck disable=SC2016  # expanded by the inner shell
 	nsenter --net="$NETNS_FILE" bash -c '
 		echo 1 >/proc/sys/net/ipv4/ip_forward
 		# Pods share one bridge: without this the answers of a service would go

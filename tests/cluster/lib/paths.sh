@@ -4,7 +4,6 @@
 
 export NODE_NAME=rmo-node
 export NODE_IP=172.30.0.2
-export NODE_CIDR=172.30.0.0/24
 export POD_CIDR=10.244.0.0/24
 export SERVICE_CIDR=10.96.0.0/16
 export API_SERVICE_IP=10.96.0.1
@@ -15,6 +14,14 @@ export CONTAINERD_SOCKET=$RMO_CLUSTER_DIR/run/containerd.sock
 export CONTAINERD_STATE=$RMO_CLUSTER_DIR/run/containerd
 export ADMIN_KUBECONFIG=$RMO_CLUSTER_DIR/kubeconfig
 export PAUSE_IMAGE=localhost/rmo-pause:1
+
+# Places that Kubernetes and containerd have written into their code. In the
+# cluster's mount namespace each is a directory of the state directory; on the
+# machine itself it stays empty, and `down` removes it.
+export PRIVATE_DIRS=(/tmp/hostpath_pv /run/containerd /var/log/containers /var/lib/cni /var/lib/kubelet)
+
+# private_dir DIR: where its content really is.
+private_dir() { printf '%s/private%s' "$RMO_CLUSTER_DIR" "${1//\//-}"; }
 
 # Not inside the state directory, because `down` removes that while it holds
 # the lock.

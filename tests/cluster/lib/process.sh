@@ -22,11 +22,14 @@ part_pid() {
 start_part() {
 	local name=$1 pidfile=$RMO_CLUSTER_DIR/pids/$1 enter=(nsenter --net="$NETNS_FILE")
 	shift
+	# The same surroundings whoever called, and none of the caller's secrets.
+	local env=(env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 	# The first part, the holder, makes the mount namespace that the others join.
 	if [[ $name != holder ]]; then
 		enter+=(--mount="/proc/$(part_pid holder)/ns/mnt")
 	fi
 	rm -f "$pidfile"
+	# shellcheck disable=SC2016  # expanded by the inner shell
 	# setsid and no standard input: a part must not hang its caller's shell, nor
 	# die with it. The inherited descriptors are closed, or the part would keep
 	# the caller's lock and pipes. The pid is kept through every exec.
@@ -46,22 +49,8 @@ start_part() {
 		shift
 		printf "%s %s\n" $$ "${fields[19]}" >"$pidfile.new" && mv "$pidfile.new" "$pidfile"
 		exec "$@"
-	' part "$name" "$pidfile" "$(own_cgroup_dir)/system/cgroup.procs" "${enter[@]}" "$@" \
+	' part "$name" "$pidfile" "$(own_cgroup_dir)/system/cgroup.procs" "${env[@]}" "${enter[@]}" "$@" \
 		</dev/null >>"$RMO_CLUSTER_DIR/log/$name.log" 2>&1 &
 	disown
-	WAIT_LOG=$RMO_CLUSTER_DIR/log/$name.log
-}
-
-# stop_part NAME SIGNAL SECONDS: returns when it is gone.
-stop_part() {
-	local pid deadline=$((SECONDS + $3))
-	pid=$(part_pid "$1") || return 0
-	kill "-$2" "$pid" 2>/dev/null || true
-	while part_pid "$1" >/dev/null; do
-		if ((SECONDS >= deadline)); then
-			kill -KILL "$pid" 2>/dev/null || true
-			deadline=$((SECONDS + 5))
-		fi
-		sleep 0.05
-	done
+	export WAIT_LOG=$RMO_CLUSTER_DIR/log/$name.log
 }

@@ -1,0 +1,57 @@
+# `make` shows the targets. The work is in scripts/, tests/cluster/, tests/demo/ and image/.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+# The targets share one cargo target directory and one cluster: with -j they still run one by one.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-unit test-chart test-redis test-cluster lint generate bench image \
+	cluster-up cluster-down clean-cache
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  USE_EXISTING_CLUSTER=1 KUBECONFIG=... : test, demo and bench use that cluster (CONTRIBUTING.md)"
+
+demo: ## Start a cluster, fragment a three-pod Redis, watch the operator cure it under write load
+	@. scripts/lib.sh; need_rust; tests/demo/run
+
+demo-down: ## Remove what the demo made, and the cluster if the demo started it
+	@tests/demo/down
+
+test: ## Run all tests, cheapest first: unit, chart, real Redis, real Kubernetes
+	@scripts/test
+
+test-unit: ## Run the tests that need nothing but cargo
+	@scripts/test unit
+
+test-chart: ## Run the tests that render the Helm chart
+	@scripts/test chart
+
+test-redis: ## Run the tests on real Redis processes
+	@scripts/test redis
+
+test-cluster: ## Run the tests on a real Kubernetes (needs root, or USE_EXISTING_CLUSTER=1)
+	@scripts/test cluster
+
+lint: ## Check format, lints, shell scripts, chart and generated files
+	@scripts/lint
+
+generate: ## Write crds/, the chart's copy and docs/reference.md from the Rust types
+	@scripts/generate
+
+bench: ## Measure the write gap of a switchover in five runs on the test cluster
+	@scripts/bench
+
+image: ## Build the operator's image as a docker-archive file and print its path
+	@. scripts/lib.sh; need_rust; need jq "install jq (Debian: jq)"; \
+		image/build --tag "localhost/redis-memory-operator:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)"
+
+cluster-up: ## Start the one-node test cluster (idempotent; needs root)
+	@tests/cluster/up
+
+cluster-down: ## Stop the test cluster and show that nothing is left behind
+	@tests/cluster/down
+	@tests/cluster/leaks
+
+clean-cache: ## Remove built Kubernetes tools and image files (the next test run builds them again)
+	@. tests/cluster/env.sh; rm -rf "$$RMO_CACHE/tools" "$$RMO_CACHE/images"; echo "removed: $$RMO_CACHE/tools and images"

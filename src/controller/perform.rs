@@ -1,0 +1,292 @@
+//! Carries a decision out: journal first, then the effect, then events. What came of it goes back to the pipeline.
+
+use std::time::Duration;
+
+use super::{
+    journal,
+    reconcile::{ReconcileError, Shared},
+    transitions::{Transition, event},
+};
+use crate::{
+    api::v1alpha1::RedisMemoryPolicy,
+    domain::{
+        journal::{Journal, Outcome, WorkloadRecord},
+        policy::Policy,
+        step::{PlannedStep, StepKind},
+    },
+    execute::{Done, ExecuteError},
+    kube_io::{
+        event::EventType,
+        write::{EvictError, WriteError},
+    },
+    plan::{
+        advance::Next,
+        blocked::{BlockReason, Blocked},
+        decide::Act,
+        effect::Effect,
+    },
+};
+
+/// At rest: how often a policy is looked at although nothing woke us.
+const REST: Duration = Duration::from_secs(60);
+/// After something was done: look again at once.
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// An eviction was accepted: the pod needs a moment to go.
+const AFTER_EVICTION: Duration = Duration::from_millis(500);
+/// Something failed or a budget says no.
+const LATER: Duration = Duration::from_secs(10);
+
+/// What came of a decision.
+#[derive(Debug)]
+pub(super) struct Performed {
+    /// The resource after the last write.
+    pub(super) resource: RedisMemoryPolicy,
+    /// The journal that now stands.
+    pub(super) journal: Option<Journal>,
+    /// The records that now stand.
+    pub(super) records: Vec<WorkloadRecord>,
+    /// What turned out to be in the way.
+    pub(super) blocked: Vec<Blocked>,
+    /// Events to write.
+    pub(super) events: Vec<Transition>,
+    /// When to look again.
+    pub(super) again: Duration,
+}
+
+impl Performed {
+    fn nothing(resource: RedisMemoryPolicy, again: Duration) -> Self {
+        let status = resource.status.clone().unwrap_or_default();
+        Self {
+            resource,
+            journal: status.journal,
+            records: status.workloads,
+            blocked: Vec::new(),
+            events: Vec::new(),
+            again,
+        }
+    }
+
+    fn say(&mut self, kind: EventType, reason: &str, action: &str, note: String, pod: Option<String>) {
+        self.events.push(event(kind, reason, action, note, pod));
+    }
+}
+
+/// Carries out what was decided.
+pub(super) async fn perform(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    act: Act,
+) -> Result<Performed, ReconcileError> {
+    match act {
+        Act::Rest | Act::LookLive => Ok(Performed::nothing(resource, REST)),
+        Act::Wait(why, after) => {
+            tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting");
+            Ok(Performed::nothing(resource, after))
+        }
+        Act::Upkeep(effects) => upkeep(shared, policy, resource, effects).await,
+        Act::Begin(journal) => begin(shared, policy, resource, *journal).await,
+        Act::Go(Next::Record(journal)) => record(shared, resource, *journal).await,
+        Act::Go(Next::Act(journal, effect)) => step(shared, policy, resource, *journal, &effect).await,
+        Act::Go(Next::End(record)) => end(shared, policy, resource, *record).await,
+        Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
+    }
+}
+
+async fn upkeep(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    effects: Vec<(Effect, String)>,
+) -> Result<Performed, ReconcileError> {
+    let mut performed = Performed::nothing(resource, AT_ONCE);
+    for (effect, reason) in effects {
+        let kind = matches!(effect, Effect::Resize { .. }).then_some(StepKind::Resize);
+        match shared.executor.carry_out(&policy.namespace, &effect, kind).await {
+            Ok(_) => {
+                let (word, action, pod) = words(&effect);
+                tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
+                performed.say(EventType::Normal, word, action, format!("{pod}: {reason}"), Some(pod));
+            }
+            // Another writer came first: what is true now is looked at again.
+            Err(ExecuteError::Write {
+                source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+                ..
+            }) => {}
+            Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
+            Err(error) => {
+                let (_, _, pod) = words(&effect);
+                tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
+                let reason = if kind.is_some() { BlockReason::ResizeRefused } else { BlockReason::PermissionMissing };
+                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
+                performed.again = LATER;
+            }
+        }
+    }
+    Ok(performed)
+}
+
+/// Event reason, action and pod of an effect.
+fn words(effect: &Effect) -> (&'static str, &'static str, String) {
+    match effect {
+        Effect::Evict { pod, .. } => ("PodEvicted", "Evict", pod.to_string()),
+        Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
+        Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
+        Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
+        Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
+        Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
+    }
+}
+
+async fn begin(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    mut journal: Journal,
+) -> Result<Performed, ReconcileError> {
+    // What was announced is what is done: the reasons that the status shows for this plan are kept.
+    if let Some(shown) = resource.status.as_ref().and_then(|status| status.plan.as_ref())
+        && shown.hash == journal.plan_hash
+    {
+        journal.steps.clone_from(&shown.steps);
+    }
+    let records = resource.status.clone().unwrap_or_default().workloads;
+    let fence = &shared.executor.fence;
+    let resource = journal::finalizer(&shared.executor.writer, fence, resource, true).await?;
+    let resource = journal::write(&shared.executor.writer, fence, &resource, Some(&journal), &records).await?;
+    tracing::info!(
+        policy = %policy.name, namespace = %policy.namespace, remediation = %journal.id, steps = journal.steps.len(),
+        "remediation begins"
+    );
+    let note = format!("{} of {}: {} steps", journal.id, journal.workload_name, journal.steps.len());
+    let mut performed = Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) };
+    performed.say(EventType::Normal, "RemediationStarted", "Plan", note, None);
+    Ok(performed)
+}
+
+async fn record(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
+    let records = resource.status.clone().unwrap_or_default().workloads;
+    let writer = &shared.executor.writer;
+    let resource = journal::write(writer, &shared.executor.fence, &resource, Some(&journal), &records).await?;
+    Ok(Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) })
+}
+
+async fn step(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    journal: Journal,
+    effect: &Effect,
+) -> Result<Performed, ReconcileError> {
+    let stands = resource.status.as_ref().and_then(|status| status.journal.as_ref()) == Some(&journal);
+    let planned = journal.planned().cloned();
+    let mut performed =
+        if stands { Performed::nothing(resource, AT_ONCE) } else { record(shared, resource, journal).await? };
+    let kind = planned.as_ref().map(|planned| planned.step.kind());
+    match shared.executor.carry_out(&policy.namespace, effect, kind).await {
+        Ok(done) => {
+            if let Done::SwitchedOver { failover: Some(took) } = &done {
+                shared.metrics.write_paused(*took);
+            }
+            shared.metrics.remediated(words(effect).1, "Done");
+            succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
+        }
+        Err(error) => {
+            shared.metrics.remediated(words(effect).1, "Failed");
+            failed(policy, effect, error, &mut performed)?;
+        }
+    }
+    Ok(performed)
+}
+
+fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, done: &Done, performed: &mut Performed) {
+    let (word, action, pod) = words(effect);
+    let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
+    let mut note = format!("{pod}: {reason}");
+    if *done == Done::Evicted {
+        performed.again = AFTER_EVICTION;
+    }
+    if let (Done::SwitchedOver { failover }, Effect::Switchover(order)) = (done, effect) {
+        note = format!("{} is primary now instead of {}: {reason}", order.to.pod, order.from.pod);
+        if let Some(took) = failover {
+            note.push_str(&format!("; FAILOVER took {} ms", took.as_millis()));
+        }
+        let failover_ms = failover.map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        tracing::info!(
+            policy = %policy.name, namespace = %policy.namespace, from = %order.from.pod, to = %order.to.pod,
+            failover_ms, "switchover completed"
+        );
+    } else {
+        tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
+    }
+    performed.say(EventType::Normal, word, action, note, Some(pod));
+}
+
+fn failed(
+    policy: &Policy,
+    effect: &Effect,
+    error: ExecuteError,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
+    let (_, action, pod) = words(effect);
+    performed.again = LATER;
+    match error {
+        ExecuteError::Fenced(_) => return Err(error.into()),
+        ExecuteError::Evict(EvictError::BudgetSaysNo(text)) => {
+            let text = format!("the eviction of {pod} is not allowed now: {text}");
+            performed.blocked.push(Blocked::new(BlockReason::DisruptionBudget, text));
+        }
+        ExecuteError::Evict(EvictError::BudgetBroken(text)) => {
+            let text = format!("{pod} cannot be evicted while several budgets cover it: {text}");
+            performed.blocked.push(Blocked::new(BlockReason::DisruptionBudget, text));
+        }
+        ExecuteError::Evict(EvictError::Forbidden(text)) => {
+            performed.blocked.push(Blocked::new(BlockReason::PermissionMissing, text));
+        }
+        // Somebody else was faster: what is true now is looked at again.
+        ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
+        | ExecuteError::Write {
+            source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+            ..
+        } => {
+            performed.again = AT_ONCE;
+        }
+        ExecuteError::Switchover(failure) => {
+            tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
+            let note = failure.text().to_owned();
+            performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod));
+        }
+        other => {
+            tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
+            performed.say(EventType::Warning, "StepFailed", action, format!("{pod}: {other}"), Some(pod));
+        }
+    }
+    Ok(())
+}
+
+async fn end(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    record: WorkloadRecord,
+) -> Result<Performed, ReconcileError> {
+    let before = resource.status.clone().unwrap_or_default().workloads;
+    let records = journal::with_record(&before, record.clone());
+    let fence = &shared.executor.fence;
+    let resource = journal::write(&shared.executor.writer, fence, &resource, None, &records).await?;
+    let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
+    let outcome = record.outcome.as_str();
+    tracing::info!(
+        policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,
+        message = %record.message, "remediation ended"
+    );
+    shared.metrics.remediated("Remediation", outcome);
+    let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
+    let (kind, reason) = if record.outcome == Outcome::Succeeded {
+        (EventType::Normal, "RemediationSucceeded".to_owned())
+    } else {
+        (EventType::Warning, format!("Remediation{outcome}"))
+    };
+    performed.say(kind, &reason, "Plan", format!("{}: {}", record.name, record.message), None);
+    Ok(performed)
+}

@@ -1,0 +1,340 @@
+//! One reconcile: resolve → observe (reads) → decide (pure) → perform (writes) → report (writes).
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    ResourceExt as _,
+    runtime::{
+        controller::Action,
+        reflector::{ObjectRef, Store},
+    },
+};
+
+use super::{
+    claims, judge,
+    perform::{self, Performed},
+    registry::{Guarded, PolicyRef, Registry},
+    report, series,
+    transitions::{self, Transition},
+};
+use crate::{
+    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    assess,
+    clock::Clock,
+    domain::{finding::Finding, policy::Policy, snapshot::Snapshot},
+    execute::{ExecuteError, Executor},
+    kube_io::{error::KubeError, event::EventTarget, fence::Fenced, write::WriteError},
+    metrics::{Metrics, PolicyKey},
+    observe::snapshot::{Claim, Observer},
+    plan::{
+        Context, PlanSettings,
+        decide::{self, Act, Decision},
+    },
+    validate,
+};
+
+/// What every reconcile of one term of leadership shares.
+pub struct Shared {
+    /// Reads.
+    pub observer: Observer,
+    /// Writes.
+    pub executor: Executor,
+    /// Pod caches.
+    pub registry: Registry,
+    /// Every policy, as last seen.
+    pub policies: Store<Guarded>,
+    /// Flags of the binary.
+    pub settings: PlanSettings,
+    /// The clock.
+    pub clock: Clock,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// Why a reconcile could not be finished. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// A read.
+    #[error(transparent)]
+    Read(#[from] KubeError),
+    /// A write to the policy.
+    #[error("writing the policy: {0}")]
+    Write(#[from] WriteError),
+    /// An effect.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// We may not lead any more.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+}
+
+impl ReconcileError {
+    /// A stable word for metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.reason(),
+            Self::Write(error) => error.reason(),
+            Self::Execute(_) => "Execute",
+            Self::Fenced(_) => "Fenced",
+        }
+    }
+
+    /// How soon to try again. A conflict means that somebody wrote first: what is true now is looked at at once.
+    pub const fn retry_after(&self) -> Duration {
+        match self {
+            Self::Write(WriteError::Conflict(_)) => Duration::from_millis(200),
+            Self::Write(_) | Self::Execute(_) | Self::Fenced(_) => Duration::from_secs(6),
+            Self::Read(_) => Duration::from_secs(10),
+        }
+    }
+}
+
+/// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
+const STALLED_AGAIN: Duration = Duration::from_secs(300);
+/// The pod cache has not been filled yet.
+const CACHE_AGAIN: Duration = Duration::from_secs(1);
+/// A deletion is let through after this long, whatever is unfinished (design.md section 3: within 30 s).
+const DELETION_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reconciles one policy.
+pub async fn reconcile(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    shared.forget_gone();
+    match &resource.0 {
+        Ok(policy) => shared.reconcile(policy.clone()).await,
+        Err(invalid) => {
+            tracing::warn!(name = %resource.name_any(), error = %invalid.error, "a stored policy cannot be read");
+            Ok(Action::requeue(STALLED_AGAIN))
+        }
+    }
+}
+
+/// What was observed and decided, and from which version of the resource.
+struct Turn {
+    resource: RedisMemoryPolicy,
+    policy: Arc<Policy>,
+    snapshot: Snapshot,
+    decision: Decision,
+}
+
+impl Shared {
+    async fn reconcile(&self, resource: RedisMemoryPolicy) -> Result<Action, ReconcileError> {
+        // Nothing of ours is under way and it is going: it needs nothing from us.
+        let deleting = resource.metadata.deletion_timestamp.is_some();
+        if deleting && !resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(Action::await_change());
+        }
+        let policy = match validate::validate(&resource) {
+            Ok(policy) => Arc::new(policy),
+            Err(invalid) => {
+                let text: Vec<String> = invalid.iter().map(ToString::to_string).collect();
+                return self.stalled(&resource, "InvalidSpec", &text.join("; ")).await;
+            }
+        };
+        let selector = validate::selector_string(&resource.spec.selector);
+        let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
+        let cache = self.registry.cache(&policy.uid, &reference, &selector, self.clock.uptime());
+        if !cache.is_ready() {
+            let failing = cache.changes().borrow().failing.clone();
+            return match failing {
+                Some(failure) if failure.forbidden => {
+                    self.stalled(&resource, "ReadingRightsMissing", &failure.text).await
+                }
+                _ => Ok(Action::requeue(CACHE_AGAIN)),
+            };
+        }
+        let Some(turn) = self.decide(resource, policy, &selector, &cache.pods()).await? else {
+            return Ok(Action::await_change());
+        };
+        self.act_and_report(turn).await
+    }
+
+    /// Observes and decides: from caches first, and live when something is to be done. `None`: the policy is gone.
+    async fn decide(
+        &self,
+        resource: RedisMemoryPolicy,
+        policy: Arc<Policy>,
+        selector: &str,
+        pods: &[Arc<Pod>],
+    ) -> Result<Option<Turn>, ReconcileError> {
+        let others = self.policies.state();
+        let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.0.as_ref().ok()), pods);
+        let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some());
+        if !active && resource.metadata.deletion_timestamp.is_none() {
+            let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
+            let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
+            let decision = self.decision(&resource, &policy, &snapshot, false);
+            if decision.act != Act::LookLive {
+                return Ok(Some(Turn { resource, policy, snapshot, decision }));
+            }
+        }
+        self.decide_live(&resource, selector, &claims).await
+    }
+
+    /// The resource, the pods and every Redis as they are now; only from this is anything changed.
+    async fn decide_live(
+        &self,
+        seen: &RedisMemoryPolicy,
+        selector: &str,
+        claims: &[Claim],
+    ) -> Result<Option<Turn>, ReconcileError> {
+        let namespace = seen.namespace().unwrap_or_default();
+        let Some(resource) = self.observer.reader.policy(&namespace, &seen.name_any()).await? else {
+            return Ok(None);
+        };
+        // A spec that changed in between is validated, and its selector watched, in a reconcile of its own.
+        if resource.metadata.generation != seen.metadata.generation || resource.uid() != seen.uid() {
+            return Err(ReconcileError::Write(WriteError::Conflict("the spec changed".to_owned())));
+        }
+        let Ok(policy) = validate::validate(&resource).map(Arc::new) else {
+            return Ok(None);
+        };
+        let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
+        let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
+        let decision = self.decision(&resource, &policy, &snapshot, true);
+        Ok(Some(Turn { resource, policy, snapshot, decision }))
+    }
+
+    fn decision(&self, resource: &RedisMemoryPolicy, policy: &Policy, snapshot: &Snapshot, live: bool) -> Decision {
+        let none = RedisMemoryPolicyStatus::default();
+        let status = resource.status.as_ref().unwrap_or(&none);
+        let now = self.clock.now();
+        let ctx = Context { policy, snapshot, records: &status.workloads, now, settings: &self.settings };
+        let deleting = resource.metadata.deletion_timestamp.is_some();
+        decide::decide(&ctx, status.journal.as_ref(), deleting, live)
+    }
+
+    async fn act_and_report(&self, turn: Turn) -> Result<Action, ReconcileError> {
+        let Turn { resource, policy, snapshot, decision } = turn;
+        let previous = resource.status.clone().unwrap_or_default();
+        let findings = assess::assess(&policy, &snapshot, &self.settings.assess);
+        let key = PolicyKey::new(&policy.namespace, &policy.name);
+        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings));
+        // A plan is shown before it is carried out.
+        let resource = match &decision.act {
+            Act::Begin(_) => {
+                let input = self.input(&policy, &snapshot, &findings, &decision, &previous);
+                self.write_status(resource, &policy, &report::status(&input, &previous)).await?
+            }
+            _ => resource,
+        };
+        if self.overdue_deletion(&resource) {
+            self.release(resource).await?;
+            return Ok(Action::await_change());
+        }
+        let (plan, mut blocked) = (decision.plan, decision.blocked);
+        let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
+        blocked.append(&mut performed.blocked);
+        let Performed { resource, journal, records, events, again, .. } = performed;
+        let previous = resource.status.clone().unwrap_or_default();
+        let input = report::Input {
+            generation: policy.generation,
+            snapshot: &snapshot,
+            findings: &findings,
+            plan: plan.as_ref(),
+            blocked: &blocked,
+            journal: journal.as_ref(),
+            records: &records,
+            now: self.clock.now(),
+        };
+        let status = report::status(&input, &previous);
+        self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
+        self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
+        let since = self.registry.since_written(&policy.uid, self.clock.uptime());
+        self.emit(&resource, events, &snapshot).await;
+        if report::worth_writing(&previous, &status, since) {
+            self.emit(&resource, transitions::between(&previous, &status), &snapshot).await;
+            self.write_status(resource, &policy, &status).await?;
+        }
+        Ok(Action::requeue(again))
+    }
+
+    fn input<'a>(
+        &self,
+        policy: &Policy,
+        snapshot: &'a Snapshot,
+        findings: &'a [Finding],
+        decision: &'a Decision,
+        previous: &'a RedisMemoryPolicyStatus,
+    ) -> report::Input<'a> {
+        report::Input {
+            generation: policy.generation,
+            snapshot,
+            findings,
+            plan: decision.plan.as_ref(),
+            blocked: &decision.blocked,
+            journal: previous.journal.as_ref(),
+            records: &previous.workloads,
+            now: self.clock.now(),
+        }
+    }
+
+    async fn write_status(
+        &self,
+        resource: RedisMemoryPolicy,
+        policy: &Policy,
+        status: &RedisMemoryPolicyStatus,
+    ) -> Result<RedisMemoryPolicy, ReconcileError> {
+        let part = serde_json::to_value(status).unwrap_or_default();
+        let version = resource.resource_version().unwrap_or_default();
+        let Executor { writer, fence, .. } = &self.executor;
+        let written = writer.apply_status(fence, &policy.namespace, &policy.name, &version, part).await?;
+        self.registry.written(&policy.uid, self.clock.uptime());
+        Ok(written)
+    }
+
+    async fn stalled(
+        &self,
+        resource: &RedisMemoryPolicy,
+        reason: &str,
+        message: &str,
+    ) -> Result<Action, ReconcileError> {
+        let previous = resource.status.clone().unwrap_or_default();
+        let generation = resource.metadata.generation.unwrap_or_default();
+        let status = report::stalled(reason, message, generation, &previous, self.clock.now());
+        if report::worth_writing(&previous, &status, None) {
+            let part = serde_json::to_value(&status).unwrap_or_default();
+            let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+            let version = resource.resource_version().unwrap_or_default();
+            let Executor { writer, fence, .. } = &self.executor;
+            writer.apply_status(fence, &namespace, &name, &version, part).await?;
+        }
+        Ok(Action::requeue(STALLED_AGAIN))
+    }
+
+    /// Events are for people: one that cannot be written stops nothing.
+    async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: &Snapshot) {
+        for Transition { pod, note } in events {
+            let mut about = EventTarget::policy(resource);
+            if let Some(target) = pod.and_then(|pod| snapshot.target(&pod.into())) {
+                about = about.with_pod(&target.pod.name, &target.pod.uid);
+            }
+            if let Err(error) = self.executor.writer.event(&self.executor.fence, &about, &note).await {
+                tracing::warn!(%error, reason = %note.reason, "an event could not be written");
+            }
+        }
+    }
+
+    fn overdue_deletion(&self, resource: &RedisMemoryPolicy) -> bool {
+        resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
+            let waited = Duration::try_from(self.clock.now().duration_since(since.0)).unwrap_or_default();
+            waited > DELETION_PATIENCE
+        })
+    }
+
+    /// Lets a deletion through.
+    async fn release(&self, resource: RedisMemoryPolicy) -> Result<(), ReconcileError> {
+        let Executor { writer, fence, .. } = &self.executor;
+        super::journal::finalizer(writer, fence, resource, false).await?;
+        Ok(())
+    }
+
+    /// Drops caches, connections and series of policies that no longer exist.
+    fn forget_gone(&self) {
+        let live: Vec<String> = self.policies.state().iter().filter_map(|policy| policy.uid()).collect();
+        for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
+            self.observer.sampler.forget(&uid);
+            self.metrics.forget(&PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What is written to the status, and when. Pure: previous and new status → write or not.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::conditions::{self, Judged};
+use crate::{
+    api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
+    domain::{
+        bytes::Bytes,
+        finding::Finding,
+        journal::{Journal, WorkloadRecord},
+        ratio::Ratio,
+        snapshot::Snapshot,
+        step::Plan,
+    },
+    plan::blocked::Blocked,
+};
+
+/// The status shows this many findings, the worst first.
+const MAX_FINDINGS: usize = 20;
+/// A change of nothing but numbers is written at most this often (design.md section 3).
+const NUMBERS_EVERY: Duration = Duration::from_secs(600);
+
+/// What a report is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Generation of the evaluated spec.
+    pub generation: i64,
+    /// What was observed.
+    pub snapshot: &'a Snapshot,
+    /// What was found.
+    pub findings: &'a [Finding],
+    /// What is due or under way.
+    pub plan: Option<&'a Plan>,
+    /// What is in the way.
+    pub blocked: &'a [Blocked],
+    /// The remediation under way.
+    pub journal: Option<&'a Journal>,
+    /// What is remembered.
+    pub records: &'a [WorkloadRecord],
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The part of the status that the main field manager writes: everything but journal and workloads.
+pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
+    let sampled = input.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
+    let judged = Judged {
+        findings: input.findings,
+        sampled,
+        blocked: input.blocked,
+        due: input.plan.is_some(),
+        journal: input.journal,
+    };
+    let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).map(finding).collect();
+    RedisMemoryPolicyStatus {
+        observed_generation: Some(input.generation),
+        conditions: conditions::evaluated(&judged, &previous.conditions, input.generation, input.now),
+        summary: Some(summary(input, sampled)),
+        findings,
+        plan: input.plan.map(|plan| plan_status(plan, previous)),
+        workloads: Vec::new(),
+        journal: None,
+    }
+}
+
+/// The status of a policy that cannot be evaluated.
+pub fn stalled(
+    reason: &str,
+    message: &str,
+    generation: i64,
+    previous: &RedisMemoryPolicyStatus,
+    now: Timestamp,
+) -> RedisMemoryPolicyStatus {
+    RedisMemoryPolicyStatus {
+        observed_generation: Some(generation),
+        conditions: conditions::stalled(reason, message, &previous.conditions, generation, now),
+        ..RedisMemoryPolicyStatus::default()
+    }
+}
+
+/// A plan of the same hash keeps the reasons that were shown first, so that what is done reads as what was announced.
+pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatus {
+    let shown = previous.plan.as_ref().filter(|shown| shown.hash == plan.hash);
+    PlanStatus {
+        workload: plan.workload_name.clone(),
+        hash: plan.hash.clone(),
+        steps: shown.map_or_else(|| plan.steps.clone(), |shown| shown.steps.clone()),
+    }
+}
+
+fn summary(input: &Input<'_>, sampled: usize) -> Summary {
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let targets = &input.snapshot.targets;
+    let compliant =
+        targets.iter().filter(|t| t.sample().is_some() && conditions::compliant(input.findings, t.pod.name.as_str()));
+    let samples = || targets.iter().filter_map(|target| target.sample());
+    // An almost empty server has a ratio of ten and no waste: what is shown is the worst that means something.
+    let meant = || samples().filter(|sample| sample.memory.waste() >= Bytes::mib(64));
+    let worst: Option<Ratio> = meant().map(|sample| sample.memory.ratio).max();
+    let waste: Bytes = samples().map(|sample| sample.memory.waste()).sum();
+    Summary {
+        targets: count(targets.len()),
+        reachable: count(sampled),
+        compliant: count(compliant.count()),
+        worst_fragmentation: worst.map(|ratio| tenths(ratio.quantised())),
+        waste: (sampled > 0).then(|| waste.quantised().to_string()),
+        last_action: last_action(input),
+    }
+}
+
+/// "2.5": a quantised ratio has no hundredths.
+fn tenths(ratio: Ratio) -> String {
+    format!("{}.{}", ratio.0 / 100, ratio.0 % 100 / 10)
+}
+
+fn last_action(input: &Input<'_>) -> Option<String> {
+    if let Some(planned) = input.journal.and_then(Journal::planned) {
+        return Some(format!("{:?} {}", planned.step.kind(), planned.step.pod()));
+    }
+    let last = input.records.iter().max_by_key(|record| record.ended_at)?;
+    Some(format!("{} {}", last.outcome.as_str(), last.name).chars().take(128).collect())
+}
+
+fn finding(finding: &Finding) -> FindingStatus {
+    let cap = |text: &str| text.chars().take(500).collect::<String>();
+    FindingStatus {
+        code: finding.code.as_str().to_owned(),
+        severity: finding.severity().to_string(),
+        pod: finding.pod.as_ref().map(ToString::to_string),
+        evidence: cap(&finding.evidence),
+        remedy: cap(&finding.remedy),
+    }
+}
+
+/// Whether the new status is worth a write. Nothing is written at rest; a change of numbers alone waits.
+pub fn worth_writing(
+    previous: &RedisMemoryPolicyStatus,
+    new: &RedisMemoryPolicyStatus,
+    since_last_write: Option<Duration>,
+) -> bool {
+    if essence(previous) != essence(new) {
+        return true;
+    }
+    let same = RedisMemoryPolicyStatus { workloads: Vec::new(), journal: None, ..previous.clone() } == *new;
+    !same && since_last_write.is_some_and(|since| since >= NUMBERS_EVERY)
+}
+
+/// What of a status is more than a number.
+fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
+    let conditions: Vec<_> = status
+        .conditions
+        .iter()
+        .map(|condition| {
+            let message = (condition.type_ == "Remediating").then_some(condition.message.as_str());
+            (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, message)
+        })
+        .collect();
+    let findings: Vec<_> = status.findings.iter().map(|finding| (&finding.code, &finding.pod)).collect();
+    let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
+    (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
+}

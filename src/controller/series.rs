@@ -1,0 +1,46 @@
+//! What is exported of a policy's targets. Pure.
+
+use super::conditions;
+use crate::{
+    assess::headroom,
+    domain::{
+        bytes::Bytes,
+        finding::Finding,
+        policy::Policy,
+        snapshot::{Snapshot, Target},
+    },
+    metrics::TargetSeries,
+};
+
+/// The series of every target. What is not known has no value.
+pub(super) fn of(policy: &Policy, snapshot: &Snapshot, findings: &[Finding]) -> Vec<TargetSeries> {
+    snapshot.targets.iter().map(|target| series(policy, target, findings)).collect()
+}
+
+fn series(policy: &Policy, target: &Target, findings: &[Finding]) -> TargetSeries {
+    let container = target.pod.container.as_ref().ok();
+    let limit = container.and_then(|container| container.limit());
+    let mut series = TargetSeries {
+        pod: target.pod.name.to_string(),
+        container: container.map(|container| container.name.clone()).unwrap_or_default(),
+        container_limit: limit,
+        ..TargetSeries::default()
+    };
+    let Some(sample) = target.sample() else { return series };
+    let memory = &sample.memory;
+    series.compliant = Some(conditions::compliant(findings, target.pod.name.as_str()));
+    series.fragmentation_ratio = Some(memory.ratio);
+    series.fragmentation_bytes = Some(difference(memory.rss, memory.used));
+    series.sampled_at = Some(sample.at);
+    if memory.maxmemory > Bytes::ZERO {
+        let required = headroom::required_limit(&policy.headroom, memory.maxmemory);
+        series.headroom_required = Some(required.saturating_sub(memory.maxmemory));
+        series.headroom = limit.map(|limit| difference(limit, memory.maxmemory));
+    }
+    series
+}
+
+fn difference(left: Bytes, right: Bytes) -> i64 {
+    let wide = i128::from(left.0) - i128::from(right.0);
+    i64::try_from(wide).unwrap_or(if wide < 0 { i64::MIN } else { i64::MAX })
+}

@@ -1,0 +1,230 @@
+//! The pods of one policy, kept current by a watch: selected by label on the server, pruned to what is read here.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{ObjectRef, Store, store},
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::{error::Cause, text::plain};
+
+/// Objects per page where lists are not streamed: whole pods are big before they are pruned.
+const PAGE: u32 = 50;
+
+/// The pods of one policy. The watch ends when this is dropped.
+#[derive(Debug)]
+pub struct PodCache {
+    reader: Store<Pod>,
+    state: watch::Receiver<CacheState>,
+    task: AbortHandle,
+}
+
+/// How current the cache is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheState {
+    /// Grows with every change that a decision may rest on; a change of the resourceVersion alone is none.
+    pub version: u64,
+    /// Every selected pod has been seen once.
+    pub synced: bool,
+    /// The text of the failure that the watch is in, until it works again. What is cached stays, and ages.
+    pub failing: Option<WatchFailure>,
+}
+
+/// Why the watch gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchFailure {
+    /// 403: the reading rights are missing.
+    pub forbidden: bool,
+    /// For people.
+    pub text: String,
+}
+
+impl PodCache {
+    /// Starts to watch the pods that the selector (in the form of a query) matches. Fails never: a watch that cannot
+    /// be had is tried again with backoff, and [`CacheState::failing`] says so.
+    pub fn watch(client: Client, namespace: &str, selector: &str) -> Self {
+        let api: Api<Pod> = Api::namespaced(client, namespace);
+        let config = watcher::Config::default().labels(selector);
+        let (reader, writer) = store();
+        let (publish, state) = watch::channel(CacheState::default());
+        let feed = Feed { writer, reader: reader.clone(), publish };
+        let task = tokio::spawn(feed.run(api, config)).abort_handle();
+        Self { reader, state, task }
+    }
+
+    /// The pods as last seen, in no order.
+    pub fn pods(&self) -> Vec<Arc<Pod>> {
+        self.reader.state()
+    }
+
+    /// The store itself.
+    pub fn reader(&self) -> Store<Pod> {
+        self.reader.clone()
+    }
+
+    /// How current the cache is, and a wake-up for each change. Several changes may come as one.
+    pub fn changes(&self) -> watch::Receiver<CacheState> {
+        self.state.clone()
+    }
+
+    /// Completes when every selected pod has been seen once.
+    pub async fn ready(&self) {
+        let mut state = self.state.clone();
+        // The sender lives as long as the task, and the task as long as `self`.
+        let _ = state.wait_for(|state| state.synced).await;
+    }
+
+    /// Every selected pod has been seen once.
+    pub fn is_ready(&self) -> bool {
+        self.state.borrow().synced
+    }
+}
+
+impl Drop for PodCache {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Feed {
+    writer: kube::runtime::reflector::store::Writer<Pod>,
+    reader: Store<Pod>,
+    publish: watch::Sender<CacheState>,
+}
+
+type PodEvents = BoxStream<'static, Result<Event<Pod>, watcher::Error>>;
+
+fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
+    watcher(api.clone(), config).default_backoff().modify(prune).boxed()
+}
+
+impl Feed {
+    async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
+        // A streamed list never exists as a whole, here or in the API server. Servers without it (before 1.32, or
+        // with the feature off) refuse the request as invalid.
+        let mut stream = events(&api, config.clone().streaming_lists());
+        let mut may_fall_back = true;
+        while let Some(next) = stream.next().await {
+            match next {
+                Ok(event) => {
+                    may_fall_back = false;
+                    self.take(&event);
+                }
+                Err(error) if may_fall_back && is_refused(&error) => {
+                    may_fall_back = false;
+                    tracing::debug!("the API server does not stream lists: listing in pages");
+                    stream = events(&api, config.clone().page_size(PAGE));
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn take(&mut self, event: &Event<Pod>) {
+        let changed = match event {
+            Event::Apply(pod) => {
+                let before = self.reader.get(&ObjectRef::from_obj(pod));
+                before.is_none_or(|before| differs(&before, pod))
+            }
+            Event::Delete(_) | Event::InitDone => true,
+            Event::Init | Event::InitApply(_) => false,
+        };
+        self.writer.apply_watcher_event(event);
+        let done = matches!(event, Event::InitDone);
+        self.publish.send_if_modified(|state| {
+            let recovered = state.failing.take().is_some();
+            state.synced |= done;
+            state.version = state.version.saturating_add(u64::from(changed));
+            changed || recovered
+        });
+    }
+
+    fn fail(&self, error: watcher::Error) {
+        let failure = failure(error);
+        tracing::warn!(error = %failure.text, "the watch on the pods fails");
+        self.publish.send_if_modified(|state| {
+            let news = state.failing.as_ref() != Some(&failure);
+            state.failing = Some(failure);
+            news
+        });
+    }
+}
+
+/// Whether anything but the resourceVersion differs, of two pods that are pruned already.
+fn differs(before: &Pod, after: &Pod) -> bool {
+    before.spec != after.spec || before.status != after.status || {
+        let mut before = before.metadata.clone();
+        before.resource_version.clone_from(&after.metadata.resource_version);
+        before != after.metadata
+    }
+}
+
+/// The API server answered, and said no. Which code it says it with differs: 400 or 422 where the feature is off, 500
+/// where it is on and its etcd is too old for it.
+const fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(_)) | watcher::Error::WatchError(_))
+}
+
+fn failure(error: watcher::Error) -> WatchFailure {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => {
+            let cause = Cause::from(error);
+            WatchFailure { forbidden: matches!(cause, Cause::Forbidden(_)), text: cause.to_string() }
+        }
+        watcher::Error::WatchError(status) => {
+            WatchFailure { forbidden: status.code == 403, text: plain(&status.message, super::error::TEXT_CAP) }
+        }
+        other @ watcher::Error::NoResourceVersion => WatchFailure { forbidden: false, text: other.to_string() },
+    }
+}
+
+/// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
+pub fn prune(pod: &mut Pod) {
+    pod.managed_fields_mut().clear();
+    pod.annotations_mut().clear();
+    if let Some(spec) = pod.spec.as_mut() {
+        let kept = std::mem::take(spec);
+        *spec = PodSpec {
+            containers: kept.containers.into_iter().map(pruned_container).collect(),
+            hostname: kept.hostname,
+            subdomain: kept.subdomain,
+            resources: kept.resources,
+            termination_grace_period_seconds: kept.termination_grace_period_seconds,
+            ..PodSpec::default()
+        };
+    }
+    if let Some(status) = pod.status.as_mut() {
+        let kept = std::mem::take(status);
+        *status = k8s_openapi::api::core::v1::PodStatus {
+            conditions: kept.conditions,
+            container_statuses: kept.container_statuses,
+            phase: kept.phase,
+            pod_ip: kept.pod_ip,
+            qos_class: kept.qos_class,
+            ..k8s_openapi::api::core::v1::PodStatus::default()
+        };
+    }
+}
+
+fn pruned_container(kept: Container) -> Container {
+    Container {
+        name: kept.name,
+        ports: kept.ports,
+        resize_policy: kept.resize_policy,
+        resources: kept.resources,
+        ..Container::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Events of `events.k8s.io/v1`, one per transition.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::Resource as _;
+
+use super::text::plain;
+use crate::{
+    api::v1alpha1::RedisMemoryPolicy,
+    domain::names::{PodName, PodUid},
+};
+
+/// `reportingController` of our events.
+const CONTROLLER: &str = "redismemory.io/redis-memory-operator";
+/// The API server's limits, in bytes: note (1 kB), reason and action, reporting instance.
+const NOTE_CAP: usize = 1024;
+const WORD_CAP: usize = 128;
+/// An event's name is the policy's name and a suffix that the API server makes; names end at 253.
+const NAME_CAP: usize = 240;
+
+/// What an event is about, and which other object plays a part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventTarget {
+    regarding: ObjectReference,
+    related: Option<ObjectReference>,
+}
+
+impl EventTarget {
+    /// About the policy.
+    pub fn policy(policy: &RedisMemoryPolicy) -> Self {
+        let mut regarding = policy.object_ref(&());
+        // The version at which an event was written says nothing, and would keep equal references apart.
+        regarding.resource_version = None;
+        Self { regarding, related: None }
+    }
+
+    /// About any object; it must have a namespace.
+    pub const fn object(regarding: ObjectReference) -> Self {
+        Self { regarding, related: None }
+    }
+
+    /// With a pod of the same namespace that it concerns.
+    #[must_use]
+    pub fn with_pod(mut self, name: &PodName, uid: &PodUid) -> Self {
+        self.related = Some(ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: self.regarding.namespace.clone(),
+            name: Some(name.as_str().to_owned()),
+            uid: Some(uid.as_str().to_owned()).filter(|uid| !uid.is_empty()),
+            ..ObjectReference::default()
+        });
+        self
+    }
+
+    /// The namespace that the event is written to: events live beside what they are about.
+    pub(super) fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().unwrap_or("default")
+    }
+}
+
+/// `type` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    /// Something went as it should.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventNote {
+    /// Normal or Warning.
+    pub type_: EventType,
+    /// CamelCase, why: `PodRestarted`, `RemediationBlocked`. At most 128 bytes.
+    pub reason: String,
+    /// CamelCase, what was done or tried: `Evict`, `Switchover`. At most 128 bytes.
+    pub action: String,
+    /// The sentence for people. Control characters become spaces; cut at 1 kB.
+    pub note: String,
+}
+
+/// The event as it is sent. The API server completes the name.
+pub(super) fn build(about: &EventTarget, note: &EventNote, now: Timestamp, instance: &str) -> Event {
+    let name = plain(about.regarding.name.as_deref().unwrap_or("event"), NAME_CAP);
+    Event {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}.")),
+            namespace: Some(about.namespace().to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some(
+            match note.type_ {
+                EventType::Normal => "Normal",
+                EventType::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        reason: Some(plain(&note.reason, WORD_CAP)),
+        action: Some(plain(&note.action, WORD_CAP)),
+        note: Some(plain(&note.note, NOTE_CAP)),
+        regarding: Some(about.regarding.clone()),
+        related: about.related.clone(),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(plain(instance, WORD_CAP)),
+        ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pretty_assertions::assert_eq;
+
+    fn about() -> EventTarget {
+        EventTarget::object(ObjectReference {
+            kind: Some("RedisMemoryPolicy".into()),
+            namespace: Some("shop".into()),
+            name: Some("sessions".into()),
+            ..ObjectReference::default()
+        })
+    }
+
+    fn note(text: &str) -> EventNote {
+        EventNote {
+            type_: EventType::Warning,
+            reason: "RemediationBlocked".into(),
+            action: "Evict".into(),
+            note: text.into(),
+        }
+    }
+
+    #[test]
+    fn stays_within_the_limits_of_the_api_server() {
+        let long = format!("line one\nline two {}", "ö".repeat(2000));
+        let event = build(&about(), &note(&long), Timestamp::UNIX_EPOCH, &"i".repeat(500));
+        let text = event.note.expect("a note");
+        assert!(text.len() <= NOTE_CAP && text.starts_with("line one line two "));
+        assert!(event.reporting_instance.expect("an instance").len() <= WORD_CAP);
+        assert_eq!(event.metadata.generate_name.as_deref(), Some("sessions."));
+    }
+
+    #[test]
+    fn lives_beside_what_it_is_about_and_names_the_pod() {
+        let about = about().with_pod(&"redis-0".into(), &"u-1".into());
+        let event = build(&about, &note("no"), Timestamp::UNIX_EPOCH, "me");
+        assert_eq!(event.metadata.namespace.as_deref(), Some("shop"));
+        let related = event.related.expect("a pod");
+        assert_eq!((related.name.as_deref(), related.namespace.as_deref()), (Some("redis-0"), Some("shop")));
+        assert_eq!(event.type_.as_deref(), Some("Warning"));
+    }
+}

@@ -1,0 +1,370 @@
+//! Leadership by a `coordination.k8s.io/v1` Lease, after the idea of kubert's `lease.rs`.
+//!
+//! No clock of another machine is ever compared with ours: a candidate measures, on its own monotonic clock, how
+//! long the record has not changed; the holder counts its term from the moment *before* it sent the renewal that
+//! succeeded, and stops a margin early. So the old leader has stopped before the next one may begin, also when
+//! clocks differ or the process was paused.
+
+mod record;
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+
+use self::record::{Record, Verdict, judge, whole_seconds};
+use super::{
+    error::{Cause, within},
+    fence::{Fence, Term},
+};
+use crate::clock::Clock;
+
+/// Field manager of the Lease.
+const MANAGER: &str = "redis-memory-operator";
+/// A renewal that takes longer is tried again. Two attempts fit between `renew` (5 s) and the deadline (10 s).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The release competes at most with one renewal of our own.
+const RELEASE_ATTEMPTS: usize = 3;
+
+/// How leadership is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseParams {
+    /// Namespace of the Lease: the operator's own.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub name: String,
+    /// Who we are. Must be unique among processes that run at the same time: a Lease that names us is taken back at
+    /// once. The pod's name is right, because a pod's container is not restarted before the old one has ended.
+    pub identity: String,
+    /// How long a Lease that is not renewed stays valid; whole seconds on the wire, rounded up. 15 s.
+    pub duration: Duration,
+    /// How often the holder renews. 5 s.
+    pub renew: Duration,
+    /// The holder begins no write in the last part of the duration, so that one that was begun ends in time. 5 s.
+    pub margin: Duration,
+    /// How often a candidate looks, and how soon a failed renewal is repeated. 2 s, as in client-go.
+    pub retry: Duration,
+}
+
+impl LeaseParams {
+    /// 15 s, renewed every 5 s, margin 5 s, looked at every 2 s.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>, identity: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            identity: identity.into(),
+            duration: Duration::from_secs(15),
+            renew: Duration::from_secs(5),
+            margin: Duration::from_secs(5),
+            retry: Duration::from_secs(2),
+        }
+    }
+
+    /// The same with another duration and renewal interval; margin (a third of the duration) and retry (at most
+    /// 2 s, at most half of the interval) follow.
+    #[must_use]
+    pub fn timing(mut self, duration: Duration, renew: Duration) -> Self {
+        self.duration = duration;
+        self.renew = renew;
+        self.margin = duration / 3;
+        self.retry = (renew / 2).min(Duration::from_secs(2));
+        self
+    }
+
+    /// Refuses settings under which the term would end before it is renewed.
+    pub fn check(&self) -> Result<(), LeaseError> {
+        let usable = self.duration.saturating_sub(self.margin);
+        if self.identity.is_empty() {
+            return Err(LeaseError::NoIdentity);
+        }
+        if self.renew.is_zero() || self.retry.is_zero() || self.renew.saturating_add(self.retry) > usable {
+            return Err(LeaseError::Timing { duration: self.duration, renew: self.renew, usable });
+        }
+        Ok(())
+    }
+}
+
+/// The lease settings cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// Without an identity every process would take the Lease for its own.
+    #[error("the lease identity is empty")]
+    NoIdentity,
+    /// The term would end before it is renewed.
+    #[error(
+        "a lease of {duration:?} lets writes begin for {usable:?} after a renewal: too short to renew every {renew:?} \
+         with time for a second try"
+    )]
+    Timing {
+        /// The lease duration.
+        duration: Duration,
+        /// The renewal interval.
+        renew: Duration,
+        /// Duration less margin.
+        usable: Duration,
+    },
+}
+
+/// The running election.
+#[derive(Debug)]
+pub struct Leadership {
+    /// `Some` while we lead: the fence of the present term. A new term brings a new fence.
+    pub fence: watch::Receiver<Option<Fence>>,
+    /// Ends after `shutdown`, once the Lease has been released (or could not be, within 3 s).
+    pub task: JoinHandle<()>,
+}
+
+/// Starts to contend for the Lease, in a task of its own, until `shutdown` completes or every receiver is gone.
+/// Failing requests are repeated for ever: an API server that is away makes a standby, not a crash.
+///
+/// Let `shutdown` complete only when nothing is left to write: the term is ended first, then the Lease released.
+pub fn run(
+    params: LeaseParams,
+    client: Client,
+    clock: Clock,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Leadership, LeaseError> {
+    params.check()?;
+    let (publish, fence) = watch::channel(None);
+    let election = Election { api: Api::namespaced(client, &params.namespace), params, clock, publish };
+    let task = tokio::spawn(async move {
+        let gone = {
+            let publish = election.publish.clone();
+            async move { publish.closed().await }
+        };
+        tokio::select! {
+            () = async { tokio::select! { () = shutdown => {}, () = gone => {} } } => {}
+            never = election.contend() => match never {},
+        }
+        election.release().await;
+    });
+    Ok(Leadership { fence, task })
+}
+
+struct Election {
+    api: Api<Lease>,
+    params: LeaseParams,
+    clock: Clock,
+    publish: watch::Sender<Option<Fence>>,
+}
+
+/// Why a term ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Another process holds the Lease, or somebody deleted it.
+    Taken,
+    /// No renewal succeeded in time.
+    NotRenewed,
+}
+
+impl Election {
+    /// Claims, holds, loses, claims again. Ends only by being dropped.
+    async fn contend(&self) -> std::convert::Infallible {
+        loop {
+            let (record, term) = self.claim().await;
+            let ended = self.hold(record, term).await;
+            tracing::warn!(lease = %self.params.name, ?ended, "no longer the leader");
+        }
+    }
+
+    /// Waits until the Lease is ours.
+    async fn claim(&self) -> (Record, Term) {
+        let mut seen: Option<(LeaseSpec, Duration)> = None;
+        loop {
+            match self.try_claim(&mut seen).await {
+                Ok(Some(claimed)) => return claimed,
+                Ok(None) => {}
+                Err(cause) => tracing::warn!(lease = %self.params.name, %cause, "cannot read or claim the lease"),
+            }
+            tokio::time::sleep(self.params.retry).await;
+        }
+    }
+
+    /// One look at the Lease, and one attempt to claim it if it is free. `seen` is when the record last changed.
+    async fn try_claim(&self, seen: &mut Option<(LeaseSpec, Duration)>) -> Result<Option<(Record, Term)>, Cause> {
+        let Some(lease) = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await? else {
+            return self.create().await;
+        };
+        let record = Record::of(lease);
+        let now = self.clock.uptime();
+        let since = match seen {
+            Some((spec, since)) if *spec == record.spec => *since,
+            _ => now,
+        };
+        *seen = Some((record.spec.clone(), since));
+        if judge(&record, &self.params.identity, self.params.duration, since, now) == Verdict::Held {
+            return Ok(None);
+        }
+        match self.write(&record, self.claimed(&record)).await {
+            Ok((record, term)) => Ok(Some((record, term))),
+            // Somebody else was faster: look again.
+            Err(Cause::Refused { code: 409, .. }) => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    async fn create(&self) -> Result<Option<(Record, Term)>, Cause> {
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(self.params.name.clone()), ..ObjectMeta::default() },
+            spec: Some(self.claimed(&Record::default())),
+        };
+        let sent = self.clock.uptime();
+        let post = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        match within(REQUEST_TIMEOUT, self.api.create(&post, &lease)).await {
+            Ok(lease) => Ok(Some((Record::of(lease), self.term(sent)))),
+            Err(Cause::Refused { code: 409, .. }) => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Renews until the term ends, and publishes its fence meanwhile.
+    async fn hold(&self, mut record: Record, term: Term) -> Ended {
+        tracing::info!(lease = %self.params.name, identity = %self.params.identity, "leading");
+        let (renewals, term_seen) = watch::channel(Some(term));
+        self.publish.send_replace(Some(Fence::of(self.clock, term_seen)));
+        // Ends the term on every way out, also when `contend` is dropped at shutdown.
+        let guard = EndTerm { renewals, publish: &self.publish };
+        let mut deadline = term.deadline;
+        let mut pause = self.params.renew;
+        loop {
+            let left = deadline.saturating_sub(self.clock.uptime());
+            tokio::time::sleep(pause.min(left)).await;
+            if self.clock.uptime() >= deadline {
+                return Ended::NotRenewed;
+            }
+            match self.renew(&record).await {
+                Ok((renewed, term)) => {
+                    record = renewed;
+                    deadline = term.deadline;
+                    pause = self.params.renew;
+                    guard.renewals.send_replace(Some(term));
+                }
+                Err(Lost::Taken) => return Ended::Taken,
+                Err(Lost::Stale(read)) => {
+                    record = *read;
+                    pause = Duration::ZERO;
+                }
+                Err(Lost::Failed(cause)) => {
+                    tracing::warn!(lease = %self.params.name, %cause, "cannot renew the lease yet");
+                    pause = self.params.retry;
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, record: &Record) -> Result<(Record, Term), Lost> {
+        let spec = LeaseSpec { renew_time: Some(self.wall()), ..self.claimed(record) };
+        match self.write(record, spec).await {
+            Ok(renewed) => Ok(renewed),
+            // Written by another since: by a successor, or by our own request whose answer was lost.
+            Err(Cause::Refused { code: 409, .. }) => {
+                let read = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await.map_err(Lost::Failed)?;
+                match read.map(Record::of) {
+                    Some(read) if read.holder() == Some(&self.params.identity) => Err(Lost::Stale(Box::new(read))),
+                    _ => Err(Lost::Taken),
+                }
+            }
+            Err(Cause::Refused { code: 404, .. }) => Err(Lost::Taken),
+            Err(cause) => Err(Lost::Failed(cause)),
+        }
+    }
+
+    /// The record that makes us the holder.
+    fn claimed(&self, before: &Record) -> LeaseSpec {
+        let ours = before.holder() == Some(&self.params.identity);
+        let now = self.wall();
+        let transitions = before.spec.lease_transitions.unwrap_or(0);
+        let never_held = before.resource_version.is_empty();
+        LeaseSpec {
+            holder_identity: Some(self.params.identity.clone()),
+            lease_duration_seconds: Some(whole_seconds(self.params.duration)),
+            acquire_time: before.spec.acquire_time.clone().filter(|_| ours).or_else(|| Some(now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(if ours || never_held { transitions } else { transitions.saturating_add(1) }),
+            ..LeaseSpec::default()
+        }
+    }
+
+    /// Writes the record if nobody has written since. The term counts from before the request was sent.
+    async fn write(&self, before: &Record, spec: LeaseSpec) -> Result<(Record, Term), Cause> {
+        let sent = self.clock.uptime();
+        let patch = json!({ "metadata": { "resourceVersion": before.resource_version }, "spec": spec });
+        let lease = self.patch(&patch).await?;
+        Ok((Record::of(lease), self.term(sent)))
+    }
+
+    async fn patch(&self, patch: &serde_json::Value) -> Result<Lease, Cause> {
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        within(REQUEST_TIMEOUT, self.api.patch(&self.params.name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Gives the Lease up, if it is ours, so that a standby takes over at its next look.
+    async fn release(&self) {
+        self.publish.send_replace(None);
+        for _ in 0..RELEASE_ATTEMPTS {
+            match self.try_release().await {
+                Ok(true) => return tracing::info!(lease = %self.params.name, "released the lease"),
+                Ok(false) => return,
+                // A renewal was under way when the task was told to stop.
+                Err(Cause::Refused { code: 409, .. }) => {}
+                Err(cause) => {
+                    return tracing::warn!(lease = %self.params.name, %cause, "lease not released: it will expire");
+                }
+            }
+        }
+    }
+
+    async fn try_release(&self) -> Result<bool, Cause> {
+        let Some(lease) = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await? else {
+            return Ok(false);
+        };
+        let record = Record::of(lease);
+        if record.holder() != Some(&self.params.identity) {
+            return Ok(false);
+        }
+        let patch = json!({
+            "metadata": { "resourceVersion": record.resource_version },
+            "spec": { "holderIdentity": "", "renewTime": self.wall() },
+        });
+        self.patch(&patch).await.map(|_| true)
+    }
+
+    const fn term(&self, sent: Duration) -> Term {
+        Term::renewed(sent, self.params.duration, self.params.margin)
+    }
+
+    fn wall(&self) -> MicroTime {
+        MicroTime(self.clock.now())
+    }
+}
+
+/// Why a renewal did not succeed.
+enum Lost {
+    Taken,
+    Stale(Box<Record>),
+    Failed(Cause),
+}
+
+/// Ends the term and withdraws its fence when dropped.
+struct EndTerm<'a> {
+    renewals: watch::Sender<Option<Term>>,
+    publish: &'a watch::Sender<Option<Fence>>,
+}
+
+impl Drop for EndTerm<'_> {
+    fn drop(&mut self) {
+        self.renewals.send_replace(None);
+        self.publish.send_replace(None);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! Live reads: what a decision rests on right before an effect. Each request has a limit of its own.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::{
+    apps::v1::{ReplicaSet, StatefulSet},
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, PostParams},
+};
+use serde::de::DeserializeOwned;
+
+use super::error::{Cause, KubeError, within};
+use crate::{
+    api::v1alpha1::RedisMemoryPolicy,
+    clock::Clock,
+    domain::{
+        names::{ControllerUid, PodName},
+        pod::{Owner, Right, Rights},
+    },
+};
+
+/// The limit of one request.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Objects per page of a list: the default of client-go's pager.
+const PAGE: u32 = 500;
+/// Pages of a list; 10,000 objects are far beyond what one policy may act on.
+const MAX_PAGES: usize = 20;
+/// How long an answer about our rights is believed.
+const RIGHTS_TTL: Duration = Duration::from_secs(60);
+/// How long "this API server has no pods/resize" is believed: it may be upgraded under us.
+const NO_RESIZE_TTL: Duration = Duration::from_secs(600);
+/// The label by which an `EndpointSlice` names its Service.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// Live reads. Cheap to clone; clones share what is remembered about rights.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+    clock: Clock,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What is remembered for a while. All times are of the monotonic clock.
+#[derive(Debug, Default)]
+struct Memory {
+    rights: HashMap<String, (Rights, Duration)>,
+    resize: Option<(bool, Duration)>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Reads through this client.
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock, memory: Arc::default() }
+    }
+
+    /// The policy as it is now; `None` when there is none.
+    pub async fn policy(&self, namespace: &str, name: &str) -> Result<Option<RedisMemoryPolicy>, KubeError> {
+        self.get(namespace, name).await.map_err(KubeError::GetPolicy)
+    }
+
+    /// The pods that the selector (in the form of a query: `app=redis,tier in (a,b)`) matches now.
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, KubeError> {
+        self.list(namespace, selector).await.map_err(KubeError::ListPods)
+    }
+
+    /// The pod as it is now; `None` when there is none of that name.
+    pub async fn pod(&self, namespace: &str, name: &PodName) -> Result<Option<Pod>, KubeError> {
+        self.get(namespace, name.as_str()).await.map_err(KubeError::GetPod)
+    }
+
+    /// The `StatefulSet` as it is now.
+    pub async fn stateful_set(&self, namespace: &str, name: &str) -> Result<Option<StatefulSet>, KubeError> {
+        self.get(namespace, name).await.map_err(KubeError::GetStatefulSet)
+    }
+
+    /// The Services whose selector contains the label, each with its `EndpointSlices`.
+    pub async fn role_services(
+        &self,
+        namespace: &str,
+        label_key: &str,
+    ) -> Result<Vec<(Service, Vec<EndpointSlice>)>, KubeError> {
+        let services: Vec<Service> = self.list(namespace, "").await.map_err(KubeError::ListServices)?;
+        let mut found = Vec::new();
+        for service in services.into_iter().filter(|service| selects(service, label_key)) {
+            let name = service.metadata.name.as_deref().unwrap_or_default();
+            let slices = self
+                .list(namespace, &format!("{SERVICE_LABEL}={name}"))
+                .await
+                .map_err(KubeError::ListEndpointSlices)?;
+            found.push((service, slices));
+        }
+        Ok(found)
+    }
+
+    /// Whether the pod's controller reference names a `StatefulSet` or `ReplicaSet` that exists and has that UID.
+    /// Any other kind: false, because nothing says that it is a workload of this namespace.
+    pub async fn owner_exists(&self, namespace: &str, owner: &Owner) -> Result<bool, KubeError> {
+        let uid = match owner.kind.as_str() {
+            "StatefulSet" => self.uid_of::<StatefulSet>(namespace, &owner.name).await,
+            "ReplicaSet" => self.uid_of::<ReplicaSet>(namespace, &owner.name).await,
+            _ => return Ok(false),
+        };
+        let uid = uid.map_err(KubeError::GetOwner)?;
+        Ok(uid.is_some_and(|uid| uid == owner.uid && !uid.is_empty()))
+    }
+
+    /// What we may do in the namespace, by the API server's own word; remembered for 60 s. A question that fails is
+    /// `Unknown`, and asked again at the next call.
+    pub async fn rights(&self, namespace: &str) -> Rights {
+        let now = self.clock.uptime();
+        let remembered = self.with_memory(|memory| memory.rights.get(namespace).copied());
+        if let Some((rights, asked)) = remembered
+            && now.saturating_sub(asked) < RIGHTS_TTL
+        {
+            return rights;
+        }
+        let (evict, resize, label) = futures::join!(
+            self.may(namespace, "create", Some("eviction")),
+            self.may(namespace, "patch", Some("resize")),
+            self.may(namespace, "patch", None),
+        );
+        let rights = Rights { evict, resize, label };
+        if [evict, resize, label].iter().all(|right| *right != Right::Unknown) {
+            self.with_memory(|memory| {
+                memory.rights.retain(|_, (_, asked)| now.saturating_sub(*asked) < RIGHTS_TTL);
+                memory.rights.insert(namespace.to_owned(), (rights, now));
+            });
+        }
+        rights
+    }
+
+    /// Whether the API server has the `pods/resize` subresource (1.33 and newer). False when it cannot be asked.
+    pub async fn resize_supported(&self) -> bool {
+        let now = self.clock.uptime();
+        match self.with_memory(|memory| memory.resize) {
+            Some((true, _)) => return true,
+            Some((false, asked)) if now.saturating_sub(asked) < NO_RESIZE_TTL => return false,
+            _ => {}
+        }
+        match within(READ_TIMEOUT, self.client.list_core_api_resources("v1")).await {
+            Ok(list) => {
+                let supported = list.resources.iter().any(|resource| resource.name == "pods/resize");
+                self.with_memory(|memory| memory.resize = Some((supported, now)));
+                supported
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "cannot ask the API server for its subresources");
+                false
+            }
+        }
+    }
+
+    async fn may(&self, namespace: &str, verb: &str, subresource: Option<&str>) -> Right {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(namespace.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    resource: Some("pods".to_owned()),
+                    subresource: subresource.map(str::to_owned),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        match within(READ_TIMEOUT, api.create(&PostParams::default(), &review)).await {
+            Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.allowed => Right::Granted,
+            // "The authorizer could not say" is no refusal.
+            Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.evaluation_error.is_none() => {
+                Right::Denied
+            }
+            Ok(_) => Right::Unknown,
+            Err(cause) => {
+                tracing::warn!(namespace, verb, subresource, %cause, "cannot ask for our own rights");
+                Right::Unknown
+            }
+        }
+    }
+
+    async fn uid_of<K>(&self, namespace: &str, name: &str) -> Result<Option<ControllerUid>, Cause>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned,
+        K: std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let found = within(READ_TIMEOUT, api.get_metadata_opt(name)).await?;
+        Ok(found.and_then(|object| object.metadata.uid).map(ControllerUid::new))
+    }
+
+    async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Cause>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned,
+        K: std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        within(READ_TIMEOUT, api.get_opt(name)).await
+    }
+
+    /// A whole list, page by page, read from etcd and not from a cache.
+    async fn list<K>(&self, namespace: &str, selector: &str) -> Result<Vec<K>, Cause>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned,
+        K: std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        if !selector.is_empty() {
+            params = params.labels(selector);
+        }
+        let mut items = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page = within(READ_TIMEOUT, api.list(&params)).await?;
+            items.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(items),
+            }
+        }
+        let message = format!("more than {} objects match", items.len());
+        Err(Cause::Refused { code: 413, message })
+    }
+
+    /// A poisoned lock only means that a thread died elsewhere: the memory itself is always whole.
+    fn with_memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+        look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn selects(service: &Service, label_key: &str) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|labels| labels.contains_key(label_key))
+}
+
+#[cfg(test)]
+mod tests;

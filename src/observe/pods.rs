@@ -1,0 +1,269 @@
+//! Kubernetes objects as the domain sees them. Pure: no client, no clock. What is read here must be kept by the
+//! pruning of `kube_io::cache`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet as K8sStatefulSet,
+        core::v1::{
+            Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec,
+            ResourceRequirements, Service,
+        },
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+
+use crate::{
+    domain::{
+        bytes::Bytes,
+        names::{ControllerUid, PodName, PodUid},
+        pod::{Container, ContainerProblem, Owner, Pod, ResizeProgress, RoleService, StatefulSet},
+        policy::{PortRef, RedisAccess, RoleLabel},
+        quantity,
+    },
+    kube_io::text::plain,
+};
+
+/// The label by which a pod names the revision that it was made from.
+const REVISION_LABEL: &str = "controller-revision-hash";
+/// The API server's default for `terminationGracePeriodSeconds`.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// The longest text of the kubelet's that is kept.
+const TEXT_CAP: usize = 256;
+const MEMORY: &str = "memory";
+
+/// What Kubernetes says of one pod.
+pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
+    let spec = pod.spec.as_ref();
+    let status = pod.status.as_ref();
+    let meta = &pod.metadata;
+    let conditions: &[PodCondition] = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    Pod {
+        name: PodName::new(meta.name.clone().unwrap_or_default()),
+        uid: PodUid::new(meta.uid.clone().unwrap_or_default()),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        dns_name: dns_name(meta, spec),
+        ready: is_true(conditions, "Ready").is_some(),
+        terminating: meta.deletion_timestamp.is_some(),
+        running: status.and_then(|status| status.phase.as_deref()) == Some("Running"),
+        role_label: label(meta.labels.as_ref(), &access.role_label.key),
+        owner: owner(meta),
+        revision: label(meta.labels.as_ref(), REVISION_LABEL),
+        grace_period: spec
+            .and_then(|spec| spec.termination_grace_period_seconds)
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(DEFAULT_GRACE, Duration::from_secs),
+        container: container(pod, access),
+        guaranteed: status.and_then(|status| status.qos_class.as_deref()) == Some("Guaranteed"),
+        pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
+        resize: resize_progress(conditions),
+    }
+}
+
+/// What Kubernetes says of a `StatefulSet`. A template container whose limit cannot be read is left out of
+/// `template_limits`: unknown is neither "no limit" nor a limit.
+pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet {
+    let meta = &set.metadata;
+    let spec = set.spec.as_ref();
+    let status = set.status.as_ref();
+    let strategy = spec.and_then(|spec| spec.update_strategy.as_ref());
+    let partition = strategy
+        .and_then(|strategy| strategy.rolling_update.as_ref())
+        .and_then(|rolling| rolling.partition)
+        .map_or(0, clamped);
+    let template = spec.map(|spec| &spec.template);
+    let containers = template.and_then(|template| template.spec.as_ref()).map(|spec| spec.containers.as_slice());
+    StatefulSet {
+        uid: ControllerUid::new(meta.uid.clone().unwrap_or_default()),
+        name: meta.name.clone().unwrap_or_default(),
+        owner: owner(meta),
+        // The API server's default is 1.
+        replicas: spec.and_then(|spec| spec.replicas).map_or(1, clamped),
+        current_revision: status.and_then(|status| status.current_revision.clone()).unwrap_or_default(),
+        update_revision: status.and_then(|status| status.update_revision.clone()).unwrap_or_default(),
+        partition,
+        on_delete: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete"),
+        observed: meta.generation.is_some() && status.and_then(|status| status.observed_generation) == meta.generation,
+        template_limits: containers.unwrap_or_default().iter().filter_map(template_limit).collect(),
+        template_role_label: template
+            .and_then(|template| template.metadata.as_ref())
+            .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
+    }
+}
+
+/// What Kubernetes says of a Service, if its selector contains the role label.
+pub fn role_service(service: &Service, slices: &[EndpointSlice], role_label: &RoleLabel) -> Option<RoleService> {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let role_value = label(selector, &role_label.key)?;
+    let mut ready_pods: Vec<PodUid> = slices
+        .iter()
+        .flat_map(|slice| &slice.endpoints)
+        // The API says of `ready`: "A nil value should be interpreted as true."
+        .filter(|endpoint| endpoint.conditions.as_ref().and_then(|state| state.ready).unwrap_or(true))
+        .filter_map(|endpoint| endpoint.target_ref.as_ref())
+        .filter(|target| target.kind.as_deref() == Some("Pod"))
+        .filter_map(|target| target.uid.clone().map(PodUid::new))
+        .collect();
+    // A dual-stack Service has a slice per address family, with the same pods.
+    ready_pods.sort_unstable();
+    ready_pods.dedup();
+    Some(RoleService { name: service.metadata.name.clone().unwrap_or_default(), role_value, ready_pods })
+}
+
+fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerProblem> {
+    // Init containers are no candidates, restartable ones (sidecars) included.
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let found = choose(containers, access)?;
+    let status = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .find(|status| status.name == found.name);
+    let asked = found.resources.as_ref();
+    let live = status.and_then(|status| status.resources.as_ref());
+    Ok(Container {
+        port: port_number(found, &access.port)?,
+        spec_limit: amount(found, "limit", asked.and_then(|r| r.limits.as_ref()))?,
+        spec_request: amount(found, "request", asked.and_then(|r| r.requests.as_ref()))?,
+        live_limit: amount(found, "limit", live.and_then(|r| r.limits.as_ref()))?,
+        resize_restarts: found
+            .resize_policy
+            .iter()
+            .flatten()
+            .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
+        started_at: status.and_then(started_at),
+        restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        name: found.name.clone(),
+    })
+}
+
+/// The named container; else the only one; else the only one that declares the port.
+fn choose<'a>(containers: &'a [K8sContainer], access: &RedisAccess) -> Result<&'a K8sContainer, ContainerProblem> {
+    let there = || containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(wanted) = &access.container {
+        return containers
+            .iter()
+            .find(|container| container.name == *wanted)
+            .ok_or_else(|| ContainerProblem(format!("no container is named `{wanted}`; there are: {}", there())));
+    }
+    if let [only] = containers {
+        return Ok(only);
+    }
+    let wanted = port_text(&access.port);
+    let declaring: Vec<_> = containers.iter().filter(|one| declared(one, &access.port).is_some()).collect();
+    match declaring.as_slice() {
+        [one] => Ok(one),
+        [] => Err(ContainerProblem(format!("no container declares {wanted}; there are: {}", there()))),
+        several => {
+            let names: Vec<_> = several.iter().map(|container| container.name.as_str()).collect();
+            Err(ContainerProblem(format!(
+                "several containers declare {wanted}: {}; name one in `redis.container`",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+fn port_text(port: &PortRef) -> String {
+    match port {
+        PortRef::Number(number) => format!("port {number}"),
+        PortRef::Name(name) => format!("a port named `{name}`"),
+    }
+}
+
+fn declared<'a>(container: &'a K8sContainer, port: &PortRef) -> Option<&'a ContainerPort> {
+    let tcp = |declared: &&ContainerPort| declared.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    container.ports.iter().flatten().filter(tcp).find(|declared| match port {
+        PortRef::Number(number) => declared.container_port == i32::from(*number),
+        PortRef::Name(name) => declared.name.as_deref() == Some(name),
+    })
+}
+
+fn port_number(container: &K8sContainer, port: &PortRef) -> Result<u16, ContainerProblem> {
+    let name = match port {
+        // A port need not be declared to be open.
+        PortRef::Number(number) => return Ok(*number),
+        PortRef::Name(name) => name,
+    };
+    declared(container, port).and_then(|declared| u16::try_from(declared.container_port).ok()).ok_or_else(|| {
+        let names: Vec<_> = container.ports.iter().flatten().filter_map(|port| port.name.as_deref()).collect();
+        let there = if names.is_empty() { "it names none".to_owned() } else { format!("it has: {}", names.join(", ")) };
+        ContainerProblem(format!("container `{}` has no TCP port named `{name}`; {there}", container.name))
+    })
+}
+
+fn amount(
+    container: &K8sContainer,
+    what: &str,
+    amounts: Option<&BTreeMap<String, Quantity>>,
+) -> Result<Option<Bytes>, ContainerProblem> {
+    let Some(Quantity(text)) = amounts.and_then(|amounts| amounts.get(MEMORY)) else { return Ok(None) };
+    let unreadable =
+        |error| ContainerProblem(format!("memory {what} of container `{}` cannot be read: {error}", container.name));
+    quantity::parse(text).map(Some).map_err(unreadable)
+}
+
+fn template_limit(container: &K8sContainer) -> Option<(String, Option<Bytes>)> {
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let limit = amount(container, "limit", limits).ok()?;
+    Some((container.name.clone(), limit))
+}
+
+fn started_at(status: &ContainerStatus) -> Option<jiff::Timestamp> {
+    let running = status.state.as_ref()?.running.as_ref()?;
+    running.started_at.as_ref().map(|time| time.0)
+}
+
+fn is_true<'a>(conditions: &'a [PodCondition], type_: &str) -> Option<&'a PodCondition> {
+    conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+}
+
+/// A pending resize says more than one in progress: it is the newer wish, and it may never come true.
+fn resize_progress(conditions: &[PodCondition]) -> ResizeProgress {
+    if let Some(pending) = is_true(conditions, "PodResizePending") {
+        let text = plain(pending.message.as_deref().unwrap_or_default(), TEXT_CAP);
+        return match pending.reason.as_deref() {
+            Some("Infeasible") => ResizeProgress::Infeasible(text),
+            _ => ResizeProgress::Deferred(text),
+        };
+    }
+    if is_true(conditions, "PodResizeInProgress").is_some() { ResizeProgress::InProgress } else { ResizeProgress::None }
+}
+
+fn owner(meta: &ObjectMeta) -> Option<Owner> {
+    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    Some(Owner {
+        kind: controller.kind.clone(),
+        name: controller.name.clone(),
+        uid: ControllerUid::new(controller.uid.clone()),
+    })
+}
+
+fn dns_name(meta: &ObjectMeta, spec: Option<&PodSpec>) -> Option<String> {
+    let spec = spec?;
+    let hostname = spec.hostname.as_deref().filter(|name| !name.is_empty())?;
+    let subdomain = spec.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    Some(format!("{hostname}.{subdomain}.{}.svc", meta.namespace.as_deref()?))
+}
+
+fn label(labels: Option<&BTreeMap<String, String>>, key: &str) -> Option<String> {
+    labels.and_then(|labels| labels.get(key)).cloned()
+}
+
+fn is_empty(resources: &ResourceRequirements) -> bool {
+    let none = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().is_none_or(BTreeMap::is_empty);
+    none(&resources.limits) && none(&resources.requests)
+}
+
+/// Negative counts do not occur; should one, it is no reason to panic.
+fn clamped(count: i32) -> u32 {
+    u32::try_from(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

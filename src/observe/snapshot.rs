@@ -1,0 +1,214 @@
+//! Puts a snapshot together: pods from the cache or live, samples from the sampler or by fresh probes.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod as KubePod;
+
+use super::{
+    pods,
+    sampler::{Assignment, CredentialsFor, Judge, SamplerHandle, TargetKey},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        names::{ControllerUid, PodName},
+        pod::{Owner, Pod},
+        policy::{AuthorityRule, Policy},
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+    },
+    kube_io::{error::KubeError, read::Reader},
+    redis_io::Connection,
+};
+
+/// History is kept for `sustained` and this much more, so that the window is never cut short by a late probe.
+const HISTORY_MARGIN: Duration = Duration::from_secs(120);
+/// Asking what the Redis user may do.
+const RIGHTS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Reads the world into snapshots. Changes nothing.
+#[derive(Clone)]
+pub struct Observer {
+    /// Live reads of Kubernetes.
+    pub reader: Reader,
+    /// Redis.
+    pub sampler: SamplerHandle,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// A policy's claim on pods, for finding out which of several policies acts.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Name of the other policy.
+    pub policy: String,
+    /// UIDs of controllers of which it matches a pod, and which it acts for because it is older.
+    pub controllers: Vec<ControllerUid>,
+}
+
+impl Observer {
+    /// A snapshot of those pods with the sampler's latest samples.
+    pub async fn cached(
+        &self,
+        policy: &Arc<Policy>,
+        pods: &[Arc<KubePod>],
+        claims: &[Claim],
+        judge: impl Fn(&[Pod]) -> Judge,
+    ) -> Result<Snapshot, KubeError> {
+        let pods = facts(policy, pods.iter().map(AsRef::as_ref));
+        self.assign(policy, &pods, judge).await;
+        let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
+        self.assemble(policy, pods, samples, claims).await
+    }
+
+    /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do.
+    pub async fn live(
+        &self,
+        policy: &Arc<Policy>,
+        selector: &str,
+        claims: &[Claim],
+        judge: impl Fn(&[Pod]) -> Judge,
+    ) -> Result<Snapshot, KubeError> {
+        let found = self.reader.pods(&policy.namespace, selector).await?;
+        let pods = facts(policy, found.iter());
+        self.assign(policy, &pods, judge).await;
+        let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
+        let mut probed: BTreeMap<_, _> = self
+            .sampler
+            .probe_now(&keys)
+            .await
+            .into_iter()
+            .map(|(key, observation, history)| (key.pod_uid, (observation, history)))
+            .collect();
+        let samples =
+            pods.iter().map(|pod| probed.remove(&pod.uid).unwrap_or((Observation::Pending, Vec::new()))).collect();
+        let mut snapshot = self.assemble(policy, pods, samples, claims).await?;
+        snapshot.redis_rights = self.redis_rights(policy, &snapshot).await;
+        Ok(snapshot)
+    }
+
+    async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
+        let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
+        let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
+        let mut assignments = Vec::new();
+        for pod in pods {
+            let (Some(ip), Ok(container), true) = (&pod.ip, &pod.container, pod.running) else { continue };
+            let Ok(ip) = ip.parse() else { continue };
+            let credentials = self.credentials_for(policy, pod, &mut proven).await;
+            assignments.push(Assignment {
+                key: key(policy, pod),
+                address: SocketAddr::new(ip, container.port),
+                credentials,
+                keep,
+            });
+        }
+        self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
+    }
+
+    /// A password goes only to a pod whose controller exists: a label alone must not catch it (design.md section 9).
+    async fn credentials_for(
+        &self,
+        policy: &Policy,
+        pod: &Pod,
+        proven: &mut BTreeMap<ControllerUid, bool>,
+    ) -> CredentialsFor {
+        let Some(secret) = &policy.redis.password else { return CredentialsFor::None };
+        let exists = match &pod.owner {
+            None => false,
+            Some(owner) => match proven.get(&owner.uid) {
+                Some(known) => *known,
+                None => {
+                    let exists = self.owner_exists(policy, owner).await;
+                    proven.insert(owner.uid.clone(), exists);
+                    exists
+                }
+            },
+        };
+        if exists {
+            return CredentialsFor::Secret {
+                namespace: policy.namespace.clone(),
+                secret: secret.clone(),
+                username: policy.redis.username.clone(),
+            };
+        }
+        CredentialsFor::Withheld(ProbeFailure::OwnerUnproven(format!(
+            "the password is not sent: the controller of {} could not be proven to exist in this namespace",
+            pod.name
+        )))
+    }
+
+    async fn owner_exists(&self, policy: &Policy, owner: &Owner) -> bool {
+        self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
+    }
+
+    async fn assemble(
+        &self,
+        policy: &Policy,
+        pods: Vec<Pod>,
+        samples: Vec<(Observation, Vec<crate::domain::sample::Reading>)>,
+        claims: &[Claim],
+    ) -> Result<Snapshot, KubeError> {
+        let mut stateful_sets = Vec::new();
+        let mut owners: Vec<&Owner> = pods.iter().filter_map(|pod| pod.owner.as_ref()).collect();
+        owners.sort_by(|a, b| a.uid.cmp(&b.uid));
+        owners.dedup_by(|a, b| a.uid == b.uid);
+        for owner in owners.into_iter().filter(|owner| owner.kind == "StatefulSet") {
+            if let Some(set) = self.reader.stateful_set(&policy.namespace, &owner.name).await? {
+                stateful_sets.push(pods::stateful_set(&set, &policy.redis.role_label));
+            }
+        }
+        let services = if policy.redis.authority == AuthorityRule::Auto || pods.is_empty() {
+            Vec::new()
+        } else {
+            let found = self.reader.role_services(&policy.namespace, &policy.redis.role_label.key).await?;
+            let label = &policy.redis.role_label;
+            found.iter().filter_map(|(service, slices)| pods::role_service(service, slices, label)).collect()
+        };
+        let mut claimed: Vec<(ControllerUid, String)> = claims
+            .iter()
+            .flat_map(|claim| claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())))
+            .collect();
+        claimed.dedup();
+        let targets = pods.into_iter().zip(samples);
+        Ok(Snapshot {
+            at: self.clock.now(),
+            targets: targets.map(|(pod, (redis, history))| Target { pod, redis, history }).collect(),
+            stateful_sets,
+            services,
+            rights: self.reader.rights(&policy.namespace).await,
+            resize_supported: self.reader.resize_supported().await,
+            claimed_by_other: claimed,
+            redis_rights: RedisRights::Unknown,
+        })
+    }
+
+    /// Asks every member which acting commands its user may not run. A member that cannot be asked leaves it unknown.
+    async fn redis_rights(&self, policy: &Policy, snapshot: &Snapshot) -> RedisRights {
+        let asked = snapshot.targets.iter().filter(|target| target.sample().is_some()).map(|target| async {
+            self.missing_commands(policy, &target.pod).await.map(|missing| (target.pod.name.clone(), missing))
+        });
+        let answers: Vec<Option<(PodName, Vec<String>)>> = futures::future::join_all(asked).await;
+        answers.into_iter().collect::<Option<Vec<_>>>().map_or(RedisRights::Unknown, RedisRights::Known)
+    }
+
+    async fn missing_commands(&self, policy: &Policy, pod: &Pod) -> Option<Vec<String>> {
+        let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
+        let address = SocketAddr::new(pod.ip.as_deref()?.parse().ok()?, pod.container.as_ref().ok()?.port);
+        let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
+        connection.acting_rights(RIGHTS_DEADLINE).await.ok()
+    }
+}
+
+fn key(policy: &Policy, pod: &Pod) -> TargetKey {
+    TargetKey { namespace: policy.namespace.clone(), pod_uid: pod.uid.clone() }
+}
+
+/// What Kubernetes says of each pod that has not finished, by name.
+fn facts<'a>(policy: &Policy, found: impl Iterator<Item = &'a KubePod>) -> Vec<Pod> {
+    let unfinished = |pod: &&KubePod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        !matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    let mut pods: Vec<Pod> = found.filter(unfinished).map(|pod| pods::pod(pod, &policy.redis)).collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    pods
+}

@@ -1,0 +1,130 @@
+//! Whether a remediation is due, what it would do, what is in its way, and the journal that begins it.
+
+use jiff::Timestamp;
+
+use super::{
+    Context,
+    authority::{self, Authority},
+    blocked::Blocked,
+    gates::{self, Phase, Scene},
+    order,
+};
+use crate::{
+    assess::{
+        fragmentation,
+        topology::{self, Workload},
+    },
+    domain::{
+        bytes::Bytes,
+        journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, Settings},
+        policy::Mode,
+        sample::Config,
+        snapshot::{RedisRights, Target},
+        step::Plan,
+    },
+};
+
+/// What would be done, and what is in its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Considered {
+    /// The plan that is due, if one is; the first workload by name that could begin, else the first that is due.
+    pub plan: Option<Plan>,
+    /// What is in its way.
+    pub blocked: Vec<Blocked>,
+    /// The journal to begin with: only in Enforce, when nothing is in the way.
+    pub begin: Option<Journal>,
+}
+
+/// Looks at every workload of the policy; at most one is remediated at a time.
+pub fn consider(ctx: &Context<'_>) -> Considered {
+    let mut first = None;
+    for workload in topology::workloads(ctx.snapshot) {
+        let Some(considered) = consider_one(ctx, &workload) else { continue };
+        if considered.blocked.is_empty() {
+            return considered;
+        }
+        first = first.or(Some(considered));
+    }
+    first.unwrap_or_default()
+}
+
+fn consider_one(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Considered> {
+    let plan = order::plan(ctx, workload)?;
+    let scene = scene(ctx, workload, authority::of(ctx.policy, workload), &plan);
+    let blocked = gates::check(&scene);
+    let may_begin = blocked.is_empty() && acts(ctx) && ctx.snapshot.redis_rights != RedisRights::Unknown;
+    let begin = if may_begin { journal(ctx, workload, &plan) } else { None };
+    Some(Considered { plan: Some(plan), blocked, begin })
+}
+
+/// Restarts are among the remedies, and the policy enforces.
+fn acts(ctx: &Context<'_>) -> bool {
+    ctx.policy.mode == Mode::Enforce && ctx.policy.fragmentation.restart_allowed
+}
+
+fn scene<'a>(ctx: &Context<'a>, workload: &'a Workload<'a>, authority: Authority, plan: &Plan) -> Scene<'a> {
+    Scene { ctx: *ctx, workload, authority, restarting: order::restarted_pods(&plan.steps), phase: Phase::Preflight }
+}
+
+/// The first entry of the journal; `None` when a member lacks a sample (the gates have said so).
+fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Journal> {
+    let [primary] = workload.primaries.as_slice() else { return None };
+    let members = workload.members.iter().map(|target| member(target)).collect::<Option<Vec<_>>>()?;
+    Some(Journal {
+        id: format!("{}-{}", plan.hash, seconds(ctx.now)),
+        plan_hash: plan.hash.clone(),
+        generation: ctx.policy.generation,
+        workload: workload.uid.clone(),
+        workload_name: workload.name.clone(),
+        started_at: ctx.now,
+        steps: plan.steps.clone(),
+        cursor: 0,
+        current: CurrentStep::default(),
+        primary: identity(primary)?,
+        members,
+    })
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.as_second()
+}
+
+/// Who a target is now.
+pub(super) fn identity(target: &Target) -> Option<MemberIdentity> {
+    Some(MemberIdentity {
+        pod: target.pod.name.clone(),
+        uid: target.pod.uid.clone(),
+        run_id: target.sample()?.run_id.clone(),
+    })
+}
+
+fn member(target: &Target) -> Option<MemberRecord> {
+    let sample = target.sample()?;
+    Some(MemberRecord {
+        identity: identity(target)?,
+        used_bytes: stored(sample.memory.used),
+        rss_bytes: stored(sample.memory.rss),
+        expected_gain_bytes: stored(fragmentation::expected_gain(&sample.memory)),
+        limit_bytes: target.pod.container.as_ref().ok().and_then(|container| container.limit()).map(stored),
+        settings: settings(sample.config.as_ref().ok()?),
+        caught_up_at: None,
+        rss_after_bytes: None,
+        used_after_bytes: None,
+    })
+}
+
+/// The settings that an eviction may undo.
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        maxmemory: stored(config.maxmemory),
+        maxmemory_policy: config.maxmemory_policy.clone(),
+        appendonly: config.appendonly,
+        save: config.save.clone(),
+        repl_backlog_size: stored(config.repl_backlog_size),
+    }
+}
+
+/// Bytes as the journal stores them.
+pub(super) fn stored(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}

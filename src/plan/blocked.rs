@@ -1,0 +1,124 @@
+//! Why a remediation is not begun or does not go on: stable reasons with a sentence each.
+
+use std::fmt;
+
+/// One refusal, with the numbers that show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The stable reason.
+    pub reason: BlockReason,
+    /// What is in the way, with numbers, and what a person can do about it.
+    pub text: String,
+}
+
+impl Blocked {
+    /// A refusal.
+    pub fn new(reason: BlockReason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident,)*) => {
+        /// Why nothing is done. Reasons of the condition `RemediationBlocked`; stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum BlockReason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        impl BlockReason {
+            /// Every reason, in the order in which gates are looked at.
+            pub const ALL: &'static [Self] = &[$(Self::$reason,)*];
+
+            /// The name as it is shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// `suspend` is set.
+    Suspended,
+    /// An older policy matches members of the workload and acts for it.
+    ClaimedByOlderPolicy,
+    /// A member gave no fresh sample.
+    MemberUnknown,
+    /// A member runs in cluster mode: not handled yet.
+    ClusterMode,
+    /// A Sentinel watches a member: not handled yet.
+    SentinelSeen,
+    /// Whether a Sentinel watches could not be told.
+    SentinelUnknown,
+    /// Nothing lets clients follow a new primary.
+    StaticAuthority,
+    /// Another controller keeps the role label: not handled yet.
+    LabelAuthority,
+    /// A member is neither Redis nor Valkey, or older than 6.2 (which brought FAILOVER).
+    ServerUnsupported,
+    /// The only pod of its set: nothing could take over.
+    Standalone,
+    /// Two pods: while the only replica restarts there would be one copy.
+    TwoPodSet,
+    /// A replica follows a replica.
+    ChainedReplicas,
+    /// No member is primary.
+    NoPrimary,
+    /// More than one member is primary.
+    TwoPrimaries,
+    /// A member is not selected by the policy.
+    MemberOutsideSelector,
+    /// The members are not the pods of exactly one StatefulSet.
+    NotOneStatefulSet,
+    /// The StatefulSet belongs to another controller, which may undo or fight what we do.
+    ForeignOwner,
+    /// The pod template sets the role label: a new pod would claim a role before it has one.
+    RoleLabelInTemplate,
+    /// No Service selects the role label: clients would not follow.
+    NoRoleService,
+    /// A pod's role label does not say its live role yet.
+    RoleLabelWrong,
+    /// A restart would not cure the dominating cause of the waste.
+    CauseNotCurable,
+    /// A member's configuration cannot be read.
+    ConfigUnreadable,
+    /// Members differ in version, maxmemory or the credentials of replication.
+    MembersDiffer,
+    /// A member is not Ready, or is being deleted.
+    MemberNotReady,
+    /// A member loads, saves, rewrites, syncs, resizes or fails over.
+    MemberBusy,
+    /// The last save, rewrite or AOF write of a member failed.
+    PersistenceFailing,
+    /// A replica is not connected, not synced or too far behind.
+    ReplicaNotSynced,
+    /// The primary's container has no room for the fork and buffers of a full sync.
+    FullSyncHeadroom,
+    /// Without the restarted replica fewer than min-replicas-to-write would be left.
+    MinReplicasToWrite,
+    /// The pod's grace period is shorter than a clean shutdown may take.
+    GracePeriodTooShort,
+    /// A replaced pod would get another revision: an eviction would roll out a change.
+    EvictionWouldRollOut,
+    /// The template's memory limit would not hold the data.
+    TemplateTooSmall,
+    /// The operator lacks a right, in Kubernetes or in Redis.
+    PermissionMissing,
+    /// A pod was restarted too recently.
+    Cooldown,
+    /// The last restart did not help: not repeated until the spec changes.
+    RemediationIneffective,
+    /// The last remediation failed: not repeated until the spec changes or the cooldown is over.
+    RemediationFailed,
+    /// A PodDisruptionBudget forbids the eviction now.
+    DisruptionBudget,
+    /// A memory limit cannot be raised: see the text.
+    ResizeRefused,
+}
+
+impl fmt::Display for BlockReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

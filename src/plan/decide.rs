@@ -1,0 +1,107 @@
+//! One decision from one snapshot: findings, what is due, what is in its way, and the next thing to do.
+
+use std::time::Duration;
+
+use super::{
+    Context,
+    advance::{self, Next},
+    begin,
+    blocked::Blocked,
+    effect::Effect,
+    labels, order, resize,
+};
+use crate::domain::{journal::Journal, policy::Mode, step::Plan};
+
+/// What follows from one snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// The plan that is due, or under way.
+    pub plan: Option<Plan>,
+    /// What is in the way of beginning, or of the next step.
+    pub blocked: Vec<Blocked>,
+    /// What to do now.
+    pub act: Act,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing: look again at the usual time.
+    #[default]
+    Rest,
+    /// A remediation could begin, but only a live snapshot may say so: observe live and decide again.
+    LookLive,
+    /// Upkeep: labels and limits, each with its reason.
+    Upkeep(Vec<(Effect, String)>),
+    /// Begin a remediation with this journal.
+    Begin(Box<Journal>),
+    /// Go on with the remediation under way.
+    Go(Next),
+    /// Nothing now; look again after this time. The text says what is waited for.
+    Wait(String, Duration),
+}
+
+/// Decides. `live`: the snapshot was read for this decision, not from caches; only then is anything changed.
+pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live: bool) -> Decision {
+    let upkeep = if deleting { Vec::new() } else { upkeep(ctx, journal) };
+    if let Some(journal) = journal {
+        return under_way(ctx, journal, deleting, live, upkeep);
+    }
+    if !upkeep.is_empty() {
+        let considered = begin::consider(ctx);
+        let act = if live { Act::Upkeep(upkeep) } else { Act::LookLive };
+        return Decision { plan: considered.plan, blocked: considered.blocked, act };
+    }
+    if deleting {
+        return Decision::default();
+    }
+    let considered = begin::consider(ctx);
+    let wanted = considered.plan.is_some()
+        && considered.blocked.is_empty()
+        && ctx.policy.mode == Mode::Enforce
+        && ctx.policy.fragmentation.restart_allowed;
+    let act = match considered.begin {
+        Some(journal) if live => Act::Begin(Box::new(journal)),
+        _ if wanted && !live => Act::LookLive,
+        _ => Act::Rest,
+    };
+    Decision { plan: considered.plan, blocked: considered.blocked, act }
+}
+
+fn under_way(
+    ctx: &Context<'_>,
+    journal: &Journal,
+    deleting: bool,
+    live: bool,
+    upkeep: Vec<(Effect, String)>,
+) -> Decision {
+    let plan = Some(Plan {
+        workload: journal.workload.clone(),
+        workload_name: journal.workload_name.clone(),
+        steps: journal.steps.clone(),
+        hash: journal.plan_hash.clone(),
+    });
+    if !live {
+        return Decision { plan, blocked: Vec::new(), act: Act::LookLive };
+    }
+    if !upkeep.is_empty() {
+        return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep) };
+    }
+    match advance::next(ctx, journal, deleting) {
+        Next::Wait(why, after) => Decision { plan, blocked: Vec::new(), act: Act::Wait(why, after) },
+        Next::Gate(blocked, after) => {
+            let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
+            Decision { plan, blocked, act: Act::Wait(why, after) }
+        }
+        next => Decision { plan, blocked: Vec::new(), act: Act::Go(next) },
+    }
+}
+
+/// Labels before limits: clients are waiting for the first. Pods that the remediation restarts resize in their own
+/// step.
+fn upkeep(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
+    let busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
+    let mut due = labels::due(ctx, journal);
+    due.extend(resize::due(ctx, &busy));
+    due
+}

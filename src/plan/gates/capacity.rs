@@ -1,0 +1,140 @@
+//! Gates on room and time: memory for a full sync, a grace period for a clean shutdown, a template that fits.
+
+use std::time::Duration;
+
+use super::{Phase, Scene, structure::the_set};
+use crate::{
+    assess::headroom,
+    domain::{
+        bytes::Bytes,
+        pod::{Pod, StatefulSet},
+        snapshot::Target,
+    },
+    plan::blocked::{BlockReason, Blocked},
+};
+
+/// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (redis-facts: 10 s).
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
+
+/// Room that the primary needs beside its resident memory while a restarted replica full-syncs: the fork's copied
+/// pages, 1.5 x the largest seen, at least a quarter of the data.
+fn full_sync_need(target: &Target) -> Option<Bytes> {
+    let sample = target.sample()?;
+    Some(sample.persistence.copy_on_write.percent(150).max(sample.memory.used.percent(25)))
+}
+
+pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
+    // Every member that may have to serve a full sync: the primary now, and whoever becomes it.
+    scene.workload.members.iter().find_map(|target| {
+        let is_primary = scene.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
+        if !is_primary && scene.phase != Phase::Switchover {
+            return None;
+        }
+        let limit = target.pod.container.as_ref().ok()?.limit()?;
+        let (need, rss) = (full_sync_need(target)?, target.sample()?.memory.rss);
+        let room = limit.saturating_sub(rss);
+        (room < need).then(|| {
+            Blocked::new(
+                BlockReason::FullSyncHeadroom,
+                format!(
+                    "{} has {} between its resident memory and its limit of {limit}; a full sync may take {}: raise \
+                     the limit",
+                    target.pod.name,
+                    room.quantised(),
+                    need.quantised()
+                ),
+            )
+        })
+    })
+}
+
+pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
+    let left = scene.workload.replicas.len().saturating_sub(usize::from(scene.phase != Phase::Switchover));
+    scene.workload.members.iter().find_map(|target| {
+        let needed = target.sample()?.config.as_ref().ok()?.min_replicas_to_write;
+        (usize::try_from(needed).is_ok_and(|needed| left < needed)).then(|| {
+            Blocked::new(
+                BlockReason::MinReplicasToWrite,
+                format!(
+                    "{} wants min-replicas-to-write {needed}; {left} would be left while one replica restarts",
+                    target.pod.name
+                ),
+            )
+        })
+    })
+}
+
+pub(super) fn grace_period(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.restarted_now().find_map(|target| {
+        let sample = target.sample()?;
+        let config = sample.config.as_ref().ok()?;
+        let save = if config.save.is_empty() { Duration::ZERO } else { sample.persistence.last_save_took };
+        let need = save + config.shutdown_timeout + SHUTDOWN_MARGIN;
+        (target.pod.grace_period < need).then(|| {
+            Blocked::new(
+                BlockReason::GracePeriodTooShort,
+                format!(
+                    "{}: terminationGracePeriodSeconds is {}, a clean shutdown may take {} s",
+                    target.pod.name,
+                    target.pod.grace_period.as_secs(),
+                    need.as_secs()
+                ),
+            )
+        })
+    })
+}
+
+/// The revision that the StatefulSet would give to a replacement of that pod (Kubernetes:
+/// `newVersionedStatefulSetPod`; `OnDelete` and everything at or above the partition get the update revision).
+fn replacement_revision<'a>(set: &'a StatefulSet, pod: &Pod) -> &'a str {
+    let ordinal = pod.name.as_str().rsplit('-').next().and_then(|text| text.parse::<u32>().ok());
+    match ordinal {
+        Some(ordinal) if !set.on_delete && ordinal < set.partition => &set.current_revision,
+        _ => &set.update_revision,
+    }
+}
+
+pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
+    let set = the_set(scene)?;
+    if !set.observed {
+        return Some(Blocked::new(
+            BlockReason::EvictionWouldRollOut,
+            format!("StatefulSet {} was changed and its controller has not looked yet", set.name),
+        ));
+    }
+    scene.restarted_now().find_map(|target| {
+        let next = replacement_revision(set, &target.pod);
+        let now = target.pod.revision.as_deref().unwrap_or_default();
+        (now != next).then(|| {
+            Blocked::new(
+                BlockReason::EvictionWouldRollOut,
+                format!(
+                    "{} runs revision {now}, its replacement would run {next}: finish the roll-out of {} first",
+                    target.pod.name, set.name
+                ),
+            )
+        })
+    })
+}
+
+pub(super) fn template_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
+    let set = the_set(scene)?;
+    scene.restarted_now().find_map(|target| {
+        let container = target.pod.container.as_ref().ok()?;
+        let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
+        let floor = headroom::template_floor(&target.sample()?.memory);
+        (limit < floor).then(|| {
+            Blocked::new(
+                BlockReason::TemplateTooSmall,
+                format!(
+                    "the template of {} gives {} a limit of {limit}; {}'s data needs {} while it loads: raise the \
+                     template's limit",
+                    set.name,
+                    container.name,
+                    target.pod.name,
+                    floor.quantised()
+                ),
+            )
+        })
+    })
+}

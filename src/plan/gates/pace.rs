@@ -1,0 +1,128 @@
+//! Gates on permission and pace: rights, claims, earlier remediations, cooldown.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Phase, Scene};
+use crate::{
+    domain::{
+        journal::{Outcome, WorkloadRecord},
+        pod::Right,
+        policy::Mode,
+        snapshot::RedisRights,
+    },
+    plan::{
+        authority::Authority,
+        blocked::{BlockReason, Blocked},
+        resize,
+    },
+};
+
+pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.ctx.policy.suspend.then(|| Blocked::new(BlockReason::Suspended, "spec.suspend is true"))
+}
+
+pub(super) fn claimed(scene: &Scene<'_>) -> Option<Blocked> {
+    let (_, other) = scene.ctx.snapshot.claimed_by_other.iter().find(|(uid, _)| *uid == scene.workload.uid)?;
+    Some(Blocked::new(
+        BlockReason::ClaimedByOlderPolicy,
+        format!("policy {other} is older and matches pods of {}; it acts for them", scene.workload.name),
+    ))
+}
+
+fn record<'a>(scene: &Scene<'a>) -> Option<&'a WorkloadRecord> {
+    scene.ctx.records.iter().find(|record| record.uid == scene.workload.uid)
+}
+
+pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
+    let last = record(scene)?;
+    (last.outcome == Outcome::Ineffective && last.generation == scene.ctx.policy.generation).then(|| {
+        Blocked::new(
+            BlockReason::RemediationIneffective,
+            format!("{}; it is not repeated until the spec changes", last.message),
+        )
+    })
+}
+
+pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
+    let last = record(scene)?;
+    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed);
+    let same_spec = last.generation == scene.ctx.policy.generation;
+    let waiting = scene.ctx.since(last.ended_at) < scene.ctx.policy.restart.cooldown;
+    (failed && same_spec && waiting).then(|| {
+        Blocked::new(
+            BlockReason::RemediationFailed,
+            format!(
+                "{}: {}; not tried again before the spec changes or the cooldown is over",
+                last.outcome.as_str(),
+                last.message
+            ),
+        )
+    })
+}
+
+/// In Observe the plan is a dry run: what Enforce would need is a finding there, not a refusal.
+fn acts(scene: &Scene<'_>) -> bool {
+    scene.ctx.policy.mode == Mode::Enforce
+}
+
+pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
+    let rights = scene.ctx.snapshot.rights;
+    let needs_resize = resize::replacements_need_it(scene);
+    let needed = [
+        (true, rights.evict, "create pods/eviction", "acting.restart"),
+        (scene.authority == Authority::Operator, rights.label, "patch pods", "acting.roleLabel"),
+        (needs_resize, rights.resize, "patch pods/resize", "acting.resize"),
+    ];
+    let (_, right, verb, value) = needed.into_iter().find(|(needed, right, ..)| *needed && *right != Right::Granted)?;
+    acts(scene).then(|| {
+        let state = if right == Right::Denied { "is missing" } else { "could not be checked" };
+        Blocked::new(
+            BlockReason::PermissionMissing,
+            format!("the operator's right to {verb} {state}; the chart grants it with {value}=true"),
+        )
+    })
+}
+
+pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
+    let RedisRights::Known(missing) = &scene.ctx.snapshot.redis_rights else {
+        return None;
+    };
+    let (pod, commands) = missing.iter().find(|(pod, commands)| {
+        !commands.is_empty() && scene.workload.members.iter().any(|member| member.pod.name == *pod)
+    })?;
+    Some(Blocked::new(
+        BlockReason::PermissionMissing,
+        format!("the Redis user may not run {} on {pod}; extend its ACL", commands.join(", ")),
+    ))
+}
+
+pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
+    if scene.phase != Phase::Preflight {
+        return None;
+    }
+    let cooldown = scene.ctx.policy.restart.cooldown;
+    let of_record = |pod: &_| {
+        let restarts = &record(scene)?.restarts;
+        restarts.iter().filter(|restart| restart.pod == *pod).map(|restart| restart.at).max()
+    };
+    scene.restarted_now().find_map(|target| {
+        let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
+        let last: Timestamp = started.max(of_record(&target.pod.name))?;
+        let left = cooldown.saturating_sub(scene.ctx.since(last));
+        (left > Duration::ZERO).then(|| {
+            Blocked::new(
+                BlockReason::Cooldown,
+                format!("{} started at {}; the cooldown lasts until {}", target.pod.name, short(last), {
+                    short(last.saturating_add(cooldown).unwrap_or(last))
+                }),
+            )
+        })
+    })
+}
+
+/// To the second: fractions say nothing to people.
+fn short(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

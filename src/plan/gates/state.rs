@@ -1,0 +1,173 @@
+//! Gates on the state of the members: what passes by itself, or by somebody's hand.
+
+use super::{Phase, Scene, names};
+use crate::{
+    domain::{
+        pod::ResizeProgress,
+        sample::{Config, FailoverState, Role, Sample},
+        snapshot::{Observation, Target},
+    },
+    plan::{
+        authority::Authority,
+        blocked::{BlockReason, Blocked},
+        labels, replica,
+    },
+};
+
+/// Other replicas that must stay synced while one member restarts: never fewer than this.
+const MINIMUM_SYNCED_REPLICAS: usize = 1;
+
+pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
+    let target = scene.workload.members.iter().find(|target| target.sample().is_none())?;
+    let why = match &target.redis {
+        Observation::Failed(failure) => failure.text().to_owned(),
+        Observation::Pending | Observation::Seen(_) => "not probed yet".to_owned(),
+    };
+    Some(Blocked::new(BlockReason::MemberUnknown, format!("{} gave no sample: {why}", target.pod.name)))
+}
+
+pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
+    match scene.workload.primaries.as_slice() {
+        [_] => None,
+        [] => Some(Blocked::new(
+            BlockReason::NoPrimary,
+            "no member is primary; this operator never promotes after a loss: promote one by hand",
+        )),
+        several => Some(Blocked::new(
+            BlockReason::TwoPrimaries,
+            format!(
+                "{} are all primaries; nothing is done until exactly one is: compare their data, then REPLICAOF",
+                names(several.iter().copied())
+            ),
+        )),
+    }
+}
+
+pub(super) fn config_readable(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.workload.members.iter().find_map(|target| {
+        let unreadable = target.sample()?.config.as_ref().err()?;
+        Some(Blocked::new(
+            BlockReason::ConfigUnreadable,
+            format!("CONFIG GET on {} failed ({}); allow the user to run it", target.pod.name, unreadable.0),
+        ))
+    })
+}
+
+/// Compares one fact over all members; the text names the first two that differ.
+fn differing<T: PartialEq + std::fmt::Display>(
+    scene: &Scene<'_>,
+    what: &str,
+    fact: impl Fn(&Sample, &Config) -> T,
+) -> Option<Blocked> {
+    let mut facts = scene.workload.members.iter().filter_map(|target| {
+        let sample = target.sample()?;
+        Some((&target.pod.name, fact(sample, sample.config.as_ref().ok()?)))
+    });
+    let (first_pod, first) = facts.next()?;
+    let (other_pod, other) = facts.find(|(_, value)| *value != first)?;
+    Some(Blocked::new(
+        BlockReason::MembersDiffer,
+        format!("{what} differs: {first} on {first_pod}, {other} on {other_pod}; make the members equal"),
+    ))
+}
+
+pub(super) fn members_equal(scene: &Scene<'_>) -> Option<Blocked> {
+    differing(scene, "the server version", |sample, _| sample.server.version)
+        .or_else(|| differing(scene, "maxmemory", |_, config| config.maxmemory))
+        .or_else(|| {
+            // The fingerprint itself is not for people.
+            let secret = |auth: &Option<String>| auth.clone().unwrap_or_default();
+            differing(scene, "masterauth", |_, config| Fingerprint(secret(&config.primary_auth)))
+        })
+}
+
+#[derive(PartialEq)]
+struct Fingerprint(String);
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "unset" } else { "one value" })
+    }
+}
+
+pub(super) fn members_ready(scene: &Scene<'_>) -> Option<Blocked> {
+    let target = scene.workload.members.iter().find(|target| !target.pod.ready || target.pod.terminating)?;
+    let state = if target.pod.terminating { "being deleted" } else { "not Ready" };
+    Some(Blocked::new(BlockReason::MemberNotReady, format!("{} is {state}", target.pod.name)))
+}
+
+pub(super) fn members_idle(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.workload.members.iter().find_map(|target| {
+        let doing = busy_with(target)?;
+        Some(Blocked::new(BlockReason::MemberBusy, format!("{} is {doing}", target.pod.name)))
+    })
+}
+
+/// What keeps the member from being touched now, in words.
+fn busy_with(target: &Target) -> Option<&'static str> {
+    let sample = target.sample()?;
+    let syncing = match &sample.replication.role {
+        Role::Replica(link) => link.sync_in_progress,
+        Role::Primary => sample.replication.replicas.iter().any(|line| !line.online),
+    };
+    let reasons = [
+        (sample.persistence.loading, "loading its data"),
+        (sample.persistence.child_running, "saving or rewriting (a child process runs)"),
+        (sample.persistence.rewrite_scheduled, "about to rewrite its AOF"),
+        (syncing, "in a full sync"),
+        (sample.replication.failover_state != FailoverState::None, "failing over"),
+        (sample.memory.active_defrag_running, "defragmenting"),
+        (target.pod.resize != ResizeProgress::None, "being resized"),
+    ];
+    reasons.into_iter().find_map(|(holds, text)| holds.then_some(text))
+}
+
+pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
+    let failing = |target: &&Target| target.sample().is_some_and(|sample| !sample.persistence.status_ok);
+    let target = scene.workload.members.iter().copied().find(failing)?;
+    Some(Blocked::new(
+        BlockReason::PersistenceFailing,
+        format!("the last save, rewrite or AOF write of {} failed; see its log and its disk", target.pod.name),
+    ))
+}
+
+pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
+    let primary = scene.primary()?;
+    let lag = scene.ctx.policy.restart.max_replication_lag;
+    let mut others = 0;
+    for replica in &scene.workload.replicas {
+        if let Err(why) = replica::synced(scene.ctx.snapshot, primary, replica, lag) {
+            return Some(Blocked::new(BlockReason::ReplicaNotSynced, why));
+        }
+        if let Some(sample) = replica.sample()
+            && let Role::Replica(link) = &sample.replication.role
+            && !link.read_only
+        {
+            return Some(Blocked::new(
+                BlockReason::ReplicaNotSynced,
+                format!("{} accepts writes of its own (replica-read-only no)", replica.pod.name),
+            ));
+        }
+        if scene.phase != Phase::Evict(replica.pod.name.clone()) {
+            others += 1;
+        }
+    }
+    (others < MINIMUM_SYNCED_REPLICAS && scene.phase != Phase::Preflight).then(|| {
+        Blocked::new(
+            BlockReason::ReplicaNotSynced,
+            format!("{others} other synced replicas would be left; at least {MINIMUM_SYNCED_REPLICAS} must be"),
+        )
+    })
+}
+
+pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
+    if scene.authority != Authority::Operator {
+        return None;
+    }
+    let wrong = labels::wrong(scene.ctx.policy, scene.workload);
+    let (target, should) = wrong.first()?;
+    Some(Blocked::new(
+        BlockReason::RoleLabelWrong,
+        format!("{} must carry {}={should}", target.pod.name, scene.ctx.policy.redis.role_label.key),
+    ))
+}

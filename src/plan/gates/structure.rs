@@ -1,0 +1,200 @@
+//! Gates on how the workload is built: what is not handled (yet) is refused, with the reason.
+
+use super::{Scene, names};
+use crate::{
+    assess::fragmentation::{self, Cause},
+    domain::{
+        pod::StatefulSet,
+        sample::{Engine, Version},
+    },
+    plan::{
+        authority::Authority,
+        blocked::{BlockReason, Blocked},
+    },
+};
+
+/// `FAILOVER` came with 6.2.
+const OLDEST: Version = Version { major: 6, minor: 2, patch: 0 };
+
+pub(super) fn cluster_mode(scene: &Scene<'_>) -> Option<Blocked> {
+    (scene.authority == Authority::Cluster).then(|| {
+        Blocked::new(
+            BlockReason::ClusterMode,
+            "a member runs with cluster-enabled yes; Redis Cluster is watched but not restarted by this version",
+        )
+    })
+}
+
+pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
+    if scene.authority == Authority::Sentinel {
+        return Some(Blocked::new(
+            BlockReason::SentinelSeen,
+            "a Sentinel is connected to a member; a switchover behind its back would be undone by it, so sets under \
+             Sentinel are watched but not restarted by this version",
+        ));
+    }
+    let untold = scene.workload.members.iter().filter(|t| t.sample().is_some_and(|s| s.sentinel_seen.is_none()));
+    let untold = names(untold.copied());
+    (!untold.is_empty()).then(|| {
+        Blocked::new(
+            BlockReason::SentinelUnknown,
+            format!("whether a Sentinel watches {untold} could not be told; allow the user to run CLIENT LIST"),
+        )
+    })
+}
+
+pub(super) fn authority_held(scene: &Scene<'_>) -> Option<Blocked> {
+    match scene.authority {
+        Authority::Operator | Authority::Cluster | Authority::Sentinel => None,
+        Authority::Static => Some(Blocked::new(
+            BlockReason::StaticAuthority,
+            "nothing makes clients follow a new primary: let a Service select the role label and set \
+             spec.redis.roleAuthority: Operator",
+        )),
+        Authority::Label => Some(Blocked::new(
+            BlockReason::LabelAuthority,
+            "spec.redis.roleAuthority is Label: a set whose role label another controller keeps is watched but not \
+             restarted by this version",
+        )),
+    }
+}
+
+pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.workload.members.iter().find_map(|target| {
+        let server = &target.sample()?.server;
+        let fits = matches!(server.engine, Engine::Redis | Engine::Valkey) && server.version >= OLDEST;
+        (!fits).then(|| {
+            Blocked::new(
+                BlockReason::ServerUnsupported,
+                format!(
+                    "{} runs {:?} {}; a switchover needs FAILOVER of Redis {OLDEST} or Valkey",
+                    target.pod.name, server.engine, server.version
+                ),
+            )
+        })
+    })
+}
+
+pub(super) fn standalone(scene: &Scene<'_>) -> Option<Blocked> {
+    (scene.workload.members.len() == 1).then(|| {
+        Blocked::new(
+            BlockReason::Standalone,
+            "the only pod of its set: nothing can take over while it restarts; run at least three pods",
+        )
+    })
+}
+
+pub(super) fn two_pod_set(scene: &Scene<'_>) -> Option<Blocked> {
+    (scene.workload.members.len() == 2).then(|| {
+        Blocked::new(
+            BlockReason::TwoPodSet,
+            "two pods: while the only replica restarts there would be one copy of the data; run at least three pods",
+        )
+    })
+}
+
+pub(super) fn chained(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.workload.chained.then(|| {
+        Blocked::new(
+            BlockReason::ChainedReplicas,
+            "a replica follows another replica; let every replica follow the primary",
+        )
+    })
+}
+
+pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
+    let outside = &scene.workload.outside;
+    (!outside.is_empty()).then(|| {
+        let list = outside.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Blocked::new(
+            BlockReason::MemberOutsideSelector,
+            format!("{list} replicates with this set but is no selected pod; widen spec.selector"),
+        )
+    })
+}
+
+/// The StatefulSet that owns every member, if it is one and the same.
+pub(crate) fn the_set<'a>(scene: &Scene<'a>) -> Option<&'a StatefulSet> {
+    let mut owners = scene.workload.members.iter().map(|target| target.pod.owner.as_ref());
+    let first = owners.next()??;
+    (first.kind == "StatefulSet" && owners.all(|owner| owner.is_some_and(|o| o.uid == first.uid)))
+        .then(|| scene.ctx.snapshot.stateful_set(&first.uid))?
+}
+
+pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
+    let blocked = |text| Some(Blocked::new(BlockReason::NotOneStatefulSet, text));
+    let Some(set) = the_set(scene) else {
+        return blocked(
+            "the members are not the pods of exactly one StatefulSet; only such pods come back under their name"
+                .to_owned(),
+        );
+    };
+    let members = scene.workload.members.len();
+    if usize::try_from(set.replicas).ok() != Some(members) {
+        return blocked(format!(
+            "StatefulSet {} wants {} pods, {members} are selected and replicate together",
+            set.name, set.replicas
+        ));
+    }
+    None
+}
+
+pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
+    let set = the_set(scene)?;
+    let owner = set.owner.as_ref()?;
+    Some(Blocked::new(
+        BlockReason::ForeignOwner,
+        format!(
+            "StatefulSet {} belongs to {} {}, which may fail over or restart on its own; sets of other operators are \
+             watched but not restarted by this version",
+            set.name, owner.kind, owner.name
+        ),
+    ))
+}
+
+pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
+    let set = the_set(scene)?;
+    let value = set.template_role_label.as_ref()?;
+    Some(Blocked::new(
+        BlockReason::RoleLabelInTemplate,
+        format!(
+            "the pod template of {} sets {}={value}: every new pod would claim that role; remove the label from the \
+             template",
+            set.name, scene.ctx.policy.redis.role_label.key
+        ),
+    ))
+}
+
+pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
+    let label = &scene.ctx.policy.redis.role_label;
+    let followed = scene.ctx.snapshot.services.iter().any(|service| service.role_value == label.primary);
+    (scene.authority == Authority::Operator && !followed).then(|| {
+        Blocked::new(
+            BlockReason::NoRoleService,
+            format!("no Service selects {}={}: clients would not follow a new primary", label.key, label.primary),
+        )
+    })
+}
+
+pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
+    let Scene { ctx, workload, restarting, .. } = scene;
+    workload.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
+        let verdict = fragmentation::judge(ctx.policy, target, ctx.now, &ctx.settings.assess);
+        let advice = match verdict.cause {
+            Cause::Fragmented | Cause::TotalOnly => return None,
+            Cause::Purgeable => "MEMORY PURGE gives it back without a restart",
+            Cause::Other => "a restart rarely helps; look at modules, scripts and huge pages",
+        };
+        Some(Blocked::new(
+            BlockReason::CauseNotCurable,
+            format!(
+                "{}: most of the {} wasted is not fragmentation (fragmented {}, purgeable {}, other {}): {advice}",
+                target.pod.name,
+                verdict.waste.quantised(),
+                verdict.fragmented.quantised(),
+                verdict.purgeable.quantised(),
+                verdict.other.quantised()
+            ),
+        ))
+    })
+}

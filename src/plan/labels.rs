@@ -1,0 +1,80 @@
+//! Keeping the role label under authority Operator: every pod says its live role, and Services follow.
+
+use super::{
+    Context,
+    authority::{self, Authority},
+    effect::Effect,
+};
+use crate::{
+    assess::topology::{self, Workload},
+    domain::{
+        journal::Journal,
+        policy::{Mode, Policy},
+        sample::{FailoverState, Role},
+        snapshot::Target,
+        step::Step,
+    },
+};
+
+/// Members whose role label does not say their live role, with the value that it should have; the primary first.
+/// Empty unless exactly one member is primary: with none or two, moving labels would move clients on a guess.
+pub fn wrong<'a>(policy: &Policy, workload: &Workload<'a>) -> Vec<(&'a Target, String)> {
+    let [primary] = workload.primaries.as_slice() else {
+        return Vec::new();
+    };
+    let label = &policy.redis.role_label;
+    let members = workload.members.iter().copied();
+    let mut wrong: Vec<(&Target, String)> = members
+        .filter(|target| !target.pod.terminating)
+        .filter_map(|target| {
+            let should = match target.sample()?.replication.role {
+                Role::Primary => &label.primary,
+                Role::Replica(_) => &label.replica,
+            };
+            (target.pod.role_label.as_ref() != Some(should)).then(|| (target, should.clone()))
+        })
+        .collect();
+    wrong.sort_by_key(|(target, _)| (target.pod.uid != primary.pod.uid, target.pod.name.clone()));
+    wrong
+}
+
+/// Label moves that are due, from a live snapshot. During a switchover its two pods are left to it.
+pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
+    if ctx.policy.mode != Mode::Enforce {
+        return Vec::new();
+    }
+    let switching = journal.and_then(|journal| match journal.step() {
+        Some(Step::Switchover { from, to }) => Some([from, to]),
+        _ => None,
+    });
+    let mut due = Vec::new();
+    for workload in topology::workloads(ctx.snapshot) {
+        let claimed = ctx.snapshot.claimed_by_other.iter().any(|(uid, _)| *uid == workload.uid);
+        let labelled_by_template =
+            ctx.snapshot.stateful_set(&workload.uid).is_some_and(|set| set.template_role_label.is_some());
+        if authority::of(ctx.policy, &workload) != Authority::Operator || claimed || labelled_by_template {
+            continue;
+        }
+        if workload.members.iter().any(|member| {
+            member.sample().is_some_and(|sample| sample.replication.failover_state != FailoverState::None)
+        }) {
+            continue;
+        }
+        for (target, value) in wrong(ctx.policy, &workload) {
+            if switching.is_some_and(|pods| pods.contains(&&target.pod.name)) {
+                continue;
+            }
+            let key = ctx.policy.redis.role_label.key.clone();
+            let reason = format!("{} is live {value}; Services follow {key}", target.pod.name);
+            let effect = Effect::Label {
+                pod: target.pod.name.clone(),
+                uid: target.pod.uid.clone(),
+                resource_version: target.pod.resource_version.clone(),
+                key,
+                value,
+            };
+            due.push((effect, reason));
+        }
+    }
+    due
+}

@@ -1,0 +1,104 @@
+//! Whether a replica holds what its primary holds, and how far it is from there.
+
+use crate::{
+    assess::topology,
+    domain::{
+        bytes::Bytes,
+        names::NodeAddress,
+        pod::Pod,
+        sample::{ReplicaLine, Role, Sample},
+        snapshot::{Snapshot, Target},
+    },
+};
+
+/// The primary's `slaveN` line of that pod. A server announces itself by address or by name.
+pub fn line_of<'a>(primary: &'a Sample, replica: &Pod) -> Option<&'a ReplicaLine> {
+    primary.replication.replicas.iter().find(|line| {
+        replica.ip.as_deref() == Some(line.address.host.as_str())
+            || replica.dns_name.as_deref().is_some_and(|name| same_host(name, &line.address.host))
+    })
+}
+
+/// True when `host` is `dns_name`, the same with a longer domain, or a shorter form of it.
+fn same_host(dns_name: &str, host: &str) -> bool {
+    host == dns_name
+        || host.strip_prefix(dns_name).is_some_and(|rest| rest.starts_with('.'))
+        || (host.contains('.') && dns_name.strip_prefix(host).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Whether the replica is loaded, follows that primary over a live link, and is no further behind than `max_lag`.
+/// The error says what is missing, for people.
+pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: Bytes) -> Result<(), String> {
+    let name = &replica.pod.name;
+    let Some(upstream) = primary.sample() else {
+        return Err(format!("primary {} gave no sample", primary.pod.name));
+    };
+    let Some(sample) = replica.sample() else {
+        return Err(format!("{name} gave no sample yet"));
+    };
+    if sample.persistence.loading {
+        return Err(format!("{name} is loading its data"));
+    }
+    let Role::Replica(link) = &sample.replication.role else {
+        return Err(format!("{name} is a primary, not a replica"));
+    };
+    if !follows(snapshot, primary, &link.primary) && sample.replication.replid != upstream.replication.replid {
+        return Err(format!("{name} follows {}, not {}", link.primary, primary.pod.name));
+    }
+    if link.sync_in_progress {
+        return Err(format!("{name} is receiving a full sync"));
+    }
+    if !link.link_up {
+        return Err(format!("{name}'s link to its primary is down"));
+    }
+    let Some(line) = line_of(upstream, &replica.pod) else {
+        return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
+    };
+    if !line.online {
+        return Err(format!("{} does not see {name} as online yet", primary.pod.name));
+    }
+    let behind = Bytes(upstream.replication.offset.saturating_sub(line.offset));
+    if behind > max_lag {
+        return Err(format!("{name} is {behind} behind its primary; at most {max_lag} is allowed"));
+    }
+    Ok(())
+}
+
+/// Key counts of replica and primary at one moment may differ by this share of the primary's: keys that expired on
+/// the primary linger on a replica for a while (design.md section 6).
+const KEYS_TOLERANCE_PERCENT: u64 = 1;
+
+/// Whether the replica holds as many keys as its primary, within one percent: an empty replica in sync with nothing
+/// must never become the primary. The error says both counts.
+pub fn same_keys(primary: &Sample, replica: &Sample) -> Result<(), String> {
+    let allowed = primary.keys.saturating_mul(KEYS_TOLERANCE_PERCENT).div_ceil(100).max(100);
+    if primary.keys.abs_diff(replica.keys) <= allowed {
+        return Ok(());
+    }
+    Err(format!("it holds {} keys, its primary {}", replica.keys, primary.keys))
+}
+
+/// Whether the configured primary of a replica is that target.
+pub fn follows(snapshot: &Snapshot, primary: &Target, configured: &NodeAddress) -> bool {
+    topology::resolve(configured, snapshot).is_some_and(|found| found.pod.uid == primary.pod.uid)
+}
+
+/// The name by which a replica should follow `to`, when it followed `old` by that pod's DNS name: the same form, with
+/// the new pod's name in place of the old one's. `None` when it used an address or a Service name.
+pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<NodeAddress> {
+    let (old_name, new_name) = (old.dns_name.as_deref()?, to.dns_name.as_deref()?);
+    let host = if let Some(rest) = configured.host.strip_prefix(old_name) {
+        if !rest.is_empty() && !rest.starts_with('.') {
+            return None;
+        }
+        format!("{new_name}{rest}")
+    } else {
+        // A shorter form: `redis-0.redis-headless` or `redis-0.redis-headless.shop`.
+        let labels = configured.host.split('.').count();
+        if labels < 2 || !same_host(old_name, &configured.host) {
+            return None;
+        }
+        new_name.split('.').take(labels).collect::<Vec<_>>().join(".")
+    };
+    Some(NodeAddress { host, port: configured.port })
+}

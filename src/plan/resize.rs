@@ -1,0 +1,113 @@
+//! Headroom by resizing pods in place (design.md section 7). A resize is not a remediation: no window, no cooldown.
+
+use super::{Context, effect::Effect, gates::Scene};
+use crate::{
+    assess::headroom,
+    domain::{
+        bytes::Bytes,
+        names::PodName,
+        pod::{Container, Right},
+        policy::Mode,
+        snapshot::Target,
+        step::Step,
+    },
+};
+
+/// What the policy demands of this container, when its `spec` is below it.
+fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
+    let container = target.pod.container.as_ref().ok()?;
+    let maxmemory = target.sample()?.memory.maxmemory;
+    let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
+    (maxmemory > Bytes::ZERO && container.spec_limit? < need).then_some((container, need))
+}
+
+/// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
+/// `assess::headroom`, so nothing is said here.
+fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
+    let container = target.pod.container.as_ref().ok()?;
+    let above_maximum = ctx.policy.headroom.maximum_limit.is_some_and(|maximum| limit > maximum);
+    let allowed = ctx.policy.headroom.resize_pod
+        && ctx.snapshot.resize_supported
+        && ctx.snapshot.rights.resize == Right::Granted
+        && !container.resize_restarts
+        && !target.pod.pod_level_resources
+        && !target.pod.terminating
+        && !above_maximum;
+    allowed.then(|| Effect::Resize {
+        pod: target.pod.name.clone(),
+        uid: target.pod.uid.clone(),
+        resource_version: target.pod.resource_version.clone(),
+        container: container.name.clone(),
+        limit,
+        request: target.pod.guaranteed.then_some(limit),
+    })
+}
+
+/// Resizes that are due, from a live snapshot, each with its reason. `busy`: pods that a remediation is restarting
+/// now and resizes itself.
+pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
+    if ctx.policy.mode != Mode::Enforce || !ctx.policy.headroom.resize_pod {
+        return Vec::new();
+    }
+    let targets = ctx.snapshot.targets.iter().filter(|target| !busy.contains(&target.pod.name));
+    targets
+        .filter_map(|target| {
+            let owner = target.pod.owner.as_ref();
+            let claims = &ctx.snapshot.claimed_by_other;
+            if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
+                return None;
+            }
+            let (container, need) = missing(ctx, target)?;
+            let reason = format!(
+                "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
+                container.spec_limit.unwrap_or_default(),
+                target.sample()?.memory.maxmemory,
+                ctx.policy.headroom.percent
+            );
+            Some((effect(ctx, target, need)?, reason))
+        })
+        .collect()
+}
+
+/// The Resize step that must follow the eviction of that member: its template gives less than the policy demands, so
+/// the replacement must be resized before it has loaded. The larger of the live limit and the demand is kept.
+pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, String)> {
+    if !ctx.policy.headroom.resize_pod {
+        return None;
+    }
+    let container = target.pod.container.as_ref().ok()?;
+    let set = ctx.snapshot.stateful_set(&target.pod.owner.as_ref()?.uid)?;
+    let template = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
+    let maxmemory = target.sample()?.memory.maxmemory;
+    let mut limit = container.limit().unwrap_or_default();
+    if maxmemory > Bytes::ZERO {
+        limit = limit.max(headroom::required_limit(&ctx.policy.headroom, maxmemory));
+    }
+    if let Some(maximum) = ctx.policy.headroom.maximum_limit {
+        limit = limit.min(maximum);
+    }
+    let possible = !container.resize_restarts && !target.pod.pod_level_resources && ctx.snapshot.resize_supported;
+    (template < limit && possible).then(|| {
+        let reason = format!("the template gives {template}; the pod before had, or needs, {limit}");
+        (Step::Resize { pod: target.pod.name.clone(), limit }, reason)
+    })
+}
+
+/// Whether a remediation would have to resize a replacement, and so needs the right to.
+pub(super) fn replacements_need_it(scene: &Scene<'_>) -> bool {
+    scene
+        .workload
+        .members
+        .iter()
+        .filter(|target| scene.restarting.contains(&target.pod.name))
+        .any(|target| replacement_step(&scene.ctx, target).is_some())
+}
+
+/// The effect of a [`Step::Resize`] on the live pod, or `None` when its `spec` already holds the limit.
+pub fn step_effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
+    let container = target.pod.container.as_ref().ok()?;
+    if container.spec_limit.is_some_and(|have| have >= limit) {
+        return None;
+    }
+    effect(ctx, target, limit)
+}

@@ -1,0 +1,409 @@
+//! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
+//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const NAME: &str = "r-redis-memory-operator";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `$HELM`, else the one that the test cluster's tool set builds.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn helm_program() -> PathBuf {
+    if let Ok(path) = std::env::var("HELM") {
+        return path.into();
+    }
+    let tools = root().join("tests/cluster/tools");
+    let built = Command::new(&tools).arg("helm").output().unwrap();
+    assert!(built.status.success(), "set HELM; tests/cluster/tools helm: {}", text(&built.stderr));
+    text(&built.stdout).split_whitespace().last().unwrap().into()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs helm on the chart as release `r` in namespace `ops`, without any cluster.
+fn helm(verb: &[&str], settings: &[&str]) -> Output {
+    let mut command = Command::new(helm_program());
+    command.env("KUBECONFIG", "/dev/null").args(verb).arg("r").arg(root().join("charts/redis-memory-operator"));
+    command.args(["--namespace", "ops"]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command.output().unwrap()
+}
+
+fn render(settings: &[&str]) -> Vec<Value> {
+    let output = helm(&["template", "--kube-version", "1.35.0"], settings);
+    assert!(output.status.success(), "helm template {settings:?}: {}", text(&output.stderr));
+    serde_yaml::Deserializer::from_str(&text(&output.stdout))
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+fn refusal(settings: &[&str]) -> String {
+    let output = helm(&["template"], settings);
+    assert!(!output.status.success(), "helm accepted {settings:?}");
+    text(&output.stderr)
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().map_or_else(Vec::new, |items| items.iter().map(|item| item.as_str().unwrap().to_owned()).collect())
+}
+
+/// Every right in the given objects, one line each: `ClusterRole NAME: GROUP/RESOURCE [of NAMES] VERB`.
+fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for role in objects.iter().filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role") {
+        let place = role["metadata"]["namespace"].as_str().map_or_else(String::new, |it| format!(" in {it}"));
+        let role_name =
+            format!("{} {}{place}", role["kind"].as_str().unwrap(), role["metadata"]["name"].as_str().unwrap());
+        for rule in role["rules"].as_array().unwrap() {
+            let names = strings(&rule["resourceNames"]);
+            let only = if names.is_empty() { String::new() } else { format!(" of {}", names.join(",")) };
+            for group in strings(&rule["apiGroups"]) {
+                for resource in strings(&rule["resources"]) {
+                    for verb in strings(&rule["verbs"]) {
+                        lines.insert(format!("{role_name}: {group}/{resource}{only} {verb}"));
+                    }
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// Rights that the operator must never have, whatever is switched on.
+fn forbidden(rights: &BTreeSet<String>) -> Vec<&String> {
+    let never = |line: &str| {
+        let right = line.split_once(": ").unwrap().1;
+        let verb = right.rsplit(' ').next().unwrap();
+        right.contains('*')
+            || ["delete", "deletecollection", "impersonate", "bind", "escalate"].contains(&verb)
+            || ["pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"]
+                .iter()
+                .any(|resource| right.contains(resource))
+            || (right.contains("/secrets") && !right.contains("/secrets of "))
+            || (right.contains("/secrets") && verb != "get")
+            || (line.starts_with("ClusterRole") && right.contains("/secrets"))
+            || (right.starts_with("/pods ") && ["create", "update"].contains(&verb))
+    };
+    rights.iter().filter(|line| never(line)).collect()
+}
+
+/// The table of the security model (SECURITY.md), as lines of [`rights`].
+fn base_rights() -> BTreeSet<String> {
+    let read = ["get", "list", "watch"];
+    let mut lines = BTreeSet::new();
+    let mut add = |role: &str, resource: &str, verbs: &[&str]| {
+        for verb in verbs {
+            lines.insert(format!("{role}: {resource} {verb}"));
+        }
+    };
+    let base = format!("ClusterRole {NAME}");
+    add(&base, "redismemory.io/redismemorypolicies", &["get", "list", "watch", "patch"]);
+    add(&base, "redismemory.io/redismemorypolicies/status", &["patch"]);
+    for resource in [
+        "/pods",
+        "/services",
+        "/persistentvolumeclaims",
+        "discovery.k8s.io/endpointslices",
+        "apps/statefulsets",
+        "apps/replicasets",
+        "apps/controllerrevisions",
+        "policy/poddisruptionbudgets",
+    ] {
+        add(&base, resource, &read);
+    }
+    add(&base, "events.k8s.io/events", &["create", "patch"]);
+    let leader = format!("Role {NAME}-leader in ops");
+    add(&leader, "coordination.k8s.io/leases", &["get", "create", "update", "patch"]);
+    lines
+}
+
+#[rstest]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn rights_equal_the_table_for_each_combination_of_switches(
+    #[values(false, true)] resize: bool,
+    #[values(false, true)] restart: bool,
+    #[values(false, true)] role_label: bool,
+) {
+    let mut expected = base_rights();
+    for (on, role, right) in [
+        (resize, "resize", "/pods/resize patch"),
+        (restart, "restart", "/pods/eviction create"),
+        (role_label, "role-label", "/pods patch"),
+    ] {
+        if on {
+            expected.insert(format!("ClusterRole {NAME}-{role}: {right}"));
+        }
+    }
+    let settings = [
+        format!("acting.resize={resize}"),
+        format!("acting.restart={restart}"),
+        format!("acting.roleLabel={role_label}"),
+    ];
+    let objects = render(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let rendered = rights(&objects);
+    assert_eq!(expected, rendered);
+    assert_eq!(Vec::<&String>::new(), forbidden(&rendered));
+    let narrowing = usize::from(role_label);
+    assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicy").len());
+    assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicyBinding").len());
+}
+
+#[rstest]
+#[case("ClusterRole x: /pods delete")]
+#[case("ClusterRole x: /pods *")]
+#[case("ClusterRole x: */pods get")]
+#[case("ClusterRole x: /pods/exec create")]
+#[case("ClusterRole x: /pods update")]
+#[case("ClusterRole x: /secrets get")]
+#[case("ClusterRole x: /secrets of a get")]
+#[case("Role x in ops: /secrets get")]
+#[case("Role x in ops: /secrets of a list")]
+#[case("ClusterRole x: rbac.authorization.k8s.io/clusterroles bind")]
+fn forbidden_rights_are_seen(#[case] line: &str) {
+    let rights = BTreeSet::from([line.to_owned()]);
+    assert_eq!(1, forbidden(&rights).len(), "{line}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
+    let objects = render(&[
+        "acting.resize=true,acting.restart=true,acting.roleLabel=true",
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
+    ]);
+    let mut roles = BTreeSet::new();
+    let mut bound = BTreeSet::new();
+    for object in &objects {
+        let kind = object["kind"].as_str().unwrap();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        if kind == "Role" || kind == "ClusterRole" {
+            roles.insert((kind.to_owned(), namespace, object["metadata"]["name"].as_str().unwrap().to_owned()));
+        } else if let Some(bound_kind) = kind.strip_suffix("Binding").filter(|it| it.ends_with("Role")) {
+            let to = &object["roleRef"];
+            assert_eq!(to["kind"], bound_kind);
+            assert_eq!(
+                object["subjects"],
+                json!([{"kind": "ServiceAccount", "name": NAME, "namespace": "ops"}]),
+                "{kind} {}",
+                object["metadata"]["name"]
+            );
+            bound.insert((bound_kind.to_owned(), namespace, to["name"].as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(roles, bound);
+    assert_eq!(6, roles.len(), "base, leader, three acting roles, one for Secrets: {roles:?}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn secrets_are_read_only_where_they_are_listed_and_by_name() {
+    assert!(!rights(&render(&[])).iter().any(|right| right.contains("secrets")));
+
+    let objects = render(&[
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth,redis-other}",
+        "secretAccess[1].namespace=cart,secretAccess[1].names={auth}",
+    ]);
+    let secrets: Vec<_> = rights(&objects).into_iter().filter(|right| right.contains("secrets ")).collect();
+    assert_eq!(
+        secrets,
+        [
+            format!("Role {NAME}-secrets in cart: /secrets of auth get"),
+            format!("Role {NAME}-secrets in shop: /secrets of redis-auth,redis-other get"),
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_definition_is_installed_and_kept_as_the_values_say() {
+    let keep = |objects: &[Value]| {
+        of_kind(objects, "CustomResourceDefinition")
+            .first()
+            .map(|crd| crd["metadata"]["annotations"]["helm.sh/resource-policy"].clone())
+    };
+    assert_eq!(Some(json!("keep")), keep(&render(&[])));
+    assert_eq!(Some(Value::Null), keep(&render(&["crds.keep=false"])));
+    assert_eq!(None, keep(&render(&["crds.install=false"])));
+    // Helm never upgrades what is in a chart's own crds/ folder.
+    assert!(!root().join("charts/redis-memory-operator/crds").exists());
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_pod_is_restricted() {
+    let objects = render(&[]);
+    let deployment = of_kind(&objects, "Deployment")[0];
+    assert_eq!(deployment["spec"]["replicas"], 1);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["securityContext"],
+        json!({"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["securityContext"],
+        json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}})
+    );
+    assert!(container["resources"]["limits"]["memory"].is_string());
+    assert!(pod["volumes"].is_null(), "nothing is mounted but the token");
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[field].is_null(), "{field}");
+    }
+    assert_eq!(of_kind(&objects, "ServiceAccount")[0]["automountServiceAccountToken"], false);
+    assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/livez", "port": "http"}));
+    assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "http"}));
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_admission_policy_is_about_the_operator_and_the_listed_labels_only() {
+    let objects = render(&["acting.roleLabel=true", "roleLabel.keys={a.example/role,b}", "serviceAccount.name=who"]);
+    let spec = &of_kind(&objects, "ValidatingAdmissionPolicy")[0]["spec"];
+    assert_eq!(spec["failurePolicy"], "Fail");
+    assert_eq!(
+        spec["matchConditions"][0]["expression"],
+        r#"request.userInfo.username == "system:serviceaccount:ops:who""#
+    );
+    assert_eq!(spec["variables"][0], json!({"name": "allowed", "expression": r#"["a.example/role","b"]"#}));
+    let binding = &of_kind(&objects, "ValidatingAdmissionPolicyBinding")[0]["spec"];
+    assert_eq!(*binding, json!({"policyName": format!("{NAME}-role-label"), "validationActions": ["Deny"]}));
+}
+
+#[rstest]
+#[case::unknown("surprise=1", "surprise")]
+#[case::unknown_nested("acting.delete=true", "delete")]
+#[case::wrong_type("acting.restart=perhaps", "/acting/restart")]
+#[case::duration_without_unit("timing.warmUp=5", "/timing/warmUp")]
+#[case::duration_of_no_such_form("timing.sampleInterval=soon", "/timing/sampleInterval")]
+#[case::no_label("roleLabel.keys={}", "/roleLabel/keys")]
+#[case::labels_taken_away("roleLabel.keys=null", "/roleLabel")]
+#[case::time_taken_away("timing.warmUp=null", "/timing")]
+#[case::bad_label("roleLabel.keys={a b}", "/roleLabel/keys/0")]
+#[case::secret_without_names("secretAccess[0].namespace=shop", "names")]
+#[case::secret_without_namespace("secretAccess[0].names={redis-auth}", "namespace")]
+#[case::namespace_twice(
+    "secretAccess[0].namespace=a,secretAccess[0].names={b},secretAccess[1].namespace=a,secretAccess[1].names={c}",
+    "lists the namespace a twice"
+)]
+#[case::account_without_name("serviceAccount.create=false", "serviceAccount.name is required")]
+#[case::digest("image.digest=latest", "/image/digest")]
+#[case::grace_too_short("terminationGracePeriodSeconds=1", "/terminationGracePeriodSeconds")]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn values_that_mean_nothing_are_refused(#[case] setting: &str, #[case] named: &str) {
+    let message = refusal(&[setting]);
+    assert!(message.contains(named), "{setting} is refused without naming {named}: {message}");
+}
+
+fn operator_arguments(objects: &[Value]) -> Vec<String> {
+    strings(&of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"])
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_binary_knows_every_flag_and_variable_that_the_chart_sets() {
+    let objects = render(&[]);
+    let help = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator")).args(["run", "--help"]).output().unwrap();
+    let help = text(&help.stdout);
+    let arguments = operator_arguments(&objects);
+    assert_eq!(arguments[0], "run");
+    for argument in &arguments[1..] {
+        let flag = argument.split('=').next().unwrap();
+        assert!(help.contains(&format!("{flag} ")), "no flag {flag} in:\n{help}");
+    }
+    let container = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        assert!(help.contains(name), "no variable {name} in:\n{help}");
+    }
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn times_reach_the_operator_and_more_arguments_come_last() {
+    let objects = render(&["timing.warmUp=3s,timing.endpointSync=1500ms", "extraArgs={--sample-interval=1s}"]);
+    let arguments = operator_arguments(&objects);
+    assert!(arguments.contains(&"--warm-up=3s".to_owned()), "{arguments:?}");
+    assert!(arguments.contains(&"--endpoint-sync=1500ms".to_owned()), "{arguments:?}");
+    assert_eq!(arguments.last().unwrap(), "--sample-interval=1s");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_monitor_is_off_unless_asked_for() {
+    assert_eq!(0, of_kind(&render(&[]), "ServiceMonitor").len());
+    assert_eq!(1, of_kind(&render(&["metrics.serviceMonitor.enabled=true"]), "ServiceMonitor").len());
+    let message = refusal(&["metrics.serviceMonitor.enabled=true,metrics.service.enabled=false"]);
+    assert!(message.contains("metrics.service.enabled"), "{message}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_notes_say_what_is_switched_on() {
+    let output = helm(&["install", "--dry-run=client", "--disable-openapi-validation"], &["acting.restart=true"]);
+    let notes = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(notes.contains("(acting.restart)     yes"), "{notes}");
+    assert!(notes.contains("(acting.resize)    no"), "{notes}");
+    assert!(notes.contains("acting.restart without acting.roleLabel"), "{notes}");
+}
+
+/// A value that the schema knows and values.yaml does not show (or the other way round) would surprise somebody.
+#[test]
+fn values_and_schema_name_the_same_things() {
+    fn paths(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
+        for (key, child) in value.as_object().unwrap() {
+            let path = format!("{prefix}{key}");
+            // Free-form maps (annotations, resources, …) end the comparison: the schema lists none of their keys.
+            if child.is_object() && !child.as_object().unwrap().is_empty() && !is_free_form(&path) {
+                paths(&format!("{path}."), child, into);
+            } else {
+                into.insert(path);
+            }
+        }
+    }
+    fn schema_paths(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
+        assert_eq!(schema["additionalProperties"], false, "{prefix} accepts anything");
+        for (key, child) in schema["properties"].as_object().unwrap() {
+            let path = format!("{prefix}{key}");
+            if child["properties"].is_object() {
+                schema_paths(&format!("{path}."), child, into);
+            } else if path != "global" {
+                into.insert(path);
+            }
+        }
+    }
+    fn is_free_form(path: &str) -> bool {
+        ["resources", "podSecurityContext", "securityContext"].contains(&path)
+    }
+    let chart = root().join("charts/redis-memory-operator");
+    let values: Value = serde_yaml::from_str(&std::fs::read_to_string(chart.join("values.yaml")).unwrap()).unwrap();
+    let schema: Value =
+        serde_json::from_str(&std::fs::read_to_string(chart.join("values.schema.json")).unwrap()).unwrap();
+    let (mut in_values, mut in_schema) = (BTreeSet::new(), BTreeSet::new());
+    paths("", &values, &mut in_values);
+    schema_paths("", &schema, &mut in_schema);
+    assert_eq!(in_values, in_schema);
+}

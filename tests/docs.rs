@@ -1,0 +1,239 @@
+//! The documentation says what the code says: every code has its section, every link leads somewhere, and the
+//! reference of the resource is the schema.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use pretty_assertions::assert_eq;
+use redis_memory_operator::{domain::finding::FindingCode, plan::blocked::BlockReason};
+use rstest::rstest;
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The `### Name` sections of a page, each with its text.
+fn sections(page: &str) -> Vec<(&str, &str)> {
+    page.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap_or((section, ""))).collect()
+}
+
+#[test]
+fn every_finding_has_its_section_with_severity_and_remedy() {
+    let page = read("docs/findings.md");
+    let sections = sections(&page);
+    let expected: Vec<_> = FindingCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(expected, sections.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "codes, in the catalogue's order");
+    for (code, (_, text)) in FindingCode::ALL.iter().zip(&sections) {
+        let severity = format!("**{}**", code.severity());
+        assert!(text.contains(&severity), "{code}: the page does not say {severity}");
+        for part in ["Evidence:", "Remedy:"] {
+            assert!(text.contains(part), "{code}: no {part}");
+        }
+    }
+}
+
+#[test]
+fn every_reason_of_a_refusal_has_its_section() {
+    let page = read("docs/blocked-reasons.md");
+    let expected: BTreeSet<_> = BlockReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let found: BTreeSet<_> = sections(&page).iter().map(|(name, _)| *name).collect();
+    assert_eq!(expected, found);
+    for (name, text) in sections(&page) {
+        assert!(text.contains("What to do:"), "{name}: the page does not say what to do");
+    }
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !["target", ".git"].contains(&name) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The targets of `[text](target)`, without those that lead out of the repository.
+fn links(page: &str) -> Vec<&str> {
+    let starts = page.match_indices("](").map(|(at, _)| at + 2);
+    let targets = starts.filter_map(|at| page[at..].split_once(')').map(|(target, _)| target));
+    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
+}
+
+/// What a heading is called in a link: lower case, words joined by `-`.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let text = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+fn broken_links(page_path: &Path, page: &str) -> Vec<String> {
+    let leads_nowhere = |target: &&str| {
+        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let path = if file.is_empty() { page_path.to_owned() } else { page_path.parent().unwrap().join(file) };
+        !path.exists() || (!anchor.is_empty() && !anchors(&fs::read_to_string(&path).unwrap()).contains(anchor))
+    };
+    links(page).into_iter().filter(leads_nowhere).map(|target| format!("{}: {target}", page_path.display())).collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let pages = pages();
+    assert!(pages.len() > 5, "the pages were not found");
+    let broken: Vec<_> = pages.iter().flat_map(|path| broken_links(path, &fs::read_to_string(path).unwrap())).collect();
+    assert_eq!(Vec::<String>::new(), broken);
+}
+
+#[rstest]
+#[case::file("[x](nowhere.md)")]
+#[case::anchor("# Here\n[x](#there)")]
+fn a_broken_link_is_seen(#[case] page: &str) {
+    assert_eq!(1, broken_links(&root().join("README.md"), page).len());
+}
+
+#[test]
+fn pages_name_only_targets_that_the_makefile_has() {
+    let makefile = read("Makefile");
+    let is_target = |name: &str| makefile.lines().any(|line| line.starts_with(&format!("{name}:")));
+    for path in pages() {
+        let page = fs::read_to_string(&path).unwrap();
+        for (at, _) in page.match_indices("`make ") {
+            let words = page[at + 1..].split('`').next().unwrap();
+            for name in words.split_whitespace().skip(1).filter(|word| !word.contains('=') && !word.starts_with('-')) {
+                assert!(is_target(name), "{}: `{words}`: no target {name}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_every_value_of_the_chart() {
+    let values: Value = serde_yaml::from_str(&read("charts/redis-memory-operator/values.yaml")).unwrap();
+    let readme = read("README.md");
+    for key in values.as_object().unwrap().keys() {
+        assert!(
+            readme.contains(&format!("`{key}`")) || readme.contains(&format!("`{key}.")),
+            "README.md does not explain the chart's value {key}"
+        );
+    }
+}
+
+/// docs/reference.md from the definition, which tests/crd.rs compares with the types.
+fn reference(definition: &Value) -> String {
+    let version = &definition["spec"]["versions"][0];
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let mut page = String::from(
+        "<!-- Generated from crds/redismemorypolicies.yaml by `make generate`. Do not edit. -->\n\
+         # RedisMemoryPolicy reference\n\n",
+    );
+    let group = definition["spec"]["group"].as_str().unwrap();
+    let _ = writeln!(page, "`{group}/{}`, namespaced, short name `rmp`.", version["name"].as_str().unwrap());
+    for (part, title) in [("spec", "Spec"), ("status", "Status")] {
+        let _ = write!(page, "\n## {title}\n\n| field | type | default | meaning |\n|---|---|---|---|\n");
+        rows(part, &schema["properties"][part], &mut page);
+    }
+    page.push_str("\n## What the API server refuses\n\nBesides wrong types, and numbers and texts out of the bounds above:\n\n| field | message |\n|---|---|\n");
+    rules("", schema, &mut page);
+    page
+}
+
+fn rows(path: &str, schema: &Value, page: &mut String) {
+    let required: BTreeSet<_> =
+        schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap()).collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let default = match &field["default"] {
+            Value::Null if required.contains(name.as_str()) => "required".to_owned(),
+            // The defaults of a group are those of its fields.
+            Value::Null | Value::Object(_) => String::new(),
+            value => format!("`{value}`"),
+        };
+        let meaning = cell(field["description"].as_str().unwrap_or_default());
+        let _ = writeln!(page, "| `{}` | {} | {default} | {meaning} |", shown(&path), kind(field));
+        rows(&path, field, page);
+        if field["items"]["properties"].is_object() {
+            rows(&format!("{path}[]"), &field["items"], page);
+        }
+    }
+}
+
+/// `spec.` says nothing on a page about the spec.
+fn shown(path: &str) -> &str {
+    path.split_once('.').map_or(path, |(_, rest)| rest)
+}
+
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn kind(field: &Value) -> String {
+    if let Some(values) = field["enum"].as_array() {
+        let values: Vec<_> = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
+        return values.join(" ");
+    }
+    if field["x-kubernetes-int-or-string"] == true {
+        return "number or text".to_owned();
+    }
+    let (min, max) = (&field["minimum"], &field["maximum"]);
+    match field["type"].as_str().unwrap_or_default() {
+        "array" => format!("list of {}", kind(&field["items"])),
+        "string" => "text".to_owned(),
+        "integer" if min.is_number() && max.is_number() => format!("{min} to {max}"),
+        "integer" if min.is_number() => format!("number from {min}"),
+        "integer" => "number".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn rules(path: &str, schema: &Value, page: &mut String) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let message = rule["message"].as_str().map_or_else(|| format!("`{}`", rule["messageExpression"]), cell);
+        let field = format!("{path}{}", rule["fieldPath"].as_str().unwrap_or_default());
+        let _ = writeln!(page, "| `{}` | {message} |", field.trim_start_matches('.'));
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        rules(&format!("{path}.{name}"), field, page);
+    }
+    if schema["items"].is_object() {
+        rules(&format!("{path}[]"), &schema["items"], page);
+    }
+}
+
+/// With RMO_GENERATE_INTO (`make generate`) it writes the page there instead of comparing.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn reference_is_current() {
+    let into = std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok();
+    let directory = into.clone().unwrap_or_else(|| root().to_owned());
+    let from = directory.join("crds/redismemorypolicies.yaml");
+    let definition: Value = serde_yaml::from_str(&fs::read_to_string(&from).unwrap()).unwrap();
+    let page = reference(&definition);
+    match into {
+        Some(_) => fs::write(directory.join("docs/reference.md"), page).unwrap(),
+        None => assert_eq!(read("docs/reference.md"), page, "run `make generate` and commit the result"),
+    }
+}
