@@ -1,3 +1,5 @@
+//! Every rule of the spec, and what good specs become.
+
 use kube::core::ObjectMeta;
 use pretty_assertions::assert_eq;
 use rstest::rstest;
