@@ -24,6 +24,7 @@ use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use history::reading_of;
 pub use secrets::SecretSource;
 pub use target::ProbeStats;
 
