@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, Store, store},
@@ -108,19 +108,21 @@ fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
 
 impl Feed {
     async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
-        // A streamed list never exists as a whole, here or in the API server. Servers without it (before 1.32, or
-        // with the feature off) refuse the request as invalid.
+        // A streamed list never exists as a whole, here or in the API server. A server that cannot stream it says so in
+        // several ways: 400 or 422 without the feature, 500 when its etcd (before 3.4.31) reports no progress. So
+        // whatever goes wrong the first time, lists are paged from then on; what is really wrong shows there as well.
         let mut stream = events(&api, config.clone().streaming_lists());
-        let mut may_fall_back = true;
+        let mut streams = true;
+        let mut works = false;
         while let Some(next) = stream.next().await {
             match next {
                 Ok(event) => {
-                    may_fall_back = false;
+                    works |= matches!(event, Event::InitDone);
                     self.take(&event);
                 }
-                Err(error) if may_fall_back && is_refused_as_invalid(&error) => {
-                    may_fall_back = false;
-                    tracing::debug!("the API server does not stream lists: listing in pages");
+                Err(error) if streams && !works => {
+                    streams = false;
+                    tracing::debug!(error = %failure(error).text, "no streamed list: listing in pages");
                     stream = events(&api, config.clone().page_size(PAGE));
                 }
                 Err(error) => self.fail(error),
@@ -167,14 +169,6 @@ fn differs(before: &Pod, after: &Pod) -> bool {
     }
 }
 
-fn is_refused_as_invalid(error: &watcher::Error) -> bool {
-    let (watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status)) = error
-    else {
-        return false;
-    };
-    matches!(status.code, 400 | 422)
-}
-
 fn failure(error: watcher::Error) -> WatchFailure {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -192,8 +186,8 @@ fn failure(error: watcher::Error) -> WatchFailure {
 
 /// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
 pub fn prune(pod: &mut Pod) {
-    pod.managed_fields_mut().clear();
-    pod.annotations_mut().clear();
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
     if let Some(spec) = pod.spec.as_mut() {
         let kept = std::mem::take(spec);
         *spec = PodSpec {

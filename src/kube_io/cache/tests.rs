@@ -6,6 +6,7 @@ use std::{
 };
 
 use pretty_assertions::assert_eq;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,11 +39,25 @@ fn listed(uri: &str, names: &[&str]) -> Answer {
     Answer::Http(200, json!({ "kind": "PodList", "metadata": { "resourceVersion": "5" }, "items": items }))
 }
 
+/// The three ways in which API servers were seen to say that they do not stream lists.
+fn refusal_to_stream(way: u16) -> Answer {
+    if way != 500 {
+        return refusal(way, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
+    }
+    let text = "the required storage feature RequestWatchProgress is disabled";
+    let status = json!({ "kind": "Status", "status": "Failure", "message": text, "code": 500, "metadata": {} });
+    Answer::Http(200, json!({ "type": "ERROR", "object": status }))
+}
+
+#[rstest]
+#[case(400)]
+#[case(422)]
+#[case(500)]
 #[tokio::test]
-async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
-    let (client, log) = fake(|request| {
+async fn a_server_that_does_not_stream_lists_is_asked_for_pages(#[case] way: u16) {
+    let (client, log) = fake(move |request| {
         if request.uri.contains("sendInitialEvents=true") {
-            return refusal(422, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
+            return refusal_to_stream(way);
         }
         listed(&request.uri, &["redis-0", "redis-1"])
     });
@@ -52,18 +67,18 @@ async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
     assert_eq!(cache.pods().len(), 2);
     let state = cache.changes().borrow().clone();
     assert_eq!(state, CacheState { version: 1, synced: true, failing: None });
-    assert!(log.all()[1].uri.contains("limit=50"), "{}", log.all()[1].uri);
+    let page = &log.all()[1].uri;
+    assert!(page.contains("limit=50") && page.contains("labelSelector=app%3Dredis"), "{page}");
 }
 
 #[tokio::test]
 async fn a_missing_right_is_said_until_it_is_granted() {
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let (client, _) = fake(|request| {
-        if request.uri.contains("sendInitialEvents=true") && ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
+    // The streamed list, and the first page.
+    const REFUSED: usize = 2;
+    let asked = AtomicUsize::new(0);
+    let (client, _) = fake(move |request| {
+        if asked.fetch_add(1, Ordering::Relaxed) < REFUSED {
             return refusal(403, "Forbidden", "pods is forbidden", &json!([]));
-        }
-        if request.uri.contains("sendInitialEvents=true") {
-            return refusal(400, "BadRequest", "no streaming", &json!([]));
         }
         listed(&request.uri, &["redis-0"])
     });
