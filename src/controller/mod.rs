@@ -1,7 +1,7 @@
 //! Watches, the reconcile pipeline, error policy, status and events.
 
-pub mod conditions;
 mod claims;
+pub mod conditions;
 mod journal;
 mod judge;
 mod perform;

@@ -109,7 +109,10 @@ async fn upkeep(
                 performed.say(EventType::Normal, word, action, format!("{pod}: {reason}"), Some(pod));
             }
             // Another writer came first: what is true now is looked at again.
-            Err(ExecuteError::Write { source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_), .. }) => {}
+            Err(ExecuteError::Write {
+                source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+                ..
+            }) => {}
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
@@ -161,11 +164,7 @@ async fn begin(
     Ok(performed)
 }
 
-async fn record(
-    shared: &Shared,
-    resource: RedisMemoryPolicy,
-    journal: Journal,
-) -> Result<Performed, ReconcileError> {
+async fn record(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
     let records = resource.status.clone().unwrap_or_default().workloads;
     let writer = &shared.executor.writer;
     let resource = journal::write(writer, &shared.executor.fence, &resource, Some(&journal), &records).await?;
@@ -181,11 +180,8 @@ async fn step(
 ) -> Result<Performed, ReconcileError> {
     let stands = resource.status.as_ref().and_then(|status| status.journal.as_ref()) == Some(&journal);
     let planned = journal.planned().cloned();
-    let mut performed = if stands {
-        Performed::nothing(resource, AT_ONCE)
-    } else {
-        record(shared, resource, journal).await?
-    };
+    let mut performed =
+        if stands { Performed::nothing(resource, AT_ONCE) } else { record(shared, resource, journal).await? };
     let kind = planned.as_ref().map(|planned| planned.step.kind());
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {
         Ok(done) => {
@@ -203,13 +199,7 @@ async fn step(
     Ok(performed)
 }
 
-fn succeeded(
-    policy: &Policy,
-    planned: Option<&PlannedStep>,
-    effect: &Effect,
-    done: &Done,
-    performed: &mut Performed,
-) {
+fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, done: &Done, performed: &mut Performed) {
     let (word, action, pod) = words(effect);
     let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
     let mut note = format!("{pod}: {reason}");
@@ -255,7 +245,10 @@ fn failed(
         }
         // Somebody else was faster: what is true now is looked at again.
         ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
-        | ExecuteError::Write { source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_), .. } => {
+        | ExecuteError::Write {
+            source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+            ..
+        } => {
             performed.again = AT_ONCE;
         }
         ExecuteError::Switchover(failure) => {

@@ -12,8 +12,7 @@ use kube::{
 };
 
 use super::{
-    claims,
-    judge,
+    claims, judge,
     perform::{self, Performed},
     registry::{Guarded, PolicyRef, Registry},
     report, series,
@@ -23,18 +22,9 @@ use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess,
     clock::Clock,
-    domain::{
-        finding::Finding,
-        policy::Policy,
-        snapshot::Snapshot,
-    },
+    domain::{finding::Finding, policy::Policy, snapshot::Snapshot},
     execute::{ExecuteError, Executor},
-    kube_io::{
-        error::KubeError,
-        event::EventTarget,
-        fence::Fenced,
-        write::WriteError,
-    },
+    kube_io::{error::KubeError, event::EventTarget, fence::Fenced, write::WriteError},
     metrics::{Metrics, PolicyKey},
     observe::snapshot::{Claim, Observer},
     plan::{

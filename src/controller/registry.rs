@@ -57,7 +57,8 @@ impl Registry {
         let cache = Arc::new(PodCache::watch(self.client.clone(), namespace, selector));
         let forward = self.forward(&cache, policy.clone());
         let policy = policy.clone();
-        let entry = Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+        let entry =
+            Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
         entries.insert(uid.to_owned(), entry);
         cache
     }

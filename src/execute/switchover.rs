@@ -261,4 +261,3 @@ fn role(seen: Option<&Replication>) -> SeenRole {
         None => SeenRole::Unknown,
     }
 }
-

@@ -108,23 +108,12 @@ fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
 
 impl Feed {
     async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
-        // A streamed list never exists as a whole, here or in the API server. A server that cannot stream it says so in
-        // several ways: 400 or 422 without the feature, 500 when its etcd (before 3.4.31) reports no progress. So
-        // whatever goes wrong the first time, lists are paged from then on; what is really wrong shows there as well.
-        let mut stream = events(&api, config.clone().streaming_lists());
-        let mut streams = true;
-        let mut works = false;
+        // Paged lists, not streamed ones: an API server whose etcd is older than 3.4.25 accepts a streamed list and then
+        // fails it for ever (RequestWatchProgress), and a page of pruned pods is small.
+        let mut stream = events(&api, config.page_size(PAGE));
         while let Some(next) = stream.next().await {
             match next {
-                Ok(event) => {
-                    works |= matches!(event, Event::InitDone);
-                    self.take(&event);
-                }
-                Err(error) if streams && !works => {
-                    streams = false;
-                    tracing::debug!(error = %failure(error).text, "no streamed list: listing in pages");
-                    stream = events(&api, config.clone().page_size(PAGE));
-                }
+                Ok(event) => self.take(&event),
                 Err(error) => self.fail(error),
             }
         }

@@ -136,9 +136,10 @@ impl<'a> Look<'a> {
             };
             let being_evicted = self.journal.evicted(&target.pod.name)
                 || (self.journal.current.begun_at.is_some()
-                    && self.journal.step().is_some_and(
-                        |step| matches!(step, Step::Evict { pod } if *pod == target.pod.name),
-                    ));
+                    && self
+                        .journal
+                        .step()
+                        .is_some_and(|step| matches!(step, Step::Evict { pod } if *pod == target.pod.name)));
             if target.pod.uid != record.identity.uid && !being_evicted {
                 return Some(format!("{} was replaced by somebody else", target.pod.name));
             }
@@ -289,8 +290,8 @@ impl<'a> Look<'a> {
             target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary) == primary)
         };
         let label = &self.ctx.policy.redis.role_label;
-        let labels_done = old.pod.role_label.as_ref() != Some(&label.primary)
-            && new.pod.role_label.as_ref() == Some(&label.primary);
+        let labels_done =
+            old.pod.role_label.as_ref() != Some(&label.primary) && new.pod.role_label.as_ref() == Some(&label.primary);
         if begun && is(new, true) && is(old, false) && labels_done {
             return match identity(new) {
                 Some(primary) => Next::Record(Box::new(Journal { primary, ..self.proceed() })),

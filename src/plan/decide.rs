@@ -10,11 +10,7 @@ use super::{
     effect::Effect,
     labels, order, resize,
 };
-use crate::domain::{
-    journal::Journal,
-    policy::Mode,
-    step::Plan,
-};
+use crate::domain::{journal::Journal, policy::Mode, step::Plan};
 
 /// What follows from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -131,10 +131,8 @@ fn hand_over(workload: &Workload<'_>, old: &Candidate<'_>, next: &Target, steps:
 /// Moves the proofs of the replicas behind the last replica's settings: they settle at the same time, and nothing is
 /// handed over before all of them hold. The old primary's proof stays last.
 fn prove_replicas_together(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
-    let first_part = steps
-        .iter()
-        .position(|planned| matches!(planned.step, Step::Switchover { .. }))
-        .unwrap_or(steps.len());
+    let first_part =
+        steps.iter().position(|planned| matches!(planned.step, Step::Switchover { .. })).unwrap_or(steps.len());
     let mut steps = steps;
     let rest = steps.split_off(first_part);
     let (proofs, mut ordered): (Vec<_>, Vec<_>) =

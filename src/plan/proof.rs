@@ -1,13 +1,7 @@
 //! The proof after a cure: did the restart give back what it was expected to (design.md section 6)?
 
 use super::Context;
-use crate::domain::{
-    bytes::Bytes,
-    journal::MemberRecord,
-    ratio::Ratio,
-    sample::Reading,
-    snapshot::Target,
-};
+use crate::domain::{bytes::Bytes, journal::MemberRecord, ratio::Ratio, sample::Reading, snapshot::Target};
 
 /// A proof is the median of this many readings.
 const READINGS: usize = 4;

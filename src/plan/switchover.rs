@@ -170,8 +170,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    const LIMITS: Limits =
-        Limits { failover_timeout: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
+    const LIMITS: Limits = Limits { failover_timeout: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
 
     fn start() -> View {
         View {

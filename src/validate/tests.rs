@@ -1,3 +1,5 @@
+//! Each rule, broken one at a time in an otherwise good spec.
+
 use kube::core::ObjectMeta;
 use pretty_assertions::assert_eq;
 use rstest::rstest;

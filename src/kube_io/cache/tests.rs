@@ -1,12 +1,11 @@
 //! The watch against a stand-in API server; tests/kube_live.rs watches real pods.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use pretty_assertions::assert_eq;
-use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
@@ -39,45 +38,24 @@ fn listed(uri: &str, names: &[&str]) -> Answer {
     Answer::Http(200, json!({ "kind": "PodList", "metadata": { "resourceVersion": "5" }, "items": items }))
 }
 
-/// The three ways in which API servers were seen to say that they do not stream lists.
-fn refusal_to_stream(way: u16) -> Answer {
-    if way != 500 {
-        return refusal(way, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
-    }
-    let text = "the required storage feature RequestWatchProgress is disabled";
-    let status = json!({ "kind": "Status", "status": "Failure", "message": text, "code": 500, "metadata": {} });
-    Answer::Http(200, json!({ "type": "ERROR", "object": status }))
-}
-
-#[rstest]
-#[case(400)]
-#[case(422)]
-#[case(500)]
 #[tokio::test]
-async fn a_server_that_does_not_stream_lists_is_asked_for_pages(#[case] way: u16) {
-    let (client, log) = fake(move |request| {
-        if request.uri.contains("sendInitialEvents=true") {
-            return refusal_to_stream(way);
-        }
-        listed(&request.uri, &["redis-0", "redis-1"])
-    });
+async fn pods_are_listed_in_pages() {
+    let (client, log) = fake(|request| listed(&request.uri, &["redis-0", "redis-1"]));
     let cache = PodCache::watch(client, "shop", "app=redis");
     tokio::time::timeout(PATIENCE, cache.ready()).await.expect("in time");
     assert!(cache.is_ready());
     assert_eq!(cache.pods().len(), 2);
     let state = cache.changes().borrow().clone();
     assert_eq!(state, CacheState { version: 1, synced: true, failing: None });
-    let page = &log.all()[1].uri;
+    let page = &log.all()[0].uri;
     assert!(page.contains("limit=50") && page.contains("labelSelector=app%3Dredis"), "{page}");
 }
 
 #[tokio::test]
 async fn a_missing_right_is_said_until_it_is_granted() {
-    // The streamed list, and the first page.
-    const REFUSED: usize = 2;
-    let asked = AtomicUsize::new(0);
+    let asked = AtomicBool::new(false);
     let (client, _) = fake(move |request| {
-        if asked.fetch_add(1, Ordering::Relaxed) < REFUSED {
+        if !asked.swap(true, Ordering::Relaxed) {
             return refusal(403, "Forbidden", "pods is forbidden", &json!([]));
         }
         listed(&request.uri, &["redis-0"])

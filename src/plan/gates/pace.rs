@@ -75,8 +75,7 @@ pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
         (scene.authority == Authority::Operator, rights.label, "patch pods", "acting.roleLabel"),
         (needs_resize, rights.resize, "patch pods/resize", "acting.resize"),
     ];
-    let (_, right, verb, value) =
-        needed.into_iter().find(|(needed, right, ..)| *needed && *right != Right::Granted)?;
+    let (_, right, verb, value) = needed.into_iter().find(|(needed, right, ..)| *needed && *right != Right::Granted)?;
     acts(scene).then(|| {
         let state = if right == Right::Denied { "is missing" } else { "could not be checked" };
         Blocked::new(

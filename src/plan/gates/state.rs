@@ -171,4 +171,3 @@ pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
         format!("{} must carry {}={should}", target.pod.name, scene.ctx.policy.redis.role_label.key),
     ))
 }
-
