@@ -40,7 +40,7 @@ generate: ## Write crds/, the chart's copy and docs/reference.md from the Rust t
 	@scripts/generate
 
 bench: ## Measure the write gap of a switchover in five runs on the test cluster
-	@. scripts/lib.sh; need_rust; tests/demo/write-gap
+	@scripts/bench
 
 image: ## Build the operator's image as a docker-archive file and print its path
 	@. scripts/lib.sh; need_rust; need jq "install jq (Debian: jq)"; \

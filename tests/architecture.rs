@@ -1,5 +1,6 @@
 //! The rules of ARCHITECTURE.md that a reader cannot be asked to keep in mind: who may import whom, where decisions
 //! are pure, where the world is changed. They are checked on the source text, tests included.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 #[path = "architecture/scan.rs"]
 mod scan;

@@ -1,5 +1,6 @@
 //! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
 //! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,6 @@
 //! The documentation says what the code says: every code has its section, every link leads somewhere, and the
 //! reference of the resource is the schema.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 use std::{
     collections::BTreeSet,
@@ -62,7 +63,7 @@ fn pages() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() && !["target", ".git"].contains(&name) {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|it| it == "md") {
                 found.push(path);
             }
         }
@@ -167,9 +168,8 @@ fn rows(path: &str, schema: &Value, page: &mut String) {
         let path = format!("{path}.{name}");
         let default = match &field["default"] {
             Value::Null if required.contains(name.as_str()) => "required".to_owned(),
-            Value::Null => String::new(),
             // The defaults of a group are those of its fields.
-            Value::Object(_) => String::new(),
+            Value::Null | Value::Object(_) => String::new(),
             value => format!("`{value}`"),
         };
         let meaning = cell(field["description"].as_str().unwrap_or_default());
@@ -228,11 +228,12 @@ fn rules(path: &str, schema: &Value, page: &mut String) {
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn reference_is_current() {
     let into = std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok();
-    let from = into.as_deref().unwrap_or(root()).join("crds/redismemorypolicies.yaml");
+    let directory = into.clone().unwrap_or_else(|| root().to_owned());
+    let from = directory.join("crds/redismemorypolicies.yaml");
     let definition: Value = serde_yaml::from_str(&fs::read_to_string(&from).unwrap()).unwrap();
     let page = reference(&definition);
     match into {
-        Some(directory) => fs::write(directory.join("docs/reference.md"), page).unwrap(),
+        Some(_) => fs::write(directory.join("docs/reference.md"), page).unwrap(),
         None => assert_eq!(read("docs/reference.md"), page, "run `make generate` and commit the result"),
     }
 }

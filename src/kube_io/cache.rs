@@ -108,21 +108,12 @@ fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
 
 impl Feed {
     async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
-        // A streamed list never exists as a whole, here or in the API server. Servers without it (before 1.32, or
-        // with the feature off) refuse the request as invalid.
-        let mut stream = events(&api, config.clone().streaming_lists());
-        let mut may_fall_back = true;
+        // Paged lists, not streamed ones: an API server whose etcd is older than 3.4.25 accepts a streamed list and then
+        // fails it for ever (RequestWatchProgress), and a page of pruned pods is small.
+        let mut stream = events(&api, config.page_size(PAGE));
         while let Some(next) = stream.next().await {
             match next {
-                Ok(event) => {
-                    may_fall_back = false;
-                    self.take(&event);
-                }
-                Err(error) if may_fall_back && is_refused_as_invalid(&error) => {
-                    may_fall_back = false;
-                    tracing::debug!("the API server does not stream lists: listing in pages");
-                    stream = events(&api, config.clone().page_size(PAGE));
-                }
+                Ok(event) => self.take(&event),
                 Err(error) => self.fail(error),
             }
         }
@@ -167,14 +158,6 @@ fn differs(before: &Pod, after: &Pod) -> bool {
     }
 }
 
-fn is_refused_as_invalid(error: &watcher::Error) -> bool {
-    let (watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status)) = error
-    else {
-        return false;
-    };
-    matches!(status.code, 400 | 422)
-}
-
 fn failure(error: watcher::Error) -> WatchFailure {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -190,8 +173,8 @@ fn failure(error: watcher::Error) -> WatchFailure {
     }
 }
 
-/// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here.
-fn prune(pod: &mut Pod) {
+/// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
+pub fn prune(pod: &mut Pod) {
     pod.managed_fields_mut().clear();
     pod.annotations_mut().clear();
     if let Some(spec) = pod.spec.as_mut() {
@@ -227,3 +210,6 @@ fn pruned_container(kept: Container) -> Container {
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

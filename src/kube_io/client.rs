@@ -123,3 +123,67 @@ where
             .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Answers every request with 429 and `Retry-After`; keeps what it was sent.
+    async fn overloaded() -> (Config, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.unwrap_or(0);
+                kept.lock().expect("no panic").push(String::from_utf8_lossy(&head[..length]).into_owned());
+                let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\
+                              Connection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.expect("an answer");
+            }
+        });
+        (Config::new(url.parse().expect("a URL")), seen)
+    }
+
+    #[tokio::test]
+    async fn a_429_is_not_repeated_and_we_say_who_we_are() {
+        let (config, seen) = overloaded().await;
+        let answers = Arc::<Mutex<Vec<String>>>::default();
+        let counter = Arc::clone(&answers);
+        let observer: AnswerObserver = Arc::new(move |method, status| {
+            counter.lock().expect("no panic").push(format!("{method} {status:?}"));
+        });
+        let options = ClientOptions { observer: Some(observer), ..ClientOptions::default() };
+        let client = build(config, &options).expect("a client");
+        client.apiserver_version().await.expect_err("overloaded");
+        let seen = seen.lock().expect("no panic").clone();
+        assert_eq!(seen.len(), 1, "{seen:#?}");
+        assert!(seen[0].to_lowercase().contains(&format!("user-agent: {USER_AGENT_VALUE}")), "{}", seen[0]);
+        assert_eq!(*answers.lock().expect("no panic"), ["GET Some(429)"]);
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_is_not_there_is_counted_and_named() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let answers = Arc::<Mutex<Vec<Option<StatusCode>>>>::default();
+        let counter = Arc::clone(&answers);
+        let observer: AnswerObserver = Arc::new(move |_, status| counter.lock().expect("no panic").push(status));
+        let options = ClientOptions { observer: Some(observer), ..ClientOptions::default() };
+        let client = build(Config::new(url.parse().expect("a URL")), &options).expect("a client");
+        let error = client.apiserver_version().await.expect_err("nobody there");
+        let cause = super::super::error::Cause::from(error);
+        assert!(cause.to_string().contains("refused"), "{cause}");
+        assert_eq!(*answers.lock().expect("no panic"), [None]);
+    }
+}

@@ -5,6 +5,8 @@
 //! succeeded, and stops a margin early. So the old leader has stopped before the next one may begin, also when
 //! clocks differ or the process was paused.
 
+mod record;
+
 use std::time::Duration;
 
 use k8s_openapi::{
@@ -18,6 +20,7 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
+use self::record::{Record, Verdict, judge, whole_seconds};
 use super::{
     error::{Cause, within},
     fence::{Fence, Term},
@@ -151,52 +154,6 @@ struct Election {
     params: LeaseParams,
     clock: Clock,
     publish: watch::Sender<Option<Fence>>,
-}
-
-/// The Lease as it was read or written.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Record {
-    /// Precondition of the next write.
-    resource_version: String,
-    spec: LeaseSpec,
-}
-
-impl Record {
-    fn of(lease: Lease) -> Self {
-        Self {
-            resource_version: lease.metadata.resource_version.unwrap_or_default(),
-            spec: lease.spec.unwrap_or_default(),
-        }
-    }
-
-    fn holder(&self) -> Option<&str> {
-        self.spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())
-    }
-
-    /// How long the holder's word is good; `ours` when the record does not say.
-    fn duration(&self, ours: Duration) -> Duration {
-        let seconds = self.spec.lease_duration_seconds.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-        seconds.map_or(ours, Duration::from_secs)
-    }
-}
-
-/// Whether a candidate may claim the Lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Free, ours, or not renewed for its whole duration.
-    Claim,
-    /// Held by another.
-    Held,
-}
-
-/// Judges a record that has not changed since `since`, at `now`; both on our own monotonic clock.
-fn judge(record: &Record, me: &str, ours: Duration, since: Duration, now: Duration) -> Verdict {
-    match record.holder() {
-        None => Verdict::Claim,
-        Some(holder) if holder == me => Verdict::Claim,
-        Some(_) if now.saturating_sub(since) >= record.duration(ours) => Verdict::Claim,
-        Some(_) => Verdict::Held,
-    }
 }
 
 /// Why a term ended.
@@ -409,8 +366,5 @@ impl Drop for EndTerm<'_> {
     }
 }
 
-/// The field holds whole seconds; rounded up, because a successor must not start too early.
-fn whole_seconds(duration: Duration) -> i32 {
-    let up = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
-    i32::try_from(up.max(1)).unwrap_or(i32::MAX)
-}
+#[cfg(test)]
+mod tests;

@@ -11,5 +11,7 @@ pub mod fence;
 pub mod lease;
 pub mod read;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod text;
 pub mod write;

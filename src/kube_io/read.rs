@@ -246,3 +246,6 @@ impl Reader {
 fn selects(service: &Service, label_key: &str) -> bool {
     service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|labels| labels.contains_key(label_key))
 }
+
+#[cfg(test)]
+mod tests;

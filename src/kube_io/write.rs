@@ -386,3 +386,6 @@ fn evict_error(status: &Status) -> EvictError {
 fn is_uid_mismatch(message: &str) -> bool {
     message.contains("UID in precondition")
 }
+
+#[cfg(test)]
+mod tests;

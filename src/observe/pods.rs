@@ -264,3 +264,6 @@ fn is_empty(resources: &ResourceRequirements) -> bool {
 fn clamped(count: i32) -> u32 {
     u32::try_from(count).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

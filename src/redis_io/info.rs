@@ -345,3 +345,6 @@ fn host(name: &'static str, text: &str) -> Result<String, InfoError> {
 fn port(name: &'static str, text: &str) -> Result<u16, InfoError> {
     text.parse().map_err(|_| unreadable(name, text))
 }
+
+#[cfg(test)]
+mod tests;

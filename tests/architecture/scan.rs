@@ -45,13 +45,10 @@ pub fn tokens(source: &str) -> Vec<Token> {
             c if is_word(c) => {
                 let end = (at..chars.len()).find(|&i| !is_word(chars[i])).unwrap_or(chars.len());
                 let word: String = chars[at..end].iter().collect();
-                match literal_after(&chars, end, &word) {
-                    Some(after) => after,
-                    None => {
-                        out.push(Token { text: word, line });
-                        end
-                    }
-                }
+                literal_after(&chars, end, &word).unwrap_or_else(|| {
+                    out.push(Token { text: word, line });
+                    end
+                })
             }
             ':' if chars.get(at + 1) == Some(&':') => {
                 out.push(Token { text: "::".into(), line });

@@ -68,6 +68,32 @@ primary_pod() {
 
 mebibytes() { awk -v bytes="$1" 'BEGIN { printf "%.0f MiB", bytes / 1048576 }'; }
 
+start_cluster() {
+	"$here/../cluster/up"
+	"$here/../cluster/kubectl" get nodes --no-headers | awk '{ printf "  node %s is %s, Kubernetes %s\n", $1, $2, $5 }'
+}
+
+load_images() {
+	if [[ $USE_EXISTING_CLUSTER == 1 ]]; then
+		say "the cluster pulls them: $RMO_IMAGE_OPERATOR, $RMO_IMAGE_REDIS, $RMO_IMAGE_WRITER"
+	elif [[ ${RMO_DEMO_IMAGES_READY:-} == 1 ]]; then
+		say "they are loaded already"
+	else
+		# Optimised enough to measure a gap, and quicker to build than a release.
+		export RMO_CARGO_PROFILE=${RMO_CARGO_PROFILE:-image-test}
+		local operator writer
+		operator=$("$here/../../image/build")
+		writer=$("$here/../../image/build-writer")
+		quietly "$here/../cluster/load-image" "$operator" "$writer"
+		say "operator and writer are built and loaded"
+	fi
+}
+
+install_operator() {
+	quietly "$here/install"
+	say "release redis-memory-operator in namespace $OPERATOR_NAMESPACE: may resize, restart, and keep the role label"
+}
+
 # A fresh Redis with its writer; the first role labels are ours, for the operator keeps labels but makes no primary.
 deploy_redis() {
 	quietly "$here/../cluster/kubectl" delete namespace "$NAMESPACE" --ignore-not-found --timeout=120s

@@ -1,7 +1,6 @@
 //! Primaries, members and role labels.
 
 use pretty_assertions::assert_eq;
-use rstest::rstest;
 
 use super::*;
 

@@ -1,1 +1,267 @@
+//! One test a refusal: a set that could be remediated, with one thing broken.
 
+use std::time::Duration;
+
+use rstest::rstest;
+
+use crate::{
+    domain::{
+        bytes::Bytes,
+        fixtures::{self, NOW, pod_name, seconds_ago},
+        journal::{Outcome, RestartRecord, WorkloadRecord},
+        names::NodeAddress,
+        pod::{Owner, ResizeProgress, Right},
+        policy::{AuthorityRule, Mode, Policy},
+        sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, Role, Sample, Version},
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot},
+    },
+    plan::{
+        Context, PlanSettings,
+        begin::{self, Considered},
+        blocked::BlockReason,
+    },
+};
+
+/// Everything that a decision is made from, and may be broken.
+struct World {
+    policy: Policy,
+    snapshot: Snapshot,
+    records: Vec<WorkloadRecord>,
+}
+
+impl World {
+    fn good() -> Self {
+        let mut policy = fixtures::policy();
+        policy.mode = Mode::Enforce;
+        policy.redis.authority = AuthorityRule::Operator;
+        let mut snapshot = fixtures::three_pods();
+        snapshot.redis_rights = RedisRights::Known(Vec::new());
+        for (n, target) in snapshot.targets.iter_mut().enumerate() {
+            target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
+        }
+        Self { policy, snapshot, records: Vec::new() }
+    }
+
+    fn consider(&self) -> Considered {
+        let settings = PlanSettings {
+            assess: crate::assess::AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+        };
+        let Self { policy, snapshot, records } = self;
+        begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
+    }
+
+    fn sample(&mut self, n: usize) -> &mut Sample {
+        match &mut self.snapshot.targets[n].redis {
+            Observation::Seen(sample) => sample,
+            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
+        }
+    }
+
+    fn every_sample(&mut self, mut change: impl FnMut(&mut Sample)) {
+        for n in 0..self.snapshot.targets.len() {
+            change(self.sample(n));
+        }
+    }
+}
+
+fn record(outcome: Outcome) -> WorkloadRecord {
+    WorkloadRecord {
+        uid: fixtures::workload_uid(),
+        name: "redis".into(),
+        outcome,
+        remediation: "r".into(),
+        ended_at: seconds_ago(60),
+        generation: fixtures::policy().generation,
+        message: "redis-1 was restarted, but nothing came back".into(),
+        restarts: Vec::new(),
+    }
+}
+
+#[test]
+fn the_unbroken_set_may_begin() {
+    let considered = World::good().consider();
+    assert_eq!(considered.blocked, Vec::new());
+    assert!(considered.begin.is_some());
+}
+
+#[test]
+fn observe_plans_the_same_and_begins_nothing() {
+    let mut world = World::good();
+    let enforced = world.consider().plan;
+    world.policy.mode = Mode::Observe;
+    let observed = world.consider();
+    assert_eq!(observed.plan, enforced);
+    assert_eq!(observed.begin, None);
+}
+
+#[test]
+fn nothing_is_begun_before_the_redis_rights_are_known() {
+    let mut world = World::good();
+    world.snapshot.redis_rights = RedisRights::Unknown;
+    assert_eq!(world.consider().begin, None);
+}
+
+#[rstest]
+#[case(BlockReason::Suspended, |w: &mut World| w.policy.suspend = true)]
+#[case(BlockReason::ClaimedByOlderPolicy, |w: &mut World| {
+    w.snapshot.claimed_by_other.push((fixtures::workload_uid(), "older".into()));
+})]
+#[case(BlockReason::MemberUnknown, |w: &mut World| {
+    w.snapshot.targets[2].redis = Observation::Failed(ProbeFailure::TimedOut("no answer within 1 s".into()));
+})]
+#[case(BlockReason::ClusterMode, |w: &mut World| w.every_sample(|s| s.server.cluster_enabled = true))]
+#[case(BlockReason::SentinelSeen, |w: &mut World| w.sample(0).sentinel_seen = Some(true))]
+#[case(BlockReason::SentinelUnknown, |w: &mut World| w.sample(1).sentinel_seen = None)]
+#[case(BlockReason::StaticAuthority, |w: &mut World| w.policy.redis.authority = AuthorityRule::Auto)]
+#[case(BlockReason::LabelAuthority, |w: &mut World| w.policy.redis.authority = AuthorityRule::Label)]
+#[case::too_old(BlockReason::ServerUnsupported, |w: &mut World| {
+    w.every_sample(|s| s.server.version = Version { major: 6, minor: 0, patch: 16 });
+})]
+#[case::another_engine(BlockReason::ServerUnsupported, |w: &mut World| {
+    w.every_sample(|s| s.server.engine = Engine::KeyDb);
+})]
+#[case(BlockReason::Standalone, |w: &mut World| {
+    w.snapshot.targets.truncate(1);
+    w.sample(0).replication.replicas.clear();
+    w.snapshot.stateful_sets[0].replicas = 1;
+})]
+#[case(BlockReason::TwoPodSet, |w: &mut World| {
+    w.snapshot.targets.truncate(2);
+    w.sample(0).replication.replicas.truncate(1);
+    w.snapshot.stateful_sets[0].replicas = 2;
+})]
+#[case(BlockReason::ChainedReplicas, |w: &mut World| {
+    w.sample(1).replication.replicas.push(fixtures::replica_line(2));
+    if let Role::Replica(link) = &mut w.sample(2).replication.role {
+        link.primary = fixtures::stable_address(1);
+    }
+})]
+#[case(BlockReason::TwoPrimaries, |w: &mut World| w.sample(1).replication.role = Role::Primary)]
+#[case(BlockReason::MemberOutsideSelector, |w: &mut World| {
+    let stranger = NodeAddress { host: "10.0.0.99".into(), port: 6379 };
+    w.sample(0).replication.replicas.push(ReplicaLine { address: stranger, ..fixtures::replica_line(1) });
+})]
+#[case::fewer_selected(BlockReason::NotOneStatefulSet, |w: &mut World| w.snapshot.stateful_sets[0].replicas = 5)]
+#[case::no_stateful_set(BlockReason::NotOneStatefulSet, |w: &mut World| {
+    for target in &mut w.snapshot.targets {
+        if let Some(owner) = &mut target.pod.owner {
+            owner.kind = "ReplicaSet".into();
+        }
+    }
+})]
+#[case(BlockReason::ForeignOwner, |w: &mut World| {
+    w.snapshot.stateful_sets[0].owner = Some(Owner { kind: "Redis".into(), name: "r".into(), uid: "u".to_owned().into() });
+})]
+#[case(BlockReason::RoleLabelInTemplate, |w: &mut World| {
+    w.snapshot.stateful_sets[0].template_role_label = Some("replica".into());
+})]
+#[case(BlockReason::NoRoleService, |w: &mut World| w.snapshot.services.clear())]
+#[case::purgeable(BlockReason::CauseNotCurable, |w: &mut World| w.every_sample(|s| {
+    s.memory.allocator_rss = Bytes::mib(120);
+    s.memory.allocator_frag = Bytes::mib(5);
+}))]
+#[case::other(BlockReason::CauseNotCurable, |w: &mut World| w.every_sample(|s| {
+    s.memory.rss_overhead = Bytes::mib(120);
+    s.memory.allocator_frag = Bytes::mib(5);
+}))]
+#[case(BlockReason::RemediationIneffective, |w: &mut World| w.records.push(record(Outcome::Ineffective)))]
+#[case(BlockReason::RemediationFailed, |w: &mut World| w.records.push(record(Outcome::SwitchoverFailed)))]
+#[case::no_right_to_evict(BlockReason::PermissionMissing, |w: &mut World| w.snapshot.rights.evict = Right::Denied)]
+#[case::no_right_to_label(BlockReason::PermissionMissing, |w: &mut World| w.snapshot.rights.label = Right::Denied)]
+#[case::no_right_in_redis(BlockReason::PermissionMissing, |w: &mut World| {
+    w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["failover".into()])]);
+})]
+#[case(BlockReason::ConfigUnreadable, |w: &mut World| w.sample(1).config = Err(ConfigUnreadable("NOPERM".into())))]
+#[case::version(BlockReason::MembersDiffer, |w: &mut World| w.sample(1).server.version.patch += 1)]
+#[case::maxmemory(BlockReason::MembersDiffer, |w: &mut World| {
+    w.sample(2).config.as_mut().unwrap().maxmemory = Bytes::mib(600);
+})]
+#[case::masterauth(BlockReason::MembersDiffer, |w: &mut World| {
+    w.sample(0).config.as_mut().unwrap().primary_auth = Some("cafe".into());
+})]
+#[case::not_ready(BlockReason::MemberNotReady, |w: &mut World| w.snapshot.targets[1].pod.ready = false)]
+#[case::terminating(BlockReason::MemberNotReady, |w: &mut World| w.snapshot.targets[1].pod.terminating = true)]
+#[case::loading(BlockReason::MemberBusy, |w: &mut World| w.sample(1).persistence.loading = true)]
+#[case::saving(BlockReason::MemberBusy, |w: &mut World| w.sample(0).persistence.child_running = true)]
+#[case::rewriting(BlockReason::MemberBusy, |w: &mut World| w.sample(0).persistence.rewrite_scheduled = true)]
+#[case::failing_over(BlockReason::MemberBusy, |w: &mut World| {
+    w.sample(0).replication.failover_state = FailoverState::WaitingForSync;
+})]
+#[case::resizing(BlockReason::MemberBusy, |w: &mut World| {
+    w.snapshot.targets[0].pod.resize = ResizeProgress::InProgress;
+})]
+#[case(BlockReason::PersistenceFailing, |w: &mut World| w.sample(2).persistence.status_ok = false)]
+#[case::link_down(BlockReason::ReplicaNotSynced, |w: &mut World| {
+    if let Role::Replica(link) = &mut w.sample(1).replication.role {
+        link.link_up = false;
+    }
+})]
+#[case::behind(BlockReason::ReplicaNotSynced, |w: &mut World| {
+    let offset = w.sample(0).replication.offset;
+    w.sample(0).replication.replicas[0].offset = 0;
+    w.sample(0).replication.offset = offset + (8 << 20);
+    w.sample(0).replication.replicas[1].offset = offset + (8 << 20);
+})]
+#[case::writable(BlockReason::ReplicaNotSynced, |w: &mut World| {
+    if let Role::Replica(link) = &mut w.sample(1).replication.role {
+        link.read_only = false;
+    }
+})]
+#[case(BlockReason::RoleLabelWrong, |w: &mut World| w.snapshot.targets[1].pod.role_label = None)]
+#[case(BlockReason::FullSyncHeadroom, |w: &mut World| {
+    w.snapshot.targets[0].pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(205));
+})]
+#[case(BlockReason::MinReplicasToWrite, |w: &mut World| w.every_sample(|s| {
+    s.config.as_mut().unwrap().min_replicas_to_write = 2;
+}))]
+#[case(BlockReason::GracePeriodTooShort, |w: &mut World| {
+    w.snapshot.targets[1].pod.grace_period = Duration::from_secs(10);
+})]
+#[case::other_revision(BlockReason::EvictionWouldRollOut, |w: &mut World| {
+    w.snapshot.stateful_sets[0].update_revision = "redis-next".into();
+})]
+#[case::not_observed(BlockReason::EvictionWouldRollOut, |w: &mut World| w.snapshot.stateful_sets[0].observed = false)]
+#[case(BlockReason::TemplateTooSmall, |w: &mut World| {
+    for (_, limit) in &mut w.snapshot.stateful_sets[0].template_limits {
+        *limit = Some(Bytes::mib(64));
+    }
+})]
+#[case::container_is_young(BlockReason::Cooldown, |w: &mut World| {
+    w.snapshot.targets[1].pod.container.as_mut().unwrap().started_at = Some(seconds_ago(3600));
+})]
+#[case::we_restarted_it(BlockReason::Cooldown, |w: &mut World| {
+    let restarts = vec![RestartRecord { pod: pod_name(1), at: seconds_ago(3600) }];
+    w.records.push(WorkloadRecord { restarts, ..record(Outcome::Succeeded) });
+})]
+fn refuses(#[case] reason: BlockReason, #[case] break_it: fn(&mut World)) {
+    let mut world = World::good();
+    break_it(&mut world);
+    let considered = world.consider();
+    let reasons: Vec<BlockReason> = considered.blocked.iter().map(|blocked| blocked.reason).collect();
+    assert!(reasons.contains(&reason), "{reason} is not among {reasons:?}");
+    assert_eq!(considered.begin, None);
+    let text = considered.blocked.iter().find(|blocked| blocked.reason == reason).map(|blocked| blocked.text.clone());
+    assert!(text.is_some_and(|text| text.len() > 10), "a refusal says why");
+}
+
+#[test]
+fn a_failed_or_useless_remediation_is_tried_again_after_the_spec_changed() {
+    for outcome in [Outcome::Ineffective, Outcome::SwitchoverFailed, Outcome::ConfigDrift] {
+        let mut world = World::good();
+        world.records.push(record(outcome));
+        world.policy.generation += 1;
+        assert_eq!(world.consider().blocked, Vec::new(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_partition_decides_which_revision_a_replacement_gets() {
+    let mut world = World::good();
+    world.snapshot.stateful_sets[0].update_revision = "redis-next".into();
+    world.snapshot.stateful_sets[0].partition = 3;
+    assert_eq!(world.consider().blocked, Vec::new(), "ordinals below the partition keep the current revision");
+    world.snapshot.stateful_sets[0].on_delete = true;
+    assert_eq!(world.consider().blocked[0].reason, BlockReason::EvictionWouldRollOut, "OnDelete gives the new one");
+}

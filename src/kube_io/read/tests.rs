@@ -1,0 +1,191 @@
+//! What is asked, how often, and what answers become. tests/kube_live.rs asks the real API server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Method;
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::kube_io::testing::{Answer, Log, Recorded, fake, refusal};
+
+fn reader(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> (Reader, Log) {
+    let (client, log) = fake(handler);
+    (Reader::new(client, Clock::start()), log)
+}
+
+fn not_found() -> Answer {
+    refusal(404, "NotFound", "not found", &json!([]))
+}
+
+#[tokio::test]
+async fn a_list_is_read_to_its_last_page() {
+    let (reader, log) = reader(|request| {
+        let (name, token) = if request.uri.contains("continue=next") { ("b", "") } else { ("a", "next") };
+        let items = json!([{ "metadata": { "name": name } }]);
+        Answer::Http(200, json!({ "metadata": { "continue": token, "resourceVersion": "1" }, "items": items }))
+    });
+    let pods = reader.pods("shop", "app=redis,tier in (a,b)").await.expect("pods");
+    let names: Vec<_> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    let uri = &log.all()[0].uri;
+    assert!(uri.contains("limit=500") && uri.contains("labelSelector=app%3Dredis%2Ctier+in+%28a%2Cb%29"), "{uri}");
+    assert!(!uri.contains("resourceVersion"), "read from a cache of the API server: {uri}");
+}
+
+#[tokio::test]
+async fn an_endless_list_is_given_up() {
+    let page = json!({ "metadata": { "continue": "more" }, "items": [{ "metadata": { "name": "a" } }] });
+    let (reader, log) = reader(move |_| Answer::Http(200, page.clone()));
+    let error = reader.pods("shop", "app=redis").await.expect_err("too many");
+    assert_eq!(error.to_string(), "cannot list the pods: more than 20 objects match (HTTP 413)");
+    assert_eq!(log.len(), MAX_PAGES);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_none_and_what_is_forbidden_says_so() {
+    let (reader, _) = reader(|request| {
+        if request.uri.contains("statefulsets") {
+            refusal(403, "Forbidden", "statefulsets.apps \"redis\" is forbidden", &json!([]))
+        } else {
+            not_found()
+        }
+    });
+    assert!(reader.policy("shop", "sessions").await.expect("an answer").is_none());
+    assert!(reader.pod("shop", &"redis-0".into()).await.expect("an answer").is_none());
+    let error = reader.stateful_set("shop", "redis").await.expect_err("forbidden");
+    assert!(error.is_forbidden());
+    assert_eq!(error.reason(), "GetStatefulSet");
+    assert_eq!(error.to_string(), "cannot read the StatefulSet: statefulsets.apps \"redis\" is forbidden");
+}
+
+#[tokio::test]
+async fn a_broken_policy_is_an_error_and_no_panic() {
+    let broken = json!({ "metadata": { "name": "sessions" }, "spec": { "selector": 5 } });
+    let (reader, _) = reader(move |_| Answer::Http(200, broken.clone()));
+    let error = reader.policy("shop", "sessions").await.expect_err("broken");
+    assert!(matches!(error, KubeError::GetPolicy(Cause::Malformed(_))), "{error:?}");
+    assert!(!error.is_forbidden());
+}
+
+#[rstest]
+#[case("StatefulSet", "u-1", true)]
+#[case("ReplicaSet", "u-1", true)]
+#[case::replaced("StatefulSet", "u-0", false)]
+#[case::no_uid("StatefulSet", "", false)]
+#[case::not_a_workload("RedisCluster", "u-1", false)]
+#[tokio::test]
+async fn an_owner_is_proven_by_kind_and_uid(#[case] kind: &str, #[case] uid: &str, #[case] want: bool) {
+    let found = json!({
+        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": { "name": "redis", "uid": "u-1" },
+    });
+    let (reader, log) = reader(move |_| Answer::Http(200, found.clone()));
+    let owner = Owner { kind: kind.into(), name: "redis".into(), uid: ControllerUid::new(uid) };
+    assert_eq!(reader.owner_exists("shop", &owner).await.expect("an answer"), want);
+    assert_eq!(log.len(), usize::from(kind != "RedisCluster"));
+}
+
+#[tokio::test]
+async fn an_owner_that_is_gone_is_not_proven_and_one_that_cannot_be_read_is_an_error() {
+    let owner = Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: ControllerUid::new("u-1") };
+    let (gone, _) = reader(|_| not_found());
+    assert!(!gone.owner_exists("shop", &owner).await.expect("an answer"));
+    let (down, _) = reader(|_| refusal(500, "InternalError", "etcd", &json!([])));
+    assert_eq!(down.owner_exists("shop", &owner).await.expect_err("no answer").reason(), "GetOwner");
+}
+
+#[tokio::test]
+async fn role_services_are_those_that_select_the_label() {
+    let (reader, log) = reader(|request| {
+        let items = if request.uri.contains("/endpointslices") {
+            json!([{ "metadata": { "name": "writes-x" }, "addressType": "IPv4", "endpoints": [] }])
+        } else {
+            json!([
+                { "metadata": { "name": "writes" }, "spec": { "selector": { "role": "primary", "app": "redis" } } },
+                { "metadata": { "name": "all" }, "spec": { "selector": { "app": "redis" } } },
+                { "metadata": { "name": "external" }, "spec": { "type": "ExternalName" } },
+            ])
+        };
+        Answer::Http(200, json!({ "metadata": {}, "items": items }))
+    });
+    let found = reader.role_services("shop", "role").await.expect("services");
+    let names: Vec<_> =
+        found.iter().map(|(service, slices)| (service.metadata.name.as_deref(), slices.len())).collect();
+    assert_eq!(names, [(Some("writes"), 1)]);
+    let slices = &log.all()[1].uri;
+    assert!(slices.contains("labelSelector=kubernetes.io%2Fservice-name%3Dwrites"), "{slices}");
+}
+
+/// Grants what `granted` says of (verb, subresource).
+fn review(request: &Recorded, granted: fn(&str, Option<&str>) -> bool) -> Answer {
+    assert_eq!((&request.method, request.uri.starts_with("/apis/authorization.k8s.io/v1/")), (&Method::POST, true));
+    let asked = &request.body["spec"]["resourceAttributes"];
+    assert_eq!((&asked["namespace"], &asked["resource"]), (&json!("shop"), &json!("pods")));
+    let allowed = granted(asked["verb"].as_str().expect("a verb"), asked["subresource"].as_str());
+    let mut answer = request.body.clone();
+    answer["status"] = json!({ "allowed": allowed });
+    Answer::Http(201, answer)
+}
+
+#[tokio::test]
+async fn rights_are_asked_for_one_by_one_and_remembered() {
+    let (reader, log) = reader(|request| {
+        review(request, |verb, sub| matches!((verb, sub), ("create", Some("eviction")) | ("patch", None)))
+    });
+    let want = Rights { evict: Right::Granted, resize: Right::Denied, label: Right::Granted };
+    assert_eq!(reader.rights("shop").await, want);
+    assert_eq!(reader.clone().rights("shop").await, want);
+    assert_eq!(log.len(), 3, "asked once");
+}
+
+#[tokio::test]
+async fn a_question_that_fails_is_unknown_and_asked_again() {
+    static DOWN: AtomicBool = AtomicBool::new(true);
+    let (reader, _) = reader(|request| {
+        if DOWN.load(Ordering::Relaxed) && request.body["spec"]["resourceAttributes"]["verb"] == "create" {
+            return refusal(500, "InternalError", "webhook", &json!([]));
+        }
+        review(request, |_, _| true)
+    });
+    assert_eq!(reader.rights("shop").await.evict, Right::Unknown);
+    DOWN.store(false, Ordering::Relaxed);
+    assert_eq!(reader.rights("shop").await.evict, Right::Granted);
+}
+
+#[tokio::test]
+async fn an_authorizer_that_could_not_say_has_not_refused() {
+    let (reader, _) = reader(|request| {
+        let mut answer = request.body.clone();
+        answer["status"] = json!({ "allowed": false, "evaluationError": "webhook timed out" });
+        Answer::Http(201, answer)
+    });
+    assert_eq!(reader.rights("shop").await, Rights::default());
+}
+
+#[rstest]
+#[case(json!(["pods", "pods/resize", "pods/eviction"]), true)]
+#[case(json!(["pods", "pods/eviction"]), false)]
+#[tokio::test]
+async fn resize_is_known_by_discovery_and_asked_once(#[case] names: Value, #[case] want: bool) {
+    let (reader, log) = reader(move |_| {
+        let resources: Vec<Value> = names
+            .as_array()
+            .expect("names")
+            .iter()
+            .map(|name| json!({ "name": name, "singularName": "", "namespaced": true, "kind": "Pod", "verbs": [] }))
+            .collect();
+        Answer::Http(200, json!({ "groupVersion": "v1", "resources": resources }))
+    });
+    assert_eq!(reader.resize_supported().await, want);
+    assert_eq!(reader.resize_supported().await, want);
+    assert_eq!(log.len(), 1);
+}
+
+#[tokio::test]
+async fn without_discovery_nothing_is_resized() {
+    let (reader, log) = reader(|_| refusal(503, "ServiceUnavailable", "later", &json!([])));
+    assert!(!reader.resize_supported().await);
+    assert!(!reader.resize_supported().await);
+    assert_eq!(log.len(), 2, "a failure is not remembered");
+}

@@ -1,0 +1,435 @@
+//! One valid pod, `StatefulSet` and Service; each test changes one thing.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::policy::AuthorityRule;
+
+const ROLE: &str = "redismemory.io/role";
+
+fn role_label() -> RoleLabel {
+    RoleLabel { key: ROLE.into(), primary: "primary".into(), replica: "replica".into() }
+}
+
+fn access(container: Option<&str>, port: PortRef) -> RedisAccess {
+    RedisAccess {
+        container: container.map(str::to_owned),
+        port,
+        authority: AuthorityRule::Operator,
+        role_label: role_label(),
+        username: None,
+        password: None,
+    }
+}
+
+fn by_number() -> RedisAccess {
+    access(None, PortRef::Number(6379))
+}
+
+fn named(port: &str) -> RedisAccess {
+    access(None, PortRef::Name(port.into()))
+}
+
+fn object() -> Value {
+    json!({
+        "metadata": {
+            "name": "redis-1", "namespace": "shop", "uid": "uid-1", "resourceVersion": "7",
+            "labels": { "app": "redis", ROLE: "replica", "controller-revision-hash": "redis-5d4f" },
+            "ownerReferences": [
+                { "apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "x" },
+                { "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis", "uid": "set-1", "controller": true },
+            ],
+        },
+        "spec": {
+            "hostname": "redis-1", "subdomain": "redis-headless", "terminationGracePeriodSeconds": 60,
+            "initContainers": [{
+                "name": "sidecar", "restartPolicy": "Always", "ports": [{ "name": "redis", "containerPort": 6379 }],
+            }],
+            "containers": [{
+                "name": "redis",
+                "ports": [{ "name": "redis", "containerPort": 6379, "protocol": "TCP" }],
+                "resources": { "limits": { "memory": "512Mi" }, "requests": { "memory": "256Mi" } },
+                "resizePolicy": [
+                    { "resourceName": "cpu", "restartPolicy": "RestartContainer" },
+                    { "resourceName": "memory", "restartPolicy": "NotRequired" },
+                ],
+            }],
+        },
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.7", "qosClass": "Burstable",
+            "conditions": [{ "type": "Ready", "status": "True" }],
+            "containerStatuses": [{
+                "name": "redis", "ready": true, "restartCount": 2, "image": "redis", "imageID": "",
+                "resources": { "limits": { "memory": "768Mi" }, "requests": { "memory": "256Mi" } },
+                "state": { "running": { "startedAt": "2026-01-02T03:04:05Z" } },
+            }],
+        },
+    })
+}
+
+/// The pod of [`object`] after a change.
+fn changed(change: impl FnOnce(&mut Value)) -> K8sPod {
+    let mut value = object();
+    change(&mut value);
+    serde_json::from_value(value).expect("a pod")
+}
+
+fn problem(change: impl FnOnce(&mut Value), access: &RedisAccess) -> String {
+    pod(&changed(change), access).container.expect_err("no container").0
+}
+
+fn found(change: impl FnOnce(&mut Value), access: &RedisAccess) -> Container {
+    pod(&changed(change), access).container.expect("a container")
+}
+
+#[test]
+fn a_whole_pod() {
+    assert_eq!(
+        pod(&changed(|_| ()), &by_number()),
+        Pod {
+            name: "redis-1".into(),
+            uid: "uid-1".into(),
+            resource_version: "7".into(),
+            ip: Some("10.0.0.7".into()),
+            dns_name: Some("redis-1.redis-headless.shop.svc".into()),
+            ready: true,
+            terminating: false,
+            running: true,
+            role_label: Some("replica".into()),
+            owner: Some(Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: "set-1".into() }),
+            revision: Some("redis-5d4f".into()),
+            grace_period: Duration::from_secs(60),
+            container: Ok(Container {
+                name: "redis".into(),
+                port: 6379,
+                spec_limit: Some(Bytes::mib(512)),
+                spec_request: Some(Bytes::mib(256)),
+                live_limit: Some(Bytes::mib(768)),
+                resize_restarts: false,
+                started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
+                restarts: 2,
+            }),
+            guaranteed: false,
+            pod_level_resources: false,
+            resize: ResizeProgress::None,
+        }
+    );
+}
+
+#[test]
+fn a_pod_of_which_nothing_is_known_is_not_ready_and_has_no_container() {
+    let bare = pod(&K8sPod::default(), &by_number());
+    assert!(!bare.ready && !bare.running && !bare.terminating && !bare.guaranteed);
+    assert_eq!((bare.ip, bare.dns_name, bare.owner), (None, None, None));
+    assert_eq!(bare.grace_period, Duration::from_secs(30));
+    assert_eq!(bare.container, Err(ContainerProblem("no container declares port 6379; there are: ".into())));
+}
+
+#[rstest]
+#[case::not_ready("/status/conditions/0/status", json!("False"), |pod: &Pod| !pod.ready)]
+#[case::unknown_is_not_ready("/status/conditions/0/status", json!("Unknown"), |pod: &Pod| !pod.ready)]
+#[case::pending("/status/phase", json!("Pending"), |pod: &Pod| !pod.running)]
+#[case::no_address_yet("/status/podIP", json!(""), |pod: &Pod| pod.ip.is_none())]
+#[case::guaranteed("/status/qosClass", json!("Guaranteed"), |pod: &Pod| pod.guaranteed)]
+#[case::no_subdomain("/spec/subdomain", json!(""), |pod: &Pod| pod.dns_name.is_none())]
+#[case::no_hostname("/spec/hostname", Value::Null, |pod: &Pod| pod.dns_name.is_none())]
+#[case::no_controller("/metadata/ownerReferences/1/controller", json!(false), |pod: &Pod| pod.owner.is_none())]
+#[case::no_role("/metadata/labels", json!({}), |pod: &Pod| pod.role_label.is_none() && pod.revision.is_none())]
+fn one_thing_changed(#[case] path: &str, #[case] value: Value, #[case] holds: fn(&Pod) -> bool) {
+    let object = changed(|object| *object.pointer_mut(path).expect("the path exists") = value);
+    let pod = pod(&object, &by_number());
+    assert!(holds(&pod), "{pod:#?}");
+}
+
+#[test]
+fn a_deletion_timestamp_means_terminating() {
+    let object = changed(|object| object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z"));
+    assert!(pod(&object, &by_number()).terminating);
+}
+
+#[rstest]
+#[case(json!({}), false)]
+#[case(json!({ "limits": {} }), false)]
+#[case(json!({ "limits": { "memory": "1Gi" } }), true)]
+#[case(json!({ "requests": { "cpu": "1" } }), true)]
+fn pod_level_resources_count_when_they_say_something(#[case] resources: Value, #[case] want: bool) {
+    let object = changed(|object| object["spec"]["resources"] = resources);
+    assert_eq!(pod(&object, &by_number()).pod_level_resources, want);
+}
+
+/// A second container, which declares those ports.
+fn beside(ports: Value) -> impl FnOnce(&mut Value) {
+    move |object| {
+        let containers = object["spec"]["containers"].as_array_mut().expect("containers");
+        containers.insert(0, json!({ "name": "exporter", "ports": ports }));
+    }
+}
+
+#[test]
+fn the_named_container_is_taken_even_if_another_declares_the_port() {
+    let named = access(Some("exporter"), PortRef::Number(6379));
+    let container = found(beside(json!([])), &named);
+    assert_eq!((container.name.as_str(), container.port), ("exporter", 6379));
+    assert_eq!(
+        (container.spec_limit, container.live_limit, container.started_at, container.restarts),
+        (None, None, None, 0),
+        "nothing of another container is mixed in"
+    );
+}
+
+#[test]
+fn a_named_container_that_is_missing_is_named() {
+    let missing = access(Some("reddis"), PortRef::Number(6379));
+    assert_eq!(problem(beside(json!([])), &missing), "no container is named `reddis`; there are: exporter, redis");
+    let sidecar = access(Some("sidecar"), PortRef::Number(6379));
+    assert_eq!(problem(|_| (), &sidecar), "no container is named `sidecar`; there are: redis");
+}
+
+#[test]
+fn the_only_container_need_not_declare_a_port_that_is_given_by_number() {
+    let container =
+        found(|object| object["spec"]["containers"][0]["ports"] = json!([]), &access(None, PortRef::Number(7000)));
+    assert_eq!((container.name.as_str(), container.port), ("redis", 7000));
+}
+
+#[rstest]
+#[case::by_number(by_number())]
+#[case::by_name(named("redis"))]
+fn of_several_the_one_that_declares_the_port_is_taken(#[case] access: RedisAccess) {
+    let container = found(beside(json!([{ "name": "metrics", "containerPort": 9121 }])), &access);
+    assert_eq!((container.name.as_str(), container.port), ("redis", 6379));
+}
+
+#[test]
+fn none_of_several_declares_the_port() {
+    let other = access(None, PortRef::Number(7000));
+    assert_eq!(problem(beside(json!([])), &other), "no container declares port 7000; there are: exporter, redis");
+    assert_eq!(
+        problem(beside(json!([])), &named("client")),
+        "no container declares a port named `client`; there are: exporter, redis"
+    );
+}
+
+#[test]
+fn two_that_declare_the_port_are_one_too_many() {
+    assert_eq!(
+        problem(beside(json!([{ "containerPort": 6379 }])), &by_number()),
+        "several containers declare port 6379: exporter, redis; name one in `redis.container`"
+    );
+}
+
+#[test]
+fn a_udp_port_is_no_redis_port() {
+    let container = found(beside(json!([{ "containerPort": 6379, "protocol": "UDP" }])), &by_number());
+    assert_eq!(container.name, "redis");
+}
+
+#[test]
+fn an_unknown_port_name_is_a_problem_that_lists_the_names() {
+    assert_eq!(problem(|_| (), &named("client")), "container `redis` has no TCP port named `client`; it has: redis");
+    assert_eq!(
+        problem(|object| object["spec"]["containers"][0]["ports"] = Value::Null, &named("client")),
+        "container `redis` has no TCP port named `client`; it names none"
+    );
+}
+
+#[test]
+fn a_container_status_without_resources_leaves_the_live_limit_open() {
+    let container = found(
+        |object| {
+            object["status"]["containerStatuses"][0]["resources"] = Value::Null;
+        },
+        &by_number(),
+    );
+    assert_eq!((container.live_limit, container.limit()), (None, Some(Bytes::mib(512))));
+}
+
+#[test]
+fn a_limit_that_cannot_be_read_is_a_problem_and_not_no_limit() {
+    let path = "/spec/containers/0/resources/limits/memory";
+    let text = problem(|object| *object.pointer_mut(path).expect("a limit") = json!("much"), &by_number());
+    assert!(text.starts_with("memory limit of container `redis` cannot be read: "), "{text}");
+}
+
+#[test]
+fn a_restart_policy_for_memory_is_seen() {
+    let path = "/spec/containers/0/resizePolicy/1/restartPolicy";
+    let container =
+        found(|object| *object.pointer_mut(path).expect("a policy") = json!("RestartContainer"), &by_number());
+    assert!(container.resize_restarts);
+}
+
+#[rstest]
+#[case("PodResizePending", "True", "Deferred", ResizeProgress::Deferred("node full".into()))]
+#[case("PodResizePending", "True", "Infeasible", ResizeProgress::Infeasible("node full".into()))]
+#[case("PodResizePending", "True", "SomethingNew", ResizeProgress::Deferred("node full".into()))]
+#[case("PodResizePending", "False", "Deferred", ResizeProgress::InProgress)]
+#[case("Other", "True", "Deferred", ResizeProgress::InProgress)]
+fn a_pending_resize_says_more_than_one_in_progress(
+    #[case] type_: &str,
+    #[case] status: &str,
+    #[case] reason: &str,
+    #[case] want: ResizeProgress,
+) {
+    let object = changed(|object| {
+        object["status"]["conditions"] = json!([
+            { "type": "PodResizeInProgress", "status": "True" },
+            { "type": type_, "status": status, "reason": reason, "message": "node\nfull" },
+        ]);
+    });
+    assert_eq!(pod(&object, &by_number()).resize, want);
+}
+
+fn set() -> Value {
+    json!({
+        "metadata": {
+            "name": "redis", "uid": "set-1", "generation": 3,
+            "ownerReferences": [{ "apiVersion": "x/v1", "kind": "RedisCluster", "name": "top", "uid": "o", "controller": true }],
+        },
+        "spec": {
+            "replicas": 3, "serviceName": "redis", "selector": {},
+            "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 2 } },
+            "template": {
+                "metadata": { "labels": { ROLE: "replica" } },
+                "spec": { "containers": [
+                    { "name": "redis", "resources": { "limits": { "memory": "1Gi" } } },
+                    { "name": "exporter" },
+                    { "name": "odd", "resources": { "limits": { "memory": "much" } } },
+                ] },
+            },
+        },
+        "status": { "replicas": 3, "observedGeneration": 3, "currentRevision": "redis-a", "updateRevision": "redis-b" },
+    })
+}
+
+fn set_changed(change: impl FnOnce(&mut Value)) -> StatefulSet {
+    let mut value = set();
+    change(&mut value);
+    let set: K8sStatefulSet = serde_json::from_value(value).expect("a StatefulSet");
+    stateful_set(&set, &role_label())
+}
+
+#[test]
+fn a_whole_stateful_set() {
+    assert_eq!(
+        set_changed(|_| ()),
+        StatefulSet {
+            uid: "set-1".into(),
+            name: "redis".into(),
+            owner: Some(Owner { kind: "RedisCluster".into(), name: "top".into(), uid: "o".into() }),
+            replicas: 3,
+            current_revision: "redis-a".into(),
+            update_revision: "redis-b".into(),
+            partition: 2,
+            on_delete: false,
+            observed: true,
+            // `odd` is unknown: neither unlimited nor limited.
+            template_limits: vec![("redis".into(), Some(Bytes(1 << 30))), ("exporter".into(), None)],
+            template_role_label: Some("replica".into()),
+        }
+    );
+}
+
+#[test]
+fn a_spec_that_the_controller_has_not_seen_is_not_observed() {
+    assert!(!set_changed(|set| set["metadata"]["generation"] = json!(4)).observed);
+    assert!(!set_changed(|set| set["status"] = Value::Null).observed);
+    assert!(!stateful_set(&K8sStatefulSet::default(), &role_label()).observed);
+}
+
+#[test]
+fn strategies_and_defaults_of_a_stateful_set() {
+    let on_delete = set_changed(|set| set["spec"]["updateStrategy"] = json!({ "type": "OnDelete" }));
+    assert!(on_delete.on_delete);
+    assert_eq!(on_delete.partition, 0);
+    let plain = set_changed(|set| {
+        set["spec"]["replicas"] = Value::Null;
+        set["spec"]["template"]["metadata"] = Value::Null;
+        set["metadata"]["ownerReferences"] = Value::Null;
+    });
+    assert_eq!((plain.replicas, plain.template_role_label, plain.owner), (1, None, None));
+}
+
+fn slice(endpoints: &Value) -> EndpointSlice {
+    let value = json!({ "metadata": {}, "addressType": "IPv4", "endpoints": endpoints });
+    serde_json::from_value(value).expect("a slice")
+}
+
+fn endpoint(uid: &str, conditions: &Value) -> Value {
+    json!({ "addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": { "kind": "Pod", "uid": uid } })
+}
+
+fn service(selector: &Value) -> Service {
+    serde_json::from_value(json!({ "metadata": { "name": "writes" }, "spec": { "selector": selector } }))
+        .expect("a Service")
+}
+
+#[test]
+fn a_role_service_lists_the_pods_behind_ready_endpoints_once() {
+    let slices = [
+        slice(&json!([
+            endpoint("b", &json!({ "ready": true })),
+            endpoint("not", &json!({ "ready": false })),
+            endpoint("a", &json!({})),
+            { "addresses": ["10.9.9.9"] },
+            { "addresses": ["10.9.9.9"], "targetRef": { "kind": "Node", "uid": "n" } },
+        ])),
+        slice(&json!([endpoint("b", &json!({ "ready": true }))])),
+    ];
+    assert_eq!(
+        role_service(&service(&json!({ ROLE: "primary", "app": "redis" })), &slices, &role_label()),
+        Some(RoleService {
+            name: "writes".into(),
+            role_value: "primary".into(),
+            ready_pods: vec!["a".into(), "b".into()],
+        })
+    );
+}
+
+#[test]
+fn a_service_without_the_label_is_no_role_service() {
+    assert_eq!(role_service(&service(&json!({ "app": "redis" })), &[], &role_label()), None);
+    assert_eq!(role_service(&Service::default(), &[], &role_label()), None);
+}
+
+/// The pod of [`object`] with something more in every part that is read, and much in parts that are not.
+fn cluttered(object: &mut Value) {
+    let extra = json!({
+        "metadata": {
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "managedFields": [{ "manager": "a-manager", "operation": "Update" }],
+            "deletionTimestamp": "2026-01-02T03:04:05Z",
+        },
+        "spec": {
+            "nodeName": "node-1",
+            "resources": { "limits": { "memory": "2Gi" } },
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+        },
+        "status": { "hostIP": "10.9.9.9", "qosClass": "Guaranteed" },
+    });
+    for (part, fields) in extra.as_object().expect("parts") {
+        for (field, value) in fields.as_object().expect("fields") {
+            object[part][field] = value.clone();
+        }
+    }
+    let container = &mut object["spec"]["containers"][0];
+    container["env"] = json!([{ "name": "PASSWORD", "value": "hunter2" }]);
+    container["readinessProbe"] = json!({ "exec": { "command": ["redis-cli", "ping"] } });
+    container["resizePolicy"][1]["restartPolicy"] = json!("RestartContainer");
+    let conditions = object["status"]["conditions"].as_array_mut().expect("conditions");
+    conditions.push(json!({ "type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "later" }));
+}
+
+#[test]
+fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
+    let full = changed(cluttered);
+    let mut pruned = full.clone();
+    crate::kube_io::cache::prune(&mut pruned);
+    assert_eq!(pod(&pruned, &named("redis")), pod(&full, &named("redis")));
+    let text = serde_json::to_string(&pruned).expect("JSON");
+    for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "volumes", "hostIP", "nodeName"] {
+        assert!(!text.contains(dropped), "{dropped} was kept: {text}");
+    }
+}

@@ -1,0 +1,367 @@
+//! The parser on replies of real servers (`tests/fixtures/info`), each broken in one place, and on noise.
+
+use super::*;
+use crate::domain::bytes::GIB;
+use proptest::prelude::*;
+use rstest::rstest;
+
+const PRIMARY: &str = include_str!("../../../tests/fixtures/info/redis-7.0.15-primary.txt");
+const REPLICA: &str = include_str!("../../../tests/fixtures/info/redis-7.0.15-replica.txt");
+const SENTINEL: &str = include_str!("../../../tests/fixtures/info/redis-7.0.15-sentinel.txt");
+const REDIS_6: &str = include_str!("../../../tests/fixtures/info/redis-6.2.5.txt");
+const REDIS_8_FRESH: &str = include_str!("../../../tests/fixtures/info/redis-8.2.3-fresh.txt");
+const VALKEY_9: &str = include_str!("../../../tests/fixtures/info/valkey-9.1.2.txt");
+
+fn sample(text: &str) -> Result<Sample, InfoError> {
+    let config = Err(ConfigUnreadable("not asked".into()));
+    Info::parse(text).sample(Timestamp::UNIX_EPOCH, "pod".into(), config, None)
+}
+
+/// The primary's reply with one field set to another value.
+fn with(field: &str, value: &str) -> String {
+    let line = PRIMARY.lines().find(|line| line.starts_with(&format!("{field}:"))).expect("the fixture has the field");
+    PRIMARY.replace(line, &format!("{field}:{value}"))
+}
+
+/// The primary's reply without a field.
+fn without(field: &str) -> String {
+    PRIMARY.lines().filter(|line| !line.starts_with(&format!("{field}:"))).map(|line| format!("{line}\r\n")).collect()
+}
+
+#[test]
+fn reads_a_primary_of_7_0() {
+    let sample = sample(PRIMARY).unwrap();
+    assert_eq!(sample.run_id, RunId::from("6b31e0045c7878f4552156f0933a39e1e88e1885"));
+    assert_eq!(sample.server.engine, Engine::Redis);
+    assert_eq!(sample.server.version.to_string(), "7.0.15");
+    assert_eq!(sample.server.uptime, Duration::from_secs(7));
+    assert!(!sample.server.cluster_enabled);
+    assert_eq!(
+        sample.memory,
+        Memory {
+            used: Bytes(1_479_384),
+            rss: Bytes(13_012_992),
+            peak: Bytes(1_584_608),
+            dataset: Bytes(367_612),
+            ratio: Ratio(904),
+            maxmemory: Bytes(GIB),
+            maxmemory_policy: "allkeys-lru".into(),
+            allocator: "jemalloc-5.3.0".into(),
+            allocator_active: Bytes(2_904_064),
+            allocator_frag: Bytes(432_848),
+            allocator_rss: Bytes(2_727_936),
+            rss_overhead: Bytes(7_380_992),
+            not_counted_for_evict: Bytes(0),
+            clients_normal: Bytes(44_600),
+            lazyfree_pending: 0,
+            active_defrag_running: false,
+        }
+    );
+    assert_eq!(
+        sample.replication,
+        Replication {
+            role: Role::Primary,
+            replid: "59a51ffdcb909933b9f921b955fa98648f70d657".into(),
+            offset: 75_235,
+            replicas: vec![ReplicaLine {
+                address: NodeAddress { host: "127.0.0.1".into(), port: 7812 },
+                online: true,
+                offset: 75_110,
+                lag: Duration::from_secs(1),
+            }],
+            failover_state: FailoverState::None,
+            backlog_size: Bytes(1_048_576),
+        }
+    );
+    assert_eq!(
+        sample.persistence,
+        Persistence {
+            loading: false,
+            child_running: false,
+            rewrite_scheduled: false,
+            status_ok: true,
+            aof_enabled: false,
+            last_save_took: Duration::ZERO,
+            copy_on_write: Bytes(413_696),
+        }
+    );
+    assert_eq!(sample.latest_fork, Duration::from_micros(373));
+    assert_eq!((sample.keys, sample.keys_with_ttl), (1500, 1000));
+}
+
+#[test]
+fn reads_a_replica() {
+    let replication = sample(REPLICA).unwrap().replication;
+    let primary = NodeAddress { host: "127.0.0.1".into(), port: 7811 };
+    let link = ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true };
+    assert_eq!(replication.role, Role::Replica(link));
+    assert_eq!(replication.offset, 75_235);
+    assert_eq!(replication.replicas, []);
+}
+
+#[test]
+fn reads_other_products_and_versions() {
+    let six = sample(REDIS_6).unwrap();
+    assert_eq!((six.server.engine, six.server.version.to_string()), (Engine::Redis, "6.2.5".into()));
+    assert!(six.memory.allocator_is_jemalloc());
+
+    let valkey = sample(VALKEY_9).unwrap();
+    assert_eq!((valkey.server.engine, valkey.server.version.to_string()), (Engine::Valkey, "9.1.2".into()));
+    assert!(!valkey.memory.allocator_is_jemalloc());
+}
+
+#[test]
+fn a_dataset_that_wrapped_around_is_none() {
+    assert!(REDIS_8_FRESH.contains("used_memory_dataset:184467440737"), "the fixture shows the trap");
+    assert_eq!(sample(REDIS_8_FRESH).unwrap().memory.dataset, Bytes::ZERO);
+}
+
+#[test]
+fn a_sentinel_is_no_data_server() {
+    assert_eq!(sample(SENTINEL).unwrap_err(), InfoError::Sentinel);
+}
+
+#[rstest]
+#[case("mem_fragmentation_ratio", "-nan")]
+#[case("mem_fragmentation_ratio", "nan")]
+#[case("mem_fragmentation_ratio", "inf")]
+#[case("used_memory_rss", "0")]
+#[case("used_memory", "0")]
+fn a_server_that_has_not_measured_itself_gives_no_sample(#[case] field: &str, #[case] value: &str) {
+    assert!(matches!(sample(&with(field, value)), Err(InfoError::NotMeasured(_))));
+}
+
+#[rstest]
+#[case("run_id")]
+#[case("redis_version")]
+#[case("role")]
+#[case("used_memory")]
+#[case("used_memory_rss")]
+#[case("maxmemory")]
+fn what_every_redis_has_must_be_there(#[case] field: &'static str) {
+    assert_eq!(sample(&without(field)).unwrap_err(), InfoError::Missing(field));
+}
+
+#[rstest]
+#[case("run_id", "")]
+#[case("run_id", "<script>")]
+#[case("redis_version", "new")]
+#[case("role", "king")]
+#[case("used_memory", "much")]
+#[case("used_memory", "99999999999999999999999999")]
+#[case("maxmemory", "1gb")]
+#[case("slave0", "ip=10.0.0.1,port=70000,state=online,offset=1,lag=0")]
+#[case("slave0", "port=6379,state=online")]
+#[case("slave0", "ip=a b,port=6379")]
+fn what_no_redis_says_is_named(#[case] field: &str, #[case] value: &str) {
+    let InfoError::Unreadable(name, _) = sample(&with(field, value)).unwrap_err() else { panic!("not unreadable") };
+    assert!(name.starts_with(field.trim_end_matches('0')), "{name}");
+}
+
+#[rstest]
+#[case("rss_overhead_bytes", |s: &Sample| s.memory.rss_overhead)]
+#[case("allocator_rss_bytes", |s: &Sample| s.memory.allocator_rss)]
+#[case("allocator_frag_bytes", |s: &Sample| s.memory.allocator_frag)]
+fn negative_differences_count_as_zero(#[case] field: &str, #[case] read: fn(&Sample) -> Bytes) {
+    assert!(read(&sample(PRIMARY).unwrap()) > Bytes::ZERO);
+    assert_eq!(read(&sample(&with(field, "-4096")).unwrap()), Bytes::ZERO);
+    assert_eq!(read(&sample(&without(field)).unwrap()), Bytes::ZERO, "older servers lack it");
+}
+
+#[rstest]
+#[case("9.04", Some(904))]
+#[case("2.9", Some(290))]
+#[case("1", Some(100))]
+#[case("0.98", Some(98))]
+#[case("1.005", Some(100))]
+#[case("42949672.95", Some(u32::MAX))]
+#[case("99999999999999999999.00", Some(u32::MAX))]
+#[case("-0.5", None)]
+#[case("-nan", None)]
+#[case(".5", None)]
+#[case("1.", None)]
+#[case("1e3", None)]
+#[case("", None)]
+fn ratios_are_read_without_floats(#[case] text: &str, #[case] percent: Option<u32>) {
+    assert_eq!(parse_ratio(text), percent.map(Ratio));
+}
+
+#[test]
+fn a_ratio_that_is_not_there_is_computed() {
+    assert_eq!(sample(&without("mem_fragmentation_ratio")).unwrap().memory.ratio, Ratio(879));
+}
+
+#[rstest]
+#[case("7.0.15", (7, 0, 15))]
+#[case("7.4.0-rc1", (7, 4, 0))]
+#[case("df-v1.27.1", (1, 27, 1))]
+#[case("8", (8, 0, 0))]
+#[case("255.255.255", (255, 255, 255))]
+fn versions(#[case] text: &str, #[case] (major, minor, patch): (u16, u16, u16)) {
+    assert_eq!(parse_version(text), Some(Version { major, minor, patch }));
+}
+
+#[rstest]
+#[case("valkey_version:8.0.1\r\n", Engine::Valkey, "8.0.1")]
+#[case("server_name:valkey\r\n", Engine::Valkey, "7.0.15")]
+#[case("dragonfly_version:df-v1.27.1\r\n", Engine::Dragonfly, "1.27.1")]
+#[case("mvcc_depth:0\r\n", Engine::KeyDb, "7.0.15")]
+fn products_are_known_by_their_own_fields(#[case] extra: &str, #[case] engine: Engine, #[case] version: &str) {
+    let server = sample(&format!("{PRIMARY}{extra}")).unwrap().server;
+    assert_eq!((server.engine, server.version.to_string()), (engine, version.into()));
+}
+
+#[rstest]
+#[case("# Cluster\r\ncluster_enabled:1\r\n", true)]
+#[case("server_mode:cluster\r\n", true)]
+#[case("", false)]
+fn cluster_mode_is_seen(#[case] extra: &str, #[case] enabled: bool) {
+    assert_eq!(sample(&format!("{}{extra}", without("cluster_enabled"))).unwrap().server.cluster_enabled, enabled);
+}
+
+#[test]
+fn replica_lines_come_in_order_with_more_keys_and_host_names() {
+    let lines = "slave10:ip=10.0.0.9,port=6379,state=online,offset=5,lag=0,type=replica\r\n\
+        slave2:ip=redis-2.redis.shop.svc,port=6380,state=wait_bgsave,offset=0,lag=-1,io-thread=0\r\n\
+        slave1:port=6379,ip=fd00::1,new=x=y,lag=2,offset=7,state=online\r\n\
+        slave_repl_offset:1\r\n";
+    let replicas = sample(&format!("{}{lines}", without("slave0"))).unwrap().replication.replicas;
+    let line = |host: &str, port, online, offset, lag| ReplicaLine {
+        address: NodeAddress { host: host.into(), port },
+        online,
+        offset,
+        lag: Duration::from_secs(lag),
+    };
+    assert_eq!(
+        replicas,
+        [
+            line("fd00::1", 6379, true, 7, 2),
+            line("redis-2.redis.shop.svc", 6380, false, 0, 0),
+            line("10.0.0.9", 6379, true, 5, 0)
+        ]
+    );
+}
+
+#[rstest]
+#[case("no-failover", FailoverState::None)]
+#[case("waiting-for-sync", FailoverState::WaitingForSync)]
+#[case("failover-in-progress", FailoverState::InProgress)]
+#[case("something-new", FailoverState::InProgress)]
+fn failover_states(#[case] text: &str, #[case] state: FailoverState) {
+    assert_eq!(sample(&with("master_failover_state", text)).unwrap().replication.failover_state, state);
+}
+
+#[rstest]
+#[case("rdb_bgsave_in_progress")]
+#[case("aof_rewrite_in_progress")]
+#[case("module_fork_in_progress")]
+fn a_child_process_is_seen(#[case] field: &str) {
+    assert!(!sample(PRIMARY).unwrap().persistence.child_running);
+    assert!(sample(&with(field, "1")).unwrap().persistence.child_running);
+}
+
+#[rstest]
+#[case("rdb_last_bgsave_status")]
+#[case("aof_last_bgrewrite_status")]
+#[case("aof_last_write_status")]
+fn a_failed_save_is_seen(#[case] field: &str) {
+    assert!(!sample(&with(field, "err")).unwrap().persistence.status_ok);
+}
+
+#[rstest]
+#[case("loading")]
+#[case("async_loading")]
+fn loading_is_seen(#[case] field: &str) {
+    assert!(sample(&with(field, "1")).unwrap().persistence.loading);
+}
+
+#[test]
+fn of_a_field_that_comes_twice_the_first_counts() {
+    let twice = format!("{PRIMARY}used_memory:1\r\nrole:slave\r\n");
+    assert_eq!(sample(&twice).unwrap(), sample(PRIMARY).unwrap());
+}
+
+#[test]
+fn line_ends_do_not_matter() {
+    assert_eq!(sample(&PRIMARY.replace("\r\n", "\n")).unwrap(), sample(PRIMARY).unwrap());
+}
+
+#[test]
+fn texts_come_out_clean() {
+    let text = with("maxmemory_policy", "all\u{1b}[31mkeys");
+    assert_eq!(sample(&text).unwrap().memory.maxmemory_policy, "all [31mkeys");
+}
+
+/// Names that the parser reads, so that noise reaches its inner parts.
+const NAMES: [&str; 16] = [
+    "run_id",
+    "redis_version",
+    "role",
+    "used_memory",
+    "used_memory_rss",
+    "maxmemory",
+    "mem_fragmentation_ratio",
+    "slave0",
+    "slave1",
+    "slave99999999999",
+    "master_host",
+    "master_port",
+    "db0",
+    "db",
+    "latest_fork_usec",
+    "valkey_version",
+];
+
+proptest! {
+    #[test]
+    fn never_panics_on_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let _any_outcome = sample(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn never_panics_on_odd_values(
+        lines in proptest::collection::vec((0..NAMES.len(), "[-0-9a-z.,=:é]{0,40}"), 0..40),
+        keep_rest in any::<bool>(),
+    ) {
+        let mut text: String = lines.iter().map(|(i, value)| format!("{}:{value}\r\n", NAMES[*i])).collect();
+        if keep_rest {
+            text.push_str(PRIMARY);
+        }
+        if let Ok(sample) = sample(&text) {
+            prop_assert!(sample.memory.rss > Bytes::ZERO && sample.memory.used > Bytes::ZERO);
+            prop_assert!(sample.memory.dataset <= sample.memory.used);
+        }
+    }
+
+    #[test]
+    fn numbers_survive_the_journey(
+        used in 1_u64.., rss in 1_u64.., maxmemory: u64, percent: u32, offset: u64, port in 1_u16..,
+        keys in 0_u64..1 << 60, expires in 0_u64..1 << 60, fork: u32,
+    ) {
+        let mut text = String::new();
+        for (name, value) in [
+            ("used_memory", used.to_string()),
+            ("used_memory_rss", rss.to_string()),
+            ("maxmemory", maxmemory.to_string()),
+            ("mem_fragmentation_ratio", format!("{}.{:02}", percent / 100, percent % 100)),
+            ("master_repl_offset", offset.to_string()),
+            ("latest_fork_usec", fork.to_string()),
+            ("db0", format!("keys={keys},expires={expires},avg_ttl=0")),
+            ("db7", "keys=1,expires=1".into()),
+            ("slave0", format!("ip=replica.shop,port={port},state=online,offset={offset},lag=0")),
+        ] {
+            text.push_str(&format!("{name}:{value}\r\n"));
+        }
+        // Of a field that comes twice the first counts: the rest is the real server's.
+        let sample = sample(&format!("{text}{PRIMARY}")).unwrap();
+        prop_assert_eq!(sample.memory.used, Bytes(used));
+        prop_assert_eq!(sample.memory.rss, Bytes(rss));
+        prop_assert_eq!(sample.memory.maxmemory, Bytes(maxmemory));
+        prop_assert_eq!(sample.memory.ratio, Ratio(percent));
+        prop_assert_eq!(sample.replication.offset, offset);
+        prop_assert_eq!(sample.replication.replicas[0].offset, offset);
+        prop_assert_eq!(sample.replication.replicas[0].address.port, port);
+        prop_assert_eq!(sample.latest_fork, Duration::from_micros(u64::from(fork)));
+        prop_assert_eq!((sample.keys, sample.keys_with_ttl), (keys + 1, expires + 1));
+    }
+}

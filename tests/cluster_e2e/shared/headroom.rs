@@ -1,0 +1,89 @@
+//! Headroom is enforced in place, by live values, and not where it must not be.
+
+use serde_json::Value;
+
+use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+
+const MIB: u64 = 1 << 20;
+/// maxmemory 256 MiB with 50 %.
+const NEEDED: u64 = 384 * MIB;
+/// 1.1 x maxmemory.
+const TOO_SMALL: [(&str, &str); 3] = [("MAXMEMORY", "256mb"), ("LIMIT", "282Mi"), ("REQUEST", "64Mi")];
+
+fn spec_limit(pod: &Value) -> &Value {
+    &pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+}
+
+/// Waits until the kernel enforces the needed limit in every pod.
+fn await_limits(set: &Redis<'_>) {
+    for pod in set.pods() {
+        eventually(&format!("the cgroup limit of {pod}"), 60, || {
+            let limit = set.cgroup_limit(&pod);
+            require(limit == NEEDED, || format!("{} MiB", limit / MIB))
+        });
+    }
+}
+
+/// The finding is there and the limit stays what it was.
+fn assert_not_resized(set: &Redis<'_>) {
+    let pod = set.pods().remove(0);
+    throughout(6, || {
+        let object = set.space.get(&["pod", &pod]);
+        assert_eq!(spec_limit(&object), "282Mi", "{object}");
+    });
+    assert_eq!(set.cgroup_limit(&pod), 282 * MIB);
+    assert_eq!(set.container_restarts(), 0);
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn a_limit_too_close_to_maxmemory_is_raised_in_place_and_again_after_an_eviction() {
+    let _operator = operator::usual();
+    let space = Space::new("headroom");
+    let set = Redis::deploy(&space, "redis", 3, &TOO_SMALL);
+    set.label_roles();
+    let (uids, run_id) = (set.uids(), set.info("redis-0").field("run_id").to_owned());
+    assert_eq!(set.cgroup_limit("redis-0"), 282 * MIB);
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce")]);
+    await_limits(&set);
+    assert_eq!(set.uids(), uids, "no pod was replaced");
+    assert_eq!(set.container_restarts(), 0, "no container was started again");
+    assert_eq!(set.info("redis-0").field("run_id"), run_id, "the same Redis process");
+    policy.await_condition("HeadroomSufficient", "True", "Sufficient", 60);
+    // The template is as small as before, and that is said.
+    policy.await_finding("TemplateTooSmall", "redis-0");
+
+    space.evict("redis-2");
+    eventually("a new redis-2", 60, || {
+        let uid = set.uids().remove("redis-2");
+        require(uid.is_some_and(|uid| uid != uids["redis-2"]), || "the old one".to_owned())
+    });
+    space.must(&["wait", "--for=condition=Ready", "pod/redis-2", "--timeout=60s"]);
+    await_limits(&set);
+    assert_eq!(set.container_restarts(), 0);
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn a_limit_is_not_raised_above_the_maximum_and_it_is_said_why() {
+    let _operator = operator::usual();
+    let space = Space::new("maximum");
+    let set = Redis::deploy(&space, "redis", 1, &TOO_SMALL);
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("HEADROOM", ", maximumLimit: 300Mi")]);
+    let finding = policy.await_finding("HeadroomInsufficient", "redis-0");
+    println!("{} {}", finding.evidence, finding.remedy);
+    assert!(finding.remedy.contains("maximumLimit"), "{finding:?}");
+    assert_not_resized(&set);
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn a_container_that_a_resize_would_restart_is_not_resized_and_it_is_said() {
+    let _operator = operator::usual();
+    let space = Space::new("restarting");
+    let set = Redis::deploy(&space, "redis", 1, &[&TOO_SMALL[..], &[("RESIZE_POLICY", "RestartContainer")]].concat());
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce")]);
+    policy.await_finding("HeadroomInsufficient", "redis-0");
+    policy.await_finding("ResizeWouldRestart", "redis-0");
+    assert_not_resized(&set);
+}

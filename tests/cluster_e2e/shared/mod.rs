@@ -1,0 +1,11 @@
+//! Promises that the operator keeps as it is usually installed. These tests may run beside each other.
+
+mod at_rest;
+mod bad_input;
+mod budget;
+mod demo;
+mod headroom;
+mod loss_checker;
+mod observe;
+mod refusals;
+mod role_label_right;

@@ -1,0 +1,91 @@
+//! The operator is killed in the middle of a remediation. Whoever comes after finishes it, as if nothing had happened.
+//!
+//! The image is built with crash points: the process aborts at a named place, once, and says so before.
+
+use crate::support::{
+    eventually, operator,
+    operator::Options,
+    policy::Policy,
+    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
+    require,
+    space::Space,
+    watch::PodWatch,
+};
+
+/// Runs the main job with a crash at that point and asserts the undisturbed end.
+fn assert_survives(point: &str) {
+    let with_crash_point = Options {
+        set: vec![
+            format!(
+                r#"extraEnv=[{{"name":"REDIS_MEMORY_CRASH_POINT","value":"{point}"}},{{"name":"REDIS_MEMORY_CRASH_DIR","value":"/crash"}}]"#
+            ),
+            r#"extraVolumes=[{"name":"crash","emptyDir":{}}]"#.to_owned(),
+            r#"extraVolumeMounts=[{"name":"crash","mountPath":"/crash"}]"#.to_owned(),
+        ],
+        crash_image: true,
+    };
+    let _operator = operator::special(&with_crash_point);
+    let space = Space::new("crash");
+    let set = Redis::deploy(&space, "redis", 3, &[]);
+    set.label_roles();
+    let writer = set.writer(400);
+    set.fragment(SMALL_KEYS);
+    let watch = PodWatch::of(&set);
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("WASTE", SMALL_WASTE)]);
+    policy.await_success(300);
+
+    let status = operator::pod()["status"]["containerStatuses"][0].clone();
+    assert_eq!(status["restartCount"], 1, "the operator died exactly once: {status}");
+    let log = operator::previous_log().unwrap();
+    let fired = format!("crash point {point} fired");
+    assert!(log.contains(&fired), "the crash point did not fire:\n{log}");
+    assert_eq!(status["lastState"]["terminated"]["exitCode"], 134, "by SIGABRT: {status}");
+
+    watch.assert_main_job("redis-0", &["redis-1".to_owned(), "redis-2".to_owned()]);
+    assert_eq!(set.container_restarts(), 0);
+    assert_ne!(set.primary(), "redis-0", "the role was handed over");
+    set.assert_labels_follow_roles();
+    set.assert_writable();
+    for pod in set.pods() {
+        let info = set.info(&pod);
+        assert!(info.ratio() < 2.5, "{pod}: {}", info.ratio());
+        assert!(info.is_primary() || info.field("master_link_status") == "up", "{pod} is not connected");
+    }
+    eventually("the Service has exactly the primary", 30, || {
+        let slices = space.get(&["endpointslices", "--selector", "kubernetes.io/service-name=redis"]);
+        let ends: Vec<_> = slices["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default())
+            .map(|end| end["targetRef"]["name"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        require(ends == [set.primary()], || format!("{ends:?}"))
+    });
+    let verdict = writer.assert_nothing_lost();
+    println!("{point}: {} acknowledged, longest gap {} ms", verdict["acknowledged"], verdict["window"]["gap_ms_max"]);
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_after_the_first_eviction() {
+    assert_survives("evict:after-effect");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_in_the_label_overlap() {
+    assert_survives("switchover:after-overlap");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_with_failover_in_progress() {
+    assert_survives("switchover:after-failover-sent");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_after_the_switchover() {
+    assert_survives("switchover:done");
+}

@@ -1,0 +1,4 @@
+//! Promises that need the operator installed in another way than usual. Each of these tests has it for itself.
+
+mod acting_rights;
+mod crash;

@@ -1,0 +1,47 @@
+//! What the tests share: the clients, a namespace, a Redis, a policy, the operator, and waiting.
+
+pub(crate) mod client;
+pub(crate) mod operator;
+pub(crate) mod policy;
+pub(crate) mod redis;
+pub(crate) mod space;
+pub(crate) mod watch;
+pub(crate) mod writer;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Looks again and again until there is an answer; panics with the last obstacle after so many seconds.
+#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
+pub(crate) fn eventually<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match look() {
+            Ok(seen) => return seen,
+            Err(obstacle) if started.elapsed() > Duration::from_secs(seconds) => {
+                panic!("gave up after {seconds} s on: {what}\n  last seen: {obstacle}")
+            }
+            Err(_) => thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// Looks again and again that something stays as it is, for so many seconds.
+#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
+pub(crate) fn throughout(seconds: u64, mut look: impl FnMut()) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(seconds) {
+        look();
+        thread::sleep(LOOK_EVERY * 2);
+    }
+}
+
+/// An obstacle unless the condition holds.
+pub(crate) fn require(holds: bool, obstacle: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(obstacle()) }
+}

@@ -1,0 +1,160 @@
+//! A real redis-server process.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use redis_memory_operator::{
+    clock::Clock,
+    domain::{
+        names::NodeAddress,
+        sample::{Replication, Role},
+    },
+};
+use tempfile::TempDir;
+
+use super::{DEADLINE, connect, eventually};
+
+/// How long a server may take to come up.
+const START: Duration = Duration::from_secs(10);
+/// How often another port is tried when one was taken in between.
+const ATTEMPTS: usize = 5;
+
+/// A redis-server on a free port of 127.0.0.1 with a directory of its own. Dropped: killed and removed.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one with these options on top of `--save ""`, and waits until it accepts connections.
+    pub fn start(options: &[&str]) -> Self {
+        Self::start_as(&[], options)
+    }
+
+    /// Starts a Sentinel that watches the server.
+    pub fn start_sentinel(watched: &Self) -> Self {
+        let monitor = ["--sentinel", "monitor", "demo", "127.0.0.1", &watched.port.to_string(), "1"].map(str::to_owned);
+        let monitor: Vec<&str> = monitor.iter().map(String::as_str).collect();
+        Self::start_as(&["--sentinel"], &monitor)
+    }
+
+    fn start_as(mode: &[&str], options: &[&str]) -> Self {
+        for _ in 0..ATTEMPTS {
+            if let Some(server) = Self::try_start(mode, options) {
+                return server;
+            }
+        }
+        panic!("redis-server did not start on any of {ATTEMPTS} free ports with the options {options:?}");
+    }
+
+    fn try_start(mode: &[&str], options: &[&str]) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
+        let configuration = directory.path().join("redis.conf");
+        std::fs::write(&configuration, "").expect("a file can be written");
+        let mut command = Command::new("redis-server");
+        command.arg(&configuration).args(mode);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory.path());
+        if mode.is_empty() {
+            // Without delays and files: the tests are about roles, not about disks.
+            command.args(["--save", "", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "disabled"]);
+        }
+        let mut child = command
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run redis-server ({error}): apt-get install redis-server"));
+        let log = child.stdout.take().expect("the output is a pipe");
+        let ready = wait_for_log(log);
+        let server = Self { child, port, _directory: directory };
+        ready.then_some(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub fn node(&self) -> NodeAddress {
+        NodeAddress { host: "127.0.0.1".into(), port: self.port }
+    }
+
+    /// Makes it a replica and waits until it has caught up once.
+    pub async fn follow(&self, primary: &Self) {
+        connect(self).await.replicaof(&primary.node()).await.expect("REPLICAOF is accepted");
+        eventually("the replica is online", async || {
+            let lines = connect(primary).await.replication(DEADLINE).await.ok()?.replicas;
+            lines.iter().any(|line| line.address.port == self.port && line.online).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn replication(&self) -> Replication {
+        connect(self).await.replication(DEADLINE).await.expect("INFO replication answers")
+    }
+
+    pub async fn is_primary(&self) -> bool {
+        self.replication().await.role == Role::Primary
+    }
+
+    /// Runs a command for the test itself, by the client that comes with the server.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run redis-cli ({error}): apt-get install redis-tools"));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Stops the process without ending it: connections stay open and are not answered.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn crash(&mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("the process is ours");
+    }
+
+    fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(done.expect("kill can be run").success(), "the process takes signals");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // SIGKILL also ends a frozen process.
+        let _it_may_have_ended = self.child.kill();
+        let _it_may_have_ended = self.child.wait();
+    }
+}
+
+/// Reads the log until the server is ready. The rest is read and dropped in the background, so that the pipe never
+/// fills up. False: it ended, or took too long.
+fn wait_for_log(log: impl std::io::Read + Send + 'static) -> bool {
+    let (ready, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if line.contains("eady to accept connections") || line.contains("Sentinel ID is") {
+                let _the_test_may_have_gone = ready.send(());
+            }
+        }
+    });
+    let clock = Clock::start();
+    let up = wait.recv_timeout(START).is_ok();
+    assert!(up || clock.uptime() < START, "redis-server took longer than {} s to start", START.as_secs());
+    up
+}

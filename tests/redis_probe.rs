@@ -1,0 +1,215 @@
+//! Probes of real redis-server processes.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{DEADLINE, connect, eventually, look, pod, server::RedisServer};
+use pretty_assertions::assert_eq;
+use redis_memory_operator::{
+    clock::Clock,
+    domain::{
+        bytes::{Bytes, GIB, MIB},
+        sample::{Engine, Role, Sample},
+        snapshot::ProbeFailure,
+    },
+    redis_io::{Connection, Credentials, RedisError, probe},
+};
+
+async fn look_at(server: &RedisServer) -> Sample {
+    look(&mut connect(server).await).await.expect("a sample")
+}
+
+#[tokio::test]
+async fn sees_a_primary_and_its_replica() {
+    let primary = RedisServer::start(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
+    let replica = RedisServer::start(&["--appendonly", "yes", "--maxmemory", "512mb"]);
+    replica.follow(&primary).await;
+    primary.run(&["MSET", "a", "1", "b", "2"]);
+    primary.run(&["EXPIRE", "a", "1000"]);
+
+    let sample = look_at(&primary).await;
+    assert_eq!(sample.pod_uid, pod());
+    assert_eq!(sample.server.engine, Engine::Redis);
+    assert!(sample.server.version.major >= 7, "{}", sample.server.version);
+    assert_eq!(sample.memory.maxmemory, Bytes(GIB));
+    assert!(sample.memory.used > Bytes(MIB / 2) && sample.memory.rss > sample.memory.used);
+    assert_eq!(sample.replication.role, Role::Primary);
+    assert_eq!(sample.replication.replicas.len(), 1);
+    assert_eq!(sample.replication.replicas[0].address, replica.node());
+    assert_eq!((sample.keys, sample.keys_with_ttl), (2, 1));
+    assert_eq!(sample.sentinel_seen, Some(false));
+    let config = sample.config.expect("CONFIG may be read");
+    assert_eq!(config.maxmemory, Bytes(GIB));
+    assert_eq!(config.maxmemory_policy, "allkeys-lru");
+    assert_eq!(config.replica_output_limit, Bytes(256 * MIB));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!((config.save.as_str(), config.appendonly, config.primary_auth), ("", false, None));
+
+    let sample = look_at(&replica).await;
+    let Role::Replica(link) = sample.replication.role else { panic!("not a replica") };
+    assert_eq!(link.primary, primary.node());
+    assert!(link.link_up && link.read_only && !link.sync_in_progress);
+    assert!(sample.persistence.aof_enabled);
+    assert!(sample.config.expect("CONFIG may be read").appendonly);
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_probes() {
+    let server = RedisServer::start(&[]);
+    let mut connection = connect(&server).await;
+    let clock = Clock::start();
+    let first = look(&mut connection).await.expect("a sample");
+    for _ in 0..20 {
+        let next = probe(&mut connection, &pod(), &clock, DEADLINE).await.expect("a sample");
+        assert_eq!(next.run_id, first.run_id);
+        assert!(next.at > first.at);
+    }
+    let clients = server.run(&["CLIENT", "LIST"]);
+    assert_eq!(clients.matches("name=redis-memory-operator").count(), 1, "{clients}");
+    assert!(!clients.contains("lib-name=redis-rs"), "{clients}");
+    connection.expect_run_id(&first.run_id, DEADLINE).await.expect("it is the same process");
+    let other = connection.expect_run_id(&"0000".into(), DEADLINE).await;
+    assert!(matches!(other, Err(RedisError::RunIdChanged { .. })), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_needed_and_the_right_one() {
+    let server = RedisServer::start(&["--requirepass", "s3cr3t-of-the-test"]);
+    let open = async |password: Option<&str>| {
+        let credentials = password.map(|password| Credentials::new(None, password.into()));
+        Connection::open(server.address(), credentials.as_ref(), DEADLINE).await
+    };
+    for (password, word) in [(None, "requires a password"), (Some("wrong-guess"), "WRONGPASS")] {
+        let error = open(password).await.expect_err("no way in");
+        assert!(matches!(error, RedisError::Auth(_)), "{error:?}");
+        assert!(error.to_string().contains(word), "{error}");
+        assert!(!error.to_string().contains("guess"), "{error}");
+        assert_eq!(ProbeFailure::from(error).reason(), "AuthenticationFailed");
+    }
+    let mut connection = open(Some("s3cr3t-of-the-test")).await.expect("the way in");
+    look(&mut connection).await.expect("a sample");
+}
+
+#[tokio::test]
+async fn a_password_for_a_server_without_one_is_said_so() {
+    let server = RedisServer::start(&[]);
+    let credentials = Credentials::new(None, "s3cr3t-of-the-test".into());
+    let error = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect_err("refused");
+    assert_eq!(error, RedisError::Auth("a password is given, but Redis has none for the default user".into()));
+}
+
+#[tokio::test]
+async fn a_renamed_auth_does_not_leak_the_password() {
+    let server = RedisServer::start(&["--requirepass", "x", "--rename-command", "AUTH", ""]);
+    let credentials = Credentials::new(Some("memory".into()), "s3cr3t-of-the-test".into());
+    let error = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect_err("refused");
+    assert!(matches!(error, RedisError::Auth(_)), "{error:?}");
+    assert!(!error.to_string().contains("s3cr3t"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_user_may_not_read_is_missing_with_the_reason() {
+    let server = RedisServer::start(&[]);
+    server.run(&["ACL", "SETUSER", "narrow", "on", ">pw", "+info", "+ping"]);
+    let credentials = Credentials::new(Some("narrow".into()), "pw".into());
+    let mut connection = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect("a way in");
+    let sample = look(&mut connection).await.expect("INFO is enough");
+    let reason = sample.config.expect_err("CONFIG is forbidden").0;
+    assert!(reason.contains("NOPERM") && reason.contains("config|get"), "{reason}");
+    assert_eq!(sample.sentinel_seen, None, "neither the channel nor the client list may be asked");
+
+    server.run(&["ACL", "SETUSER", "blind", "on", ">pw", "+ping"]);
+    let credentials = Credentials::new(Some("blind".into()), "pw".into());
+    let error = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect_err("INFO is forbidden");
+    assert!(matches!(&error, RedisError::Refused { code, .. } if code == "NOPERM"), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_documented_observer_is_enough() {
+    let server = RedisServer::start(&[]);
+    let rules = "+ping +hello +info +role +client|setname +client|list +config|get +memory|stats +dbsize";
+    let mut command = vec!["ACL", "SETUSER", "observer", "on", ">pw", "resetkeys", "resetchannels", "-@all"];
+    command.extend(rules.split(' '));
+    assert_eq!(server.run(&command), "OK");
+    let credentials = Credentials::new(Some("observer".into()), "pw".into());
+    let mut connection = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect("a way in");
+    let sample = look(&mut connection).await.expect("a sample");
+    sample.config.expect("CONFIG may be read");
+    assert_eq!(sample.sentinel_seen, Some(false));
+}
+
+#[tokio::test]
+async fn a_config_command_that_was_renamed_away_costs_only_the_config() {
+    let server = RedisServer::start(&["--rename-command", "CONFIG", ""]);
+    let sample = look_at(&server).await;
+    assert!(sample.config.expect_err("there is no CONFIG").0.contains("unknown command"));
+    assert_eq!(sample.sentinel_seen, Some(false));
+}
+
+#[tokio::test]
+async fn a_sentinel_is_seen_by_its_channel_and_by_its_name() {
+    let server = RedisServer::start(&[]);
+    server.run(&["ACL", "SETUSER", "lister", "on", ">pw", "+info", "+client|list"]);
+    let sentinel = RedisServer::start_sentinel(&server);
+    for credentials in [None, Some(Credentials::new(Some("lister".into()), "pw".into()))] {
+        eventually("the Sentinel is seen", async || {
+            let mut connection =
+                Connection::open(server.address(), credentials.as_ref(), DEADLINE).await.expect("a way in");
+            let sample = look(&mut connection).await.expect("a sample");
+            (sample.sentinel_seen == Some(true)).then_some(())
+        })
+        .await;
+    }
+    let mut connection = connect(&sentinel).await;
+    let failure = look(&mut connection).await.expect_err("no data server");
+    assert_eq!(failure, ProbeFailure::NotRedis("a Sentinel answers here, not a data server".into()));
+}
+
+#[tokio::test]
+async fn the_passwords_of_replication_are_compared_and_never_kept() {
+    let with = |password| RedisServer::start(&["--masterauth", password]);
+    let (one, same, other) = (with("s3cr3t"), with("s3cr3t"), with("another"));
+    let mut prints = Vec::new();
+    for server in [&one, &same, &other] {
+        let sample = look_at(server).await;
+        assert!(!format!("{sample:?}").contains("s3cr3t"));
+        prints.push(sample.config.expect("CONFIG may be read").primary_auth.expect("masterauth is set"));
+    }
+    assert_eq!(prints[0], prints[1]);
+    assert_ne!(prints[0], prints[2]);
+}
+
+#[tokio::test]
+async fn a_frozen_server_times_out_at_the_deadline() {
+    let server = RedisServer::start(&[]);
+    let mut connection = connect(&server).await;
+    let deadline = Duration::from_millis(300);
+    server.freeze();
+    let clock = Clock::start();
+    let failure = probe(&mut connection, &pod(), &clock, deadline).await.expect_err("nobody answers");
+    assert_eq!(failure.reason(), "TimedOut");
+    assert!((deadline..deadline * 3).contains(&clock.uptime()), "{:?}", clock.uptime());
+    // A connection that is out of step is never used again, also when the server is back.
+    server.thaw();
+    assert!(connection.is_closed());
+    let again = connection.replication(DEADLINE).await;
+    assert!(matches!(again, Err(RedisError::Connect(_))), "{again:?}");
+    // The kernel accepts connections for a frozen server: opening one is under the deadline as well.
+    server.freeze();
+    let clock = Clock::start();
+    let error = Connection::open(server.address(), None, deadline).await.expect_err("nobody answers");
+    assert!(matches!(error, RedisError::TimedOut(_)), "{error:?}");
+    assert!(clock.uptime() < deadline * 3, "{:?}", clock.uptime());
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let mut server = RedisServer::start(&[]);
+    let mut connection = connect(&server).await;
+    server.crash();
+    let failure = look(&mut connection).await.expect_err("it is gone");
+    assert_eq!(failure.reason(), "Unreachable");
+    let error = Connection::open(server.address(), None, DEADLINE).await.expect_err("it is gone");
+    assert!(matches!(error, RedisError::Connect(_)), "{error:?}");
+}
