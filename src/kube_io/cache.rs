@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, Store, store},
@@ -108,21 +108,12 @@ fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
 
 impl Feed {
     async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
-        // A streamed list never exists as a whole, here or in the API server. Servers without it (before 1.32, or
-        // with the feature off) refuse the request as invalid.
-        let mut stream = events(&api, config.clone().streaming_lists());
-        let mut may_fall_back = true;
+        // Paged lists, not streamed ones: an API server whose etcd is older than 3.4.25 accepts a streamed list and then
+        // fails it for ever (RequestWatchProgress), and a page of pruned pods is small.
+        let mut stream = events(&api, config.page_size(PAGE));
         while let Some(next) = stream.next().await {
             match next {
-                Ok(event) => {
-                    may_fall_back = false;
-                    self.take(&event);
-                }
-                Err(error) if may_fall_back && is_refused(&error) => {
-                    may_fall_back = false;
-                    tracing::debug!("the API server does not stream lists: listing in pages");
-                    stream = events(&api, config.clone().page_size(PAGE));
-                }
+                Ok(event) => self.take(&event),
                 Err(error) => self.fail(error),
             }
         }
@@ -167,12 +158,6 @@ fn differs(before: &Pod, after: &Pod) -> bool {
     }
 }
 
-/// The API server answered, and said no. Which code it says it with differs: 400 or 422 where the feature is off, 500
-/// where it is on and its etcd is too old for it.
-const fn is_refused(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(_)) | watcher::Error::WatchError(_))
-}
-
 fn failure(error: watcher::Error) -> WatchFailure {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -190,8 +175,8 @@ fn failure(error: watcher::Error) -> WatchFailure {
 
 /// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
 pub fn prune(pod: &mut Pod) {
-    pod.managed_fields_mut().clear();
-    pod.annotations_mut().clear();
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
     if let Some(spec) = pod.spec.as_mut() {
         let kept = std::mem::take(spec);
         *spec = PodSpec {

@@ -1,3 +1,5 @@
+//! Bands, windows, causes and what makes a restart due.
+
 use jiff::SignedDuration;
 use pretty_assertions::assert_eq;
 use rstest::rstest;

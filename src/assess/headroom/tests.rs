@@ -1,3 +1,5 @@
+//! What limit is needed, and when one is enough.
+
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 

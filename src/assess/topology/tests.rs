@@ -1,3 +1,5 @@
+//! Workloads from addresses, roles and owners.
+
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 

@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Server {
     lease: Arc<Mutex<Option<Value>>>,
     deaf: Arc<AtomicBool>,
+    /// Writes happen, and are answered after the term.
+    slow: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -56,6 +58,9 @@ impl Server {
                     lease["spec"][field] = value.clone();
                 }
                 Self::touch(lease);
+                if self.slow.load(Ordering::Relaxed) {
+                    return Answer::Late(Duration::from_millis(1600), 200, lease.clone());
+                }
                 Answer::Http(200, lease.clone())
             }
         }
@@ -185,6 +190,23 @@ async fn without_an_api_server_the_term_ends_a_margin_before_the_lease() {
     let renewed = first.leads().await;
     assert_eq!(renewed.check(), Ok(()));
     assert_eq!(fence.check(), Err(super::super::fence::Fenced));
+}
+
+/// The term must not come back to life under a user who has seen it end: he would wait for a new one for ever.
+#[tokio::test]
+async fn a_renewal_that_is_answered_too_late_ends_the_term_and_begins_another() {
+    let server = Server::default();
+    let mut first = Contender::start(&server, "a");
+    let fence = first.leads().await;
+    let mut terms = first.leadership.fence.clone();
+    terms.mark_unchanged();
+    server.slow.store(true, Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, fence.lost()).await.expect("in time");
+    server.slow.store(false, Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, terms.changed()).await.expect("the user is told").expect("a running election");
+    let next = first.leads().await;
+    assert_eq!((fence.check(), next.check()), (Err(super::super::fence::Fenced), Ok(())));
+    assert_eq!(server.spec("leaseTransitions"), json!(0), "nobody else has held it");
 }
 
 #[tokio::test]
