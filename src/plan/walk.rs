@@ -102,9 +102,10 @@ impl World {
         for target in &mut self.snapshot.targets {
             let Observation::Seen(sample) = &mut target.redis else { continue };
             sample.at = now;
-            let mut reading = fixtures::history(&sample.run_id, sample.memory.ratio, sample.memory.used, sample.memory.rss)
-                .pop()
-                .expect("a reading");
+            let mut reading =
+                fixtures::history(&sample.run_id, sample.memory.ratio, sample.memory.used, sample.memory.rss)
+                    .pop()
+                    .expect("a reading");
             reading.at = now;
             target.history.push(reading);
         }
