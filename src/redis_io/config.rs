@@ -32,9 +32,6 @@ const PARAMETERS: [&str; 11] = [
     "masterauth",
 ];
 
-/// How many replies [`read`] takes.
-pub(super) const COMMANDS: usize = PARAMETERS.len();
-
 /// Adds the CONFIG GET commands.
 pub(super) fn ask(pipeline: &mut Pipeline) {
     for name in PARAMETERS {
