@@ -37,7 +37,7 @@ fn two_primaries() {
         c.sample(0).replication.replicas.pop();
     });
     assert_eq!(codes(&findings), [TwoPrimaries], "labels are not judged while it is unclear who is primary");
-    assert_eq!(findings[0].evidence, "redis: redis-0, redis-2 all say that they are primary");
+    assert_eq!(findings[0].evidence, "redis: redis-0, redis-2 each say that they are primary");
 }
 
 #[test]
