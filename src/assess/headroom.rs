@@ -84,3 +84,6 @@ pub fn metadata(heap: Bytes) -> Bytes {
     let exact = (u128::from(heap.0) * u128::from(METADATA_PER_MILLE)).div_ceil(1000);
     Bytes(u64::try_from(exact).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,27 @@
 //! Snapshot and policy to findings. Pure: time comes in with the snapshot, nothing is read or written.
+//!
+//! One file a subject. A value that is not known gives no finding, neither good nor bad; that something could not be
+//! looked at is a finding of its own (`reach`).
 
 pub mod fragmentation;
 pub mod headroom;
+mod limits;
+mod reach;
+mod rights;
+mod roles;
 pub mod target;
 pub mod topology;
+mod usage;
 
 use std::time::Duration;
 
-use crate::domain::{finding::Finding, policy::Policy, snapshot::Snapshot};
+use jiff::Timestamp;
+
+use crate::domain::{
+    finding::{Finding, FindingCode},
+    policy::Policy,
+    snapshot::{Snapshot, Target},
+};
 
 /// What the binary's flags say about sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +38,59 @@ impl Default for AssessSettings {
     }
 }
 
-/// Every finding, worst first, then by code, then by pod. Equal input gives equal output.
-pub fn assess(_policy: &Policy, _snapshot: &Snapshot, _settings: &AssessSettings) -> Vec<Finding> {
-    Vec::new()
+/// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
+/// output.
+pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if snapshot.targets.is_empty() {
+        findings.push(Finding {
+            code: FindingCode::NoTargets,
+            pod: None,
+            evidence: format!("the selector matches no pod in namespace {}", policy.namespace),
+            remedy: "check spec.selector against the labels of the Redis pods".into(),
+        });
+    }
+    for target in &snapshot.targets {
+        let view = View { policy, target, around: Some(snapshot), now: snapshot.at, settings };
+        findings.extend(target::findings(&view));
+    }
+    findings.extend(roles::findings(policy, snapshot));
+    findings.extend(rights::findings(policy, snapshot));
+    sort(&mut findings);
+    findings
 }
+
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| {
+        let worst_first = b.severity().cmp(&a.severity());
+        worst_first.then(a.code.cmp(&b.code)).then_with(|| a.pod.cmp(&b.pod)).then_with(|| a.evidence.cmp(&b.evidence))
+    });
+}
+
+/// One target and what it is judged by.
+#[derive(Clone, Copy, Debug)]
+struct View<'a> {
+    policy: &'a Policy,
+    target: &'a Target,
+    /// The rest of the snapshot; `None` when one server is looked at by itself.
+    around: Option<&'a Snapshot>,
+    now: Timestamp,
+    settings: &'a AssessSettings,
+}
+
+impl View<'_> {
+    fn finding(&self, code: FindingCode, evidence: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        let pod = Some(self.target.pod.name.clone());
+        Finding { code, pod, evidence: evidence.into(), remedy: remedy.into() }
+    }
+
+    /// The older policy that acts for this target's workload instead of ours.
+    fn claimed_by(&self) -> Option<&str> {
+        let owner = self.target.pod.owner.as_ref()?;
+        let claims = &self.around?.claimed_by_other;
+        claims.iter().find(|(uid, _)| *uid == owner.uid).map(|(_, name)| name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

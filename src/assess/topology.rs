@@ -1,9 +1,9 @@
 //! Who replicates whom: selected pods grouped into workloads by the live replication graph.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
-    names::{ControllerUid, NodeAddress, PodName},
+    names::{ControllerUid, NodeAddress, PodName, PodUid},
     sample::{ReplicaLink, Role, Sample},
     snapshot::{Snapshot, Target},
 };
@@ -72,7 +72,7 @@ pub fn workloads(snapshot: &Snapshot) -> Vec<Workload<'_>> {
             members.entry(groups.root(n)).or_default().push(target);
         }
     }
-    let mut workloads: Vec<_> = members.into_values().map(|members| workload(members, targets)).collect();
+    let mut workloads: Vec<_> = members.into_values().map(|members| workload(members, snapshot)).collect();
     workloads.sort_by(|a, b| (&a.name, &a.uid, first_name(a)).cmp(&(&b.name, &b.uid, first_name(b))));
     workloads
 }
@@ -81,7 +81,8 @@ fn first_name<'a>(workload: &Workload<'a>) -> Option<&'a PodName> {
     workload.members.first().map(|t| &t.pod.name)
 }
 
-fn workload<'a>(mut members: Vec<&'a Target>, targets: &[Target]) -> Workload<'a> {
+fn workload<'a>(mut members: Vec<&'a Target>, snapshot: &Snapshot) -> Workload<'a> {
+    let targets = snapshot.targets.as_slice();
     members.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
     let with = |wanted: fn(&Sample) -> bool| -> Vec<&'a Target> {
         members.iter().copied().filter(|t| t.sample().is_some_and(wanted)).collect()
@@ -97,7 +98,7 @@ fn workload<'a>(mut members: Vec<&'a Target>, targets: &[Target]) -> Workload<'a
     Workload {
         uid: owner.map(|o| o.uid.clone()).unwrap_or_default(),
         name,
-        outside: outside(&members, targets),
+        outside: outside(&members, snapshot),
         unknown: members.iter().copied().filter(|t| t.sample().is_none()).collect(),
         chained: replicas.iter().any(|t| !lines(t).is_empty() || follows_a_replica(t, targets)),
         members,
@@ -110,22 +111,60 @@ fn follows_a_replica(target: &Target, targets: &[Target]) -> bool {
     link(target)
         .and_then(|link| position(&link.primary, targets))
         .and_then(|n| targets.get(n))
-        .is_some_and(|primary| link_of(primary).is_some())
+        .is_some_and(|primary| link(primary).is_some())
 }
 
 /// Addresses that members name and that are no selected pod.
-fn outside(members: &[&Target], targets: &[Target]) -> Vec<NodeAddress> {
+fn outside(members: &[&Target], snapshot: &Snapshot) -> Vec<NodeAddress> {
+    let targets = snapshot.targets.as_slice();
     let mut found: Vec<NodeAddress> = Vec::new();
     for &member in members {
         found.extend(lines(member).iter().filter(|a| position(a, targets).is_none()).map(|&a| a.clone()));
         let Some(link) = link(member) else { continue };
-        if position(&link.primary, targets).is_none() && listed_by(member, targets).is_none() {
+        let inside = position(&link.primary, targets).is_some()
+            || listed_by(member, targets).is_some()
+            || is_own_service(&link.primary.host, snapshot);
+        if !inside {
             found.push(link.primary.clone());
         }
     }
     found.sort();
     found.dedup();
     found
+}
+
+/// A Service that selects the role label and has only selected pods behind it, by its short or long name.
+fn is_own_service(host: &str, snapshot: &Snapshot) -> bool {
+    let selected = |uid: &PodUid| snapshot.targets.iter().any(|t| t.pod.uid == *uid);
+    let namespace = snapshot.targets.iter().find_map(|t| t.pod.dns_name.as_deref()?.split('.').nth(2));
+    let mut labels = host.trim_end_matches('.').split('.');
+    let (name, given) = (labels.next(), labels.next());
+    let here = given.is_none() || given == namespace;
+    let named = snapshot.services.iter().find(|s| Some(s.name.as_str()) == name);
+    here && named.is_some_and(|service| service.ready_pods.iter().all(selected))
+}
+
+/// A replica line whose last acknowledgement is older than this may be of a pod that is gone: the server drops it
+/// after `repl-timeout`, 60 s by default. A live replica acknowledges every second.
+const SILENT_REPLICA: Duration = Duration::from_secs(10);
+
+/// Of [`Workload::outside`] the addresses that a member is connected with now. What is left out may be a pod that is
+/// just being replaced.
+pub fn live_outside(workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<NodeAddress> {
+    let targets = snapshot.targets.as_slice();
+    let mut live: Vec<NodeAddress> = Vec::new();
+    for sample in workload.members.iter().filter_map(|t| t.sample()) {
+        let replicas = sample.replication.replicas.iter().filter(|l| l.online && l.lag <= SILENT_REPLICA);
+        let primary = match &sample.replication.role {
+            Role::Replica(link) if link.link_up => Some(&link.primary),
+            Role::Replica(_) | Role::Primary => None,
+        };
+        let named = replicas.map(|l| &l.address).chain(primary);
+        live.extend(named.filter(|a| workload.outside.contains(a) && position(a, targets).is_none()).cloned());
+    }
+    live.sort();
+    live.dedup();
+    live
 }
 
 /// The selected server that lists this replica, when the replica's link is up. A replica that follows a Service
@@ -146,10 +185,6 @@ fn lines(target: &Target) -> Vec<&NodeAddress> {
 }
 
 fn link(target: &Target) -> Option<&ReplicaLink> {
-    link_of(target)
-}
-
-fn link_of(target: &Target) -> Option<&ReplicaLink> {
     match &target.sample()?.replication.role {
         Role::Replica(link) => Some(link),
         Role::Primary => None,
@@ -174,11 +209,15 @@ fn join_by_controller(targets: &[Target], groups: &mut Groups) {
     let mut first: BTreeMap<&ControllerUid, usize> = BTreeMap::new();
     for (n, target) in targets.iter().enumerate() {
         let Some(owner) = &target.pod.owner else { continue };
-        if target.sample().is_some_and(|s| s.server.cluster_enabled || s.server.is_sentinel) {
+        let sample = target.sample();
+        if sample.is_some_and(|s| s.server.is_sentinel) {
             continue;
         }
         let known = *first.entry(&owner.uid).or_insert(n);
-        groups.join(n, known);
+        // The shards of a cluster may share a StatefulSet; a member without a sample is counted to one of them.
+        if !sample.is_some_and(|s| s.server.cluster_enabled) {
+            groups.join(n, known);
+        }
     }
 }
 
@@ -240,3 +279,6 @@ impl Groups {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

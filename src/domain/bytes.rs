@@ -70,7 +70,7 @@ impl fmt::Display for Bytes {
         if unit == 1 {
             return write!(f, "{} B", self.0);
         }
-        let hundredths = u128::from(self.0) * 100 / u128::from(unit);
+        let hundredths = (u128::from(self.0) * 100 + u128::from(unit) / 2) / u128::from(unit);
         let (whole, rest) = (hundredths / 100, hundredths % 100);
         match whole {
             _ if rest == 0 => write!(f, "{whole} {name}"),
@@ -106,7 +106,7 @@ mod tests {
     #[case(MIB * 512, "512 MiB")]
     #[case(GIB + GIB / 2, "1.50 GiB")]
     #[case(72_771_174, "69.4 MiB")]
-    #[case(u64::MAX, "16777215 TiB")]
+    #[case(u64::MAX, "16777216 TiB")]
     fn shows_three_digits(#[case] bytes: u64, #[case] text: &str) {
         assert_eq!(Bytes(bytes).to_string(), text);
     }

@@ -23,8 +23,8 @@ pub(super) fn check(spec: &RedisMemoryPolicySpec, problems: &mut Problems) {
     if labels.len() > MOST || expressions.len() > MOST {
         problems.say(FIELD, format!("has more than {MOST} labels or requirements; name fewer"));
     }
-    for (key, value) in labels.iter() {
-        problems.unless(is_label_key(key), "spec.selector.matchLabels", rules::LABEL_KEY);
+    problems.unless(labels.keys().all(|key| is_label_key(key)), FIELD, rules::SELECTOR_KEYS);
+    for value in labels.values() {
         value_is_sound(value, "spec.selector.matchLabels", problems);
     }
     for (n, requirement) in expressions.iter().enumerate() {

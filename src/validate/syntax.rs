@@ -4,10 +4,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::domain::policy::PortRef;
 
-/// A port number, or the IANA name of a port.
+/// A port number, quoted or not, or the IANA name of a port.
 pub(super) fn port(port: &IntOrString) -> Option<PortRef> {
     match port {
         IntOrString::Int(number) => u16::try_from(*number).ok().filter(|n| *n > 0).map(PortRef::Number),
+        IntOrString::String(number) if number.bytes().all(|b| b.is_ascii_digit()) => {
+            number.parse().ok().filter(|n| *n > 0).map(PortRef::Number)
+        }
         IntOrString::String(name) => {
             let fits = name.len() <= 15
                 && is_label(name)

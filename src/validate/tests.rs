@@ -133,7 +133,9 @@ fn what_is_written_arrives() {
 #[case(json!({"redis": {"port": 0}}), "spec.redis.port", "port number")]
 #[case(json!({"redis": {"port": 65536}}), "spec.redis.port", "port number")]
 #[case(json!({"redis": {"port": -1}}), "spec.redis.port", "port number")]
-#[case(json!({"redis": {"port": "6379"}}), "spec.redis.port", "port name")]
+#[case(json!({"redis": {"port": ""}}), "spec.redis.port", "port name")]
+#[case(json!({"redis": {"port": "0"}}), "spec.redis.port", "port number")]
+#[case(json!({"redis": {"port": "65536"}}), "spec.redis.port", "port number")]
 #[case(json!({"redis": {"port": "re--dis"}}), "spec.redis.port", "port name")]
 #[case(json!({"redis": {"port": "a-name-of-sixteen"}}), "spec.redis.port", "port name")]
 #[case(json!({"redis": {"roleLabel": {"key": "no/such/key"}}}), "spec.redis.roleLabel.key", "not a label key")]
@@ -228,4 +230,11 @@ fn the_older_of_two_policies_can_be_told() {
     let time = Timestamp::constant(1_700_000_000, 0);
     stored.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
     assert_eq!(validate(&stored).unwrap().created_at, time);
+}
+
+#[test]
+fn a_quoted_port_is_a_number() {
+    let port = |port: Value| validate(&resource(changed(json!({"redis": {"port": port}})))).unwrap().redis.port;
+    assert_eq!(port(json!("6380")), crate::domain::policy::PortRef::Number(6380));
+    assert_eq!(port(json!("r2")), crate::domain::policy::PortRef::Name("r2".into()));
 }

@@ -7,7 +7,7 @@ pub mod garbage;
 pub mod server;
 pub mod writer;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use redis_memory_operator::{
     clock::Clock,
@@ -26,7 +26,7 @@ pub fn pod() -> PodUid {
 }
 
 /// Looks again every 20 ms until the answer is `Some`; fails with `what` when it never is.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let clock = Clock::start();
     while clock.uptime() < PATIENCE {
         if let Some(found) = look().await {

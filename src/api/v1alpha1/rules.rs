@@ -81,10 +81,10 @@ pub const CONTAINER: Rule = rule(
     "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
     "is not a container name; use 1 to 63 lower-case letters, digits or '-', for example redis",
 );
-/// A port number or the name of a container port.
+/// A port number, quoted or not, or the name of a container port.
 pub const PORT: Rule = rule(
-    "type(self) == int ? (self >= 1 && self <= 65535) : \
-     (self.matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$') && self.matches('[a-z]') && !self.contains('--'))",
+    "string(self).matches('^-?[0-9]+$') ? (int(string(self)) >= 1 && int(string(self)) <= 65535) : \
+     (string(self).matches('^[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$') && string(self).matches('[a-z]') && !string(self).contains('--'))",
     "is neither a port number from 1 to 65535 nor a port name (at most 15 lower-case letters, digits or '-', with a letter); write for example 6379 or redis",
 );
 /// An ACL user.

@@ -1,9 +1,11 @@
 //! Fragmentation: how bad, what causes it, and what a restart would give back.
 
+mod finding;
 mod window;
 
 use jiff::Timestamp;
 
+pub(super) use self::finding::findings;
 use self::window::Window;
 use super::{
     AssessSettings,
@@ -250,3 +252,6 @@ fn efficiency_of(now: &Memory, used: Bytes, rss: Bytes) -> Option<Ratio> {
     let overhead = now.used.saturating_sub(now.dataset);
     Ratio::of(used.saturating_sub(overhead), rss)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The findings that follow from a verdict.
+
+use super::{Band, Cause, DueReason, EFFICIENCY_LOW, Verdict};
+use crate::{
+    assess::View,
+    domain::{
+        duration,
+        finding::{Finding, FindingCode},
+        pod::Right,
+        policy::Mode,
+        ratio::Ratio,
+        sample::Memory,
+    },
+};
+
+/// An unknown verdict gives no finding: it is neither good nor bad.
+pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
+    let verdict = super::judge(view.policy, view.target, view.now, view.settings);
+    let Some(sample) = view.target.sample() else { return Vec::new() };
+    let by_ratio = code(&verdict).map(|code| {
+        let evidence = evidence(view, &verdict, &sample.memory);
+        view.finding(code, evidence, remedy(view, &verdict, code))
+    });
+    let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
+        let rss = sample.memory.rss.quantised();
+        view.finding(
+            FindingCode::MemoryEfficiencyLow,
+            format!("about {} % of RSS {rss} is data, wanted at least {} %", share.quantised().0, EFFICIENCY_LOW.0),
+            efficiency_remedy(&verdict),
+        )
+    });
+    by_ratio.into_iter().chain(by_efficiency).collect()
+}
+
+fn code(verdict: &Verdict) -> Option<FindingCode> {
+    if verdict.restart_due.is_some() {
+        return Some(FindingCode::FragmentationRestartDue);
+    }
+    match verdict.band {
+        Band::Restart | Band::Critical => Some(FindingCode::FragmentationCritical),
+        Band::Serious => Some(FindingCode::FragmentationSerious),
+        Band::Moderate => Some(FindingCode::FragmentationModerate),
+        Band::Healthy | Band::Unknown => None,
+    }
+}
+
+fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
+    format!(
+        "ratio {} for {} or longer: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
+        tenths(verdict.ratio),
+        duration::format(view.policy.fragmentation.sustained),
+        memory.rss.quantised(),
+        memory.used.quantised(),
+        verdict.waste.quantised(),
+        cause(verdict),
+        verdict.expected_gain.quantised(),
+    )
+}
+
+fn cause(verdict: &Verdict) -> String {
+    match verdict.cause {
+        Cause::Fragmented => format!("mostly half-empty slabs (about {})", verdict.fragmented.quantised()),
+        Cause::Purgeable => {
+            format!("mostly free pages kept by the allocator (about {})", verdict.purgeable.quantised())
+        }
+        Cause::Other => format!("mostly memory outside the allocator (about {})", verdict.other.quantised()),
+        Cause::TotalOnly => "of which the allocator does not tell the cause".into(),
+    }
+}
+
+/// `2.9`: what [`Ratio::quantised`] leaves of 2.91.
+fn tenths(ratio: Ratio) -> String {
+    let tenths = ratio.quantised().0 / 10;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
+    let rule = &view.policy.fragmentation;
+    match verdict.cause {
+        Cause::Purgeable => {
+            return "MEMORY PURGE gives such pages back without a restart (it blocks Redis for about 80 ms per GB); the operator restarts nothing for this".into();
+        }
+        Cause::Other => {
+            return "look at modules, Lua scripts and transparent huge pages: a restart need not help, so the operator does none for this".into();
+        }
+        Cause::Fragmented | Cause::TotalOnly => {}
+    }
+    if code != FindingCode::FragmentationRestartDue {
+        return not_due(verdict, rule.restart, rule.minimum_waste);
+    }
+    if !rule.restart_allowed {
+        return "restart the replicas one by one, hand the primary role over and restart the old primary; or set spec.fragmentation.remedies to [Restart]".into();
+    }
+    if let Some(policy) = view.claimed_by() {
+        return format!("policy {policy}, which is older, acts for this workload: see its status");
+    }
+    if view.policy.mode == Mode::Observe {
+        return "in mode Enforce the operator would restart the replicas, hand the primary role over and restart the old primary: see status.plan".into();
+    }
+    if view.policy.suspend {
+        return "spec.suspend is set, so no restart is begun: unset it to let the operator act".into();
+    }
+    if view.around.is_some_and(|s| s.rights.evict == Right::Denied) {
+        return "the operator lacks the right to evict pods (chart value acting.restart): grant it, or restart the pods yourself, replicas first".into();
+    }
+    "the operator restarts the replicas, hands the primary role over and restarts the old primary: see status.plan, and the condition RemediationBlocked for what is in the way".into()
+}
+
+/// Why a band above healthy is not cured by a restart yet.
+fn not_due(verdict: &Verdict, restart: Ratio, minimum: crate::domain::bytes::Bytes) -> String {
+    if verdict.falling {
+        "the ratio is falling: wait until it is stable".into()
+    } else if verdict.band == Band::Restart {
+        format!("a restart would give back less than minimumWaste {minimum}, so none is due")
+    } else {
+        format!("watch it: from ratio {restart} on a restart is due; activedefrag helps where the build has it")
+    }
+}
+
+fn efficiency_remedy(verdict: &Verdict) -> &'static str {
+    if verdict.restart_due == Some(DueReason::Efficiency) {
+        "a restart would lift it above one half, so one is due: see FragmentationRestartDue"
+    } else {
+        "look at client buffers, the replication backlog, tables of small keys and fragmentation: a restart alone would not mend it, or is not due yet"
+    }
+}

@@ -1,0 +1,155 @@
+//! Findings about who is primary, who is selected, and what the role labels say.
+
+use super::topology::{self, Workload};
+use crate::domain::{
+    finding::{Finding, FindingCode},
+    pod::Right,
+    policy::{AuthorityRule, Mode, Policy},
+    sample::{FailoverState, Role},
+    snapshot::{Snapshot, Target},
+};
+
+/// Names shown before the rest is only counted.
+const SHOWN: usize = 4;
+
+pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for workload in topology::workloads(snapshot) {
+        findings.extend(two_primaries(policy, &workload));
+        findings.extend(no_primary(&workload, snapshot));
+        findings.extend(outside(&workload, snapshot));
+        findings.extend(role_labels(policy, &workload, snapshot));
+    }
+    findings.extend(template_labels(policy, snapshot));
+    findings
+}
+
+fn about_workload(code: FindingCode, evidence: String, remedy: impl Into<String>) -> Finding {
+    Finding { code, pod: None, evidence, remedy: remedy.into() }
+}
+
+/// Several servers under one controller that replicate nothing may each be meant to stand alone, unless the policy
+/// says that a label names the one primary.
+fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
+    let one_is_meant = policy.redis.authority != AuthorityRule::Auto || !workload.replicates_nothing();
+    if workload.primaries.len() < 2 || in_cluster_mode(workload) || !one_is_meant {
+        return None;
+    }
+    Some(about_workload(
+        FindingCode::TwoPrimaries,
+        format!("{}: {} all say that they are primary", workload.name, names(&workload.primaries)),
+        "find the one with the current data and make the others its replicas (REPLICAOF); until then nothing is done here",
+    ))
+}
+
+/// Silent while a member is unknown: it may be the primary. Silent too when a replica is connected to a server that
+/// is not selected: that is the primary, see [`outside`].
+fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
+    let seen = !workload.replicas.is_empty() && workload.primaries.is_empty();
+    if !seen || !workload.unknown.is_empty() || !topology::live_outside(workload, snapshot).is_empty() {
+        return None;
+    }
+    Some(about_workload(
+        FindingCode::NoPrimary,
+        format!("{}: {} are replicas and no member is primary", workload.name, names(&workload.replicas)),
+        "promote the replica with the most data (REPLICAOF NO ONE) and point the others at it; the operator never promotes after a loss",
+    ))
+}
+
+fn outside(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
+    let addresses = topology::live_outside(workload, snapshot);
+    if addresses.is_empty() {
+        return None;
+    }
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    Some(about_workload(
+        FindingCode::MemberOutsideSelector,
+        format!("{} replicates with {}, not selected by this policy", workload.name, list(&shown)),
+        "extend spec.selector to every member of the workload; until then none of its pods is restarted",
+    ))
+}
+
+/// What every member's label should say, where one primary is known and the label is what clients follow.
+fn role_labels(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<Finding> {
+    let label_counts = policy.redis.authority != AuthorityRule::Auto
+        && !in_cluster_mode(workload)
+        && !has(workload, |s| {
+            // A Sentinel tells clients itself; in a failover both roles and labels are on the move.
+            s.sentinel_seen == Some(true) || s.replication.failover_state != FailoverState::None
+        });
+    if !label_counts || workload.primary().is_none() {
+        return Vec::new();
+    }
+    workload.members.iter().filter_map(|target| role_label(policy, target, snapshot)).collect()
+}
+
+fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<Finding> {
+    let label = &policy.redis.role_label;
+    let should = match target.sample()?.replication.role {
+        Role::Primary => &label.primary,
+        Role::Replica(_) => &label.replica,
+    };
+    let pod = &target.pod;
+    if pod.terminating || pod.role_label.as_ref() == Some(should) {
+        return None;
+    }
+    let evidence = match &pod.role_label {
+        Some(value) => format!("label {} is {value}, should be {should}", label.key),
+        None => format!("label {} is missing, should be {should}", label.key),
+    };
+    let templated =
+        pod.owner.as_ref().and_then(|o| snapshot.stateful_set(&o.uid)).is_some_and(|s| s.template_role_label.is_some());
+    let remedy = match (policy.redis.authority, policy.mode, snapshot.rights.label) {
+        (AuthorityRule::Auto | AuthorityRule::Label, ..) => {
+            format!("the controller that keeps {} has to set it to {should}", label.key)
+        }
+        (AuthorityRule::Operator, ..) if templated => {
+            "the pod template sets the label, so the operator leaves it alone: take it out of the template".into()
+        }
+        (AuthorityRule::Operator, Mode::Observe, _) => format!("in mode Enforce the operator would set it to {should}"),
+        (AuthorityRule::Operator, Mode::Enforce, Right::Denied) => {
+            "the operator lacks the right to label pods: set the chart value acting.roleLabel".into()
+        }
+        (AuthorityRule::Operator, Mode::Enforce, Right::Granted | Right::Unknown) => {
+            format!("the operator sets it to {should}; Services that select it follow")
+        }
+    };
+    Some(Finding { code: FindingCode::RoleLabelMissing, pod: Some(pod.name.clone()), evidence, remedy })
+}
+
+/// A label in the template would claim a role before the new pod has one.
+fn template_labels(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
+    if policy.redis.authority != AuthorityRule::Operator {
+        return Vec::new();
+    }
+    let labelled = |set: &crate::domain::pod::StatefulSet| {
+        let value = set.template_role_label.as_ref()?;
+        let key = &policy.redis.role_label.key;
+        Some(about_workload(
+            FindingCode::RoleLabelMissing,
+            format!("the pod template of StatefulSet {} sets {key} to {value}", set.name),
+            "take the label out of the template: every new pod would claim that role before it has one; until then no label is moved",
+        ))
+    };
+    snapshot.stateful_sets.iter().filter_map(labelled).collect()
+}
+
+fn in_cluster_mode(workload: &Workload<'_>) -> bool {
+    has(workload, |s| s.server.cluster_enabled)
+}
+
+fn has(workload: &Workload<'_>, what: fn(&crate::domain::sample::Sample) -> bool) -> bool {
+    workload.members.iter().filter_map(|t| t.sample()).any(what)
+}
+
+fn names(targets: &[&Target]) -> String {
+    list(&targets.iter().map(|t| t.pod.name.to_string()).collect::<Vec<_>>())
+}
+
+fn list(items: &[String]) -> String {
+    let shown = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

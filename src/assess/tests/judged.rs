@@ -1,0 +1,140 @@
+//! Fragmentation, efficiency, utilization, eviction and forks.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+
+use super::*;
+
+#[rstest]
+#[case(129, None)]
+#[case(130, Some(FragmentationModerate))]
+#[case(150, Some(FragmentationSerious))]
+#[case(200, Some(FragmentationCritical))]
+#[case(250, Some(FragmentationRestartDue))]
+fn fragmentation_bands(#[case] percent: u32, #[case] code: Option<Code>) {
+    let findings = case(|c| c.ratio(1, percent));
+    assert_eq!(codes(&findings), Vec::from_iter(code));
+}
+
+#[test]
+fn the_evidence_of_fragmentation_is_quantised() {
+    let findings = case(|c| c.ratio(1, 291));
+    assert_eq!(
+        findings[0].evidence,
+        "ratio 2.9 for 10m or longer: RSS about 200 MiB, used about 69 MiB, waste about 130 MiB, mostly half-empty \
+         slabs (about 120 MiB); a restart should give back about 110 MiB"
+    );
+    let noise = case(|c| {
+        c.ratio(1, 293);
+        for reading in &mut c.snapshot.targets[1].history {
+            reading.rss = reading.rss + Bytes(700_000);
+            reading.used = reading.used + Bytes(100_000);
+        }
+    });
+    assert_eq!(noise, findings);
+}
+
+#[rstest]
+#[case(|_: &mut Case| {}, "the operator restarts the replicas")]
+#[case(|c: &mut Case| c.policy.mode = Mode::Observe, "in mode Enforce the operator would restart")]
+#[case(|c: &mut Case| c.policy.suspend = true, "spec.suspend is set")]
+#[case(|c: &mut Case| c.policy.fragmentation.restart_allowed = false, "set spec.fragmentation.remedies to [Restart]")]
+#[case(|c: &mut Case| c.snapshot.rights.evict = Right::Denied, "lacks the right to evict")]
+#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "older".into())], "policy older, which is older")]
+#[case(|c: &mut Case| c.sample(0).memory.allocator_rss = Bytes::mib(150), "MEMORY PURGE")]
+#[case(|c: &mut Case| c.sample(0).memory.rss_overhead = Bytes::mib(150), "restart need not help")]
+fn the_remedy_of_fragmentation_says_what_follows(#[case] change: Change, #[case] says: &str) {
+    let findings = case(|c| {
+        c.fragmented();
+        change(c);
+    });
+    let finding = findings.iter().find(|f| f.code == FragmentationRestartDue && f.pod == pod(0)).unwrap();
+    assert!(finding.remedy.contains(says), "{:?} does not say {says:?}", finding.remedy);
+}
+
+#[test]
+fn fragmentation_that_is_not_due_says_why() {
+    let falling = case(|c| {
+        c.ratio(1, 400);
+        c.snapshot.targets[1].history.last_mut().unwrap().ratio = Ratio(300);
+    });
+    assert!(only(&falling, FragmentationCritical).remedy.contains("is falling"));
+    let small = case(|c| {
+        c.ratio(1, 250);
+        for reading in &mut c.snapshot.targets[1].history {
+            reading.rss = Bytes::mib(187);
+        }
+    });
+    assert!(only(&small, FragmentationCritical).remedy.contains("less than minimumWaste 100 MiB"));
+    let serious = case(|c| c.ratio(1, 160));
+    assert!(only(&serious, FragmentationSerious).remedy.contains("from ratio 2.50 on a restart is due"));
+}
+
+#[test]
+fn memory_efficiency_low() {
+    let with_dataset = |mib: u64| {
+        case(move |c| {
+            for reading in &mut c.snapshot.targets[0].history {
+                (reading.used, reading.rss) = (Bytes::mib(300), Bytes::mib(340));
+            }
+            let memory = &mut c.sample(0).memory;
+            (memory.used, memory.rss, memory.dataset) = (Bytes::mib(300), Bytes::mib(340), Bytes::mib(mib));
+        })
+    };
+    assert_eq!(with_dataset(170), []);
+    let findings = with_dataset(166);
+    assert_eq!(codes(&findings), [MemoryEfficiencyLow]);
+    assert!(findings[0].remedy.contains("a restart alone would not mend it"));
+}
+
+#[rstest]
+#[case("volatile-lru", 74, None)]
+#[case("volatile-lru", 75, Some(UtilizationWarning))]
+#[case("noeviction", 84, Some(UtilizationWarning))]
+#[case("noeviction", 85, Some(UtilizationCritical))]
+#[case("allkeys-lru", 99, None)]
+#[case("allkeys-random", 99, None)]
+fn utilization(#[case] policy: &str, #[case] percent: u64, #[case] code: Option<Code>) {
+    let findings = case(|c| {
+        c.limit(0, 4096);
+        let memory = &mut c.sample(0).memory;
+        memory.maxmemory_policy = policy.into();
+        memory.maxmemory = Bytes::mib(1000);
+        memory.used = Bytes::mib(10 * percent);
+    });
+    let found: Vec<Code> =
+        codes(&findings).into_iter().filter(|code| [UtilizationWarning, UtilizationCritical].contains(code)).collect();
+    assert_eq!(found, Vec::from_iter(code));
+}
+
+#[test]
+fn fork_slow() {
+    assert_eq!(case(|c| c.sample(0).latest_fork = Duration::from_millis(10)), []);
+    let findings = case(|c| c.sample(0).latest_fork = Duration::from_micros(10_001));
+    assert_eq!(codes(&findings), [ForkSlow]);
+    let noisy = case(|c| c.sample(0).latest_fork = Duration::from_millis(1234));
+    assert!(noisy[0].evidence.contains("about 1200 ms"), "{}", noisy[0].evidence);
+}
+
+#[test]
+fn eviction_policy_unsafe() {
+    let allow = |allowed: &[&str]| {
+        let allowed: Vec<String> = allowed.iter().map(|p| (*p).to_owned()).collect();
+        case(move |c| c.policy.eviction_allowed = allowed)
+    };
+    assert_eq!(allow(&[]), []);
+    assert_eq!(allow(&["noeviction", "allkeys-lru"]), []);
+    let findings = allow(&["allkeys-lfu", "volatile-ttl"]);
+    assert_eq!(codes(&findings), [EvictionPolicyUnsafe; 3]);
+    assert_eq!(findings[0].evidence, "maxmemory-policy is allkeys-lru, allowed: allkeys-lfu, volatile-ttl");
+}
+
+#[test]
+fn what_a_server_writes_as_its_policy_is_not_repeated_unfiltered() {
+    let findings = case(|c| {
+        c.policy.eviction_allowed = vec!["noeviction".into()];
+        c.sample(0).memory.maxmemory_policy = "<script>\u{1b}[31m EVIL".into();
+    });
+    let finding = findings.iter().find(|f| f.pod == pod(0)).unwrap();
+    assert!(finding.evidence.starts_with("maxmemory-policy is scriptm,"), "{}", finding.evidence);
+}

@@ -1,0 +1,121 @@
+//! Limits, requests, templates and headroom.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+
+use super::*;
+
+#[test]
+fn maxmemory_unset() {
+    let findings = case(|c| c.sample(0).memory.maxmemory = Bytes::ZERO);
+    assert_eq!(codes(&findings), [MaxmemoryUnset]);
+    // 1024 / 1.5
+    assert!(findings[0].remedy.contains("at most 682 MiB"), "{}", findings[0].remedy);
+    let unlimited = case(|c| {
+        c.sample(0).memory.maxmemory = Bytes::ZERO;
+        (c.container(0).live_limit, c.container(0).spec_limit) = (None, None);
+    });
+    assert_eq!(codes(&unlimited), [MaxmemoryUnset, LimitMissing]);
+}
+
+#[test]
+fn headroom_insufficient_fires_just_below_what_is_needed() {
+    assert_eq!(case(|c| c.limit(1, 768)), []);
+    let findings = case(|c| c.limit(1, 767));
+    assert_eq!(codes(&findings), [HeadroomInsufficient]);
+    assert_eq!(findings[0].pod, pod(1));
+    assert_eq!(
+        findings[0].evidence,
+        "limit 767 MiB, needed 768 MiB: maxmemory is 512 MiB and the policy wants 50 % above it"
+    );
+    assert_eq!(findings[0].remedy, "the operator will raise the limit to 768 MiB in place, without a restart");
+}
+
+#[test]
+fn headroom_names_the_minimum_when_that_is_what_counts() {
+    let findings = case(|c| {
+        c.policy.headroom.minimum = Bytes::mib(600);
+    });
+    let finding = &findings[0];
+    assert_eq!(finding.code, HeadroomInsufficient);
+    assert!(finding.evidence.contains("needed 1.08 GiB") && finding.evidence.contains("at least 600 MiB above it"));
+}
+
+#[rstest]
+#[case(|c: &mut Case| c.policy.headroom.resize_pod = false, "add ResizePod")]
+#[case(|c: &mut Case| c.policy.headroom.maximum_limit = Some(Bytes::mib(767)), "maximumLimit 767 MiB is below the 768 MiB needed")]
+#[case(|c: &mut Case| c.policy.headroom.maximum_limit = Some(Bytes::mib(768)), "will raise the limit to 768 MiB")]
+#[case(|c: &mut Case| c.container(1).resize_restarts = true, "that would restart Redis")]
+#[case(|c: &mut Case| c.snapshot.targets[1].pod.pod_level_resources = true, "pod-level resources")]
+#[case(|c: &mut Case| c.snapshot.resize_supported = false, "cannot resize pods")]
+#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "older".into())], "policy older, which is older")]
+#[case(|c: &mut Case| c.policy.mode = Mode::Observe, "in mode Enforce the operator would raise the limit to 768 MiB")]
+#[case(|c: &mut Case| c.snapshot.rights.resize = Right::Denied, "lacks the right to patch pods/resize")]
+#[case(|c: &mut Case| c.snapshot.rights.resize = Right::Unknown, "once it knows that it may")]
+#[case(|c: &mut Case| c.container(1).spec_limit = Some(Bytes::mib(768)), "the kubelet is raising the limit")]
+#[case(|c: &mut Case| { c.container(1).spec_limit = Some(Bytes::mib(768)); c.snapshot.targets[1].pod.resize = ResizeProgress::Deferred("no room".into()); }, "will try again: no room")]
+#[case(|c: &mut Case| { c.container(1).spec_limit = Some(Bytes::mib(768)); c.snapshot.targets[1].pod.resize = ResizeProgress::Infeasible("too big".into()); }, "larger one: too big")]
+fn the_remedy_of_headroom_says_what_is_done_or_what_is_in_the_way(#[case] change: Change, #[case] says: &str) {
+    let findings = case(|c| {
+        c.limit(1, 600);
+        change(c);
+    });
+    let remedy = &only(&findings, HeadroomInsufficient).remedy;
+    assert!(remedy.contains(says), "{remedy:?} does not say {says:?}");
+}
+
+#[test]
+fn limit_missing() {
+    let findings = case(|c| (c.container(2).live_limit, c.container(2).spec_limit) = (None, None));
+    assert_eq!(codes(&findings), [LimitMissing]);
+    assert!(findings[0].remedy.contains("at least 768 MiB"));
+    assert_eq!(case(|c| c.container(2).live_limit = None), [], "spec has one, and nothing else is known");
+}
+
+#[test]
+fn request_below_maxmemory() {
+    assert_eq!(case(|c| c.container(0).spec_request = Some(Bytes::mib(512))), []);
+    let findings = case(|c| c.container(0).spec_request = Some(Bytes::mib(511)));
+    assert_eq!(codes(&findings), [RequestBelowMaxmemory]);
+    assert_eq!(case(|c| c.container(0).spec_request = None), [], "without a request the API server copies the limit");
+}
+
+#[test]
+fn template_too_small() {
+    let template = |mib: Option<u64>| {
+        case(move |c| c.snapshot.stateful_sets[0].template_limits = vec![("redis".into(), mib.map(Bytes::mib))])
+    };
+    assert_eq!(template(Some(768)), []);
+    assert_eq!(template(None), [], "no limit is no small limit");
+    let findings = template(Some(767));
+    assert_eq!(codes(&findings), [TemplateTooSmall, TemplateTooSmall, TemplateTooSmall], "one a pod");
+    assert!(findings[0].remedy.contains("resized before it has loaded"), "{}", findings[0].remedy);
+    // 1.10 x 69 + 12 + 3.5 % of 512 and 40 KiB of clients: 105.9 MiB
+    assert!(template(Some(106))[0].remedy.contains("resized before"));
+    assert!(template(Some(105))[0].remedy.contains("none is evicted"));
+    let other = case(|c| c.snapshot.stateful_sets[0].template_limits = vec![("sidecar".into(), Some(Bytes::mib(1)))]);
+    assert_eq!(other, [], "a sidecar's limit says nothing");
+}
+
+#[test]
+fn resize_would_restart() {
+    let findings = case(|c| {
+        c.limit(1, 600);
+        c.container(1).resize_restarts = true;
+    });
+    assert_eq!(codes(&findings), [HeadroomInsufficient, ResizeWouldRestart]);
+    assert_eq!(case(|c| c.container(1).resize_restarts = true), [], "nothing has to be resized");
+    let report_only = case(|c| {
+        c.policy.headroom.resize_pod = false;
+        c.limit(1, 600);
+        c.container(1).resize_restarts = true;
+    });
+    assert_eq!(codes(&report_only), [HeadroomInsufficient], "nothing would be resized");
+}
+
+#[test]
+fn rss_near_limit() {
+    let rss = |mib: u64| case(move |c| c.sample(0).memory.rss = Bytes::mib(mib));
+    assert_eq!(rss(819), []);
+    assert_eq!(codes(&rss(820)), [RssNearLimit]);
+}

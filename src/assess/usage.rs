@@ -1,0 +1,83 @@
+//! Findings about how full Redis is, how it evicts, and what a fork costs it.
+
+use std::time::Duration;
+
+use super::View;
+use crate::domain::{
+    finding::{Finding, FindingCode},
+    ratio::Ratio,
+    sample::Sample,
+};
+
+/// From here on UtilizationWarning.
+const WARNING: Ratio = Ratio(75);
+/// From here on UtilizationCritical.
+const CRITICAL: Ratio = Ratio(85);
+/// Above this a fork is slow: every client waits for so long.
+const SLOW_FORK: Duration = Duration::from_millis(10);
+
+pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
+    [utilization(view, sample), eviction_policy(view, sample), slow_fork(view, sample)].into_iter().flatten().collect()
+}
+
+/// Under `allkeys-*` the server evicts whatever is old: full is how it should be.
+fn utilization(view: &View<'_>, sample: &Sample) -> Option<Finding> {
+    let memory = &sample.memory;
+    if memory.maxmemory_policy.starts_with("allkeys-") {
+        return None;
+    }
+    let share = Ratio::of(memory.used, memory.maxmemory)?;
+    let code = match share {
+        share if share >= CRITICAL => FindingCode::UtilizationCritical,
+        share if share >= WARNING => FindingCode::UtilizationWarning,
+        _ => return None,
+    };
+    let policy = named(&memory.maxmemory_policy);
+    Some(view.finding(
+        code,
+        format!("used about {} of maxmemory {} under {policy}", memory.used.quantised(), memory.maxmemory),
+        "delete data, give keys a time to live, or raise the container limit and then maxmemory; writes fail when it is full",
+    ))
+}
+
+fn eviction_policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
+    let (allowed, found) = (&view.policy.eviction_allowed, &sample.memory.maxmemory_policy);
+    // Without the name there is nothing to judge.
+    if allowed.is_empty() || found.is_empty() || allowed.contains(found) {
+        return None;
+    }
+    Some(view.finding(
+        FindingCode::EvictionPolicyUnsafe,
+        format!("maxmemory-policy is {}, allowed: {}", named(found), allowed.join(", ")),
+        "set maxmemory-policy to an allowed value, or add this one to spec.eviction.allowed",
+    ))
+}
+
+/// What the server says its policy is; its text is not ours, so only what such a name can hold is shown.
+fn named(policy: &str) -> String {
+    policy.chars().filter(|c| c.is_ascii_lowercase() || *c == '-').take(32).collect()
+}
+
+fn slow_fork(view: &View<'_>, sample: &Sample) -> Option<Finding> {
+    (sample.latest_fork > SLOW_FORK).then(|| {
+        view.finding(
+            FindingCode::ForkSlow,
+            format!(
+                "the last fork blocked Redis for about {} ms, data about {}",
+                two_digits(sample.latest_fork),
+                sample.memory.used.quantised()
+            ),
+            "turn transparent huge pages off, or hold less data per server: every save, rewrite and full sync forks",
+        )
+    })
+}
+
+/// Whole milliseconds with two significant digits.
+fn two_digits(time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let mut step = 1;
+    while millis / step >= 100 {
+        step *= 10;
+    }
+    (millis + step / 2) / step * step
+}

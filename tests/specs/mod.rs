@@ -1,0 +1,239 @@
+//! Bad specs: what is changed in a good one, which field is to blame, and what the refusal says.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use serde_json::{Value, json};
+
+/// Which of the CRD's means refuses the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A CEL rule; [`redis_memory_operator::validate`] says the same text.
+    Rule,
+    /// A bound, a list type or an empty list; `validate` says so too.
+    Bound,
+    /// The type or the enum: the Rust types cannot even hold it.
+    Type,
+}
+
+/// One bad spec.
+pub struct Bad {
+    /// What is merged over [`good`].
+    pub change: Value,
+    /// The field that the refusal names.
+    pub field: &'static str,
+    /// Part of the refusal by the API server.
+    pub says: &'static str,
+    /// By what it is refused.
+    pub by: By,
+}
+
+/// The smallest good spec.
+pub fn good() -> Value {
+    json!({"selector": {"matchLabels": {"app": "redis"}}})
+}
+
+/// A good spec that writes every field.
+pub fn full() -> Value {
+    json!({
+        "selector": {
+            "matchLabels": {"app.kubernetes.io/name": "redis", "empty": ""},
+            "matchExpressions": [
+                {"key": "tier", "operator": "In", "values": ["cache", "session"]},
+                {"key": "legacy", "operator": "DoesNotExist"},
+            ],
+        },
+        "mode": "Enforce",
+        "suspend": true,
+        "redis": {
+            "container": "redis", "port": "redis-tcp", "roleAuthority": "Operator", "username": "memory-operator",
+            "roleLabel": {"key": "example.com/role", "primary": "primary", "replica": "replica"},
+            "passwordSecret": {"name": "redis-auth", "key": "password"},
+        },
+        "headroom": {
+            "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod"], "maximumLimit": "16Gi",
+        },
+        "eviction": {"allowed": ["allkeys-lru", "allkeys-lfu", "volatile-ttl"]},
+        "fragmentation": {
+            "moderatePercent": 130, "seriousPercent": 150, "criticalPercent": 200, "restartPercent": 250,
+            "minimumWaste": "100Mi", "sustained": "1h30m", "remedies": ["Restart"],
+        },
+        "restart": {"cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m"},
+    })
+}
+
+impl Bad {
+    /// The whole spec.
+    pub fn spec(&self) -> Value {
+        let mut spec = good();
+        merge(&mut spec, &self.change);
+        spec
+    }
+}
+
+fn merge(into: &mut Value, change: &Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    into.remove(key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, change) => into.clone_from(change),
+    }
+}
+
+/// Every way of being bad that the API server is asked about.
+pub fn table() -> Vec<Bad> {
+    let mut table = rules();
+    table.extend(bounds());
+    table.extend(types());
+    table
+}
+
+fn bad(by: By, change: Value, field: &'static str, says: &'static str) -> Bad {
+    Bad { change, field, says, by }
+}
+
+fn rules() -> Vec<Bad> {
+    let rule = |change, field, says| bad(By::Rule, change, field, says);
+    let role = "must not select on redis.roleLabel.key";
+    vec![
+        rule(json!({"selector": {"matchLabels": null}}), "spec.selector", "must not be empty"),
+        rule(json!({"selector": {"matchLabels": {"app": null}}}), "spec.selector", "must not be empty"),
+        rule(json!({"selector": {"matchLabels": {"redismemory.io/role": "primary"}}}), "spec.selector", role),
+        rule(
+            json!({"selector": {"matchExpressions": [{"key": "redismemory.io/role", "operator": "Exists"}]}}),
+            "spec.selector",
+            role,
+        ),
+        rule(json!({"selector": {"matchLabels": {"a b": "c"}}}), "spec.selector.matchLabels", "not a label key"),
+        rule(
+            json!({"selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}}),
+            "spec.selector.matchExpressions[0]",
+            "In and NotIn need values",
+        ),
+        rule(
+            json!({"selector": {"matchExpressions": [{"key": "-", "operator": "Exists"}]}}),
+            "spec.selector.matchExpressions[0].key",
+            "not a label key",
+        ),
+        rule(json!({"redis": {"container": "Redis!"}}), "spec.redis.container", "not a container name"),
+        rule(json!({"redis": {"port": 0}}), "spec.redis.port", "port number from 1 to 65535"),
+        rule(json!({"redis": {"port": 65536}}), "spec.redis.port", "port number from 1 to 65535"),
+        rule(json!({"redis": {"port": "65536"}}), "spec.redis.port", "port number from 1 to 65535"),
+        rule(json!({"redis": {"port": "-"}}), "spec.redis.port", "with a letter"),
+        rule(json!({"redis": {"port": ""}}), "spec.redis.port", "port name"),
+        rule(json!({"redis": {"port": "redis--tcp"}}), "spec.redis.port", "port name"),
+        rule(json!({"redis": {"roleLabel": {"key": "a/b/c"}}}), "spec.redis.roleLabel.key", "not a label key"),
+        rule(
+            json!({"redis": {"roleLabel": {"key": "apps.kubernetes.io/pod-index"}}}),
+            "spec.redis.roleLabel.key",
+            "belongs to Kubernetes",
+        ),
+        rule(json!({"redis": {"roleLabel": {"primary": "replica"}}}), "spec.redis.roleLabel.replica", "must differ"),
+        rule(json!({"redis": {"roleLabel": {"primary": "-"}}}), "spec.redis.roleLabel.primary", "not a label value"),
+        rule(json!({"redis": {"username": "ann"}}), "spec.redis.username", "needs passwordSecret"),
+        rule(
+            json!({"redis": {"username": "an n", "passwordSecret": {"name": "a", "key": "b"}}}),
+            "spec.redis.username",
+            "not an ACL user name",
+        ),
+        rule(
+            json!({"redis": {"passwordSecret": {"name": "Redis_Auth", "key": "password"}}}),
+            "spec.redis.passwordSecret.name",
+            "not the name of a Secret",
+        ),
+        rule(
+            json!({"redis": {"passwordSecret": {"name": "redis-auth", "key": "a/b"}}}),
+            "spec.redis.passwordSecret.key",
+            "not a key of a Secret",
+        ),
+        rule(json!({"headroom": {"minimum": "64mi"}}), "spec.headroom.minimum", "not an amount of memory"),
+        rule(json!({"headroom": {"minimum": "-1Gi"}}), "spec.headroom.minimum", "not an amount of memory"),
+        rule(json!({"headroom": {"minimum": "64"}}), "spec.headroom.minimum", "from 1Mi"),
+        rule(json!({"headroom": {"maximumLimit": "32Mi"}}), "spec.headroom.maximumLimit", "at least headroom.minimum"),
+        rule(
+            json!({"headroom": {"remedies": ["Report", "ResizePod"]}}),
+            "spec.headroom.remedies",
+            "cannot stand beside ResizePod",
+        ),
+        rule(
+            json!({"fragmentation": {"seriousPercent": 130}}),
+            "spec.fragmentation.seriousPercent",
+            "must be above moderatePercent",
+        ),
+        rule(
+            json!({"fragmentation": {"criticalPercent": 140}}),
+            "spec.fragmentation.criticalPercent",
+            "must be above seriousPercent",
+        ),
+        rule(
+            json!({"fragmentation": {"restartPercent": 199}}),
+            "spec.fragmentation.restartPercent",
+            "must be above criticalPercent",
+        ),
+        rule(json!({"fragmentation": {"minimumWaste": "0"}}), "spec.fragmentation.minimumWaste", "from 1Mi"),
+        rule(json!({"fragmentation": {"sustained": "0s"}}), "spec.fragmentation.sustained", "from 1s to 6h"),
+        rule(json!({"fragmentation": {"sustained": "1.5h"}}), "spec.fragmentation.sustained", "not a duration"),
+        rule(
+            json!({"fragmentation": {"remedies": ["Restart", "Report"]}}),
+            "spec.fragmentation.remedies",
+            "cannot stand beside Restart",
+        ),
+        rule(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration"),
+        rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
+        rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
+        rule(json!({"restart": {"stepTimeout": "9s"}}), "spec.restart.stepTimeout", "from 10s to 24h"),
+        rule(json!({"restart": {"stepTimeout": ""}}), "spec.restart.stepTimeout", "not a duration"),
+    ]
+}
+
+fn bounds() -> Vec<Bad> {
+    let bound = |change, field, says| bad(By::Bound, change, field, says);
+    vec![
+        bound(json!({"headroom": {"percent": 9}}), "spec.headroom.percent", "greater than or equal to 10"),
+        bound(json!({"headroom": {"percent": 401}}), "spec.headroom.percent", "less than or equal to 400"),
+        bound(
+            json!({"fragmentation": {"moderatePercent": 100}}),
+            "spec.fragmentation.moderatePercent",
+            "greater than or equal to 101",
+        ),
+        bound(
+            json!({"fragmentation": {"restartPercent": 10001}}),
+            "spec.fragmentation.restartPercent",
+            "less than or equal to 10000",
+        ),
+        bound(json!({"headroom": {"remedies": []}}), "spec.headroom.remedies", "at least 1 items"),
+        bound(
+            json!({"headroom": {"remedies": ["ResizePod", "ResizePod"]}}),
+            "spec.headroom.remedies",
+            "Duplicate value",
+        ),
+        bound(
+            json!({"eviction": {"allowed": ["noeviction", "noeviction"]}}),
+            "spec.eviction.allowed",
+            "Duplicate value",
+        ),
+        bound(json!({"selector": {"matchLabels": {"app": "?"}}}), "spec.selector.matchLabels", "should match"),
+        bound(json!({"redis": {"container": "a".repeat(64)}}), "spec.redis.container", "63"),
+    ]
+}
+
+fn types() -> Vec<Bad> {
+    let of_type = |change, field, says| bad(By::Type, change, field, says);
+    vec![
+        of_type(json!({"selector": null}), "spec.selector", "Required value"),
+        of_type(json!({"mode": "Act"}), "spec.mode", "Unsupported value"),
+        of_type(json!({"redis": {"roleAuthority": "Guess"}}), "spec.redis.roleAuthority", "Unsupported value"),
+        of_type(json!({"headroom": {"method": "Measured"}}), "spec.headroom.method", "Unsupported value"),
+        of_type(json!({"headroom": {"percent": 12.5}}), "spec.headroom.percent", "must be of type integer"),
+        of_type(json!({"headroom": {"remedies": ["PatchWorkload"]}}), "spec.headroom.remedies", "Unsupported value"),
+        of_type(json!({"fragmentation": {"remedies": ["Purge"]}}), "spec.fragmentation.remedies", "Unsupported value"),
+        of_type(json!({"eviction": {"allowed": ["lru"]}}), "spec.eviction.allowed", "Unsupported value"),
+        of_type(json!({"headrom": {"percent": 50}}), "spec.headrom", "unknown field"),
+        of_type(json!({"redis": {"host": "redis.example.com"}}), "spec.redis.host", "unknown field"),
+    ]
+}
