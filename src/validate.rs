@@ -134,9 +134,7 @@ impl Problems {
 
     fn set<T: PartialEq>(&mut self, items: &[T], field: &str) {
         let twice = items.iter().enumerate().any(|(n, item)| items.iter().skip(n + 1).any(|other| other == item));
-        if twice {
-            self.say(field, "names a value twice; remove one");
-        }
+        self.unless(!twice, field, rules::NO_VALUE_TWICE);
     }
 }
 

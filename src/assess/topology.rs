@@ -173,11 +173,7 @@ fn listed_by(replica: &Target, targets: &[Target]) -> Option<usize> {
     if !link(replica).is_some_and(|link| link.link_up) {
         return None;
     }
-    targets.iter().position(|t| {
-        lines(t).iter().any(|a| {
-            position(a, targets).and_then(|n| targets.get(n)).is_some_and(|listed| listed.pod.uid == replica.pod.uid)
-        })
-    })
+    targets.iter().position(|t| lines(t).iter().any(|address| listens_at(address, replica)))
 }
 
 fn lines(target: &Target) -> Vec<&NodeAddress> {
@@ -222,10 +218,13 @@ fn join_by_controller(targets: &[Target], groups: &mut Groups) {
 }
 
 fn position(address: &NodeAddress, targets: &[Target]) -> Option<usize> {
-    targets.iter().position(|target| {
-        let port_fits = target.pod.container.as_ref().map_or(true, |c| c.port == address.port);
-        port_fits && host_is(&address.host, target)
-    })
+    targets.iter().position(|target| listens_at(address, target))
+}
+
+/// Of a container that is not known the port is not known either.
+fn listens_at(address: &NodeAddress, target: &Target) -> bool {
+    let port_fits = target.pod.container.as_ref().map_or(true, |c| c.port == address.port);
+    port_fits && host_is(&address.host, target)
 }
 
 fn host_is(host: &str, target: &Target) -> bool {

@@ -183,6 +183,13 @@ fn rules() -> Vec<Bad> {
             "spec.fragmentation.remedies",
             "cannot stand beside Restart",
         ),
+        rule(json!({"headroom": {"remedies": ["ResizePod", "ResizePod"]}}), "spec.headroom.remedies", "value twice"),
+        rule(
+            json!({"fragmentation": {"remedies": ["Restart", "Restart"]}}),
+            "spec.fragmentation.remedies",
+            "value twice",
+        ),
+        rule(json!({"eviction": {"allowed": ["noeviction", "noeviction"]}}), "spec.eviction.allowed", "value twice"),
         rule(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
@@ -207,16 +214,6 @@ fn bounds() -> Vec<Bad> {
             "less than or equal to 10000",
         ),
         bound(json!({"headroom": {"remedies": []}}), "spec.headroom.remedies", "at least 1 items"),
-        bound(
-            json!({"headroom": {"remedies": ["ResizePod", "ResizePod"]}}),
-            "spec.headroom.remedies",
-            "Duplicate value",
-        ),
-        bound(
-            json!({"eviction": {"allowed": ["noeviction", "noeviction"]}}),
-            "spec.eviction.allowed",
-            "Duplicate value",
-        ),
         bound(json!({"selector": {"matchLabels": {"app": "?"}}}), "spec.selector.matchLabels", "should match"),
         bound(json!({"redis": {"container": "a".repeat(64)}}), "spec.redis.container", "63"),
     ]

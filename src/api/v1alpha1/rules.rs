@@ -133,6 +133,12 @@ pub const FRAGMENTATION_REPORT_ALONE: Rule = rule(
     "!('Report' in self) || size(self) == 1",
     "Report means that nothing is done and cannot stand beside Restart; remove one of the two (a finding is reported in any case)",
 );
+/// Sets are atomic lists with this rule, not lists of type `set`: server-side apply merges a `set` with what the
+/// API server's defaults put there, so that `[Report]` over a defaulted `[Restart]` would become both.
+pub const NO_VALUE_TWICE: Rule = rule(
+    "self.all(x, self.exists_one(y, y == x))",
+    "names a value twice; each may stand there once: remove the second",
+);
 /// Moderate < serious.
 pub const SERIOUS_ABOVE_MODERATE: Rule = rule(
     "self.moderatePercent < self.seriousPercent",
@@ -187,6 +193,9 @@ pub const STEP_TIMEOUT: Rule = duration_rule!(
 
 /// Writes the rules into the schema that they stand at.
 fn attach(schema: &mut Schema, rules: &[Rule]) {
+    if schema.get("type").is_some_and(|t| t == "array") {
+        schema.insert("x-kubernetes-list-type".into(), "atomic".into());
+    }
     let rules = rules.iter().map(|rule| {
         let mut entry = json!({"rule": rule.cel, "message": rule.message});
         if let (false, Some(entry)) = (rule.field.is_empty(), entry.as_object_mut()) {
@@ -218,9 +227,10 @@ attachers! {
     memory: [MEMORY],
     lag: [LAG],
     headroom: [MAXIMUM_LIMIT],
-    headroom_remedies: [HEADROOM_REPORT_ALONE],
+    headroom_remedies: [NO_VALUE_TWICE, HEADROOM_REPORT_ALONE],
+    eviction_allowed: [NO_VALUE_TWICE],
     fragmentation: [SERIOUS_ABOVE_MODERATE, CRITICAL_ABOVE_SERIOUS, RESTART_ABOVE_CRITICAL],
-    fragmentation_remedies: [FRAGMENTATION_REPORT_ALONE],
+    fragmentation_remedies: [NO_VALUE_TWICE, FRAGMENTATION_REPORT_ALONE],
     sustained: [SUSTAINED],
     cooldown: [COOLDOWN],
     step_timeout: [STEP_TIMEOUT],

@@ -167,7 +167,7 @@ pub struct Headroom {
     #[schemars(length(max = 24), transform = rules::memory)]
     pub minimum: String,
     /// What may be done when it is too small.
-    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"), transform = rules::headroom_remedies)]
+    #[schemars(length(min = 1, max = 8), transform = rules::headroom_remedies)]
     pub remedies: Vec<HeadroomRemedy>,
     /// Never raise a limit above this.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,7 +209,7 @@ pub enum HeadroomRemedy {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Eviction {
     /// Allowed values of maxmemory-policy. Empty: every value.
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 8), transform = rules::eviction_allowed)]
     pub allowed: Vec<EvictionPolicy>,
 }
 
@@ -268,7 +268,7 @@ pub struct Fragmentation {
     #[schemars(length(max = 24), transform = rules::sustained)]
     pub sustained: String,
     /// What may be done.
-    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"), transform = rules::fragmentation_remedies)]
+    #[schemars(length(min = 1, max = 8), transform = rules::fragmentation_remedies)]
     pub remedies: Vec<FragmentationRemedy>,
 }
 

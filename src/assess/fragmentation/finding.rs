@@ -55,10 +55,12 @@ fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
         Band::Serious => format!("{} or more", rule.serious),
         Band::Moderate | Band::Healthy | Band::Unknown => format!("{} or more", rule.moderate),
     };
+    // `check` has one look and asks for no time.
+    let time =
+        if rule.sustained.is_zero() { "now".into() } else { format!("for {}", duration::format(rule.sustained)) };
     format!(
-        "ratio {}, {held} for {}: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
+        "ratio {}, {held} {time}: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
         tenths(verdict.ratio),
-        duration::format(rule.sustained),
         memory.rss.quantised(),
         memory.used.quantised(),
         verdict.waste.quantised(),

@@ -262,6 +262,8 @@ fn the_expected_gain_is_what_a_clean_process_would_not_hold() {
 #[case(10, 120, 4, Cause::Purgeable)]
 #[case(10, 9, 110, Cause::Other)]
 #[case(50, 9, 50, Cause::Other)]
+#[case(50, 56, 4, Cause::Fragmented)]
+#[case(50, 57, 4, Cause::Purgeable)]
 #[case(0, 0, 0, Cause::Other)]
 fn the_largest_part_is_the_cause(#[case] frag: u64, #[case] rss: u64, #[case] overhead: u64, #[case] cause: Cause) {
     let mut target = target();
@@ -317,6 +319,14 @@ fn low_efficiency_that_a_restart_would_not_mend_is_only_told() {
     sample(&mut target).memory.dataset = Bytes(80_000_000);
     let verdict = verdict(&target);
     assert_eq!((verdict.efficiency_low, verdict.restart_due), (true, None));
+}
+
+#[test]
+fn low_efficiency_of_many_small_keys_is_no_reason_to_restart() {
+    let mut target = inefficient();
+    target.history.iter_mut().for_each(|r| r.ratio = Ratio(199));
+    let verdict = verdict(&target);
+    assert_eq!((verdict.band, verdict.efficiency_low, verdict.restart_due), (Band::Serious, true, None));
 }
 
 #[test]
