@@ -1,5 +1,5 @@
 //! The ACL users of SECURITY.md, given to a real server: what is written there is enough, and no more than enough.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 mod common;
 

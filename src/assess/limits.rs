@@ -5,10 +5,11 @@ use super::{
     headroom::{self, HeadroomVerdict},
 };
 use crate::domain::{
-    bytes::Bytes,
+    bytes::{Bytes, MIB},
     finding::{Finding, FindingCode},
     pod::{Container, ResizeProgress, Right},
     policy::Mode,
+    quantity,
     ratio::Ratio,
     sample::Sample,
 };
@@ -45,7 +46,9 @@ fn suggested_maxmemory(view: &View<'_>) -> String {
     let limit = view.target.pod.container.as_ref().ok().and_then(Container::limit);
     let room = limit.map(|limit| {
         let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
-        Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum))
+        let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
+        // Whole mebibytes, downwards: what is shown must not be more than what fits.
+        Bytes(room.0 / MIB * MIB)
     });
     match (limit, room) {
         (Some(limit), Some(room)) if room > Bytes::ZERO => {
@@ -73,7 +76,8 @@ fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: 
     } else {
         format!("{percent} % above it")
     };
-    let evidence = format!("limit {have}, needed {need}: maxmemory is {maxmemory} and the policy wants {why}");
+    let (limit, needed) = told_apart(have, need);
+    let evidence = format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and the policy wants {why}");
     let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy(view, container, need))];
     if container.resize_restarts && view.policy.headroom.resize_pod {
         findings.push(view.finding(
@@ -83,6 +87,12 @@ fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: 
         ));
     }
     findings
+}
+
+/// Two different amounts never read the same: where three digits do not tell them apart, all are shown.
+fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
+    let (short, other) = (have.to_string(), need.to_string());
+    if short == other { (quantity::format(have), quantity::format(need)) } else { (short, other) }
 }
 
 /// What is done about a limit that is too small, or what is in the way. The order is from what the policy rules out
@@ -165,7 +175,10 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
     let request = container.spec_request.filter(|request| *request < maxmemory)?;
     Some(view.finding(
         FindingCode::RequestBelowMaxmemory,
-        format!("memory request {request}, maxmemory {maxmemory}"),
+        {
+            let (request, maxmemory) = told_apart(request, maxmemory);
+            format!("memory request {request}, maxmemory {maxmemory}")
+        },
         format!("raise the memory request to at least {maxmemory}: the node may not have what Redis may take"),
     ))
 }
@@ -182,8 +195,9 @@ fn template(view: &View<'_>, container: &Container, sample: &Sample) -> Option<F
         return None;
     }
     let need = headroom::required_limit(&view.policy.headroom, maxmemory);
+    let (gives, needed) = told_apart(limit, need);
     let evidence =
-        format!("the template of StatefulSet {} gives {limit}, needed {need} for maxmemory {maxmemory}", set.name);
+        format!("the template of StatefulSet {} gives {gives}, needed {needed} for maxmemory {maxmemory}", set.name);
     let remedy = if limit < headroom::template_floor(&sample.memory) {
         format!(
             "set the limit to {need} in the pod template; with {limit} a new pod could not even load the data, so none is evicted"

@@ -18,26 +18,28 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
             policy.headroom.resize_pod && snapshot.resize_supported,
             rights.resize,
             "patch pods/resize",
-            "raise limits",
-            "acting.resize",
+            "set the chart value acting.resize, or take ResizePod out of spec.headroom.remedies; until then no limit is raised",
         ),
-        (restarts, rights.evict, "create pods/eviction", "restart pods", "acting.restart"),
+        (
+            restarts,
+            rights.evict,
+            "create pods/eviction",
+            "set the chart value acting.restart, or take Restart out of spec.fragmentation.remedies; until then no pod is restarted",
+        ),
         (
             policy.redis.authority == AuthorityRule::Operator,
             rights.label,
             "patch pods",
-            "keep the role label",
-            "acting.roleLabel",
+            "set the chart value acting.roleLabel, or let another controller keep the label (roleAuthority: Label); until then no role label is kept",
         ),
     ];
-    let kubernetes = needs.into_iter().filter(|(needed, right, ..)| *needed && *right == Right::Denied).map(
-        |(_, _, verb, use_, value)| Finding {
-            code: FindingCode::PermissionMissing,
-            pod: None,
-            evidence: format!("the operator may not {verb} in namespace {}", policy.namespace),
-            remedy: format!("set the chart value {value} to let it {use_}, or take that remedy out of the policy"),
-        },
-    );
+    let denied = needs.into_iter().filter(|(needed, right, ..)| *needed && *right == Right::Denied);
+    let kubernetes = denied.map(|(_, _, action, remedy)| Finding {
+        code: FindingCode::PermissionMissing,
+        pod: None,
+        evidence: format!("the operator may not {action} in namespace {}", policy.namespace),
+        remedy: remedy.into(),
+    });
     let redis = match &snapshot.redis_rights {
         RedisRights::Known(missing) if restarts => missing.as_slice(),
         RedisRights::Known(_) | RedisRights::Unknown => &[],

@@ -37,7 +37,7 @@ fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
     }
     Some(about_workload(
         FindingCode::TwoPrimaries,
-        format!("{}: {} all say that they are primary", workload.name, names(&workload.primaries)),
+        format!("{}: {} each say that they are primary", workload.name, names(&workload.primaries)),
         "find the one with the current data and make the others its replicas (REPLICAOF); until then nothing is done here",
     ))
 }

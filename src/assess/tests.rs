@@ -99,6 +99,7 @@ fn only(findings: &[Finding], code: Code) -> &Finding {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "compared with the pod of a finding, which may be none")]
 fn pod(n: u8) -> Option<PodName> {
     Some(fixtures::pod_name(n))
 }
@@ -205,7 +206,11 @@ fn permission_missing_only_for_what_the_remedies_need() {
     assert_eq!(denied(|c| c.policy.headroom.resize_pod = false), all[..2]);
     assert_eq!(denied(|c| c.policy.fragmentation.restart_allowed = false), all[1..]);
     assert_eq!(denied(|c| c.snapshot.resize_supported = false), all[..2]);
-    assert_eq!(denied(|c| c.snapshot.rights = Default::default()), [""; 0], "not asked is not missing");
+    assert_eq!(
+        denied(|c| c.snapshot.rights = crate::domain::pod::Rights::default()),
+        [""; 0],
+        "not asked is not missing"
+    );
 }
 
 #[test]

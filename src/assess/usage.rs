@@ -33,10 +33,15 @@ fn utilization(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         _ => return None,
     };
     let policy = named(&memory.maxmemory_policy);
+    let then = if policy.starts_with("volatile-") {
+        "when it is full, keys with a time to live go first, then writes fail"
+    } else {
+        "when it is full, writes fail"
+    };
     Some(view.finding(
         code,
         format!("used about {} of maxmemory {} under {policy}", memory.used.quantised(), memory.maxmemory),
-        "delete data, give keys a time to live, or raise the container limit and then maxmemory; writes fail when it is full",
+        format!("delete data, give keys a time to live, or raise the container limit and then maxmemory; {then}"),
     ))
 }
 

@@ -121,7 +121,7 @@ fn look_and_print(args: &Args) -> Result<Severity, CheckError> {
         tokio::time::timeout(args.deadline, look(args, credentials.as_ref(), &clock)).await.map_err(late)?
     };
     let (address, sample) = runtime.block_on(look)?;
-    let report = judge(args, address, sample, &clock)?;
+    let report = judge(args, address, &sample, &clock)?;
     let text = match args.output {
         Format::Table => report.table(),
         Format::Json => report.json().map_err(|error| CheckError::Write(error.to_string()))?,
@@ -205,11 +205,11 @@ fn password_from_environment() -> Result<Option<Zeroizing<String>>, CheckError> 
 }
 
 /// Judges the sample as the operator would with a default policy, but at once: one sample is all there is.
-fn judge(args: &Args, address: SocketAddr, sample: Sample, clock: &Clock) -> Result<Report, CheckError> {
+fn judge(args: &Args, address: SocketAddr, sample: &Sample, clock: &Clock) -> Result<Report, CheckError> {
     let policy = policy()?;
     let target = Target {
         pod: stand_in(address, args.limit),
-        history: vec![reading_of(&sample)],
+        history: vec![reading_of(sample)],
         redis: Observation::Seen(Box::new(sample.clone())),
     };
     let settings = AssessSettings { warm_up: Duration::ZERO, ..AssessSettings::default() };
@@ -221,7 +221,7 @@ fn judge(args: &Args, address: SocketAddr, sample: Sample, clock: &Clock) -> Res
     }
     let fragmentation = assess::fragmentation::judge(&policy, &target, now, &settings);
     let headroom = assess::headroom::judge(&policy, &target);
-    Ok(Report::new(&args.server, &sample, &fragmentation, headroom, &findings))
+    Ok(Report::new(&args.server, sample, &fragmentation, headroom, &findings))
 }
 
 /// The default policy, judging at once, with remedies that a person carries out.

@@ -3,6 +3,6 @@
 use serde::Serialize;
 
 /// The value as a YAML document, ending in a newline.
-pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
+pub(super) fn to_string<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(value)
 }

@@ -43,12 +43,13 @@ impl Bytes {
     #[must_use]
     pub fn quantised(self) -> Self {
         let unit = self.unit().0;
-        let mut step = unit;
-        if self.0 < unit.saturating_mul(10) {
-            step = (unit / 10).max(1);
-        } else if self.0 >= unit.saturating_mul(100) {
-            step = unit.saturating_mul(10);
+        if unit > 1 && self.0 < unit.saturating_mul(10) {
+            // A tenth of a unit is no whole number of bytes: count tenths, and leave the fraction to the end.
+            let tenths = (u128::from(self.0) * 10 + u128::from(unit) / 2) / u128::from(unit);
+            let bytes = (tenths * u128::from(unit)).div_ceil(10);
+            return Self(u64::try_from(bytes).unwrap_or(u64::MAX));
         }
+        let step = if self.0 >= unit.saturating_mul(100) { unit.saturating_mul(10) } else { unit };
         Self((self.0.saturating_add(step / 2) / step).saturating_mul(step))
     }
 
@@ -70,13 +71,15 @@ impl fmt::Display for Bytes {
         if unit == 1 {
             return write!(f, "{} B", self.0);
         }
-        let hundredths = u128::from(self.0) * 100 / u128::from(unit);
-        let (whole, rest) = (hundredths / 100, hundredths % 100);
-        match whole {
-            _ if rest == 0 => write!(f, "{whole} {name}"),
-            0..10 => write!(f, "{whole}.{rest:02} {name}"),
-            10..100 => write!(f, "{whole}.{} {name}", rest / 10),
-            _ => write!(f, "{whole} {name}"),
+        // Rounded to the nearest; the border between the forms is tested after rounding, so that 9.999 is 10.
+        let rounded = |parts: u128| (u128::from(self.0) * parts + u128::from(unit) / 2) / u128::from(unit);
+        let (hundredths, tenths) = (rounded(100), rounded(10));
+        match hundredths {
+            n if n % 100 == 0 => write!(f, "{} {name}", n / 100),
+            0..1000 => write!(f, "{}.{:02} {name}", hundredths / 100, hundredths % 100),
+            _ if tenths % 10 == 0 => write!(f, "{} {name}", tenths / 10),
+            1000..10_000 => write!(f, "{}.{} {name}", tenths / 10, tenths % 10),
+            _ => write!(f, "{} {name}", rounded(1)),
         }
     }
 }
@@ -106,9 +109,21 @@ mod tests {
     #[case(MIB * 512, "512 MiB")]
     #[case(GIB + GIB / 2, "1.50 GiB")]
     #[case(72_771_174, "69.4 MiB")]
-    #[case(u64::MAX, "16777215 TiB")]
+    #[case(GIB * 10 - 1, "10 GiB")]
+    #[case(MIB * 3 / 2 + 1, "1.50 MiB")]
+    #[case(MIB * 999 / 10, "99.9 MiB")]
+    #[case(MIB * 1004 / 10, "100 MiB")]
+    #[case(u64::MAX, "16777216 TiB")]
     fn shows_three_digits(#[case] bytes: u64, #[case] text: &str) {
         assert_eq!(Bytes(bytes).to_string(), text);
+    }
+
+    #[rstest]
+    #[case(GIB * 163 / 100, "1.60 GiB")]
+    #[case(MIB * 57 / 10, "5.70 MiB")]
+    fn what_is_quantised_reads_as_two_digits(#[case] bytes: u64, #[case] text: &str) {
+        assert_eq!(Bytes(bytes).quantised().to_string(), text);
+        assert_eq!(Bytes(bytes).quantised().quantised(), Bytes(bytes).quantised());
     }
 
     #[test]
@@ -121,6 +136,9 @@ mod tests {
     #[case(Bytes(MIB * 694 / 10), Bytes::mib(69))]
     #[case(Bytes::mib(694), Bytes::mib(690))]
     #[case(Bytes::ZERO, Bytes::ZERO)]
+    #[case(Bytes(7), Bytes(7))]
+    #[case(Bytes(MIB * 599 / 100), Bytes::mib(6))]
+    #[case(Bytes(GIB * 163 / 100), Bytes(1_717_986_919))]
     fn quantises_to_two_digits(#[case] exact: Bytes, #[case] shown: Bytes) {
         assert_eq!(exact.quantised(), shown);
     }

@@ -51,8 +51,8 @@ fn split(text: &str, fits: fn(&u8) -> bool) -> Option<(&str, &str)> {
 pub fn format(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), u64::from(duration.subsec_millis()));
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (millis, "ms")];
-    let text: String = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    if text.is_empty() { "0s".into() } else { text }
+    let shown: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if shown.is_empty() { "0s".into() } else { shown.concat() }
 }
 
 #[cfg(test)]

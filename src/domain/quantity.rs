@@ -199,7 +199,7 @@ pub fn format(bytes: Bytes) -> String {
     const UNITS: [(u32, &str); 6] = [(60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")];
     for (shift, unit) in UNITS {
         let size = 1_u64 << shift;
-        if bytes.0 >= size && bytes.0 % size == 0 {
+        if bytes.0 >= size && bytes.0.is_multiple_of(size) {
             return format!("{}{unit}", bytes.0 / size);
         }
     }
@@ -304,7 +304,7 @@ mod tests {
         let ten = 10_u128.pow(u32::try_from(fraction.len()).unwrap());
         let digits = u128::from(whole) * ten + fraction.parse::<u128>().unwrap_or(0);
         let value = (digits * numerator).div_ceil(ten * denominator);
-        u64::try_from(value).ok().filter(|v| *v <= i64::MAX as u64)
+        u64::try_from(value).ok().filter(|v| i64::try_from(*v).is_ok())
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Every rule of the spec, and what good specs become.
+//! Each rule, broken one at a time in an otherwise good spec.
 
 use kube::core::ObjectMeta;
 use pretty_assertions::assert_eq;

@@ -91,8 +91,7 @@ async fn rights_are_what_the_api_server_says() {
     assert_eq!(sandbox.reader.rights(ns).await, all);
     let nobody = Reader::new(acting_as(&format!("system:serviceaccount:{ns}:default")).await, sandbox.clock);
     let none = Rights { evict: Right::Denied, resize: Right::Denied, label: Right::Denied };
-    // Anybody may ask, if the usual role binding for groups is there; an impersonated user is in no group.
-    assert!([none, Rights::default()].contains(&nobody.rights(ns).await));
+    assert_eq!(nobody.rights(ns).await, none);
     assert!(sandbox.reader.resize_supported().await);
     let error = nobody.pods(ns, "app=redis").await.expect_err("no right to list");
     assert!(error.is_forbidden(), "{error:?}");

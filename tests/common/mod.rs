@@ -2,6 +2,7 @@
 //! Everything that is started here is stopped by its own process id when it is dropped, also by a panic.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 pub mod garbage;
 pub mod server;

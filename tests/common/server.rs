@@ -91,7 +91,10 @@ impl RedisServer {
         connect(self).await.replicaof(&primary.node()).await.expect("REPLICAOF is accepted");
         eventually("the replica is online", async || {
             let lines = connect(primary).await.replication(DEADLINE).await.ok()?.replicas;
-            lines.iter().any(|line| line.address.port == self.port && line.online).then_some(())
+            let online = lines.iter().any(|line| line.address.port == self.port && line.online);
+            // Valkey's primary says so a little earlier than its replica.
+            let role = connect(self).await.replication(DEADLINE).await.ok()?.role;
+            (online && matches!(role, Role::Replica(link) if link.link_up && !link.sync_in_progress)).then_some(())
         })
         .await;
     }

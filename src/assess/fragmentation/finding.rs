@@ -23,9 +23,11 @@ pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
     });
     let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
         let rss = sample.memory.rss.quantised();
+        // In steps of 5 downwards, so that what is below one half never reads as one half.
+        let share = share.0 / 5 * 5;
         view.finding(
             FindingCode::MemoryEfficiencyLow,
-            format!("about {} % of RSS {rss} is data, wanted at least {} %", share.quantised().0, EFFICIENCY_LOW.0),
+            format!("about {share} % of RSS {rss} is data, wanted at least {} %", EFFICIENCY_LOW.0),
             efficiency_remedy(&verdict),
         )
     });
@@ -45,10 +47,18 @@ fn code(verdict: &Verdict) -> Option<FindingCode> {
 }
 
 fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
+    let rule = &view.policy.fragmentation;
+    let held = match verdict.band {
+        _ if verdict.restart_due == Some(DueReason::Efficiency) => "less than half of RSS is data".to_owned(),
+        Band::Restart => format!("{} or more", rule.restart),
+        Band::Critical => format!("{} or more", rule.critical),
+        Band::Serious => format!("{} or more", rule.serious),
+        Band::Moderate | Band::Healthy | Band::Unknown => format!("{} or more", rule.moderate),
+    };
     format!(
-        "ratio {} for {} or longer: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
+        "ratio {}, {held} for {}: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
         tenths(verdict.ratio),
-        duration::format(view.policy.fragmentation.sustained),
+        duration::format(rule.sustained),
         memory.rss.quantised(),
         memory.used.quantised(),
         verdict.waste.quantised(),

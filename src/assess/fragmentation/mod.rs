@@ -151,8 +151,9 @@ impl Verdict {
         }
     }
 
+    /// Nothing is judged; the numbers are those of the last answer, if there was one.
     fn unknown(memory: Option<&Memory>, reason: String) -> Self {
-        let seen = memory.map(Self::of).unwrap_or(Self {
+        let nothing = Self {
             band: Band::Unknown,
             ratio: Ratio::default(),
             waste: Bytes::ZERO,
@@ -166,8 +167,8 @@ impl Verdict {
             efficiency_low: false,
             restart_due: None,
             unknown_because: None,
-        });
-        Self { unknown_because: Some(reason), ..seen }
+        };
+        Self { unknown_because: Some(reason), ..memory.map_or(nothing, Self::of) }
     }
 }
 

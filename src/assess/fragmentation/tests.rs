@@ -124,7 +124,7 @@ fn three_missing_intervals_are_no_gap_and_more_is_one() {
 #[test]
 fn old_readings_are_no_judgement() {
     let mut stale = target();
-    let shift = |reading: &mut Reading, secs| reading.at = reading.at - SignedDuration::from_secs(secs);
+    let shift = |reading: &mut Reading, secs| reading.at -= SignedDuration::from_secs(secs);
     stale.history.iter_mut().for_each(|r| shift(r, 43));
     assert_eq!(verdict(&stale).band, Band::Restart, "the newest is 45 s old");
     stale.history.iter_mut().for_each(|r| shift(r, 1));

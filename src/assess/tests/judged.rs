@@ -21,7 +21,7 @@ fn the_evidence_of_fragmentation_is_quantised() {
     let findings = case(|c| c.ratio(1, 291));
     assert_eq!(
         findings[0].evidence,
-        "ratio 2.9 for 10m or longer: RSS about 200 MiB, used about 69 MiB, waste about 130 MiB, mostly half-empty \
+        "ratio 2.9, 2.50 or more for 10m: RSS about 200 MiB, used about 69 MiB, waste about 130 MiB, mostly half-empty \
          slabs (about 120 MiB); a restart should give back about 110 MiB"
     );
     let noise = case(|c| {

@@ -38,7 +38,7 @@ fn headroom_names_the_minimum_when_that_is_what_counts() {
     });
     let finding = &findings[0];
     assert_eq!(finding.code, HeadroomInsufficient);
-    assert!(finding.evidence.contains("needed 1.08 GiB") && finding.evidence.contains("at least 600 MiB above it"));
+    assert!(finding.evidence.contains("needed 1.09 GiB") && finding.evidence.contains("at least 600 MiB above it"));
 }
 
 #[rstest]
@@ -118,4 +118,15 @@ fn rss_near_limit() {
     let rss = |mib: u64| case(move |c| c.sample(0).memory.rss = Bytes::mib(mib));
     assert_eq!(rss(819), []);
     assert_eq!(codes(&rss(820)), [RssNearLimit]);
+}
+
+#[test]
+fn a_limit_that_is_a_little_too_small_does_not_read_as_enough() {
+    let findings = case(|c| {
+        c.sample(1).memory.maxmemory = Bytes::mib(1024);
+        c.limit(1, 1535);
+        c.snapshot.stateful_sets.clear();
+    });
+    let finding = only(&findings, HeadroomInsufficient);
+    assert!(finding.evidence.starts_with("limit 1535Mi, needed 1536Mi:"), "{}", finding.evidence);
 }

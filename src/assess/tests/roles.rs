@@ -1,7 +1,6 @@
 //! Primaries, members and role labels.
 
 use pretty_assertions::assert_eq;
-use rstest::rstest;
 
 use super::*;
 
@@ -38,7 +37,7 @@ fn two_primaries() {
         c.sample(0).replication.replicas.pop();
     });
     assert_eq!(codes(&findings), [TwoPrimaries], "labels are not judged while it is unclear who is primary");
-    assert_eq!(findings[0].evidence, "redis: redis-0, redis-2 all say that they are primary");
+    assert_eq!(findings[0].evidence, "redis: redis-0, redis-2 each say that they are primary");
 }
 
 #[test]
@@ -72,14 +71,14 @@ fn primaries_of_a_cluster_are_no_two_primaries() {
 
 #[test]
 fn role_label_missing() {
+    use AuthorityRule::{Auto, Label, Operator};
+    use Mode::{Enforce, Observe};
     let labelled = |authority: AuthorityRule, mode: Mode, right: Right, value: Option<&'static str>| {
         case(move |c| {
             (c.policy.redis.authority, c.policy.mode, c.snapshot.rights.label) = (authority, mode, right);
             c.snapshot.targets[1].pod.role_label = value.map(Into::into);
         })
     };
-    use AuthorityRule::{Auto, Label, Operator};
-    use Mode::{Enforce, Observe};
     assert_eq!(labelled(Operator, Enforce, Right::Granted, Some("replica")), []);
     assert_eq!(labelled(Auto, Enforce, Right::Granted, None), []);
     let missing = labelled(Operator, Enforce, Right::Granted, None);

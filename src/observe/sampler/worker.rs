@@ -150,7 +150,8 @@ impl Worker {
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 if matches!(failure, ProbeFailure::AuthenticationFailed(_)) {
-                    self.refused_since.get_or_insert(self.shared.clock.uptime());
+                    let now = self.shared.clock.uptime();
+                    self.refused_since.get_or_insert(now);
                     self.disconnect();
                 }
             }

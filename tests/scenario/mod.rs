@@ -1,0 +1,417 @@
+//! The YAML of a scenario, and the resource and snapshot that it stands for. What is not written is as in
+//! `domain::fixtures`: healthy, quiet for fifteen minutes, labelled with its role, in StatefulSet `redis`.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use redis_memory_operator::{
+    api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
+    domain::{
+        bytes::Bytes,
+        fixtures::{self, NOW},
+        names::{ControllerUid, NodeAddress},
+        pod::{ContainerProblem, Owner, ResizeProgress, Right, RoleService, StatefulSet},
+        quantity,
+        ratio::Ratio,
+        sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+    },
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// One situation.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a sentence.
+    pub shows: String,
+    /// `spec`, merged over one with the selector `app: redis`, Enforce and roleAuthority Operator.
+    #[serde(default)]
+    policy: Value,
+    /// Defaults of every pod.
+    #[serde(default)]
+    every: Value,
+    /// The pods, each merged over `every`.
+    pods: BTreeMap<String, Value>,
+    /// StatefulSets other than `redis` of the fixtures, or changes to it.
+    #[serde(default)]
+    sets: BTreeMap<String, Set>,
+    /// Rights that are not granted.
+    #[serde(default)]
+    denied: Vec<String>,
+    /// Commands that Redis' users lack, by pod.
+    #[serde(default)]
+    redis_denied: BTreeMap<String, Vec<String>>,
+    /// The API server cannot resize pods.
+    #[serde(default)]
+    no_resize: bool,
+    /// An older policy that acts for the set `redis`.
+    #[serde(default)]
+    claimed_by: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct Set {
+    template: Option<String>,
+    owner: Option<String>,
+    role_label: Option<String>,
+    update_revision: Option<String>,
+    replicas: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct PodYaml {
+    set: Option<String>,
+    owner_kind: String,
+    /// Another member, or an address; absent: a primary.
+    follows: Option<String>,
+    link: String,
+    /// The primary lists it.
+    listed: bool,
+    /// Addresses that it lists besides the members that follow it.
+    lists: Vec<String>,
+    // Memory.
+    ratio: f64,
+    used: String,
+    dataset: Option<String>,
+    purgeable: Option<String>,
+    other: Option<String>,
+    allocator: String,
+    maxmemory: String,
+    maxmemory_policy: String,
+    fork_ms: u64,
+    // History.
+    minutes: u16,
+    busy_every: Option<usize>,
+    newest_ratio: Option<f64>,
+    // Server.
+    version: String,
+    engine: String,
+    cluster: bool,
+    is_sentinel: bool,
+    sentinel_seen: Option<bool>,
+    failing_over: bool,
+    config_unreadable: Option<String>,
+    failed: Option<BTreeMap<String, String>>,
+    pending: bool,
+    // Pod.
+    label: Option<String>,
+    limit: Option<String>,
+    spec_limit: Option<String>,
+    request: Option<String>,
+    container_problem: Option<String>,
+    resize_restarts: bool,
+    resize_deferred: Option<String>,
+    not_ready: bool,
+    started_minutes_ago: Option<i64>,
+}
+
+impl Default for PodYaml {
+    fn default() -> Self {
+        Self {
+            set: Some("redis".into()),
+            owner_kind: "StatefulSet".into(),
+            follows: None,
+            link: "up".into(),
+            listed: true,
+            lists: Vec::new(),
+            ratio: 1.1,
+            used: "69Mi".into(),
+            dataset: None,
+            purgeable: None,
+            other: None,
+            allocator: "jemalloc-5.3.0".into(),
+            maxmemory: "512Mi".into(),
+            maxmemory_policy: "allkeys-lru".into(),
+            fork_ms: 2,
+            minutes: 15,
+            busy_every: None,
+            newest_ratio: None,
+            version: "7.0.15".into(),
+            engine: "redis".into(),
+            cluster: false,
+            is_sentinel: false,
+            sentinel_seen: Some(false),
+            failing_over: false,
+            config_unreadable: None,
+            failed: None,
+            pending: false,
+            label: Some("auto".into()),
+            limit: Some("1Gi".into()),
+            spec_limit: None,
+            request: Some("512Mi".into()),
+            container_problem: None,
+            resize_restarts: false,
+            resize_deferred: None,
+            not_ready: false,
+            started_minutes_ago: None,
+        }
+    }
+}
+
+fn bytes(text: &str) -> Bytes {
+    quantity::parse(text).unwrap_or_else(|error| panic!("{text:?} {error}"))
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers written by hand")]
+fn percent(ratio: f64) -> Ratio {
+    Ratio((ratio * 100.0).round() as u32)
+}
+
+fn merged(base: &Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            let mut all = base.clone();
+            for (key, value) in over {
+                let value = base.get(key).map_or_else(|| value.clone(), |old| merged(old, value));
+                all.insert(key.clone(), value);
+            }
+            Value::Object(all)
+        }
+        (base, Value::Null) => base.clone(),
+        (_, over) => over.clone(),
+    }
+}
+
+impl Scenario {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
+        serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The policy's resource.
+    pub fn resource(&self) -> RedisMemoryPolicy {
+        let base = json!({
+            "selector": {"matchLabels": {"app": "redis"}},
+            "mode": "Enforce",
+            "redis": {"roleAuthority": "Operator"},
+        });
+        let spec: RedisMemoryPolicySpec = serde_json::from_value(merged(&base, &self.policy)).unwrap();
+        let mut resource = RedisMemoryPolicy::new("sessions", spec);
+        resource.metadata.namespace = Some("shop".into());
+        resource
+    }
+
+    /// What is observed.
+    pub fn snapshot(&self) -> Snapshot {
+        let pods: Vec<(u8, &str, PodYaml)> = (0..)
+            .zip(&self.pods)
+            .map(|(n, (name, yaml))| (n, name.as_str(), serde_json::from_value(merged(&self.every, yaml)).unwrap()))
+            .collect();
+        let mut snapshot = fixtures::three_pods();
+        snapshot.targets = pods.iter().map(|(n, name, pod)| target(*n, name, pod, &pods)).collect();
+        snapshot.stateful_sets = self.stateful_sets(&pods);
+        snapshot.services = vec![RoleService {
+            name: "redis-primary".into(),
+            role_value: "primary".into(),
+            ready_pods: pods
+                .iter()
+                .filter(|(_, _, pod)| pod.follows.is_none())
+                .map(|(n, ..)| fixtures::pod_uid(*n))
+                .collect(),
+        }];
+        for right in &self.denied {
+            let rights = &mut snapshot.rights;
+            *match right.as_str() {
+                "evict" => &mut rights.evict,
+                "resize" => &mut rights.resize,
+                "label" => &mut rights.label,
+                other => panic!("no right is called {other}"),
+            } = Right::Denied;
+        }
+        snapshot.redis_rights = RedisRights::Known(
+            self.redis_denied.iter().map(|(pod, lacks)| (pod.as_str().into(), lacks.clone())).collect(),
+        );
+        snapshot.resize_supported = !self.no_resize;
+        snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
+        snapshot
+    }
+
+    fn stateful_sets(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<StatefulSet> {
+        let mut names: Vec<&str> = pods
+            .iter()
+            .filter(|(_, _, pod)| pod.owner_kind == "StatefulSet")
+            .filter_map(|(_, _, pod)| pod.set.as_deref())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(|name| self.stateful_set(name, pods)).collect()
+    }
+
+    fn stateful_set(&self, name: &str, pods: &[(u8, &str, PodYaml)]) -> StatefulSet {
+        let none = Set::default();
+        let yaml = self.sets.get(name).unwrap_or(&none);
+        let mut set = fixtures::stateful_set();
+        set.uid = uid_of(name);
+        set.name = name.into();
+        let members = pods.iter().filter(|(_, _, pod)| pod.set.as_deref() == Some(name)).count();
+        set.replicas = yaml.replicas.unwrap_or(u32::try_from(members).unwrap());
+        if let Some(limit) = &yaml.template {
+            set.template_limits = vec![("redis".into(), Some(bytes(limit)))];
+        }
+        set.owner =
+            yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
+        set.template_role_label.clone_from(&yaml.role_label);
+        if let Some(revision) = &yaml.update_revision {
+            set.update_revision.clone_from(revision);
+        }
+        set
+    }
+}
+
+fn uid_of(set: &str) -> ControllerUid {
+    if set == "redis" { fixtures::workload_uid() } else { ControllerUid::new(format!("uid-of-{set}")) }
+}
+
+fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Target {
+    let mut pod = fixtures::pod(n);
+    pod.name = name.into();
+    let subdomain = yaml.set.as_deref().unwrap_or("none");
+    pod.dns_name = Some(format!("{name}.{subdomain}.shop.svc"));
+    pod.owner =
+        yaml.set.as_ref().map(|set| Owner { kind: yaml.owner_kind.clone(), name: set.clone(), uid: uid_of(set) });
+    pod.ready = !yaml.not_ready;
+    let role = if yaml.follows.is_some() { "replica" } else { "primary" };
+    pod.role_label = yaml.label.as_ref().map(|label| if label == "auto" { role.into() } else { label.clone() });
+    if let Some(text) = &yaml.resize_deferred {
+        pod.resize = ResizeProgress::Deferred(text.clone());
+    }
+    match (&mut pod.container, &yaml.container_problem) {
+        (container, Some(problem)) => *container = Err(ContainerProblem(problem.clone())),
+        (Ok(container), None) => {
+            container.live_limit = yaml.limit.as_deref().map(bytes);
+            container.spec_limit = yaml.spec_limit.as_deref().or(yaml.limit.as_deref()).map(bytes);
+            container.spec_request = yaml.request.as_deref().map(bytes);
+            container.resize_restarts = yaml.resize_restarts;
+            if let Some(minutes) = yaml.started_minutes_ago {
+                container.started_at = Some(fixtures::seconds_ago(minutes * 60));
+            }
+        }
+        (Err(problem), None) => panic!("the fixture has no container: {problem:?}"),
+    }
+    let mut target = fixtures::bare_target(pod, sample(n, yaml, pods));
+    target.history = history(n, yaml);
+    if yaml.pending {
+        target.redis = Observation::Pending;
+    }
+    if let Some((kind, text)) = yaml.failed.iter().flatten().next() {
+        target.redis = Observation::Failed(failure(kind, text.clone()));
+    }
+    target
+}
+
+fn failure(kind: &str, text: String) -> ProbeFailure {
+    match kind {
+        "unreachable" => ProbeFailure::Unreachable(text),
+        "timedOut" => ProbeFailure::TimedOut(text),
+        "authenticationFailed" => ProbeFailure::AuthenticationFailed(text),
+        "secretUnavailable" => ProbeFailure::SecretUnavailable(text),
+        "notRedis" => ProbeFailure::NotRedis(text),
+        "replyTooLarge" => ProbeFailure::ReplyTooLarge(text),
+        "refused" => ProbeFailure::Refused(text),
+        "ownerUnproven" => ProbeFailure::OwnerUnproven(text),
+        other => panic!("no failure is called {other}"),
+    }
+}
+
+/// RSS from the ratio, so that the two never contradict each other.
+fn rss(used: Bytes, ratio: f64) -> Bytes {
+    used.percent(percent(ratio).0)
+}
+
+fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
+    let mut sample = fixtures::sample(role(yaml, pods));
+    sample.run_id = fixtures::run_id(n);
+    let used = bytes(&yaml.used);
+    let memory = &mut sample.memory;
+    memory.used = used;
+    memory.rss = rss(used, yaml.newest_ratio.unwrap_or(yaml.ratio));
+    memory.ratio = percent(yaml.newest_ratio.unwrap_or(yaml.ratio));
+    memory.dataset = yaml.dataset.as_deref().map_or(used.percent(95), bytes);
+    memory.allocator.clone_from(&yaml.allocator);
+    memory.maxmemory = bytes(&yaml.maxmemory);
+    memory.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
+    let waste = memory.waste();
+    memory.allocator_active = memory.rss;
+    memory.rss_overhead = yaml.other.as_deref().map_or(waste.percent(3), bytes);
+    memory.allocator_rss = yaml.purgeable.as_deref().map_or(waste.percent(7), bytes);
+    memory.allocator_frag = waste.saturating_sub(memory.rss_overhead + memory.allocator_rss);
+    sample.latest_fork = Duration::from_millis(yaml.fork_ms);
+    sample.server.version = version(&yaml.version);
+    sample.server.engine = match yaml.engine.as_str() {
+        "redis" => Engine::Redis,
+        "valkey" => Engine::Valkey,
+        "keydb" => Engine::KeyDb,
+        "dragonfly" => Engine::Dragonfly,
+        other => panic!("no engine is called {other}"),
+    };
+    sample.server.cluster_enabled = yaml.cluster;
+    sample.server.is_sentinel = yaml.is_sentinel;
+    sample.sentinel_seen = yaml.sentinel_seen;
+    if yaml.failing_over {
+        sample.replication.failover_state = FailoverState::InProgress;
+    }
+    if let Ok(config) = &mut sample.config {
+        config.maxmemory = bytes(&yaml.maxmemory);
+        config.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
+    }
+    if let Some(text) = &yaml.config_unreadable {
+        sample.config = Err(ConfigUnreadable(text.clone()));
+    }
+    sample.replication.replicas = lines(n, yaml, pods);
+    sample
+}
+
+fn role(yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Role {
+    let Some(follows) = &yaml.follows else { return Role::Primary };
+    let primary = match pods.iter().find(|(_, name, _)| name == follows) {
+        Some((_, name, pod)) => {
+            let set = pod.set.as_deref().unwrap_or("none");
+            NodeAddress { host: format!("{name}.{set}.shop.svc.cluster.local"), port: fixtures::PORT }
+        }
+        None => NodeAddress { host: follows.clone(), port: fixtures::PORT },
+    };
+    Role::Replica(ReplicaLink {
+        primary,
+        link_up: yaml.link == "up",
+        sync_in_progress: yaml.link == "sync",
+        read_only: true,
+    })
+}
+
+/// The members that follow this one, and what else it lists.
+fn lines(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Vec<ReplicaLine> {
+    let own = pods.iter().find(|(m, ..)| *m == n).map(|(_, name, _)| *name);
+    let follows_us = |pod: &PodYaml| pod.follows.as_deref() == own && pod.listed && pod.link == "up";
+    let members = pods.iter().filter(|(_, _, pod)| follows_us(pod)).map(|(m, ..)| fixtures::replica_line(*m));
+    let others = yaml.lists.iter().map(|host| ReplicaLine {
+        address: NodeAddress { host: host.clone(), port: fixtures::PORT },
+        ..fixtures::replica_line(n)
+    });
+    members.chain(others).collect()
+}
+
+fn version(text: &str) -> Version {
+    let mut numbers = text.split('.').map(|n| n.parse().unwrap());
+    let mut next = || numbers.next().unwrap_or(0);
+    Version { major: next(), minor: next(), patch: next() }
+}
+
+fn history(n: u8, yaml: &PodYaml) -> Vec<redis_memory_operator::domain::sample::Reading> {
+    let used = bytes(&yaml.used);
+    let mut readings = fixtures::history(&fixtures::run_id(n), percent(yaml.ratio), used, rss(used, yaml.ratio));
+    let keep = usize::from(yaml.minutes) * 4 + 1;
+    readings.drain(..readings.len().saturating_sub(keep));
+    if let Some(every) = yaml.busy_every {
+        readings.iter_mut().step_by(every).for_each(|reading| reading.quiet = false);
+    }
+    if let (Some(newest), Some(reading)) = (yaml.newest_ratio, readings.last_mut()) {
+        reading.ratio = percent(newest);
+        reading.rss = rss(used, newest);
+    }
+    assert!(readings.iter().all(|reading| reading.at <= NOW));
+    readings
+}
