@@ -129,7 +129,7 @@ async fn upkeep(
 /// Event reason, action and pod of an effect.
 fn words(effect: &Effect) -> (&'static str, &'static str, String) {
     match effect {
-        Effect::Evict { pod, .. } => ("PodEvicted", "Evict", pod.to_string()),
+        Effect::Evict { peer } => ("PodEvicted", "Evict", peer.pod.to_string()),
         Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
         Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
         Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
@@ -244,7 +244,8 @@ fn failed(
             performed.blocked.push(Blocked::new(BlockReason::PermissionMissing, text));
         }
         // Somebody else was faster: what is true now is looked at again.
-        ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
+        ExecuteError::NowPrimary { .. }
+        | ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
@@ -258,7 +259,7 @@ fn failed(
         }
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
-            performed.say(EventType::Warning, "StepFailed", action, format!("{pod}: {other}"), Some(pod));
+            performed.blocked.push(Blocked::new(BlockReason::StepFailed, format!("{action} {pod}: {other}")));
         }
     }
     Ok(())

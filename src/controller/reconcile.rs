@@ -124,6 +124,10 @@ impl Shared {
         if deleting && !resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(Action::await_change());
         }
+        if self.overdue_deletion(&resource) {
+            self.release(resource).await?;
+            return Ok(Action::await_change());
+        }
         let policy = match validate::validate(&resource) {
             Ok(policy) => Arc::new(policy),
             Err(invalid) => {
@@ -218,8 +222,10 @@ impl Shared {
             }
             _ => resource,
         };
-        if self.overdue_deletion(&resource) {
-            self.release(resource).await?;
+        // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes.
+        let idle = previous.journal.is_none() && !matches!(decision.act, Act::Begin(_));
+        let resource = if idle { self.release(resource).await? } else { resource };
+        if resource.metadata.deletion_timestamp.is_some() && idle {
             return Ok(Action::await_change());
         }
         let (plan, mut blocked) = (decision.plan, decision.blocked);
@@ -322,11 +328,10 @@ impl Shared {
         })
     }
 
-    /// Lets a deletion through.
-    async fn release(&self, resource: RedisMemoryPolicy) -> Result<(), ReconcileError> {
+    /// Takes the finalizer away, if it is there.
+    async fn release(&self, resource: RedisMemoryPolicy) -> Result<RedisMemoryPolicy, ReconcileError> {
         let Executor { writer, fence, .. } = &self.executor;
-        super::journal::finalizer(writer, fence, resource, false).await?;
-        Ok(())
+        Ok(super::journal::finalizer(writer, fence, resource, false).await?)
     }
 
     /// Drops caches, connections and series of policies that no longer exist.

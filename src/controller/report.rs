@@ -97,9 +97,9 @@ fn summary(input: &Input<'_>, sampled: usize) -> Summary {
     let compliant =
         targets.iter().filter(|t| t.sample().is_some() && conditions::compliant(input.findings, t.pod.name.as_str()));
     let seen = || targets.iter().filter_map(|target| target.sample());
-    // An almost empty server has a ratio of ten and no waste: what is shown is the worst that means something.
-    let meant = || seen().filter(|sample| sample.memory.waste() >= Bytes::mib(64));
-    let worst: Option<Ratio> = meant().map(|sample| sample.memory.ratio).max();
+    // An almost empty server has a ratio of ten: what is shown is the worst that means something.
+    let meant = seen().filter(|sample| sample.memory.rss >= Bytes::mib(64));
+    let worst: Option<Ratio> = meant.map(|sample| sample.memory.ratio).max();
     let waste: Bytes = seen().map(|sample| sample.memory.waste()).sum();
     Summary {
         targets: count(targets.len()),

@@ -179,7 +179,12 @@ impl Process {
     async fn term(&self, fence: Fence) {
         let secrets = Arc::new(FromKubernetes(Secrets::new(self.client.clone())));
         // The task stops all probing when it is dropped at the end of the term.
-        let (sampler, _sampling) = Sampler::spawn(self.settings.sampler, self.clock, secrets);
+        let metrics = self.metrics.clone();
+        let count = Arc::new(move |took: Duration, failure: Option<&'static str>| match failure {
+            None => metrics.probe_took(took),
+            Some(reason) => metrics.probe_failed(reason),
+        });
+        let (sampler, _sampling) = Sampler::spawn_counted(self.settings.sampler, self.clock, secrets, count);
         let (wake, woken) = mpsc::unbounded_channel();
         let api: Api<Guarded> = Api::all(self.client.clone());
         let config = Config::default().concurrency(CONCURRENCY);

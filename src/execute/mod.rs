@@ -91,6 +91,12 @@ pub enum ExecuteError {
         /// Why not.
         source: RedisError,
     },
+    /// The pod that was to be evicted is the primary now: nothing was done.
+    #[error("{pod} is the primary now and is not evicted")]
+    NowPrimary {
+        /// Which pod.
+        pod: String,
+    },
     /// The credentials of a target.
     #[error("the password for {pod} cannot be had: {message}")]
     Credentials {
@@ -125,8 +131,9 @@ impl Executor {
 
     async fn apply(&self, namespace: &str, effect: &Effect) -> Result<Done, ExecuteError> {
         match effect {
-            Effect::Evict { pod, uid } => {
-                self.writer.evict(&self.fence, namespace, pod, uid).await?;
+            Effect::Evict { peer } => {
+                self.still_replica(namespace, peer).await?;
+                self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {

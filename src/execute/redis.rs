@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Done, ExecuteError, Executor};
 use crate::{
-    domain::names::NodeAddress,
+    domain::{names::NodeAddress, sample::Role},
     observe::sampler::TargetKey,
     plan::effect::Peer,
     redis_io::{Connection, RedisError},
@@ -28,6 +28,16 @@ impl Executor {
             Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)?;
         connection.expect_run_id(&peer.run_id, CONNECT_DEADLINE).await.map_err(failed)?;
         Ok(connection)
+    }
+
+    /// Reads the role right before an eviction: between the look that the gates rest on and now it may have moved.
+    pub(super) async fn still_replica(&self, namespace: &str, peer: &Peer) -> Result<(), ExecuteError> {
+        let mut connection = self.connect(namespace, peer).await?;
+        let seen = connection.replication(CONNECT_DEADLINE).await;
+        match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
+            Role::Replica(_) => Ok(()),
+            Role::Primary => Err(ExecuteError::NowPrimary { pod: peer.pod.to_string() }),
+        }
     }
 
     pub(super) async fn restore(

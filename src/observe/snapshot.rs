@@ -14,6 +14,7 @@ use crate::{
         names::{ControllerUid, PodName},
         pod::{Owner, Pod},
         policy::{AuthorityRule, Policy},
+        sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
     },
     kube_io::{error::KubeError, read::Reader},
@@ -56,11 +57,13 @@ impl Observer {
     ) -> Result<Snapshot, KubeError> {
         let pods = facts(policy, pods.iter().map(AsRef::as_ref));
         self.assign(policy, &pods, judge).await;
+        let frame = self.frame(policy, &pods, claims).await?;
         let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
-        self.assemble(policy, pods, samples, claims).await
+        Ok(self.complete(frame, pods, samples))
     }
 
-    /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do.
+    /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do. The probes come last,
+    /// so that roles and offsets are as fresh as can be when a decision is made from them.
     pub async fn live(
         &self,
         policy: &Arc<Policy>,
@@ -71,6 +74,8 @@ impl Observer {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
         self.assign(policy, &pods, judge).await;
+        let mut frame = self.frame(policy, &pods, claims).await?;
+        frame.redis_rights = self.redis_rights(policy, &pods).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
             .sampler
@@ -81,9 +86,7 @@ impl Observer {
             .collect();
         let samples =
             pods.iter().map(|pod| probed.remove(&pod.uid).unwrap_or((Observation::Pending, Vec::new()))).collect();
-        let mut snapshot = self.assemble(policy, pods, samples, claims).await?;
-        snapshot.redis_rights = self.redis_rights(policy, &snapshot).await;
-        Ok(snapshot)
+        Ok(self.complete(frame, pods, samples))
     }
 
     async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
@@ -138,13 +141,8 @@ impl Observer {
         self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
     }
 
-    async fn assemble(
-        &self,
-        policy: &Policy,
-        pods: Vec<Pod>,
-        samples: Vec<(Observation, Vec<crate::domain::sample::Reading>)>,
-        claims: &[Claim],
-    ) -> Result<Snapshot, KubeError> {
+    /// Everything of a snapshot but the targets.
+    async fn frame(&self, policy: &Policy, pods: &[Pod], claims: &[Claim]) -> Result<Snapshot, KubeError> {
         let mut stateful_sets = Vec::new();
         let mut owners: Vec<&Owner> = pods.iter().filter_map(|pod| pod.owner.as_ref()).collect();
         owners.sort_by(|a, b| a.uid.cmp(&b.uid));
@@ -161,38 +159,51 @@ impl Observer {
             let label = &policy.redis.role_label;
             found.iter().filter_map(|(service, slices)| pods::role_service(service, slices, label)).collect()
         };
-        let mut claimed: Vec<(ControllerUid, String)> = claims
-            .iter()
-            .flat_map(|claim| claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())))
-            .collect();
-        claimed.dedup();
-        let targets = pods.into_iter().zip(samples);
+        let mut claimed_by_other = Vec::new();
+        for claim in claims {
+            claimed_by_other.extend(claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())));
+        }
         Ok(Snapshot {
             at: self.clock.now(),
-            targets: targets.map(|(pod, (redis, history))| Target { pod, redis, history }).collect(),
+            targets: Vec::new(),
             stateful_sets,
             services,
             rights: self.reader.rights(&policy.namespace).await,
             resize_supported: self.reader.resize_supported().await,
-            claimed_by_other: claimed,
+            claimed_by_other,
             redis_rights: RedisRights::Unknown,
         })
     }
 
-    /// Asks every member which acting commands its user may not run. A member that cannot be asked leaves it unknown.
-    async fn redis_rights(&self, policy: &Policy, snapshot: &Snapshot) -> RedisRights {
-        let asked = snapshot.targets.iter().filter(|target| target.sample().is_some()).map(|target| async {
-            self.missing_commands(policy, &target.pod).await.map(|missing| (target.pod.name.clone(), missing))
-        });
-        let answers: Vec<Option<(PodName, Vec<String>)>> = futures::future::join_all(asked).await;
+    fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {
+        let targets = pods.into_iter().zip(samples).map(|(pod, (redis, history))| Target { pod, redis, history });
+        Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame }
+    }
+
+    /// Asks every member that has an address which acting commands its user may not run. One that cannot be asked
+    /// leaves it unknown.
+    async fn redis_rights(&self, policy: &Policy, pods: &[Pod]) -> RedisRights {
+        let mut asked = Vec::new();
+        for pod in pods {
+            if let (Some(ip), Ok(container)) = (&pod.ip, &pod.container) {
+                asked.push(self.missing_commands(policy, pod, ip, container.port));
+            }
+        }
+        let answers = futures::future::join_all(asked).await;
         answers.into_iter().collect::<Option<Vec<_>>>().map_or(RedisRights::Unknown, RedisRights::Known)
     }
 
-    async fn missing_commands(&self, policy: &Policy, pod: &Pod) -> Option<Vec<String>> {
+    async fn missing_commands(
+        &self,
+        policy: &Policy,
+        pod: &Pod,
+        ip: &str,
+        port: u16,
+    ) -> Option<(PodName, Vec<String>)> {
         let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
-        let address = SocketAddr::new(pod.ip.as_deref()?.parse().ok()?, pod.container.as_ref().ok()?.port);
+        let address = SocketAddr::new(ip.parse().ok()?, port);
         let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
-        connection.acting_rights(RIGHTS_DEADLINE).await.ok()
+        Some((pod.name.clone(), connection.acting_rights(RIGHTS_DEADLINE).await.ok()?))
     }
 }
 

@@ -193,8 +193,10 @@ impl<'a> Look<'a> {
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
-        let effect = Effect::Evict { pod: pod.clone(), uid: target.pod.uid.clone() };
-        Next::Act(Box::new(journal), Box::new(effect))
+        match peer(target) {
+            Some(peer) => Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })),
+            None => self.wait(format!("{pod} has no address")),
+        }
     }
 
     /// The pod that replaced the evicted one, once it exists.
@@ -378,7 +380,9 @@ impl<'a> Look<'a> {
         if self.ctx.since(begun) > limit {
             return self.end(Outcome::TimedOut, &format!("after {} s: {why}", limit.as_secs()));
         }
-        Next::Wait(why, SOON)
+        // What comes up comes up within seconds; what does not is looked at less and less often.
+        let pause = (self.ctx.since(begun) / 10).clamp(SOON, LATER);
+        Next::Wait(why, pause)
     }
 
     /// The journal with the effect of the present step intended once more.

@@ -115,6 +115,8 @@ reasons! {
     DisruptionBudget,
     /// A memory limit cannot be raised: see the text.
     ResizeRefused,
+    /// A step could not be carried out and is tried again: see the text.
+    StepFailed,
 }
 
 impl fmt::Display for BlockReason {

@@ -11,12 +11,10 @@ use crate::domain::{
 /// One concrete change, resolved from a [`Step`](crate::domain::step::Step) or from upkeep against a live snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Evict a pod; precondition: its UID.
+    /// Evict a pod; preconditions: its UID, and that its Redis is still that process and still a replica.
     Evict {
-        /// The pod.
-        pod: PodName,
-        /// The pod that is meant.
-        uid: PodUid,
+        /// The Redis in the pod.
+        peer: Peer,
     },
     /// Set a container's memory limit in place; preconditions: UID and resourceVersion.
     Resize {

@@ -60,7 +60,13 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         }) {
             continue;
         }
+        // A member that does not answer may be the primary that clients are using: then no label that a pod has is
+        // moved on the word of the others, and only new pods get theirs.
+        let blind = !workload.unknown.is_empty();
         for (target, value) in wrong(ctx.policy, &workload) {
+            if blind && (target.pod.role_label.is_some() || value == ctx.policy.redis.role_label.primary) {
+                continue;
+            }
             if switching.is_some_and(|pods| pods.contains(&&target.pod.name)) {
                 continue;
             }

@@ -144,11 +144,11 @@ impl World {
 
     fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::Evict { pod, uid } => {
-                let n = self.index(pod);
-                assert_eq!(self.snapshot.targets[n].pod.uid, *uid, "the pod that is meant");
+            Effect::Evict { peer } => {
+                let n = self.index(&peer.pod);
+                assert_eq!(self.snapshot.targets[n].pod.uid, peer.uid, "the pod that is meant");
                 assert_ne!(n, self.primary, "the primary is never evicted");
-                self.done.push(("Evict", pod.to_string()));
+                self.done.push(("Evict", peer.pod.to_string()));
                 self.replace(n);
             }
             Effect::Switchover(order) => {

@@ -55,6 +55,17 @@ impl Default for SamplerSettings {
     }
 }
 
+/// Told of every probe: how long it took, and why it gave no sample ([`ProbeFailure::reason`]) if it gave none.
+pub type Count = Arc<dyn Fn(Duration, Option<&'static str>) + Send + Sync>;
+
+struct Counter(Count);
+
+impl std::fmt::Debug for Counter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counter")
+    }
+}
+
 /// Starts the sampler.
 #[derive(Debug)]
 pub struct Sampler;
@@ -67,6 +78,16 @@ impl Sampler {
         clock: Clock,
         secrets: Arc<dyn SecretSource>,
     ) -> (SamplerHandle, SamplerTask) {
+        Self::spawn_counted(settings, clock, secrets, Arc::new(|_, _| {}))
+    }
+
+    /// The same, and `count` is told of every probe.
+    pub fn spawn_counted(
+        settings: SamplerSettings,
+        clock: Clock,
+        secrets: Arc<dyn SecretSource>,
+        count: Count,
+    ) -> (SamplerHandle, SamplerTask) {
         let shared = Arc::new(Shared {
             settings,
             clock,
@@ -74,6 +95,7 @@ impl Sampler {
             probes: Semaphore::new(settings.concurrency.max(1)),
             connects: Semaphore::new(settings.concurrency.max(1)),
             changes: Changes::default(),
+            count: Counter(count),
         });
         let inner = Arc::new(Inner { shared, runtime: Handle::current(), state: Mutex::new(State::default()) });
         (SamplerHandle { inner: Arc::clone(&inner) }, SamplerTask { inner })
@@ -91,6 +113,7 @@ struct Shared {
     /// Turns for probes that must connect first.
     connects: Semaphore,
     changes: Changes,
+    count: Counter,
 }
 
 #[derive(Debug)]

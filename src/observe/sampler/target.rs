@@ -189,6 +189,7 @@ impl TargetState {
 
     /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
     pub(super) fn record(&self, outcome: Result<Sample, ProbeFailure>, took: Duration, shared: &Shared) {
+        (shared.count.0)(took, outcome.as_ref().err().map(ProbeFailure::reason));
         let (seen, judges) = {
             let mut state = self.lock();
             state.probes = state.probes.saturating_add(1);
