@@ -55,23 +55,42 @@ heartbeat() {
 	done
 }
 
-# stage NAME COMMAND...: runs it, shows and records what it says.
+# The process group of the stage that runs.
+stage_job=""
+
+# After a signal: ends the stage that runs, and waits for its end.
+end_stage() {
+	[[ -n $stage_job ]] || return 0
+	kill -- "-$stage_job" 2>/dev/null || true
+	wait "$stage_job" 2>/dev/null || true
+	stage_job=""
+}
+
+# stage NAME COMMAND...: runs it, shows and records what it says. In a condition
+# COMMAND must be a program, for there bash ignores -e in functions.
 stage() {
 	local name=$1 start=${EPOCHREALTIME/[.,]/} status=0 pulse
 	shift
 	mkdir -p "$logs"
 	log "stage $name begins"
 	exec {pulse}> >(heartbeat "$name")
-	# The inner shell has -e again: a function's first failing command ends it.
-	# The pulse is closed in it, so that nothing it starts keeps the pulse alive.
-	set +e
+	# A job of its own: a signal to this script is heard while it runs, and can
+	# end all of it. The inner shell has -e again: a function's first failing
+	# command ends it. The pulse is closed, so that nothing keeps it alive.
+	set -m
 	(
-		set -e
 		exec {pulse}>&-
-		"$@"
-	) 2>&1 | tee "$logs/$name.log"
-	status=${PIPESTATUS[0]}
-	set -e
+		set +e
+		(
+			set -e
+			"$@"
+		) 2>&1 | tee "$logs/$name.log"
+		exit "${PIPESTATUS[0]}"
+	) </dev/null &
+	stage_job=$!
+	set +m
+	wait "$stage_job" || status=$?
+	stage_job=""
 	exec {pulse}>&-
 	stage_names+=("$name")
 	stage_seconds+=("$(seconds_since "$start")")

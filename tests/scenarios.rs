@@ -2,6 +2,13 @@
 //! done. The files are in `tests/scenarios/`, one a situation, each beside its reviewed snapshot.
 //!
 //! To add one: write the YAML, run `INSTA_UPDATE=always cargo test --test scenarios`, and read what was written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::or_fun_call,
+    unreachable_pub,
+    reason = "the helpers of a test are test code"
+)]
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 

@@ -19,7 +19,7 @@ target_directory() {
 	cargo metadata --format-version 1 --no-deps --manifest-path "$repository/Cargo.toml" | jq -er .target_directory
 }
 
-# build_static KIND NAME CARGO-OPTIONS...: KIND is bin or example. Prints the
+# build_static KIND NAME CARGO-OPTIONS...: KIND is bin. Prints the
 # program's path.
 build_static() {
 	local kind=$1 name=$2 triple directory
@@ -35,7 +35,6 @@ build_static() {
 	directory=$(target_directory)/$triple/$profile
 	# Cargo's own name for the directory of the profile `dev`.
 	[[ $profile != dev ]] || directory=${directory%dev}debug
-	[[ $kind != example ]] || directory+=/examples
 	printf '%s/%s' "$directory" "$name"
 }
 

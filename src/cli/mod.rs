@@ -2,6 +2,7 @@
 
 mod check;
 pub mod crd;
+mod output;
 mod run;
 mod yaml;
 
@@ -29,7 +30,17 @@ enum Verb {
 
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
-    match Cli::parse().verb {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Not clap's own exit code: 2 is what `check` says of a Critical finding.
+        Err(error) if error.use_stderr() => {
+            return output::failure(error.render().to_string().trim_end(), check::COULD_NOT_LOOK);
+        }
+        Err(help) => {
+            return output::answer(&help.render().to_string()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+    };
+    match cli.verb {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),

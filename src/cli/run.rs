@@ -26,8 +26,9 @@ pub(super) struct Args {
     /// Name of the Lease.
     #[arg(long, env = "RMO_LEASE_NAME", default_value = "redis-memory-operator")]
     lease_name: String,
-    /// Who this process is; the pod's name.
-    #[arg(long, env = "RMO_IDENTITY", default_value = "redis-memory-operator")]
+    /// Who this process is: unique among processes that run at the same time, so the pod's name. No default, because
+    /// two processes of one identity would both lead.
+    #[arg(long, env = "RMO_IDENTITY")]
     identity: String,
     /// How long a Lease that is not renewed stays valid.
     #[arg(long, env = "RMO_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]

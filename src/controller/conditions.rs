@@ -1,5 +1,7 @@
 //! The conditions of a policy (design.md section 3). Pure.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -153,7 +155,7 @@ fn blocked(judged: &Judged<'_>) -> Said {
         [first, rest @ ..] => {
             let mut message = first.text.clone();
             for other in rest {
-                message.push_str(&format!("; {}: {}", other.reason, other.text));
+                let _ = write!(message, "; {}: {}", other.reason, other.text);
             }
             said(Some(true), first.reason.as_str(), message)
         }

@@ -1,6 +1,6 @@
 //! Carries a decision out: journal first, then the effect, then events. What came of it goes back to the pipeline.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     journal,
@@ -209,7 +209,7 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     if let (Done::SwitchedOver { failover }, Effect::Switchover(order)) = (done, effect) {
         note = format!("{} is primary now instead of {}: {reason}", order.to.pod, order.from.pod);
         if let Some(took) = failover {
-            note.push_str(&format!("; FAILOVER took {} ms", took.as_millis()));
+            let _ = write!(note, "; FAILOVER took {} ms", took.as_millis());
         }
         let failover_ms = failover.map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(

@@ -101,7 +101,7 @@ const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 pub async fn reconcile(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     shared.forget_gone();
     match &resource.0 {
-        Ok(policy) => shared.reconcile(policy.clone()).await,
+        Ok(policy) => Box::pin(shared.reconcile(policy.clone())).await,
         Err(invalid) => {
             tracing::warn!(name = %resource.name_any(), error = %invalid.error, "a stored policy cannot be read");
             Ok(Action::requeue(STALLED_AGAIN))
@@ -143,10 +143,10 @@ impl Shared {
                 _ => Ok(Action::requeue(CACHE_AGAIN)),
             };
         }
-        let Some(turn) = self.decide(resource, policy, &selector, &cache.pods()).await? else {
+        let Some(turn) = Box::pin(self.decide(resource, policy, &selector, &cache.pods())).await? else {
             return Ok(Action::await_change());
         };
-        self.act_and_report(turn).await
+        Box::pin(self.act_and_report(turn)).await
     }
 
     /// Observes and decides: from caches first, and live when something is to be done. `None`: the policy is gone.

@@ -12,9 +12,9 @@ use tokio::{sync::mpsc, task::AbortHandle};
 use crate::{api::v1alpha1::RedisMemoryPolicy, kube_io::cache::PodCache};
 
 /// A policy as the controller sees it: one that cannot be read must not stop the rest.
-pub type Guarded = DeserializeGuard<RedisMemoryPolicy>;
+pub(super) type Guarded = DeserializeGuard<RedisMemoryPolicy>;
 /// Names a policy to be reconciled.
-pub type PolicyRef = ObjectRef<Guarded>;
+pub(super) type PolicyRef = ObjectRef<Guarded>;
 
 /// What is kept per policy, by UID.
 pub struct Registry {

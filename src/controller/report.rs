@@ -96,11 +96,11 @@ fn summary(input: &Input<'_>, sampled: usize) -> Summary {
     let targets = &input.snapshot.targets;
     let compliant =
         targets.iter().filter(|t| t.sample().is_some() && conditions::compliant(input.findings, t.pod.name.as_str()));
-    let samples = || targets.iter().filter_map(|target| target.sample());
+    let seen = || targets.iter().filter_map(|target| target.sample());
     // An almost empty server has a ratio of ten and no waste: what is shown is the worst that means something.
-    let meant = || samples().filter(|sample| sample.memory.waste() >= Bytes::mib(64));
+    let meant = || seen().filter(|sample| sample.memory.waste() >= Bytes::mib(64));
     let worst: Option<Ratio> = meant().map(|sample| sample.memory.ratio).max();
-    let waste: Bytes = samples().map(|sample| sample.memory.waste()).sum();
+    let waste: Bytes = seen().map(|sample| sample.memory.waste()).sum();
     Summary {
         targets: count(targets.len()),
         reachable: count(sampled),

@@ -34,7 +34,7 @@ use crate::{
         lease::{self, LeaseError, LeaseParams},
         read::Reader,
         secrets::Secrets,
-        write::Writer,
+        write::{WriteError, Writer},
     },
     metrics::{Metrics, ReconcileResult},
     observe::{
@@ -249,20 +249,20 @@ async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wake: mpsc::U
 /// Reconciles and measures.
 async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let begun = shared.clock.uptime();
-    let result = reconcile::reconcile(policy, Arc::clone(&shared)).await;
+    let result = Box::pin(reconcile::reconcile(policy, Arc::clone(&shared))).await;
     let outcome = if result.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
     shared.metrics.reconciled(outcome, shared.clock.uptime().saturating_sub(begun));
     result
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
 fn failed(policy: Arc<Guarded>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    match error {
+    if matches!(error, ReconcileError::Write(WriteError::Conflict(_))) {
         // Somebody wrote first: normal, and looked at again at once.
-        ReconcileError::Write(crate::kube_io::write::WriteError::Conflict(_)) => {
-            tracing::debug!(%namespace, policy = %name, %error, "decided again");
-        }
-        _ => tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed"),
+        tracing::debug!(%namespace, policy = %name, %error, "decided again");
+    } else {
+        tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     }
     Action::requeue(error.retry_after())
 }

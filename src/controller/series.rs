@@ -6,6 +6,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         finding::Finding,
+        pod::Container,
         policy::Policy,
         snapshot::{Snapshot, Target},
     },
@@ -19,7 +20,7 @@ pub(super) fn of(policy: &Policy, snapshot: &Snapshot, findings: &[Finding]) -> 
 
 fn series(policy: &Policy, target: &Target, findings: &[Finding]) -> TargetSeries {
     let container = target.pod.container.as_ref().ok();
-    let limit = container.and_then(|container| container.limit());
+    let limit = container.and_then(Container::limit);
     let mut series = TargetSeries {
         pod: target.pod.name.to_string(),
         container: container.map(|container| container.name.clone()).unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, Store, store},
@@ -175,8 +175,8 @@ fn failure(error: watcher::Error) -> WatchFailure {
 
 /// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
 pub fn prune(pod: &mut Pod) {
-    pod.managed_fields_mut().clear();
-    pod.annotations_mut().clear();
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
     if let Some(spec) = pod.spec.as_mut() {
         let kept = std::mem::take(spec);
         *spec = PodSpec {

@@ -164,7 +164,8 @@ mod tests {
         });
         let options = ClientOptions { observer: Some(observer), ..ClientOptions::default() };
         let client = build(config, &options).expect("a client");
-        client.apiserver_version().await.expect_err("overloaded");
+        let asked = tokio::time::timeout(Duration::from_secs(5), client.apiserver_version()).await;
+        asked.expect("an answer and not a second try").expect_err("overloaded");
         let seen = seen.lock().expect("no panic").clone();
         assert_eq!(seen.len(), 1, "{seen:#?}");
         assert!(seen[0].to_lowercase().contains(&format!("user-agent: {USER_AGENT_VALUE}")), "{}", seen[0]);

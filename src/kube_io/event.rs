@@ -18,8 +18,8 @@ const CONTROLLER: &str = "redismemory.io/redis-memory-operator";
 /// The API server's limits, in bytes: note (1 kB), reason and action, reporting instance.
 const NOTE_CAP: usize = 1024;
 const WORD_CAP: usize = 128;
-/// An event's name is the policy's name and a suffix that the API server makes; names end at 253.
-const NAME_CAP: usize = 240;
+/// What the API server keeps of `generateName` before it adds its five characters.
+const NAME_CAP: usize = 58;
 
 /// What an event is about, and which other object plays a part.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +86,11 @@ pub struct EventNote {
 
 /// The event as it is sent. The API server completes the name.
 pub(super) fn build(about: &EventTarget, note: &EventNote, now: Timestamp, instance: &str) -> Event {
-    let name = plain(about.regarding.name.as_deref().unwrap_or("event"), NAME_CAP);
+    let name = about.regarding.name.as_deref().unwrap_or("event");
+    let kept: String = name.chars().take(NAME_CAP - 1).collect();
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{name}.")),
+            generate_name: Some(format!("{}-", kept.trim_end_matches(['.', '-']))),
             namespace: Some(about.namespace().to_owned()),
             ..ObjectMeta::default()
         },
@@ -116,6 +117,7 @@ pub(super) fn build(about: &EventTarget, note: &EventNote, now: Timestamp, insta
 mod tests {
     use super::*;
     use pretty_assertions::assert_eq;
+    use rstest::rstest;
 
     fn about() -> EventTarget {
         EventTarget::object(ObjectReference {
@@ -142,7 +144,15 @@ mod tests {
         let text = event.note.expect("a note");
         assert!(text.len() <= NOTE_CAP && text.starts_with("line one line two "));
         assert!(event.reporting_instance.expect("an instance").len() <= WORD_CAP);
-        assert_eq!(event.metadata.generate_name.as_deref(), Some("sessions."));
+    }
+
+    #[rstest]
+    #[case("sessions", "sessions-")]
+    #[case(&format!("{}.{}", "a".repeat(56), "b".repeat(100)), &format!("{}-", "a".repeat(56)))]
+    fn a_name_stays_a_name_when_it_is_cut(#[case] name: &str, #[case] want: &str) {
+        let object = ObjectReference { name: Some(name.into()), ..ObjectReference::default() };
+        let event = build(&EventTarget::object(object), &note("n"), Timestamp::UNIX_EPOCH, "me");
+        assert_eq!(event.metadata.generate_name.as_deref(), Some(want));
     }
 
     #[test]

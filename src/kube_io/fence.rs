@@ -38,6 +38,21 @@ impl Term {
     }
 }
 
+/// Extends a running term; false when it has ended, by its deadline or by its sender.
+///
+/// A term that somebody has seen end must stay ended, or its user waits for the next one while the holder renews this
+/// one. So clock and term are read together under one lock, here and in [`Fence::lost`]: whoever comes second, decides
+/// on the same or a later time.
+pub(super) fn extend(term: &watch::Sender<Option<Term>>, clock: &Clock, renewed: Term) -> bool {
+    term.send_if_modified(|term| {
+        let runs = term.is_some_and(|term| term.allowance(clock.uptime()).is_ok());
+        if runs {
+            *term = Some(renewed);
+        }
+        runs
+    })
+}
+
 /// May this process still change anything? Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fence(Kind);
@@ -75,8 +90,9 @@ impl Fence {
         match &self.0 {
             Kind::Open => Ok(Duration::MAX),
             Kind::Leased { clock, term } => {
-                let term = *term.borrow();
-                term.ok_or(Fenced)?.allowance(clock.uptime())
+                // The clock is read under the lock that `extend` takes: see there.
+                let term = term.borrow();
+                term.as_ref().ok_or(Fenced)?.allowance(clock.uptime())
             }
         }
     }
@@ -91,8 +107,10 @@ impl Fence {
         let Kind::Leased { clock, term } = &self.0 else { return std::future::pending().await };
         let mut term = term.clone();
         loop {
-            let now = *term.borrow_and_update();
-            let Some(left) = now.and_then(|term| term.deadline.checked_sub(clock.uptime())) else { return };
+            let left = {
+                let term = term.borrow_and_update();
+                term.as_ref().map_or(Duration::ZERO, |term| term.deadline.saturating_sub(clock.uptime()))
+            };
             if left.is_zero() {
                 return;
             }
@@ -140,6 +158,21 @@ mod tests {
         assert_eq!(fence.check(), Err(Fenced));
         assert_eq!(Fence::never(clock).check(), Err(Fenced));
         assert_eq!(Fence::always().check(), Ok(()));
+    }
+
+    #[test]
+    fn only_a_running_term_is_extended() {
+        let clock = Clock::start();
+        let longer = Term { deadline: secs(7200), margin: secs(5) };
+        let (running, _seen) = watch::channel(Some(Term { deadline: secs(3600), margin: secs(5) }));
+        assert!(extend(&running, &clock, longer));
+        assert_eq!(*running.borrow(), Some(longer));
+        let over = Term { deadline: clock.uptime(), margin: secs(5) };
+        for ended in [None, Some(over)] {
+            let (term, _seen) = watch::channel(ended);
+            assert!(!extend(&term, &clock, longer), "{ended:?}");
+            assert_eq!(*term.borrow(), ended);
+        }
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use self::record::{Record, Verdict, judge, whole_seconds};
 use super::{
     error::{Cause, within},
-    fence::{Fence, Term},
+    fence::{Fence, Term, extend},
 };
 use crate::clock::Clock;
 
@@ -203,8 +203,8 @@ impl Election {
         if judge(&record, &self.params.identity, self.params.duration, since, now) == Verdict::Held {
             return Ok(None);
         }
-        match self.write(&record, self.claimed(&record)).await {
-            Ok((record, term)) => Ok(Some((record, term))),
+        match self.write(&record, REQUEST_TIMEOUT).await {
+            Ok(claimed) => Ok(Some(claimed)),
             // Somebody else was faster: look again.
             Err(Cause::Refused { code: 409, .. }) => Ok(None),
             Err(cause) => Err(cause),
@@ -240,12 +240,14 @@ impl Election {
             if self.clock.uptime() >= deadline {
                 return Ended::NotRenewed;
             }
-            match self.renew(&record).await {
+            match self.renew(&record, deadline).await {
                 Ok((renewed, term)) => {
+                    if !extend(&guard.renewals, &self.clock, term) {
+                        return Ended::NotRenewed;
+                    }
                     record = renewed;
                     deadline = term.deadline;
                     pause = self.params.renew;
-                    guard.renewals.send_replace(Some(term));
                 }
                 Err(Lost::Taken) => return Ended::Taken,
                 Err(Lost::Stale(read)) => {
@@ -260,9 +262,10 @@ impl Election {
         }
     }
 
-    async fn renew(&self, record: &Record) -> Result<(Record, Term), Lost> {
-        let spec = LeaseSpec { renew_time: Some(self.wall()), ..self.claimed(record) };
-        match self.write(record, spec).await {
+    async fn renew(&self, record: &Record, deadline: Duration) -> Result<(Record, Term), Lost> {
+        // An answer that comes after the deadline is of no use: the term has ended by then.
+        let limit = deadline.saturating_sub(self.clock.uptime()).min(REQUEST_TIMEOUT);
+        match self.write(record, limit).await {
             Ok(renewed) => Ok(renewed),
             // Written by another since: by a successor, or by our own request whose answer was lost.
             Err(Cause::Refused { code: 409, .. }) => {
@@ -293,17 +296,17 @@ impl Election {
         }
     }
 
-    /// Writes the record if nobody has written since. The term counts from before the request was sent.
-    async fn write(&self, before: &Record, spec: LeaseSpec) -> Result<(Record, Term), Cause> {
+    /// Makes us the holder, or renews, if nobody has written since. The term counts from before the request was sent.
+    async fn write(&self, before: &Record, limit: Duration) -> Result<(Record, Term), Cause> {
         let sent = self.clock.uptime();
-        let patch = json!({ "metadata": { "resourceVersion": before.resource_version }, "spec": spec });
-        let lease = self.patch(&patch).await?;
+        let patch = json!({ "metadata": { "resourceVersion": before.resource_version }, "spec": self.claimed(before) });
+        let lease = within(limit, self.patch(&patch)).await?;
         Ok((Record::of(lease), self.term(sent)))
     }
 
-    async fn patch(&self, patch: &serde_json::Value) -> Result<Lease, Cause> {
+    async fn patch(&self, patch: &serde_json::Value) -> Result<Lease, kube::Error> {
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        within(REQUEST_TIMEOUT, self.api.patch(&self.params.name, &params, &Patch::Merge(patch))).await
+        self.api.patch(&self.params.name, &params, &Patch::Merge(patch)).await
     }
 
     /// Gives the Lease up, if it is ours, so that a standby takes over at its next look.
@@ -334,7 +337,7 @@ impl Election {
             "metadata": { "resourceVersion": record.resource_version },
             "spec": { "holderIdentity": "", "renewTime": self.wall() },
         });
-        self.patch(&patch).await.map(|_| true)
+        within(REQUEST_TIMEOUT, self.patch(&patch)).await.map(|_| true)
     }
 
     const fn term(&self, sent: Duration) -> Term {

@@ -50,6 +50,8 @@ pub(crate) enum Answer {
     Http(u16, Value),
     /// Nothing, ever.
     Silence,
+    /// The effect has happened, and nobody hears of it in time.
+    Late(std::time::Duration, u16, Value),
 }
 
 /// A client whose requests go to `handler`.
@@ -73,7 +75,14 @@ pub(crate) fn fake(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
             log.0.lock().expect("no panic in a handler").push(recorded.clone());
-            let Answer::Http(code, answer) = handler(&recorded) else { return std::future::pending().await };
+            let (code, answer) = match handler(&recorded) {
+                Answer::Http(code, answer) => (code, answer),
+                Answer::Late(delay, code, answer) => {
+                    tokio::time::sleep(delay).await;
+                    (code, answer)
+                }
+                Answer::Silence => return std::future::pending().await,
+            };
             let body = serde_json::to_vec(&answer).expect("a body");
             Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(body)).expect("an answer"))
         }

@@ -382,9 +382,9 @@ fn evict_error(status: &Status) -> EvictError {
     }
 }
 
-/// The API server's words for a UID precondition that does not hold.
+/// The API server's words for a UID precondition that does not hold: the registry's, and the eviction's own.
 fn is_uid_mismatch(message: &str) -> bool {
-    message.contains("UID in precondition")
+    message.contains("UID in precondition") || message.contains("UID in the precondition")
 }
 
 #[cfg(test)]

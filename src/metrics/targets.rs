@@ -85,8 +85,12 @@ impl Targets {
         Self { clock, state: Mutex::default() }
     }
 
+    /// Without effect on a standby: a reconcile that outlives its term must not leave news for the next one.
     pub(super) fn update(&self, policy: &PolicyKey, change: impl FnOnce(&mut Exported)) {
-        change(self.lock().policies.entry(policy.clone()).or_default());
+        let mut state = self.lock();
+        if state.leads {
+            change(state.policies.entry(policy.clone()).or_default());
+        }
     }
 
     pub(super) fn forget(&self, policy: &PolicyKey) {
@@ -299,6 +303,7 @@ mod tests {
         metrics.publish_targets(&policy, vec![target("redis-0")]);
         metrics.set_leader(false);
         assert_eq!(series(&metrics), Vec::<String>::new());
+        metrics.publish_targets(&policy, vec![target("redis-0")]);
         metrics.set_leader(true);
         assert_eq!(series(&metrics), Vec::<String>::new(), "what was known before the term is not shown as news");
     }

@@ -114,14 +114,12 @@ impl Observer {
         let Some(secret) = &policy.redis.password else { return CredentialsFor::None };
         let exists = match &pod.owner {
             None => false,
-            Some(owner) => match proven.get(&owner.uid) {
-                Some(known) => *known,
-                None => {
-                    let exists = self.owner_exists(policy, owner).await;
-                    proven.insert(owner.uid.clone(), exists);
-                    exists
+            Some(owner) => {
+                if !proven.contains_key(&owner.uid) {
+                    proven.insert(owner.uid.clone(), self.owner_exists(policy, owner).await);
                 }
-            },
+                proven.get(&owner.uid).copied().unwrap_or(false)
+            }
         };
         if exists {
             return CredentialsFor::Secret {

@@ -43,7 +43,7 @@ pub enum Next {
     /// Write the journal, then look again at once.
     Record(Box<Journal>),
     /// Write the journal, then carry the effect out, then look again at once.
-    Act(Box<Journal>, Effect),
+    Act(Box<Journal>, Box<Effect>),
     /// Write the record, clear the journal.
     End(Box<WorkloadRecord>),
 }
@@ -193,7 +193,8 @@ impl<'a> Look<'a> {
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
-        Next::Act(Box::new(journal), Effect::Evict { pod: pod.clone(), uid: target.pod.uid.clone() })
+        let effect = Effect::Evict { pod: pod.clone(), uid: target.pod.uid.clone() };
+        Next::Act(Box::new(journal), Box::new(effect))
     }
 
     /// The pod that replaced the evicted one, once it exists.
@@ -207,7 +208,7 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         match resize::step_effect(self.ctx, target, limit) {
-            Some(effect) => Next::Act(Box::new(self.intend()), effect),
+            Some(effect) => Next::Act(Box::new(self.intend()), Box::new(effect)),
             None => Next::Record(Box::new(self.proceed())),
         }
     }
@@ -222,16 +223,15 @@ impl<'a> Look<'a> {
         let Some(primary) = self.workload.primary() else {
             return self.no_single_primary();
         };
-        match replica::synced(self.ctx.snapshot, primary, target, self.ctx.policy.restart.max_replication_lag) {
-            Err(why) => self.wait(why),
-            Ok(()) => {
-                let mut journal = self.proceed();
-                if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
-                    record.caught_up_at = Some(self.ctx.now);
-                }
-                Next::Record(Box::new(journal))
-            }
+        let lag = self.ctx.policy.restart.max_replication_lag;
+        if let Err(why) = replica::synced(self.ctx.snapshot, primary, target, lag) {
+            return self.wait(why);
         }
+        let mut journal = self.proceed();
+        if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
+            record.caught_up_at = Some(self.ctx.now);
+        }
+        Next::Record(Box::new(journal))
     }
 
     fn restore(&self, pod: &PodName) -> Next {
@@ -255,7 +255,7 @@ impl<'a> Look<'a> {
                 &format!("{} of {pod} could not be set to what the pod before had", names.join(", ")),
             );
         }
-        Next::Act(Box::new(self.intend()), Effect::Restore { peer, settings: differing })
+        Next::Act(Box::new(self.intend()), Box::new(Effect::Restore { peer, settings: differing }))
     }
 
     fn prove(&self, pod: &PodName) -> Next {
@@ -305,7 +305,7 @@ impl<'a> Look<'a> {
             return self.end(Outcome::SwitchoverFailed, &format!("the role could not be handed from {from} to {to}"));
         }
         match self.order(old, new) {
-            Some(order) => Next::Act(Box::new(self.intend()), Effect::Switchover(Box::new(order))),
+            Some(order) => Next::Act(Box::new(self.intend()), Box::new(Effect::Switchover(Box::new(order)))),
             None => self.wait(format!("{from} or {to} gave no sample")),
         }
     }
@@ -358,7 +358,7 @@ impl<'a> Look<'a> {
             _ => None,
         });
         let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod));
-        Next::Act(Box::new(self.intend()), Effect::Repoint { peer: replica, by_name, to: new })
+        Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer: replica, by_name, to: new }))
     }
 
     /// None or two primaries: everything is frozen, and the refusal says which.

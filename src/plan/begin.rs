@@ -17,6 +17,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, Settings},
+        pod::Container,
         policy::Mode,
         sample::Config,
         snapshot::{RedisRights, Target},
@@ -105,7 +106,7 @@ fn member(target: &Target) -> Option<MemberRecord> {
         used_bytes: stored(sample.memory.used),
         rss_bytes: stored(sample.memory.rss),
         expected_gain_bytes: stored(fragmentation::expected_gain(&sample.memory)),
-        limit_bytes: target.pod.container.as_ref().ok().and_then(|container| container.limit()).map(stored),
+        limit_bytes: target.pod.container.as_ref().ok().and_then(Container::limit).map(stored),
         settings: settings(sample.config.as_ref().ok()?),
         caught_up_at: None,
         rss_after_bytes: None,

@@ -15,6 +15,8 @@ pub mod proof;
 pub mod replica;
 pub mod resize;
 pub mod switchover;
+#[cfg(test)]
+mod walk;
 
 use std::time::Duration;
 

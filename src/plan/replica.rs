@@ -51,13 +51,13 @@ pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: 
     if !link.link_up {
         return Err(format!("{name}'s link to its primary is down"));
     }
-    let Some(line) = line_of(upstream, &replica.pod) else {
+    let Some(seen) = line_of(upstream, &replica.pod) else {
         return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
     };
-    if !line.online {
+    if !seen.online {
         return Err(format!("{} does not see {name} as online yet", primary.pod.name));
     }
-    let behind = Bytes(upstream.replication.offset.saturating_sub(line.offset));
+    let behind = Bytes(upstream.replication.offset.saturating_sub(seen.offset));
     if behind > max_lag {
         return Err(format!("{name} is {behind} behind its primary; at most {max_lag} is allowed"));
     }

@@ -130,11 +130,9 @@ pub fn next(view: &View, limits: &Limits) -> Move {
     match (view.from, view.to) {
         // The server is still at it. Only a target that was read as no primary, or is gone, allows an ABORT.
         (_, to) if under_way => match to {
-            Primary => Move::Poll(POLL),
             Replica | Gone if running >= watchdog => Move::Abort,
-            Replica | Gone => Move::Poll(POLL),
             Unknown if running >= watchdog + UNCLEAR_DEADLINE => Move::Failed(Failure::Unclear),
-            Unknown => Move::Poll(POLL),
+            Primary | Replica | Gone | Unknown => Move::Poll(POLL),
         },
         // The role is handed over. Whatever process did it, the labels follow.
         (Replica | Gone | Unknown, Primary) if view.from_labelled && view.from != Gone => Move::UnlabelOld,

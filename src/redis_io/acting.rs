@@ -55,8 +55,8 @@ impl Connection {
     }
 
     /// The commands of a remediation that this user may not run, in the words of ACL rules: `failover`, `replicaof`,
-    /// `config|set`. From 7.0 on the server is asked by `ACL DRYRUN`, and `acl|dryrun` is in the list when that is
-    /// itself forbidden. Before, only `failover` can be tried out without an effect, by an ABORT when none runs.
+    /// `config|set`. From 7.0 on the server is asked by `ACL WHOAMI` and `ACL DRYRUN`, and `acl|whoami` or
+    /// `acl|dryrun` is in the list when that is itself forbidden. Before, only `failover` can be tried out without an effect, by an ABORT when none runs.
     pub async fn acting_rights(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.version() < DRYRUN_SINCE {
             return self.rights_by_abort(deadline).await;
@@ -64,7 +64,9 @@ impl Connection {
         let mut pipeline = redis::pipe();
         pipeline.cmd("ACL").arg("WHOAMI");
         let user = match self.request(&pipeline, "ACL WHOAMI", deadline).await?.into_iter().next() {
-            Some(Value::ServerError(error)) if is_forbidden(&error) => return self.rights_by_abort(deadline).await,
+            Some(Value::ServerError(error)) if is_forbidden(&error) => {
+                return self.rights_without_dryrun("acl|whoami", deadline).await;
+            }
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
@@ -77,16 +79,20 @@ impl Connection {
             match reply {
                 Value::Okay => {}
                 Value::ServerError(error) if is_forbidden(&error) => {
-                    return self.rights_by_abort(deadline).await.map(|mut missing| {
-                        missing.push("acl|dryrun".to_owned());
-                        missing
-                    });
+                    return self.rights_without_dryrun("acl|dryrun", deadline).await;
                 }
                 // A server without the command lacks the right as well.
                 Value::BulkString(_) | Value::SimpleString(_) | Value::ServerError(_) => missing.push(name.to_owned()),
                 reply => reply::ok(Some(reply))?,
             }
         }
+        Ok(missing)
+    }
+
+    /// The question itself is forbidden: that is a missing right too.
+    async fn rights_without_dryrun(&mut self, forbidden: &str, deadline: Duration) -> Result<Vec<String>, RedisError> {
+        let mut missing = self.rights_by_abort(deadline).await?;
+        missing.push(forbidden.to_owned());
         Ok(missing)
     }
 

@@ -32,9 +32,6 @@ const PARAMETERS: [&str; 11] = [
     "masterauth",
 ];
 
-/// How many replies [`read`] takes.
-pub(super) const COMMANDS: usize = PARAMETERS.len();
-
 /// Adds the CONFIG GET commands.
 pub(super) fn ask(pipeline: &mut Pipeline) {
     for name in PARAMETERS {
@@ -57,7 +54,7 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
         shutdown_timeout: Duration::from_secs(next()?.and_then(|text| text.parse().ok()).unwrap_or(0)),
         replica_output_limit: replica_output_limit(&required("client-output-buffer-limit", next()?)?)?,
         diskless_load: text("repl-diskless-load", next()?)?,
-        primary_auth: primary_auth(next()?, required("masterauth", next()?)?),
+        primary_auth: primary_auth(next()?, &required("masterauth", next()?)?),
     };
     Ok(config)
 }
@@ -103,7 +100,7 @@ fn replica_output_limit(line: &str) -> Result<Bytes, ConfigUnreadable> {
 
 /// A fingerprint that is equal on members that authenticate alike, and says nothing else: it is salted anew in each
 /// process, so that a fingerprint that leaked could not be tried against a list of passwords.
-fn primary_auth(user: Option<Zeroizing<String>>, password: Zeroizing<String>) -> Option<String> {
+fn primary_auth(user: Option<Zeroizing<String>>, password: &str) -> Option<String> {
     static SALT: LazyLock<[u64; 2]> =
         LazyLock::new(|| [RandomState::new().hash_one("a"), RandomState::new().hash_one("b")]);
     let user = user.unwrap_or_default();

@@ -50,7 +50,7 @@ impl Connection {
     ) -> Result<Self, RedisError> {
         timeout(deadline, Self::open_unbounded(address, credentials))
             .await
-            .unwrap_or_else(|_| Err(RedisError::timed_out("connecting", deadline)))
+            .unwrap_or_else(|_| Err(RedisError::timed_out("the first commands", deadline)))
             .map_err(|error| match credentials {
                 Some(credentials) => without_secret(error, credentials),
                 None => error,

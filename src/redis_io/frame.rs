@@ -242,5 +242,23 @@ mod tests {
         ) {
             prop_assert_eq!(verdict(&bytes, piece).is_ok(), verdict(&bytes, 1).is_ok());
         }
+
+        /// The client library runs in a task of its own, where a panic would end the whole operator.
+        #[test]
+        fn the_library_survives_what_passes(
+            parts in proptest::collection::vec(prop_oneof![
+                (-1_i64..70).prop_map(|n| format!("*{n}\r\n").into_bytes()),
+                (-1_i64..9).prop_map(|n| format!("${n}\r\n").into_bytes()),
+                any::<i64>().prop_map(|n| format!(":{n}\r\n").into_bytes()),
+                "[-+:][ -~é]{0,20}\r\n".prop_map(String::into_bytes),
+                proptest::collection::vec(any::<u8>(), 0..9),
+                Just(b"\r\n".to_vec()),
+            ], 0..30),
+        ) {
+            let bytes = parts.concat();
+            if verdict(&bytes, 7).is_ok() {
+                let _any_value_or_error = redis::parse_redis_value(&bytes);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::Value;
 
 use super::{config, connection::Connection, error::RedisError, info::Info, reply};
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 
 /// The channel that every Sentinel subscribes to on every server that it watches.
 const SENTINEL_CHANNEL: &str = "__sentinel__:hello";
-/// Up to this many clients the whole client list is read (about 350 bytes each), beyond it only the subscribers'.
-const SMALL_CLIENT_LIST: u64 = 256;
-/// Beyond this many clients no list is read: it could go over the cap on replies.
-const LARGEST_CLIENT_LIST: u64 = 2000;
+/// Up to this many clients the whole client list is read: about 350 bytes each, so that it stays far below the cap.
+const SHORT_CLIENT_LIST: u64 = 256;
+/// Up to this many clients the list of those that subscribe is read. Beyond it not even that, it may be all of them.
+const LONGEST_CLIENT_LIST: u64 = 2000;
 
 /// Reads one sample within `deadline`. Only INFO is indispensable: what CONFIG or the client list refuse is missing
 /// from the sample, with the reason.
@@ -29,7 +29,6 @@ pub async fn probe(
     let mut pipeline = redis::pipe();
     pipeline.cmd("INFO");
     config::ask(&mut pipeline);
-    pipeline.cmd("PUBSUB").arg("NUMSUB").arg(SENTINEL_CHANNEL);
     let mut replies = connection.request(&pipeline, "INFO", deadline).await?.into_iter();
     let at = clock.now();
 
@@ -40,44 +39,41 @@ pub async fn probe(
     if run_id != *connection.run_id() {
         return Err(RedisError::RunIdChanged { expected: connection.run_id().clone(), found: run_id }.into());
     }
-    let config: Vec<Value> = replies.by_ref().take(config::COMMANDS).collect();
-    let config = config::read(config.into_iter());
-    let subscribers = subscribers(replies.next());
+    let config = config::read(replies);
     let sample = info.sample(at, pod_uid.clone(), config, None).map_err(RedisError::from)?;
     let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
-    let sentinel_seen = sentinel_seen(connection, subscribers, info.connected_clients(), left).await;
+    let sentinel_seen = sentinel_seen(connection, info.connected_clients(), left).await;
     Ok(Sample { sentinel_seen, ..sample })
 }
 
-/// Whether a Sentinel is connected. Its subscription to its own channel is the sure and cheap sign. A Sentinel that
-/// may not subscribe still watches and fails over by its command link, so short client lists are read as well.
-async fn sentinel_seen(
-    connection: &mut Connection,
-    subscribers: Option<u64>,
-    clients: u64,
-    deadline: Duration,
-) -> Option<bool> {
-    if subscribers.is_some_and(|count| count > 0) {
-        return Some(true);
-    }
-    let from_channel = subscribers.map(|_| false);
+/// Whether a Sentinel is connected; `None`: could not be told, which costs the answer and not the sample.
+///
+/// A Sentinel holds a command link and a subscription, and its client names tell it by either. Where the list of
+/// clients is long, its subscription alone is asked for: by the channel, and by the list of subscribers where that is
+/// short enough, because a user may have the right to one and not to the other.
+async fn sentinel_seen(connection: &mut Connection, clients: u64, deadline: Duration) -> Option<bool> {
     let mut pipeline = redis::pipe();
-    let command = pipeline.cmd("CLIENT").arg("LIST");
-    match (clients, from_channel) {
-        (0..=SMALL_CLIENT_LIST, _) => {}
-        (..=LARGEST_CLIENT_LIST, None) => {
-            command.arg("TYPE").arg("pubsub");
+    if clients <= SHORT_CLIENT_LIST {
+        pipeline.cmd("CLIENT").arg("LIST");
+    } else {
+        pipeline.cmd("PUBSUB").arg("NUMSUB").arg(SENTINEL_CHANNEL);
+        if clients <= LONGEST_CLIENT_LIST {
+            pipeline.cmd("CLIENT").arg("LIST").arg("TYPE").arg("pubsub");
         }
-        _ => return from_channel,
     }
-    list_has_sentinel(connection, &pipeline, deadline).await.or(from_channel)
+    let replies = connection.request(&pipeline, "CLIENT LIST", deadline).await.ok()?;
+    replies.into_iter().filter_map(shows_sentinel).reduce(|one, other| one || other)
 }
 
-/// A failure here costs the answer, not the sample.
-async fn list_has_sentinel(connection: &mut Connection, list: &Pipeline, deadline: Duration) -> Option<bool> {
-    let replies = connection.request(list, "CLIENT LIST", deadline).await.ok()?;
-    let text = reply::text(replies.into_iter().next()).ok()?;
-    Some(has_sentinel(&String::from_utf8_lossy(&text)))
+/// What a count of subscribers or a client list shows; `None`: refused.
+fn shows_sentinel(reply: Value) -> Option<bool> {
+    match reply {
+        Value::Array(count) => match count.into_iter().nth(1)? {
+            Value::Int(count) => Some(count > 0),
+            _ => None,
+        },
+        list => reply::text(Some(list)).ok().map(|list| has_sentinel(&String::from_utf8_lossy(&list))),
+    }
 }
 
 /// A client named `sentinel-<8 hex>-cmd` or `sentinel-<8 hex>-pubsub` (`sentinel.c:sentinelSetClientName`).
@@ -87,14 +83,6 @@ fn has_sentinel(list: &str) -> bool {
             id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && matches!(link, "cmd" | "pubsub")
         })
     })
-}
-
-/// The reply to PUBSUB NUMSUB; `None`: refused.
-fn subscribers(reply: Option<Value>) -> Option<u64> {
-    match reply::array(reply).ok()?.into_iter().nth(1)? {
-        Value::Int(count) => u64::try_from(count).ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -114,10 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_count_is_no_count() {
-        let array = Value::Array(vec![Value::BulkString(SENTINEL_CHANNEL.into()), Value::Int(2)]);
-        assert_eq!(subscribers(Some(array)), Some(2));
-        assert_eq!(subscribers(Some(Value::Okay)), None);
-        assert_eq!(subscribers(None), None);
+    fn a_refusal_shows_nothing() {
+        let count = |n| Value::Array(vec![Value::BulkString(SENTINEL_CHANNEL.into()), Value::Int(n)]);
+        assert_eq!(shows_sentinel(count(2)), Some(true));
+        assert_eq!(shows_sentinel(count(0)), Some(false));
+        assert_eq!(shows_sentinel(Value::Array(vec![])), None);
+        assert_eq!(shows_sentinel(Value::Int(1)), None);
     }
 }

@@ -3,25 +3,25 @@
 
 /// A word or a sign of the source, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub(crate) struct Token {
     pub text: String,
     pub line: usize,
 }
 
 /// A path as it is named in a file, resolved: `crate::plan::Plan` is `["crate", "plan", "Plan"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathUse {
+pub(crate) struct PathUse {
     pub segments: Vec<String>,
     pub line: usize,
 }
 
 impl PathUse {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.segments.join("::")
     }
 
     /// True when `pattern`'s segments stand side by side in this path.
-    pub fn contains(&self, pattern: &str) -> bool {
+    pub(crate) fn contains(&self, pattern: &str) -> bool {
         let wanted: Vec<&str> = pattern.split("::").collect();
         self.segments.windows(wanted.len()).any(|window| window == wanted)
     }
@@ -32,7 +32,7 @@ fn is_word(c: char) -> bool {
 }
 
 /// Splits source into words and signs; `::` is one sign, comments and literals are left out.
-pub fn tokens(source: &str) -> Vec<Token> {
+pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let (mut at, mut line, mut out) = (0, 1, Vec::new());
     while at < chars.len() {
@@ -130,7 +130,7 @@ fn skip_quote(chars: &[char], at: usize) -> usize {
 }
 
 /// Every path that the tokens name. `module` is the file's own module path, without `crate`.
-pub fn paths(tokens: &[Token], module: &[String]) -> Vec<PathUse> {
+pub(crate) fn paths(tokens: &[Token], module: &[String]) -> Vec<PathUse> {
     let mut walker = Walker { tokens, at: 0, module: module.to_vec(), open: Vec::new(), found: Vec::new() };
     walker.walk();
     walker.found

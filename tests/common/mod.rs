@@ -2,12 +2,13 @@
 //! Everything that is started here is stopped by its own process id when it is dropped, also by a panic.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 pub mod garbage;
 pub mod server;
 pub mod writer;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use redis_memory_operator::{
     clock::Clock,
@@ -26,7 +27,7 @@ pub fn pod() -> PodUid {
 }
 
 /// Looks again every 20 ms until the answer is `Some`; fails with `what` when it never is.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let clock = Clock::start();
     while clock.uptime() < PATIENCE {
         if let Some(found) = look().await {

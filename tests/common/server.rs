@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use redis_memory_operator::{
-    clock::Clock,
-    domain::{
-        names::NodeAddress,
-        sample::{Replication, Role},
-    },
+use redis_memory_operator::domain::{
+    names::NodeAddress,
+    sample::{Replication, Role},
 };
 use tempfile::TempDir;
 
@@ -27,6 +24,7 @@ const ATTEMPTS: usize = 5;
 pub struct RedisServer {
     child: Child,
     port: u16,
+    arguments: Vec<String>,
     _directory: TempDir,
 }
 
@@ -57,24 +55,27 @@ impl RedisServer {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
         let configuration = directory.path().join("redis.conf");
         std::fs::write(&configuration, "").expect("a file can be written");
-        let mut command = Command::new("redis-server");
-        command.arg(&configuration).args(mode);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory.path());
+        let mut arguments = vec![configuration.display().to_string()];
+        arguments.extend(mode.iter().copied().map(str::to_owned));
+        arguments.extend(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"].map(str::to_owned));
+        arguments.push(directory.path().display().to_string());
         if mode.is_empty() {
             // Without delays and files: the tests are about roles, not about disks.
-            command.args(["--save", "", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "disabled"]);
+            let quick = ["--save", "", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "disabled"];
+            arguments.extend(quick.map(str::to_owned));
         }
-        let mut child = command
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run redis-server ({error}): apt-get install redis-server"));
-        let log = child.stdout.take().expect("the output is a pipe");
-        let ready = wait_for_log(log);
-        let server = Self { child, port, _directory: directory };
+        arguments.extend(options.iter().copied().map(str::to_owned));
+        let (child, ready) = spawn(&arguments);
+        let server = Self { child, port, arguments, _directory: directory };
         ready.then_some(server)
+    }
+
+    /// Ends it at once and starts it again on the same port, as a kubelet does with a container.
+    pub fn restart(&mut self) {
+        self.crash();
+        let (child, ready) = spawn(&self.arguments);
+        self.child = child;
+        assert!(ready, "redis-server starts again");
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -90,7 +91,10 @@ impl RedisServer {
         connect(self).await.replicaof(&primary.node()).await.expect("REPLICAOF is accepted");
         eventually("the replica is online", async || {
             let lines = connect(primary).await.replication(DEADLINE).await.ok()?.replicas;
-            lines.iter().any(|line| line.address.port == self.port && line.online).then_some(())
+            let online = lines.iter().any(|line| line.address.port == self.port && line.online);
+            // Valkey's primary says so a little earlier than its replica.
+            let role = connect(self).await.replication(DEADLINE).await.ok()?.role;
+            (online && matches!(role, Role::Replica(link) if link.link_up && !link.sync_in_progress)).then_some(())
         })
         .await;
     }
@@ -142,8 +146,22 @@ impl Drop for RedisServer {
     }
 }
 
+/// Starts the process and waits until it is ready; false: it ended.
+fn spawn(arguments: &[String]) -> (Child, bool) {
+    let mut child = Command::new("redis-server")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run redis-server ({error}): apt-get install redis-server"));
+    let log = child.stdout.take().expect("the output is a pipe");
+    let ready = wait_for_log(log);
+    (child, ready)
+}
+
 /// Reads the log until the server is ready. The rest is read and dropped in the background, so that the pipe never
-/// fills up. False: it ended, or took too long.
+/// fills up. False: it ended, or took longer than [`START`].
 fn wait_for_log(log: impl std::io::Read + Send + 'static) -> bool {
     let (ready, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -153,8 +171,5 @@ fn wait_for_log(log: impl std::io::Read + Send + 'static) -> bool {
             }
         }
     });
-    let clock = Clock::start();
-    let up = wait.recv_timeout(START).is_ok();
-    assert!(up || clock.uptime() < START, "redis-server took longer than {} s to start", START.as_secs());
-    up
+    wait.recv_timeout(START).is_ok()
 }

@@ -65,7 +65,7 @@ async fn write_on(
         let now = clock.uptime();
         let mut acknowledged = shared.lock().unwrap_or_else(PoisonError::into_inner);
         acknowledged.count = next + 1;
-        acknowledged.gap = acknowledged.gap.max(now - *last);
+        acknowledged.gap = acknowledged.gap.max(now.saturating_sub(*last));
         *last = now;
     }
 }

@@ -177,6 +177,20 @@ follow_remediation() {
 	done
 }
 
+# print_plan FILE: number, kind, pod and reason of each step; long reasons go on below themselves.
+print_plan() {
+	local width=120 number kind pod reason lines
+	[[ ! -t 1 ]] || width=$(tput cols 2>/dev/null || echo 120)
+	((width >= 80)) || width=80
+	while IFS='|' read -r number kind pod reason; do
+		mapfile -t lines < <(fold -s -w "$((width - 45))" <<<"$reason")
+		printf '  %2s  %-16s %-19s %s%s%s\n' "$number" "$kind" "$pod" "$dim" "${lines[0]}" "$plain"
+		for reason in "${lines[@]:1}"; do
+			printf '%43s%s%s%s\n' "" "$dim" "$reason" "$plain"
+		done
+	done < <(jq -r 'to_entries[] | "\(.key + 1)|\(.value.kind)|\(.value.pod)\(if .value.to then " to " + .value.to else "" end)|\(.value.reason)"' "$1")
+}
+
 # How long FAILOVER itself took, in milliseconds, by the operator's own log since a time (RFC 3339).
 failover_ms() {
 	operator_logs --since-time="$1" 2>/dev/null | grep -o '"failover_ms":[0-9.]*' | tail -n 1 | cut -d: -f2

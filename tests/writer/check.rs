@@ -84,6 +84,7 @@ fn require_primary<S: Read + Write>(connection: &mut Connection<S>) -> io::Resul
 }
 
 #[cfg(test)]
+#[allow(clippy::single_match_else, reason = "a table of commands reads as one")]
 mod tests {
     use super::*;
     use std::{

@@ -2,6 +2,7 @@
 //! that is started again still knows what it must find.
 
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::Path,
@@ -73,7 +74,7 @@ impl LedgerFile {
     pub(crate) fn append(&mut self, ledger: &Ledger) -> io::Result<()> {
         let mut lines = String::new();
         for (first, last) in ledger.above(self.written) {
-            lines.push_str(&format!("{first} {last}.\n"));
+            let _ = writeln!(lines, "{first} {last}.");
         }
         self.file.write_all(lines.as_bytes())?;
         self.written = ledger.last().unwrap_or(self.written);
@@ -93,7 +94,9 @@ mod tests {
 
     fn ledger(numbers: &[u64]) -> Ledger {
         let mut ledger = Ledger::default();
-        numbers.iter().for_each(|n| ledger.acknowledge(*n));
+        for n in numbers {
+            ledger.acknowledge(*n);
+        }
         ledger
     }
 

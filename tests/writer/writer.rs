@@ -171,14 +171,12 @@ fn write(connection: &mut Connection<TcpStream>, n: u64, tally: &Mutex<Tally>) -
 }
 
 fn connect(settings: &Settings, address: SocketAddr, tally: &Mutex<Tally>) -> Option<Connection<TcpStream>> {
-    match try_connect(settings, address) {
-        Ok(connection) => Some(connection),
-        Err(_) => {
-            lock(tally).failed("connect");
-            thread::sleep(RECONNECT_AFTER);
-            None
-        }
+    let connection = try_connect(settings, address).ok();
+    if connection.is_none() {
+        lock(tally).failed("connect");
+        thread::sleep(RECONNECT_AFTER);
     }
+    connection
 }
 
 fn try_connect(settings: &Settings, address: SocketAddr) -> io::Result<Connection<TcpStream>> {

@@ -1,7 +1,7 @@
 //! The watch against a stand-in API server; tests/kube_live.rs watches real pods.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -39,31 +39,24 @@ fn listed(uri: &str, names: &[&str]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_stream_lists_is_asked_for_pages() {
-    let (client, log) = fake(|request| {
-        if request.uri.contains("sendInitialEvents=true") {
-            return refusal(422, "Invalid", "sendInitialEvents: Forbidden: the feature gate is off", &json!([]));
-        }
-        listed(&request.uri, &["redis-0", "redis-1"])
-    });
+async fn pods_are_listed_in_pages() {
+    let (client, log) = fake(|request| listed(&request.uri, &["redis-0", "redis-1"]));
     let cache = PodCache::watch(client, "shop", "app=redis");
     tokio::time::timeout(PATIENCE, cache.ready()).await.expect("in time");
     assert!(cache.is_ready());
     assert_eq!(cache.pods().len(), 2);
     let state = cache.changes().borrow().clone();
     assert_eq!(state, CacheState { version: 1, synced: true, failing: None });
-    assert!(log.all()[1].uri.contains("limit=50"), "{}", log.all()[1].uri);
+    let page = &log.all()[0].uri;
+    assert!(page.contains("limit=50") && page.contains("labelSelector=app%3Dredis"), "{page}");
 }
 
 #[tokio::test]
 async fn a_missing_right_is_said_until_it_is_granted() {
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let (client, _) = fake(|request| {
-        if request.uri.contains("sendInitialEvents=true") && ASKED.fetch_add(1, Ordering::Relaxed) == 0 {
+    let asked = AtomicBool::new(false);
+    let (client, _) = fake(move |request| {
+        if !asked.swap(true, Ordering::Relaxed) {
             return refusal(403, "Forbidden", "pods is forbidden", &json!([]));
-        }
-        if request.uri.contains("sendInitialEvents=true") {
-            return refusal(400, "BadRequest", "no streaming", &json!([]));
         }
         listed(&request.uri, &["redis-0"])
     });

@@ -17,12 +17,16 @@ use super::*;
 use crate::kube_io::testing::{Answer, Log, Recorded, fake, refusal};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than what is left of the term when the API server hears again, shorter than a term.
+const TOO_LATE: Duration = Duration::from_millis(400);
 
 /// One Lease, and a switch that makes the API server deaf.
 #[derive(Clone, Default)]
 struct Server {
     lease: Arc<Mutex<Option<Value>>>,
     deaf: Arc<AtomicBool>,
+    /// Writes happen, and are answered after the term.
+    slow: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -56,6 +60,9 @@ impl Server {
                     lease["spec"][field] = value.clone();
                 }
                 Self::touch(lease);
+                if self.slow.load(Ordering::Relaxed) {
+                    return Answer::Late(TOO_LATE, 200, lease.clone());
+                }
                 Answer::Http(200, lease.clone())
             }
         }
@@ -166,7 +173,7 @@ async fn a_restarted_process_of_the_same_identity_takes_its_lease_back_at_once()
     let clock = Clock::start();
     let mut again = Contender::start(&server, "a");
     again.leads().await;
-    assert!(clock.uptime() < Duration::from_secs(1));
+    assert!(clock.uptime() < Duration::from_secs(2), "waited for the expiry: {:?}", clock.uptime());
     assert_eq!(server.spec("leaseTransitions"), json!(0));
 }
 
@@ -178,13 +185,37 @@ async fn without_an_api_server_the_term_ends_a_margin_before_the_lease() {
     server.deaf.store(true, Ordering::Relaxed);
     let clock = Clock::start();
     tokio::time::timeout(PATIENCE, fence.lost()).await.expect("in time");
-    assert!(clock.uptime() <= Duration::from_millis(1500), "{:?}", clock.uptime());
+    assert!(clock.uptime() < Duration::from_secs(2), "outlived the lease itself: {:?}", clock.uptime());
     assert_eq!(fence.check(), Err(super::super::fence::Fenced));
     // It comes back: a new term, and the old fence stays closed.
     server.deaf.store(false, Ordering::Relaxed);
     let renewed = first.leads().await;
     assert_eq!(renewed.check(), Ok(()));
     assert_eq!(fence.check(), Err(super::super::fence::Fenced));
+}
+
+/// The term must not come back to life under a user who has seen it end: he would wait for a new one for ever.
+#[tokio::test]
+async fn a_renewal_that_is_answered_too_late_ends_the_term_and_begins_another() {
+    let server = Server::default();
+    let mut first = Contender::start(&server, "a");
+    let fence = first.leads().await;
+    let mut terms = first.leadership.fence.clone();
+    terms.mark_unchanged();
+    // No renewal for most of the term; then one that happens, and is answered when the term is over.
+    server.deaf.store(true, Ordering::Relaxed);
+    let nearly_over = Duration::from_millis(600) + TOO_LATE / 2;
+    while fence.allowance().is_ok_and(|left| left > nearly_over) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.slow.store(true, Ordering::Relaxed);
+    server.deaf.store(false, Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, fence.lost()).await.expect("in time");
+    server.slow.store(false, Ordering::Relaxed);
+    tokio::time::timeout(PATIENCE, terms.changed()).await.expect("the user is told").expect("a running election");
+    let next = first.leads().await;
+    assert_eq!((fence.check(), next.check()), (Err(super::super::fence::Fenced), Ok(())));
+    assert_eq!(server.spec("leaseTransitions"), json!(0), "nobody else has held it");
 }
 
 #[tokio::test]

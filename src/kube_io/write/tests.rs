@@ -81,7 +81,8 @@ async fn an_eviction_carries_the_uid_where_the_api_server_reads_it() {
 #[case(404, "NotFound", "pods \"redis-1\" not found", json!([]), "Gone")]
 #[case(
     409, "Conflict",
-    "Operation cannot be fulfilled on pods \"redis-1\": Precondition failed: UID in precondition: uid-1, UID in object meta: x",
+    "Operation cannot be fulfilled on Pod \"redis-1\": the UID in the precondition (a) does not match the UID in record (b). \
+     The object might have been deleted and then recreated",
     json!([]), "UidChanged"
 )]
 #[case(409, "Conflict", "Operation cannot be fulfilled: the object has been modified", json!([]), "Other")]

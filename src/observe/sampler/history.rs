@@ -43,7 +43,7 @@ impl History {
 }
 
 /// What of a sample is kept.
-pub(super) fn reading_of(sample: &Sample) -> Reading {
+pub fn reading_of(sample: &Sample) -> Reading {
     let Sample { memory, persistence, replication, .. } = sample;
     let syncing = match &replication.role {
         Role::Primary => false,

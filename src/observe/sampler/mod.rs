@@ -24,6 +24,7 @@ use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use history::reading_of;
 pub use secrets::SecretSource;
 pub use target::ProbeStats;
 
@@ -125,6 +126,7 @@ impl SamplerHandle {
     /// A target of several policies is probed once, with the address and credentials of the policy that had it first,
     /// and keeps the longest history that any of them wants. `judge` digests what the policy would conclude from a
     /// target; [`Self::changes`] fires when the digest changes. It is called outside all locks and must be quick.
+    #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the judge; a reference would mislead")]
     pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, judge: Judge) {
         let mut state = self.inner.state();
         if state.stopped {

@@ -27,7 +27,9 @@ pub(super) fn until_turn(uptime: Duration, interval: Duration, spread: u64) -> D
 /// The wait after so many failures in a row: 1 s, 2 s, 4 s, … up to the interval, up to a quarter less by target.
 pub(super) fn until_retry(failures: u32, interval: Duration, spread: u64) -> Duration {
     let wait = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(interval);
-    wait - wait.mul_f64(0.25 * f64::from(u8::try_from(spread % 256).unwrap_or(0)) / 256.0)
+    // In 1024ths, so that nothing is a float: 0 to 255 of them are a quarter.
+    let part = u32::try_from(spread % 256).unwrap_or(0);
+    wait.saturating_sub(wait.saturating_mul(part) / 1024)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

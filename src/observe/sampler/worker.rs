@@ -16,6 +16,9 @@ use crate::{
     redis_io::{Connection, Credentials, probe},
 };
 
+/// A refused password is read again no sooner than this after the last reading.
+const SOONEST_REREAD: Duration = Duration::from_secs(1);
+
 /// The task's own state.
 pub(super) struct Worker {
     pod_uid: PodUid,
@@ -27,14 +30,14 @@ pub(super) struct Worker {
     opened_with: Option<Credentials>,
     /// Failures in a row.
     failures: u32,
-    /// Refusals of the password in a row.
-    refusals: u32,
+    /// Process uptime when the password was first refused; `None`: it was not.
+    refused_since: Option<Duration>,
 }
 
 impl Worker {
     pub(super) fn new(pod_uid: PodUid, shared: Arc<Shared>, state: Arc<TargetState>) -> Self {
         let spread = pace::spread(&pod_uid);
-        Self { pod_uid, spread, shared, state, connection: None, opened_with: None, failures: 0, refusals: 0 }
+        Self { pod_uid, spread, shared, state, connection: None, opened_with: None, failures: 0, refused_since: None }
     }
 
     /// Probes until the target is let go.
@@ -123,10 +126,10 @@ impl Worker {
     /// Sees to it that the password is not stale: read at most a minute ago, sooner after a refusal. A new password
     /// is tried on a new connection, so that a Secret and a Redis that disagree are noticed.
     async fn renew_credentials(&mut self, wanted: &Access) -> Result<(), ProbeFailure> {
-        let max_age = match self.refusals {
-            0 => MAX_AGE,
-            n => Duration::from_secs(1 << (n - 1).min(6)).min(MAX_AGE),
-        };
+        // Half of the time since the first refusal: the time between two readings doubles.
+        let max_age = self.refused_since.map_or(MAX_AGE, |since| {
+            (self.shared.clock.uptime().saturating_sub(since) / 2).clamp(SOONEST_REREAD, MAX_AGE)
+        });
         match self.shared.secrets.resolve(&wanted.credentials, max_age, &self.shared.clock).await {
             Ok(credentials) => {
                 if credentials != self.opened_with {
@@ -143,11 +146,12 @@ impl Worker {
 
     fn count(&mut self, outcome: &Result<Sample, ProbeFailure>) {
         match outcome {
-            Ok(_) => (self.failures, self.refusals) = (0, 0),
+            Ok(_) => (self.failures, self.refused_since) = (0, None),
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 if matches!(failure, ProbeFailure::AuthenticationFailed(_)) {
-                    self.refusals = self.refusals.saturating_add(1);
+                    let now = self.shared.clock.uptime();
+                    self.refused_since.get_or_insert(now);
                     self.disconnect();
                 }
             }

@@ -11,16 +11,10 @@ use crate::support::{
 /// Pods that listen on Redis' port and are no Redis: name, and what answers a connection.
 const STRANGERS: [(&str, &str); 4] = [
     ("http", "echo hello >/tmp/index.html; exec httpd -f -p 6379 -h /tmp"),
-    ("garbage", "exec nc -lk -p 6379 -e dd if=/dev/urandom bs=4096 count=4"),
-    ("silent", "exec nc -lk -p 6379 -e sleep 600"),
-    ("flood", "exec nc -lk -p 6379 -e dd if=/dev/zero bs=1048576 count=10"),
+    ("garbage", "exec nc -ll -p 6379 -e dd if=/dev/urandom bs=4096 count=4"),
+    ("silent", "exec nc -ll -p 6379 -e sleep 600"),
+    ("flood", "exec nc -ll -p 6379 -e dd if=/dev/zero bs=1048576 count=10"),
 ];
-
-fn stranger(space: &Space, group: &str, name: &str, command: &str) -> String {
-    let template = space.render("stranger.yaml", &[("NAME", name), ("GROUP", group), ("COMMAND", command)]);
-    space.apply(&template);
-    name.to_owned()
-}
 
 /// The three good members of the set are sampled and carry no finding worse than what a healthy set has.
 fn assert_others_unaffected(policy: &Policy<'_>, set: &Redis<'_>, targets: u64) {
@@ -39,14 +33,16 @@ fn assert_others_unaffected(policy: &Policy<'_>, set: &Redis<'_>, targets: u64) 
 fn pods_that_are_no_redis_are_said_to_be_none_and_harm_no_other_target() {
     let _operator = operator::usual();
     let space = Space::new("strangers");
-    let set = Redis::deploy(&space, "redis", 3, &[]);
+    // As much requested as maxmemory, so that a healthy member has no finding at all.
+    let set = Redis::deploy(&space, "redis", 3, &[("REQUEST", "512Mi")]);
     set.label_roles();
     for (name, command) in STRANGERS {
-        stranger(&space, "redis", name, command);
+        space.apply(&space.render("stranger.yaml", &[("NAME", name), ("COMMAND", command)]));
     }
-    space.must(&["wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"]);
+    space.must(&["wait", "--for=condition=Ready", "pod", "--selector", "app=stranger", "--timeout=60s"]);
     let uids = set.uids();
-    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce")]);
+    let selector = "matchExpressions: [{key: app, operator: In, values: [redis, stranger]}]";
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("SELECTOR", selector)]);
     for (name, _) in STRANGERS {
         let finding = policy.await_finding("Unreachable", name);
         println!("{name}: {}", finding.evidence);

@@ -39,7 +39,9 @@ fn assert_survives(point: &str) {
     let log = operator::previous_log().unwrap();
     let fired = format!("crash point {point} fired");
     assert!(log.contains(&fired), "the crash point did not fire:\n{log}");
-    assert_eq!(status["lastState"]["terminated"]["exitCode"], 134, "by SIGABRT: {status}");
+    // By a signal; which one of abort's attempts ends a container's process 1 is the kernel's choice.
+    let code = status["lastState"]["terminated"]["exitCode"].as_u64();
+    assert!(code > Some(128), "it did not end by itself: {status}");
 
     watch.assert_main_job("redis-0", &["redis-1".to_owned(), "redis-2".to_owned()]);
     assert_eq!(set.container_restarts(), 0);

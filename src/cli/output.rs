@@ -1,0 +1,23 @@
+//! The only place that prints for people. What is printed on standard output is the answer; on standard error, why
+//! there is none.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+/// Prints the answer. A reader that went away (`| head`) is no failure.
+pub(super) fn answer(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Prints why there is no answer, and gives the exit code back.
+pub(super) fn failure(text: &str, code: u8) -> ExitCode {
+    // Nothing more can be done when even this cannot be written.
+    let _written = writeln!(io::stderr(), "{text}");
+    ExitCode::from(code)
+}

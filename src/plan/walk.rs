@@ -1,0 +1,385 @@
+//! A remediation walked through in a small simulated world: effects are applied to a snapshot, and the planner looks
+//! again, as the controller does. What must hold is asserted at each look.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Context, PlanSettings,
+    advance::{self, Next},
+    begin,
+    effect::Effect,
+};
+use crate::{
+    assess::AssessSettings,
+    domain::{
+        bytes::Bytes,
+        fixtures::{self, NOW},
+        journal::{Journal, Outcome, WorkloadRecord},
+        names::{PodName, PodUid, RunId},
+        policy::{AuthorityRule, Mode, Policy},
+        ratio::Ratio,
+        sample::{ReplicaLink, Role, Sample},
+        snapshot::{Observation, RedisRights, Snapshot, Target},
+        step::{Step, StepKind},
+    },
+};
+
+/// The simulated world.
+struct World {
+    policy: Policy,
+    snapshot: Snapshot,
+    now: Timestamp,
+    records: Vec<WorkloadRecord>,
+    settings: PlanSettings,
+    /// Kinds and pods of the effects, in order.
+    done: Vec<(&'static str, String)>,
+    /// Ordinal of the primary.
+    primary: usize,
+    /// A restart gives the memory back.
+    restart_helps: bool,
+    /// `maxmemory` of a replacement, when it is not what the member had.
+    template_maxmemory: Option<Bytes>,
+    replaced: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut policy = fixtures::policy();
+        policy.mode = Mode::Enforce;
+        policy.redis.authority = AuthorityRule::Operator;
+        let mut snapshot = fixtures::three_pods();
+        snapshot.redis_rights = RedisRights::Known(Vec::new());
+        for (n, target) in snapshot.targets.iter_mut().enumerate() {
+            target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
+        }
+        let settings = PlanSettings {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+        };
+        Self {
+            policy,
+            snapshot,
+            now: NOW,
+            records: Vec::new(),
+            settings,
+            done: Vec::new(),
+            primary: 0,
+            restart_helps: true,
+            template_maxmemory: None,
+            replaced: 0,
+        }
+    }
+
+    fn ctx(&self) -> Context<'_> {
+        Context {
+            policy: &self.policy,
+            snapshot: &self.snapshot,
+            records: &self.records,
+            now: self.now,
+            settings: &self.settings,
+        }
+    }
+
+    fn begin(&self) -> Journal {
+        begin::consider(&self.ctx()).begin.expect("nothing is in the way")
+    }
+
+    fn index(&self, pod: &PodName) -> usize {
+        self.snapshot.targets.iter().position(|target| target.pod.name == *pod).expect("the pod exists")
+    }
+
+    fn sample(&mut self, n: usize) -> &mut Sample {
+        match &mut self.snapshot.targets[n].redis {
+            Observation::Seen(sample) => sample,
+            Observation::Failed(_) | Observation::Pending => panic!("no sample"),
+        }
+    }
+
+    /// Time passes: every member is sampled again.
+    fn tick(&mut self, seconds: i64) {
+        self.now = self.now.saturating_add(SignedDuration::from_secs(seconds)).expect("in range");
+        let now = self.now;
+        for target in &mut self.snapshot.targets {
+            let Observation::Seen(sample) = &mut target.redis else { continue };
+            sample.at = now;
+            let mut reading =
+                fixtures::history(&sample.run_id, sample.memory.ratio, sample.memory.used, sample.memory.rss)
+                    .pop()
+                    .expect("a reading");
+            reading.at = now;
+            target.history.push(reading);
+        }
+    }
+
+    /// The pod is replaced by a clean one that has synced already.
+    fn replace(&mut self, n: usize) {
+        self.replaced += 1;
+        let uid = PodUid::new(format!("replacement-{}", self.replaced));
+        let run_id = RunId::new(format!("run-{}", self.replaced));
+        let helps = self.restart_helps;
+        let (primary, maxmemory) = (self.primary, self.template_maxmemory);
+        let target: &mut Target = &mut self.snapshot.targets[n];
+        target.pod.uid = uid.clone();
+        target.history.clear();
+        let Observation::Seen(sample) = &mut target.redis else { panic!("no sample") };
+        sample.pod_uid = uid;
+        sample.run_id = run_id;
+        sample.replication.role = Role::Replica(ReplicaLink {
+            primary: fixtures::stable_address(u8::try_from(primary).expect("small")),
+            link_up: true,
+            sync_in_progress: false,
+            read_only: true,
+        });
+        if let (Some(maxmemory), Ok(config)) = (maxmemory, sample.config.as_mut()) {
+            config.maxmemory = maxmemory;
+        }
+        if helps {
+            sample.memory.rss = Bytes::mib(80);
+            sample.memory.ratio = Ratio(115);
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Evict { pod, uid } => {
+                let n = self.index(pod);
+                assert_eq!(self.snapshot.targets[n].pod.uid, *uid, "the pod that is meant");
+                assert_ne!(n, self.primary, "the primary is never evicted");
+                self.done.push(("Evict", pod.to_string()));
+                self.replace(n);
+            }
+            Effect::Switchover(order) => {
+                let (from, to) = (self.index(&order.from.pod), self.index(&order.to.pod));
+                assert_eq!(from, self.primary);
+                assert!(self.snapshot.targets[to].pod.uid.as_str().starts_with("replacement"), "to a clean replica");
+                self.done.push(("Switchover", order.to.pod.to_string()));
+                self.hand_over(from, to);
+            }
+            Effect::Repoint { peer, by_name, to } => {
+                let n = self.index(&peer.pod);
+                self.done.push(("Repoint", peer.pod.to_string()));
+                let name = by_name.clone().expect("the replica followed a stable name");
+                assert!(name.host.starts_with(to.pod.as_str()), "{name}");
+                if let Role::Replica(link) = &mut self.sample(n).replication.role {
+                    link.primary = name;
+                }
+            }
+            Effect::Restore { peer, settings } => {
+                self.done.push(("Restore", peer.pod.to_string()));
+                let n = self.index(&peer.pod);
+                let config = self.sample(n).config.as_mut().expect("readable");
+                for (name, value) in settings {
+                    assert_eq!(name, "maxmemory", "nothing else differs");
+                    config.maxmemory = Bytes(value.parse().expect("a number"));
+                }
+            }
+            Effect::Resize { pod, limit, .. } => {
+                self.done.push(("Resize", pod.to_string()));
+                let n = self.index(pod);
+                self.snapshot.targets[n].pod.container.as_mut().expect("known").spec_limit = Some(*limit);
+            }
+            Effect::Label { .. } => panic!("labels are upkeep"),
+        }
+    }
+
+    fn hand_over(&mut self, from: usize, to: usize) {
+        self.primary = to;
+        let lines = (0..3_u8).filter(|n| usize::from(*n) != to).map(fixtures::replica_line).collect();
+        let sample = self.sample(to);
+        sample.replication.role = Role::Primary;
+        sample.replication.replicas = lines;
+        let link = ReplicaLink {
+            primary: fixtures::address(u8::try_from(to).expect("small")),
+            link_up: true,
+            sync_in_progress: false,
+            read_only: true,
+        };
+        let sample = self.sample(from);
+        sample.replication.role = Role::Replica(link);
+        sample.replication.replicas.clear();
+        self.snapshot.targets[from].pod.role_label = Some("replica".into());
+        self.snapshot.targets[to].pod.role_label = Some("primary".into());
+    }
+
+    /// Looks until the remediation ends. `crash`: every journal is written and forgotten again by the process, as if
+    /// it were killed right after the effect; the next look starts from the last one.
+    fn walk(&mut self, mut journal: Journal, forget_after: Option<StepKind>) -> WorkloadRecord {
+        let mut forgotten = false;
+        for _ in 0..400 {
+            match advance::next(&self.ctx(), &journal, false) {
+                Next::Wait(..) => self.tick(5),
+                Next::Gate(blocked, _) => panic!("blocked: {blocked:?}"),
+                Next::Record(next) => {
+                    let step = journal.step().map(Step::kind);
+                    if !forgotten && step.is_some() && step == forget_after {
+                        forgotten = true;
+                        continue;
+                    }
+                    journal = *next;
+                }
+                Next::Act(next, effect) => {
+                    journal = *next;
+                    self.apply(&effect);
+                    self.tick(1);
+                }
+                Next::End(record) => return *record,
+            }
+        }
+        panic!("it did not end; at {:?}", journal.step());
+    }
+}
+
+fn full_order() -> Vec<(&'static str, String)> {
+    [
+        ("Evict", "redis-1"),
+        ("Evict", "redis-2"),
+        ("Switchover", "redis-1"),
+        ("Repoint", "redis-2"),
+        ("Evict", "redis-0"),
+    ]
+    .map(|(kind, pod)| (kind, pod.to_owned()))
+    .to_vec()
+}
+
+#[test]
+fn replicas_then_the_role_then_the_old_primary() {
+    let mut world = World::new();
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(world.done, full_order());
+    assert_eq!(record.restarts.len(), 3);
+}
+
+#[test]
+fn what_is_done_is_what_the_plan_says() {
+    let mut world = World::new();
+    let plan = begin::consider(&world.ctx()).plan.expect("due");
+    let journal = world.begin();
+    assert_eq!(journal.steps, plan.steps);
+    world.walk(journal, None);
+    let planned: Vec<(StepKind, String)> = plan
+        .steps
+        .iter()
+        .filter(|planned| matches!(planned.step.kind(), StepKind::Evict | StepKind::Switchover | StepKind::Repoint))
+        .map(|planned| match &planned.step {
+            Step::Switchover { to, .. } => (StepKind::Switchover, to.to_string()),
+            step => (step.kind(), step.pod().to_string()),
+        })
+        .collect();
+    let done: Vec<String> = world.done.iter().map(|(kind, pod)| format!("{kind} {pod}")).collect();
+    let planned: Vec<String> = planned.iter().map(|(kind, pod)| format!("{kind:?} {pod}")).collect();
+    assert_eq!(done, planned);
+}
+
+#[test]
+fn a_journal_entry_that_was_lost_repeats_nothing() {
+    for kind in [StepKind::Evict, StepKind::Switchover, StepKind::Repoint, StepKind::AwaitReplica, StepKind::Prove] {
+        let mut world = World::new();
+        let journal = world.begin();
+        let record = world.walk(journal, Some(kind));
+        assert_eq!(record.outcome, Outcome::Succeeded, "{kind:?}: {}", record.message);
+        assert_eq!(world.done, full_order(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_restart_that_does_not_help_ends_before_the_switchover() {
+    let mut world = World::new();
+    world.restart_helps = false;
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Outcome::Ineffective);
+    assert!(!world.done.iter().any(|(kind, _)| *kind == "Switchover"), "{:?}", world.done);
+}
+
+#[test]
+fn a_clean_replica_is_left_alone_and_becomes_primary() {
+    let mut world = World::new();
+    let sample = world.sample(2);
+    sample.memory.rss = Bytes::mib(80);
+    sample.memory.ratio = Ratio(115);
+    world.snapshot.targets[2].history.clear();
+    let journal = world.begin();
+    let switch = journal.steps.iter().find_map(|planned| match &planned.step {
+        Step::Switchover { to, .. } => Some(to.to_string()),
+        _ => None,
+    });
+    assert_eq!(switch.as_deref(), Some("redis-2"));
+    let evicted = journal.steps.iter().filter(|planned| planned.step.kind() == StepKind::Evict).count();
+    assert_eq!(evicted, 2);
+}
+
+#[test]
+fn settings_made_at_run_time_come_back() {
+    let mut world = World::new();
+    // What the template says: every member was changed at run time, and each replacement starts with this.
+    world.template_maxmemory = Some(Bytes::mib(600));
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    let restored: Vec<&str> =
+        world.done.iter().filter(|(kind, _)| *kind == "Restore").map(|(_, pod)| pod.as_str()).collect();
+    assert_eq!(restored, ["redis-1", "redis-2", "redis-0"]);
+    for n in 0..3 {
+        assert_eq!(world.sample(n).config.as_ref().unwrap().maxmemory, fixtures::MAXMEMORY);
+    }
+}
+
+#[test]
+fn a_member_that_somebody_else_replaced_supersedes_the_plan() {
+    let mut world = World::new();
+    let journal = world.begin();
+    world.replace(2);
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
+    assert_eq!(record.outcome, Outcome::Superseded);
+}
+
+#[test]
+fn a_role_that_moved_supersedes_the_plan() {
+    let mut world = World::new();
+    let journal = world.begin();
+    world.hand_over(0, 1);
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
+    assert_eq!(record.outcome, Outcome::Superseded);
+    assert_eq!(world.done, Vec::new());
+}
+
+#[test]
+fn suspend_and_deletion_stop_at_the_boundary() {
+    let mut world = World::new();
+    let journal = world.begin();
+    let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
+    assert_eq!(record.outcome, Outcome::Stopped);
+    world.policy.suspend = true;
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
+    assert_eq!(record.outcome, Outcome::Stopped);
+}
+
+#[test]
+fn a_step_that_takes_too_long_times_out() {
+    let mut world = World::new();
+    let mut journal = world.begin();
+    if let Next::Act(next, effect) = advance::next(&world.ctx(), &journal, false) {
+        journal = *next;
+        world.apply(&effect);
+    }
+    world.snapshot.targets[1].pod.ready = false;
+    for _ in 0..10 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Record(next) => journal = *next,
+            Next::Wait(..) => {
+                world.now = world.now.saturating_add(SignedDuration::from_secs(3600)).expect("in range");
+            }
+            Next::End(record) => {
+                assert_eq!(record.outcome, Outcome::TimedOut);
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it never timed out");
+}

@@ -1,0 +1,163 @@
+//! Reads: workloads, Services, rights, Secrets, and the cache of pods.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Secret, Service},
+};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use redis_memory_operator::{
+    domain::{
+        names::PodUid,
+        pod::{Owner, Right, Rights},
+        policy::{RoleLabel, SecretKey},
+    },
+    kube_io::{cache::PodCache, read::Reader, secrets::Secrets},
+    observe::pods,
+};
+use serde_json::json;
+
+use crate::sandbox::{Sandbox, acting_as, eventually, is_ready, pod, pod_spec};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn role_label() -> RoleLabel {
+    RoleLabel { key: "role".into(), primary: "primary".into(), replica: "replica".into() }
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn a_workload_is_read_with_its_owner_services_and_endpoints() {
+    let sandbox = Sandbox::new("workload").await;
+    let ns = sandbox.namespace.as_str();
+    let set = json!({
+        "metadata": { "name": "redis" },
+        "spec": {
+            "replicas": 1, "serviceName": "redis", "selector": { "matchLabels": { "app": "redis" } },
+            "template": { "metadata": { "labels": { "app": "redis", "role": "primary" } }, "spec": pod_spec("64Mi") },
+        },
+    });
+    let set: StatefulSet = sandbox.create(set).await;
+    for (name, selector) in [("writes", json!({ "role": "primary" })), ("all", json!({ "app": "redis" }))] {
+        let service =
+            json!({ "metadata": { "name": name }, "spec": { "selector": selector, "ports": [{ "port": 6379 }] } });
+        let _: Service = sandbox.create(service).await;
+    }
+    let stored = sandbox.pod_when("redis-0", is_ready).await;
+    let uid = PodUid::new(stored.uid().expect("a UID"));
+
+    let services = eventually("the endpoint is ready", || async {
+        let found = sandbox.reader.role_services(ns, "role").await.expect("Services");
+        let services: Vec<_> =
+            found.iter().filter_map(|(service, slices)| pods::role_service(service, slices, &role_label())).collect();
+        services.iter().any(|service| service.ready_pods == [uid.clone()]).then_some(services)
+    })
+    .await;
+    let names: Vec<_> = services.iter().map(|service| (service.name.as_str(), service.role_value.as_str())).collect();
+    assert_eq!(names, [("writes", "primary")]);
+
+    let read = sandbox.reader.stateful_set(ns, "redis").await.expect("an answer").expect("a StatefulSet");
+    let read = pods::stateful_set(&read, &role_label());
+    assert_eq!(read.uid.as_str(), set.uid().expect("a UID"));
+    assert!(read.observed && read.current_revision == read.update_revision, "{read:?}");
+    assert_eq!(read.template_role_label.as_deref(), Some("primary"));
+    assert_eq!(stored.labels().get("controller-revision-hash"), Some(&read.current_revision));
+
+    let owner = Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: read.uid };
+    assert!(sandbox.reader.owner_exists(ns, &owner).await.expect("an answer"));
+    for wrong in [
+        Owner { uid: "other".into(), ..owner.clone() },
+        Owner { name: "other".into(), ..owner.clone() },
+        Owner { kind: "ReplicaSet".into(), ..owner },
+    ] {
+        assert!(!sandbox.reader.owner_exists(ns, &wrong).await.expect("an answer"), "{wrong:?}");
+    }
+
+    let listed = sandbox.reader.pods(ns, "app=redis,role in (primary)").await.expect("pods");
+    assert_eq!(listed.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["redis-0"]);
+    assert!(sandbox.reader.pod(ns, &"redis-1".into()).await.expect("an answer").is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn rights_are_what_the_api_server_says() {
+    let sandbox = Sandbox::new("rights").await;
+    let ns = sandbox.namespace.as_str();
+    let all = Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted };
+    assert_eq!(sandbox.reader.rights(ns).await, all);
+    let nobody = Reader::new(acting_as(&format!("system:serviceaccount:{ns}:default")).await, sandbox.clock);
+    let none = Rights { evict: Right::Denied, resize: Right::Denied, label: Right::Denied };
+    assert_eq!(nobody.rights(ns).await, none);
+    assert!(sandbox.reader.resize_supported().await);
+    let error = nobody.pods(ns, "app=redis").await.expect_err("no right to list");
+    assert!(error.is_forbidden(), "{error:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn a_secret_is_read_by_key_and_its_failures_are_told_apart() {
+    let sandbox = Sandbox::new("secret").await;
+    let ns = sandbox.namespace.as_str();
+    let secret = json!({ "metadata": { "name": "redis-auth" }, "stringData": { "password": "hunter2" } });
+    let _: Secret = sandbox.create(secret).await;
+    let wanted = |name: &str, key: &str| SecretKey { name: name.into(), key: key.into() };
+
+    let secrets = Secrets::new(sandbox.client.clone());
+    let value = secrets.get(ns, &wanted("redis-auth", "password")).await.expect("a value");
+    assert_eq!(value.as_str(), "hunter2");
+    let no_key = secrets.get(ns, &wanted("redis-auth", "pasword")).await.expect_err("no such key");
+    assert_eq!(no_key.text(), format!("Secret {ns}/redis-auth has no key pasword"));
+    let missing = secrets.get(ns, &wanted("other", "password")).await.expect_err("no such Secret");
+    assert_eq!(missing.text(), format!("Secret {ns}/other does not exist (its key password is wanted)"));
+
+    let nobody = Secrets::new(acting_as(&format!("system:serviceaccount:{ns}:default")).await);
+    let forbidden = nobody.get(ns, &wanted("redis-auth", "password")).await.expect_err("no right");
+    assert!(forbidden.text().contains(&format!("secretAccess: [{{namespace: {ns}, names: [redis-auth]}}]")));
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn the_cache_follows_the_selected_pods() {
+    let sandbox = Sandbox::new("cache").await;
+    let cache = PodCache::watch(sandbox.client.clone(), &sandbox.namespace, "app=redis");
+    tokio::time::timeout(PATIENCE, cache.ready()).await.expect("synced, though there is no pod");
+    assert_eq!(cache.pods().len(), 0);
+    let names = || {
+        let mut names: Vec<_> = cache.pods().iter().map(|pod| pod.name_any()).collect();
+        names.sort();
+        names
+    };
+    let mut changes = cache.changes();
+
+    let mut other = pod("other", "64Mi");
+    other["metadata"]["labels"]["app"] = json!("else");
+    let _: Pod = sandbox.create(other).await;
+    sandbox.running_pod("redis-0", "64Mi").await;
+    let seen = changes.wait_for(|_| cache.pods().first().is_some_and(|pod| is_ready(pod)));
+    tokio::time::timeout(PATIENCE, seen).await.expect("in time").expect("a running watch");
+    assert_eq!(names(), ["redis-0"]);
+    let cached = cache.pods().remove(0);
+    assert_eq!(cached.metadata.managed_fields, None, "pruned");
+    assert_eq!(changes.borrow().failing, None);
+
+    // A change of nothing that is read wakes nobody, although the version moves.
+    let before = changes.borrow_and_update().version;
+    let api = sandbox.api::<Pod>();
+    let annotate = json!({ "metadata": { "annotations": { "seen": "yes" } } });
+    let annotated = api.patch("redis-0", &PatchParams::default(), &Patch::Merge(&annotate)).await.expect("annotated");
+    eventually("the new version is cached", || async {
+        (cache.pods().first()?.metadata.resource_version == annotated.metadata.resource_version).then_some(())
+    })
+    .await;
+    assert_eq!(changes.borrow().version, before);
+
+    let relabel = json!({ "metadata": { "labels": { "app": "else" } } });
+    api.patch("redis-0", &PatchParams::default(), &Patch::Merge(&relabel)).await.expect("relabelled");
+    let left = changes.wait_for(|_| cache.pods().is_empty());
+    tokio::time::timeout(PATIENCE, left).await.expect("in time").expect("a running watch");
+    api.delete("redis-0", &DeleteParams::default()).await.expect("deleted");
+}

@@ -1,0 +1,264 @@
+//! The sampler on real redis-server processes.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+
+mod common;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{PATIENCE, eventually, server::RedisServer};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use pretty_assertions::assert_eq;
+use redis_memory_operator::{
+    clock::Clock,
+    domain::{
+        policy::SecretKey,
+        sample::{Role, Sample},
+        snapshot::{Observation, ProbeFailure},
+    },
+    observe::sampler::{
+        Assignment, CredentialsFor, Judge, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
+        TargetKey,
+    },
+};
+use zeroize::Zeroizing;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+const KEEP: Duration = Duration::from_secs(600);
+
+/// One password for every Secret, and how often it was read.
+struct Password {
+    value: Mutex<Option<&'static str>>,
+    reads: AtomicUsize,
+}
+
+impl SecretSource for Password {
+    fn get<'a>(&'a self, _: &'a str, key: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let value = *self.value.lock().expect("nobody panicked");
+        let missing = || ProbeFailure::SecretUnavailable(format!("Secret {} has no key {}", key.name, key.key));
+        Box::pin(async move { value.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(missing) })
+    }
+}
+
+struct Bench {
+    sampler: SamplerHandle,
+    task: SamplerTask,
+    password: Arc<Password>,
+}
+
+fn bench(interval: Duration) -> Bench {
+    let password = Arc::new(Password { value: Mutex::new(None), reads: AtomicUsize::new(0) });
+    let settings = SamplerSettings { interval, probe_deadline: Duration::from_secs(1), concurrency: 8 };
+    let (sampler, task) = Sampler::spawn(settings, Clock::start(), Arc::<Password>::clone(&password));
+    Bench { sampler, task, password }
+}
+
+fn key(pod_uid: &str) -> TargetKey {
+    TargetKey { namespace: "shop".into(), pod_uid: pod_uid.into() }
+}
+
+fn target(pod_uid: &str, address: SocketAddr) -> Assignment {
+    Assignment { key: key(pod_uid), address, credentials: CredentialsFor::None, keep: KEEP }
+}
+
+fn with_password(pod_uid: &str, address: SocketAddr) -> Assignment {
+    let secret = SecretKey { name: "auth".into(), key: "password".into() };
+    let credentials = CredentialsFor::Secret { namespace: "shop".into(), secret, username: None };
+    Assignment { credentials, ..target(pod_uid, address) }
+}
+
+/// Digests the role and nothing else.
+fn by_role() -> Judge {
+    Arc::new(|observation, _| match observation {
+        Observation::Seen(sample) => u64::from(sample.replication.role == Role::Primary),
+        Observation::Failed(_) | Observation::Pending => 2,
+    })
+}
+
+async fn seen(sampler: &SamplerHandle, pod_uid: &str) -> Sample {
+    eventually("a sample", async || match sampler.latest(&key(pod_uid)).0 {
+        Observation::Seen(sample) => Some(*sample),
+        Observation::Failed(_) | Observation::Pending => None,
+    })
+    .await
+}
+
+async fn failed(sampler: &SamplerHandle, pod_uid: &str, reason: &str) {
+    eventually(reason, async || match sampler.latest(&key(pod_uid)).0 {
+        Observation::Failed(failure) => (failure.reason() == reason).then_some(()),
+        Observation::Seen(_) | Observation::Pending => None,
+    })
+    .await;
+}
+
+/// Whether the sampler holds a connection to the server.
+fn connected(server: &RedisServer) -> usize {
+    server.run(&["CLIENT", "LIST"]).matches("name=redis-memory-operator").count()
+}
+
+#[tokio::test]
+async fn a_target_keeps_one_connection_and_a_history() {
+    let server = RedisServer::start(&[]);
+    let Bench { sampler, task, .. } = bench(INTERVAL);
+    assert_eq!(sampler.latest(&key("a")), (Observation::Pending, vec![]));
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    let readings = eventually("ten readings", async || {
+        let readings = sampler.latest(&key("a")).1;
+        (readings.len() >= 10).then_some(readings)
+    })
+    .await;
+    assert!(readings.is_sorted_by_key(|reading| reading.at));
+    assert!(readings.iter().all(|reading| reading.quiet && reading.run_id == readings[0].run_id));
+    assert_eq!(connected(&server), 1);
+    let stats = sampler.probe_stats().remove(0);
+    assert!(stats.probes >= 10 && stats.last_duration.is_some() && stats.sample_age < Some(PATIENCE), "{stats:?}");
+
+    // Let go: the connection closes. Assigned to nobody: nothing is known.
+    sampler.assign("policy", "shop", vec![], by_role());
+    eventually("the connection is closed", async || (connected(&server) == 0).then_some(())).await;
+    assert_eq!(sampler.latest(&key("a")), (Observation::Pending, vec![]));
+
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    seen(&sampler, "a").await;
+    drop(task);
+    eventually("the connection is closed", async || (connected(&server) == 0).then_some(())).await;
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    assert_eq!(sampler.latest(&key("a")).0, Observation::Pending, "nothing is probed without the task");
+}
+
+#[tokio::test]
+async fn a_target_of_two_policies_is_probed_once_until_both_let_go() {
+    let server = RedisServer::start(&[]);
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    sampler.assign("one", "shop", vec![target("a", server.address())], by_role());
+    sampler.assign("two", "shop", vec![target("a", server.address())], by_role());
+    seen(&sampler, "a").await;
+    assert_eq!(connected(&server), 1);
+    sampler.forget("one");
+    let count = sampler.latest(&key("a")).1.len();
+    eventually("it goes on", async || (sampler.latest(&key("a")).1.len() > count + 2).then_some(())).await;
+    sampler.forget("two");
+    eventually("the connection is closed", async || (connected(&server) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_restarted_process_is_another_run_in_the_same_history() {
+    let mut server = RedisServer::start(&[]);
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    let before = seen(&sampler, "a").await;
+    server.restart();
+    let readings = eventually("a reading of the new process", async || {
+        let readings = sampler.latest(&key("a")).1;
+        (readings.last()?.run_id != before.run_id).then_some(readings)
+    })
+    .await;
+    assert_eq!(readings[0].run_id, before.run_id);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_idle_connections_fails_no_probe() {
+    let server = RedisServer::start(&[]);
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    seen(&sampler, "a").await;
+    for _ in 0..5 {
+        let probes = sampler.probe_stats()[0].probes;
+        server.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+        eventually("the next probe", async || (sampler.probe_stats()[0].probes > probes + 1).then_some(())).await;
+    }
+    let errors = sampler.probe_stats().remove(0).errors;
+    assert_eq!(errors.get("Unreachable"), None, "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_gate_gets_a_fresh_probe_out_of_turn() {
+    let server = RedisServer::start(&[]);
+    let frozen = RedisServer::start(&[]);
+    let Bench { sampler, task: _task, .. } = bench(Duration::from_secs(3600));
+    let both = vec![target("a", server.address()), target("b", frozen.address())];
+    sampler.assign("policy", "shop", both, by_role());
+    let first = seen(&sampler, "a").await;
+    seen(&sampler, "b").await;
+    frozen.freeze();
+    server.run(&["SET", "k", "v"]);
+    let clock = Clock::start();
+    let answers = sampler.probe_now(&[key("a"), key("b"), key("unknown")]).await;
+    assert!(clock.uptime() < Duration::from_millis(2500), "{:?}", clock.uptime());
+    let [(_, a, history), (_, b, _), (_, unknown, _)] = &answers[..] else { panic!("three answers") };
+    let Observation::Seen(sample) = a else { panic!("{a:?}") };
+    assert!(sample.at > first.at && sample.keys == 1);
+    assert_eq!(history.last().map(|reading| reading.at), Some(sample.at));
+    assert!(matches!(b, Observation::Failed(ProbeFailure::TimedOut(_))), "{b:?}");
+    assert_eq!(*unknown, Observation::Pending);
+}
+
+#[tokio::test]
+async fn only_a_changed_judgement_wakes() {
+    let (primary, replica) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    let mut changes = Box::pin(sampler.changes());
+    sampler.assign("policy", "shop", vec![target("a", replica.address())], by_role());
+    let wake = async |changes: &mut std::pin::Pin<Box<_>>, patience| {
+        let next = futures::StreamExt::next(changes);
+        tokio::time::timeout(patience, next).await.ok().flatten()
+    };
+    let policy = Some(("shop".to_owned(), "policy".to_owned()));
+    assert_eq!(wake(&mut changes, PATIENCE).await, policy, "the first judgement is new");
+    seen(&sampler, "a").await;
+    // The first probe may have failed (not measured yet) and been judged too.
+    while wake(&mut changes, INTERVAL * 3).await.is_some() {}
+
+    let probes = sampler.probe_stats()[0].probes;
+    assert_eq!(wake(&mut changes, INTERVAL * 5).await, None, "equal judgements wake nobody");
+    assert!(sampler.probe_stats()[0].probes > probes, "though there were probes");
+    // Assigned again, as each reconcile does: still nothing new.
+    sampler.assign("policy", "shop", vec![target("a", replica.address())], by_role());
+    assert_eq!(wake(&mut changes, INTERVAL * 5).await, None);
+
+    replica.follow(&primary).await;
+    assert_eq!(wake(&mut changes, PATIENCE).await, policy, "the role changed");
+    replica.freeze();
+    assert_eq!(wake(&mut changes, PATIENCE).await, policy, "it answers no more");
+    assert!(changes.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_read_again_and_a_changed_one_is_tried() {
+    let server = RedisServer::start(&["--requirepass", "right"]);
+    let Bench { sampler, task: _task, password } = bench(INTERVAL);
+    sampler.assign("policy", "shop", vec![with_password("a", server.address())], by_role());
+    failed(&sampler, "a", "SecretUnavailable").await;
+    assert_eq!(sampler.credentials(&key("a")).await.expect_err("there is none").reason(), "SecretUnavailable");
+
+    *password.value.lock().expect("nobody panicked") = Some("wrong");
+    failed(&sampler, "a", "AuthenticationFailed").await;
+    let reads = password.reads.load(Ordering::SeqCst);
+    *password.value.lock().expect("nobody panicked") = Some("right");
+    seen(&sampler, "a").await;
+    let again = password.reads.load(Ordering::SeqCst) - reads;
+    assert!((1..=4).contains(&again), "{again} reads: it is read again, with patience");
+    sampler.credentials(&key("a")).await.expect("it is known").expect("there is one");
+    assert!(sampler.credentials(&key("unknown")).await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_target_whose_password_is_withheld() {
+    let server = RedisServer::start(&[]);
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    let withheld = CredentialsFor::Withheld(ProbeFailure::OwnerUnproven("it has no controller".into()));
+    let assignment = Assignment { credentials: withheld, ..target("a", server.address()) };
+    sampler.assign("policy", "shop", vec![assignment], by_role());
+    failed(&sampler, "a", "OwnerUnproven").await;
+    assert_eq!(
+        server.run(&["INFO", "stats"]).lines().filter(|l| l.starts_with("total_connections_received:1")).count(),
+        1
+    );
+}
