@@ -2,6 +2,7 @@
 
 mod judged;
 mod limits;
+mod properties;
 mod roles;
 
 use std::time::Duration;

@@ -201,19 +201,24 @@ fn join_by_replication(targets: &[Target], groups: &mut Groups) {
     }
 }
 
+/// Members of one controller are joined, but for the shards of a cluster: those may share a StatefulSet. A member
+/// without a sample is counted to the others of its controller; to a shard only if there is nothing else.
 fn join_by_controller(targets: &[Target], groups: &mut Groups) {
+    let mut by_name: Vec<(usize, &Target)> = targets.iter().enumerate().collect();
+    by_name.sort_by(|(_, a), (_, b)| a.pod.name.cmp(&b.pod.name));
+    let owned = |wanted: fn(&Target) -> bool| {
+        let some = by_name.iter().filter(move |(_, target)| wanted(target));
+        some.filter_map(|(n, target)| Some((&target.pod.owner.as_ref()?.uid, *n)))
+    };
     let mut first: BTreeMap<&ControllerUid, usize> = BTreeMap::new();
-    for (n, target) in targets.iter().enumerate() {
-        let Some(owner) = &target.pod.owner else { continue };
-        let sample = target.sample();
-        if sample.is_some_and(|s| s.server.is_sentinel) {
-            continue;
-        }
-        let known = *first.entry(&owner.uid).or_insert(n);
-        // The shards of a cluster may share a StatefulSet; a member without a sample is counted to one of them.
-        if !sample.is_some_and(|s| s.server.cluster_enabled) {
-            groups.join(n, known);
-        }
+    for (uid, n) in owned(|t| t.sample().is_some_and(|s| !s.server.cluster_enabled && !s.server.is_sentinel)) {
+        groups.join(n, *first.entry(uid).or_insert(n));
+    }
+    for (uid, n) in owned(|t| t.sample().is_some_and(|s| s.server.cluster_enabled && !s.server.is_sentinel)) {
+        first.entry(uid).or_insert(n);
+    }
+    for (uid, n) in owned(|t| t.sample().is_none()) {
+        groups.join(n, *first.entry(uid).or_insert(n));
     }
 }
 

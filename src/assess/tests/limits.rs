@@ -16,6 +16,11 @@ fn maxmemory_unset() {
         (c.container(0).live_limit, c.container(0).spec_limit) = (None, None);
     });
     assert_eq!(codes(&unlimited), [MaxmemoryUnset, LimitMissing]);
+    let tiny = case(|c| {
+        c.sample(0).memory.maxmemory = Bytes::ZERO;
+        c.limit(0, 64);
+    });
+    assert_eq!(only(&tiny, MaxmemoryUnset).remedy, "set maxmemory, and a container limit above it");
 }
 
 #[test]
@@ -129,4 +134,17 @@ fn a_limit_that_is_a_little_too_small_does_not_read_as_enough() {
     });
     let finding = only(&findings, HeadroomInsufficient);
     assert!(finding.evidence.starts_with("limit 1535Mi, needed 1536Mi:"), "{}", finding.evidence);
+}
+
+#[test]
+fn a_template_at_the_floor_can_load_the_data() {
+    let remedy = |less: u64| {
+        let findings = case(|c| {
+            let floor = headroom::template_floor(&c.sample(0).memory);
+            c.snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(floor.0 - less)))];
+        });
+        findings[0].remedy.clone()
+    };
+    assert!(remedy(0).contains("resized before"), "{}", remedy(0));
+    assert!(remedy(1).contains("none is evicted"), "{}", remedy(1));
 }

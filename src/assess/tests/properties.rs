@@ -1,0 +1,103 @@
+//! What holds for any snapshot: order does not matter, nobody is lost, what was not seen is not judged.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::sample::ReplicaLink;
+
+/// What a member of a random snapshot is.
+#[derive(Clone, Debug)]
+enum Member {
+    Primary,
+    Follows(u8),
+    FollowsStranger,
+    Unseen,
+    Sentinel,
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    prop_oneof![
+        Just(Member::Primary),
+        (0_u8..6).prop_map(Member::Follows),
+        Just(Member::FollowsStranger),
+        Just(Member::Unseen),
+        Just(Member::Sentinel),
+    ]
+}
+
+/// Members of up to two sets, some in cluster mode, each with a ratio.
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    prop::collection::vec((member(), any::<bool>(), any::<bool>(), 50_u32..600), 0..6).prop_map(|members| {
+        let mut snapshot = three_pods();
+        snapshot.targets = (0..)
+            .zip(members)
+            .map(|(n, (member, second_set, cluster, ratio))| {
+                let mut target = fixtures::target(n);
+                if second_set && let Some(owner) = &mut target.pod.owner {
+                    owner.uid = "second".into();
+                    owner.name = "second".into();
+                }
+                target.history.iter_mut().for_each(|r| r.ratio = Ratio(ratio));
+                let Observation::Seen(sample) = &mut target.redis else { return target };
+                sample.replication.replicas.clear();
+                sample.server.cluster_enabled = cluster;
+                let follow = |primary| {
+                    Role::Replica(ReplicaLink { primary, link_up: cluster, sync_in_progress: false, read_only: true })
+                };
+                match member {
+                    Member::Primary => sample.replication.role = Role::Primary,
+                    Member::Follows(m) => sample.replication.role = follow(fixtures::address(m)),
+                    Member::FollowsStranger => sample.replication.role = follow(fixtures::address(9)),
+                    Member::Sentinel => sample.server.is_sentinel = true,
+                    Member::Unseen => target.redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into())),
+                }
+                target
+            })
+            .collect();
+        snapshot
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_targets_does_not_matter(snapshot in snapshot(), turn in 0_usize..6) {
+        let settings = AssessSettings::default();
+        let expected = assess(&policy(), &snapshot, &settings);
+        let mut turned = snapshot.clone();
+        let n = turned.targets.len().max(1);
+        let by = (turn % n).min(turned.targets.len());
+        turned.targets.rotate_left(by);
+        prop_assert_eq!(assess(&policy(), &turned, &settings), expected);
+    }
+
+    #[test]
+    fn every_data_server_is_in_one_workload(snapshot in snapshot()) {
+        let workloads = topology::workloads(&snapshot);
+        let mut members: Vec<_> = workloads.iter().flat_map(|w| w.members.iter().map(|t| &t.pod.name)).collect();
+        members.sort();
+        let servers = snapshot.targets.iter().filter(|t| !t.sample().is_some_and(|s| s.server.is_sentinel));
+        prop_assert_eq!(members, servers.map(|t| &t.pod.name).collect::<Vec<_>>());
+        for workload in &workloads {
+            let parts = workload.primaries.len() + workload.replicas.len() + workload.unknown.len();
+            prop_assert_eq!(parts, workload.members.len());
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_judged(snapshot in snapshot()) {
+        let findings = assess(&policy(), &snapshot, &AssessSettings::default());
+        for target in snapshot.targets.iter().filter(|t| t.sample().is_none()) {
+            let said: Vec<_> = findings.iter().filter(|f| f.pod.as_ref() == Some(&target.pod.name)).map(|f| f.code).collect();
+            prop_assert_eq!(said, vec![Unreachable]);
+        }
+    }
+
+    #[test]
+    fn two_primaries_and_no_primary_are_never_said_of_one_workload_that_has_one(snapshot in snapshot()) {
+        let findings = codes(&assess(&policy(), &snapshot, &AssessSettings::default()));
+        let workloads = topology::workloads(&snapshot);
+        if workloads.iter().all(|w| w.primaries.len() == 1) {
+            prop_assert!(!findings.contains(&TwoPrimaries) && !findings.contains(&NoPrimary));
+        }
+    }
+}
