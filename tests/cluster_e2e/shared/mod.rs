@@ -3,6 +3,7 @@
 mod at_rest;
 mod bad_input;
 mod budget;
+mod deletion;
 mod demo;
 mod headroom;
 mod loss_checker;

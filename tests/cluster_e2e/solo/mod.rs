@@ -2,3 +2,4 @@
 
 mod acting_rights;
 mod crash;
+mod secrets;
