@@ -94,7 +94,9 @@ mod tests {
 
     fn ledger(numbers: &[u64]) -> Ledger {
         let mut ledger = Ledger::default();
-        numbers.iter().for_each(|n| ledger.acknowledge(*n));
+        for n in numbers {
+            ledger.acknowledge(*n);
+        }
         ledger
     }
 
