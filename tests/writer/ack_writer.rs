@@ -38,6 +38,9 @@ enum Verb {
         /// At most so many writes a second.
         #[arg(long, default_value_t = 800)]
         rate: u32,
+        /// Write so many keys again and again, so that memory does not grow; 0: each write has its own key.
+        #[arg(long, default_value_t = 0)]
+        keys: u64,
         /// A reply that takes longer is given up; the fate of its write is then unknown.
         #[arg(long, default_value_t = 3000)]
         timeout_ms: u64,
@@ -59,9 +62,10 @@ enum Verb {
 fn main() -> ExitCode {
     let Cli { dir, verb } = Cli::parse();
     let answer = match verb {
-        Verb::Run { address, rate, timeout_ms, connect_timeout_ms } => {
+        Verb::Run { address, rate, keys, timeout_ms, connect_timeout_ms } => {
             let settings = writer::Settings {
                 address,
+                keys: if keys == 0 { check::Keys::Own } else { check::Keys::Cycle(keys) },
                 interval: Duration::from_secs(1) / rate.max(1),
                 reply_timeout: Duration::from_millis(timeout_ms.max(1)),
                 connect_timeout: Duration::from_millis(connect_timeout_ms.max(1)),

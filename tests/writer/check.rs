@@ -1,6 +1,9 @@
 //! The loss checker: every acknowledged write must be found, with exactly its value.
 
-use std::io::{self, Read, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
 
 use crate::resp::{Connection, Reply, command};
 
@@ -11,15 +14,55 @@ const READS_A_BATCH: usize = 10;
 /// At most so many lost numbers are named.
 const NAMED_MOST: usize = 20;
 
-/// The key of write `n`.
-pub(crate) fn key(n: u64) -> Vec<u8> {
-    format!("w:{n}").into_bytes()
+/// Which key a write goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    /// Each write has its own.
+    Own,
+    /// So many keys are written again and again, and memory does not grow.
+    Cycle(u64),
+}
+
+impl Keys {
+    /// The key of write `n`.
+    pub(crate) fn key(self, n: u64) -> Vec<u8> {
+        match self {
+            Self::Own => format!("w:{n}").into_bytes(),
+            Self::Cycle(keys) => format!("w:{}", n % keys).into_bytes(),
+        }
+    }
+
+    /// The acknowledged writes that must be found: all of them, or the last one of each key.
+    fn to_find(self, acknowledged: impl Iterator<Item = u64>) -> Vec<u64> {
+        match self {
+            Self::Own => acknowledged.collect(),
+            // They ascend, so the last one of a key stays.
+            Self::Cycle(keys) => {
+                acknowledged.map(|n| (n % keys, n)).collect::<BTreeMap<_, _>>().into_values().collect()
+            }
+        }
+    }
+
+    /// Whether this is what an acknowledged write `n` leaves: its value, or in a cycle that of a later write to the
+    /// same key, whose own acknowledgement may have been lost.
+    fn holds(self, n: u64, found: &[u8]) -> bool {
+        match self {
+            Self::Own => found == value(n),
+            Self::Cycle(keys) => number_of(found).is_some_and(|later| later >= n && later % keys == n % keys),
+        }
+    }
 }
 
 /// The value of write `n`: 20 bytes and more, of other allocation sizes than the 100-byte filler of the
 /// fragmentation, so that the writes do not fill the holes.
 pub(crate) fn value(n: u64) -> Vec<u8> {
     format!("{n}-acknowledged-write").into_bytes()
+}
+
+/// The write that has exactly this value.
+fn number_of(found: &[u8]) -> Option<u64> {
+    let n = std::str::from_utf8(found).ok()?.split('-').next()?.parse().ok()?;
+    (value(n) == found).then_some(n)
 }
 
 /// What the reading back found.
@@ -34,9 +77,9 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    fn judge(&mut self, n: u64, found: &Reply) {
+    fn judge(&mut self, keys: Keys, n: u64, found: &Reply) {
         self.checked += 1;
-        if *found != Reply::Bulk(Some(value(n))) {
+        if !matches!(found, Reply::Bulk(Some(bytes)) if keys.holds(n, bytes)) {
             self.lost += 1;
             if self.lost_numbers.len() < NAMED_MOST {
                 self.lost_numbers.push(n);
@@ -45,19 +88,18 @@ impl Findings {
     }
 }
 
-/// Reads all `numbers` back. An error means that nothing may be concluded.
+/// Reads all acknowledged writes back. An error means that nothing may be concluded.
 pub(crate) fn read_back<S: Read + Write>(
     connection: &mut Connection<S>,
-    numbers: impl Iterator<Item = u64>,
+    layout: Keys,
+    acknowledged: impl Iterator<Item = u64>,
 ) -> io::Result<Findings> {
     require_primary(connection)?;
     let mut findings = Findings::default();
-    let mut numbers = numbers.peekable();
-    while numbers.peek().is_some() {
-        let batch: Vec<u64> = numbers.by_ref().take(KEYS_A_READ * READS_A_BATCH).collect();
+    for batch in layout.to_find(acknowledged).chunks(KEYS_A_READ * READS_A_BATCH) {
         let mut wire = Vec::new();
         for chunk in batch.chunks(KEYS_A_READ) {
-            let keys: Vec<Vec<u8>> = chunk.iter().map(|n| key(*n)).collect();
+            let keys: Vec<Vec<u8>> = chunk.iter().map(|n| layout.key(*n)).collect();
             let words: Vec<&[u8]> = std::iter::once(b"MGET".as_slice()).chain(keys.iter().map(Vec::as_slice)).collect();
             wire.extend(command(&words));
         }
@@ -65,7 +107,7 @@ pub(crate) fn read_back<S: Read + Write>(
         for (chunk, reply) in batch.chunks(KEYS_A_READ).zip(replies) {
             match reply {
                 Reply::Array(values) if values.len() == chunk.len() => {
-                    chunk.iter().zip(&values).for_each(|(n, found)| findings.judge(*n, found));
+                    chunk.iter().zip(&values).for_each(|(n, found)| findings.judge(layout, *n, found));
                 }
                 other => return Err(io::Error::other(format!("MGET was answered by {other:?}"))),
             }
@@ -111,23 +153,7 @@ mod tests {
                         other => panic!("{other:?} in a command"),
                     })
                     .collect();
-                let answer = match words[0] {
-                    b"ROLE" => role.as_bytes().to_vec(),
-                    _ => {
-                        let mut out = format!("*{}\r\n", words.len() - 1).into_bytes();
-                        for key in &words[1..] {
-                            match data.get(*key) {
-                                Some(value) => {
-                                    out.extend(format!("${}\r\n", value.len()).as_bytes());
-                                    out.extend(value);
-                                    out.extend(b"\r\n");
-                                }
-                                None => out.extend(b"$-1\r\n"),
-                            }
-                        }
-                        out
-                    }
-                };
+                let answer = if words[0] == b"ROLE" { role.as_bytes().to_vec() } else { values(&data, &words[1..]) };
                 if client.pipeline(&answer, 0).is_err() {
                     return;
                 }
@@ -136,41 +162,72 @@ mod tests {
         Connection::new(TcpStream::connect(address).unwrap())
     }
 
+    /// The reply to MGET.
+    fn values(data: &BTreeMap<Vec<u8>, Vec<u8>>, keys: &[&[u8]]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", keys.len()).into_bytes();
+        for key in keys {
+            match data.get(*key) {
+                Some(value) => {
+                    out.extend(format!("${}\r\n", value.len()).as_bytes());
+                    out.extend(value);
+                    out.extend(b"\r\n");
+                }
+                None => out.extend(b"$-1\r\n"),
+            }
+        }
+        out
+    }
+
     fn data(numbers: impl Iterator<Item = u64>) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        numbers.map(|n| (key(n), value(n))).collect()
+        numbers.map(|n| (Keys::Own.key(n), value(n))).collect()
     }
 
     #[test]
     fn nothing_is_lost_when_everything_is_there() {
         let mut server = serve(data(1..=5000), MASTER);
-        let found = read_back(&mut server, 1..=5000).unwrap();
+        let found = read_back(&mut server, Keys::Own, 1..=5000).unwrap();
         assert_eq!(found, Findings { checked: 5000, lost: 0, lost_numbers: vec![] });
     }
 
     #[test]
     fn a_missing_write_is_lost() {
         let mut server = serve(data((1..=3000).filter(|n| *n != 2500)), MASTER);
-        let found = read_back(&mut server, 1..=3000).unwrap();
+        let found = read_back(&mut server, Keys::Own, 1..=3000).unwrap();
         assert_eq!(found, Findings { checked: 3000, lost: 1, lost_numbers: vec![2500] });
     }
 
     #[test]
     fn another_value_is_a_lost_write() {
         let mut wrong = data(1..=3);
-        wrong.insert(key(2), value(3));
-        let found = read_back(&mut serve(wrong, MASTER), 1..=3).unwrap();
+        wrong.insert(Keys::Own.key(2), value(3));
+        let found = read_back(&mut serve(wrong, MASTER), Keys::Own, 1..=3).unwrap();
         assert_eq!(found.lost_numbers, [2]);
     }
 
     #[test]
     fn an_empty_server_has_lost_everything_but_names_only_some() {
-        let found = read_back(&mut serve(BTreeMap::new(), MASTER), 1..=1000).unwrap();
+        let found = read_back(&mut serve(BTreeMap::new(), MASTER), Keys::Own, 1..=1000).unwrap();
         assert_eq!((found.lost, found.lost_numbers.len()), (1000, NAMED_MOST));
     }
 
     #[test]
     fn a_replica_proves_nothing() {
-        let error = read_back(&mut serve(data(1..=3), REPLICA), 1..=3).unwrap_err();
+        let error = read_back(&mut serve(data(1..=3), REPLICA), Keys::Own, 1..=3).unwrap_err();
         assert!(error.to_string().contains("no primary"), "{error}");
+    }
+
+    #[test]
+    fn in_a_cycle_each_key_holds_its_last_acknowledged_write_or_a_later_one() {
+        let keys = Keys::Cycle(3);
+        // 1 to 7 were acknowledged; 8 was not, but has been carried out.
+        let held = |three, one, two| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            [(keys.key(3), value(three)), (keys.key(1), value(one)), (keys.key(2), value(two))].into()
+        };
+        let found = read_back(&mut serve(held(6, 7, 8), MASTER), keys, 1..=7).unwrap();
+        assert_eq!(found, Findings { checked: 3, lost: 0, lost_numbers: vec![] });
+        let found = read_back(&mut serve(held(6, 4, 5), MASTER), keys, 1..=7).unwrap();
+        assert_eq!(found.lost_numbers, [7], "4 is older than the acknowledged 7");
+        let found = read_back(&mut serve(held(7, 7, 5), MASTER), keys, 1..=7).unwrap();
+        assert_eq!(found.lost_numbers, [6], "7 belongs to another key");
     }
 }

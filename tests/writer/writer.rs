@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    check::{self, Findings},
+    check::{self, Findings, Keys},
     control,
     ledger::{Ledger, LedgerFile},
     report::{self, Tally},
@@ -37,6 +37,8 @@ const RESTART_JUMP: u64 = 100_000;
 pub(crate) struct Settings {
     /// Host and port.
     pub(crate) address: String,
+    /// Which key a write goes to.
+    pub(crate) keys: Keys,
     /// Least time between two writes.
     pub(crate) interval: Duration,
     /// Longest wait for a reply.
@@ -86,7 +88,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
         };
         // A write that failed is never tried again under its number: its fate may be unknown.
         n += 1;
-        if !write(open, n, &tally) {
+        if !write(open, settings.keys, n, &tally) {
             connection = None;
             thread::sleep(RECONNECT_AFTER);
         }
@@ -146,8 +148,8 @@ impl Answers {
 }
 
 /// One write. False: the connection must be dropped.
-fn write(connection: &mut Connection<TcpStream>, n: u64, tally: &Mutex<Tally>) -> bool {
-    let answer = connection.call(&[b"SET", &check::key(n), &check::value(n)]);
+fn write(connection: &mut Connection<TcpStream>, keys: Keys, n: u64, tally: &Mutex<Tally>) -> bool {
+    let answer = connection.call(&[b"SET", &keys.key(n), &check::value(n)]);
     let mut tally = lock(tally);
     match answer {
         Ok(Reply::Simple(word)) if word == "OK" => {
@@ -204,7 +206,7 @@ fn read_back(settings: &Settings, address: SocketAddr, ledger: &Ledger) -> Resul
     let started = Instant::now();
     loop {
         let tried = try_connect(settings, address)
-            .and_then(|mut connection| check::read_back(&mut connection, ledger.numbers()));
+            .and_then(|mut connection| check::read_back(&mut connection, settings.keys, ledger.numbers()));
         match tried {
             Ok(found) => return Ok(found),
             Err(error) if started.elapsed() > READ_BACK_WITHIN => return Err(error.to_string()),

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{client, operator, policy::Policy, redis::Redis, space::Space, throughout};
+use crate::support::{client, operator, policy::Policy, redis::Redis, space::Space, throughout, writer::Writer};
 
 /// The API server's record of every write.
 fn audit_log() -> PathBuf {
@@ -38,10 +38,12 @@ fn ten_quiet_minutes_with_the_writer_on_write_no_status() {
     let space = Space::new("at-rest");
     let set = Redis::deploy(&space, "redis", 3, &[("MAXMEMORY", "256mb"), ("LIMIT", "512Mi")]);
     set.label_roles();
-    // Some data, so that the writer's own does not turn an empty server into another one.
+    // Some data, which also fills the backlog, and a writer that writes the same keys over and over: nothing grows.
     let fill = "local v = string.rep('x', 100) for i = 1, 300000 do redis.call('SET', 'f:' .. i, v) end";
     set.cli(&set.primary(), &["EVAL", fill, "0"]).unwrap();
-    let writer = set.writer(50);
+    let writer = Writer::start(&space, "redis", 200, 2000);
+    // What the allocator still gives back would be news later.
+    throughout(30, || {});
     let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce")]);
     policy.await_condition("Ready", "True", "Evaluated", 60);
     settle(&policy);

@@ -71,7 +71,7 @@ impl<'a> Redis<'a> {
 
     /// A writer through the Service of the set.
     pub(crate) fn writer(&self, rate: u32) -> Writer<'a> {
-        Writer::start(self.space, &self.name, rate)
+        Writer::start(self.space, &self.name, rate, 0)
     }
 
     /// `redis-cli` in a pod.

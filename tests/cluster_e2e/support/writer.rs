@@ -13,8 +13,10 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Starts one that goes through the Service of that set, and waits for its first acknowledged write.
-    pub(crate) fn start(space: &'a Space, set: &str, rate: u32) -> Self {
-        space.apply(&space.render("writer.yaml", &[("NAME", set), ("RATE", &rate.to_string())]));
+    /// `keys`: so many are written again and again; 0: each write has its own.
+    pub(crate) fn start(space: &'a Space, set: &str, rate: u32, keys: u32) -> Self {
+        let (rate, keys) = (rate.to_string(), keys.to_string());
+        space.apply(&space.render("writer.yaml", &[("NAME", set), ("RATE", &rate), ("KEYS", &keys)]));
         let writer = Self { space, pod: format!("{set}-writer") };
         eventually("the first acknowledged write", 60, || {
             let (_, status) = writer.ask("status")?;
@@ -39,7 +41,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn assert_nothing_lost(&self) -> Value {
         let (code, verdict) = self.ask("stop").unwrap();
         assert_eq!((code, &verdict["lost"]), (0, &Value::from(0)), "{verdict}");
-        assert_eq!(verdict["checked"], verdict["acknowledged"], "{verdict}");
+        assert!(verdict["checked"].as_u64() > Some(0), "{verdict}");
         let pod = self.space.get(&["pod", &self.pod]);
         assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "the writer was started again");
         verdict
