@@ -16,8 +16,8 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     for workload in topology::workloads(snapshot) {
         findings.extend(two_primaries(policy, &workload));
-        findings.extend(no_primary(&workload, snapshot));
-        findings.extend(outside(&workload, snapshot));
+        findings.extend(no_primary(&workload));
+        findings.extend(outside(&workload));
         findings.extend(role_labels(policy, &workload, snapshot));
     }
     findings.extend(template_labels(policy, snapshot));
@@ -44,9 +44,9 @@ fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
 
 /// Silent while a member is unknown: it may be the primary. Silent too when a replica is connected to a server that
 /// is not selected: that is the primary, see [`outside`].
-fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
+fn no_primary(workload: &Workload<'_>) -> Option<Finding> {
     let seen = !workload.replicas.is_empty() && workload.primaries.is_empty();
-    if !seen || !workload.unknown.is_empty() || !topology::live_outside(workload, snapshot).is_empty() {
+    if !seen || !workload.unknown.is_empty() || !topology::live_outside(workload).is_empty() {
         return None;
     }
     Some(about_workload(
@@ -56,8 +56,8 @@ fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
     ))
 }
 
-fn outside(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
-    let addresses = topology::live_outside(workload, snapshot);
+fn outside(workload: &Workload<'_>) -> Option<Finding> {
+    let addresses = topology::live_outside(workload);
     if addresses.is_empty() {
         return None;
     }

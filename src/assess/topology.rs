@@ -41,11 +41,6 @@ impl<'a> Workload<'a> {
         }
     }
 
-    /// The member of that name.
-    pub fn member(&self, name: &PodName) -> Option<&'a Target> {
-        self.members.iter().copied().find(|t| t.pod.name == *name)
-    }
-
     /// Nothing replicates anything here: each primary stands alone.
     pub fn replicates_nothing(&self) -> bool {
         self.replicas.is_empty() && self.outside.is_empty() && self.primaries.iter().all(|t| lines(t).is_empty())
@@ -150,8 +145,7 @@ const SILENT_REPLICA: Duration = Duration::from_secs(10);
 
 /// Of [`Workload::outside`] the addresses that a member is connected with now. What is left out may be a pod that is
 /// just being replaced.
-pub fn live_outside(workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<NodeAddress> {
-    let targets = snapshot.targets.as_slice();
+pub fn live_outside(workload: &Workload<'_>) -> Vec<NodeAddress> {
     let mut live: Vec<NodeAddress> = Vec::new();
     for sample in workload.members.iter().filter_map(|t| t.sample()) {
         let replicas = sample.replication.replicas.iter().filter(|l| l.online && l.lag <= SILENT_REPLICA);
@@ -160,7 +154,7 @@ pub fn live_outside(workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<NodeAdd
             Role::Replica(_) | Role::Primary => None,
         };
         let named = replicas.map(|l| &l.address).chain(primary);
-        live.extend(named.filter(|a| workload.outside.contains(a) && position(a, targets).is_none()).cloned());
+        live.extend(named.filter(|a| workload.outside.contains(a)).cloned());
     }
     live.sort();
     live.dedup();

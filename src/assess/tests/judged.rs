@@ -114,6 +114,8 @@ fn fork_slow() {
     assert_eq!(codes(&findings), [ForkSlow]);
     let noisy = case(|c| c.sample(0).latest_fork = Duration::from_millis(1234));
     assert!(noisy[0].evidence.contains("about 1200 ms"), "{}", noisy[0].evidence);
+    let hundred = case(|c| c.sample(0).latest_fork = Duration::from_millis(104));
+    assert!(hundred[0].evidence.contains("about 100 ms"), "{}", hundred[0].evidence);
 }
 
 #[test]

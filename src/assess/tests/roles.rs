@@ -54,6 +54,16 @@ fn servers_that_each_stand_alone_are_no_two_primaries_unless_one_is_meant() {
     assert_eq!(alone(AuthorityRule::Auto), []);
     assert_eq!(codes(&alone(AuthorityRule::Operator)), [TwoPrimaries]);
     assert_eq!(codes(&alone(AuthorityRule::Label)), [TwoPrimaries]);
+    let one_has_a_replica = case(|c| {
+        c.policy.redis.authority = AuthorityRule::Auto;
+        for n in 0..3 {
+            c.sample(n).replication.role = Role::Primary;
+            c.sample(n).replication.replicas.clear();
+        }
+        c.snapshot.targets.remove(2);
+        c.sample(1).replication.replicas = vec![fixtures::replica_line(2)];
+    });
+    assert_eq!(codes(&one_has_a_replica), [TwoPrimaries, MemberOutsideSelector]);
 }
 
 #[test]
