@@ -4,6 +4,7 @@ use super::{Phase, Scene, names};
 use crate::{
     domain::{
         pod::ResizeProgress,
+        policy::Mode,
         sample::{Config, FailoverState, Role, Sample},
         snapshot::{Observation, Target},
     },
@@ -161,7 +162,8 @@ pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
-    if scene.authority != Authority::Operator {
+    // In Observe nobody sets it: there it is a finding, and Enforce would set it before anything else.
+    if scene.authority != Authority::Operator || scene.ctx.policy.mode == Mode::Observe {
         return None;
     }
     let wrong = labels::wrong(scene.ctx.policy, scene.workload);
