@@ -35,7 +35,7 @@ use crate::{
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// The pod cache has not been filled yet.
 const CACHE_AGAIN: Duration = Duration::from_secs(1);
-/// A deletion is let through after this long, whatever is unfinished (design.md section 3: within 30 s).
+/// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s).
 const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reconciles one policy.

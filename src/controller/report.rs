@@ -20,7 +20,7 @@ use crate::{
 
 /// The status shows this many findings, the worst first.
 const MAX_FINDINGS: usize = 20;
-/// A change of nothing but numbers is written at most this often (design.md section 3).
+/// A change of nothing but numbers is written at most this often.
 const NUMBERS_EVERY: Duration = Duration::from_secs(600);
 
 /// What a report is made from.

@@ -1,4 +1,4 @@
-//! Headroom by resizing pods in place (design.md section 7). A resize is not a remediation: no window, no cooldown.
+//! Headroom by resizing pods in place. A resize is not a remediation: no window, no cooldown.
 
 use super::{Context, effect::Effect};
 use crate::{
