@@ -69,7 +69,7 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        if let Err(error) = kubectl(&["delete", "crd", &self.0, "--ignore-not-found", "--wait=false"], "") {
+        if let Err(error) = kubectl(&["delete", "crd", &self.0, "--ignore-not-found", "--timeout=60s"], "") {
             eprintln!("{} is left behind: {error}", self.0);
         }
     }
