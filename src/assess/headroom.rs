@@ -40,7 +40,7 @@ pub enum HeadroomVerdict {
 }
 
 /// The limit that the policy needs over this `maxmemory`, to the byte:
-/// `max(maxmemory x (100 + percent) / 100, maxmemory + minimum)` (design.md section 5, Fixed).
+/// `max(maxmemory x (100 + percent) / 100, maxmemory + minimum)` (method Fixed).
 pub fn required_exactly(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
     maxmemory.percent(rule.percent.saturating_add(100)).max(maxmemory + rule.minimum)
 }

@@ -1,4 +1,4 @@
-//! Of several policies that match a pod, the oldest that enforces acts; the others say so (design.md section 7).
+//! Of several policies that match a pod, the oldest that enforces acts; the others say so.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{

@@ -1,4 +1,4 @@
-//! The conditions of a policy (design.md section 3). Pure.
+//! The conditions of a policy. Pure.
 
 use std::fmt::Write as _;
 

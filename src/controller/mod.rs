@@ -10,4 +10,5 @@ mod registry;
 pub mod report;
 pub mod run;
 mod series;
+pub mod shared;
 pub mod transitions;

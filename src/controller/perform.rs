@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     journal,
-    reconcile::{ReconcileError, Shared},
+    shared::{ReconcileError, Shared},
     transitions::{Transition, event},
 };
 use crate::{

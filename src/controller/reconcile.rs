@@ -5,96 +5,37 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
-    runtime::{
-        controller::Action,
-        reflector::{ObjectRef, Store},
-    },
+    runtime::{controller::Action, reflector::ObjectRef},
 };
 
 use super::{
     claims, judge,
     perform::{self, Performed},
-    registry::{Guarded, PolicyRef, Registry},
+    registry::{Guarded, PolicyRef},
     report, series,
+    shared::{ReconcileError, Shared},
     transitions::{self, Transition},
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess,
-    clock::Clock,
     domain::{finding::Finding, policy::Policy, snapshot::Snapshot},
-    execute::{ExecuteError, Executor},
-    kube_io::{error::KubeError, event::EventTarget, fence::Fenced, write::WriteError},
-    metrics::{Metrics, PolicyKey},
-    observe::snapshot::{Claim, Observer},
+    execute::Executor,
+    kube_io::{event::EventTarget, write::WriteError},
+    metrics::PolicyKey,
+    observe::snapshot::Claim,
     plan::{
-        Context, PlanSettings,
+        Context,
         decide::{self, Act, Decision},
     },
     validate,
 };
 
-/// What every reconcile of one term of leadership shares.
-pub struct Shared {
-    /// Reads.
-    pub observer: Observer,
-    /// Writes.
-    pub executor: Executor,
-    /// Pod caches.
-    pub registry: Registry,
-    /// Every policy, as last seen.
-    pub policies: Store<Guarded>,
-    /// Flags of the binary.
-    pub settings: PlanSettings,
-    /// The clock.
-    pub clock: Clock,
-    /// Metrics.
-    pub metrics: Metrics,
-}
-
-/// Why a reconcile could not be finished. It is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// A read.
-    #[error(transparent)]
-    Read(#[from] KubeError),
-    /// A write to the policy.
-    #[error("writing the policy: {0}")]
-    Write(#[from] WriteError),
-    /// An effect.
-    #[error(transparent)]
-    Execute(#[from] ExecuteError),
-    /// We may not lead any more.
-    #[error(transparent)]
-    Fenced(#[from] Fenced),
-}
-
-impl ReconcileError {
-    /// A stable word for metrics.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Read(error) => error.reason(),
-            Self::Write(error) => error.reason(),
-            Self::Execute(_) => "Execute",
-            Self::Fenced(_) => "Fenced",
-        }
-    }
-
-    /// How soon to try again. A conflict means that somebody wrote first: what is true now is looked at at once.
-    pub const fn retry_after(&self) -> Duration {
-        match self {
-            Self::Write(WriteError::Conflict(_)) => Duration::from_millis(200),
-            Self::Write(_) | Self::Execute(_) | Self::Fenced(_) => Duration::from_secs(6),
-            Self::Read(_) => Duration::from_secs(10),
-        }
-    }
-}
-
 /// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// The pod cache has not been filled yet.
 const CACHE_AGAIN: Duration = Duration::from_secs(1);
-/// A deletion is let through after this long, whatever is unfinished (design.md section 3: within 30 s).
+/// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s).
 const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reconciles one policy.

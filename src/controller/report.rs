@@ -20,7 +20,7 @@ use crate::{
 
 /// The status shows this many findings, the worst first.
 const MAX_FINDINGS: usize = 20;
-/// A change of nothing but numbers is written at most this often (design.md section 3).
+/// A change of nothing but numbers is written at most this often.
 const NUMBERS_EVERY: Duration = Duration::from_secs(600);
 
 /// What a report is made from.
@@ -58,7 +58,7 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
     RedisMemoryPolicyStatus {
         observed_generation: Some(input.generation),
         conditions: conditions::evaluated(&judged, &previous.conditions, input.generation, input.now),
-        summary: Some(summary(input, sampled)),
+        summary: Some(summary(input, sampled, previous.summary.as_ref())),
         findings,
         plan: input.plan.map(|plan| plan_status(plan, previous)),
         workloads: Vec::new(),
@@ -91,7 +91,7 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
     }
 }
 
-fn summary(input: &Input<'_>, sampled: usize) -> Summary {
+fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Summary {
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let targets = &input.snapshot.targets;
     let compliant =
@@ -105,10 +105,25 @@ fn summary(input: &Input<'_>, sampled: usize) -> Summary {
         targets: count(targets.len()),
         reachable: count(sampled),
         compliant: count(compliant.count()),
-        worst_fragmentation: worst.map(|ratio| tenths(ratio.quantised())),
-        waste: (sampled > 0).then(|| waste.quantised().to_string()),
+        worst_fragmentation: worst.map(|ratio| steady_ratio(ratio, previous)),
+        waste: (sampled > 0).then(|| steady_waste(waste, previous)),
         last_action: last_action(input),
     }
+}
+
+/// The ratio as it is shown: what was shown before as long as it is within one step of it.
+fn steady_ratio(ratio: Ratio, previous: Option<&Summary>) -> String {
+    let shown = previous.and_then(|summary| summary.worst_fragmentation.as_ref());
+    let near = [ratio.0.saturating_sub(10), ratio.0.saturating_add(10)].map(|near| tenths(Ratio(near).quantised()));
+    shown.filter(|shown| near.contains(shown)).cloned().unwrap_or_else(|| tenths(ratio.quantised()))
+}
+
+/// The waste as it is shown: what was shown before as long as it is within one step of it.
+fn steady_waste(waste: Bytes, previous: Option<&Summary>) -> String {
+    let shown = previous.and_then(|summary| summary.waste.as_ref());
+    let step = Bytes(waste.quantum());
+    let near = [waste.saturating_sub(step), waste + step].map(|near| near.quantised().to_string());
+    shown.filter(|shown| near.contains(shown)).cloned().unwrap_or_else(|| waste.quantised().to_string())
 }
 
 /// "2.5": a quantised ratio has no hundredths.
@@ -161,4 +176,41 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
     let findings: Vec<_> = status.findings.iter().map(|finding| (&finding.code, &finding.pod)).collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
     (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(ratio: &str, waste: &str) -> Summary {
+        Summary { worst_fragmentation: Some(ratio.into()), waste: Some(waste.into()), ..Summary::default() }
+    }
+
+    #[test]
+    fn a_number_that_wavers_around_a_boundary_stays_as_it_was_shown() {
+        let before = shown("2.4", "470 MiB");
+        assert_eq!(steady_ratio(Ratio(246), Some(&before)), "2.4");
+        assert_eq!(steady_ratio(Ratio(234), Some(&before)), "2.4");
+        assert_eq!(steady_ratio(Ratio(260), Some(&before)), "2.6");
+        assert_eq!(steady_waste(Bytes::mib(476), Some(&before)), "470 MiB");
+        assert_eq!(steady_waste(Bytes::mib(495), Some(&before)), "500 MiB");
+        assert_eq!(steady_waste(Bytes::mib(476), None), "480 MiB");
+    }
+
+    #[test]
+    fn numbers_alone_are_written_every_ten_minutes_at_most() {
+        let status = |waste: &str| RedisMemoryPolicyStatus {
+            observed_generation: Some(1),
+            summary: Some(shown("2.4", waste)),
+            ..RedisMemoryPolicyStatus::default()
+        };
+        let (before, after) = (status("470 MiB"), status("500 MiB"));
+        assert!(!worth_writing(&before, &before, Some(Duration::from_secs(3600))), "nothing changed");
+        assert!(!worth_writing(&before, &after, Some(Duration::from_secs(599))));
+        assert!(worth_writing(&before, &after, Some(Duration::from_secs(600))));
+        assert!(!worth_writing(&before, &after, None), "a process that has just started waits too");
+        let mut more = after;
+        more.observed_generation = Some(2);
+        assert!(worth_writing(&before, &more, Some(Duration::ZERO)), "a new generation is news");
+    }
 }

@@ -19,8 +19,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    reconcile::{self, ReconcileError, Shared},
+    reconcile,
     registry::{Guarded, PolicyRef, Registry},
+    shared::{ReconcileError, Shared},
 };
 use crate::{
     admin::{Admin, AdminError, Health, Readiness},

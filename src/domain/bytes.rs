@@ -53,6 +53,17 @@ impl Bytes {
         Self((self.0.saturating_add(step / 2) / step).saturating_mul(step))
     }
 
+    /// The step of [`Self::quantised`] at this size, in bytes, rounded down.
+    #[must_use]
+    pub fn quantum(self) -> u64 {
+        let unit = self.unit().0;
+        match self.0 / unit {
+            0..10 => (unit / 10).max(1),
+            10..100 => unit,
+            _ => unit.saturating_mul(10),
+        }
+    }
+
     const fn unit(self) -> (u64, &'static str) {
         match self.0 {
             n if n >= GIB << 10 => (GIB << 10, "TiB"),

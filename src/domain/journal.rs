@@ -100,7 +100,7 @@ pub struct MemberRecord {
     pub used_after_bytes: Option<i64>,
 }
 
-/// Run-time settings that an eviction may undo (design.md section 7).
+/// Run-time settings that an eviction may undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {

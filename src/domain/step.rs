@@ -189,6 +189,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan covers one workload and at most this many steps (design.md section 3).
+    /// A plan covers one workload and at most this many steps.
     pub const MAX_STEPS: usize = 64;
 }

@@ -62,7 +62,7 @@ impl Executor {
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let mut connection = self.connect(namespace, peer).await?;
-        // A name that does not resolve blocks a replica's main thread for about 20 s at a time (cluster-facts.md), so
+        // A name that does not resolve blocks a replica's main thread for about 20 s at a time (measured), so
         // it is used only when it resolves, from here, to the new primary's pod and nothing else.
         let address = match by_name {
             Some(name) if resolves_to(name, to).await => name.clone(),

@@ -107,7 +107,7 @@ impl Observer {
         self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
     }
 
-    /// A password goes only to a pod whose controller exists: a label alone must not catch it (design.md section 9).
+    /// A password goes only to a pod whose controller exists: a label alone must not catch it.
     async fn credentials_for(
         &self,
         policy: &Policy,

@@ -1,4 +1,4 @@
-//! Who decides which member is the primary, and how clients follow (design.md section 7).
+//! Who decides which member is the primary, and how clients follow.
 
 use crate::{
     assess::topology::Workload,

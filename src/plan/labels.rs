@@ -9,6 +9,7 @@ use crate::{
     assess::topology::{self, Workload},
     domain::{
         journal::Journal,
+        pod::Right,
         policy::{Mode, Policy},
         sample::{FailoverState, Role},
         snapshot::Target,
@@ -40,7 +41,7 @@ pub fn wrong<'a>(policy: &Policy, workload: &Workload<'a>) -> Vec<(&'a Target, S
 
 /// Label moves that are due, from a live snapshot. During a switchover its two pods are left to it.
 pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
-    if ctx.policy.mode != Mode::Enforce {
+    if ctx.policy.mode != Mode::Enforce || ctx.snapshot.rights.label != Right::Granted {
         return Vec::new();
     }
     let switching = journal.and_then(|journal| match journal.step() {
@@ -83,4 +84,79 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         }
     }
     due
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        assess::AssessSettings,
+        domain::{
+            fixtures::{self, NOW},
+            policy::AuthorityRule,
+            snapshot::{Observation, ProbeFailure, Snapshot},
+        },
+        plan::PlanSettings,
+    };
+
+    fn labels(snapshot: &Snapshot, mode: Mode) -> Vec<(String, String)> {
+        let mut policy = fixtures::policy();
+        policy.mode = mode;
+        policy.redis.authority = AuthorityRule::Operator;
+        let settings = PlanSettings {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::ZERO,
+            proof_timeout: Duration::ZERO,
+        };
+        let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
+        let due = due(&ctx, None).into_iter();
+        due.filter_map(|(effect, _)| match effect {
+            Effect::Label { pod, value, .. } => Some((pod.to_string(), value)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn unlabelled() -> Snapshot {
+        let mut snapshot = fixtures::three_pods();
+        for target in &mut snapshot.targets {
+            target.pod.role_label = None;
+        }
+        snapshot
+    }
+
+    fn pair(pod: &str, value: &str) -> (String, String) {
+        (pod.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn every_pod_gets_its_live_role_the_primary_first() {
+        let expected = [pair("redis-0", "primary"), pair("redis-1", "replica"), pair("redis-2", "replica")];
+        assert_eq!(labels(&unlabelled(), Mode::Enforce), expected);
+        assert_eq!(labels(&unlabelled(), Mode::Observe), []);
+    }
+
+    #[test]
+    fn with_two_primaries_or_none_no_label_moves() {
+        let mut snapshot = unlabelled();
+        let Observation::Seen(sample) = &mut snapshot.targets[1].redis else { panic!("a sample") };
+        sample.replication.role = Role::Primary;
+        assert_eq!(labels(&snapshot, Mode::Enforce), []);
+    }
+
+    #[test]
+    fn while_a_member_is_silent_only_new_replicas_are_labelled() {
+        let mut snapshot = unlabelled();
+        snapshot.targets[1].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
+        assert_eq!(labels(&snapshot, Mode::Enforce), [pair("redis-2", "replica")]);
+    }
+
+    #[test]
+    fn without_the_right_nothing_is_tried() {
+        let mut snapshot = unlabelled();
+        snapshot.rights.label = Right::Denied;
+        assert_eq!(labels(&snapshot, Mode::Enforce), []);
+    }
 }

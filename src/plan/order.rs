@@ -1,4 +1,4 @@
-//! Which pods are restarted, in which order, and who becomes the primary (design.md sections 6 and 7).
+//! Which pods are restarted, in which order, and who becomes the primary.
 
 use std::fmt::Write as _;
 

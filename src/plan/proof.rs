@@ -1,4 +1,4 @@
-//! The proof after a cure: did the restart give back what it was expected to (design.md section 6)?
+//! The proof after a cure: did the restart give back what it was expected to?
 
 use super::Context;
 use crate::domain::{bytes::Bytes, journal::MemberRecord, ratio::Ratio, sample::Reading, snapshot::Target};

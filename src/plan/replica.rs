@@ -65,7 +65,7 @@ pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: 
 }
 
 /// Key counts of replica and primary at one moment may differ by this share of the primary's: keys that expired on
-/// the primary linger on a replica for a while (design.md section 6).
+/// the primary linger on a replica for a while.
 const KEYS_TOLERANCE_PERCENT: u64 = 1;
 
 /// Whether the replica holds as many keys as its primary, within one percent: an empty replica in sync with nothing

@@ -1,6 +1,6 @@
-//! Headroom by resizing pods in place (design.md section 7). A resize is not a remediation: no window, no cooldown.
+//! Headroom by resizing pods in place. A resize is not a remediation: no window, no cooldown.
 
-use super::{Context, effect::Effect, gates::Scene};
+use super::{Context, effect::Effect};
 use crate::{
     assess::headroom,
     domain::{
@@ -91,16 +91,6 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
         let reason = format!("the template gives {template}; the pod before had, or needs, {limit}");
         (Step::Resize { pod: target.pod.name.clone(), limit }, reason)
     })
-}
-
-/// Whether a remediation would have to resize a replacement, and so needs the right to.
-pub(super) fn replacements_need_it(scene: &Scene<'_>) -> bool {
-    scene
-        .workload
-        .members
-        .iter()
-        .filter(|target| scene.restarting.contains(&target.pod.name))
-        .any(|target| replacement_step(&scene.ctx, target).is_some())
 }
 
 /// The effect of a [`Step::Resize`] on the live pod, or `None` when its `spec` already holds the limit.

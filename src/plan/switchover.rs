@@ -2,9 +2,9 @@
 //! reads and carries moves out, so the measured order of label moves and the rule "ABORT only after reading the
 //! target's role" are tested without a server.
 //!
-//! Order (cluster-facts.md: 0.1–0.5 s gap): label the candidate too, wait until the Services have both pods ready
-//! and kube-proxy has synced, FAILOVER, label off the old primary at once. Between FAILOVER and the roles being
-//! clear no Kubernetes call is made.
+//! Order: label the candidate too, wait until the Services have both pods ready and kube-proxy has synced, FAILOVER,
+//! label off the old primary at once (measured: a gap of 0.1–0.5 s, against 2–3 s with labels moved after FAILOVER).
+//! Between FAILOVER and the roles being clear no Kubernetes call is made.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::domain::sample::FailoverState;
 /// How often roles are read while a FAILOVER is under way.
 pub const POLL: Duration = Duration::from_millis(10);
 /// A FAILOVER that is not over this long after its own TIMEOUT has hung in `failover-in-progress`, which nothing
-/// bounds but ABORT (redis-facts 3.1).
+/// bounds but ABORT (`updateFailoverStatus` in the server's replication.c has no timeout there).
 pub const WATCHDOG_MARGIN: Duration = Duration::from_secs(3);
 /// The Services must have both pods within this time after the candidate was labelled.
 pub const OVERLAP_DEADLINE: Duration = Duration::from_secs(30);
@@ -117,7 +117,7 @@ impl Failure {
 pub struct Limits {
     /// FAILOVER's TIMEOUT.
     pub failover_timeout: Duration,
-    /// How long after the overlap kube-proxy surely has synced (cluster-facts: 2 s).
+    /// How long after the overlap kube-proxy surely has synced (2 s: one minimum sync period and a margin).
     pub endpoint_sync: Duration,
 }
 

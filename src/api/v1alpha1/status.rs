@@ -1,4 +1,4 @@
-//! `status`: what the operator says. Two field managers write it, each its whole set (design.md section 3).
+//! `status`: what the operator says. Two field managers write it, each its whole set.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -181,7 +181,7 @@ fn gain(rss: Bytes, used: Bytes) -> Bytes {
     rss.saturating_sub(used.percent(CLEAN_HEAP_PERCENT) + PROCESS_BASE)
 }
 
-/// Judges the fragmentation of one target (design.md section 5).
+/// Judges the fragmentation of one target.
 ///
 /// A band above healthy needs the ratio and `minimumWaste` in every quiet reading of the last `sustained`, all of
 /// one process past its warm-up and without a gap of more than three sample intervals. Readings taken while the

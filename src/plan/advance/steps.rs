@@ -26,7 +26,7 @@ use crate::{
 const SWITCHOVER_ATTEMPTS: u32 = 2;
 /// Settings are applied at most this often to one pod before their difference is drift.
 const RESTORE_ATTEMPTS: u32 = 3;
-/// FAILOVER's own bound on waiting for the replica; writes are paused for at most this long (design.md section 7).
+/// FAILOVER's own bound on waiting for the replica; writes are paused for at most this long.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<'a> Look<'a> {

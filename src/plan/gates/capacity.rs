@@ -13,7 +13,7 @@ use crate::{
     plan::blocked::{BlockReason, Blocked},
 };
 
-/// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (redis-facts: 10 s).
+/// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (10 s).
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 
 /// Room that the primary needs beside its resident memory while a restarted replica full-syncs: the fork's copied

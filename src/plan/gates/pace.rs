@@ -69,7 +69,8 @@ fn acts(scene: &Scene<'_>) -> bool {
 
 pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let rights = scene.ctx.snapshot.rights;
-    let needs_resize = resize::replacements_need_it(scene);
+    let mut restarted = scene.workload.members.iter().filter(|target| scene.restarting.contains(&target.pod.name));
+    let needs_resize = restarted.any(|target| resize::replacement_step(&scene.ctx, target).is_some());
     let needed = [
         (true, rights.evict, "create pods/eviction", "acting.restart"),
         (scene.authority == Authority::Operator, rights.label, "patch pods", "acting.roleLabel"),
