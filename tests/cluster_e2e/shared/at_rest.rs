@@ -8,7 +8,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{client, operator, policy::Policy, redis::Redis, space::Space, throughout, writer::Writer};
+use crate::support::{
+    client, operator,
+    policy::Policy,
+    redis::{Redis, SMALL_KEYS},
+    space::Space,
+    throughout,
+    writer::Writer,
+};
 
 /// The API server's record of every write.
 fn audit_log() -> PathBuf {
@@ -30,21 +37,21 @@ fn writes_since(position: u64) -> Vec<Value> {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn ten_quiet_minutes_with_the_writer_on_write_no_status() {
-    if !audit_log().exists() {
-        println!("skipped: {} is not there (an existing cluster keeps its audit log to itself)", audit_log().display());
+    if client::setting("USE_EXISTING_CLUSTER") == "1" {
+        println!("skipped: an existing cluster keeps its audit log to itself, and only that shows each write");
         return;
     }
     let _operator = operator::usual();
     let space = Space::new("at-rest");
     let set = Redis::deploy(&space, "redis", 3, &[("MAXMEMORY", "256mb"), ("LIMIT", "512Mi")]);
     set.label_roles();
-    // Some data, which also fills the backlog, and a writer that writes the same keys over and over: nothing grows.
-    let fill = "local v = string.rep('x', 100) for i = 1, 300000 do redis.call('SET', 'f:' .. i, v) end";
-    set.cli(&set.primary(), &["EVAL", fill, "0"]).unwrap();
+    // Data, which also fills the backlog, and a writer that writes the same keys over and over: nothing grows. So much
+    // waste that the numbers of the status are shown in steps of 10 MiB: less than that is noise.
+    set.fragment(SMALL_KEYS);
     let writer = Writer::start(&space, "redis", 200, 2000);
     // What the allocator still gives back would be news later.
     throughout(30, || {});
-    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce")]);
+    let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("WASTE", "1Gi")]);
     policy.await_condition("Ready", "True", "Evaluated", 60);
     settle(&policy);
 
