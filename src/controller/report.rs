@@ -11,6 +11,7 @@ use crate::{
         bytes::Bytes,
         finding::Finding,
         journal::{Journal, WorkloadRecord},
+        quantity,
         ratio::Ratio,
         snapshot::Snapshot,
         step::Plan,
@@ -111,19 +112,27 @@ fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Sum
     }
 }
 
-/// The ratio as it is shown: what was shown before as long as it is within one step of it.
+/// A ratio that is no further than this from the shown one is shown as before (percent: two of its steps).
+const RATIO_HYSTERESIS: u32 = 20;
+/// Waste that is no further than this from the shown one is shown as before: what allocators breathe at rest.
+const WASTE_HYSTERESIS: Bytes = Bytes::mib(16);
+
+/// The ratio as it is shown: what was shown before, as long as it still says the same.
 fn steady_ratio(ratio: Ratio, previous: Option<&Summary>) -> String {
     let shown = previous.and_then(|summary| summary.worst_fragmentation.as_ref());
-    let near = [ratio.0.saturating_sub(10), ratio.0.saturating_add(10)].map(|near| tenths(Ratio(near).quantised()));
-    shown.filter(|shown| near.contains(shown)).cloned().unwrap_or_else(|| tenths(ratio.quantised()))
+    let percent = |text: &str| text.replace('.', "").parse::<u32>().ok().map(|tenths| tenths.saturating_mul(10));
+    let near = |text: &&String| percent(text).is_some_and(|before| before.abs_diff(ratio.0) <= RATIO_HYSTERESIS);
+    shown.filter(near).cloned().unwrap_or_else(|| tenths(ratio.quantised()))
 }
 
-/// The waste as it is shown: what was shown before as long as it is within one step of it.
+/// The waste as it is shown: what was shown before, as long as it still says the same.
 fn steady_waste(waste: Bytes, previous: Option<&Summary>) -> String {
     let shown = previous.and_then(|summary| summary.waste.as_ref());
-    let step = Bytes(waste.quantum());
-    let near = [waste.saturating_sub(step), waste + step].map(|near| near.quantised().to_string());
-    shown.filter(|shown| near.contains(shown)).cloned().unwrap_or_else(|| waste.quantised().to_string())
+    let allowed = WASTE_HYSTERESIS.max(Bytes(waste.quantum()));
+    // "69.4 MiB" is the quantity 69.4Mi, "512 B" is 512.
+    let bytes = |text: &str| quantity::parse(&text.replace([' ', 'B'], "")).ok();
+    let near = |text: &&String| bytes(text).is_some_and(|before| Bytes(before.0.abs_diff(waste.0)) <= allowed);
+    shown.filter(near).cloned().unwrap_or_else(|| waste.quantised().to_string())
 }
 
 /// "2.5": a quantised ratio has no hundredths.
@@ -187,14 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_wavers_around_a_boundary_stays_as_it_was_shown() {
+    fn a_number_that_wavers_stays_as_it_was_shown() {
         let before = shown("2.4", "470 MiB");
-        assert_eq!(steady_ratio(Ratio(246), Some(&before)), "2.4");
-        assert_eq!(steady_ratio(Ratio(234), Some(&before)), "2.4");
-        assert_eq!(steady_ratio(Ratio(260), Some(&before)), "2.6");
-        assert_eq!(steady_waste(Bytes::mib(476), Some(&before)), "470 MiB");
+        assert_eq!(steady_ratio(Ratio(255), Some(&before)), "2.4");
+        assert_eq!(steady_ratio(Ratio(226), Some(&before)), "2.4");
+        assert_eq!(steady_ratio(Ratio(262), Some(&before)), "2.6");
+        assert_eq!(steady_waste(Bytes::mib(484), Some(&before)), "470 MiB");
         assert_eq!(steady_waste(Bytes::mib(495), Some(&before)), "500 MiB");
         assert_eq!(steady_waste(Bytes::mib(476), None), "480 MiB");
+        let small = shown("1.1", "6.40 MiB");
+        assert_eq!(steady_waste(Bytes::mib(20), Some(&small)), "6.40 MiB");
+        assert_eq!(steady_waste(Bytes::mib(30), Some(&small)), "30 MiB");
     }
 
     #[test]
