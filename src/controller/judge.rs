@@ -25,7 +25,7 @@ pub(super) fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) ->
         let mut hasher = DefaultHasher::new();
         match observation {
             Observation::Pending => 0_u8.hash(&mut hasher),
-            Observation::Failed(failure) => failure.reason().hash(&mut hasher),
+            Observation::Failed(failure) => (failure.reason(), failure.text()).hash(&mut hasher),
             Observation::Seen(sample) => {
                 links(&sample.replication, &mut hasher);
                 sample.run_id.hash(&mut hasher);

@@ -172,19 +172,43 @@ pub fn worth_writing(
     !same && since_last_write.is_some_and(|since| since >= NUMBERS_EVERY)
 }
 
-/// What of a status is more than a number.
+/// What of a status is more than a number: everything, with the digits of its texts taken out.
 fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
     let conditions: Vec<_> = status
         .conditions
         .iter()
         .map(|condition| {
-            let message = (condition.type_ == "Remediating").then_some(condition.message.as_str());
-            (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, message)
+            // Which step is under way is a number that matters.
+            let step = (condition.type_ == "Remediating").then_some(condition.message.as_str());
+            let text = without_numbers(&condition.message);
+            (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, step, text)
         })
         .collect();
-    let findings: Vec<_> = status.findings.iter().map(|finding| (&finding.code, &finding.pod)).collect();
+    let findings: Vec<_> = status
+        .findings
+        .iter()
+        .map(|finding| {
+            (&finding.code, &finding.pod, without_numbers(&finding.evidence), without_numbers(&finding.remedy))
+        })
+        .collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
     (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
+}
+
+/// The words of a text: what is left when its numbers waver. Units go with them, for 999 KiB and 1 MiB waver too.
+fn without_numbers(text: &str) -> Vec<&str> {
+    let unit =
+        |word: &&str| !matches!(word.trim_end_matches([',', ';', ':', ')']), "B" | "KiB" | "MiB" | "GiB" | "TiB");
+    let words = text.split_whitespace().filter(unit);
+    words
+        .map(|word| {
+            if word.trim_start_matches(['(', '-', '<', '>', '=']).starts_with(|c: char| c.is_ascii_digit()) {
+                ""
+            } else {
+                word
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -207,6 +231,23 @@ mod tests {
         let small = shown("1.1", "6.40 MiB");
         assert_eq!(steady_waste(Bytes::mib(20), Some(&small)), "6.40 MiB");
         assert_eq!(steady_waste(Bytes::mib(30), Some(&small)), "30 MiB");
+    }
+
+    #[test]
+    fn another_text_under_the_same_code_is_news() {
+        let status = |evidence: &str| RedisMemoryPolicyStatus {
+            findings: vec![FindingStatus {
+                code: "AuthenticationFailed".into(),
+                severity: "Warning".into(),
+                pod: Some("redis-0".into()),
+                evidence: evidence.into(),
+                remedy: String::new(),
+            }],
+            ..RedisMemoryPolicyStatus::default()
+        };
+        let written = |a: &str, b: &str| worth_writing(&status(a), &status(b), Some(Duration::ZERO));
+        assert!(written("Secret redis-auth does not exist", "Secret redis-auth has no key password"));
+        assert!(!written("fragmentation 2.40, waste 999 KiB", "fragmentation 2.50, waste 1.20 MiB"));
     }
 
     #[test]
