@@ -9,7 +9,7 @@ use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     domain::{
         bytes::Bytes,
-        finding::Finding,
+        finding::{Finding, FindingCode},
         journal::{Journal, WorkloadRecord},
         ratio::Ratio,
         snapshot::Snapshot,
@@ -163,6 +163,13 @@ pub fn worth_writing(
     !same && since_last_write.is_some_and(|since| since >= NUMBERS_EVERY)
 }
 
+/// Findings whose evidence has no number that wavers, but the cause: a Secret that is there now without its key, or
+/// with a wrong password, is news to whoever mends it.
+fn names_a_cause(finding: &FindingStatus) -> bool {
+    use FindingCode::{AuthenticationFailed, ContainerUnknown, PermissionMissing};
+    [AuthenticationFailed, ContainerUnknown, PermissionMissing].iter().any(|code| code.as_str() == finding.code)
+}
+
 /// What of a status is more than a number.
 fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
     let conditions: Vec<_> = status
@@ -173,7 +180,11 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
             (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, message)
         })
         .collect();
-    let findings: Vec<_> = status.findings.iter().map(|finding| (&finding.code, &finding.pod)).collect();
+    let findings: Vec<_> = status
+        .findings
+        .iter()
+        .map(|finding| (&finding.code, &finding.pod, names_a_cause(finding).then_some(&finding.evidence)))
+        .collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
     (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
 }
@@ -212,5 +223,24 @@ mod tests {
         let mut more = after;
         more.observed_generation = Some(2);
         assert!(worth_writing(&before, &more, Some(Duration::ZERO)), "a new generation is news");
+    }
+
+    #[test]
+    fn another_cause_of_the_same_finding_is_news_and_another_number_is_not() {
+        let status = |code: FindingCode, evidence: &str| RedisMemoryPolicyStatus {
+            findings: vec![FindingStatus {
+                code: code.as_str().to_owned(),
+                severity: "Warning".to_owned(),
+                pod: Some("redis-0".to_owned()),
+                evidence: evidence.to_owned(),
+                remedy: String::new(),
+            }],
+            ..RedisMemoryPolicyStatus::default()
+        };
+        let news =
+            |code, before, after| worth_writing(&status(code, before), &status(code, after), Some(Duration::ZERO));
+        assert!(news(FindingCode::AuthenticationFailed, "no Secret", "the Secret lacks its key"));
+        assert!(!news(FindingCode::AuthenticationFailed, "no Secret", "no Secret"));
+        assert!(!news(FindingCode::Unreachable, "no answer within 22 ms", "no answer within 23 ms"));
     }
 }
