@@ -34,7 +34,7 @@ fn a_secret_that_is_missing_lacks_its_key_or_is_wrong_is_named_and_a_right_one_i
     let text = await_text(&policy, "redis-auth");
     println!("missing: {text}");
     secret(&space, "other", PASSWORD);
-    let text = await_text(&policy, "\"password\"");
+    let text = await_text(&policy, "no key");
     println!("without its key: {text}");
     secret(&space, "password", WRONG);
     let text = await_text(&policy, "WRONGPASS");
