@@ -190,7 +190,11 @@ impl Shared {
         let since = self.registry.since_written(&policy.uid, self.clock.uptime());
         self.emit(&resource, events, &snapshot).await;
         if report::worth_writing(&previous, &status, since) {
-            self.emit(&resource, transitions::between(&previous, &status), &snapshot).await;
+            let mut news = transitions::between(&previous, &status);
+            if journal.is_some() {
+                news.retain(transitions::matters_while_remediating);
+            }
+            self.emit(&resource, news, &snapshot).await;
             self.write_status(resource, &policy, &status).await?;
         }
         Ok(Action::requeue(again))

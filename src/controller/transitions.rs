@@ -38,6 +38,11 @@ pub fn between(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus
     events
 }
 
+/// While pods are restarted on purpose, a member that does not answer or has no label yet is no news; what blocks is.
+pub fn matters_while_remediating(transition: &Transition) -> bool {
+    transition.note.reason == "RemediationBlocked"
+}
+
 fn about(finding: &FindingStatus, text: &str) -> String {
     match &finding.pod {
         Some(pod) => format!("{pod}: {text}"),
