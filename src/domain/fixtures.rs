@@ -19,7 +19,7 @@ use super::{
         Config, Engine, FailoverState, Memory, Persistence, Reading, ReplicaLine, ReplicaLink, Replication, Role,
         Sample, Server, Version,
     },
-    snapshot::{Observation, Snapshot, Target},
+    snapshot::{Observation, RedisRights, Snapshot, Target},
 };
 
 /// When the snapshot was complete: 2026-01-02T03:04:05Z.
@@ -100,8 +100,21 @@ pub fn three_pods() -> Snapshot {
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
         resize_supported: true,
         claimed_by_other: Vec::new(),
-        redis_rights: crate::domain::snapshot::RedisRights::default(),
+        redis_rights: RedisRights::default(),
     }
+}
+
+/// [`three_pods`] under a policy that enforces and keeps the role label: labelled, every right granted, ready to begin.
+pub fn enforced() -> (Policy, Snapshot) {
+    let mut policy = policy();
+    policy.mode = Mode::Enforce;
+    policy.redis.authority = AuthorityRule::Operator;
+    let mut snapshot = three_pods();
+    snapshot.redis_rights = RedisRights::Known(Vec::new());
+    for (n, target) in snapshot.targets.iter_mut().enumerate() {
+        target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
+    }
+    (policy, snapshot)
 }
 
 /// Member `redis-N` of [`three_pods`]; 0 is the primary.

@@ -1,7 +1,5 @@
 //! Whether a remediation is due, what it would do, what is in its way, and the journal that begins it.
 
-use jiff::Timestamp;
-
 use super::{
     Context,
     authority::{self, Authority},
@@ -72,7 +70,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
     let [primary] = workload.primaries.as_slice() else { return None };
     let members = workload.members.iter().map(|target| member(target)).collect::<Option<Vec<_>>>()?;
     Some(Journal {
-        id: format!("{}-{}", plan.hash, seconds(ctx.now)),
+        id: format!("{}-{}", plan.hash, ctx.now.as_second()),
         plan_hash: plan.hash.clone(),
         generation: ctx.policy.generation,
         workload: workload.uid.clone(),
@@ -84,10 +82,6 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         primary: identity(primary)?,
         members,
     })
-}
-
-fn seconds(at: Timestamp) -> i64 {
-    at.as_second()
 }
 
 /// Who a target is now.

@@ -18,10 +18,10 @@ use crate::{
         fixtures::{self, NOW},
         journal::{Journal, Outcome, WorkloadRecord},
         names::{PodName, PodUid, RunId},
-        policy::{AuthorityRule, Mode, Policy},
+        policy::Policy,
         ratio::Ratio,
         sample::{ReplicaLink, Role, Sample},
-        snapshot::{Observation, RedisRights, Snapshot, Target},
+        snapshot::{Observation, Snapshot, Target},
         step::{Step, StepKind},
     },
 };
@@ -46,14 +46,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut policy = fixtures::policy();
-        policy.mode = Mode::Enforce;
-        policy.redis.authority = AuthorityRule::Operator;
-        let mut snapshot = fixtures::three_pods();
-        snapshot.redis_rights = RedisRights::Known(Vec::new());
-        for (n, target) in snapshot.targets.iter_mut().enumerate() {
-            target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
-        }
+        let (policy, snapshot) = fixtures::enforced();
         let settings = PlanSettings {
             assess: AssessSettings::default(),
             proof_settle: Duration::from_secs(60),

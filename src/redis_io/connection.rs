@@ -13,21 +13,12 @@ use super::{
     stream::{CappedStream, Meter},
 };
 use crate::domain::{
-    names::{PodUid, RunId},
+    names::RunId,
     sample::{Replication, Version},
 };
 
 /// What `CLIENT LIST` shows of us.
 const CLIENT_NAME: &str = "redis-memory-operator";
-
-/// Where a target's Redis listens, and which pod that is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Pod address and Redis port.
-    pub address: SocketAddr,
-    /// The pod.
-    pub pod_uid: PodUid,
-}
 
 /// A connection to one node. It remembers which process it was opened on. After a failure other than an error reply
 /// it is closed for good: whoever opens the next one verifies again whom they talk to.

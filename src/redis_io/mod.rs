@@ -14,7 +14,7 @@ mod reply;
 mod stream;
 mod text;
 
-pub use connection::{Connection, Endpoint};
+pub use connection::Connection;
 pub use credentials::Credentials;
 pub use error::RedisError;
 pub use probe::probe;

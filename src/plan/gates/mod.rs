@@ -1,6 +1,6 @@
 //! Gates: conditions that must hold before a remediation is begun and again, live, before each disruptive step.
 //!
-//! Each gate is a named pure function. The lists below are the policy: their order is the order in which refusals
+//! Each gate is a named pure function. The list below is the policy: its order is the order in which refusals
 //! are shown, structure first (what we do not handle), then state (what will pass), then pace.
 
 mod capacity;
@@ -61,74 +61,60 @@ impl<'a> Scene<'a> {
 
 type Gate = fn(&Scene<'_>) -> Option<Blocked>;
 
-/// Before a remediation is begun.
-const PREFLIGHT: &[Gate] = &[
-    pace::suspended,
-    pace::claimed,
-    state::members_known,
-    structure::cluster_mode,
-    structure::sentinel,
-    structure::server_supported,
-    structure::standalone,
-    structure::two_pod_set,
-    structure::authority_held,
-    structure::chained,
-    state::one_primary,
-    structure::inside_selector,
-    structure::one_stateful_set,
-    structure::foreign_owner,
-    structure::template_role_label,
-    structure::role_service,
-    structure::cause_curable,
-    pace::not_ineffective,
-    pace::not_failed,
-    pace::kubernetes_rights,
-    pace::redis_rights,
-    state::config_readable,
-    state::members_equal,
-    state::members_ready,
-    state::members_idle,
-    state::persistence_ok,
-    state::replicas_synced,
-    state::role_labels_right,
-    capacity::full_sync_headroom,
-    capacity::min_replicas_to_write,
-    capacity::grace_period,
-    capacity::same_revision,
-    capacity::template_holds_data,
-    pace::cooldown,
-];
+/// When a gate is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// Before a remediation is begun, and again on live values before each eviction and before the switchover.
+    Always,
+    /// Only before a remediation is begun: what was decided then stands.
+    Beginning,
+}
 
-/// Before each eviction and before the switchover, on live values.
-const STEP: &[Gate] = &[
-    state::members_known,
-    structure::cluster_mode,
-    structure::sentinel,
-    state::one_primary,
-    structure::inside_selector,
-    structure::one_stateful_set,
-    structure::foreign_owner,
-    structure::template_role_label,
-    structure::role_service,
-    pace::kubernetes_rights,
-    state::config_readable,
-    state::members_equal,
-    state::members_ready,
-    state::members_idle,
-    state::persistence_ok,
-    state::replicas_synced,
-    state::role_labels_right,
-    capacity::full_sync_headroom,
-    capacity::min_replicas_to_write,
-    capacity::grace_period,
-    capacity::same_revision,
-    capacity::template_holds_data,
+use When::{Always, Beginning};
+
+/// Every gate, in the order in which refusals are shown.
+const GATES: &[(When, Gate)] = &[
+    (Beginning, pace::suspended),
+    (Beginning, pace::claimed),
+    (Always, state::members_known),
+    (Always, structure::cluster_mode),
+    (Always, structure::sentinel),
+    (Beginning, structure::server_supported),
+    (Beginning, structure::standalone),
+    (Beginning, structure::two_pod_set),
+    (Beginning, structure::authority_held),
+    (Beginning, structure::chained),
+    (Always, state::one_primary),
+    (Always, structure::inside_selector),
+    (Always, structure::one_stateful_set),
+    (Always, structure::foreign_owner),
+    (Always, structure::template_role_label),
+    (Always, structure::role_service),
+    (Beginning, structure::cause_curable),
+    (Beginning, pace::not_ineffective),
+    (Beginning, pace::not_failed),
+    (Always, pace::kubernetes_rights),
+    (Beginning, pace::redis_rights),
+    (Always, state::config_readable),
+    (Always, state::members_equal),
+    (Always, state::members_ready),
+    (Always, state::members_idle),
+    (Always, state::persistence_ok),
+    (Always, state::replicas_synced),
+    (Always, state::role_labels_right),
+    (Always, capacity::full_sync_headroom),
+    (Always, capacity::min_replicas_to_write),
+    (Always, capacity::grace_period),
+    (Always, capacity::same_revision),
+    (Always, capacity::template_holds_data),
+    (Beginning, pace::cooldown),
 ];
 
 /// Every gate that does not hold, in order. Empty: go.
 pub fn check(scene: &Scene<'_>) -> Vec<Blocked> {
-    let gates = if scene.phase == Phase::Preflight { PREFLIGHT } else { STEP };
-    gates.iter().filter_map(|gate| gate(scene)).collect()
+    let beginning = scene.phase == Phase::Preflight;
+    let due = GATES.iter().filter(|(when, _)| beginning || *when == Always);
+    due.filter_map(|(_, gate)| gate(scene)).collect()
 }
 
 /// "redis-0, redis-1": the names, for a text.

@@ -31,14 +31,7 @@ struct World {
 
 impl World {
     fn good() -> Self {
-        let mut policy = fixtures::policy();
-        policy.mode = Mode::Enforce;
-        policy.redis.authority = AuthorityRule::Operator;
-        let mut snapshot = fixtures::three_pods();
-        snapshot.redis_rights = RedisRights::Known(Vec::new());
-        for (n, target) in snapshot.targets.iter_mut().enumerate() {
-            target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
-        }
+        let (policy, snapshot) = fixtures::enforced();
         Self { policy, snapshot, records: Vec::new() }
     }
 
