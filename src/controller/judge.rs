@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The judge for the pods of a policy. What is judged without a sample needs no pod.
-pub(super) fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge {
+pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge {
     let pods: HashMap<PodUid, Pod> = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
     Arc::new(move |observation: &Observation, history: &[Reading]| {
         let mut hasher = DefaultHasher::new();

@@ -3,7 +3,7 @@
 mod claims;
 pub mod conditions;
 mod journal;
-mod judge;
+pub mod judge;
 mod perform;
 pub mod reconcile;
 mod registry;
