@@ -81,6 +81,7 @@ impl Executor {
                     self.set_role(namespace, &order.to, order, true).await?;
                     progress.to_labelled = true;
                     progress.labelled_at = self.clock.uptime();
+                    crash::at(crash::Place::CandidateLabelled);
                 }
                 Move::AwaitOverlap(after) => {
                     if progress.overlap_at.is_none() && self.overlapping(namespace, order).await? {
@@ -93,8 +94,10 @@ impl Executor {
                 Move::Poll(after) => tokio::time::sleep(after).await,
                 Move::Abort => self.abort(&mut from, &mut progress).await?,
                 Move::UnlabelOld => {
+                    crash::at(crash::Place::Exchanged);
                     self.set_role(namespace, &order.from, order, false).await?;
                     progress.from_labelled = false;
+                    crash::at(crash::Place::OldUnlabelled);
                 }
                 Move::TakeBack(failure) => {
                     self.set_role(namespace, &order.to, order, false).await?;
@@ -102,7 +105,7 @@ impl Executor {
                 }
                 Move::Failed(failure) => return Err(ExecuteError::Switchover(failure)),
                 Move::Done => {
-                    crash::at("switchover:done");
+                    crash::at(crash::Place::SwitchoverDone);
                     return Ok(Done::SwitchedOver { failover: progress.failover_took });
                 }
             }
@@ -165,7 +168,7 @@ impl Executor {
         order: &SwitchoverOrder,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
-        crash::at("switchover:after-overlap");
+        crash::at(crash::Place::AfterOverlap);
         let (Some(connection), Some(address)) = (from.connection.as_mut(), order.failover_address.as_ref()) else {
             return Err(ExecuteError::Read {
                 what: "the roles",
@@ -179,7 +182,7 @@ impl Executor {
             .map_err(|source| redis("FAILOVER", &order.from, source))?;
         progress.sent = true;
         progress.failover_at = Some(self.clock.uptime());
-        crash::at("switchover:after-failover-sent");
+        crash::at(crash::Place::AfterFailoverSent);
         Ok(())
     }
 
