@@ -54,6 +54,8 @@ pub(super) struct Performed {
     pub(super) events: Vec<Transition>,
     /// When to look again.
     pub(super) again: Duration,
+    /// Another writer came first: look again soon, by [`Pace`](super::pace::Pace).
+    pub(super) conflicted: bool,
 }
 
 impl Performed {
@@ -66,6 +68,7 @@ impl Performed {
             blocked: Vec::new(),
             events: Vec::new(),
             again,
+            conflicted: false,
         }
     }
 
@@ -114,7 +117,7 @@ async fn upkeep(
             Err(ExecuteError::Write {
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
-            }) => {}
+            }) => performed.conflicted = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
@@ -269,9 +272,7 @@ fn failed(
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
-        } => {
-            performed.again = AT_ONCE;
-        }
+        } => performed.conflicted = true,
         ExecuteError::Switchover(failure) => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
             let note = failure.text().to_owned();
