@@ -4,6 +4,7 @@ mod claims;
 pub mod conditions;
 mod journal;
 pub mod judge;
+mod pace;
 mod perform;
 pub mod reconcile;
 mod registry;

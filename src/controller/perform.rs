@@ -12,9 +12,12 @@ use crate::{
     domain::{
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
-        step::{PlannedStep, StepKind},
+        step::{PlannedStep, Step},
     },
-    execute::{Done, ExecuteError},
+    execute::{
+        Done, ExecuteError,
+        crash::{self, Moment, Place},
+    },
     kube_io::{
         event::EventType,
         write::{EvictError, WriteError},
@@ -51,6 +54,8 @@ pub(super) struct Performed {
     pub(super) events: Vec<Transition>,
     /// When to look again.
     pub(super) again: Duration,
+    /// Another writer came first: look again soon, by [`Pace`](super::pace::Pace).
+    pub(super) conflicted: bool,
 }
 
 impl Performed {
@@ -63,6 +68,7 @@ impl Performed {
             blocked: Vec::new(),
             events: Vec::new(),
             again,
+            conflicted: false,
         }
     }
 
@@ -86,7 +92,7 @@ pub(super) async fn perform(
         }
         Act::Upkeep(effects) => upkeep(shared, policy, resource, effects).await,
         Act::Begin(journal) => begin(shared, policy, resource, *journal).await,
-        Act::Go(Next::Record(journal)) => record(shared, resource, *journal).await,
+        Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
         Act::Go(Next::Act(journal, effect)) => step(shared, policy, resource, *journal, &effect).await,
         Act::Go(Next::End(record)) => end(shared, policy, resource, *record).await,
         Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
@@ -101,8 +107,7 @@ async fn upkeep(
 ) -> Result<Performed, ReconcileError> {
     let mut performed = Performed::nothing(resource, AT_ONCE);
     for (effect, reason) in effects {
-        let kind = matches!(effect, Effect::Resize { .. }).then_some(StepKind::Resize);
-        match shared.executor.carry_out(&policy.namespace, &effect, kind).await {
+        match shared.executor.carry_out(&policy.namespace, &effect, None).await {
             Ok(_) => {
                 let (word, action, pod) = words(&effect);
                 tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
@@ -112,12 +117,13 @@ async fn upkeep(
             Err(ExecuteError::Write {
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
-            }) => {}
+            }) => performed.conflicted = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
-                let reason = if kind.is_some() { BlockReason::ResizeRefused } else { BlockReason::PermissionMissing };
+                let resize = matches!(effect, Effect::Resize { .. });
+                let reason = if resize { BlockReason::ResizeRefused } else { BlockReason::PermissionMissing };
                 performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
                 performed.again = LATER;
             }
@@ -152,8 +158,11 @@ async fn begin(
     }
     let records = resource.status.clone().unwrap_or_default().workloads;
     let fence = &shared.executor.fence;
+    crash::at(Place::BeginShown);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, true).await?;
+    crash::at(Place::BeginFinalizer);
     let resource = journal::write(&shared.executor.writer, fence, &resource, Some(&journal), &records).await?;
+    crash::at(Place::BeginJournal);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %journal.id, steps = journal.steps.len(),
         "remediation begins"
@@ -161,6 +170,16 @@ async fn begin(
     let note = format!("{} of {}: {} steps", journal.id, journal.workload_name, journal.steps.len());
     let mut performed = Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) };
     performed.say(EventType::Normal, "RemediationStarted", "Plan", note, None);
+    Ok(performed)
+}
+
+/// Writes that the next step is under way.
+async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
+    let kind = journal.step().map(Step::kind);
+    let point = |moment| kind.into_iter().for_each(|kind| crash::of_step(kind, moment));
+    point(Moment::BeforeArrival);
+    let performed = record(shared, resource, journal).await?;
+    point(Moment::AfterArrival);
     Ok(performed)
 }
 
@@ -180,9 +199,13 @@ async fn step(
 ) -> Result<Performed, ReconcileError> {
     let stands = resource.status.as_ref().and_then(|status| status.journal.as_ref()) == Some(&journal);
     let planned = journal.planned().cloned();
-    let mut performed =
-        if stands { Performed::nothing(resource, AT_ONCE) } else { record(shared, resource, journal).await? };
     let kind = planned.as_ref().map(|planned| planned.step.kind());
+    let mut performed = if stands {
+        Performed::nothing(resource, AT_ONCE)
+    } else {
+        kind.into_iter().for_each(|kind| crash::of_step(kind, Moment::BeforeIntent));
+        record(shared, resource, journal).await?
+    };
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {
         Ok(done) => {
             if let Done::SwitchedOver { failover: Some(took) } = &done {
@@ -249,9 +272,7 @@ fn failed(
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
-        } => {
-            performed.again = AT_ONCE;
-        }
+        } => performed.conflicted = true,
         ExecuteError::Switchover(failure) => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
             let note = failure.text().to_owned();
@@ -274,8 +295,11 @@ async fn end(
     let before = resource.status.clone().unwrap_or_default().workloads;
     let records = journal::with_record(&before, record.clone());
     let fence = &shared.executor.fence;
+    crash::at(Place::EndDue);
     let resource = journal::write(&shared.executor.writer, fence, &resource, None, &records).await?;
+    crash::at(Place::EndRecorded);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
+    crash::at(Place::EndReleased);
     let outcome = record.outcome.as_str();
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,

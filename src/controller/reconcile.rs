@@ -172,7 +172,7 @@ impl Shared {
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
         blocked.append(&mut performed.blocked);
-        let Performed { resource, journal, records, events, again, .. } = performed;
+        let Performed { resource, journal, records, events, again, conflicted, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
             generation: policy.generation,
@@ -197,6 +197,10 @@ impl Shared {
             self.emit(&resource, news, &snapshot).await;
             self.write_status(resource, &policy, &status).await?;
         }
+        if conflicted {
+            return Ok(Action::requeue(self.pace.after_conflict(&policy.uid)));
+        }
+        self.pace.through(&policy.uid);
         Ok(Action::requeue(again))
     }
 
@@ -284,6 +288,7 @@ impl Shared {
         let live: Vec<String> = self.policies.state().iter().filter_map(|policy| policy.uid()).collect();
         for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
             self.observer.sampler.forget(&uid);
+            self.pace.through(&uid);
             self.metrics.forget(&PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name));
         }
     }

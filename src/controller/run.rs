@@ -19,6 +19,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
+    pace::Pace,
     reconcile,
     registry::{Guarded, PolicyRef, Registry},
     shared::{ReconcileError, Shared},
@@ -33,9 +34,10 @@ use crate::{
         error::KubeError,
         fence::Fence,
         lease::{self, LeaseError, LeaseParams},
+        overload::Overload,
         read::Reader,
         secrets::Secrets,
-        write::{WriteError, Writer},
+        write::Writer,
     },
     metrics::{Metrics, ReconcileResult},
     observe::{
@@ -102,13 +104,19 @@ struct Process {
     clock: Clock,
     metrics: Metrics,
     health: Health,
+    overload: Overload,
     stop: watch::Receiver<bool>,
 }
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let metrics = Metrics::new(clock, &settings.lease.name);
-    let options = ClientOptions { observer: Some(metrics.answer_observer()), ..ClientOptions::default() };
+    let overload = Overload::new(clock);
+    let options = ClientOptions {
+        observer: Some(metrics.answer_observer()),
+        overload: Some(overload.clone()),
+        ..ClientOptions::default()
+    };
     let client = client::client(&options).await?;
     let admin = Admin::bind(settings.listen).await?;
     let health = Health::default();
@@ -120,7 +128,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let leadership = lease::run(settings.lease.clone(), client.clone(), clock, until(lease_may_go))?;
     let (closed, close_admin) = watch::channel(false);
     let serving = tokio::spawn(admin.serve(metrics.clone(), health.clone(), until(close_admin)));
-    let process = Process { settings, client, clock, metrics, health, stop: stop.clone() };
+    let process = Process { settings, client, clock, metrics, health, overload, stop: stop.clone() };
     process.lead(leadership.fence).await;
 
     // Nothing of ours is under way any more: the Lease may go to the next.
@@ -237,6 +245,8 @@ impl Process {
             settings: self.settings.plan,
             clock: self.clock,
             metrics: self.metrics.clone(),
+            pace: Pace::default(),
+            overload: self.overload.clone(),
         }
     }
 }
@@ -254,6 +264,10 @@ async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wake: mpsc::U
 
 /// Reconciles and measures.
 async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    // The API server asked us to come back later. Probing, metrics and the lease go on.
+    if let Some(left) = shared.overload.left() {
+        return Ok(Action::requeue(left));
+    }
     let begun = shared.clock.uptime();
     let result = Box::pin(reconcile::reconcile(policy, Arc::clone(&shared))).await;
     let outcome = if result.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
@@ -262,13 +276,13 @@ async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reco
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
-fn failed(policy: Arc<Guarded>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
+fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    if matches!(error, ReconcileError::Write(WriteError::Conflict(_))) {
+    if error.is_conflict() {
         // Somebody wrote first: normal, and looked at again at once.
         tracing::debug!(%namespace, policy = %name, %error, "decided again");
-    } else {
-        tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
+        return Action::requeue(shared.pace.after_conflict(&policy.uid().unwrap_or_default()));
     }
-    Action::requeue(error.retry_after())
+    tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
+    Action::requeue(error.retry_after().max(shared.overload.left().unwrap_or_default()))
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use kube::runtime::reflector::Store;
 
-use super::registry::{Guarded, Registry};
+use super::{
+    pace::Pace,
+    registry::{Guarded, Registry},
+};
 use crate::{
     clock::Clock,
     execute::{ExecuteError, Executor},
-    kube_io::{error::KubeError, fence::Fenced, write::WriteError},
+    kube_io::{error::KubeError, fence::Fenced, overload::Overload, write::WriteError},
     metrics::Metrics,
     observe::snapshot::Observer,
     plan::PlanSettings,
@@ -30,6 +33,10 @@ pub struct Shared {
     pub clock: Clock,
     /// Metrics.
     pub metrics: Metrics,
+    /// Conflicts in a row.
+    pub pace: Pace,
+    /// Until when the API server asked us to wait.
+    pub overload: Overload,
 }
 
 /// Why a reconcile could not be finished. It is tried again.
@@ -60,10 +67,14 @@ impl ReconcileError {
         }
     }
 
-    /// How soon to try again. A conflict means that somebody wrote first: what is true now is looked at at once.
+    /// Somebody wrote first: what is true now is looked at soon, by [`Pace`].
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Write(WriteError::Conflict(_)))
+    }
+
+    /// How soon to try again what is no conflict.
     pub const fn retry_after(&self) -> Duration {
         match self {
-            Self::Write(WriteError::Conflict(_)) => Duration::from_millis(200),
             Self::Write(_) | Self::Execute(_) | Self::Fenced(_) => Duration::from_secs(6),
             Self::Read(_) => Duration::from_secs(10),
         }

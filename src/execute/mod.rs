@@ -119,13 +119,9 @@ impl Executor {
         step: Option<StepKind>,
     ) -> Result<Done, ExecuteError> {
         self.fence.check()?;
-        if let Some(kind) = step {
-            crash::of_step(kind, crash::Moment::BeforeEffect);
-        }
+        crash_point(step, effect, crash::Moment::BeforeEffect);
         let done = self.apply(namespace, effect).await?;
-        if let Some(kind) = step {
-            crash::of_step(kind, crash::Moment::AfterEffect);
-        }
+        crash_point(step, effect, crash::Moment::AfterEffect);
         Ok(done)
     }
 
@@ -156,5 +152,17 @@ impl Executor {
             Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
             Effect::Switchover(order) => self.switch_over(namespace, order).await,
         }
+    }
+}
+
+/// The crash point before or after an effect: of its step, or of upkeep.
+fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
+    let before = moment == crash::Moment::BeforeEffect;
+    match (step, effect) {
+        (Some(kind), _) => crash::of_step(kind, moment),
+        (None, Effect::Resize { .. }) => {
+            crash::at(if before { crash::Place::ResizeDue } else { crash::Place::ResizeMade });
+        }
+        (None, _) => crash::at(if before { crash::Place::LabelDue } else { crash::Place::LabelMoved }),
     }
 }

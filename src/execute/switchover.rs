@@ -11,6 +11,7 @@ use crate::{
     domain::{
         names::PodUid,
         pod::RoleService,
+        policy::RoleLabel,
         sample::{FailoverState, Replication, Role},
     },
     kube_io::write::{PodTarget, WriteError},
@@ -25,7 +26,11 @@ use crate::{
 /// One reading of `INFO replication`.
 const READ_DEADLINE: Duration = Duration::from_millis(500);
 /// A label patch that met another writer is tried again so often.
-const LABEL_ATTEMPTS: usize = 8;
+const LABEL_ATTEMPTS: u32 = 8;
+/// A label patch that was not confirmed is tried again for so long; then the whole step is looked at anew.
+const LABEL_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause after the first such patch; the later ones are up to four times as long.
+const LABEL_PAUSE: Duration = Duration::from_millis(250);
 
 /// A peer and the connection that is kept to it.
 struct Watched<'a> {
@@ -81,9 +86,10 @@ impl Executor {
                     self.set_role(namespace, &order.to, order, true).await?;
                     progress.to_labelled = true;
                     progress.labelled_at = self.clock.uptime();
+                    crash::at(crash::Place::CandidateLabelled);
                 }
                 Move::AwaitOverlap(after) => {
-                    if progress.overlap_at.is_none() && self.overlapping(namespace, order).await? {
+                    if progress.overlap_at.is_none() && self.overlapping(namespace, order).await {
                         progress.overlap_at = Some(self.clock.uptime());
                     } else {
                         tokio::time::sleep(after.min(Duration::from_millis(200))).await;
@@ -93,8 +99,10 @@ impl Executor {
                 Move::Poll(after) => tokio::time::sleep(after).await,
                 Move::Abort => self.abort(&mut from, &mut progress).await?,
                 Move::UnlabelOld => {
+                    crash::at(crash::Place::Exchanged);
                     self.set_role(namespace, &order.from, order, false).await?;
                     progress.from_labelled = false;
+                    crash::at(crash::Place::OldUnlabelled);
                 }
                 Move::TakeBack(failure) => {
                     self.set_role(namespace, &order.to, order, false).await?;
@@ -102,7 +110,7 @@ impl Executor {
                 }
                 Move::Failed(failure) => return Err(ExecuteError::Switchover(failure)),
                 Move::Done => {
-                    crash::at("switchover:done");
+                    crash::at(crash::Place::SwitchoverDone);
                     return Ok(Done::SwitchedOver { failover: progress.failover_took });
                 }
             }
@@ -165,7 +173,7 @@ impl Executor {
         order: &SwitchoverOrder,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
-        crash::at("switchover:after-overlap");
+        crash::at(crash::Place::AfterOverlap);
         let (Some(connection), Some(address)) = (from.connection.as_mut(), order.failover_address.as_ref()) else {
             return Err(ExecuteError::Read {
                 what: "the roles",
@@ -179,7 +187,7 @@ impl Executor {
             .map_err(|source| redis("FAILOVER", &order.from, source))?;
         progress.sent = true;
         progress.failover_at = Some(self.clock.uptime());
-        crash::at("switchover:after-failover-sent");
+        crash::at(crash::Place::AfterFailoverSent);
         Ok(())
     }
 
@@ -209,7 +217,8 @@ impl Executor {
         Ok(pod.filter(|pod| pod.metadata.uid.as_deref() == Some(peer.uid.as_str())))
     }
 
-    /// Sets the role label on exactly that pod, again when another writer (the kubelet's status) came between.
+    /// Sets the role label on exactly that pod: again when another writer (the kubelet's status) came between, and for a
+    /// while when the API server does not confirm it. Clients are waiting for the label, and to set it twice is no harm.
     async fn set_role(
         &self,
         namespace: &str,
@@ -217,40 +226,58 @@ impl Executor {
         order: &SwitchoverOrder,
         primary: bool,
     ) -> Result<(), ExecuteError> {
-        let label = &order.role_label;
-        let value = if primary { &label.primary } else { &label.replica };
-        let mut last = None;
-        for _ in 0..LABEL_ATTEMPTS {
-            let Some(pod) = self.live_pod(namespace, peer).await? else {
+        let begun = self.clock.uptime();
+        let mut attempt = 0;
+        loop {
+            let Err(failure) = self.try_role(namespace, peer, &order.role_label, primary).await else {
                 return Ok(());
             };
-            let version = pod.metadata.resource_version.unwrap_or_default();
-            let target = PodTarget { namespace, name: &peer.pod, uid: &peer.uid, resource_version: &version };
-            match self.writer.set_label(&self.fence, target, &label.key, Some(value)).await {
-                Ok(_) => return Ok(()),
-                Err(WriteError::Conflict(text)) => last = Some(WriteError::Conflict(text)),
-                Err(source) => return Err(ExecuteError::Write { what: "labelling", source }),
+            attempt += 1;
+            let patient = self.clock.uptime().saturating_sub(begun) < LABEL_PATIENCE;
+            match &failure {
+                ExecuteError::Write { source: WriteError::Conflict(_), .. } if attempt < LABEL_ATTEMPTS => {}
+                ExecuteError::Write { source: WriteError::Unconfirmed(_), .. } | ExecuteError::Read { .. } if patient => {
+                    tokio::time::sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
+                }
+                _ => return Err(failure),
             }
-        }
-        match last {
-            Some(source) => Err(ExecuteError::Write { what: "labelling", source }),
-            None => Ok(()),
         }
     }
 
+    async fn try_role(
+        &self,
+        namespace: &str,
+        peer: &Peer,
+        label: &RoleLabel,
+        primary: bool,
+    ) -> Result<(), ExecuteError> {
+        let value = if primary { &label.primary } else { &label.replica };
+        let Some(pod) = self.live_pod(namespace, peer).await? else {
+            return Ok(());
+        };
+        let version = pod.metadata.resource_version.unwrap_or_default();
+        let target = PodTarget { namespace, name: &peer.pod, uid: &peer.uid, resource_version: &version };
+        let set = self.writer.set_label(&self.fence, target, &label.key, Some(value)).await;
+        set.map(|_| ()).map_err(|source| ExecuteError::Write { what: "labelling", source })
+    }
+
     /// Whether every Service that clients follow has both pods behind ready endpoints.
-    async fn overlapping(&self, namespace: &str, order: &SwitchoverOrder) -> Result<bool, ExecuteError> {
-        let services = self.reader.role_services(namespace, &order.role_label.key).await;
-        let services =
-            services.map_err(|error| ExecuteError::Read { what: "EndpointSlices", message: error.to_string() })?;
+    /// What cannot be read is not so yet: the wait has a bound.
+    async fn overlapping(&self, namespace: &str, order: &SwitchoverOrder) -> bool {
+        let services = match self.reader.role_services(namespace, &order.role_label.key).await {
+            Ok(services) => services,
+            Err(error) => {
+                tracing::debug!(namespace, %error, "the Services cannot be read yet");
+                return false;
+            }
+        };
         let services: Vec<RoleService> = services
             .iter()
             .filter_map(|(service, slices)| pods::role_service(service, slices, &order.role_label))
             .filter(|service| order.services.contains(&service.name))
             .collect();
         let has = |service: &RoleService, uid: &PodUid| service.ready_pods.contains(uid);
-        Ok(!services.is_empty()
-            && services.iter().all(|service| has(service, &order.from.uid) && has(service, &order.to.uid)))
+        !services.is_empty() && services.iter().all(|service| has(service, &order.from.uid) && has(service, &order.to.uid))
     }
 }
 

@@ -15,7 +15,7 @@ use kube::{
 };
 use tower::{Layer, Service};
 
-use super::error::KubeError;
+use super::{error::KubeError, overload::Overload};
 
 /// How we name ourselves to the API server, and so in its audit log.
 pub const USER_AGENT_VALUE: &str = concat!("redis-memory-operator/", env!("CARGO_PKG_VERSION"));
@@ -34,11 +34,13 @@ pub struct ClientOptions {
     pub idle_timeout: Duration,
     /// Told of every answer: counts requests.
     pub observer: Option<AnswerObserver>,
+    /// Told of every answer that asks us to come back later.
+    pub overload: Option<Overload>,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), idle_timeout: Duration::from_secs(300), observer: None }
+        Self { connect_timeout: Duration::from_secs(5), idle_timeout: Duration::from_secs(300), observer: None, overload: None }
     }
 }
 
@@ -78,23 +80,28 @@ pub fn build(mut config: Config, options: &ClientOptions) -> Result<Client, Kube
     config.reset_reader_on_write = true;
     config.headers.push((USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE)));
     let builder = ClientBuilder::try_from(config).map_err(|error| KubeError::ConfigureClient(Box::new(error)))?;
-    Ok(builder.with_layer(&ObserveAnswers(options.observer.clone())).build())
+    let observe = ObserveAnswers { observer: options.observer.clone(), overload: options.overload.clone() };
+    Ok(builder.with_layer(&observe).build())
 }
 
-/// Tells an observer of every answer.
-struct ObserveAnswers(Option<AnswerObserver>);
+/// Tells of every answer.
+struct ObserveAnswers {
+    observer: Option<AnswerObserver>,
+    overload: Option<Overload>,
+}
 
 impl<S> Layer<S> for ObserveAnswers {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Observed<S> {
-        Observed { inner, observer: self.0.clone() }
+        Observed { inner, observer: self.observer.clone(), overload: self.overload.clone() }
     }
 }
 
 struct Observed<S> {
     inner: S,
     observer: Option<AnswerObserver>,
+    overload: Option<Overload>,
 }
 
 impl<S, B> Service<Request<Body>> for Observed<S>
@@ -113,13 +120,17 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(observer) = self.observer.clone() else { return self.inner.call(request).boxed() };
+        let (observer, overload) = (self.observer.clone(), self.overload.clone());
         let method = request.method().clone();
-        let failed = (Arc::clone(&observer), method.clone());
+        let tell = move |status| observer.iter().for_each(|observer| observer(&method, status));
+        let failed = tell.clone();
         self.inner
             .call(request)
-            .inspect_ok(move |response| observer(&method, Some(response.status())))
-            .inspect_err(move |_| failed.0(&failed.1, None))
+            .inspect_ok(move |response| {
+                tell(Some(response.status()));
+                overload.iter().for_each(|overload| overload.answered(response.status(), response.headers()));
+            })
+            .inspect_err(move |_| failed(None))
             .boxed()
     }
 }
@@ -170,6 +181,18 @@ mod tests {
         assert_eq!(seen.len(), 1, "{seen:#?}");
         assert!(seen[0].to_lowercase().contains(&format!("user-agent: {USER_AGENT_VALUE}")), "{}", seen[0]);
         assert_eq!(*answers.lock().expect("no panic"), ["GET Some(429)"]);
+    }
+
+    #[tokio::test]
+    async fn what_the_api_server_asks_us_to_wait_is_kept() {
+        let (config, _) = overloaded().await;
+        let overload = Overload::new(crate::clock::Clock::start());
+        assert_eq!(overload.left(), None);
+        let options = ClientOptions { overload: Some(overload.clone()), ..ClientOptions::default() };
+        let client = build(config, &options).expect("a client");
+        client.apiserver_version().await.expect_err("overloaded");
+        let left = overload.left().expect("it said Retry-After: 1");
+        assert!(left <= Duration::from_secs(1), "{left:?}");
     }
 
     #[tokio::test]

@@ -25,13 +25,18 @@ pub struct Acknowledged {
 
 impl Writer {
     pub fn start(addresses: Vec<SocketAddr>) -> Self {
+        Self::start_paced(addresses, Duration::ZERO)
+    }
+
+    /// The same with a pause after each write: for tests that last.
+    pub fn start_paced(addresses: Vec<SocketAddr>, pause: Duration) -> Self {
         let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
         let shared = Arc::clone(&acknowledged);
         let task = tokio::spawn(async move {
             let clock = Clock::start();
             let mut last = clock.uptime();
             for address in addresses.iter().cycle() {
-                let _the_next_address_may_do = write_on(*address, &shared, &clock, &mut last).await;
+                let _the_next_address_may_do = write_on(*address, &shared, &clock, &mut last, pause).await;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         });
@@ -55,6 +60,7 @@ async fn write_on(
     shared: &Mutex<Acknowledged>,
     clock: &Clock,
     last: &mut Duration,
+    pause: Duration,
 ) -> redis::RedisResult<()> {
     let client = redis::Client::open(format!("redis://{address}"))?;
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
@@ -63,10 +69,15 @@ async fn write_on(
         let next = shared.lock().unwrap_or_else(PoisonError::into_inner).count;
         redis::cmd("SET").arg(format!("w:{next}")).arg(next).exec_async(&mut connection).await?;
         let now = clock.uptime();
-        let mut acknowledged = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        acknowledged.count = next + 1;
-        acknowledged.gap = acknowledged.gap.max(now.saturating_sub(*last));
+        {
+            let mut acknowledged = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            acknowledged.count = next + 1;
+            acknowledged.gap = acknowledged.gap.max(now.saturating_sub(*last));
+        }
         *last = now;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 

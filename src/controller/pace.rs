@@ -1,0 +1,53 @@
+//! How soon a policy is looked at again when another writer came first: at once, but not for ever at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// After the first conflict.
+const FIRST: Duration = Duration::from_millis(200);
+/// After many: with [`FACTOR`] at most ten looks in the first minute, and six in each that follows.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Each conflict in a row makes the pause so many times longer.
+const FACTOR: u32 = 3;
+
+/// Conflicts in a row, by the policy's UID. One that was alone is forgotten by the next look without one.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<HashMap<String, u32>>);
+
+impl Pace {
+    /// Another writer came first once more: when to look again.
+    pub fn after_conflict(&self, uid: &str) -> Duration {
+        let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = conflicts.entry(uid.to_owned()).or_default();
+        let pause = FIRST.saturating_mul(FACTOR.saturating_pow(*count)).min(LONGEST);
+        *count = count.saturating_add(1);
+        pause
+    }
+
+    /// A look went through, or the policy is gone.
+    pub fn through(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_that_never_ends_is_looked_at_ten_times_in_its_first_minute() {
+        let pace = Pace::default();
+        let (mut at, mut looks) = (Duration::ZERO, 0);
+        while at < Duration::from_secs(60) {
+            looks += 1;
+            at += pace.after_conflict("a");
+        }
+        assert!((5..=10).contains(&looks), "{looks}");
+        assert_eq!(pace.after_conflict("b"), FIRST, "each policy has its own");
+        pace.through("a");
+        assert_eq!(pace.after_conflict("a"), FIRST, "a look that goes through ends it");
+    }
+}

@@ -1,0 +1,71 @@
+//! The operator is killed at every crash point there is, and started again: the same end as if it never was.
+
+use redis_memory_operator::execute::crash;
+
+use crate::{
+    end::assert_undisturbed,
+    long,
+    operator::{Operator, Options},
+    world::{World, eventually},
+};
+
+/// Every day the points are shared out among so many runs: neighbours in the list are in different runs, so a step is
+/// never disturbed at each of its moments in one.
+const RUNS: usize = 6;
+
+/// Runs the main job with a crash at each of these points, in whatever order they come.
+async fn assert_survives(name: &str, points: &[String]) {
+    let world = World::new(name).await;
+    let options = Options { crash_points: points.join(","), ..Options::default() };
+    let mut operator = Operator::start(&world, options).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    eventually("the end of the remediation, in spite of crashes", async || {
+        if let Some(status) = operator.try_ended() {
+            assert!(status.code().is_none(), "it ended by itself: {status}");
+            operator.start_again();
+        }
+        world.outcome().await.filter(|_| operator.fired() == points.len() || operator.starts == 0)
+    })
+    .await;
+    assert_undisturbed(&world, writer).await;
+    assert_eq!(operator.starts as usize, points.len() + 1, "each point fired once: {points:?}\n{}", operator.log());
+}
+
+/// The share of one of the runs of every day; each point alone when the long list is wanted.
+async fn assert_share(run: usize) {
+    let points: Vec<String> = crash::all().into_iter().skip(run).step_by(RUNS).collect();
+    if long() {
+        for point in points {
+            assert_survives(&format!("alone-{run}"), std::slice::from_ref(&point)).await;
+            println!("survived {point}");
+        }
+    } else {
+        assert_survives(&format!("share-{run}"), &points).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn without_a_crash() {
+    assert_survives("undisturbed", &[]).await;
+}
+
+macro_rules! shares {
+    ($($name:ident $run:literal,)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = "needs a cluster: make test"]
+        async fn $name() {
+            assert_share($run).await;
+        }
+    )*};
+}
+
+shares! {
+    crash_points_0 0,
+    crash_points_1 1,
+    crash_points_2 2,
+    crash_points_3 3,
+    crash_points_4 4,
+    crash_points_5 5,
+}

@@ -1,0 +1,336 @@
+//! A namespace with a fragmented Redis of three pods on a node of its own, and the policy for it.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process,
+    sync::{
+        Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use std::sync::Arc;
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Namespace, Node, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use redis_memory_operator::{
+    api::v1alpha1::{RedisMemoryPolicy, crd},
+    clock::Clock,
+    execute::crash,
+    kube_io::client::{ClientOptions, client},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::{
+    common::writer::Writer,
+    fake_kubelet::{self, FakeNode},
+};
+
+/// How long anything may take. A remediation takes some 20 s on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(200);
+/// Name of set, Service and policy.
+pub(crate) const SET: &str = "redis";
+pub(crate) const REPLICAS: usize = 3;
+/// `maxmemory` of the template, and as it is set at run time: a replacement needs its settings restored.
+const MAXMEMORY: [&str; 2] = ["64mb", "80mb"];
+/// Keys before thinning out. One of five stays.
+const KEYS: u32 = 250_000;
+const KEYS_AT_ONCE: u32 = 25_000;
+/// Time between two writes of the counting client.
+const WRITE_EVERY: Duration = Duration::from_millis(4);
+
+/// The definition: made by the first world, removed with the last, if it was not there before.
+struct Definition {
+    ours: bool,
+}
+
+static DEFINITION: Mutex<Weak<Definition>> = Mutex::const_new(Weak::new());
+
+impl Definition {
+    async fn ensure(client: &Client) -> Arc<Self> {
+        let mut shared = DEFINITION.lock().await;
+        if let Some(definition) = shared.upgrade() {
+            return definition;
+        }
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let name = crd().name_any();
+        let ours = eventually("the definition is established", async || {
+            let created = definitions.create(&PostParams::default(), &crd()).await.is_ok();
+            let found = definitions.get(&name).await.ok()?;
+            // One that is being deleted is waited for, and made anew.
+            let conditions = found.status.filter(|_| found.metadata.deletion_timestamp.is_none())?.conditions?;
+            let established = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");
+            (established || created).then_some(created)
+        })
+        .await;
+        let api: Api<RedisMemoryPolicy> = Api::all(client.clone());
+        eventually("policies are served", async || api.list(&ListParams::default().limit(1)).await.ok()).await;
+        let definition = Arc::new(Self { ours });
+        *shared = Arc::downgrade(&definition);
+        definition
+    }
+}
+
+impl Drop for Definition {
+    fn drop(&mut self) {
+        if self.ours {
+            cleanup(async |client| {
+                let definitions: Api<CustomResourceDefinition> = Api::all(client);
+                drop(definitions.delete(&crd().name_any(), &DeleteParams::default()).await);
+            });
+        }
+    }
+}
+
+/// What a test is about. Everything in it ends with this value.
+pub(crate) struct World {
+    pub(crate) namespace: String,
+    pub(crate) client: Client,
+    pub(crate) node: FakeNode,
+    pub(crate) clock: Clock,
+    _definition: Arc<Definition>,
+}
+
+impl World {
+    /// A fragmented set, and no policy yet.
+    pub(crate) async fn new(name: &str) -> Self {
+        Self::with_server(name, "redis-server".into()).await
+    }
+
+    pub(crate) async fn with_server(name: &str, server: PathBuf) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        assert!(crash::ENABLED, "build these tests with --features crash-points, as scripts/test does");
+        let client = admin().await;
+        let definition = Definition::ensure(&client).await;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("faults-{name}-{}-{number}", process::id());
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let object = json!({ "metadata": { "name": namespace } });
+        let object: Namespace = serde_json::from_value(object).expect("a Namespace");
+        namespaces.create(&PostParams::default(), &object).await.expect("a new namespace");
+        let options = ["--maxmemory", MAXMEMORY[0], "--repl-backlog-size", "4mb"];
+        let node = FakeNode::start(client.clone(), &namespace, server, &options).await;
+        let world = Self { namespace, client, node, clock: Clock::start(), _definition: definition };
+        world.deploy().await;
+        world.fragment().await;
+        world
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn create<K>(&self, object: Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+    {
+        let object: K = serde_json::from_value(object).expect("an object of that kind");
+        self.api::<K>().create(&PostParams::default(), &object).await.expect("the object is accepted");
+    }
+
+    async fn deploy(&self) {
+        let labels = json!({ "app": SET });
+        let port = json!([{ "name": "redis", "port": 6379, "targetPort": "redis" }]);
+        self.create::<Service>(json!({
+            "metadata": { "name": format!("{SET}-nodes") },
+            "spec": { "clusterIP": "None", "publishNotReadyAddresses": true, "selector": labels, "ports": port },
+        }))
+        .await;
+        self.create::<Service>(json!({
+            "metadata": { "name": SET },
+            "spec": { "selector": { "app": SET, "redismemory.io/role": "primary" }, "ports": port },
+        }))
+        .await;
+        self.create::<PodDisruptionBudget>(json!({
+            "metadata": { "name": SET }, "spec": { "maxUnavailable": 1, "selector": { "matchLabels": labels } },
+        }))
+        .await;
+        self.create::<StatefulSet>(json!({
+            "metadata": { "name": SET },
+            "spec": {
+                "serviceName": format!("{SET}-nodes"), "replicas": REPLICAS, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": self.pod_spec() },
+            },
+        }))
+        .await;
+        eventually("three pods that are Ready", async || {
+            let pods = self.pods().await;
+            (pods.len() == REPLICAS && pods.iter().all(is_ready)).then_some(())
+        })
+        .await;
+    }
+
+    fn pod_spec(&self) -> Value {
+        json!({
+            "nodeName": self.node.name(), "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 30,
+            "containers": [{
+                "name": "redis", "image": "redis", "ports": [{ "name": "redis", "containerPort": 6379 }],
+                // Less than the policy demands: upkeep resizes the pods, and a remediation their replacements.
+                "resources": { "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "100Mi" } },
+                "resizePolicy": [{ "resourceName": "memory", "restartPolicy": "NotRequired" }],
+            }],
+        })
+    }
+
+    /// Memory pages that are mostly empty, on all members, and a setting that the template does not have.
+    async fn fragment(&self) {
+        for running in self.node.running() {
+            let address = running.process.address();
+            fake_kubelet::ask(address, &["CONFIG", "SET", "maxmemory", MAXMEMORY[1]]).await.expect("CONFIG SET");
+        }
+        let primary = self.node.of(&format!("{SET}-0")).expect("the first pod runs").process.clone();
+        let fill = "local v = string.rep('x', 100) for i = ARGV[1], ARGV[2] do redis.call('SET', 'f:' .. i, v) end";
+        let thin = "for i = ARGV[1], ARGV[2] do if i % 5 ~= 0 then redis.call('DEL', 'f:' .. i) end end";
+        for script in [fill, thin] {
+            for from in (0..KEYS).step_by(KEYS_AT_ONCE as usize) {
+                let (from, to) = (from.to_string(), (from + KEYS_AT_ONCE - 1).to_string());
+                let run = ["EVAL", script, "0", &from, &to];
+                let mut connection = fake_kubelet::patient(primary.address()).await;
+                let (name, arguments) = run.split_first().unwrap();
+                let _nil: redis::Value =
+                    redis::cmd(name).arg(arguments).query_async(&mut connection).await.expect("the script runs");
+            }
+        }
+    }
+
+    /// The policy as a person would write it, with short times.
+    pub(crate) async fn apply_policy(&self) {
+        self.create::<RedisMemoryPolicy>(json!({
+            "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy", "metadata": { "name": SET },
+            "spec": {
+                "selector": { "matchLabels": { "app": SET } },
+                "mode": "Enforce",
+                "redis": { "roleAuthority": "Operator" },
+                "headroom": { "percent": 50, "remedies": ["ResizePod"] },
+                "fragmentation": { "minimumWaste": "12Mi", "sustained": "2s" },
+                "restart": { "cooldown": "0s", "stepTimeout": "2m" },
+            },
+        }))
+        .await;
+    }
+
+    pub(crate) async fn policy(&self) -> Option<Value> {
+        let policy = self.api::<RedisMemoryPolicy>().get_opt(SET).await.ok()??;
+        serde_json::to_value(policy).ok()
+    }
+
+    /// The kind of the step under way.
+    pub(crate) async fn step(&self) -> Option<String> {
+        let policy = self.policy().await?;
+        let journal = policy.pointer("/status/journal")?;
+        let cursor = usize::try_from(journal["cursor"].as_u64()?).ok()?;
+        Some(journal["steps"][cursor]["kind"].as_str()?.to_owned())
+    }
+
+    /// How the last remediation ended, once none is under way.
+    pub(crate) async fn outcome(&self) -> Option<String> {
+        let policy = self.policy().await?;
+        let status = &policy["status"];
+        let done = status["journal"].is_null() && policy["metadata"]["finalizers"].is_null();
+        done.then(|| status["workloads"][0]["outcome"].as_str().map(str::to_owned))?
+    }
+
+    pub(crate) async fn pods(&self) -> Vec<Pod> {
+        let pods = self.api::<Pod>().list(&ListParams::default().labels(&format!("app={SET}"))).await;
+        let mut pods = pods.map(|list| list.items).unwrap_or_default();
+        pods.sort_by_key(|pod| pod.name_any());
+        pods
+    }
+
+    /// A client that writes through the Service and remembers what was acknowledged.
+    pub(crate) async fn writer(&self) -> Writer {
+        let service = self.api::<Service>().get(SET).await.expect("the Service");
+        let ip = service.spec.and_then(|spec| spec.cluster_ip).expect("an address");
+        Writer::start_paced(vec![SocketAddr::new(ip.parse().expect("an address"), 6379)], WRITE_EVERY)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let (namespace, node) = (self.namespace.clone(), self.node.name().to_owned());
+        let dump = thread::panicking();
+        cleanup(async move |client| {
+            if dump {
+                let policies: Api<RedisMemoryPolicy> = Api::namespaced(client.clone(), &namespace);
+                for policy in policies.list(&ListParams::default()).await.into_iter().flatten() {
+                    let status = serde_json::to_value(&policy.status).unwrap_or_default();
+                    eprintln!("=== {namespace}: the policy as the test left it\n{status:#}");
+                }
+            }
+            let now = DeleteParams::default().grace_period(0);
+            let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
+            drop(sets.delete(SET, &now).await);
+            let policies: Api<RedisMemoryPolicy> = Api::namespaced(client.clone(), &namespace);
+            let patch = kube::api::Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+            drop(policies.patch(SET, &kube::api::PatchParams::default(), &patch).await);
+            drop(policies.delete(SET, &now).await);
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+            for pod in pods.list(&ListParams::default()).await.into_iter().flatten() {
+                drop(pods.delete(&pod.name_any(), &now).await);
+            }
+            let namespaces: Api<Namespace> = Api::all(client.clone());
+            drop(namespaces.delete(&namespace, &DeleteParams::default()).await);
+            let nodes: Api<Node> = Api::all(client);
+            drop(nodes.delete(&node, &now).await);
+        });
+    }
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The client that the operator uses, with the rights of KUBECONFIG's user.
+pub(crate) async fn admin() -> Client {
+    client(&ClientOptions::default()).await.expect("KUBECONFIG names a cluster")
+}
+
+/// Runs a last job from a destructor: in a thread with a runtime of its own, because the test's may be gone.
+fn cleanup<F>(job: impl FnOnce(Client) -> F + Send + 'static)
+where
+    F: Future<Output = ()>,
+{
+    let worker = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bounded = tokio::time::timeout(Duration::from_secs(30), async { job(admin().await).await });
+            drop(bounded.await);
+        });
+    });
+    drop(worker.join());
+}
+
+/// Looks again and again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let answer = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(answer) = look().await {
+                return answer;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    answer.await.unwrap_or_else(|_| panic!("still waiting for {what} after {} s", PATIENCE.as_secs()))
+}

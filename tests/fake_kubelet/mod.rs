@@ -1,0 +1,153 @@
+//! A node of the test's own on a real API server: its kubelet runs a real redis-server process for each pod of one
+//! namespace, on an address of its own, and does what a kubelet does as far as the control plane and the operator can
+//! see. StatefulSet, EndpointSlice and disruption controllers, the Eviction API and kube-proxy are the real ones.
+//!
+//! Runs inside the test cluster's network namespace, where addresses can be added. No image is pulled and nothing is
+//! scheduled, so a whole remediation takes seconds.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+mod address;
+mod node;
+mod process;
+mod watcher;
+
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+use redis_memory_operator::clock::Clock;
+use tokio::task::JoinHandle;
+
+pub use self::{
+    process::{RedisProcess, ask, patient},
+    watcher::Pauses,
+};
+
+/// What runs for one pod.
+#[derive(Clone)]
+pub struct Running {
+    pub pod: String,
+    pub uid: String,
+    pub ip: Ipv4Addr,
+    pub process: Arc<RedisProcess>,
+    pub stopping: bool,
+    /// The role and memory limits that the status shows.
+    shown: String,
+}
+
+/// A pod that was started, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    pub pod: String,
+    pub uid: String,
+}
+
+struct State {
+    client: Client,
+    namespace: String,
+    node: String,
+    server: PathBuf,
+    options: Vec<String>,
+    clock: Clock,
+    running: Mutex<HashMap<String, Running>>,
+    started: Mutex<Vec<Started>>,
+    pauses: Mutex<Pauses>,
+}
+
+impl State {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A node with its kubelet, gone when dropped with everything that runs on it.
+pub struct FakeNode {
+    state: Arc<State>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl FakeNode {
+    /// Registers the node and starts its kubelet for the pods of that namespace. `options`: of every redis-server.
+    pub async fn start(client: Client, namespace: &str, server: PathBuf, options: &[&str]) -> Self {
+        let state = Arc::new(State {
+            client,
+            namespace: namespace.to_owned(),
+            node: format!("fake-{namespace}"),
+            server,
+            options: options.iter().copied().map(str::to_owned).collect(),
+            clock: Clock::start(),
+            running: Mutex::default(),
+            started: Mutex::default(),
+            pauses: Mutex::default(),
+        });
+        node::register(&state).await;
+        let tasks = vec![
+            tokio::spawn(node::keep_alive(Arc::clone(&state))),
+            tokio::spawn(node::watch(Arc::clone(&state))),
+            tokio::spawn(node::show_readiness(Arc::clone(&state))),
+        ];
+        Self { state, tasks }
+    }
+
+    /// `spec.nodeName` of the pods that are to run here.
+    pub fn name(&self) -> &str {
+        &self.state.node
+    }
+
+    /// Every pod that was started, in order.
+    pub fn started(&self) -> Vec<Started> {
+        self.state.started.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What runs now, by the pods' names.
+    pub fn running(&self) -> Vec<Running> {
+        let mut running: Vec<Running> = self.state.running().values().filter(|it| !it.stopping).cloned().collect();
+        running.sort_by(|a, b| a.pod.cmp(&b.pod));
+        running
+    }
+
+    /// The process of that pod.
+    pub fn of(&self, pod: &str) -> Option<Running> {
+        self.running().into_iter().find(|running| running.pod == pod)
+    }
+
+    /// The pod whose Redis is primary; `None`: there is none, or more than one.
+    pub async fn primary(&self) -> Option<String> {
+        let mut primaries = Vec::new();
+        for running in self.running() {
+            if running.process.role().await.as_deref() == Some("master") {
+                primaries.push(running.pod);
+            }
+        }
+        <[String; 1]>::try_from(primaries).ok().map(|[primary]| primary)
+    }
+
+    /// What blocked writes the servers have shown so far.
+    pub fn pauses(&self) -> Pauses {
+        *self.state.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FakeNode {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // The last references to the processes; each ends its own.
+        self.state.running().clear();
+    }
+}
+
+/// How often the kubelet looks at its processes.
+const LOOK: Duration = Duration::from_millis(200);
