@@ -2,8 +2,12 @@
 
 mod check;
 pub mod crd;
+mod judgement;
+mod layout;
 mod output;
+mod plan;
 mod run;
+pub mod snapshot_file;
 mod yaml;
 
 use std::process::ExitCode;
@@ -26,6 +30,19 @@ enum Verb {
     Crd(crd::Args),
     /// Look once at one Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
+    /// What would be done about a snapshot, and what is in the way. Offline.
+    Plan(plan::Args),
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
 }
 
 /// Parses the command line and runs the verb.
@@ -44,5 +61,6 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
+        Verb::Plan(args) => plan::main(&args),
     }
 }

@@ -15,9 +15,14 @@ pub(super) fn answer(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints why there is no answer, and gives the exit code back.
-pub(super) fn failure(text: &str, code: u8) -> ExitCode {
+/// Says on standard error what a person must know beside the answer.
+pub(super) fn complain(text: &str) {
     // Nothing more can be done when even this cannot be written.
     let _written = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints why there is no answer, and gives the exit code back.
+pub(super) fn failure(text: &str, code: u8) -> ExitCode {
+    complain(text);
     ExitCode::from(code)
 }
