@@ -266,13 +266,7 @@ fn password_from_environment() -> Result<Option<Zeroizing<String>>, CheckError> 
 }
 
 /// Judges the sample as the operator would with a default policy, but at once: one sample is all there is.
-fn judge(
-    args: &Args,
-    server: &str,
-    address: SocketAddr,
-    sample: &Sample,
-    clock: &Clock,
-) -> Result<Report, CheckError> {
+fn judge(args: &Args, server: &str, address: SocketAddr, sample: &Sample, clock: &Clock) -> Result<Report, CheckError> {
     let policy = policy()?;
     let target = Target {
         pod: snapshot::stand_in(server, address, args.limit.and_then(Limit::bytes)),

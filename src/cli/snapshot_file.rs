@@ -217,9 +217,10 @@ fn hide_credentials(snapshot: &mut Snapshot) {
 fn unread(path: &str, given: &Value, read: Option<&Value>) -> Option<String> {
     match (given, read) {
         (Value::Null, _) => None,
-        (Value::Array(given), read) => given.iter().enumerate().find_map(|(n, item)| {
-            unread(&format!("{path}[{n}]"), item, read.and_then(|read| read.get(n)))
-        }),
+        (Value::Array(given), read) => given
+            .iter()
+            .enumerate()
+            .find_map(|(n, item)| unread(&format!("{path}[{n}]"), item, read.and_then(|read| read.get(n)))),
         (_, None) => Some(path.to_owned()),
         (Value::Object(given), Some(read)) => {
             given.iter().find_map(|(key, value)| unread(&format!("{path}.{key}"), value, read.get(key)))
@@ -318,7 +319,8 @@ mod tests {
 
     #[test]
     fn an_unknown_field_of_a_record_is_named_too() {
-        let text = file().write().unwrap() + "workloads:\n- uid: u\n  name: redis\n  outcome: Succeeded\n  remediation: r\n  \
+        let text = file().write().unwrap()
+            + "workloads:\n- uid: u\n  name: redis\n  outcome: Succeeded\n  remediation: r\n  \
              endedAt: 2026-01-02T03:04:05Z\n  generation: 1\n  message: m\n  restarts: []\n  extra: 1\n";
         let error = SnapshotFile::read(&text).unwrap_err().to_string();
         assert!(error.starts_with("workloads[0].extra: unknown field"), "{error}");

@@ -101,7 +101,8 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
         let Self { policy, namespace, mode, observed_at, pods, answered, .. } = self;
-        let head = format!("policy {namespace}/{policy}, {mode}; observed {observed_at}: {answered} of {pods} answered");
+        let head =
+            format!("policy {namespace}/{policy}, {mode}; observed {observed_at}: {answered} of {pods} answered");
         paragraph(&mut out, "", "  ", &head);
         for note in &self.notes {
             paragraph(&mut out, "note: ", "      ", note);
