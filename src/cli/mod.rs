@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod check;
+mod cluster;
 pub mod crd;
 mod judgement;
 mod layout;
@@ -8,6 +9,7 @@ mod output;
 mod plan;
 mod run;
 pub mod snapshot_file;
+mod status;
 mod yaml;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Verb {
     Check(check::Args),
     /// What would be done about a snapshot, and what is in the way. Offline.
     Plan(plan::Args),
+    /// What the operator says of its policies, once or as it changes.
+    Status(status::Args),
 }
 
 /// How an answer is shown.
@@ -62,5 +66,6 @@ pub fn main() -> ExitCode {
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
         Verb::Plan(args) => plan::main(&args),
+        Verb::Status(args) => status::main(&args),
     }
 }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod fence;
 pub mod lease;
+pub mod policies;
 pub mod read;
 pub mod secrets;
 #[cfg(test)]
