@@ -2,7 +2,7 @@
 //! there is none.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -19,6 +19,13 @@ pub(super) fn answer(text: &str) -> io::Result<()> {
 pub(super) fn complain(text: &str) {
     // Nothing more can be done when even this cannot be written.
     let _written = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells a person who waits what is being waited for. Programs that read us are told nothing.
+pub(super) fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        complain(text);
+    }
 }
 
 /// Prints why there is no answer, and gives the exit code back.

@@ -3,8 +3,6 @@
 mod report;
 
 use std::{
-    fs,
-    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,9 +11,10 @@ use self::report::Report;
 use super::{
     Format,
     check::COULD_NOT_LOOK,
+    files::{self, FileError},
     judgement::{Due, Judgement},
     output,
-    snapshot_file::{Judged, MAX_SIZE, SnapshotFile, SnapshotFileError, WrittenPolicy},
+    snapshot_file::{Judged, SnapshotFile, SnapshotFileError, WrittenPolicy},
     yaml,
 };
 use crate::{
@@ -45,10 +44,8 @@ pub(super) struct Args {
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]
 enum PlanError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: String, source: io::Error },
-    #[error("{path} is larger than {} MiB: no snapshot is", MAX_SIZE >> 20)]
-    TooLarge { path: String },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{path}: {source}")]
     Snapshot { path: String, source: SnapshotFileError },
     #[error("{path}: {text}")]
@@ -68,7 +65,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn plan(args: &Args) -> Result<Due, PlanError> {
-    let (path, text) = read(&args.file)?;
+    let (path, text) = files::read(&args.file)?;
     let at_file = |source| PlanError::Snapshot { path: path.clone(), source };
     let mut file = SnapshotFile::read(&text).map_err(at_file)?;
     let mut notes = Vec::new();
@@ -96,30 +93,9 @@ fn plan(args: &Args) -> Result<Due, PlanError> {
     Ok(judgement.due())
 }
 
-/// The name of the file, for messages, and what is in it.
-fn read(path: &Path) -> Result<(String, String), PlanError> {
-    let (name, read) = if path == Path::new("-") {
-        ("standard input".to_owned(), capped(io::stdin().lock()))
-    } else {
-        (path.display().to_string(), fs::File::open(path).and_then(capped))
-    };
-    match read {
-        Ok(Some(text)) => Ok((name, text)),
-        Ok(None) => Err(PlanError::TooLarge { path: name }),
-        Err(source) => Err(PlanError::Read { path: name, source }),
-    }
-}
-
-/// All of it, unless it is too large.
-fn capped(from: impl Read) -> io::Result<Option<String>> {
-    let mut text = String::new();
-    from.take(MAX_SIZE + 1).read_to_string(&mut text)?;
-    Ok((text.len() as u64 <= MAX_SIZE).then_some(text))
-}
-
 /// Puts the policy of that manifest in the place of the snapshot's; what the reader must know then.
 fn replace_policy(file: &mut SnapshotFile, path: &Path) -> Result<Vec<String>, PlanError> {
-    let (path, text) = read(path)?;
+    let (path, text) = files::read(path)?;
     let refused = |text: String| PlanError::Policy { path: path.clone(), text };
     let resource: RedisMemoryPolicy = yaml::from_str(&text).map_err(|error| refused(error.to_string()))?;
     validate(&resource)

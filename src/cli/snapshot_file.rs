@@ -28,8 +28,6 @@ use crate::{
 pub const API_VERSION: &str = "redismemory.io/v1alpha1";
 /// `kind` of the file.
 pub const KIND: &str = "RedisMemorySnapshot";
-/// A larger file is none of ours: a policy acts on at most some hundred pods.
-pub(super) const MAX_SIZE: u64 = 64 << 20;
 
 /// A policy and what was observed for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
