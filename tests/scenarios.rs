@@ -1,6 +1,10 @@
 //! Scenarios: a policy and what is observed, in a few lines of YAML, against everything that is said and would be
 //! done. The files are in `tests/scenarios/`, one a situation, each beside its reviewed snapshot.
 //!
+//! A file is a scenario in short form (see `scenario/mod.rs`) or a snapshot file, as `check --output yaml` writes it:
+//! what a user sends becomes a scenario by being put here. The short ones are turned into snapshot files, and are
+//! written and read as such before they are judged.
+//!
 //! To add one: write the YAML, run `INSTA_UPDATE=always cargo test --test scenarios`, and read what was written.
 #![allow(
     clippy::unwrap_used,
@@ -10,32 +14,43 @@
     reason = "the helpers of a test are test code"
 )]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use redis_memory_operator::{
-    assess::{self, AssessSettings},
+    assess,
+    cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::finding::FindingCode,
     plan::{
-        Context, PlanSettings,
+        Context,
         blocked::BlockReason,
         decide::{self, Act},
         effect::Effect,
     },
-    validate::validate,
 };
 use rstest::rstest;
 
 mod scenario;
 use scenario::Scenario;
 
-const SETTINGS: PlanSettings = PlanSettings {
-    assess: AssessSettings {
-        warm_up: std::time::Duration::from_secs(300),
-        sample_interval: std::time::Duration::from_secs(15),
-    },
-    proof_settle: std::time::Duration::from_secs(60),
-    proof_timeout: std::time::Duration::from_secs(300),
-};
+/// The snapshot file of a scenario, written and read.
+fn file(path: &Path) -> SnapshotFile {
+    let text = fs::read_to_string(path).unwrap();
+    let text = if text.contains("kind: RedisMemorySnapshot") { text } else { written(&Scenario::read(path)) };
+    SnapshotFile::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn written(scenario: &Scenario) -> String {
+    let policy = WrittenPolicy::from(&scenario.resource());
+    let mut file = SnapshotFile::new(policy, scenario.snapshot(), Judged::OverTime);
+    file.shows = Some(scenario.shows.clone());
+    let text = file.write().unwrap();
+    assert_eq!(SnapshotFile::read(&text).unwrap(), file, "what is written is read back");
+    text
+}
 
 /// What is said of a scenario, and what would be done.
 struct Said {
@@ -44,15 +59,14 @@ struct Said {
     reasons: Vec<BlockReason>,
 }
 
-fn say(scenario: &Scenario) -> Said {
-    let policy =
-        validate(&scenario.resource()).unwrap_or_else(|problems| panic!("the policy is invalid: {problems:?}"));
-    let snapshot = scenario.snapshot();
-    let findings = assess::assess(&policy, &snapshot, &SETTINGS.assess);
-    let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: snapshot.at, settings: &SETTINGS };
+fn say(file: &SnapshotFile) -> Said {
+    let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
+    let (snapshot, settings) = (&file.snapshot, file.settings());
+    let findings = assess::assess(&policy, snapshot, &settings.assess);
+    let ctx = Context { policy: &policy, snapshot, records: &[], now: snapshot.at, settings: &settings };
     let decision = decide::decide(&ctx, None, false, true);
 
-    let mut lines = vec![format!("# {}", scenario.shows), String::new(), "findings:".into()];
+    let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
     for finding in &findings {
         let pod = finding.pod.as_ref().map_or("-", |pod| pod.as_str());
         lines.push(format!("  {} {} {pod}", finding.severity(), finding.code));
@@ -92,7 +106,7 @@ fn act(act: &Act) -> String {
 #[rstest]
 fn says(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
     let name = path.file_stem().unwrap().to_str().unwrap();
-    let said = say(&Scenario::read(&path));
+    let said = say(&file(&path));
     insta::with_settings!({
         snapshot_path => "scenarios",
         prepend_module_to_snapshot => false,
@@ -105,7 +119,7 @@ fn says(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
 fn all() -> Vec<Said> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).map(|path| say(&Scenario::read(&path))).collect()
+    files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).map(|path| say(&file(&path))).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `check`: one look at one Redis, without a cluster.
 
 mod report;
+mod snapshot;
 
 use std::{
     fs,
@@ -22,8 +23,7 @@ use crate::{
         bytes::Bytes,
         duration,
         finding::{FindingCode, Severity},
-        names::{PodName, PodUid},
-        pod::{Container, Pod, ResizeProgress},
+        names::PodUid,
         policy::Policy,
         quantity,
         sample::Sample,
@@ -38,6 +38,8 @@ use crate::{
 const PASSWORD: &str = "RMO_REDIS_PASSWORD";
 /// The port of Redis.
 const DEFAULT_PORT: u16 = 6379;
+/// As many members as a workload may have.
+const MOST_SERVERS: usize = 32;
 /// Exit code: the server could not be looked at.
 pub(super) const COULD_NOT_LOOK: u8 = 3;
 
@@ -45,9 +47,9 @@ pub(super) const COULD_NOT_LOOK: u8 = 3;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 nothing above Info, 1 a Warning, 2 a Critical finding, 3 could not look.")]
 pub(super) struct Args {
-    /// The Redis: a name or an IP address, and a port (default 6379).
-    #[arg(value_name = "HOST:PORT")]
-    server: String,
+    /// The Redis: a name or an IP address, and a port (default 6379). Several: the members of one set.
+    #[arg(value_name = "HOST:PORT", required = true, num_args = 1..=MOST_SERVERS)]
+    servers: Vec<String>,
     /// ACL user. Default: the default user.
     #[arg(long)]
     username: Option<String>,
@@ -55,13 +57,13 @@ pub(super) struct Args {
     /// never from the command line, which others can see.
     #[arg(long, value_name = "PATH")]
     password_file: Option<PathBuf>,
-    /// The memory limit of its container, for example 2Gi: the headroom is judged against it.
-    #[arg(long, value_name = "QUANTITY", value_parser = parse_quantity)]
-    limit: Option<Bytes>,
+    /// The memory limit of its container, for example 2Gi, or `none`: the headroom is judged against it.
+    #[arg(long, value_name = "QUANTITY", value_parser = parse_limit)]
+    limit: Option<Limit>,
     /// How it is shown.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// The whole look takes no longer.
+    /// The look at each server takes no longer.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     deadline: Duration,
 }
@@ -73,6 +75,26 @@ enum Format {
     Table,
     /// For programs.
     Json,
+    /// A snapshot, for `plan --file`.
+    Yaml,
+}
+
+/// What `--limit` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// The container has no memory limit.
+    None,
+    /// This one.
+    Of(Bytes),
+}
+
+impl Limit {
+    const fn bytes(self) -> Option<Bytes> {
+        match self {
+            Self::None => None,
+            Self::Of(bytes) => Some(bytes),
+        }
+    }
 }
 
 /// Why there is no report.
@@ -98,46 +120,85 @@ enum CheckError {
     Runtime(std::io::Error),
     #[error("the default policy is not valid: {0}")]
     Policy(String),
+    #[error("--output yaml needs --limit, which the headroom is judged against: its quantity, or none")]
+    NoLimit,
     #[error("the report cannot be written: {0}")]
     Write(String),
+}
+
+/// What came of the look at one server.
+struct Look<'a> {
+    server: &'a str,
+    outcome: Result<(SocketAddr, Sample), CheckError>,
 }
 
 /// Looks, prints, and says by the exit code how bad it is.
 pub(super) fn main(args: &Args) -> ExitCode {
     match look_and_print(args) {
-        Ok(Severity::Info) => ExitCode::SUCCESS,
-        Ok(Severity::Warning) => ExitCode::from(1),
-        Ok(Severity::Critical) => ExitCode::from(2),
-        Err(error) => output::failure(&format!("cannot look at {}: {error}", args.server), COULD_NOT_LOOK),
+        Ok(Some(Severity::Info)) => ExitCode::SUCCESS,
+        Ok(Some(Severity::Warning)) => ExitCode::from(1),
+        Ok(Some(Severity::Critical)) => ExitCode::from(2),
+        Ok(None) => ExitCode::from(COULD_NOT_LOOK),
+        Err(error) => output::failure(&error.to_string(), COULD_NOT_LOOK),
     }
 }
 
-fn look_and_print(args: &Args) -> Result<Severity, CheckError> {
-    let credentials = credentials(args)?;
+/// The worst severity; `None`: a server could not be looked at, which has been said.
+fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
+    if args.output == Format::Yaml && args.limit.is_none() {
+        return Err(CheckError::NoLimit);
+    }
     let clock = Clock::start();
+    let looks = looks(args, &clock)?;
+    for Look { server, outcome } in &looks {
+        if let Err(error) = outcome {
+            output::complain(&format!("cannot look at {server}: {error}"));
+        }
+    }
+    let mut worst = looks.iter().all(|look| look.outcome.is_ok()).then_some(Severity::Info);
+    let mut texts = Vec::new();
+    for (server, address, sample) in looks.iter().filter_map(Look::seen) {
+        let report = judge(args, server, address, sample, &clock)?;
+        worst = worst.max(worst.and(Some(report.worst())));
+        match args.output {
+            Format::Table => texts.push(report.table()),
+            Format::Json => texts.push(report.json().map_err(|error| CheckError::Write(error.to_string()))?),
+            Format::Yaml => {}
+        }
+    }
+    if args.output == Format::Yaml && looks.iter().any(|look| look.outcome.is_ok()) {
+        texts.push(snapshot::file(&looks, args.limit.and_then(Limit::bytes), &clock)?);
+    }
+    output::answer(&texts.join("\n")).map_err(|error| CheckError::Write(error.to_string()))?;
+    Ok(worst)
+}
+
+impl<'a> Look<'a> {
+    fn seen(&self) -> Option<(&'a str, SocketAddr, &Sample)> {
+        self.outcome.as_ref().ok().map(|(address, sample)| (self.server, *address, sample))
+    }
+}
+
+fn looks<'a>(args: &'a Args, clock: &Clock) -> Result<Vec<Look<'a>>, CheckError> {
+    let credentials = credentials(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CheckError::Runtime)?;
-    let look = async {
-        let late = |_| CheckError::TimedOut(duration::format(args.deadline));
-        tokio::time::timeout(args.deadline, look(args, credentials.as_ref(), &clock)).await.map_err(late)?
+    let look_at = async |server: &'a String| {
+        let look = tokio::time::timeout(args.deadline, look(args, server, credentials.as_ref(), clock)).await;
+        let late = || CheckError::TimedOut(duration::format(args.deadline));
+        Look { server, outcome: look.unwrap_or_else(|_| Err(late())) }
     };
-    let (address, sample) = runtime.block_on(look)?;
-    let report = judge(args, address, &sample, &clock)?;
-    let text = match args.output {
-        Format::Table => report.table(),
-        Format::Json => report.json().map_err(|error| CheckError::Write(error.to_string()))?,
-    };
-    output::answer(&text).map_err(|error| CheckError::Write(error.to_string()))?;
-    Ok(report.worst())
+    Ok(runtime.block_on(futures::future::join_all(args.servers.iter().map(look_at))))
 }
 
 /// One sample from the first of the server's addresses that accepts a connection.
 async fn look(
     args: &Args,
+    server: &str,
     credentials: Option<&Credentials>,
     clock: &Clock,
 ) -> Result<(SocketAddr, Sample), CheckError> {
-    let mut outcome = Err(CheckError::NoAddress(args.server.clone()));
-    for address in resolve(&args.server).await? {
+    let mut outcome = Err(CheckError::NoAddress(server.to_owned()));
+    for address in resolve(server).await? {
         let opened = Connection::open(address, credentials, args.deadline).await;
         let mut connection = match opened.map_err(ProbeFailure::from) {
             Ok(connection) => connection,
@@ -205,10 +266,10 @@ fn password_from_environment() -> Result<Option<Zeroizing<String>>, CheckError> 
 }
 
 /// Judges the sample as the operator would with a default policy, but at once: one sample is all there is.
-fn judge(args: &Args, address: SocketAddr, sample: &Sample, clock: &Clock) -> Result<Report, CheckError> {
+fn judge(args: &Args, server: &str, address: SocketAddr, sample: &Sample, clock: &Clock) -> Result<Report, CheckError> {
     let policy = policy()?;
     let target = Target {
-        pod: stand_in(address, args.limit),
+        pod: snapshot::stand_in(server, address, args.limit.and_then(Limit::bytes)),
         history: vec![reading_of(sample)],
         redis: Observation::Seen(Box::new(sample.clone())),
     };
@@ -221,15 +282,12 @@ fn judge(args: &Args, address: SocketAddr, sample: &Sample, clock: &Clock) -> Re
     }
     let fragmentation = assess::fragmentation::judge(&policy, &target, now, &settings);
     let headroom = assess::headroom::judge(&policy, &target);
-    Ok(Report::new(&args.server, sample, &fragmentation, headroom, &findings))
+    Ok(Report::new(server, sample, &fragmentation, headroom, &findings))
 }
 
 /// The default policy, judging at once, with remedies that a person carries out.
 fn policy() -> Result<Policy, CheckError> {
-    let spec: Result<RedisMemoryPolicySpec, _> =
-        serde_json::from_value(serde_json::json!({"selector": {"matchLabels": {"app": "redis"}}}));
-    let spec = spec.map_err(|error| CheckError::Policy(error.to_string()))?;
-    let mut policy = validate(&RedisMemoryPolicy::new("check", spec)).map_err(|problems| {
+    let mut policy = validate(&default_policy()?).map_err(|problems| {
         CheckError::Policy(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     policy.fragmentation.sustained = Duration::ZERO;
@@ -237,39 +295,20 @@ fn policy() -> Result<Policy, CheckError> {
     Ok(policy)
 }
 
-/// A pod that stands in for the one that is not known.
-fn stand_in(address: SocketAddr, limit: Option<Bytes>) -> Pod {
-    Pod {
-        name: PodName::new(address.to_string()),
-        uid: PodUid::default(),
-        resource_version: String::new(),
-        ip: Some(address.ip().to_string()),
-        dns_name: None,
-        ready: true,
-        terminating: false,
-        running: true,
-        role_label: None,
-        owner: None,
-        revision: None,
-        grace_period: Duration::ZERO,
-        container: Ok(Container {
-            name: "redis".to_owned(),
-            port: address.port(),
-            spec_limit: limit,
-            spec_request: limit,
-            live_limit: limit,
-            resize_restarts: false,
-            started_at: None,
-            restarts: 0,
-        }),
-        guaranteed: false,
-        pod_level_resources: false,
-        resize: ResizeProgress::None,
-    }
+/// The policy that judges where none is written.
+fn default_policy() -> Result<RedisMemoryPolicy, CheckError> {
+    let spec: Result<RedisMemoryPolicySpec, _> =
+        serde_json::from_value(serde_json::json!({"selector": {"matchLabels": {"app": "redis"}}}));
+    let mut policy = RedisMemoryPolicy::new("check", spec.map_err(|error| CheckError::Policy(error.to_string()))?);
+    policy.metadata.namespace = Some("default".to_owned());
+    Ok(policy)
 }
 
-fn parse_quantity(text: &str) -> Result<Bytes, String> {
-    quantity::parse(text).map_err(|error| error.to_string())
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    if text == "none" {
+        return Ok(Limit::None);
+    }
+    quantity::parse(text).map(Limit::Of).map_err(|error| error.to_string())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

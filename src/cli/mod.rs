@@ -1,14 +1,27 @@
 //! The command line: one file a verb.
 
 mod check;
+mod cluster;
 pub mod crd;
+mod explain;
+mod files;
+mod judgement;
+mod layout;
+mod live;
 mod output;
+mod plan;
 mod run;
+pub mod snapshot_file;
+mod status;
 mod yaml;
 
-use std::process::ExitCode;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Keeps the memory of Redis pods on Kubernetes healthy.
 #[derive(Debug, Parser)]
@@ -26,11 +39,46 @@ enum Verb {
     Crd(crd::Args),
     /// Look once at one Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
+    /// What would be done about a snapshot, and what is in the way. Offline.
+    Plan(plan::Args),
+    /// What the operator says of its policies, once or as it changes.
+    Status(status::Args),
+    /// Every number of one pod, and why something or nothing is done about it.
+    Explain(explain::Args),
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+}
+
+/// The name by which kubectl finds the program: `kubectl redis-memory`.
+const PLUGIN: &str = "kubectl-redis_memory";
+
+/// The command line, under the name that the program was called by.
+fn command(called: &Path) -> clap::Command {
+    let command = Cli::command();
+    if called.file_stem().is_none_or(|name| name != PLUGIN) {
+        return command;
+    }
+    // What is of no use to a person at a terminal is not in the way there.
+    let name = "kubectl redis-memory";
+    let hidden = |verb: clap::Command| verb.hide(true);
+    command.name(name).bin_name(name).mut_subcommand("run", hidden).mut_subcommand("crd", hidden)
 }
 
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().map(PathBuf::from).unwrap_or_default();
+    let parsed = command(&called).try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
         // Not clap's own exit code: 2 is what `check` says of a Critical finding.
         Err(error) if error.use_stderr() => {
@@ -44,5 +92,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
+        Verb::Plan(args) => plan::main(&args),
+        Verb::Status(args) => status::main(&args),
+        Verb::Explain(args) => explain::main(&args),
     }
 }

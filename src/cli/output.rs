@@ -2,7 +2,7 @@
 //! there is none.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -15,9 +15,21 @@ pub(super) fn answer(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints why there is no answer, and gives the exit code back.
-pub(super) fn failure(text: &str, code: u8) -> ExitCode {
+/// Says on standard error what a person must know beside the answer.
+pub(super) fn complain(text: &str) {
     // Nothing more can be done when even this cannot be written.
     let _written = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells a person who waits what is being waited for. Programs that read us are told nothing.
+pub(super) fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        complain(text);
+    }
+}
+
+/// Prints why there is no answer, and gives the exit code back.
+pub(super) fn failure(text: &str, code: u8) -> ExitCode {
+    complain(text);
     ExitCode::from(code)
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The claims of older policies on the controllers of those pods. Pure.
-pub(super) fn of_others<'a>(
+pub(crate) fn of_others<'a>(
     mine: &RedisMemoryPolicy,
     others: impl Iterator<Item = &'a RedisMemoryPolicy>,
     pods: &[impl AsRef<Pod>],

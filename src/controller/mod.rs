@@ -1,6 +1,6 @@
 //! Watches, the reconcile pipeline, error policy, status and events.
 
-mod claims;
+pub(crate) mod claims;
 pub mod conditions;
 mod journal;
 pub mod judge;

@@ -85,7 +85,7 @@ pub enum RunError {
 }
 
 /// Passwords from Kubernetes, for the sampler.
-struct FromKubernetes(Secrets);
+pub(crate) struct FromKubernetes(pub(crate) Secrets);
 
 impl SecretSource for FromKubernetes {
     fn get<'a>(

@@ -67,7 +67,8 @@ name_type!(
 );
 
 /// Where a Redis listens or says that another one listens: a host (an IP address or a DNS name) and a port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodeAddress {
     /// IP address or DNS name, exactly as the server wrote it.
     pub host: String,

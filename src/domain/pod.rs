@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
+    written,
 };
 
 /// What Kubernetes says of one selected pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pod {
     /// Name.
     pub name: PodName,
@@ -35,8 +38,10 @@ pub struct Pod {
     /// Label `controller-revision-hash`.
     pub revision: Option<String>,
     /// `terminationGracePeriodSeconds`.
+    #[serde(with = "written::duration")]
     pub grace_period: Duration,
     /// The Redis container, or why it could not be found.
+    #[serde(with = "written::known")]
     pub container: Result<Container, ContainerProblem>,
     /// The pod's QoS class is Guaranteed.
     pub guaranteed: bool,
@@ -47,7 +52,8 @@ pub struct Pod {
 }
 
 /// The pod's controller reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Owner {
     /// Kind, for example `StatefulSet`.
     pub kind: String,
@@ -58,7 +64,8 @@ pub struct Owner {
 }
 
 /// The Redis container of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Container {
     /// Name.
     pub name: String,
@@ -86,11 +93,13 @@ impl Container {
 }
 
 /// Why the Redis container of a pod is not known. The text names what was looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ContainerProblem(pub String);
 
 /// The conditions `PodResizePending` and `PodResizeInProgress`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ResizeProgress {
     /// No resize is under way.
     None,
@@ -103,7 +112,8 @@ pub enum ResizeProgress {
 }
 
 /// A StatefulSet that owns selected pods.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StatefulSet {
     /// UID.
     pub uid: ControllerUid,
@@ -130,7 +140,8 @@ pub struct StatefulSet {
 }
 
 /// A Service of the namespace whose selector contains the role label: clients follow it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleService {
     /// Name.
     pub name: String,
@@ -141,7 +152,8 @@ pub struct RoleService {
 }
 
 /// What this operator may do in the policy's namespace, by the API server's own word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rights {
     /// `create pods/eviction`.
     pub evict: Right,
@@ -152,7 +164,8 @@ pub struct Rights {
 }
 
 /// Whether a right was granted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Right {
     /// The API server says yes.
     Granted,

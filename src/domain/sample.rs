@@ -5,15 +5,18 @@
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     bytes::Bytes,
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
+    written,
 };
 
 /// One probe of one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sample {
     /// When the reply had arrived, by this process' monotonic clock.
     pub at: Timestamp,
@@ -30,19 +33,22 @@ pub struct Sample {
     /// `INFO persistence`.
     pub persistence: Persistence,
     /// `latest_fork_usec`: how long the last fork blocked the server; zero when it never forked.
+    #[serde(rename = "latestForkMicros", with = "written::micros")]
     pub latest_fork: Duration,
     /// Keys in all databases.
     pub keys: u64,
     /// Keys with a time to live in all databases.
     pub keys_with_ttl: u64,
     /// `CONFIG GET`, or why it could not be read.
+    #[serde(with = "written::known")]
     pub config: Result<Config, ConfigUnreadable>,
     /// Whether a Sentinel is connected (seen in the client list); `None`: could not be told.
     pub sentinel_seen: Option<bool>,
 }
 
 /// Which server answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Server {
     /// The product.
     pub engine: Engine,
@@ -53,11 +59,13 @@ pub struct Server {
     /// Whether this is a Sentinel, not a data server.
     pub is_sentinel: bool,
     /// Time since the process started.
+    #[serde(with = "written::duration")]
     pub uptime: Duration,
 }
 
 /// The product behind the Redis protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Engine {
     /// Redis.
     Redis,
@@ -70,7 +78,8 @@ pub enum Engine {
 }
 
 /// A server version. Ordered: 6.2.5 < 7.0.0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Version {
     /// First number.
     pub major: u16,
@@ -87,7 +96,8 @@ impl fmt::Display for Version {
 }
 
 /// `INFO memory`. Byte differences that the server may report as negative are clamped at zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Memory {
     /// `used_memory`.
     pub used: Bytes,
@@ -136,7 +146,8 @@ impl Memory {
 }
 
 /// `INFO replication`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Replication {
     /// The role, and what only that role has.
     pub role: Role,
@@ -153,7 +164,8 @@ pub struct Replication {
 }
 
 /// `role`, and what only that role has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Role {
     /// `role:master`.
     Primary,
@@ -162,7 +174,8 @@ pub enum Role {
 }
 
 /// A replica's view of its link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReplicaLink {
     /// `master_host` and `master_port`, as configured on the replica.
     pub primary: NodeAddress,
@@ -175,7 +188,8 @@ pub struct ReplicaLink {
 }
 
 /// One `slaveN:` line of a primary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReplicaLine {
     /// The address as the primary sees it: the only form that `FAILOVER TO` takes.
     pub address: NodeAddress,
@@ -184,11 +198,13 @@ pub struct ReplicaLine {
     /// The acknowledged offset.
     pub offset: u64,
     /// Seconds since the last acknowledgement.
+    #[serde(with = "written::duration")]
     pub lag: Duration,
 }
 
 /// `master_failover_state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum FailoverState {
     /// `no-failover`, or a server without the field.
     None,
@@ -199,7 +215,8 @@ pub enum FailoverState {
 }
 
 /// `INFO persistence`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Persistence {
     /// `loading` or `async_loading`.
     pub loading: bool,
@@ -212,13 +229,15 @@ pub struct Persistence {
     /// `aof_enabled`.
     pub aof_enabled: bool,
     /// `rdb_last_bgsave_time_sec`; zero when there was none.
+    #[serde(with = "written::duration")]
     pub last_save_took: Duration,
     /// The largest of `rdb_last_cow_size`, `aof_last_cow_size` and `current_cow_peak`.
     pub copy_on_write: Bytes,
 }
 
 /// What `CONFIG GET` says of the settings that decisions rest on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// `maxmemory`.
     pub maxmemory: Bytes,
@@ -233,6 +252,7 @@ pub struct Config {
     /// `min-replicas-to-write`.
     pub min_replicas_to_write: u32,
     /// `shutdown-timeout`; zero before 7.0.
+    #[serde(with = "written::duration")]
     pub shutdown_timeout: Duration,
     /// Fingerprint of `masteruser` and `masterauth` (a hash: the secret itself is never kept); `None`: unset.
     pub primary_auth: Option<String>,
@@ -243,11 +263,13 @@ pub struct Config {
 }
 
 /// Why `CONFIG GET` gave nothing (renamed command, missing right, odd reply). The text is safe to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ConfigUnreadable(pub String);
 
 /// What of a sample is kept in a target's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reading {
     /// When, as in [`Sample::at`].
     pub at: Timestamp,
@@ -262,5 +284,6 @@ pub struct Reading {
     /// Nothing distorted it: not loading, syncing or forking, no lazy free or rewrite pending.
     pub quiet: bool,
     /// `uptime_in_seconds` of the process that was read.
+    #[serde(with = "written::duration")]
     pub uptime: Duration,
 }

@@ -1,6 +1,7 @@
 //! Everything that was observed for one policy at one time.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     names::{ControllerUid, PodName},
@@ -9,7 +10,8 @@ use super::{
 };
 
 /// Everything that was observed for one policy at one time. Targets are sorted by pod name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Snapshot {
     /// When the observation was complete.
     pub at: Timestamp,
@@ -30,7 +32,8 @@ pub struct Snapshot {
 }
 
 /// Commands that acting needs and that Redis' own access control forbids.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum RedisRights {
     /// Not asked.
     #[default]
@@ -52,7 +55,8 @@ impl Snapshot {
 }
 
 /// One selected pod and its Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
     /// What Kubernetes says.
     pub pod: Pod,
@@ -73,7 +77,8 @@ impl Target {
 }
 
 /// The outcome of the last probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Observation {
     /// It answered.
     Seen(Box<Sample>),
@@ -84,7 +89,8 @@ pub enum Observation {
 }
 
 /// Why a probe gave no sample. The texts come from us or are stripped of control characters and capped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ProbeFailure {
     /// No TCP connection, or it broke.
     Unreachable(String),

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header::USER_AGEN
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
+    config::KubeConfigOptions,
 };
 use tower::{Layer, Service};
 
@@ -66,6 +67,22 @@ pub async fn client(options: &ClientOptions) -> Result<Client, KubeError> {
     let config =
         Config::infer().await.map_err(|error| KubeError::ConfigureClient(Box::new(kube::Error::InferConfig(error))))?;
     build(config, options)
+}
+
+/// The client for a person's command: that context of the kubeconfig, else as [`client`]; and the namespace that it
+/// names.
+pub async fn client_of_context(context: Option<&str>, options: &ClientOptions) -> Result<(Client, String), KubeError> {
+    install_crypto();
+    let refused = |error| KubeError::ConfigureClient(Box::new(error));
+    let config = match context {
+        None => Config::infer().await.map_err(|error| refused(kube::Error::InferConfig(error)))?,
+        Some(context) => {
+            let wanted = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+            Config::from_kubeconfig(&wanted).await.map_err(|error| refused(kube::Error::InferKubeconfig(error)))?
+        }
+    };
+    let namespace = config.default_namespace.clone();
+    Ok((build(config, options)?, namespace))
 }
 
 /// The client for a given configuration, with our limits.

@@ -16,6 +16,9 @@ pub enum KubeError {
     /// GET of a `RedisMemoryPolicy`.
     #[error("cannot read the RedisMemoryPolicy: {0}")]
     GetPolicy(#[source] Cause),
+    /// LIST of `RedisMemoryPolicies`.
+    #[error("cannot list the RedisMemoryPolicies: {0}")]
+    ListPolicies(#[source] Cause),
     /// GET of a pod.
     #[error("cannot read the pod: {0}")]
     GetPod(#[source] Cause),
@@ -42,6 +45,7 @@ impl KubeError {
         match self {
             Self::ConfigureClient(_) => "ConfigureClient",
             Self::GetPolicy(_) => "GetPolicy",
+            Self::ListPolicies(_) => "ListPolicies",
             Self::GetPod(_) => "GetPod",
             Self::ListPods(_) => "ListPods",
             Self::GetStatefulSet(_) => "GetStatefulSet",
@@ -56,6 +60,7 @@ impl KubeError {
         matches!(
             self,
             Self::GetPolicy(Cause::Forbidden(_))
+                | Self::ListPolicies(Cause::Forbidden(_))
                 | Self::GetPod(Cause::Forbidden(_))
                 | Self::ListPods(Cause::Forbidden(_))
                 | Self::GetStatefulSet(Cause::Forbidden(_))

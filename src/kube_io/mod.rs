@@ -10,6 +10,7 @@ pub mod event;
 pub mod fence;
 pub mod lease;
 pub mod overload;
+pub mod policies;
 pub mod read;
 pub mod secrets;
 #[cfg(test)]

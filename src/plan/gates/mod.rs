@@ -8,6 +8,8 @@ mod pace;
 mod state;
 mod structure;
 
+pub use pace::last_start;
+
 use super::{Context, authority::Authority, blocked::Blocked};
 use crate::{
     assess::topology::Workload,

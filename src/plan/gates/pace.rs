@@ -8,11 +8,13 @@ use super::{Phase, Scene};
 use crate::{
     domain::{
         journal::{Outcome, WorkloadRecord},
+        names::ControllerUid,
         pod::Right,
         policy::Mode,
-        snapshot::RedisRights,
+        snapshot::{RedisRights, Target},
     },
     plan::{
+        Context,
         authority::Authority,
         blocked::{BlockReason, Blocked},
         resize,
@@ -104,13 +106,8 @@ pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
         return None;
     }
     let cooldown = scene.ctx.policy.restart.cooldown;
-    let of_record = |pod: &_| {
-        let restarts = &record(scene)?.restarts;
-        restarts.iter().filter(|restart| restart.pod == *pod).map(|restart| restart.at).max()
-    };
     scene.restarted_now().find_map(|target| {
-        let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
-        let last: Timestamp = started.max(of_record(&target.pod.name))?;
+        let last = last_start(&scene.ctx, &scene.workload.uid, target)?;
         let left = cooldown.saturating_sub(scene.ctx.since(last));
         (left > Duration::ZERO).then(|| {
             Blocked::new(
@@ -121,6 +118,15 @@ pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
             )
         })
     })
+}
+
+/// When the pod last started, by its container and by our own record of restarts: the cooldown counts from here.
+pub fn last_start(ctx: &Context<'_>, workload: &ControllerUid, target: &Target) -> Option<Timestamp> {
+    let records = ctx.records.iter().filter(|record| record.uid == *workload);
+    let restarts = records.flat_map(|record| &record.restarts).filter(|restart| restart.pod == target.pod.name);
+    let by_record = restarts.map(|restart| restart.at).max();
+    let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
+    started.max(by_record)
 }
 
 /// To the second: fractions say nothing to people.

@@ -1,0 +1,88 @@
+//! What `check` saw, as a snapshot file. Kubernetes was not asked, so of pods and their sets nothing is claimed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{CheckError, Look, default_policy, split};
+use crate::{
+    cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
+    clock::Clock,
+    domain::{
+        bytes::Bytes,
+        names::{PodName, PodUid},
+        pod::{Container, Pod, ResizeProgress, Rights},
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+    },
+    observe::sampler::reading_of,
+};
+
+/// The file, under the default policy.
+pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> Result<String, CheckError> {
+    let mut targets: Vec<Target> = looks.iter().map(|look| target(look, limit)).collect();
+    targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
+    let snapshot = Snapshot {
+        at: clock.now(),
+        targets,
+        stateful_sets: Vec::new(),
+        services: Vec::new(),
+        rights: Rights::default(),
+        resize_supported: true,
+        claimed_by_other: Vec::new(),
+        redis_rights: RedisRights::Unknown,
+    };
+    let policy = WrittenPolicy::from(&default_policy()?);
+    let file = SnapshotFile::new(policy, snapshot, Judged::AtOnce);
+    file.write().map_err(|error| CheckError::Write(error.to_string()))
+}
+
+fn target(look: &Look<'_>, limit: Option<Bytes>) -> Target {
+    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+    match &look.outcome {
+        Ok((address, sample)) => {
+            let pod = stand_in(look.server, *address, limit);
+            let mut sample = sample.clone();
+            sample.pod_uid = pod.uid.clone();
+            Target { pod, history: vec![reading_of(&sample)], redis: Observation::Seen(Box::new(sample)) }
+        }
+        Err(error) => {
+            let failure = match error {
+                CheckError::Probe(failure) => failure.clone(),
+                CheckError::TimedOut(_) => ProbeFailure::TimedOut(error.to_string()),
+                other => ProbeFailure::Unreachable(other.to_string()),
+            };
+            let pod = Pod { ip: None, ..stand_in(look.server, unspecified, limit) };
+            Target { pod, history: Vec::new(), redis: Observation::Failed(failure) }
+        }
+    }
+}
+
+/// A pod that stands in for the one that is not known, named as the server was given.
+pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) -> Pod {
+    let host = split(server).map_or(server, |(host, _)| host);
+    Pod {
+        name: PodName::new(server),
+        uid: PodUid::new(server),
+        resource_version: String::new(),
+        ip: Some(address.ip().to_string()),
+        dns_name: host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
+        ready: true,
+        terminating: false,
+        running: true,
+        role_label: None,
+        owner: None,
+        revision: None,
+        grace_period: std::time::Duration::ZERO,
+        container: Ok(Container {
+            name: "redis".to_owned(),
+            port: address.port(),
+            spec_limit: limit,
+            spec_request: limit,
+            live_limit: limit,
+            resize_restarts: false,
+            started_at: None,
+            restarts: 0,
+        }),
+        guaranteed: false,
+        pod_level_resources: false,
+        resize: ResizeProgress::None,
+    }
+}

@@ -1,0 +1,87 @@
+//! Text for people: at most so many columns wide, and nothing in it that a terminal would obey.
+
+use std::fmt::Write as _;
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+
+/// One line. Control characters become spaces: texts may come from a server that we do not trust.
+pub(super) fn line(out: &mut String, text: &str) {
+    let _writing_to_a_string_cannot_fail = writeln!(out, "{}", clean(text).trim_end());
+}
+
+/// A text in lines of at most [`WIDTH`] columns: the first begins with `first`, the others with `rest`.
+pub(super) fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
+    let mut current = first.to_owned();
+    let mut begun = false;
+    for word in clean(text).split_whitespace() {
+        let width = current.chars().count() + word.chars().count() + 1;
+        if begun && width > WIDTH {
+            line(out, &current);
+            rest.clone_into(&mut current);
+            begun = false;
+        }
+        if begun {
+            current.push(' ');
+        }
+        current.push_str(word);
+        begun = true;
+    }
+    line(out, &current);
+}
+
+/// Rows in columns that are as wide as they need be, the last one wrapped.
+pub(super) fn table(out: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |n: usize| rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns.saturating_sub(1)).filter_map(width).collect();
+    let indent = " ".repeat(widths.iter().map(|width| width + 2).sum());
+    for row in rows {
+        let mut head = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _writing_to_a_string_cannot_fail = write!(head, "{cell:<width$}  ");
+        }
+        let last = if row.len() == columns { row.last().map_or("", String::as_str) } else { "" };
+        paragraph(out, &head, &indent, last);
+    }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_at_words_and_indents() {
+        let mut out = String::new();
+        paragraph(&mut out, "a: ", "   ", &"word ".repeat(40));
+        assert_eq!(out.lines().count(), 3, "{out}");
+        assert!(out.lines().all(|line| line.len() <= WIDTH), "{out}");
+        assert!(out.lines().skip(1).all(|line| line.starts_with("   word")), "{out}");
+    }
+
+    #[test]
+    fn a_word_that_is_too_long_stands_alone() {
+        let mut out = String::new();
+        paragraph(&mut out, "", "", &format!("a {} b", "x".repeat(200)));
+        assert_eq!(out.lines().count(), 3, "{out}");
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing() {
+        let mut out = String::new();
+        paragraph(&mut out, "", "", "red \u{1b}[31m and a bell\u{7}");
+        table(&mut out, &[vec!["a\u{9b}".into(), "b\r".into()]]);
+        assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
+    }
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let mut out = String::new();
+        table(&mut out, &[vec!["a".into(), "b".into()], vec!["long".into(), "c".into()], vec!["alone".into()]]);
+        assert_eq!(out, "a      b\nlong   c\nalone\n");
+    }
+}

@@ -1,0 +1,82 @@
+//! A policy and what is true for it now, seen from where the command runs: Kubernetes is read, and each Redis is
+//! asked once if it can be reached. Nothing is changed, and nothing is sent to Redis but what a probe sends.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod as KubePod;
+
+use super::snapshot_file::{Judged, SnapshotFile, WrittenPolicy};
+use crate::{
+    api::v1alpha1::RedisMemoryPolicy,
+    clock::Clock,
+    controller::{claims, run::FromKubernetes},
+    domain::{
+        pod::{Right, Rights},
+        snapshot::{Observation, Snapshot},
+    },
+    kube_io::{error::KubeError, read::Reader, secrets::Secrets},
+    observe::{
+        sampler::{Sampler, SamplerSettings, TargetKey},
+        snapshot::Observer,
+    },
+    validate,
+};
+
+/// One Redis has this long to answer: people wait for it.
+const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// No second look is taken.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Why nothing could be seen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LiveError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    #[error("the policy {name} is not valid: {text}")]
+    Policy { name: String, text: String },
+}
+
+/// Looks once. `others`: the other policies of the namespace, one of which may act instead.
+///
+/// The rights in the snapshot are not those of the person who asks: that the operator has its own is taken for
+/// granted here, and what it lacks is in the policy's status.
+pub(super) async fn look(
+    client: &kube::Client,
+    clock: Clock,
+    resource: &RedisMemoryPolicy,
+    others: &[RedisMemoryPolicy],
+) -> Result<SnapshotFile, LiveError> {
+    let policy = validate::validate(resource).map_err(|problems| LiveError::Policy {
+        name: resource.metadata.name.clone().unwrap_or_default(),
+        text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    })?;
+    let policy = Arc::new(policy);
+    let secrets = Arc::new(FromKubernetes(Secrets::new(client.clone())));
+    let settings = SamplerSettings { interval: NEVER, probe_deadline: PROBE_DEADLINE, ..SamplerSettings::default() };
+    // All probing stops when the task is dropped, at the end of this look.
+    let (sampler, _sampling) = Sampler::spawn(settings, clock, secrets);
+    let reader = Reader::new(client.clone(), clock);
+    let selector = validate::selector_string(&resource.spec.selector);
+    let found: Vec<KubePod> = reader.pods(&policy.namespace, &selector).await?;
+    let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
+    let claims = claims::of_others(resource, others.iter(), &found);
+    let observer = Observer { reader, sampler: sampler.clone(), clock };
+    let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: &Observation, _: &[_]| 0) };
+    let mut snapshot = observer.cached(&policy, &found, &claims, judge).await?;
+    let key = |uid| TargetKey { namespace: policy.namespace.clone(), pod_uid: uid };
+    let keys: Vec<TargetKey> = snapshot.targets.iter().map(|target| key(target.pod.uid.clone())).collect();
+    for (probed, observation, history) in sampler.probe_now(&keys).await {
+        let target = snapshot.targets.iter_mut().find(|target| target.pod.uid == probed.pod_uid);
+        if let Some(target) = target {
+            (target.redis, target.history) = (observation, history);
+        }
+    }
+    let rights = Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted };
+    let snapshot = Snapshot { at: clock.now(), rights, ..snapshot };
+    let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
+    if let Some(status) = &resource.status {
+        file.workloads.clone_from(&status.workloads);
+        file.journal.clone_from(&status.journal);
+    }
+    Ok(file)
+}

@@ -1,0 +1,154 @@
+//! What `plan` says: for people as text, for programs as JSON or YAML.
+
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        judgement::Judgement,
+        layout::{line, paragraph, table},
+        snapshot_file::SnapshotFile,
+    },
+    domain::{
+        finding::Finding,
+        policy::{Mode, Policy},
+        step::PlannedStep,
+    },
+    plan::blocked::Blocked,
+};
+
+/// Everything that `plan` says. The names are stable.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    policy: String,
+    namespace: String,
+    mode: &'static str,
+    observed_at: String,
+    pods: usize,
+    answered: usize,
+    notes: Vec<String>,
+    findings: Vec<Found>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Planned>,
+    blocked: Vec<InTheWay>,
+    next: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    severity: String,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<String>,
+    evidence: String,
+    remedy: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Planned {
+    workload: String,
+    hash: String,
+    steps: Vec<PlannedStep>,
+}
+
+#[derive(Debug, Serialize)]
+struct InTheWay {
+    reason: &'static str,
+    text: String,
+}
+
+impl From<&Finding> for Found {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            severity: finding.severity().to_string(),
+            code: finding.code.as_str(),
+            pod: finding.pod.as_ref().map(ToString::to_string),
+            evidence: finding.evidence.clone(),
+            remedy: finding.remedy.clone(),
+        }
+    }
+}
+
+impl From<&Blocked> for InTheWay {
+    fn from(blocked: &Blocked) -> Self {
+        Self { reason: blocked.reason.as_str(), text: blocked.text.clone() }
+    }
+}
+
+impl Report {
+    pub(super) fn new(policy: &Policy, file: &SnapshotFile, judgement: &Judgement, notes: Vec<String>) -> Self {
+        let Judgement { findings, decision, next } = judgement;
+        let targets = &file.snapshot.targets;
+        Self {
+            policy: policy.name.clone(),
+            namespace: policy.namespace.clone(),
+            mode: if policy.mode == Mode::Enforce { "Enforce" } else { "Observe" },
+            observed_at: file.snapshot.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            pods: targets.len(),
+            answered: targets.iter().filter(|target| target.sample().is_some()).count(),
+            notes: file.shows.iter().cloned().chain(notes).collect(),
+            findings: findings.iter().map(Found::from).collect(),
+            plan: decision.plan.as_ref().map(|plan| Planned {
+                workload: plan.workload_name.clone(),
+                hash: plan.hash.clone(),
+                steps: plan.steps.clone(),
+            }),
+            blocked: decision.blocked.iter().map(InTheWay::from).collect(),
+            next: next.clone(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        let Self { policy, namespace, mode, observed_at, pods, answered, .. } = self;
+        let head =
+            format!("policy {namespace}/{policy}, {mode}; observed {observed_at}: {answered} of {pods} answered");
+        paragraph(&mut out, "", "  ", &head);
+        for note in &self.notes {
+            paragraph(&mut out, "note: ", "      ", note);
+        }
+        self.findings_text(&mut out);
+        self.plan_text(&mut out);
+        if !self.blocked.is_empty() {
+            heading(&mut out, "IN THE WAY");
+            let rows: Vec<_> = self.blocked.iter().map(|b| vec![b.reason.to_owned(), b.text.clone()]).collect();
+            table(&mut out, &rows);
+        }
+        heading(&mut out, "NEXT");
+        for next in &self.next {
+            paragraph(&mut out, "", "  ", next);
+        }
+        out
+    }
+
+    fn findings_text(&self, out: &mut String) {
+        heading(out, "FINDINGS");
+        if self.findings.is_empty() {
+            line(out, "none");
+        }
+        for Found { severity, code, pod, evidence, remedy } in &self.findings {
+            line(out, &format!("{severity:<8}  {code}  {}", pod.as_deref().unwrap_or("(policy)")));
+            paragraph(out, "          ", "          ", evidence);
+            paragraph(out, "          -> ", "             ", remedy);
+        }
+    }
+
+    fn plan_text(&self, out: &mut String) {
+        heading(out, "PLAN");
+        let Some(Planned { workload, hash, steps }) = &self.plan else {
+            line(out, "none: nothing is due");
+            return;
+        };
+        line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
+        for (n, planned) in steps.iter().enumerate() {
+            let number = n + 1;
+            let (kind, pod) = (planned.step.kind(), planned.step.pod());
+            paragraph(out, &format!("{number:>3}  "), "     ", &format!("{kind:?} {pod}: {}", planned.reason));
+        }
+    }
+}
+
+fn heading(out: &mut String, text: &str) {
+    line(out, "");
+    line(out, text);
+}

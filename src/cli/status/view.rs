@@ -1,0 +1,204 @@
+//! A policy's status as text. Pure.
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use crate::{
+    api::v1alpha1::{Mode, RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    cli::layout::{line, paragraph, table},
+    domain::journal::Journal,
+};
+
+/// A policy for programs: the resource without what only Kubernetes needs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Machine {
+    name: String,
+    namespace: String,
+    generation: i64,
+    mode: Mode,
+    suspend: bool,
+    status: RedisMemoryPolicyStatus,
+}
+
+pub(super) fn machine(policy: &RedisMemoryPolicy) -> Machine {
+    Machine {
+        name: policy.name_any(),
+        namespace: policy.namespace().unwrap_or_default(),
+        generation: policy.metadata.generation.unwrap_or_default(),
+        mode: policy.spec.mode,
+        suspend: policy.spec.suspend,
+        status: policy.status.clone().unwrap_or_default(),
+    }
+}
+
+/// One line for each policy.
+pub(super) fn list(policies: &[RedisMemoryPolicy]) -> String {
+    let mut out = String::new();
+    if policies.is_empty() {
+        line(&mut out, "no RedisMemoryPolicy here (another namespace: -n, all of them: -A)");
+        return out;
+    }
+    let head = ["NAMESPACE", "NAME", "MODE", "PODS", "FINE", "WORST", "READY", "NOW"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(policies.iter().map(row));
+    table(&mut out, &rows);
+    out
+}
+
+fn row(policy: &RedisMemoryPolicy) -> Vec<String> {
+    let unknown = || "-".to_owned();
+    let status = policy.status.as_ref();
+    let summary = status.and_then(|status| status.summary.as_ref());
+    vec![
+        policy.namespace().unwrap_or_default(),
+        policy.name_any(),
+        mode(policy).to_owned(),
+        summary.map_or_else(unknown, |summary| format!("{}/{}", summary.reachable, summary.targets)),
+        summary.map_or_else(unknown, |summary| summary.compliant.to_string()),
+        summary.and_then(|summary| summary.worst_fragmentation.clone()).unwrap_or_else(unknown),
+        condition(policy, "Ready").map_or_else(unknown, |(status, _, _)| status.to_owned()),
+        now(policy),
+    ]
+}
+
+/// The most important thing about it.
+fn now(policy: &RedisMemoryPolicy) -> String {
+    let holds = |kind| condition(policy, kind).filter(|(status, ..)| *status == "True");
+    if let Some((_, reason, message)) = holds("Stalled") {
+        return format!("Stalled: {reason}: {message}");
+    }
+    if let Some(journal) = policy.status.as_ref().and_then(|status| status.journal.as_ref()) {
+        let step =
+            journal.planned().map_or("finishing".to_owned(), |p| format!("{:?} {}", p.step.kind(), p.step.pod()));
+        return format!("step {} of {}: {step}", journal.cursor + 1, journal.steps.len());
+    }
+    if let Some((_, reason, _)) = holds("RemediationBlocked") {
+        return format!("in the way: {reason}");
+    }
+    let summary = policy.status.as_ref().and_then(|status| status.summary.as_ref());
+    summary.and_then(|summary| summary.last_action.clone()).unwrap_or_else(|| "-".to_owned())
+}
+
+fn mode(policy: &RedisMemoryPolicy) -> &'static str {
+    match (policy.spec.mode, policy.spec.suspend) {
+        (Mode::Observe, _) => "Observe",
+        (Mode::Enforce, false) => "Enforce",
+        (Mode::Enforce, true) => "Suspended",
+    }
+}
+
+fn condition<'a>(policy: &'a RedisMemoryPolicy, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let conditions = &policy.status.as_ref()?.conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((&found.status, &found.reason, &found.message))
+}
+
+/// Everything that the status says.
+pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
+    let mut out = String::new();
+    let generation = policy.metadata.generation.unwrap_or_default();
+    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+    line(&mut out, &format!("policy {namespace}/{name}, {}, generation {generation}", mode(policy)));
+    let Some(status) = &policy.status else {
+        line(&mut out, "not evaluated yet: does the operator run, and may it see this namespace?");
+        return out;
+    };
+    if status.observed_generation != policy.metadata.generation {
+        let seen = status.observed_generation.map_or("none".to_owned(), |generation| generation.to_string());
+        line(&mut out, &format!("what follows is of generation {seen}: the operator has not evaluated this one yet"));
+    }
+    summary(&mut out, status);
+    conditions(&mut out, status);
+    if let Some(journal) = &status.journal {
+        remediation(&mut out, journal);
+    }
+    findings(&mut out, status);
+    match &status.plan {
+        Some(plan) if status.journal.is_none() => {
+            heading(&mut out, &format!("PLAN {} for {}", plan.hash, plan.workload));
+            steps(&mut out, plan.steps.iter().map(|planned| (' ', planned)));
+        }
+        _ => {}
+    }
+    workloads(&mut out, status);
+    out
+}
+
+fn heading(out: &mut String, text: &str) {
+    line(out, "");
+    line(out, text);
+}
+
+fn summary(out: &mut String, status: &RedisMemoryPolicyStatus) {
+    let Some(summary) = &status.summary else { return };
+    let (targets, reachable, compliant) = (summary.targets, summary.reachable, summary.compliant);
+    line(out, &format!("pods         {targets} selected, {reachable} answer, {compliant} without a Warning or worse"));
+    if let (Some(worst), Some(waste)) = (&summary.worst_fragmentation, &summary.waste) {
+        line(out, &format!("memory       worst fragmentation ratio {worst}, waste {waste} in all"));
+    }
+    if let Some(last) = &summary.last_action {
+        paragraph(out, "last action  ", "             ", last);
+    }
+}
+
+fn conditions(out: &mut String, status: &RedisMemoryPolicyStatus) {
+    heading(out, "CONDITIONS");
+    let rows: Vec<Vec<String>> = status
+        .conditions
+        .iter()
+        .map(|c| {
+            let why = if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) };
+            vec![c.type_.clone(), c.status.clone(), why]
+        })
+        .collect();
+    table(out, &rows);
+}
+
+fn remediation(out: &mut String, journal: &Journal) {
+    let begun = journal.started_at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    heading(out, &format!("REMEDIATION {} of {}, begun {begun}", journal.id, journal.workload_name));
+    let cursor = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
+    steps(
+        out,
+        journal.steps.iter().enumerate().map(|(n, planned)| match n.cmp(&cursor) {
+            std::cmp::Ordering::Less => ('+', planned),
+            std::cmp::Ordering::Equal => ('>', planned),
+            std::cmp::Ordering::Greater => (' ', planned),
+        }),
+    );
+    line(out, "     (+ done, > under way)");
+}
+
+fn steps<'a>(out: &mut String, steps: impl Iterator<Item = (char, &'a crate::domain::step::PlannedStep)>) {
+    for (n, (mark, planned)) in steps.enumerate() {
+        let number = n + 1;
+        let (kind, pod) = (planned.step.kind(), planned.step.pod());
+        let first = format!("{mark}{number:>3}  ");
+        paragraph(out, &first, "      ", &format!("{kind:?} {pod}: {}", planned.reason));
+    }
+}
+
+fn findings(out: &mut String, status: &RedisMemoryPolicyStatus) {
+    heading(out, "FINDINGS");
+    if status.findings.is_empty() {
+        line(out, "none");
+    }
+    for finding in &status.findings {
+        let about = finding.pod.as_deref().unwrap_or("(policy)");
+        line(out, &format!("{:<8}  {}  {about}", finding.severity, finding.code));
+        paragraph(out, "          ", "          ", &finding.evidence);
+        paragraph(out, "          -> ", "             ", &finding.remedy);
+    }
+}
+
+fn workloads(out: &mut String, status: &RedisMemoryPolicyStatus) {
+    for record in &status.workloads {
+        let ended = record.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        heading(out, &format!("LAST REMEDIATION of {}: {}, ended {ended}", record.name, record.outcome.as_str()));
+        paragraph(out, "", "", &record.message);
+        for restart in &record.restarts {
+            line(out, &format!("{} restarted {}", restart.pod, restart.at.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        }
+    }
+}
