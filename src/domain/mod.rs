@@ -4,6 +4,7 @@
 //! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
 
 pub mod bytes;
+pub mod cron;
 pub mod duration;
 pub mod finding;
 #[doc(hidden)]
@@ -17,3 +18,5 @@ pub mod ratio;
 pub mod sample;
 pub mod snapshot;
 pub mod step;
+pub mod surroundings;
+pub mod window;
