@@ -117,12 +117,8 @@ impl<'a> Look<'a> {
         self.window_closed()
     }
 
-    /// A second primary, or one without data. A switchover under way looks at both of its pods itself.
+    /// A second primary, or one without data.
     fn returning(&self) -> Option<Next> {
-        let switching = matches!(self.journal.step(), Some(Step::Switchover { .. }));
-        if switching && self.journal.current.begun_at.is_some() {
-            return None;
-        }
         match returning::judge(self.ctx, self.workload, self.journal) {
             Verdict::Clear => None,
             Verdict::Demote(effect) => Some(Next::Act(Box::new(self.intend()), effect)),

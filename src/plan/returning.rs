@@ -37,12 +37,15 @@ pub enum Verdict {
     Frozen(Blocked),
 }
 
-/// Judges the workload of a remediation under way.
+/// Judges the workload of a remediation under way. A switchover that was begun looks at both of its pods itself, but
+/// an empty primary ends that too.
 pub fn judge(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Verdict {
     if let Some(blocked) = primary_empty(workload) {
         return Verdict::Frozen(blocked);
     }
-    if workload.primaries.len() < 2 {
+    let begun = journal.current.begun_at.is_some();
+    let switching = begun && matches!(journal.step(), Some(Step::Switchover { .. }));
+    if workload.primaries.len() < 2 || switching {
         return Verdict::Clear;
     }
     match demotion(ctx, workload, journal) {
@@ -125,7 +128,10 @@ fn evicted_after_switchover(journal: &Journal, old: &Target, new: &Target) -> Re
         return Err(format!("no completed switchover of ours took the role from {name}"));
     }
     let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
-    if !(journal.evicted(name) && replaced) {
+    // The step that evicts it may still be the one under way: its journal entry stands before the eviction.
+    let evicting =
+        journal.current.begun_at.is_some() && matches!(journal.step(), Some(Step::Evict { pod }) if pod == name);
+    if !((journal.evicted(name) || evicting) && replaced) {
         return Err(format!("{name} was not evicted by us after the switchover"));
     }
     Ok(())
