@@ -3,6 +3,7 @@
 
 mod selector;
 mod syntax;
+mod window;
 
 use std::{fmt, time::Duration};
 
@@ -20,8 +21,8 @@ use crate::{
         bytes::{Bytes, GIB, MIB},
         duration,
         policy::{
-            AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, RedisAccess, RestartRule, RoleLabel,
-            SecretKey,
+            Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, RedisAccess, RestartRule,
+            RoleLabel, SecretKey,
         },
         quantity,
         ratio::Ratio,
@@ -246,7 +247,18 @@ fn fragmentation(spec: &api::Fragmentation, problems: &mut Problems) -> Fragment
 }
 
 fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
+    let most = spec.maximum_restarts_per_day;
+    if let Some(most) = most {
+        problems.range(most, 1, 64, "spec.restart.maximumRestartsPerDay");
+    }
     RestartRule {
+        windows: window::windows(&spec.windows, problems),
+        approval: match spec.approval {
+            api::Approval::Automatic => Approval::Automatic,
+            api::Approval::Supervised => Approval::Supervised,
+            api::Approval::Manual => Approval::Manual,
+        },
+        maximum_restarts_per_day: most,
         cooldown: problems.duration(
             &spec.cooldown,
             Duration::ZERO,

@@ -3,12 +3,13 @@
 //! One file a subject. A value that is not known gives no finding, neither good nor bad; that something could not be
 //! looked at is a finding of its own (`reach`).
 
+pub mod empty;
 pub mod fragmentation;
 pub mod headroom;
 mod limits;
 mod reach;
 mod rights;
-mod roles;
+pub mod roles;
 pub mod target;
 pub mod topology;
 mod usage;

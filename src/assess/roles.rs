@@ -1,6 +1,9 @@
 //! Findings about who is primary, who is selected, and what the role labels say.
 
-use super::topology::{self, Workload};
+use super::{
+    empty,
+    topology::{self, Workload},
+};
 use crate::domain::{
     finding::{Finding, FindingCode},
     pod::Right,
@@ -17,6 +20,7 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
     for workload in topology::workloads(snapshot) {
         findings.extend(two_primaries(policy, &workload));
         findings.extend(no_primary(&workload));
+        findings.extend(primary_empty(&workload));
         findings.extend(outside(&workload));
         findings.extend(role_labels(policy, &workload, snapshot));
     }
@@ -28,11 +32,15 @@ fn about_workload(code: FindingCode, evidence: String, remedy: impl Into<String>
     Finding { code, pod: None, evidence, remedy: remedy.into() }
 }
 
-/// Several servers under one controller that replicate nothing may each be meant to stand alone, unless the policy
+/// True when one primary is meant and several say that they are it. Several servers under one controller that replicate nothing may each be meant to stand alone, unless the policy
 /// says that a label names the one primary.
-fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
+pub fn several_primaries(policy: &Policy, workload: &Workload<'_>) -> bool {
     let one_is_meant = policy.redis.authority != AuthorityRule::Auto || !workload.replicates_nothing();
-    if workload.primaries.len() < 2 || in_cluster_mode(workload) || !one_is_meant {
+    workload.primaries.len() > 1 && !in_cluster_mode(workload) && one_is_meant
+}
+
+fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
+    if !several_primaries(policy, workload) {
         return None;
     }
     Some(about_workload(
@@ -53,6 +61,16 @@ fn no_primary(workload: &Workload<'_>) -> Option<Finding> {
         FindingCode::NoPrimary,
         format!("{}: {} are replicas and no member is primary", workload.name, names(&workload.replicas)),
         "promote the replica with the most data (REPLICAOF NO ONE) and point the others at it; the operator never promotes after a loss",
+    ))
+}
+
+fn primary_empty(workload: &Workload<'_>) -> Option<Finding> {
+    let (primary, holder) = empty::primary_empty(workload)?;
+    let keys = holder.sample().map_or(0, |sample| sample.keys);
+    Some(about_workload(
+        FindingCode::PrimaryEmpty,
+        format!("{}: primary {} holds no key, {} still holds {keys}", workload.name, primary.pod.name, holder.pod.name),
+        "the replica's next full sync wipes its data: make it independent first (REPLICAOF NO ONE), then decide which one is right; nothing is done here",
     ))
 }
 

@@ -119,11 +119,12 @@ fn fragmentation(judged: &Judged<'_>) -> Said {
 
 fn configuration(judged: &Judged<'_>) -> Said {
     use FindingCode::{
-        ContainerUnknown, EvictionPolicyUnsafe, MemberOutsideSelector, NoPrimary, PermissionMissing, RoleLabelMissing,
-        TemplateTooSmall, TwoPrimaries,
+        ContainerUnknown, EvictionPolicyUnsafe, MemberOutsideSelector, NoPrimary, PermissionMissing, PrimaryEmpty,
+        RoleLabelMissing, TemplateTooSmall, TwoPrimaries,
     };
     let codes = [
         TwoPrimaries,
+        PrimaryEmpty,
         NoPrimary,
         EvictionPolicyUnsafe,
         TemplateTooSmall,

@@ -140,6 +140,7 @@ fn words(effect: &Effect) -> (&'static str, &'static str, String) {
         Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
         Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
         Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
+        Effect::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", peer.pod.to_string()),
         Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
     }
 }
@@ -268,6 +269,7 @@ fn failed(
         }
         // Somebody else was faster: what is true now is looked at again.
         ExecuteError::NowPrimary { .. }
+        | ExecuteError::NotAsJudged { .. }
         | ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
@@ -307,11 +309,10 @@ async fn end(
     );
     shared.metrics.remediated("Remediation", outcome);
     let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
-    let (kind, reason) = if record.outcome == Outcome::Succeeded {
-        (EventType::Normal, "RemediationSucceeded".to_owned())
-    } else {
-        (EventType::Warning, format!("Remediation{outcome}"))
-    };
+    // That a window has closed is what people asked for.
+    let expected = matches!(record.outcome, Outcome::Succeeded | Outcome::WindowClosed);
+    let kind = if expected { EventType::Normal } else { EventType::Warning };
+    let reason = format!("Remediation{outcome}");
     performed.say(kind, &reason, "Plan", format!("{}: {}", record.name, record.message), None);
     Ok(performed)
 }

@@ -97,6 +97,8 @@ finding_codes! {
     NoPrimary => Critical,
     /// More than one member of a workload is a primary: nothing is done until one is.
     TwoPrimaries => Critical,
+    /// The primary came back without data while a replica still holds some: nothing is done.
+    PrimaryEmpty => Critical,
     /// The role label is missing or does not say the live role.
     RoleLabelMissing => Warning,
     /// A member of the workload is not selected by the policy.

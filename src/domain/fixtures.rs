@@ -12,7 +12,8 @@ use super::{
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
     pod::{Container, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet},
     policy::{
-        AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule, RoleLabel,
+        Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule,
+        RoleLabel,
     },
     ratio::Ratio,
     sample::{
@@ -20,6 +21,7 @@ use super::{
         Sample, Server, Version,
     },
     snapshot::{Observation, RedisRights, Snapshot, Target},
+    surroundings::Surroundings,
 };
 
 /// When the snapshot was complete: 2026-01-02T03:04:05Z.
@@ -78,6 +80,9 @@ pub fn policy() -> Policy {
             restart_allowed: true,
         },
         restart: RestartRule {
+            windows: Vec::new(),
+            approval: Approval::Automatic,
+            maximum_restarts_per_day: None,
             cooldown: Duration::from_secs(24 * 3600),
             max_replication_lag: Bytes::mib(1),
             step_timeout: Duration::from_secs(1800),
@@ -101,6 +106,7 @@ pub fn three_pods() -> Snapshot {
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::default(),
+        surroundings: Surroundings::default(),
     }
 }
 

@@ -133,8 +133,10 @@ pub enum Outcome {
     ConfigDrift,
     /// The primary role could not be handed over; the old primary is still primary.
     SwitchoverFailed,
-    /// The policy was suspended, set to Observe or deleted.
+    /// The policy was suspended, set to Observe or deleted, or the operator was stopped.
     Stopped,
+    /// The window closed, or what is left would not fit into it: what remains waits for the next one.
+    WindowClosed,
 }
 
 impl Outcome {
@@ -148,6 +150,7 @@ impl Outcome {
             Self::ConfigDrift => "ConfigDrift",
             Self::SwitchoverFailed => "SwitchoverFailed",
             Self::Stopped => "Stopped",
+            Self::WindowClosed => "WindowClosed",
         }
     }
 }
@@ -174,12 +177,13 @@ pub struct WorkloadRecord {
     /// What happened, in one sentence with numbers.
     #[schemars(length(max = 512))]
     pub message: String,
-    /// When we last restarted each pod: the base of the cooldown.
-    #[schemars(length(max = 32))]
+    /// When we restarted pods, the newest first: the base of cooldown and budgets. The last of each pod, and all of
+    /// the last day.
+    #[schemars(length(max = 64))]
     pub restarts: Vec<RestartRecord>,
 }
 
-/// When we last restarted a pod.
+/// When we restarted a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RestartRecord {

@@ -4,6 +4,7 @@
 //! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
 
 pub mod bytes;
+pub mod cron;
 pub mod duration;
 pub mod finding;
 #[doc(hidden)]
@@ -17,4 +18,6 @@ pub mod ratio;
 pub mod sample;
 pub mod snapshot;
 pub mod step;
+pub mod surroundings;
+pub mod window;
 mod written;

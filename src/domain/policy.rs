@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{bytes::Bytes, ratio::Ratio};
+use super::{bytes::Bytes, ratio::Ratio, window::Window};
 
 /// A policy after validation. Made only by `controller::validate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +133,27 @@ pub struct FragmentationRule {
     pub restart_allowed: bool,
 }
 
+/// `spec.restart.approval`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody is asked.
+    #[default]
+    Automatic,
+    /// The remediation stops before the primary is touched, until its plan is approved.
+    Supervised,
+    /// Nothing is begun until the plan is approved.
+    Manual,
+}
+
 /// `spec.restart`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestartRule {
+    /// When restarts are allowed. Empty: at any time.
+    pub windows: Vec<Window>,
+    /// Who lets a plan begin, and go on to the primary.
+    pub approval: Approval,
+    /// Pods of a workload that may be restarted within 24 hours; `None`: no bound.
+    pub maximum_restarts_per_day: Option<u32>,
     /// A pod is not restarted again within this time.
     pub cooldown: Duration,
     /// A replica that is further behind the primary than this is not in sync.

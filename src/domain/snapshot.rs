@@ -7,6 +7,7 @@ use super::{
     names::{ControllerUid, PodName},
     pod::{Pod, Rights, RoleService, StatefulSet},
     sample::{Reading, Sample},
+    surroundings::Surroundings,
 };
 
 /// Everything that was observed for one policy at one time. Targets are sorted by pod name.
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub claimed_by_other: Vec<(ControllerUid, String)>,
     /// What the Redis users may do. Asked only in a live observation, before something is begun.
     pub redis_rights: RedisRights,
+    /// What lies around the policy: what people said, and what runs elsewhere. Filled by the controller.
+    pub surroundings: Surroundings,
 }
 
 /// Commands that acting needs and that Redis' own access control forbids.

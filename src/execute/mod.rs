@@ -49,6 +49,8 @@ pub enum Done {
     Restored,
     /// The replica accepted its new primary.
     Repointed,
+    /// The old primary accepted the new one as its primary.
+    Demoted,
     /// The role is handed over and the labels say so.
     SwitchedOver {
         /// From sending FAILOVER to the new primary saying so; `None` when it was found handed over.
@@ -96,6 +98,14 @@ pub enum ExecuteError {
     NowPrimary {
         /// Which pod.
         pod: String,
+    },
+    /// One of two primaries is not what it was when its demotion was decided: nothing was done.
+    #[error("the demotion of {pod} is off: {why}")]
+    NotAsJudged {
+        /// Which pod was to be demoted.
+        pod: String,
+        /// What was found.
+        why: String,
     },
     /// The credentials of a target.
     #[error("the password for {pod} cannot be had: {message}")]
@@ -150,6 +160,7 @@ impl Executor {
             }
             Effect::Restore { peer, settings } => self.restore(namespace, peer, settings).await,
             Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
+            Effect::Demote { peer, by_name, to } => self.demote(namespace, peer, by_name.as_ref(), to).await,
             Effect::Switchover(order) => self.switch_over(namespace, order).await,
         }
     }

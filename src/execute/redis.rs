@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{Done, ExecuteError, Executor};
 use crate::{
-    domain::{names::NodeAddress, sample::Role},
+    domain::{
+        names::NodeAddress,
+        sample::{FailoverState, Role},
+    },
     observe::sampler::TargetKey,
     plan::effect::Peer,
     redis_io::{Connection, RedisError},
@@ -71,6 +74,41 @@ impl Executor {
         self.fence.check()?;
         connection.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Repointed)
+    }
+}
+
+impl Executor {
+    /// Demotes a second primary. Both processes are looked at right before: that they are the ones that were judged, that
+    /// both still are primaries, and that the one that stays holds data.
+    pub(super) async fn demote(
+        &self,
+        namespace: &str,
+        peer: &Peer,
+        by_name: Option<&NodeAddress>,
+        to: &Peer,
+    ) -> Result<Done, ExecuteError> {
+        let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
+        let address = match by_name {
+            Some(name) if resolves_to(name, to).await => name.clone(),
+            _ => NodeAddress { host: to.address.ip().to_string(), port: to.address.port() },
+        };
+        let mut kept = self.connect(namespace, to).await?;
+        let mut demoted = self.connect(namespace, peer).await?;
+        let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
+        let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
+        let goes = demoted.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
+        if stays.role != Role::Primary || stays.failover_state != FailoverState::None {
+            return Err(off(format!("{} is not simply the primary", to.pod)));
+        }
+        if keys == 0 {
+            return Err(off(format!("{} holds no key", to.pod)));
+        }
+        if goes.role != Role::Primary || goes.failover_state != FailoverState::None {
+            return Err(off(format!("{} is not simply a primary", peer.pod)));
+        }
+        self.fence.check()?;
+        demoted.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
+        Ok(Done::Demoted)
     }
 }
 

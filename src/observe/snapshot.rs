@@ -16,6 +16,7 @@ use crate::{
         policy::{AuthorityRule, Policy},
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        surroundings::Surroundings,
     },
     kube_io::{error::KubeError, read::Reader},
     redis_io::Connection,
@@ -172,6 +173,7 @@ impl Observer {
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
+            surroundings: Surroundings::default(),
         })
     }
 

@@ -3,15 +3,17 @@
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
 mod steps;
+mod window;
 
 use std::time::Duration;
 
 use super::{
     Context, authority,
     blocked::{BlockReason, Blocked},
-    effect::Effect,
+    effect::{Effect, Peer},
     gates::{self, Phase, Scene},
     order,
+    returning::{self, Verdict},
 };
 use crate::{
     assess::topology::{self, Workload},
@@ -43,6 +45,10 @@ pub enum Next {
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again at a gate.
 const LATER: Duration = Duration::from_secs(10);
+/// Restarts are remembered this long at least: the budget of a day counts them.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// The record keeps at most this many; a budget of a day is never larger.
+const MAX_RESTARTS: usize = 64;
 
 /// One look.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
@@ -56,6 +62,9 @@ pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     let look = Look { ctx, journal, workload };
     if let Some(stop) = look.interrupted(deleting) {
         return stop;
+    }
+    if let Some(next) = look.returning() {
+        return next;
     }
     match &planned.step {
         Step::Evict { pod } => look.evict(pod),
@@ -92,14 +101,29 @@ impl<'a> Look<'a> {
         if deleting {
             return Some(self.end(Outcome::Stopped, "the policy is being deleted"));
         }
+        if let Some(how) = &self.ctx.snapshot.surroundings.stopped {
+            return Some(self.end(Outcome::Stopped, &format!("the whole operator is stopped by {how}")));
+        }
         if policy.suspend || policy.mode == Mode::Observe || !policy.fragmentation.restart_allowed {
             return Some(self.end(Outcome::Stopped, "the policy was suspended or no longer allows restarts"));
         }
         if policy.generation != self.journal.generation {
             return Some(self.end(Outcome::Superseded, "the spec changed; a new plan is made"));
         }
-        let changed = self.changed_member()?;
-        Some(self.end(Outcome::Superseded, &format!("{changed}; a new plan is made from what is now true")))
+        if let Some(changed) = self.changed_member() {
+            let text = format!("{changed}; a new plan is made from what is now true");
+            return Some(self.end(Outcome::Superseded, &text));
+        }
+        self.window_closed()
+    }
+
+    /// A second primary, or one without data.
+    fn returning(&self) -> Option<Next> {
+        match returning::judge(self.ctx, self.workload, self.journal) {
+            Verdict::Clear => None,
+            Verdict::Demote(effect) => Some(Next::Act(Box::new(self.intend()), effect)),
+            Verdict::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
+        }
     }
 
     /// Nothing of ours is half done here. On deletion waiting is given up too: the set heals without us.
@@ -153,6 +177,7 @@ impl<'a> Look<'a> {
             ctx: *self.ctx,
             workload: self.workload,
             authority: authority::of(self.ctx.policy, self.workload),
+            plan_hash: &self.journal.plan_hash,
             restarting: order::restarted_pods(&self.journal.steps),
             phase,
         };
@@ -207,12 +232,11 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
     for MemberRecord { identity, caught_up_at, .. } in &journal.members {
         let evicted = journal.evicted(&identity.pod);
         if evicted {
-            restarts.retain(|restart| restart.pod != identity.pod);
             let at = caught_up_at.unwrap_or(ctx.now);
             restarts.push(RestartRecord { pod: identity.pod.clone(), at });
         }
     }
-    restarts.truncate(32);
+    let restarts = remembered(restarts, ctx);
     let mut message = message.to_owned();
     message.truncate(message.floor_char_boundary(512));
     Next::End(Box::new(WorkloadRecord {
@@ -225,6 +249,31 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         message,
         restarts,
     }))
+}
+
+/// Restarts of the last day are kept for the budgets, and the last of each pod for its cooldown.
+fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<RestartRecord> {
+    restarts.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.pod.cmp(&b.pod)));
+    let mut seen: Vec<PodName> = Vec::new();
+    restarts.retain(|restart| {
+        let last = !seen.contains(&restart.pod);
+        seen.push(restart.pod.clone());
+        last || ctx.since(restart.at) < REMEMBERED
+    });
+    restarts.truncate(MAX_RESTARTS);
+    restarts
+}
+
+/// A target as an effect addresses it.
+pub(super) fn peer(target: &Target) -> Option<Peer> {
+    let ip = target.pod.ip.as_deref()?.parse().ok()?;
+    let port = target.pod.container.as_ref().ok()?.port;
+    Some(Peer {
+        pod: target.pod.name.clone(),
+        uid: target.pod.uid.clone(),
+        run_id: target.sample()?.run_id.clone(),
+        address: std::net::SocketAddr::new(ip, port),
+    })
 }
 
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.

@@ -61,8 +61,9 @@ fn acts(ctx: &Context<'_>) -> bool {
     ctx.policy.mode == Mode::Enforce && ctx.policy.fragmentation.restart_allowed
 }
 
-fn scene<'a>(ctx: &Context<'a>, workload: &'a Workload<'a>, authority: Authority, plan: &Plan) -> Scene<'a> {
-    Scene { ctx: *ctx, workload, authority, restarting: order::restarted_pods(&plan.steps), phase: Phase::Preflight }
+fn scene<'a>(ctx: &Context<'a>, workload: &'a Workload<'a>, authority: Authority, plan: &'a Plan) -> Scene<'a> {
+    let restarting = order::restarted_pods(&plan.steps);
+    Scene { ctx: *ctx, workload, authority, plan_hash: &plan.hash, restarting, phase: Phase::Preflight }
 }
 
 /// The first entry of the journal; `None` when a member lacks a sample (the gates have said so).

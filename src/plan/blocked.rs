@@ -41,6 +41,10 @@ macro_rules! reasons {
 reasons! {
     /// `suspend` is set.
     Suspended,
+    /// People have stopped the whole operator.
+    ClusterStopped,
+    /// Much of what is watched in the cluster does not answer.
+    GlobalFault,
     /// An older policy matches members of the workload and acts for it.
     ClaimedByOlderPolicy,
     /// A member gave no fresh sample.
@@ -67,6 +71,8 @@ reasons! {
     NoPrimary,
     /// More than one member is primary.
     TwoPrimaries,
+    /// The primary holds no key while a replica still holds some.
+    PrimaryEmpty,
     /// A member is not selected by the policy.
     MemberOutsideSelector,
     /// The members are not the pods of exactly one StatefulSet.
@@ -107,6 +113,16 @@ reasons! {
     PermissionMissing,
     /// A pod was restarted too recently.
     Cooldown,
+    /// No window is open.
+    WindowClosed,
+    /// The remediation would not fit into the time that the window leaves.
+    WindowTooShort,
+    /// A person has to approve this plan.
+    ApprovalNeeded,
+    /// The workload's restarts of a day are used up.
+    RestartBudget,
+    /// Other remediations or restarts in the cluster use its budget up.
+    ClusterBudget,
     /// The last restart did not help: not repeated until the spec changes.
     RemediationIneffective,
     /// The last remediation failed: not repeated until the spec changes or the cooldown is over.

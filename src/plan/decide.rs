@@ -8,7 +8,7 @@ use super::{
     begin,
     blocked::Blocked,
     effect::Effect,
-    labels, order, resize,
+    labels, order, resize, returning,
 };
 use crate::domain::{journal::Journal, policy::Mode, step::Plan};
 
@@ -100,8 +100,13 @@ fn under_way(
 /// Labels before limits: clients are waiting for the first. Pods that the remediation restarts resize in their own
 /// step.
 fn upkeep(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
-    let busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
     let mut due = labels::due(ctx, journal);
+    // People who stop everything want nothing changed; labels are what their clients are led by.
+    if ctx.snapshot.surroundings.stopped.is_some() {
+        return due;
+    }
+    let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
+    busy.extend(returning::frozen_pods(ctx));
     due.extend(resize::due(ctx, &busy));
     due
 }

@@ -60,6 +60,16 @@ pub enum Effect {
         /// The new primary.
         to: Peer,
     },
+    /// Make an old primary that came back as a primary a replica of the new one; preconditions, read right before:
+    /// both `run_id`s, that both are primaries, and that the new one holds keys.
+    Demote {
+        /// The old primary's replacement.
+        peer: Peer,
+        /// The name to use if it resolves to `to`'s pod: the form that the other replicas use.
+        by_name: Option<NodeAddress>,
+        /// The new primary.
+        to: Peer,
+    },
     /// Hand the primary role over, label moves included.
     Switchover(Box<SwitchoverOrder>),
 }

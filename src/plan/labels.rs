@@ -6,7 +6,10 @@ use super::{
     effect::Effect,
 };
 use crate::{
-    assess::topology::{self, Workload},
+    assess::{
+        empty,
+        topology::{self, Workload},
+    },
     domain::{
         journal::Journal,
         pod::Right,
@@ -23,6 +26,10 @@ pub fn wrong<'a>(policy: &Policy, workload: &Workload<'a>) -> Vec<(&'a Target, S
     let [primary] = workload.primaries.as_slice() else {
         return Vec::new();
     };
+    // Clients must not be led to a primary that lost its data while a replica still holds it.
+    if empty::primary_empty(workload).is_some() {
+        return Vec::new();
+    }
     let label = &policy.redis.role_label;
     let members = workload.members.iter().copied();
     let mut wrong: Vec<(&Target, String)> = members

@@ -8,12 +8,14 @@ pub mod begin;
 pub mod blocked;
 pub mod decide;
 pub mod effect;
+pub mod estimate;
 pub mod gates;
 pub mod labels;
 pub mod order;
 pub mod proof;
 pub mod replica;
 pub mod resize;
+pub mod returning;
 pub mod switchover;
 #[cfg(test)]
 mod walk;

@@ -69,7 +69,7 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
         steps = prove_replicas_together(steps);
     }
     steps.truncate(Plan::MAX_STEPS);
-    let hash = hash(workload.uid.as_str(), &steps);
+    let hash = hash(workload, &steps);
     Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash })
 }
 
@@ -148,10 +148,15 @@ pub fn restarted_pods(steps: &[PlannedStep]) -> Vec<PodName> {
     evictions.map(|planned| planned.step.pod().clone()).collect()
 }
 
-/// Names a plan: reasons are left out, so that the noise of a number does not make another plan of it.
-fn hash(workload: &str, steps: &[PlannedStep]) -> String {
+/// Names a plan: reasons are left out, so that the noise of a number does not make another plan of it. The UIDs of the
+/// pods are in, so that the same steps on other pods are another plan: an approval must not outlive what it was given
+/// for.
+fn hash(workload: &Workload<'_>, steps: &[PlannedStep]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(workload);
+    hasher.update(workload.uid.as_str());
+    for member in &workload.members {
+        hasher.update(format!("\n{} {}", member.pod.name, member.pod.uid));
+    }
     for planned in steps {
         hasher.update(format!("\n{:?}", planned.step));
     }

@@ -123,6 +123,14 @@ impl Connection {
         Ok(Info::parse(&text).replication()?)
     }
 
+    /// Keys in all databases, by `INFO keyspace`.
+    pub async fn keys(&mut self, deadline: Duration) -> Result<u64, RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("keyspace");
+        let text = self.text(&pipeline, "INFO keyspace", deadline).await?;
+        Ok(Info::parse(&text).keyspace().0)
+    }
+
     /// Sends one command and returns its text reply.
     async fn text(&mut self, pipeline: &Pipeline, what: &str, deadline: Duration) -> Result<String, RedisError> {
         let bytes = reply::text(self.request(pipeline, what, deadline).await?.into_iter().next())?;

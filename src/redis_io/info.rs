@@ -225,7 +225,7 @@ impl<'a> Info<'a> {
     }
 
     /// Keys, and keys with a time to live, over all databases.
-    fn keyspace(&self) -> (u64, u64) {
+    pub fn keyspace(&self) -> (u64, u64) {
         let databases = self.fields.iter().filter(|(name, _)| {
             name.strip_prefix("db").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
         });

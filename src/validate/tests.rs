@@ -78,6 +78,9 @@ fn the_smallest_spec_gives_the_documented_defaults() {
                 restart_allowed: true,
             },
             restart: RestartRule {
+                windows: Vec::new(),
+                approval: Approval::Automatic,
+                maximum_restarts_per_day: None,
                 cooldown: hours(24),
                 max_replication_lag: Bytes::mib(1),
                 step_timeout: Duration::from_secs(1800),

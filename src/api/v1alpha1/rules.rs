@@ -191,6 +191,20 @@ pub const STEP_TIMEOUT: Rule = duration_rule!(
     "is not a duration from 10s to 24h; write whole numbers with h, m, s, for example 30m"
 );
 
+/// `restart.windows[].duration`.
+pub const WINDOW_DURATION: Rule =
+    duration_rule!("1m", "24h", "is not a duration from 1m to 24h; write whole numbers with h, m, s, for example 2h");
+/// `restart.windows[].schedule`: the form; what CEL cannot tell, `validate` says.
+pub const SCHEDULE: Rule = rule(
+    "self.matches('^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[-*/,?0-9A-Za-z]+( +[-*/,?0-9A-Za-z]+){4})$')",
+    "is not a cron schedule; write five fields, minute hour day-of-month month day-of-week, for example 0 3 * * SUN",
+);
+/// `restart.windows[].timeZone`: the form; whether the zone exists, `validate` says.
+pub const TIME_ZONE: Rule = rule(
+    "self.matches('^[A-Za-z][-A-Za-z0-9_+]*(/[-A-Za-z0-9_+]+)*$')",
+    "is not the name of a time zone; write an IANA name, for example Europe/Berlin or UTC",
+);
+
 /// Writes the rules into the schema that they stand at.
 fn attach(schema: &mut Schema, rules: &[Rule]) {
     if schema.get("type").is_some_and(|t| t == "array") {
@@ -234,6 +248,10 @@ attachers! {
     sustained: [SUSTAINED],
     cooldown: [COOLDOWN],
     step_timeout: [STEP_TIMEOUT],
+    windows: [NO_VALUE_TWICE],
+    window_duration: [WINDOW_DURATION],
+    schedule: [SCHEDULE],
+    time_zone: [TIME_ZONE],
 }
 
 /// A number or a string; the lengths keep the rule cheap.

@@ -299,6 +299,16 @@ pub enum FragmentationRemedy {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Restart {
+    /// When restarts are allowed. Empty: at any time. What would not fit into the time that is left is not begun.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), transform = rules::windows)]
+    pub windows: Vec<Window>,
+    /// Who lets a plan begin: nobody is asked, or the annotation redismemory.io/approve must name its hash.
+    pub approval: Approval,
+    /// Pods of a workload that may be restarted within 24 hours. Default: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64), extend("format" = "int32"))]
+    pub maximum_restarts_per_day: Option<u32>,
     /// A pod is not restarted again within this time.
     #[schemars(length(max = 24), transform = rules::cooldown)]
     pub cooldown: String,
@@ -312,6 +322,45 @@ pub struct Restart {
 
 impl Default for Restart {
     fn default() -> Self {
-        Self { cooldown: "24h".into(), max_replication_lag: "1Mi".into(), step_timeout: "30m".into() }
+        Self {
+            windows: Vec::new(),
+            approval: Approval::Automatic,
+            maximum_restarts_per_day: None,
+            cooldown: "24h".into(),
+            max_replication_lag: "1Mi".into(),
+            step_timeout: "30m".into(),
+        }
     }
+}
+
+/// A time at which restarts are allowed.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Window {
+    /// When it opens: five cron fields, as a CronJob has them, by the clock of timeZone.
+    #[schemars(length(max = 128), transform = rules::schedule)]
+    pub schedule: String,
+    /// How long it stays open, 1m to 24h.
+    #[schemars(length(max = 24), transform = rules::window_duration)]
+    pub duration: String,
+    /// IANA name of the time zone, for example Europe/Berlin.
+    #[serde(default = "utc")]
+    #[schemars(length(max = 64), transform = rules::time_zone)]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// Who lets a plan begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Approval {
+    /// Nobody is asked.
+    #[default]
+    Automatic,
+    /// Replicas are restarted; before the primary is touched the plan must be approved.
+    Supervised,
+    /// Before the first step the plan must be approved.
+    Manual,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LATER, Look, Next, SOON};
+use super::{LATER, Look, Next, SOON, peer};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -15,7 +15,7 @@ use crate::{
     plan::{
         begin::{identity, settings, stored},
         blocked::{BlockReason, Blocked},
-        effect::{Effect, Peer, SwitchoverOrder},
+        effect::{Effect, SwitchoverOrder},
         gates::Phase,
         proof::{self, Proof},
         replica, resize,
@@ -223,18 +223,6 @@ impl<'a> Look<'a> {
         let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod));
         Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer: replica, by_name, to: new }))
     }
-}
-
-/// A target as an effect addresses it.
-fn peer(target: &Target) -> Option<Peer> {
-    let ip = target.pod.ip.as_deref()?.parse().ok()?;
-    let port = target.pod.container.as_ref().ok()?.port;
-    Some(Peer {
-        pod: target.pod.name.clone(),
-        uid: target.pod.uid.clone(),
-        run_id: target.sample()?.run_id.clone(),
-        address: std::net::SocketAddr::new(ip, port),
-    })
 }
 
 /// The settings that must be applied so that `now` becomes `before`, in `CONFIG SET` form.

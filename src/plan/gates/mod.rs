@@ -3,13 +3,15 @@
 //! Each gate is a named pure function. The list below is the policy: its order is the order in which refusals
 //! are shown, structure first (what we do not handle), then state (what will pass), then pace.
 
+mod budget;
 mod capacity;
 mod pace;
 mod state;
 mod structure;
+mod time;
 
-pub use pace::last_start;
-
+pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
+pub(super) use self::time::next_window;
 use super::{Context, authority::Authority, blocked::Blocked};
 use crate::{
     assess::topology::Workload,
@@ -25,6 +27,8 @@ pub struct Scene<'a> {
     pub workload: &'a Workload<'a>,
     /// Who decides its roles.
     pub authority: Authority,
+    /// Hash of the plan.
+    pub plan_hash: &'a str,
     /// The pods that are, or were, to be restarted.
     pub restarting: Vec<PodName>,
     /// Which step is about to be taken.
@@ -76,7 +80,9 @@ use When::{Always, Beginning};
 
 /// Every gate, in the order in which refusals are shown.
 const GATES: &[(When, Gate)] = &[
+    (Beginning, time::not_stopped),
     (Beginning, pace::suspended),
+    (Always, budget::no_global_fault),
     (Beginning, pace::claimed),
     (Always, state::members_known),
     (Always, structure::cluster_mode),
@@ -87,6 +93,7 @@ const GATES: &[(When, Gate)] = &[
     (Beginning, structure::authority_held),
     (Beginning, structure::chained),
     (Always, state::one_primary),
+    (Always, state::primary_holds_data),
     (Always, structure::inside_selector),
     (Always, structure::one_stateful_set),
     (Always, structure::foreign_owner),
@@ -110,6 +117,14 @@ const GATES: &[(When, Gate)] = &[
     (Always, capacity::same_revision),
     (Always, capacity::template_holds_data),
     (Beginning, pace::cooldown),
+    (Beginning, time::window_open),
+    (Beginning, time::fits_window),
+    (Beginning, budget::restarts_per_day),
+    (Beginning, budget::one_a_workload),
+    (Beginning, budget::remediations_at_once),
+    (Always, budget::restarts_per_hour),
+    // Last: people are asked when nothing else is in the way.
+    (Always, time::approved),
 ];
 
 /// Every gate that does not hold, in order. Empty: go.

@@ -11,7 +11,7 @@ use crate::{
     plan::{
         authority::Authority,
         blocked::{BlockReason, Blocked},
-        labels, replica,
+        labels, replica, returning,
     },
 };
 
@@ -42,6 +42,10 @@ pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
             ),
         )),
     }
+}
+
+pub(super) fn primary_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
+    returning::primary_empty(scene.workload)
 }
 
 pub(super) fn config_readable(scene: &Scene<'_>) -> Option<Blocked> {

@@ -23,19 +23,19 @@ use crate::{
 };
 
 /// Everything that a decision is made from, and may be broken.
-struct World {
-    policy: Policy,
-    snapshot: Snapshot,
-    records: Vec<WorkloadRecord>,
+pub(super) struct World {
+    pub(super) policy: Policy,
+    pub(super) snapshot: Snapshot,
+    pub(super) records: Vec<WorkloadRecord>,
 }
 
 impl World {
-    fn good() -> Self {
+    pub(super) fn good() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         Self { policy, snapshot, records: Vec::new() }
     }
 
-    fn consider(&self) -> Considered {
+    pub(super) fn consider(&self) -> Considered {
         let settings = PlanSettings {
             assess: crate::assess::AssessSettings::default(),
             proof_settle: Duration::from_secs(60),
@@ -45,7 +45,7 @@ impl World {
         begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
     }
 
-    fn sample(&mut self, n: usize) -> &mut Sample {
+    pub(super) fn sample(&mut self, n: usize) -> &mut Sample {
         match &mut self.snapshot.targets[n].redis {
             Observation::Seen(sample) => sample,
             Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
@@ -59,7 +59,7 @@ impl World {
     }
 }
 
-fn record(outcome: Outcome) -> WorkloadRecord {
+pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
     WorkloadRecord {
         uid: fixtures::workload_uid(),
         name: "redis".into(),

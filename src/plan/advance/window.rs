@@ -1,0 +1,60 @@
+//! The end of a window, in the middle of a remediation.
+//!
+//! The rule: what is under way is finished, nothing further that disturbs is begun. A pod that was evicted is waited
+//! for, gets its settings back and is proven; a switchover that was begun is finished, with its labels and the replicas
+//! that follow. Before the next eviction and before the switchover the time that is left must hold that one step;
+//! otherwise the remediation ends as `WindowClosed`, and the next window makes a new plan of what then is due. So after
+//! a switchover the old primary may stay unrestarted, as a replica, until then.
+
+use super::{Look, Next};
+use crate::{
+    domain::{
+        journal::Outcome,
+        step::Step,
+        window::{self, State},
+    },
+    plan::{estimate, gates},
+};
+
+impl Look<'_> {
+    /// Ends the remediation when the step that it stands before does not fit into the window any more.
+    pub(super) fn window_closed(&self) -> Option<Next> {
+        let (need, what) = match self.journal.step()? {
+            Step::Evict { pod } => {
+                let need = self.target(pod).map(|target| estimate::restart(self.workload, target));
+                (need.unwrap_or_default(), format!("restarting {pod}"))
+            }
+            Step::Switchover { from, .. } => (estimate::SWITCHOVER, format!("handing the role of {from} over")),
+            _ => return None,
+        };
+        let windows = &self.ctx.policy.restart.windows;
+        let why = match window::state(windows, self.ctx.now) {
+            State::Always => return None,
+            State::Closed => "the window has closed".to_owned(),
+            State::Open { closes } => {
+                let left = std::time::Duration::try_from(closes.duration_since(self.ctx.now)).unwrap_or_default();
+                if need <= left {
+                    return None;
+                }
+                format!(
+                    "{what} takes about {}, and the window closes in {}",
+                    estimate::shown(need),
+                    estimate::shown(left)
+                )
+            }
+        };
+        Some(self.end(Outcome::WindowClosed, &format!("{why}: {}; {}", self.left_over(), gates::next_window(self.ctx))))
+    }
+
+    /// "1 of 3 pods restarted, redis-2 and redis-0 remain": what the next window finds.
+    fn left_over(&self) -> String {
+        let at = usize::try_from(self.journal.cursor).unwrap_or(usize::MAX);
+        let evictions = |steps: &[crate::domain::step::PlannedStep]| -> Vec<String> {
+            let evicted = steps.iter().filter(|planned| matches!(planned.step, Step::Evict { .. }));
+            evicted.map(|planned| planned.step.pod().to_string()).collect()
+        };
+        let all = evictions(&self.journal.steps).len();
+        let remain = evictions(self.journal.steps.get(at..).unwrap_or_default());
+        format!("{} of {all} pods restarted, {} left", all - remain.len(), remain.join(", "))
+    }
+}

@@ -1,0 +1,93 @@
+//! Gates of how much at once: pods a day and an hour, remediations a workload and a cluster, a fault of everything.
+
+use std::time::Duration;
+
+use super::{Phase, Scene};
+use crate::plan::blocked::{BlockReason, Blocked};
+
+/// The budget of a workload counts what was restarted within this time.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// More unreachable servers than this share, in percent, are a fault of the network or of the operator's own node, not
+/// of a server.
+const FAULT_PERCENT: usize = 20;
+/// Fewer unreachable servers than this are never a global fault.
+const FAULT_LEAST: usize = 3;
+
+/// While much of what is watched does not answer, nothing that disturbs is done anywhere: what is seen may be wrong,
+/// and what is well may be needed. Servers that the operator restarts itself, one a remediation, do not count.
+pub(super) fn no_global_fault(scene: &Scene<'_>) -> Option<Blocked> {
+    let around = &scene.ctx.snapshot.surroundings;
+    let ours = around.elsewhere.len() + usize::from(scene.phase != Phase::Preflight);
+    let (all, lost) = (around.reach.endpoints, around.reach.unreachable.saturating_sub(ours));
+    (lost >= FAULT_LEAST && lost * 100 > all * FAULT_PERCENT).then(|| {
+        Blocked::new(
+            BlockReason::GlobalFault,
+            format!(
+                "{lost} of {all} Redis servers that the operator watches do not answer; nothing is restarted anywhere \
+                 while that is more than {FAULT_PERCENT} %: look at the network, the nodes and the operator's own"
+            ),
+        )
+    })
+}
+
+pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
+    let most = scene.ctx.policy.restart.maximum_restarts_per_day?;
+    let record = scene.ctx.records.iter().find(|record| record.uid == scene.workload.uid);
+    let restarts = record.map(|record| record.restarts.as_slice()).unwrap_or_default();
+    let lately = restarts.iter().filter(|restart| scene.ctx.since(restart.at) < DAY).count();
+    let planned = scene.restarting.len();
+    (u32::try_from(lately + planned).unwrap_or(u32::MAX) > most).then(|| {
+        Blocked::new(
+            BlockReason::RestartBudget,
+            format!(
+                "the plan restarts {planned} pods and {lately} were restarted in the last 24 h; \
+                 restart.maximumRestartsPerDay is {most}: wait, or raise it"
+            ),
+        )
+    })
+}
+
+pub(super) fn one_a_workload(scene: &Scene<'_>) -> Option<Blocked> {
+    let elsewhere = &scene.ctx.snapshot.surroundings.elsewhere;
+    let other = elsewhere.iter().find(|other| other.workload == scene.workload.uid)?;
+    Some(Blocked::new(
+        BlockReason::ClusterBudget,
+        format!("policy {} is restarting {} already; wait until it has ended", other.policy, scene.workload.name),
+    ))
+}
+
+pub(super) fn remediations_at_once(scene: &Scene<'_>) -> Option<Blocked> {
+    let around = &scene.ctx.snapshot.surroundings;
+    let most = around.maximum_remediations;
+    let running = around.elsewhere.len();
+    (u32::try_from(running).unwrap_or(u32::MAX) >= most).then(|| {
+        let names: Vec<&str> = around.elsewhere.iter().take(4).map(|other| other.policy.as_str()).collect();
+        let text = if most == 0 {
+            "--maximum-remediations is 0: no remediation is begun in this cluster".to_owned()
+        } else {
+            format!(
+                "{running} remediations are under way ({}); at most {most} at once in the cluster",
+                names.join(", ")
+            )
+        };
+        Blocked::new(BlockReason::ClusterBudget, text)
+    })
+}
+
+/// Looked at again before each eviction: in the middle of a remediation it waits.
+pub(super) fn restarts_per_hour(scene: &Scene<'_>) -> Option<Blocked> {
+    let around = &scene.ctx.snapshot.surroundings;
+    let most = around.maximum_restarts_per_hour?;
+    let lately = around.restarts_last_hour;
+    (scene.phase != Phase::Switchover && lately >= most).then(|| {
+        Blocked::new(
+            BlockReason::ClusterBudget,
+            format!(
+                "{lately} pods were restarted in the last hour, over all policies; --maximum-restarts-per-hour is {most}"
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

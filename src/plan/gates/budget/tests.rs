@@ -1,0 +1,109 @@
+//! Budgets of a workload and of the cluster, and the fault of everything.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    domain::{
+        fixtures::{self, pod_name, seconds_ago},
+        journal::{Outcome, RestartRecord, WorkloadRecord},
+        names::ControllerUid,
+        surroundings::{Elsewhere, Reach, Surroundings},
+    },
+    plan::gates::tests::{World, record},
+};
+
+fn reasons(world: &World) -> Vec<BlockReason> {
+    world.consider().blocked.iter().map(|blocked| blocked.reason).collect()
+}
+
+fn around(change: impl FnOnce(&mut Surroundings)) -> World {
+    let mut world = World::good();
+    change(&mut world.snapshot.surroundings);
+    world
+}
+
+fn elsewhere(n: u8) -> Elsewhere {
+    Elsewhere { policy: format!("shop/other-{n}"), workload: ControllerUid::new(format!("w-{n}")) }
+}
+
+#[rstest]
+#[case::nothing_is_lost(100, 0, true)]
+#[case::a_fifth(100, 20, true)]
+#[case::more_than_a_fifth(100, 21, false)]
+#[case::two_are_never_everything(3, 2, true)]
+#[case::three_of_three(3, 3, false)]
+fn a_global_fault(#[case] endpoints: usize, #[case] unreachable: usize, #[case] goes: bool) {
+    let world = around(|s| s.reach = Reach { endpoints, unreachable });
+    let want = if goes { Vec::new() } else { vec![BlockReason::GlobalFault] };
+    assert_eq!(reasons(&world), want);
+}
+
+#[test]
+fn what_we_restart_ourselves_is_no_fault() {
+    let world = around(|s| {
+        s.reach = Reach { endpoints: 9, unreachable: 3 };
+        s.elsewhere = vec![elsewhere(1)];
+        s.maximum_remediations = 5;
+    });
+    assert_eq!(reasons(&world), []);
+}
+
+#[rstest]
+#[case(0, 1, true)]
+#[case(1, 1, false)]
+#[case(1, 2, true)]
+#[case(2, 2, false)]
+#[case(0, 0, false)]
+fn so_many_at_once(#[case] running: u8, #[case] most: u32, #[case] goes: bool) {
+    let world = around(|s| {
+        s.elsewhere = (0..running).map(elsewhere).collect();
+        s.maximum_remediations = most;
+    });
+    let want = if goes { Vec::new() } else { vec![BlockReason::ClusterBudget] };
+    assert_eq!(reasons(&world), want);
+}
+
+#[test]
+fn one_remediation_a_workload_whatever_the_cluster_allows() {
+    let world = around(|s| {
+        s.elsewhere = vec![Elsewhere { policy: "shop/other".into(), workload: fixtures::workload_uid() }];
+        s.maximum_remediations = 9;
+    });
+    let blocked = world.consider().blocked;
+    assert_eq!(blocked.len(), 1);
+    assert_eq!(blocked[0].text, "policy shop/other is restarting redis already; wait until it has ended");
+}
+
+#[rstest]
+#[case(None, 1000, true)]
+#[case(Some(5), 4, true)]
+#[case(Some(5), 5, false)]
+fn so_many_an_hour(#[case] most: Option<u32>, #[case] lately: u32, #[case] goes: bool) {
+    let world = around(|s| {
+        s.maximum_restarts_per_hour = most;
+        s.restarts_last_hour = lately;
+    });
+    let want = if goes { Vec::new() } else { vec![BlockReason::ClusterBudget] };
+    assert_eq!(reasons(&world), want);
+}
+
+/// The plan of the fixture restarts three pods.
+#[rstest]
+#[case::no_bound(None, &[3600], true)]
+#[case::fits(Some(4), &[3600], true)]
+#[case::does_not(Some(3), &[3600], false)]
+#[case::a_day_ago_is_over(Some(3), &[24 * 3600], true)]
+#[case::almost_a_day_is_not(Some(3), &[24 * 3600 - 1], false)]
+#[case::each_counts(Some(6), &[60, 120, 3600, 7200], false)]
+#[case::larger_than_the_budget(Some(2), &[], false)]
+fn so_many_a_day(#[case] most: Option<u32>, #[case] ages: &[i64], #[case] goes: bool) {
+    let mut world = World::good();
+    world.policy.restart.cooldown = Duration::ZERO;
+    world.policy.restart.maximum_restarts_per_day = most;
+    let restarts = ages.iter().map(|age| RestartRecord { pod: pod_name(1), at: seconds_ago(*age) }).collect();
+    world.records.push(WorkloadRecord { restarts, ..record(Outcome::Succeeded) });
+    let want = if goes { Vec::new() } else { vec![BlockReason::RestartBudget] };
+    assert_eq!(reasons(&world), want);
+}
