@@ -35,6 +35,7 @@ const SETTINGS: PlanSettings = PlanSettings {
     },
     proof_settle: std::time::Duration::from_secs(60),
     proof_timeout: std::time::Duration::from_secs(300),
+    switchover: redis_memory_operator::domain::switchover::SwitchoverChoice::Auto,
 };
 
 /// What is said of a scenario, and what would be done.
@@ -124,7 +125,6 @@ fn every_refusal_occurs_in_a_scenario() {
         ClusterMode,
         SentinelSeen,
         StaticAuthority,
-        LabelAuthority,
         ServerUnsupported,
         Standalone,
         TwoPodSet,

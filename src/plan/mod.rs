@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use crate::{
     assess::AssessSettings,
-    domain::{journal::WorkloadRecord, policy::Policy, snapshot::Snapshot},
+    domain::{journal::WorkloadRecord, policy::Policy, snapshot::Snapshot, switchover::SwitchoverChoice},
 };
 
 /// Times that are flags of the binary, not policy: tests shorten them.
@@ -36,6 +36,8 @@ pub struct PlanSettings {
     pub proof_settle: Duration,
     /// A proof that does not hold by then has failed.
     pub proof_timeout: Duration,
+    /// Who chooses the method of a switchover.
+    pub switchover: SwitchoverChoice,
 }
 
 /// Everything that a decision is made from.

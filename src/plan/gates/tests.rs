@@ -40,6 +40,7 @@ impl World {
             assess: crate::assess::AssessSettings::default(),
             proof_settle: Duration::from_secs(60),
             proof_timeout: Duration::from_secs(300),
+            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
         };
         let Self { policy, snapshot, records } = self;
         begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
