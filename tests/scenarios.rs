@@ -138,7 +138,6 @@ fn every_refusal_occurs_in_a_scenario() {
         ClusterMode,
         SentinelSeen,
         StaticAuthority,
-        LabelAuthority,
         ServerUnsupported,
         Standalone,
         TwoPodSet,

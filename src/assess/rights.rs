@@ -5,6 +5,7 @@ use crate::domain::{
     pod::Right,
     policy::{AuthorityRule, Mode, Policy},
     snapshot::{RedisRights, Snapshot},
+    switchover,
 };
 
 pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
@@ -44,12 +45,16 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         RedisRights::Known(missing) if restarts => missing.as_slice(),
         RedisRights::Known(_) | RedisRights::Unknown => &[],
     };
-    let redis = redis.iter().filter(|(_, commands)| !commands.is_empty()).map(|(pod, commands)| Finding {
-        code: FindingCode::PermissionMissing,
-        pod: Some(pod.clone()),
-        evidence: format!("the Redis user may not run {}", commands.join(", ")),
-        remedy: "give the user of spec.redis.username these commands; until then no pod of this workload is restarted"
-            .into(),
+    let redis = redis.iter().filter_map(|(pod, commands)| {
+        let missing = switchover::in_every_way(commands);
+        (!missing.is_empty()).then(|| Finding {
+            code: FindingCode::PermissionMissing,
+            pod: Some(pod.clone()),
+            evidence: format!("the Redis user may not run {}", missing.join(", ")),
+            remedy:
+                "give the user of spec.redis.username these commands; until then no pod of this workload is restarted"
+                    .into(),
+        })
     });
     kubernetes.chain(redis).collect()
 }

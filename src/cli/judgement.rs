@@ -119,6 +119,7 @@ fn shown(effect: &Effect) -> String {
             let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
             format!("restore {} on {}", names.join(", "), peer.pod)
         }
+        Effect::Demote { peer, to, .. } => format!("make {}, a second primary, follow {}", peer.pod, to.pod),
         Effect::Repoint { peer, to, .. } => format!("make {} follow {}", peer.pod, to.pod),
         Effect::Switchover(order) => format!("hand the primary role from {} to {}", order.from.pod, order.to.pod),
     }

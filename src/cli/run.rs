@@ -8,7 +8,10 @@ use crate::{
     assess::AssessSettings,
     clock::Clock,
     controller::run::{self, Settings},
-    domain::duration,
+    domain::{
+        duration,
+        switchover::{SwitchoverChoice, SwitchoverMethod},
+    },
     kube_io::lease::LeaseParams,
     observe::sampler::SamplerSettings,
     plan::PlanSettings,
@@ -51,6 +54,9 @@ pub(super) struct Args {
     /// How long kube-proxy may take to act on a changed endpoint.
     #[arg(long, env = "RMO_ENDPOINT_SYNC", default_value = "2s", value_parser = parse_duration)]
     endpoint_sync: Duration,
+    /// How the primary role is handed over. auto: guarded where the Redis user may run CLIENT PAUSE, else native.
+    #[arg(long, env = "RMO_SWITCHOVER", default_value = "auto")]
+    switchover: Switchover,
     /// Format of the log.
     #[arg(long, env = "RMO_LOG_FORMAT", default_value = "json")]
     log_format: LogFormat,
@@ -63,6 +69,24 @@ pub(super) struct Args {
 enum LogFormat {
     Json,
     Text,
+}
+
+/// The flag `--switchover`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Switchover {
+    Auto,
+    Guarded,
+    Native,
+}
+
+impl From<Switchover> for SwitchoverChoice {
+    fn from(flag: Switchover) -> Self {
+        match flag {
+            Switchover::Auto => Self::Auto,
+            Switchover::Guarded => Self::Only(SwitchoverMethod::Guarded),
+            Switchover::Native => Self::Only(SwitchoverMethod::Native),
+        }
+    }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -81,6 +105,7 @@ impl Args {
                 assess: AssessSettings { warm_up: self.warm_up, sample_interval: self.sample_interval },
                 proof_settle: self.proof_settle,
                 proof_timeout: self.proof_timeout,
+                switchover: self.switchover.into(),
             },
             endpoint_sync: self.endpoint_sync,
         }

@@ -188,11 +188,7 @@ impl SnapshotFile {
 pub fn settings(judged: Judged) -> PlanSettings {
     let usual = AssessSettings::default();
     let warm_up = if judged == Judged::AtOnce { Duration::ZERO } else { usual.warm_up };
-    PlanSettings {
-        assess: AssessSettings { warm_up, ..usual },
-        proof_settle: Duration::from_secs(60),
-        proof_timeout: Duration::from_secs(300),
-    }
+    PlanSettings { assess: AssessSettings { warm_up, ..usual }, ..PlanSettings::default() }
 }
 
 /// Equal fingerprints become equal numbers, in the order of the members.

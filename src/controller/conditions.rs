@@ -145,7 +145,12 @@ fn remediating(judged: &Judged<'_>) -> Said {
         return said(Some(true), "Finishing", format!("all {total} steps of {} are taken", journal.id));
     };
     let step = journal.cursor + 1;
-    let what = format!("step {step} of {total}: {:?} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason);
+    let mut what =
+        format!("step {step} of {total}: {:?} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason);
+    if let Some(switchover) = &journal.current.switchover {
+        let back = if switchover.back { "handing the role back; " } else { "" };
+        let _ = write!(what, "; {back}method {}: {}", switchover.method.as_str(), switchover.why);
+    }
     said(Some(true), &format!("{:?}", planned.step.kind()), what)
 }
 

@@ -209,14 +209,17 @@ async fn step(
     };
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {
         Ok(done) => {
-            if let Done::SwitchedOver { failover: Some(took) } = &done {
-                shared.metrics.write_paused(*took);
+            if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
+                shared.metrics.write_paused(*paused);
             }
             shared.metrics.remediated(words(effect).1, "Done");
             succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
         }
         Err(error) => {
             shared.metrics.remediated(words(effect).1, "Failed");
+            if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
+                shared.metrics.write_paused(*paused);
+            }
             failed(policy, effect, error, &mut performed)?;
         }
     }
@@ -230,15 +233,20 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     if *done == Done::Evicted {
         performed.again = AFTER_EVICTION;
     }
-    if let (Done::SwitchedOver { failover }, Effect::Switchover(order)) = (done, effect) {
-        note = format!("{} is primary now instead of {}: {reason}", order.to.pod, order.from.pod);
-        if let Some(took) = failover {
-            let _ = write!(note, "; FAILOVER took {} ms", took.as_millis());
+    if let (Done::SwitchedOver { method, paused }, Effect::Switchover(order)) = (done, effect) {
+        note = format!(
+            "{} is primary now instead of {}: {reason}; method {}",
+            order.to.pod,
+            order.from.pod,
+            method.as_str()
+        );
+        if let Some(paused) = paused {
+            let _ = write!(note, "; writes paused {} ms", paused.as_millis());
         }
-        let failover_ms = failover.map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        let paused_ms = paused.map_or(0, |paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(
             policy = %policy.name, namespace = %policy.namespace, from = %order.from.pod, to = %order.to.pod,
-            failover_ms, "switchover completed"
+            method = method.as_str(), paused_ms, "switchover completed"
         );
     } else {
         tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
@@ -275,9 +283,12 @@ fn failed(
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
         } => performed.conflicted = true,
-        ExecuteError::Switchover(failure) => {
+        ExecuteError::Switchover { failure, paused } => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
-            let note = failure.text().to_owned();
+            let mut note = failure.text().to_owned();
+            if let Some(paused) = paused {
+                let _ = write!(note, "; writes paused {} ms", paused.as_millis());
+            }
             performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod));
         }
         other => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     names::{ControllerUid, PodName, PodUid, RunId},
     step::{PlannedStep, Step},
+    switchover::SwitchoverMethod,
 };
 
 /// One remediation under way.
@@ -56,6 +57,34 @@ pub struct CurrentStep {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
     pub attempt: u32,
+    /// The hand-over that a Switchover step is carrying out; whoever takes over goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switchover: Option<SwitchoverRecord>,
+}
+
+/// A hand-over as it was begun, written before its first effect: two processes, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchoverRecord {
+    /// How the role is handed over.
+    pub method: SwitchoverMethod,
+    /// Why this method, in one sentence.
+    #[schemars(length(max = 256))]
+    pub why: String,
+    /// The primary that is demoted.
+    pub primary: MemberIdentity,
+    /// The replica that is promoted.
+    pub candidate: MemberIdentity,
+    /// `master_replid` of both when it was begun: a demoted primary that still has it never followed a new one.
+    #[schemars(length(max = 64))]
+    pub replid: String,
+    /// When the roles were first seen exchanged; from then on another controller's label has its time to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub exchanged_at: Option<Timestamp>,
+    /// The one compensating switch back: the label did not follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub back: bool,
 }
 
 /// A member by pod, UID and process.
@@ -133,6 +162,8 @@ pub enum Outcome {
     ConfigDrift,
     /// The primary role could not be handed over; the old primary is still primary.
     SwitchoverFailed,
+    /// The role was handed over, another controller's label did not follow, and the role was handed back.
+    LabelDidNotFollow,
     /// The policy was suspended, set to Observe or deleted, or the operator was stopped.
     Stopped,
     /// The window closed, or what is left would not fit into it: what remains waits for the next one.
@@ -149,6 +180,7 @@ impl Outcome {
             Self::Ineffective => "Ineffective",
             Self::ConfigDrift => "ConfigDrift",
             Self::SwitchoverFailed => "SwitchoverFailed",
+            Self::LabelDidNotFollow => "LabelDidNotFollow",
             Self::Stopped => "Stopped",
             Self::WindowClosed => "WindowClosed",
         }

@@ -19,5 +19,6 @@ pub mod sample;
 pub mod snapshot;
 pub mod step;
 pub mod surroundings;
+pub mod switchover;
 pub mod window;
 mod written;

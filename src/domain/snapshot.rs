@@ -31,6 +31,7 @@ pub struct Snapshot {
     /// What the Redis users may do. Asked only in a live observation, before something is begun.
     pub redis_rights: RedisRights,
     /// What lies around the policy: what people said, and what runs elsewhere. Filled by the controller.
+    #[serde(default, skip_serializing_if = "Surroundings::are_quiet")]
     pub surroundings: Surroundings,
 }
 

@@ -1,10 +1,13 @@
 //! What lies around a policy and bears on its restarts: what people said, what runs elsewhere in the cluster, and how
 //! much of it answers.
 
+use serde::{Deserialize, Serialize};
+
 use super::names::ControllerUid;
 
 /// What lies around a policy at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Surroundings {
     /// People have stopped the whole operator: by what, for a text.
     pub stopped: Option<String>,
@@ -23,7 +26,8 @@ pub struct Surroundings {
 }
 
 /// A remediation of another policy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Elsewhere {
     /// The policy as "namespace/name".
     pub policy: String,
@@ -32,12 +36,20 @@ pub struct Elsewhere {
 }
 
 /// How many Redis servers of all policies answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reach {
     /// Servers that have been probed.
     pub endpoints: usize,
     /// Those that could not be reached, or did not answer in time.
     pub unreachable: usize,
+}
+
+impl Surroundings {
+    /// Nothing around bears on the policy: a snapshot file leaves it out.
+    pub fn are_quiet(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Surroundings {

@@ -84,6 +84,20 @@ places! {
     AfterOverlap = "switchover:after-overlap",
     /// FAILOVER was accepted.
     AfterFailoverSent = "switchover:after-failover-sent",
+    /// Guarded: writes are paused on the old primary.
+    Paused = "switchover:paused",
+    /// Guarded: the candidate has everything that the old primary has; the latter is demoted next.
+    CaughtUp = "switchover:caught-up",
+    /// Guarded: the old primary follows the candidate; nobody is primary.
+    Demoted = "switchover:demoted",
+    /// Guarded: the candidate is primary; the pause still stands.
+    Promoted = "switchover:promoted",
+    /// Guarded: the pause is lifted.
+    Unpaused = "switchover:unpaused",
+    /// Guarded: the other replicas were told of the new primary.
+    OthersRepointed = "switchover:others-repointed",
+    /// Guarded: the old primary has its role back.
+    RolledBack = "switchover:rolled-back",
     /// The roles are exchanged; both pods are still labelled.
     Exchanged = "switchover:exchanged",
     /// The old primary has the replica's label.

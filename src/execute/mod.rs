@@ -2,13 +2,13 @@
 
 pub mod crash;
 mod redis;
-mod switchover;
+pub mod switchover;
 
 use std::time::Duration;
 
 use crate::{
     clock::Clock,
-    domain::step::StepKind,
+    domain::{step::StepKind, switchover::SwitchoverMethod},
     kube_io::{
         fence::{Fence, Fenced},
         read::Reader,
@@ -53,8 +53,10 @@ pub enum Done {
     Demoted,
     /// The role is handed over and the labels say so.
     SwitchedOver {
-        /// From sending FAILOVER to the new primary saying so; `None` when it was found handed over.
-        failover: Option<Duration>,
+        /// By this method; a FAILOVER that was found under way is Native, whatever was ordered.
+        method: SwitchoverMethod,
+        /// How long writes were held back, as seen from here; `None` when the roles were found exchanged.
+        paused: Option<Duration>,
     },
 }
 
@@ -116,8 +118,13 @@ pub enum ExecuteError {
         message: String,
     },
     /// The switchover ended without exchange.
-    #[error("{}", .0.text())]
-    Switchover(Failure),
+    #[error("{}", .failure.text())]
+    Switchover {
+        /// Why.
+        failure: Failure,
+        /// How long writes were held back in vain.
+        paused: Option<Duration>,
+    },
 }
 
 impl Executor {

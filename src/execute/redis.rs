@@ -65,12 +65,7 @@ impl Executor {
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let mut connection = self.connect(namespace, peer).await?;
-        // A name that does not resolve blocks a replica's main thread for about 20 s at a time (measured), so
-        // it is used only when it resolves, from here, to the new primary's pod and nothing else.
-        let address = match by_name {
-            Some(name) if resolves_to(name, to).await => name.clone(),
-            _ => NodeAddress { host: to.address.ip().to_string(), port: to.address.port() },
-        };
+        let address = way_to(by_name, to).await;
         self.fence.check()?;
         connection.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Repointed)
@@ -88,10 +83,7 @@ impl Executor {
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
-        let address = match by_name {
-            Some(name) if resolves_to(name, to).await => name.clone(),
-            _ => NodeAddress { host: to.address.ip().to_string(), port: to.address.port() },
-        };
+        let address = way_to(by_name, to).await;
         let mut kept = self.connect(namespace, to).await?;
         let mut demoted = self.connect(namespace, peer).await?;
         let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
@@ -109,6 +101,20 @@ impl Executor {
         self.fence.check()?;
         demoted.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Demoted)
+    }
+}
+
+/// Pod IP and port.
+pub(super) fn address_of(peer: &Peer) -> NodeAddress {
+    NodeAddress { host: peer.address.ip().to_string(), port: peer.address.port() }
+}
+
+/// The address by which a replica is to follow. A name that does not resolve blocks a replica's main thread for about
+/// 20 s at a time (measured), so it is used only when it resolves, from here, to the new primary's pod and nothing else.
+pub(super) async fn way_to(by_name: Option<&NodeAddress>, to: &Peer) -> NodeAddress {
+    match by_name {
+        Some(name) if resolves_to(name, to).await => name.clone(),
+        _ => address_of(to),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
+mod hand_over;
 mod steps;
 mod window;
 
@@ -220,7 +221,7 @@ impl<'a> Look<'a> {
         let mut journal = self.journal.clone();
         journal.cursor = journal.cursor.saturating_add(1);
         let gated = matches!(journal.step(), None | Some(Step::Evict { .. } | Step::Switchover { .. }));
-        journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), attempt: 0 };
+        journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), ..CurrentStep::default() };
         journal
     }
 }

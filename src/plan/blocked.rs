@@ -57,8 +57,6 @@ reasons! {
     SentinelUnknown,
     /// Nothing lets clients follow a new primary.
     StaticAuthority,
-    /// Another controller keeps the role label: not handled yet.
-    LabelAuthority,
     /// A member is neither Redis nor Valkey, or older than 6.2 (which brought FAILOVER).
     ServerUnsupported,
     /// The only pod of its set: nothing could take over.
@@ -125,6 +123,8 @@ reasons! {
     ClusterBudget,
     /// The last restart did not help: not repeated until the spec changes.
     RemediationIneffective,
+    /// Another controller's role label did not follow the last switchover, and the role went back.
+    LabelDidNotFollow,
     /// The last remediation failed: not repeated until the spec changes or the cooldown is over.
     RemediationFailed,
     /// A PodDisruptionBudget forbids the eviction now.

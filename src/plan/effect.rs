@@ -6,6 +6,7 @@ use crate::domain::{
     bytes::Bytes,
     names::{NodeAddress, PodName, PodUid, RunId},
     policy::RoleLabel,
+    switchover::SwitchoverMethod,
 };
 
 /// One concrete change, resolved from a [`Step`](crate::domain::step::Step) or from upkeep against a live snapshot.
@@ -90,19 +91,33 @@ pub struct Peer {
 /// Everything that a switchover needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchoverOrder {
-    /// The primary.
+    /// How the role is handed over.
+    pub method: SwitchoverMethod,
+    /// The primary, as it was when the switchover was begun.
     pub from: Peer,
-    /// The replica that becomes the primary.
+    /// The replica that becomes the primary, as it was then.
     pub to: Peer,
+    /// The candidate's pod of that UID no longer exists, by a list that was just read.
+    pub to_gone: bool,
+    /// It was begun before: another process may have done any part of it.
+    pub resumed: bool,
+    /// `master_replid` of both when it was begun.
+    pub replid: String,
     /// The address of `to` in the primary's `slaveN` line: the only form that `FAILOVER TO` takes. `None` when the
     /// roles have changed already and no FAILOVER will be sent.
     pub failover_address: Option<NodeAddress>,
+    /// The name by which the old primary is to follow `to`, in the form that replicas use here; `None`: by address.
+    pub by_name: Option<NodeAddress>,
+    /// The other replicas, and the name by which each is to follow `to`.
+    pub others: Vec<(Peer, Option<NodeAddress>)>,
+    /// We keep the role label. Else another controller does.
+    pub keeps_labels: bool,
     /// The role label that Services follow.
     pub role_label: RoleLabel,
     /// Services that select the primary's label value: both pods must be behind them before the switch.
     pub services: Vec<String>,
-    /// FAILOVER's own bound on waiting for the replica.
-    pub failover_timeout: Duration,
+    /// Writes are held back for at most this long.
+    pub pause: Duration,
     /// `max_replication_lag` of the policy, in bytes.
     pub max_lag: Bytes,
 }

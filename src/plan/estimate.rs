@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        assess::{AssessSettings, topology},
+        assess::topology,
         domain::{
             fixtures,
             policy::Policy,
@@ -96,11 +96,7 @@ mod tests {
     };
 
     fn whole(policy: &Policy, snapshot: &Snapshot, pods: &[u8]) -> Duration {
-        let settings = PlanSettings {
-            assess: AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-        };
+        let settings = PlanSettings::default();
         let ctx = Context { policy, snapshot, records: &[], now: fixtures::NOW, settings: &settings };
         let workloads = topology::workloads(snapshot);
         let pods: Vec<PodName> = pods.iter().map(|n| fixtures::pod_name(*n)).collect();

@@ -116,6 +116,7 @@ mod tests {
             assess: AssessSettings::default(),
             proof_settle: Duration::ZERO,
             proof_timeout: Duration::ZERO,
+            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
         };
         let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
         let due = due(&ctx, None).into_iter();

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 
 use crate::{
     assess::AssessSettings,
-    domain::{journal::WorkloadRecord, policy::Policy, snapshot::Snapshot},
+    domain::{journal::WorkloadRecord, policy::Policy, snapshot::Snapshot, switchover::SwitchoverChoice},
 };
 
 /// Times that are flags of the binary, not policy: tests shorten them.
@@ -38,6 +38,20 @@ pub struct PlanSettings {
     pub proof_settle: Duration,
     /// A proof that does not hold by then has failed.
     pub proof_timeout: Duration,
+    /// Who chooses the method of a switchover.
+    pub switchover: SwitchoverChoice,
+}
+
+impl Default for PlanSettings {
+    /// The operator's own: jemalloc has decayed after a minute (measured), and four samples at 15 s take another.
+    fn default() -> Self {
+        Self {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+            switchover: SwitchoverChoice::default(),
+        }
+    }
 }
 
 /// Everything that a decision is made from.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::{Context, resize};
+use super::{Context, resize, switchover::choice::announced};
 use crate::{
     assess::{
         fragmentation::{self, DueReason, Verdict},
@@ -63,7 +63,7 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
         if let Some(old) = restarts.iter().find(is_primary)
             && let Some(next) = next_primary(workload, &restarts)
         {
-            hand_over(workload, old, next, &mut steps);
+            hand_over(ctx, workload, old, next, &mut steps);
             restart(ctx, old, &mut steps);
         }
         steps = prove_replicas_together(steps);
@@ -114,11 +114,20 @@ fn why(ctx: &Context<'_>, verdict: &Verdict, gain: Bytes) -> String {
     }
 }
 
-fn hand_over(workload: &Workload<'_>, old: &Candidate<'_>, next: &Target, steps: &mut Vec<PlannedStep>) {
+fn hand_over(
+    ctx: &Context<'_>,
+    workload: &Workload<'_>,
+    old: &Candidate<'_>,
+    next: &Target,
+    steps: &mut Vec<PlannedStep>,
+) {
     let (from, to) = (old.target.pod.name.clone(), next.pod.name.clone());
     steps.push(PlannedStep {
         step: Step::Switchover { from: from.clone(), to: to.clone() },
-        reason: format!("{from} is primary and must be restarted too; {to} is clean and in sync"),
+        reason: format!(
+            "{from} is primary and must be restarted too; {to} is clean and in sync; {}",
+            announced(ctx.settings.switchover)
+        ),
     });
     for replica in workload.replicas.iter().filter(|replica| replica.pod.name != to) {
         steps.push(PlannedStep {

@@ -56,6 +56,7 @@ impl World {
             assess: AssessSettings::default(),
             proof_settle: Duration::from_secs(60),
             proof_timeout: Duration::from_secs(300),
+            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
         };
         Self {
             policy,

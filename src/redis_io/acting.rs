@@ -15,6 +15,19 @@ use crate::domain::{
 /// How long an acting command may take. All of them answer at once: FAILOVER works in the background.
 const ACT_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The same where writers wait for the answer.
+const QUICK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The acting commands, in the words of ACL rules; how a server with `ACL DRYRUN` is asked about each, and how one
+/// without is: by a call that can do nothing, because the right is looked at before the arguments are (6.2).
+const COMMANDS: [(&str, &[&str], &[&str]); 5] = [
+    ("failover", &["FAILOVER"], &["FAILOVER", "ABORT"]),
+    ("replicaof", &["REPLICAOF", "localhost", "1"], &["REPLICAOF", "localhost", "none"]),
+    ("config|set", &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET"]),
+    ("client|pause", &["CLIENT", "PAUSE", "1", "WRITE"], &["CLIENT", "PAUSE"]),
+    ("client|unpause", &["CLIENT", "UNPAUSE"], &["CLIENT", "UNPAUSE", "nobody"]),
+];
+
 /// The first version that has `ACL DRYRUN`.
 const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
 
@@ -40,7 +53,31 @@ impl Connection {
     pub async fn replicaof(&mut self, primary: &NodeAddress) -> Result<(), RedisError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("REPLICAOF").arg(&primary.host).arg(primary.port);
-        self.act(&pipeline, "REPLICAOF").await
+        self.act_within(&pipeline, "REPLICAOF", QUICK_DEADLINE).await
+    }
+
+    /// `REPLICAOF NO ONE`: makes it a primary. On a primary it changes nothing.
+    pub async fn promote(&mut self) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("REPLICAOF").arg("NO").arg("ONE");
+        self.act_within(&pipeline, "REPLICAOF NO ONE", QUICK_DEADLINE).await
+    }
+
+    /// `CLIENT PAUSE ms WRITE`: holds back every command that may write, expiry and eviction, for at most that time.
+    /// The server ends it by itself. A longer pause of somebody else is not shortened.
+    pub async fn client_pause_writes(&mut self, life: Duration) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        let milliseconds = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+        pipeline.cmd("CLIENT").arg("PAUSE").arg(milliseconds).arg("WRITE");
+        self.act_within(&pipeline, "CLIENT PAUSE", QUICK_DEADLINE).await
+    }
+
+    /// `CLIENT UNPAUSE`: whoever was held back goes on at once. Never while a FAILOVER runs: on 6.2 it would end that
+    /// one's pause too.
+    pub async fn client_unpause(&mut self) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("CLIENT").arg("UNPAUSE");
+        self.act_within(&pipeline, "CLIENT UNPAUSE", QUICK_DEADLINE).await
     }
 
     /// `CONFIG SET name value`.
@@ -51,15 +88,20 @@ impl Connection {
     }
 
     async fn act(&mut self, pipeline: &Pipeline, what: &str) -> Result<(), RedisError> {
-        reply::ok(self.request(pipeline, what, ACT_DEADLINE).await?.into_iter().next())
+        self.act_within(pipeline, what, ACT_DEADLINE).await
+    }
+
+    async fn act_within(&mut self, pipeline: &Pipeline, what: &str, deadline: Duration) -> Result<(), RedisError> {
+        reply::ok(self.request(pipeline, what, deadline).await?.into_iter().next())
     }
 
     /// The commands of a remediation that this user may not run, in the words of ACL rules: `failover`, `replicaof`,
-    /// `config|set`. From 7.0 on the server is asked by `ACL WHOAMI` and `ACL DRYRUN`, and `acl|whoami` or
-    /// `acl|dryrun` is in the list when that is itself forbidden. Before, only `failover` can be tried out without an effect, by an ABORT when none runs.
+    /// `config|set`, `client|pause`, `client|unpause`. From 7.0 on the server is asked by `ACL WHOAMI` and `ACL DRYRUN`,
+    /// and `acl|whoami` or `acl|dryrun` is in the list when that is itself forbidden; then, and before 7.0, each is tried
+    /// in a form that has no effect.
     pub async fn acting_rights(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.version() < DRYRUN_SINCE {
-            return self.rights_by_abort(deadline).await;
+            return self.rights_by_trying(deadline).await;
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("ACL").arg("WHOAMI");
@@ -70,12 +112,12 @@ impl Connection {
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
-        for command in [&["FAILOVER"][..], &["REPLICAOF", "localhost", "1"], &["CONFIG", "SET", "maxmemory", "1"]] {
+        for (_, command, _) in COMMANDS {
             pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command);
         }
         let replies = self.request(&pipeline, "ACL DRYRUN", deadline).await?;
         let mut missing = Vec::new();
-        for (name, reply) in ["failover", "replicaof", "config|set"].into_iter().zip(replies) {
+        for ((name, ..), reply) in COMMANDS.into_iter().zip(replies) {
             match reply {
                 Value::Okay => {}
                 Value::ServerError(error) if is_forbidden(&error) => {
@@ -89,15 +131,17 @@ impl Connection {
         Ok(missing)
     }
 
-    /// The question itself is forbidden: that is a missing right too.
+    /// The question itself is forbidden: that is a missing right too. What it would have told of the others cannot be
+    /// tried out from 7.0 on, where arguments are looked at before rights.
     async fn rights_without_dryrun(&mut self, forbidden: &str, deadline: Duration) -> Result<Vec<String>, RedisError> {
-        let mut missing = self.rights_by_abort(deadline).await?;
+        let mut missing = self.rights_by_trying(deadline).await?;
         missing.push(forbidden.to_owned());
         Ok(missing)
     }
 
-    /// Tries `FAILOVER ABORT`, which has no effect while no failover runs: it is read first that none does.
-    async fn rights_by_abort(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
+    /// Tries each in a form that has no effect. `FAILOVER ABORT` has none while no failover runs: it is read first that
+    /// none does.
+    async fn rights_by_trying(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.replication(deadline).await?.failover_state != FailoverState::None {
             return Err(RedisError::Refused {
                 code: "BUSY".to_owned(),
@@ -105,15 +149,30 @@ impl Connection {
             });
         }
         let mut pipeline = redis::pipe();
-        pipeline.cmd("FAILOVER").arg("ABORT");
-        match self.request(&pipeline, "FAILOVER ABORT", deadline).await?.into_iter().next() {
-            Some(Value::ServerError(error)) if error.details().is_some_and(|text| text.contains("No failover")) => {
-                Ok(Vec::new())
-            }
-            Some(Value::ServerError(_)) => Ok(vec!["failover".to_owned()]),
-            reply => reply::ok(reply).map(|()| Vec::new()),
+        for (.., harmless) in COMMANDS {
+            let mut command = redis::Cmd::new();
+            command.arg(harmless);
+            pipeline.add_command(command);
         }
+        let replies = self.request(&pipeline, "FAILOVER ABORT", deadline).await?;
+        let mut missing = Vec::new();
+        for ((name, ..), reply) in COMMANDS.into_iter().zip(replies) {
+            match reply {
+                Value::ServerError(error) if is_forbidden(&error) || error.details().is_some_and(is_unknown) => {
+                    missing.push(name.to_owned());
+                }
+                // What a call without an effect gets from a server that would allow it.
+                Value::ServerError(_) => {}
+                reply => reply::ok(Some(reply))?,
+            }
+        }
+        Ok(missing)
     }
+}
+
+/// A command that this server does not have, or has under another name. Of a subcommand it says something else.
+fn is_unknown(text: &str) -> bool {
+    text.starts_with("unknown command")
 }
 
 fn is_forbidden(error: &redis::ServerError) -> bool {

@@ -131,6 +131,17 @@ impl Connection {
         Ok(Info::parse(&text).keyspace().0)
     }
 
+    /// The replication state, and whether clients are paused; `None`: a version that does not say (Valkey does, from
+    /// 8.1 on). Two commands, because before 7.0 INFO takes one section.
+    pub async fn role_and_pause(&mut self, deadline: Duration) -> Result<(Replication, Option<bool>), RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("replication").cmd("INFO").arg("clients");
+        let mut replies = self.request(&pipeline, "INFO replication", deadline).await?.into_iter();
+        let (replication, clients) = (reply::text(replies.next())?, reply::text(replies.next())?);
+        let replication = Info::parse(&String::from_utf8_lossy(&replication)).replication()?;
+        Ok((replication, Info::parse(&String::from_utf8_lossy(&clients)).clients_paused()))
+    }
+
     /// Sends one command and returns its text reply.
     async fn text(&mut self, pipeline: &Pipeline, what: &str, deadline: Duration) -> Result<String, RedisError> {
         let bytes = reply::text(self.request(pipeline, what, deadline).await?.into_iter().next())?;

@@ -108,6 +108,11 @@ impl<'a> Info<'a> {
         self.number("connected_clients")
     }
 
+    /// `paused_reason`: whether clients are held back. `None`: a server without the field.
+    pub fn clients_paused(&self) -> Option<bool> {
+        self.get("paused_reason").map(|reason| reason != "none")
+    }
+
     /// `INFO server`.
     pub fn server(&self) -> Result<Server, InfoError> {
         let mode = self.get("server_mode").or_else(|| self.get("redis_mode")).unwrap_or_default();

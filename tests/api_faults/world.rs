@@ -1,5 +1,6 @@
 //! A namespace with a fragmented Redis of three pods on a node of its own, and the policy for it.
 
+use std::sync::Arc;
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -11,7 +12,6 @@ use std::{
     thread,
     time::Duration,
 };
-use std::sync::Arc;
 
 use k8s_openapi::{
     NamespaceResourceScope,

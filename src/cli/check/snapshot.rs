@@ -11,6 +11,7 @@ use crate::{
         names::{PodName, PodUid},
         pod::{Container, Pod, ResizeProgress, Rights},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        surroundings::Surroundings,
     },
     observe::sampler::reading_of,
 };
@@ -28,6 +29,7 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::Unknown,
+        surroundings: Surroundings::default(),
     };
     let policy = WrittenPolicy::from(&default_policy()?);
     let file = SnapshotFile::new(policy, snapshot, Judged::AtOnce);

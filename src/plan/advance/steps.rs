@@ -1,33 +1,27 @@
-//! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect.
+//! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
+//! switchover has a file of its own.
 
-use std::time::Duration;
-
-use super::{LATER, Look, Next, SOON, peer};
+use super::{Look, Next, SOON, peer};
 use crate::{
     domain::{
         bytes::Bytes,
-        journal::{Journal, Outcome, Settings},
+        journal::{Outcome, Settings},
         names::PodName,
         sample::Role,
         snapshot::Target,
         step::Step,
     },
     plan::{
-        begin::{identity, settings, stored},
-        blocked::{BlockReason, Blocked},
-        effect::{Effect, SwitchoverOrder},
+        begin::{settings, stored},
+        effect::Effect,
         gates::Phase,
         proof::{self, Proof},
         replica, resize,
     },
 };
 
-/// A switchover that failed this often ends the remediation: the cause is not going away by itself.
-const SWITCHOVER_ATTEMPTS: u32 = 2;
 /// Settings are applied at most this often to one pod before their difference is drift.
 const RESTORE_ATTEMPTS: u32 = 3;
-/// FAILOVER's own bound on waiting for the replica; writes are paused for at most this long.
-const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<'a> Look<'a> {
     pub(super) fn evict(&self, pod: &PodName) -> Next {
@@ -137,66 +131,6 @@ impl<'a> Look<'a> {
                 Next::Record(Box::new(journal))
             }
         }
-    }
-
-    pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
-        let begun = self.journal.current.begun_at.is_some();
-        let (Some(old), Some(new)) = (self.target(from), self.target(to)) else {
-            return self.wait(format!("{from} or {to} does not exist"));
-        };
-        if begun && self.workload.primaries.len() > 1 {
-            let text = format!("{from} and {to} must not both be primary: nothing is done until exactly one is");
-            return Next::Gate(vec![Blocked::new(BlockReason::TwoPrimaries, text)], LATER);
-        }
-        // Handed over already: by us before a restart of the operator, labels included.
-        let is = |target: &Target, primary: bool| {
-            target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary) == primary)
-        };
-        let label = &self.ctx.policy.redis.role_label;
-        let labels_done =
-            old.pod.role_label.as_ref() != Some(&label.primary) && new.pod.role_label.as_ref() == Some(&label.primary);
-        if begun && is(new, true) && is(old, false) && labels_done {
-            return match identity(new) {
-                Some(primary) => Next::Record(Box::new(Journal { primary, ..self.proceed() })),
-                None => self.wait(format!("{to} gave no sample")),
-            };
-        }
-        if !begun && let Err(next) = self.ready_to_switch(old, new) {
-            return next;
-        }
-        if self.journal.current.attempt >= SWITCHOVER_ATTEMPTS && is(old, true) && is(new, false) {
-            return self.end(Outcome::SwitchoverFailed, &format!("the role could not be handed from {from} to {to}"));
-        }
-        match self.order(old, new) {
-            Some(order) => Next::Act(Box::new(self.intend()), Box::new(Effect::Switchover(Box::new(order)))),
-            None => self.wait(format!("{from} or {to} gave no sample")),
-        }
-    }
-
-    /// The gates of a switchover that has not begun.
-    fn ready_to_switch(&self, old: &Target, new: &Target) -> Result<(), Next> {
-        self.gates(Phase::Switchover)?;
-        let (Some(upstream), Some(candidate)) = (old.sample(), new.sample()) else {
-            return Err(self.wait("a sample is missing".to_owned()));
-        };
-        let lag = self.ctx.policy.restart.max_replication_lag;
-        let fit = replica::synced(self.ctx.snapshot, old, new, lag)
-            .and_then(|()| replica::same_keys(upstream, candidate).map_err(|why| format!("{}: {why}", new.pod.name)));
-        fit.map_err(|why| Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER))
-    }
-
-    fn order(&self, old: &Target, new: &Target) -> Option<SwitchoverOrder> {
-        let label = &self.ctx.policy.redis.role_label;
-        let services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
-        Some(SwitchoverOrder {
-            from: peer(old)?,
-            to: peer(new)?,
-            failover_address: replica::line_of(old.sample()?, &new.pod).map(|line| line.address.clone()),
-            role_label: label.clone(),
-            services: services.map(|service| service.name.clone()).collect(),
-            failover_timeout: FAILOVER_TIMEOUT,
-            max_lag: self.ctx.policy.restart.max_replication_lag,
-        })
     }
 
     pub(super) fn repoint(&self, pod: &PodName, to: &PodName) -> Next {

@@ -10,8 +10,8 @@ mod state;
 mod structure;
 mod time;
 
-pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
 pub(super) use self::time::next_window;
+pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
 use super::{Context, authority::Authority, blocked::Blocked};
 use crate::{
     assess::topology::Workload,

@@ -18,6 +18,7 @@ use crate::{
         authority::Authority,
         blocked::{BlockReason, Blocked},
         resize,
+        switchover::choice,
     },
 };
 
@@ -49,12 +50,16 @@ pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed);
+    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow);
+    let reason = match last.outcome {
+        Outcome::LabelDidNotFollow => BlockReason::LabelDidNotFollow,
+        _ => BlockReason::RemediationFailed,
+    };
     let same_spec = last.generation == scene.ctx.policy.generation;
     let waiting = scene.ctx.since(last.ended_at) < scene.ctx.policy.restart.cooldown;
     (failed && same_spec && waiting).then(|| {
         Blocked::new(
-            BlockReason::RemediationFailed,
+            reason,
             format!(
                 "{}: {}; not tried again before the spec changes or the cooldown is over",
                 last.outcome.as_str(),
@@ -92,12 +97,20 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let RedisRights::Known(missing) = &scene.ctx.snapshot.redis_rights else {
         return None;
     };
-    let (pod, commands) = missing.iter().find(|(pod, commands)| {
-        !commands.is_empty() && scene.workload.members.iter().any(|member| member.pod.name == *pod)
-    })?;
+    let members: Vec<_> = scene.workload.members.iter().map(|member| &member.pod.name).collect();
+    let chosen =
+        choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
+    let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));
+    let (pod, commands) = of_members
+        .map(|(pod, commands)| (pod, chosen.method.in_the_way(commands)))
+        .find(|(_, commands)| !commands.is_empty())?;
     Some(Blocked::new(
         BlockReason::PermissionMissing,
-        format!("the Redis user may not run {} on {pod}; extend its ACL", commands.join(", ")),
+        format!(
+            "the Redis user may not run {} on {pod} (switchover method {}); extend its ACL",
+            commands.join(", "),
+            chosen.method.as_str()
+        ),
     ))
 }
 

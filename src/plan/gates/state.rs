@@ -167,13 +167,18 @@ pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
     // In Observe nobody sets it: there it is a finding, and Enforce would set it before anything else.
-    if scene.authority != Authority::Operator || scene.ctx.policy.mode == Mode::Observe {
+    if scene.ctx.policy.mode == Mode::Observe {
         return None;
     }
+    let label = &scene.ctx.policy.redis.role_label;
     let wrong = labels::wrong(scene.ctx.policy, scene.workload);
-    let (target, should) = wrong.first()?;
-    Some(Blocked::new(
-        BlockReason::RoleLabelWrong,
-        format!("{} must carry {}={should}", target.pod.name, scene.ctx.policy.redis.role_label.key),
-    ))
+    let (target, should) = match scene.authority {
+        Authority::Operator => wrong.into_iter().next()?,
+        // Another controller's word for a replica is its own affair. Who is called primary is not.
+        Authority::Label => wrong.into_iter().find(|(target, should)| {
+            *should == label.primary || target.pod.role_label.as_ref() == Some(&label.primary)
+        })?,
+        Authority::Cluster | Authority::Sentinel | Authority::Static => return None,
+    };
+    Some(Blocked::new(BlockReason::RoleLabelWrong, format!("{} must carry {}={should}", target.pod.name, label.key)))
 }

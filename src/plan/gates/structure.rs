@@ -45,16 +45,11 @@ pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn authority_held(scene: &Scene<'_>) -> Option<Blocked> {
     match scene.authority {
-        Authority::Operator | Authority::Cluster | Authority::Sentinel => None,
+        Authority::Operator | Authority::Label | Authority::Cluster | Authority::Sentinel => None,
         Authority::Static => Some(Blocked::new(
             BlockReason::StaticAuthority,
             "nothing makes clients follow a new primary: let a Service select the role label and set \
-             spec.redis.roleAuthority: Operator",
-        )),
-        Authority::Label => Some(Blocked::new(
-            BlockReason::LabelAuthority,
-            "spec.redis.roleAuthority is Label: a set whose role label another controller keeps is watched but not \
-             restarted by this version",
+             spec.redis.roleAuthority to Operator, or to Label where another controller keeps it",
         )),
     }
 }
@@ -168,7 +163,8 @@ pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
     let followed = scene.ctx.snapshot.services.iter().any(|service| service.role_value == label.primary);
-    (scene.authority == Authority::Operator && !followed).then(|| {
+    let by_label = matches!(scene.authority, Authority::Operator | Authority::Label);
+    (by_label && !followed).then(|| {
         Blocked::new(
             BlockReason::NoRoleService,
             format!("no Service selects {}={}: clients would not follow a new primary", label.key, label.primary),

@@ -40,6 +40,7 @@ impl World {
             assess: crate::assess::AssessSettings::default(),
             proof_settle: Duration::from_secs(60),
             proof_timeout: Duration::from_secs(300),
+            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
         };
         let Self { policy, snapshot, records } = self;
         begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
@@ -108,7 +109,6 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[case(BlockReason::SentinelSeen, |w: &mut World| w.sample(0).sentinel_seen = Some(true))]
 #[case(BlockReason::SentinelUnknown, |w: &mut World| w.sample(1).sentinel_seen = None)]
 #[case(BlockReason::StaticAuthority, |w: &mut World| w.policy.redis.authority = AuthorityRule::Auto)]
-#[case(BlockReason::LabelAuthority, |w: &mut World| w.policy.redis.authority = AuthorityRule::Label)]
 #[case::too_old(BlockReason::ServerUnsupported, |w: &mut World| {
     w.every_sample(|s| s.server.version = Version { major: 6, minor: 0, patch: 16 });
 })]

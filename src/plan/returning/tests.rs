@@ -15,6 +15,7 @@ use crate::{
         policy::{AuthorityRule, Policy},
         sample::{ReplicaLink, Sample},
         snapshot::{Observation, Snapshot},
+        switchover::SwitchoverChoice,
     },
     plan::{
         PlanSettings,
@@ -35,6 +36,7 @@ const SETTINGS: PlanSettings = PlanSettings {
     assess: AssessSettings { warm_up: Duration::from_secs(300), sample_interval: Duration::from_secs(15) },
     proof_settle: Duration::from_secs(60),
     proof_timeout: Duration::from_secs(300),
+    switchover: SwitchoverChoice::Auto,
 };
 
 impl World {
@@ -45,7 +47,7 @@ impl World {
         let old = fixtures::pod_name(0);
         let at = journal.steps.iter().position(|planned| planned.step == Step::AwaitReplica { pod: old.clone() });
         journal.cursor = u32::try_from(at.expect("the old primary comes back")).unwrap();
-        journal.current = CurrentStep { begun_at: Some(NOW), attempt: 0 };
+        journal.current = CurrentStep { begun_at: Some(NOW), ..CurrentStep::default() };
         let mut world = Self { policy, snapshot, journal };
         world.journal.primary = begin::identity(&world.snapshot.targets[1]).unwrap();
         let new = world.sample(1);
@@ -190,7 +192,7 @@ fn an_empty_primary_freezes_everything() {
     assert!(considered.begin.is_none() && considered.blocked.iter().any(|b| b.reason == BlockReason::PrimaryEmpty));
     for cursor in 0..world.journal.steps.len() {
         world.journal.cursor = u32::try_from(cursor).unwrap();
-        world.journal.current = CurrentStep { begun_at: Some(NOW), attempt: 1 };
+        world.journal.current = CurrentStep { begun_at: Some(NOW), attempt: 1, ..CurrentStep::default() };
         let next = world.next();
         assert!(!matches!(next, Next::Act(..) | Next::Record(_)), "step {cursor}: {next:?}");
     }

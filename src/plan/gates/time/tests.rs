@@ -91,11 +91,7 @@ fn asked(approval: Approval, phase: &Phase, given: Option<&str>, mode: Mode) -> 
     policy.restart.approval = approval;
     policy.mode = mode;
     snapshot.surroundings.approved = given.map(str::to_owned);
-    let settings = PlanSettings {
-        assess: crate::assess::AssessSettings::default(),
-        proof_settle: Duration::from_secs(60),
-        proof_timeout: Duration::from_secs(300),
-    };
+    let settings = PlanSettings::default();
     let ctx =
         Context { policy: &policy, snapshot: &snapshot, records: &records, now: fixtures::NOW, settings: &settings };
     let workloads = topology::workloads(&snapshot);

@@ -1,0 +1,91 @@
+//! How the primary role is handed over: the two methods, who chooses, and which commands each needs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the primary role is handed over. docs/adr/0007-two-switchover-methods.md weighs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SwitchoverMethod {
+    /// `CLIENT PAUSE … WRITE`, offsets equal, demote, promote, `CLIENT UNPAUSE`: the operator drives it.
+    Guarded,
+    /// `FAILOVER TO … TIMEOUT`: the server drives it.
+    Native,
+}
+
+/// `--switchover`: who chooses the method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwitchoverChoice {
+    /// Guarded where the Redis users may run its commands, else Native.
+    #[default]
+    Auto,
+    /// This one, whatever is allowed: what it needs and is missing is a refusal.
+    Only(SwitchoverMethod),
+}
+
+impl SwitchoverMethod {
+    /// The name as it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Guarded => "Guarded",
+            Self::Native => "Native",
+        }
+    }
+
+    /// Commands, in the words of ACL rules, that this method sends and the other does not.
+    pub const fn own_commands(self) -> &'static [&'static str] {
+        match self {
+            Self::Guarded => &["client|pause", "client|unpause"],
+            Self::Native => &["failover"],
+        }
+    }
+
+    /// Of the missing commands those that are in the way of this method.
+    pub fn in_the_way(self, missing: &[String]) -> Vec<&str> {
+        let foreign = match self {
+            Self::Guarded => Self::Native.own_commands(),
+            Self::Native => Self::Guarded.own_commands(),
+        };
+        missing.iter().map(String::as_str).filter(|command| !foreign.contains(command)).collect()
+    }
+}
+
+/// Of the missing commands those that are in the way whichever method is taken: one method may be closed.
+pub fn in_every_way(missing: &[String]) -> Vec<&str> {
+    let open = [SwitchoverMethod::Guarded, SwitchoverMethod::Native]
+        .into_iter()
+        .find(|method| !missing.iter().any(|command| method.own_commands().contains(&command.as_str())));
+    match open {
+        Some(method) => method.in_the_way(missing),
+        None => missing.iter().map(String::as_str).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pretty_assertions::assert_eq;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(SwitchoverMethod::Guarded, &["failover"], &[])]
+    #[case(SwitchoverMethod::Guarded, &["client|pause", "failover", "config|set"], &["client|pause", "config|set"])]
+    #[case(SwitchoverMethod::Native, &["client|pause", "client|unpause"], &[])]
+    #[case(SwitchoverMethod::Native, &["failover", "replicaof"], &["failover", "replicaof"])]
+    fn a_command_of_the_other_method_is_not_in_the_way(
+        #[case] method: SwitchoverMethod,
+        #[case] missing: &[&str],
+        #[case] in_the_way: &[&str],
+    ) {
+        let missing: Vec<String> = missing.iter().map(|&command| command.to_owned()).collect();
+        assert_eq!(method.in_the_way(&missing), in_the_way);
+    }
+
+    #[rstest]
+    #[case(&["client|pause"], &[])]
+    #[case(&["failover", "config|set"], &["config|set"])]
+    #[case(&["failover", "client|pause"], &["failover", "client|pause"])]
+    fn one_closed_method_is_no_finding(#[case] missing: &[&str], #[case] found: &[&str]) {
+        let missing: Vec<String> = missing.iter().map(|&command| command.to_owned()).collect();
+        assert_eq!(in_every_way(&missing), found);
+    }
+}

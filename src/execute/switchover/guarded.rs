@@ -1,0 +1,335 @@
+//! Drives the Guarded method. Everything that takes time comes before the pause: connections are open, names are
+//! resolved. Under the pause each move is one round trip.
+
+use std::time::Duration;
+
+use super::{
+    Conduct, HandedOver, Surroundings,
+    watched::{Reading, Watched},
+};
+use crate::{
+    domain::{
+        names::NodeAddress,
+        sample::{FailoverState, Role},
+        switchover::SwitchoverMethod,
+    },
+    execute::{
+        ExecuteError,
+        crash::Place,
+        redis::{address_of, redis},
+    },
+    plan::{
+        effect::Peer,
+        switchover::{
+            Failure, SeenRole,
+            guarded::{self, Did, Move, PAUSE_MARGIN, Seen, Sent, View},
+        },
+    },
+    redis_io::{Connection, RedisError},
+};
+
+/// A silence that has lasted this long is taken to the API server.
+const OVERDUE: Duration = Duration::from_secs(1);
+/// Telling one of the other replicas of the new primary, connecting included. One that fails has a step of its own.
+const REPOINT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What the driver remembers between looks. Times are uptimes of the process.
+struct Progress {
+    did: Did,
+    /// Just before `CLIENT PAUSE` was sent: the server counts from a later time.
+    paused_at: Option<Duration>,
+    /// How long writes were held back: until they could be made again, wherever.
+    paused_for: Option<Duration>,
+    changed_at: Duration,
+    roles: (SeenRole, SeenRole),
+    roles_at: Duration,
+}
+
+/// The addresses by which the old primary and the other replicas are to follow the candidate.
+struct Ways {
+    old: NodeAddress,
+    others: Vec<(Peer, NodeAddress)>,
+}
+
+impl<S: Surroundings> Conduct<'_, S> {
+    pub(super) async fn guarded(
+        &mut self,
+        from: &mut Watched<'_>,
+        to: &mut Watched<'_>,
+    ) -> Result<HandedOver, ExecuteError> {
+        let now = self.clock.uptime();
+        let mut progress = Progress {
+            did: Did::default(),
+            paused_at: None,
+            paused_for: None,
+            changed_at: now,
+            roles: (SeenRole::Unknown, SeenRole::Unknown),
+            roles_at: now,
+        };
+        let ways = self.ways().await;
+        let result = self.guarded_moves(from, to, &ways, &mut progress).await;
+        self.unpause_at_last(&result, from, &mut progress).await;
+        result
+    }
+
+    async fn guarded_moves(
+        &mut self,
+        from: &mut Watched<'_>,
+        to: &mut Watched<'_>,
+        ways: &Ways,
+        progress: &mut Progress,
+    ) -> Result<HandedOver, ExecuteError> {
+        loop {
+            let view = self.guarded_look(from, to, ways, progress).await;
+            let next = guarded::next(&view, &self.limits);
+            match next {
+                Move::Poll(after) => {
+                    tokio::time::sleep(after).await;
+                    continue;
+                }
+                Move::LabelCandidate => self.label_candidate().await?,
+                Move::AwaitOverlap(after) => {
+                    self.await_overlap(after).await?;
+                    // Whoever comes after the overlap has all its patience.
+                    progress.changed_at = self.clock.uptime();
+                    continue;
+                }
+                Move::Release => {
+                    self.unpause(from).await?;
+                    progress.did.released = true;
+                }
+                Move::Pause => self.pause(from, progress).await?,
+                Move::Demote => self.demote(from, &ways.old, progress).await?,
+                Move::Promote => self.promote(to, progress).await?,
+                Move::RollBack(failure) => self.roll_back(from, failure, progress).await?,
+                Move::Unpause => {
+                    self.unpause(from).await?;
+                    self.note_pause(progress);
+                    progress.did.unpaused = true;
+                    self.around.reached(Place::Unpaused).await;
+                }
+                Move::UnlabelOld => self.unlabel_old().await?,
+                Move::Repoint => {
+                    self.repoint_others(ways).await?;
+                    progress.did.repointed = true;
+                    self.around.reached(Place::OthersRepointed).await;
+                }
+                Move::LeaveToServer => return self.native(from, to).await,
+                Move::TakeBack(failure) => return Err(self.take_back(failure, progress.paused_for).await),
+                Move::Failed(failure) => {
+                    return Err(ExecuteError::Switchover { failure, paused: progress.paused_for });
+                }
+                Move::Done => {
+                    self.around.reached(Place::SwitchoverDone).await;
+                    return Ok(HandedOver { method: SwitchoverMethod::Guarded, paused: progress.paused_for });
+                }
+            }
+            progress.changed_at = self.clock.uptime();
+        }
+    }
+
+    /// Reads both servers at the same time. Under the pause what the old primary says cannot grow any more, so both
+    /// readings belong together.
+    async fn guarded_look(
+        &self,
+        from: &mut Watched<'_>,
+        to: &mut Watched<'_>,
+        ways: &Ways,
+        progress: &mut Progress,
+    ) -> View {
+        let (old, new) = tokio::join!(from.read(self.around), to.read(self.around));
+        let now = self.clock.uptime();
+        let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
+        let roles = (
+            from.role(self.around, old.as_ref(), now, overdue).await,
+            to.role(self.around, new.as_ref(), now, overdue).await,
+        );
+        if roles != progress.roles {
+            (progress.roles, progress.roles_at) = (roles, now);
+        }
+        progress.did.paused = progress.paused_at.map(|at| now.saturating_sub(at));
+        let from = self.seen(roles.0, old.as_ref());
+        let to = self.seen(roles.1, new.as_ref());
+        View {
+            from,
+            to,
+            failover: old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state),
+            follows_candidate: old.as_ref().is_some_and(|old| self.follows_candidate(old, ways)),
+            clients_paused: old.as_ref().and_then(|old| old.clients_paused),
+            far_behind: from.offset.saturating_sub(to.offset) > self.order.max_lag.0,
+            labels: self.label_view(),
+            resumed: self.order.resumed,
+            did: progress.did,
+            waited: now.saturating_sub(progress.changed_at),
+            stuck: now.saturating_sub(progress.roles_at),
+        }
+    }
+
+    fn seen(&self, role: SeenRole, reading: Option<&Reading>) -> Seen {
+        let Some(Reading { replication, .. }) = reading else {
+            return Seen { role, offset: 0, linked: false, same_history: false };
+        };
+        let linked = matches!(&replication.role, Role::Replica(link) if link.link_up && !link.sync_in_progress);
+        Seen { role, offset: replication.offset, linked, same_history: replication.replid == self.order.replid }
+    }
+
+    /// Whether a demoted primary follows the candidate by one of the addresses that we, or the server, would give it.
+    fn follows_candidate(&self, old: &Reading, ways: &Ways) -> bool {
+        let Role::Replica(link) = &old.replication.role else { return false };
+        let order = self.order;
+        link.primary == ways.old
+            || link.primary == address_of(&order.to)
+            || Some(&link.primary) == order.by_name.as_ref()
+            || Some(&link.primary) == order.failover_address.as_ref()
+    }
+
+    /// Names are resolved here, before anybody waits for us.
+    async fn ways(&self) -> Ways {
+        let order = self.order;
+        let others = order.others.iter().map(|(peer, name)| async move {
+            (peer.clone(), crate::execute::redis::way_to(name.as_ref(), &order.to).await)
+        });
+        let (old, others) = tokio::join!(
+            crate::execute::redis::way_to(order.by_name.as_ref(), &order.to),
+            futures::future::join_all(others)
+        );
+        Ways { old, others }
+    }
+
+    async fn pause(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        self.around.reached(Place::AfterOverlap).await;
+        let connection = connection(from)?;
+        self.around.may_change()?;
+        let sent_at = self.clock.uptime();
+        // From here on it may hold, answered or not.
+        progress.paused_at = Some(sent_at);
+        connection
+            .client_pause_writes(self.limits.pause)
+            .await
+            .map_err(|source| redis("CLIENT PAUSE", &self.order.from, source))?;
+        self.around.reached(Place::Paused).await;
+        Ok(())
+    }
+
+    async fn demote(
+        &self,
+        from: &mut Watched<'_>,
+        candidate: &NodeAddress,
+        progress: &mut Progress,
+    ) -> Result<(), ExecuteError> {
+        self.around.reached(Place::CaughtUp).await;
+        let connection = connection(from)?;
+        self.around.may_change()?;
+        let held = |clock: &crate::clock::Clock| {
+            progress.paused_at.map_or(Duration::MAX, |at| clock.uptime().saturating_sub(at))
+        };
+        // Looked at once more, right before: this process may have been stopped since the offsets were compared.
+        if held(&self.clock).saturating_add(PAUSE_MARGIN) >= self.limits.pause {
+            return Ok(());
+        }
+        let answer = connection.replicaof(candidate).await;
+        let in_time = held(&self.clock) < self.limits.pause;
+        progress.did.demoted = sent(answer);
+        progress.did.demoted_in_time = in_time && progress.did.demoted == Sent::Done;
+        self.around.reached(Place::Demoted).await;
+        Ok(())
+    }
+
+    async fn promote(&self, to: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        let Ok(connection) = connection(to) else { return Ok(()) };
+        self.around.may_change()?;
+        progress.did.promoted = sent(connection.promote().await);
+        if progress.did.promoted == Sent::Done {
+            self.note_pause(progress);
+        }
+        self.around.reached(Place::Promoted).await;
+        Ok(())
+    }
+
+    async fn roll_back(
+        &self,
+        from: &mut Watched<'_>,
+        failure: Failure,
+        progress: &mut Progress,
+    ) -> Result<(), ExecuteError> {
+        let connection = connection(from)?;
+        self.around.may_change()?;
+        // Intended is as good as sent: from here on it is not taken as never sent.
+        progress.did.rolled_back = Some(failure);
+        let answer = connection.promote().await;
+        tracing::warn!(
+            pod = %self.order.from.pod, why = failure.text(), answered = answer.is_ok(),
+            "the old primary gets its role back"
+        );
+        self.around.reached(Place::RolledBack).await;
+        Ok(())
+    }
+
+    async fn unpause(&self, from: &mut Watched<'_>) -> Result<(), ExecuteError> {
+        let connection = connection(from)?;
+        self.around.may_change()?;
+        connection.client_unpause().await.map_err(|source| redis("CLIENT UNPAUSE", &self.order.from, source))
+    }
+
+    /// The finally path: whatever ended it, writers do not wait for the end of the pause. Not while two servers say
+    /// primary, where the pause keeps one of them from being written; and not without the right to change anything.
+    async fn unpause_at_last(
+        &self,
+        result: &Result<HandedOver, ExecuteError>,
+        from: &mut Watched<'_>,
+        progress: &mut Progress,
+    ) {
+        let both = matches!(result, Err(ExecuteError::Switchover { failure: Failure::BothPrimary, .. }));
+        let native = matches!(result, Ok(HandedOver { method: SwitchoverMethod::Native, .. }));
+        if progress.paused_at.is_none() || progress.did.unpaused || both || native {
+            return;
+        }
+        if self.unpause(from).await.is_ok() {
+            progress.did.unpaused = true;
+        }
+    }
+
+    /// Writes can be made again from now on.
+    fn note_pause(&self, progress: &mut Progress) {
+        if progress.paused_for.is_none() {
+            progress.paused_for = progress.paused_at.map(|at| self.clock.uptime().saturating_sub(at));
+        }
+    }
+
+    /// Best effort, all at once: what is missed here, the step Repoint finds.
+    async fn repoint_others(&self, ways: &Ways) -> Result<(), ExecuteError> {
+        self.around.may_change()?;
+        let told = ways.others.iter().map(|(peer, address)| async move {
+            let tell = async {
+                let mut connection = self.around.connect(peer).await?;
+                self.around.may_change()?;
+                connection.replicaof(address).await.map_err(|source| redis("REPLICAOF", peer, source))
+            };
+            match tokio::time::timeout(REPOINT_DEADLINE, tell).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(pod = %peer.pod, %error, "not repointed yet"),
+                Err(_) => tracing::warn!(pod = %peer.pod, "not repointed yet: no answer"),
+            }
+        });
+        futures::future::join_all(told).await;
+        Ok(())
+    }
+}
+
+fn connection<'a>(watched: &'a mut Watched<'_>) -> Result<&'a mut Connection, ExecuteError> {
+    let pod = watched.peer.pod.to_string();
+    watched.connection.as_mut().ok_or_else(|| ExecuteError::Redis {
+        what: "reaching the server",
+        pod,
+        source: RedisError::Connect("the connection was closed".to_owned()),
+    })
+}
+
+/// What became of a command. Only an error reply says that it was not carried out.
+fn sent(answer: Result<(), RedisError>) -> Sent {
+    match answer {
+        Ok(()) => Sent::Done,
+        Err(RedisError::Refused { .. } | RedisError::Auth(_)) => Sent::Refused,
+        Err(_) => Sent::Unanswered,
+    }
+}

@@ -1,0 +1,96 @@
+//! Drives the Native method. It holds two connections, so that from FAILOVER to the moved label nothing has to be
+//! opened, and makes no Kubernetes call between demote and promote.
+
+use std::time::Duration;
+
+use super::{Conduct, HandedOver, Surroundings, watched::Watched};
+use crate::{
+    domain::{sample::FailoverState, switchover::SwitchoverMethod},
+    execute::{ExecuteError, crash::Place, redis::redis},
+    plan::switchover::{
+        SeenRole,
+        native::{self, Move, View},
+    },
+};
+
+/// What the driver remembers between looks. Times are uptimes of the process.
+#[derive(Default)]
+struct Progress {
+    failover_at: Option<Duration>,
+    took: Option<Duration>,
+    sent: bool,
+    aborted: bool,
+}
+
+impl<S: Surroundings> Conduct<'_, S> {
+    pub(super) async fn native(
+        &mut self,
+        from: &mut Watched<'_>,
+        to: &mut Watched<'_>,
+    ) -> Result<HandedOver, ExecuteError> {
+        let mut progress = Progress::default();
+        loop {
+            let view = self.native_look(from, to, &mut progress).await;
+            let paused = || progress.took.or(view.since_failover.filter(|_| progress.sent));
+            match native::next(&view, &self.limits) {
+                Move::LabelCandidate => self.label_candidate().await?,
+                Move::AwaitOverlap(after) => self.await_overlap(after).await?,
+                Move::Send => self.send_failover(from, &mut progress).await?,
+                Move::Poll(after) => tokio::time::sleep(after).await,
+                Move::Abort => self.abort(from, &mut progress).await?,
+                Move::UnlabelOld => self.unlabel_old().await?,
+                Move::TakeBack(failure) => return Err(self.take_back(failure, paused()).await),
+                Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused: paused() }),
+                Move::Done => {
+                    self.around.reached(Place::SwitchoverDone).await;
+                    return Ok(HandedOver { method: SwitchoverMethod::Native, paused: progress.took });
+                }
+            }
+        }
+    }
+
+    /// Reads both roles at the same time and updates what follows from them.
+    async fn native_look(&self, from: &mut Watched<'_>, to: &mut Watched<'_>, progress: &mut Progress) -> View {
+        let (old, new) = tokio::join!(from.read(self.around), to.read(self.around));
+        let now = self.clock.uptime();
+        let failover = old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state);
+        if failover != FailoverState::None {
+            progress.failover_at.get_or_insert(now);
+        }
+        let running = progress.failover_at.map(|at| now.saturating_sub(at));
+        let overdue = running.unwrap_or_default() >= self.limits.pause + native::WATCHDOG_MARGIN;
+        let from = from.role(self.around, old.as_ref(), now, overdue).await;
+        let to = to.role(self.around, new.as_ref(), now, overdue).await;
+        let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
+        if exchanged && progress.sent && progress.took.is_none() {
+            progress.took = running;
+        }
+        View { from, to, failover, labels: self.label_view(), since_failover: running, aborted: progress.aborted }
+    }
+
+    async fn send_failover(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        self.around.reached(Place::AfterOverlap).await;
+        let order = self.order;
+        let (Some(connection), Some(address)) = (from.connection.as_mut(), order.failover_address.as_ref()) else {
+            return Err(ExecuteError::Read {
+                what: "the roles",
+                message: format!("{} does not list {} as a replica", order.from.pod, order.to.pod),
+            });
+        };
+        self.around.may_change()?;
+        connection.failover_to(address, order.pause).await.map_err(|source| redis("FAILOVER", &order.from, source))?;
+        progress.sent = true;
+        progress.failover_at = Some(self.clock.uptime());
+        self.around.reached(Place::AfterFailoverSent).await;
+        Ok(())
+    }
+
+    async fn abort(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        self.around.may_change()?;
+        if let Some(connection) = from.connection.as_mut() {
+            connection.failover_abort().await.map_err(|source| redis("FAILOVER ABORT", from.peer, source))?;
+            progress.aborted = true;
+        }
+        Ok(())
+    }
+}

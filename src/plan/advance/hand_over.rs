@@ -1,0 +1,306 @@
+//! The step Switchover, looked at once: exchanged already, as before, or somewhere in between; and, where another
+//! controller keeps the role label, whether the label followed.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{LATER, Look, Next, peer};
+use crate::{
+    domain::{
+        journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
+        names::{NodeAddress, PodName},
+        sample::Role,
+        snapshot::{RedisRights, Target},
+        switchover::{SwitchoverChoice, SwitchoverMethod},
+    },
+    plan::{
+        authority::{self, Authority},
+        begin::identity,
+        blocked::{BlockReason, Blocked},
+        effect::{Effect, Peer, SwitchoverOrder},
+        gates::Phase,
+        replica,
+        switchover::choice::choose,
+    },
+};
+
+/// A switchover that failed this often ends the remediation: the cause is not going away by itself.
+const ATTEMPTS: u32 = 2;
+/// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
+const PAUSE: Duration = Duration::from_secs(3);
+/// Another controller's label follows a new primary within this time, or the role goes back.
+const LABEL_DEADLINE: Duration = Duration::from_secs(30);
+/// How soon to look again whether it did. A changed pod label wakes the reconciler sooner.
+const LABEL_AGAIN: Duration = Duration::from_secs(4);
+
+/// Where the role is to go: there, or, when the label did not follow, back.
+struct Direction<'a> {
+    /// The one that is primary until then.
+    from: &'a Target,
+    /// The one that becomes primary; `None`: its pod does not exist just now.
+    to: Option<&'a Target>,
+    to_name: &'a PodName,
+    back: bool,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
+        let begun = self.journal.current.begun_at.is_some();
+        let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);
+        let (from, to) = if back { (to, from) } else { (from, to) };
+        let Some(old) = self.target(from) else {
+            return self.wait(format!("{from} does not exist"));
+        };
+        if begun && self.workload.primaries.len() > 1 {
+            let text = format!("{from} and {to} must not both be primary: nothing is done until exactly one is");
+            return Next::Gate(vec![Blocked::new(BlockReason::TwoPrimaries, text)], LATER);
+        }
+        let way = Direction { from: old, to: self.target(to), to_name: to, back };
+        match way.to {
+            Some(new) if begun && is_primary(new) && is_replica(old) => self.exchanged(&way, new),
+            Some(new) if !begun => match self.ready_to_switch(old, new) {
+                Ok(()) => self.start(&way, new),
+                Err(next) => next,
+            },
+            Some(new) if is_primary(old) && is_replica(new) => self.once_more(&way, new),
+            None if !begun => self.wait(format!("{to} does not exist")),
+            _ => self.go_on(&way),
+        }
+    }
+
+    /// The roles are exchanged, by us before a restart of the operator or a moment ago.
+    fn exchanged(&self, way: &Direction<'_>, new: &Target) -> Next {
+        let label = &self.ctx.policy.redis.role_label.primary;
+        if self.authority() == Authority::Label {
+            return self.followed(way, new);
+        }
+        let labels_done = way.from.pod.role_label.as_ref() != Some(label) && new.pod.role_label.as_ref() == Some(label);
+        if labels_done { self.settled(new) } else { self.go_on(way) }
+    }
+
+    fn settled(&self, new: &Target) -> Next {
+        match identity(new) {
+            Some(primary) => Next::Record(Box::new(Journal { primary, ..self.proceed() })),
+            None => self.wait(format!("{} gave no sample", new.pod.name)),
+        }
+    }
+
+    /// Another controller keeps the label: it has its time to follow, and then the role goes back, once.
+    fn followed(&self, way: &Direction<'_>, new: &Target) -> Next {
+        let Some(record) = &self.journal.current.switchover else {
+            return self.go_on(way);
+        };
+        if record.back {
+            let text = format!("{}; {} is primary again", self.complaint(&way.from.pod.name), new.pod.name);
+            return self.end(Outcome::LabelDidNotFollow, &text);
+        }
+        let why = match self.label_at(new, way.from) {
+            Ok(()) => return self.settled(new),
+            Err(why) => why,
+        };
+        match record.exchanged_at {
+            None => {
+                let mut journal = self.journal.clone();
+                let exchanged_at = Some(self.ctx.now);
+                journal.current.switchover = Some(SwitchoverRecord { exchanged_at, ..record.clone() });
+                Next::Record(Box::new(journal))
+            }
+            Some(since) if self.ctx.since(since) < LABEL_DEADLINE => {
+                Next::Wait(format!("{} is primary; {why}", new.pod.name), LABEL_AGAIN)
+            }
+            Some(_) => {
+                // As if it were begun now: what it was, turned round.
+                let turned = Direction { from: new, to: Some(way.from), to_name: &way.from.pod.name, back: true };
+                match self.fit(new, way.from) {
+                    Ok(()) => self.start(&turned, way.from),
+                    Err(missing) => self.wait(format!("{why}, and the role cannot go back yet: {missing}")),
+                }
+            }
+        }
+    }
+
+    /// Whether the label, and every Service that selects it, point at the new primary and at no other.
+    fn label_at(&self, new: &Target, old: &Target) -> Result<(), String> {
+        let label = &self.ctx.policy.redis.role_label;
+        let carries = |target: &Target| target.pod.role_label.as_ref() == Some(&label.primary);
+        if !carries(new) {
+            return Err(format!("{} does not carry {}={} yet", new.pod.name, label.key, label.primary));
+        }
+        if carries(old) {
+            return Err(format!("{} still carries {}={}", old.pod.name, label.key, label.primary));
+        }
+        let mut services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
+        let behind = |target: &Target, pods: &[_]| pods.contains(&target.pod.uid);
+        match services.find(|one| !behind(new, &one.ready_pods) || behind(old, &one.ready_pods)) {
+            Some(service) => Err(format!("Service {} does not point at {} alone yet", service.name, new.pod.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn complaint(&self, pod: &PodName) -> String {
+        let label = &self.ctx.policy.redis.role_label;
+        let limit = LABEL_DEADLINE.as_secs();
+        format!("{}={} and its Services did not follow to {pod} within {limit} s", label.key, label.primary)
+    }
+
+    /// The roles are as before: an attempt failed, or its process died before it changed a role.
+    fn once_more(&self, way: &Direction<'_>, new: &Target) -> Next {
+        let (from, to) = (&way.from.pod.name, way.to_name);
+        let recorded = self.journal.current.switchover.as_ref().map(|record| &record.primary);
+        if recorded.is_some() && recorded != identity(way.from).as_ref() {
+            return self.end(Outcome::Superseded, &format!("the Redis of {from} has restarted; a new plan is made"));
+        }
+        // The label came after all, while the role was about to go back.
+        if way.back && self.label_at(way.from, new).is_ok() {
+            return self.settled(way.from);
+        }
+        if self.journal.current.attempt >= ATTEMPTS {
+            let failed = format!("the role could not be handed from {from} to {to}");
+            return if way.back {
+                self.end(Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
+            } else {
+                self.end(Outcome::SwitchoverFailed, &failed)
+            };
+        }
+        match self.fit(way.from, new) {
+            Ok(()) => self.start(way, new),
+            Err(why) => self.wait(why),
+        }
+    }
+
+    /// The gates of a switchover that has not begun.
+    fn ready_to_switch(&self, old: &Target, new: &Target) -> Result<(), Next> {
+        self.gates(Phase::Switchover)?;
+        self.fit(old, new).map_err(|why| Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER))
+    }
+
+    /// Whether the candidate holds what the primary holds. The error says what is missing.
+    fn fit(&self, old: &Target, new: &Target) -> Result<(), String> {
+        let (Some(upstream), Some(candidate)) = (old.sample(), new.sample()) else {
+            return Err("a sample is missing".to_owned());
+        };
+        let lag = self.ctx.policy.restart.max_replication_lag;
+        replica::synced(self.ctx.snapshot, old, new, lag)?;
+        replica::same_keys(upstream, candidate).map_err(|why| format!("{}: {why}", new.pod.name))
+    }
+
+    /// A new attempt, with the two processes as they are now.
+    fn start(&self, way: &Direction<'_>, new: &Target) -> Next {
+        let (Some(primary), Some(candidate), Some(sample)) = (identity(way.from), identity(new), way.from.sample())
+        else {
+            return self.wait(format!("{} or {} gave no sample", way.from.pod.name, way.to_name));
+        };
+        let choice = self.ctx.settings.switchover;
+        if choice == SwitchoverChoice::Auto && self.ctx.snapshot.redis_rights == RedisRights::Unknown {
+            return self.wait("a member could not be asked what its Redis user may do".to_owned());
+        }
+        let members = self.workload.members.iter().map(|member| &member.pod.name);
+        let chosen = choose(choice, &self.ctx.snapshot.redis_rights, members);
+        let before = self.journal.current.switchover.as_ref();
+        let mut why = chosen.why;
+        why.truncate(why.floor_char_boundary(256));
+        let record = SwitchoverRecord {
+            method: chosen.method,
+            why,
+            primary,
+            candidate,
+            replid: sample.replication.replid.clone(),
+            exchanged_at: None,
+            back: way.back,
+        };
+        let mut journal = self.journal.clone();
+        if way.back && before.is_some_and(|record| !record.back) {
+            journal.current.attempt = 0;
+        }
+        journal.current.begun_at = journal.current.begun_at.or(Some(self.ctx.now));
+        journal.current.attempt = journal.current.attempt.saturating_add(1);
+        journal.current.switchover = Some(record.clone());
+        let resumed = before.is_some();
+        match self.order(way, &record, resumed) {
+            Some(order) => Next::Act(Box::new(journal), Box::new(Effect::Switchover(Box::new(order)))),
+            None => self.wait(format!("{} or {} has no address", way.from.pod.name, way.to_name)),
+        }
+    }
+
+    /// Somewhere in between: what was begun is ended, with the processes that it was begun with.
+    fn go_on(&self, way: &Direction<'_>) -> Next {
+        let Some(record) = &self.journal.current.switchover else {
+            // A journal of the first version, which knew only FAILOVER.
+            return match (way.to, way.to.and_then(identity), identity(way.from)) {
+                (Some(new), Some(candidate), Some(primary)) => {
+                    let replid = new.sample().map(|sample| sample.replication.replid.clone()).unwrap_or_default();
+                    let why = "it was begun by an earlier version".to_owned();
+                    let method = SwitchoverMethod::Native;
+                    let record =
+                        SwitchoverRecord { method, why, primary, candidate, replid, exchanged_at: None, back: false };
+                    let mut journal = self.journal.clone();
+                    journal.current.switchover = Some(record);
+                    Next::Record(Box::new(journal))
+                }
+                _ => self.wait(format!("{} or {} gave no sample", way.from.pod.name, way.to_name)),
+            };
+        };
+        match self.order(way, record, true) {
+            Some(order) => Next::Act(Box::new(self.journal.clone()), Box::new(Effect::Switchover(Box::new(order)))),
+            None => self.wait(format!("{} or {} has no address", way.from.pod.name, way.to_name)),
+        }
+    }
+
+    fn order(&self, way: &Direction<'_>, record: &SwitchoverRecord, resumed: bool) -> Option<SwitchoverOrder> {
+        let label = &self.ctx.policy.redis.role_label;
+        let services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
+        let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
+        let form = |replica: &Target| -> Option<NodeAddress> {
+            let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
+            replica::stable_name(&link.primary, &way.from.pod, &candidate?.pod)
+        };
+        let uninvolved = |target: &&&Target| {
+            target.pod.uid != record.primary.uid && target.pod.uid != record.candidate.uid && !target.pod.terminating
+        };
+        let others = self.workload.replicas.iter().filter(uninvolved);
+        Some(SwitchoverOrder {
+            method: record.method,
+            from: recorded_peer(&record.primary, Some(way.from))?,
+            to: recorded_peer(&record.candidate, candidate)?,
+            to_gone: candidate.is_none(),
+            resumed,
+            replid: record.replid.clone(),
+            failover_address: candidate
+                .and_then(|new| replica::line_of(way.from.sample()?, &new.pod))
+                .map(|line| line.address.clone()),
+            by_name: candidate.and_then(form),
+            others: others.filter_map(|other| Some((peer(other)?, form(other)))).collect(),
+            keeps_labels: self.authority() == Authority::Operator,
+            role_label: label.clone(),
+            services: services.map(|service| service.name.clone()).collect(),
+            pause: PAUSE,
+            max_lag: self.ctx.policy.restart.max_replication_lag,
+        })
+    }
+
+    fn authority(&self) -> Authority {
+        authority::of(self.ctx.policy, self.workload)
+    }
+}
+
+fn is_primary(target: &Target) -> bool {
+    target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary))
+}
+
+fn is_replica(target: &Target) -> bool {
+    target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_)))
+}
+
+/// The process that was recorded, at the address that its pod has. One whose pod is gone is never dialled.
+fn recorded_peer(identity: &MemberIdentity, at: Option<&Target>) -> Option<Peer> {
+    let address = match at {
+        Some(target) => {
+            let ip = target.pod.ip.as_deref()?.parse().ok()?;
+            SocketAddr::new(ip, target.pod.container.as_ref().ok()?.port)
+        }
+        None => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+    };
+    Some(Peer { pod: identity.pod.clone(), uid: identity.uid.clone(), run_id: identity.run_id.clone(), address })
+}

@@ -1,0 +1,308 @@
+//! The Guarded method as a pure state machine: hold back writes, wait until the candidate has everything, demote, then
+//! promote, let the writers go on.
+//!
+//! What keeps it safe, whoever dies when:
+//!
+//! - Never two writers: promote is sent only after the old primary was read as, or confirmed to be, a replica.
+//! - Nothing lost: demote is sent only under a pause that surely still holds and with equal offsets. Before promote the
+//!   offsets are compared once more, on the demoted primary: had the pause lapsed unseen, the candidate lacks something,
+//!   and the old primary gets its role back.
+//! - Never two writers after a failure either: the old primary gets its role back only when the candidate was surely
+//!   not promoted.
+//! - No endless pause: the server ends it by itself.
+//!
+//! Between demote and promote nothing is asked of Kubernetes while both servers answer.
+
+use std::time::Duration;
+
+use super::{Ending, Failure, LabelView, Limits, Overlap, SeenRole, UNCLEAR_DEADLINE};
+use crate::domain::sample::FailoverState;
+
+/// How often offsets are read under the pause: each reading is one round trip, and every millisecond counts.
+pub const CATCH_UP_POLL: Duration = Duration::from_millis(1);
+/// How often roles are read while somebody does not answer.
+const POLL: Duration = Duration::from_millis(20);
+/// Demote is sent only while the pause has at least this long to live, so that it arrives before the pause ends.
+pub const PAUSE_MARGIN: Duration = Duration::from_secs(1);
+/// A candidate that is silent for this long between demote and promote is given up. Writers are waiting.
+pub const SILENCE: Duration = Duration::from_millis(750);
+/// A promotion whose answer was lost is sent again after this long: on a primary it changes nothing.
+const RESEND: Duration = Duration::from_millis(250);
+/// A candidate that lacks something gets this long to receive it from the demoted primary: from 7.0 on the link is
+/// still up. No longer, because a demoted primary that is ahead asks for a full sync, which would drop what it has.
+const DRAIN: Duration = Duration::from_millis(200);
+/// A candidate that is not close enough is waited for so long before writes are held back.
+const APPROACH: Duration = Duration::from_secs(10);
+
+/// One of the two servers, as it was just read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its role.
+    pub role: SeenRole,
+    /// `master_repl_offset`: on a replica, how far it has applied the stream. Zero when it was not read.
+    pub offset: u64,
+    /// On a replica: the link is up and no full sync runs.
+    pub linked: bool,
+    /// `master_replid` is the one that was recorded when the switchover began.
+    pub same_history: bool,
+}
+
+/// What became of a command that this process sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// It was not sent.
+    #[default]
+    No,
+    /// It was sent, and the answer was lost: it may have been carried out, or may be yet.
+    Unanswered,
+    /// It was carried out.
+    Done,
+    /// The server refused it: it was not carried out.
+    Refused,
+}
+
+/// What this process has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Did {
+    /// `CLIENT UNPAUSE`, for a pause that an earlier process may have left.
+    pub released: bool,
+    /// `CLIENT PAUSE`; how long ago it was sent.
+    pub paused: Option<Duration>,
+    /// `REPLICAOF candidate` on the old primary.
+    pub demoted: Sent,
+    /// The answer to it came while the pause surely held: nothing was written in between.
+    pub demoted_in_time: bool,
+    /// `REPLICAOF NO ONE` on the candidate.
+    pub promoted: Sent,
+    /// `REPLICAOF NO ONE` on the old primary, and why.
+    pub rolled_back: Option<Failure>,
+    /// `CLIENT UNPAUSE`, at the end.
+    pub unpaused: bool,
+    /// The other replicas were told of the new primary.
+    pub repointed: bool,
+}
+
+/// What was just seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The old primary.
+    pub from: Seen,
+    /// The candidate.
+    pub to: Seen,
+    /// `master_failover_state` of the old primary.
+    pub failover: FailoverState,
+    /// The old primary, being a replica, is configured to follow the candidate.
+    pub follows_candidate: bool,
+    /// The old primary says that its clients are paused; `None`: it is a version that does not say (Valkey does, from 8.1).
+    pub clients_paused: Option<bool>,
+    /// The candidate is further behind than the policy's `maxReplicationLag`.
+    pub far_behind: bool,
+    /// The role labels.
+    pub labels: LabelView,
+    /// The journal says that it was begun before: another process may have done any part of it.
+    pub resumed: bool,
+    /// What this process has done.
+    pub did: Did,
+    /// Time since this process last changed anything, or since it began to look.
+    pub waited: Duration,
+    /// Time since the two roles were first seen as they are now.
+    pub stuck: Duration,
+}
+
+/// The next move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Give the candidate the primary's label too.
+    LabelCandidate,
+    /// Look at the Services' endpoints again after this time.
+    AwaitOverlap(Duration),
+    /// End a pause that an earlier process may have left.
+    Release,
+    /// Hold back the writes of the old primary.
+    Pause,
+    /// Read the roles again after this time.
+    Poll(Duration),
+    /// Make the old primary a replica of the candidate.
+    Demote,
+    /// Make the candidate a primary.
+    Promote,
+    /// Make the old primary a primary again.
+    RollBack(Failure),
+    /// Let the clients of the old primary go on: they learn at once that it takes no writes.
+    Unpause,
+    /// Give the old primary the replica's label.
+    UnlabelOld,
+    /// Let the other replicas follow the new primary.
+    Repoint,
+    /// A FAILOVER is under way: the Native machine sees it through.
+    LeaveToServer,
+    /// Give the candidate its replica label back.
+    TakeBack(Failure),
+    /// The roles are exchanged and the labels say so.
+    Done,
+    /// It ended without exchange, and the labels are as before.
+    Failed(Failure),
+}
+
+impl From<Ending> for Move {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::TakeBack(failure) => Self::TakeBack(failure),
+            Ending::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+/// The next move. First match wins; the order is the protocol.
+pub fn next(view: &View, limits: &Limits) -> Move {
+    use SeenRole::{Gone, Primary, Replica, Unknown};
+    if view.failover != FailoverState::None {
+        return Move::LeaveToServer;
+    }
+    match (view.from.role, view.to.role) {
+        (Primary, Primary) => Move::Failed(Failure::BothPrimary),
+        (Primary, to) => still_primary(view, to, limits),
+        (Replica | Gone, Primary) => exchanged(view),
+        // Silent, it may be a primary as well. Only our own promotion, which came after its demotion, says that it is not.
+        (Unknown, Primary) if matches!(view.did.promoted, Sent::Done | Sent::Unanswered) => exchanged(view),
+        (Replica, _) if !view.follows_candidate => wait_or_leave(view),
+        (Replica, Replica) => both_replicas(view),
+        (Replica, Gone) => candidate_gone(view),
+        (Replica, Unknown) => candidate_silent(view),
+        // The old primary was lost after its demotion, and with nothing that the candidate lacks: what was begun is ended.
+        (Gone | Unknown, Replica) if view.did.demoted_in_time => promote(view),
+        // Lost before that, it is an unplanned loss: nobody is promoted by us.
+        (Gone | Unknown, _) => wait_or_leave(view),
+    }
+}
+
+/// The old primary is primary: before demote, or after it got its role back.
+fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
+    if let Some(failure) = view.did.rolled_back {
+        return end(view, failure);
+    }
+    if view.did.demoted != Sent::No {
+        // Refused, or unanswered and perhaps on its way: once the pause is over it is nobody's any more. Should it
+        // arrive after all, both are replicas, and whoever looks next finds them so.
+        let over = view.did.demoted == Sent::Refused || view.waited >= limits.pause;
+        return if over { end(view, Failure::NotCaughtUp) } else { Move::Poll(POLL) };
+    }
+    match (view.did.paused, to) {
+        (Some(since), SeenRole::Replica) if since.saturating_add(PAUSE_MARGIN) < limits.pause && !view.did.unpaused => {
+            let caught_up = view.to.linked && view.to.same_history && view.to.offset == view.from.offset;
+            if caught_up { Move::Demote } else { Move::Poll(CATCH_UP_POLL) }
+        }
+        (Some(_), _) => end(view, Failure::NotCaughtUp),
+        (None, SeenRole::Replica) => prepare(view, limits),
+        (None, SeenRole::Gone) => give_up(view, Failure::NotCaughtUp),
+        (None, _) if view.waited >= APPROACH => give_up(view, Failure::NotCaughtUp),
+        (None, _) => Move::Poll(POLL),
+    }
+}
+
+/// Before the pause: everything that takes time and can be done without holding anybody back.
+fn prepare(view: &View, limits: &Limits) -> Move {
+    if view.resumed && !view.did.released {
+        return Move::Release;
+    }
+    match view.labels.overlap(limits) {
+        Overlap::Unlabelled => return Move::LabelCandidate,
+        Overlap::Wait(after) => return Move::AwaitOverlap(after),
+        Overlap::Never => return give_up(view, Failure::NoOverlap),
+        Overlap::Complete => {}
+    }
+    if view.clients_paused == Some(true) {
+        return give_up(view, Failure::PausedByOther);
+    }
+    if !view.to.linked || !view.to.same_history || view.far_behind {
+        return if view.waited >= APPROACH { give_up(view, Failure::NotCaughtUp) } else { Move::Poll(POLL) };
+    }
+    Move::Pause
+}
+
+/// Nobody takes writes: the old primary is demoted, the candidate is not promoted yet.
+fn both_replicas(view: &View) -> Move {
+    if let Some(failure) = view.did.rolled_back {
+        return again_or_leave(view, Move::RollBack(failure));
+    }
+    match view.did.promoted {
+        Sent::Refused => Move::RollBack(Failure::Refused),
+        Sent::Done | Sent::Unanswered => promote(view),
+        Sent::No if has_everything(view) => Move::Promote,
+        Sent::No if view.waited < DRAIN => Move::Poll(CATCH_UP_POLL),
+        Sent::No => Move::RollBack(Failure::Behind),
+    }
+}
+
+/// The candidate holds whatever the demoted primary holds. An offset says so only within one history.
+fn has_everything(view: &View) -> bool {
+    view.to.same_history && view.from.same_history && view.to.offset >= view.from.offset
+}
+
+fn promote(view: &View) -> Move {
+    match view.did.promoted {
+        Sent::No => Move::Promote,
+        Sent::Refused => wait_or_leave(view),
+        Sent::Done | Sent::Unanswered => again_or_leave(view, Move::Promote),
+    }
+}
+
+/// A promotion, of whichever of the two, is sent again until it is seen: its answer, or it itself, was lost.
+fn again_or_leave(view: &View, again: Move) -> Move {
+    if view.waited >= RESEND && view.stuck < UNCLEAR_DEADLINE { again } else { wait_or_leave(view) }
+}
+
+/// The candidate's pod no longer exists. It was not promoted when we know that nobody sent it, or when the demoted
+/// primary never followed a new one and still has the label that is taken off right after a promotion.
+fn candidate_gone(view: &View) -> Move {
+    let nobody_sent_it = view.did.demoted != Sent::No && view.did.promoted == Sent::No;
+    let no_trace = view.did.promoted != Sent::Done && view.from.same_history && view.labels.from_labelled;
+    if let Some(failure) = view.did.rolled_back {
+        return again_or_leave(view, Move::RollBack(failure));
+    }
+    if nobody_sent_it || no_trace {
+        return Move::RollBack(Failure::CandidateLost);
+    }
+    wait_or_leave(view)
+}
+
+/// The candidate does not answer. Only who knows that no promotion was sent may give the role back: a command that
+/// is on its way could still arrive.
+fn candidate_silent(view: &View) -> Move {
+    let nobody_sent_it = view.did.demoted != Sent::No && view.did.promoted == Sent::No;
+    match view.did.rolled_back {
+        Some(failure) => again_or_leave(view, Move::RollBack(failure)),
+        None if nobody_sent_it && view.waited >= SILENCE => Move::RollBack(Failure::CandidateLost),
+        None => wait_or_leave(view),
+    }
+}
+
+/// The candidate is primary. Its clients first: those that were held back, then those of the Service, then its replicas.
+fn exchanged(view: &View) -> Move {
+    if view.from.role == SeenRole::Replica && view.did.paused.is_some() && !view.did.unpaused {
+        return Move::Unpause;
+    }
+    if view.labels.lingers() && view.from.role != SeenRole::Gone {
+        return Move::UnlabelOld;
+    }
+    if view.labels.lacks() {
+        return Move::LabelCandidate;
+    }
+    if view.did.repointed { Move::Done } else { Move::Repoint }
+}
+
+/// The old primary is primary and stays it: its writers go on, then the label.
+fn end(view: &View, failure: Failure) -> Move {
+    if view.did.paused.is_some() && !view.did.unpaused { Move::Unpause } else { give_up(view, failure) }
+}
+
+fn give_up(view: &View, failure: Failure) -> Move {
+    super::give_up(&view.labels, failure).into()
+}
+
+fn wait_or_leave(view: &View) -> Move {
+    if view.stuck >= UNCLEAR_DEADLINE { Move::Failed(Failure::Unclear) } else { Move::Poll(POLL) }
+}
+
+#[cfg(test)]
+mod tests;
