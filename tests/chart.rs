@@ -439,6 +439,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("timing.proofSettle", "1s", ""),
     ("timing.proofTimeout", "1s", ""),
     ("timing.endpointSync", "1s", ""),
+    ("switchover", "native", ""),
     ("log.format", "text", ""),
     ("log.level", "debug", ""),
     ("metrics.service.enabled", "false", ""),

@@ -157,17 +157,23 @@ async fn rights_are_known_before_anything_is_tried() {
         connection.acting_rights(DEADLINE).await.expect("the question is answered")
     };
     let none: [&str; 0] = [];
+    let all = ["failover", "replicaof", "config|set", "client|pause", "client|unpause"];
+    let granted = "+failover +replicaof +config|set +client|pause +client|unpause";
     if connect(&server).await.version() < SEVEN {
-        assert_eq!(rights("+failover").await, none);
-        assert_eq!(rights("").await, ["failover"]);
+        assert_eq!(rights(granted).await, none);
+        assert_eq!(rights("+failover").await, all[1..]);
+        assert_eq!(rights("+replicaof +client|unpause").await, ["failover", "config|set", "client|pause"]);
+        assert_eq!(rights("").await, all);
+        assert_eq!(server.run(&["CONFIG", "GET", "maxmemory"]), "maxmemory\n0", "nothing was tried in earnest");
         return;
     }
-    assert_eq!(rights("+failover +replicaof +config|set +acl|dryrun +acl|whoami").await, none);
+    assert_eq!(rights(&format!("{granted} +acl|dryrun +acl|whoami")).await, none);
     assert_eq!(rights("+@all -failover").await, ["failover"]);
-    assert_eq!(rights("+acl|dryrun +acl|whoami").await, ["failover", "replicaof", "config|set"]);
-    // Without the question being allowed, only FAILOVER can be tried out.
-    assert_eq!(rights("+failover +acl|whoami").await, ["acl|dryrun"]);
-    assert_eq!(rights("").await, ["failover", "acl|whoami"]);
+    assert_eq!(rights("+@all -client|pause").await, ["client|pause"]);
+    assert_eq!(rights("+acl|dryrun +acl|whoami").await, all);
+    // Without the question being allowed, only what looks at rights before arguments can be tried out.
+    assert_eq!(rights(&format!("{granted} +acl|whoami")).await, ["acl|dryrun"]);
+    assert_eq!(rights("").await, ["failover", "replicaof", "acl|whoami"]);
 }
 
 #[tokio::test]

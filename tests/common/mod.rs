@@ -6,6 +6,7 @@
 
 pub mod garbage;
 pub mod server;
+pub mod switching;
 pub mod writer;
 
 use std::time::Duration;

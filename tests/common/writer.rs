@@ -47,6 +47,12 @@ impl Writer {
         *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The longest gap since this was asked last.
+    pub fn take_gap(&self) -> Duration {
+        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut acknowledged.gap)
+    }
+
     /// Stops writing and says what was acknowledged.
     pub async fn stop(self) -> Acknowledged {
         self.task.abort();

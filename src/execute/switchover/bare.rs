@@ -33,8 +33,9 @@ impl Surroundings for Bare {
         Ok(connection)
     }
 
+    /// As where another controller keeps the label and has not moved it.
     async fn labelled(&self, _peer: &Peer) -> Result<bool, ExecuteError> {
-        Ok(false)
+        Ok(true)
     }
 
     async fn set_role(&self, _peer: &Peer, _primary: bool) -> Result<(), ExecuteError> {

@@ -114,7 +114,11 @@ impl<S: Surroundings> Conduct<'_, S> {
                     progress.did.repointed = true;
                     self.around.reached(Place::OthersRepointed).await;
                 }
-                Move::LeaveToServer => return self.native(from, to).await,
+                Move::LeaveToServer => {
+                    // On 6.2 an UNPAUSE of ours would end the FAILOVER's pause: ours ends by itself.
+                    progress.did.unpaused = true;
+                    return self.native(from, to).await;
+                }
                 Move::TakeBack(failure) => return Err(self.take_back(failure, progress.paused_for).await),
                 Move::Failed(failure) => {
                     return Err(ExecuteError::Switchover { failure, paused: progress.paused_for });
@@ -280,8 +284,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         progress: &mut Progress,
     ) {
         let both = matches!(result, Err(ExecuteError::Switchover { failure: Failure::BothPrimary, .. }));
-        let native = matches!(result, Ok(HandedOver { method: SwitchoverMethod::Native, .. }));
-        if progress.paused_at.is_none() || progress.did.unpaused || both || native {
+        if progress.paused_at.is_none() || progress.did.unpaused || both {
             return;
         }
         if self.unpause(from).await.is_ok() {

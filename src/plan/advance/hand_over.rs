@@ -304,3 +304,6 @@ fn recorded_peer(identity: &MemberIdentity, at: Option<&Target>) -> Option<Peer>
     };
     Some(Peer { pod: identity.pod.clone(), uid: identity.uid.clone(), run_id: identity.run_id.clone(), address })
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,25 @@ fn the_unbroken_set_may_begin() {
 }
 
 #[test]
+fn under_label_another_controllers_words_for_a_replica_do_not_matter() {
+    let mut world = World::good();
+    world.policy.redis.authority = AuthorityRule::Label;
+    world.snapshot.targets[1].pod.role_label = None;
+    world.snapshot.targets[2].pod.role_label = Some("slave".into());
+    world.snapshot.rights.label = Right::Denied;
+    assert_eq!(world.consider().blocked, Vec::new());
+}
+
+#[test]
+fn rights_of_one_method_are_enough() {
+    for own in ["failover", "client|pause", "client|unpause"] {
+        let mut world = World::good();
+        world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec![own.into()])]);
+        assert_eq!(world.consider().blocked, Vec::new(), "without {own}");
+    }
+}
+
+#[test]
 fn observe_plans_the_same_and_begins_nothing() {
     let mut world = World::good();
     let enforced = world.consider().plan;
@@ -151,6 +170,10 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
     w.snapshot.stateful_sets[0].template_role_label = Some("replica".into());
 })]
 #[case(BlockReason::NoRoleService, |w: &mut World| w.snapshot.services.clear())]
+#[case::under_label(BlockReason::NoRoleService, |w: &mut World| {
+    w.policy.redis.authority = AuthorityRule::Label;
+    w.snapshot.services.clear();
+})]
 #[case::purgeable(BlockReason::CauseNotCurable, |w: &mut World| w.every_sample(|s| {
     s.memory.allocator_rss = Bytes::mib(120);
     s.memory.allocator_frag = Bytes::mib(5);
@@ -161,10 +184,14 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 }))]
 #[case(BlockReason::RemediationIneffective, |w: &mut World| w.records.push(record(Outcome::Ineffective)))]
 #[case(BlockReason::RemediationFailed, |w: &mut World| w.records.push(record(Outcome::SwitchoverFailed)))]
+#[case(BlockReason::LabelDidNotFollow, |w: &mut World| w.records.push(record(Outcome::LabelDidNotFollow)))]
 #[case::no_right_to_evict(BlockReason::PermissionMissing, |w: &mut World| w.snapshot.rights.evict = Right::Denied)]
 #[case::no_right_to_label(BlockReason::PermissionMissing, |w: &mut World| w.snapshot.rights.label = Right::Denied)]
 #[case::no_right_in_redis(BlockReason::PermissionMissing, |w: &mut World| {
-    w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["failover".into()])]);
+    w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["replicaof".into()])]);
+})]
+#[case::no_right_to_either_method(BlockReason::PermissionMissing, |w: &mut World| {
+    w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["failover".into(), "client|pause".into()])]);
 })]
 #[case(BlockReason::ConfigUnreadable, |w: &mut World| w.sample(1).config = Err(ConfigUnreadable("NOPERM".into())))]
 #[case::version(BlockReason::MembersDiffer, |w: &mut World| w.sample(1).server.version.patch += 1)]
@@ -203,6 +230,14 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
     }
 })]
 #[case(BlockReason::RoleLabelWrong, |w: &mut World| w.snapshot.targets[1].pod.role_label = None)]
+#[case::primary_unlabelled_under_label(BlockReason::RoleLabelWrong, |w: &mut World| {
+    w.policy.redis.authority = AuthorityRule::Label;
+    w.snapshot.targets[0].pod.role_label = None;
+})]
+#[case::replica_called_primary_under_label(BlockReason::RoleLabelWrong, |w: &mut World| {
+    w.policy.redis.authority = AuthorityRule::Label;
+    w.snapshot.targets[2].pod.role_label = Some("primary".into());
+})]
 #[case(BlockReason::FullSyncHeadroom, |w: &mut World| {
     w.snapshot.targets[0].pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(205));
 })]
@@ -241,7 +276,8 @@ fn refuses(#[case] reason: BlockReason, #[case] break_it: fn(&mut World)) {
 
 #[test]
 fn a_failed_or_useless_remediation_is_tried_again_after_the_spec_changed() {
-    for outcome in [Outcome::Ineffective, Outcome::SwitchoverFailed, Outcome::ConfigDrift] {
+    let failed = [Outcome::Ineffective, Outcome::SwitchoverFailed, Outcome::LabelDidNotFollow, Outcome::ConfigDrift];
+    for outcome in failed {
         let mut world = World::good();
         world.records.push(record(outcome));
         world.policy.generation += 1;

@@ -1,0 +1,328 @@
+//! The step Switchover in each state that a look can find, and another controller's label.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::{
+    assess::AssessSettings,
+    domain::{
+        fixtures::{self, NOW, pod_name},
+        names::{PodUid, RunId},
+        policy::{AuthorityRule, Policy},
+        sample::{ReplicaLink, Sample},
+        snapshot::{Observation, Snapshot},
+        step::StepKind,
+    },
+    plan::{Context, PlanSettings, advance, begin},
+};
+
+/// The fixtures' set, its journal at the step Switchover from redis-0 to redis-1.
+struct World {
+    policy: Policy,
+    snapshot: Snapshot,
+    now: Timestamp,
+    settings: PlanSettings,
+    journal: Journal,
+}
+
+impl World {
+    fn new() -> Self {
+        let (policy, snapshot) = fixtures::enforced();
+        let settings = PlanSettings {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+            switchover: SwitchoverChoice::Auto,
+        };
+        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
+        let at = journal.steps.iter().position(|planned| planned.step.kind() == StepKind::Switchover);
+        journal.cursor = u32::try_from(at.expect("it hands over")).expect("small");
+        Self { policy, snapshot, now: NOW, settings, journal }
+    }
+
+    /// Begun: the journal of the first attempt stands.
+    fn begun() -> Self {
+        let mut world = Self::new();
+        world.act();
+        world
+    }
+
+    fn under_label(mut self) -> Self {
+        self.policy.redis.authority = AuthorityRule::Label;
+        self
+    }
+
+    fn next(&self) -> Next {
+        let Self { policy, snapshot, settings, .. } = self;
+        let ctx = Context { policy, snapshot, records: &[], now: self.now, settings };
+        advance::next(&ctx, &self.journal, false)
+    }
+
+    /// The order of the next look, whose journal is written.
+    fn act(&mut self) -> SwitchoverOrder {
+        match self.next() {
+            Next::Act(journal, effect) => {
+                self.journal = *journal;
+                match *effect {
+                    Effect::Switchover(order) => *order,
+                    other => panic!("{other:?}"),
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn record(&mut self) {
+        match self.next() {
+            Next::Record(journal) => self.journal = *journal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn outcome(&self) -> (Outcome, String) {
+        match self.next() {
+            Next::End(record) => (record.outcome, record.message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sample(&mut self, n: usize) -> &mut Sample {
+        match &mut self.snapshot.targets[n].redis {
+            Observation::Seen(sample) => sample,
+            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
+        }
+    }
+
+    /// `n` is primary, everybody else its replica; with `None` nobody is.
+    fn primary_is(&mut self, primary: Option<u8>) {
+        for n in 0..3_u8 {
+            let upstream = primary.unwrap_or(1);
+            let sample = self.sample(usize::from(n));
+            sample.replication.role = if primary == Some(n) {
+                Role::Primary
+            } else {
+                let primary = fixtures::stable_address(upstream);
+                Role::Replica(ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true })
+            };
+            let lines = (0..3).filter(|other| *other != n).map(fixtures::replica_line);
+            sample.replication.replicas = if primary == Some(n) { lines.collect() } else { Vec::new() };
+        }
+    }
+
+    fn label(&mut self, n: u8, value: &str) {
+        self.snapshot.targets[usize::from(n)].pod.role_label = Some(value.to_owned());
+    }
+
+    /// Label and Services point at that pod alone.
+    fn clients_follow(&mut self, n: u8) {
+        for other in 0..3 {
+            self.label(other, if other == n { "primary" } else { "replica" });
+        }
+        self.snapshot.services[0].ready_pods = vec![fixtures::pod_uid(n)];
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        self.now = self.now.saturating_add(SignedDuration::from_secs(seconds)).expect("in range");
+    }
+
+    fn begun_record(&self) -> &SwitchoverRecord {
+        self.journal.current.switchover.as_ref().expect("it was begun")
+    }
+}
+
+#[test]
+fn method_and_processes_are_written_before_the_first_effect() {
+    let mut world = World::new();
+    let order = world.act();
+    assert_eq!(order.method, SwitchoverMethod::Guarded);
+    assert!(!order.resumed && !order.to_gone && order.keeps_labels);
+    assert_eq!((order.from.pod.as_str(), order.to.pod.as_str()), ("redis-0", "redis-1"));
+    assert_eq!(order.by_name, Some(fixtures::stable_address(1)), "in the form that replicas use");
+    let others: Vec<_> = order.others.iter().map(|(peer, name)| (peer.pod.as_str(), name.clone())).collect();
+    assert_eq!(others, [("redis-2", Some(fixtures::stable_address(1)))]);
+    let record = world.begun_record();
+    assert_eq!(record.method, SwitchoverMethod::Guarded);
+    assert_eq!((&record.primary.run_id, &record.candidate.run_id), (&order.from.run_id, &order.to.run_id));
+    assert_eq!(record.replid, order.replid);
+    assert_eq!(world.journal.current.attempt, 1);
+}
+
+#[test]
+fn the_method_follows_the_rights() {
+    let mut world = World::new();
+    world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(2), vec!["client|pause".into()])]);
+    assert_eq!(world.act().method, SwitchoverMethod::Native);
+    assert!(world.begun_record().why.contains("redis-2"), "{}", world.begun_record().why);
+
+    let mut world = World::new();
+    world.snapshot.redis_rights = RedisRights::Unknown;
+    assert!(matches!(world.next(), Next::Wait(..)), "what is not known is asked again");
+    world.settings.switchover = SwitchoverChoice::Only(SwitchoverMethod::Native);
+    assert_eq!(world.act().method, SwitchoverMethod::Native);
+}
+
+#[test]
+fn in_between_it_goes_on_with_what_was_begun() {
+    let mut world = World::begun();
+    let journal = world.journal.clone();
+    world.primary_is(None);
+    // Another method would be chosen now: that does not matter any more.
+    world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(2), vec!["client|pause".into()])]);
+    let order = world.act();
+    assert_eq!(order.method, SwitchoverMethod::Guarded);
+    assert!(order.resumed && !order.to_gone);
+    assert_eq!(world.journal, journal, "nothing new is written");
+}
+
+#[test]
+fn a_candidate_that_was_replaced_in_between_is_gone() {
+    let mut world = World::begun();
+    world.primary_is(None);
+    world.snapshot.targets[1].pod.uid = PodUid::from("replacement");
+    let order = world.act();
+    assert!(order.to_gone);
+    assert_eq!(order.to.uid, fixtures::pod_uid(1), "the one that was begun with");
+    world.snapshot.targets.remove(1);
+    assert!(world.act().to_gone, "nobody waits for the replacement: there is no primary");
+}
+
+#[test]
+fn a_candidate_that_restarted_in_between_is_not_taken_for_the_one_before() {
+    let mut world = World::begun();
+    let before = world.begun_record().candidate.run_id.clone();
+    world.primary_is(None);
+    world.sample(1).run_id = RunId::from("another");
+    let order = world.act();
+    assert!(!order.to_gone);
+    assert_eq!(order.to.run_id, before, "the driver will not find it");
+}
+
+#[test]
+fn it_is_tried_twice_and_the_second_time_a_pause_may_be_left() {
+    let mut world = World::begun();
+    let order = world.act();
+    assert!(order.resumed);
+    assert_eq!(world.journal.current.attempt, 2);
+    assert_eq!(world.outcome().0, Outcome::SwitchoverFailed);
+}
+
+#[test]
+fn a_primary_that_restarted_meanwhile_is_another_plan() {
+    let mut world = World::begun();
+    world.sample(0).run_id = RunId::from("another");
+    assert_eq!(world.outcome().0, Outcome::Superseded);
+}
+
+#[test]
+fn roles_and_labels_exchanged_end_the_step() {
+    let mut world = World::begun();
+    let cursor = world.journal.cursor;
+    world.primary_is(Some(1));
+    assert!(world.act().resumed, "the labels are not there yet");
+    world.clients_follow(1);
+    world.record();
+    assert_eq!((world.journal.cursor, world.journal.primary.pod.as_str()), (cursor + 1, "redis-1"));
+    assert_eq!(world.journal.current.switchover, None);
+}
+
+#[test]
+fn two_primaries_freeze_it() {
+    let mut world = World::begun();
+    world.sample(1).replication.role = Role::Primary;
+    assert!(matches!(world.next(), Next::Gate(blocked, _) if blocked[0].reason == BlockReason::TwoPrimaries));
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_native() {
+    let mut world = World::begun();
+    world.journal.current.switchover = None;
+    world.primary_is(None);
+    world.record();
+    assert_eq!(world.act().method, SwitchoverMethod::Native);
+}
+
+#[test]
+fn another_controllers_label_that_follows_ends_the_step() {
+    let mut world = World::new().under_label();
+    assert!(!world.act().keeps_labels);
+    world.primary_is(Some(1));
+    world.record();
+    assert!(world.begun_record().exchanged_at.is_some());
+    world.wait(20);
+    world.label(1, "primary");
+    assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("redis-0 still carries")));
+    world.label(0, "replica");
+    assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("Service redis-primary")));
+    world.clients_follow(1);
+    let cursor = world.journal.cursor;
+    world.record();
+    assert_eq!((world.journal.cursor, world.journal.primary.pod.as_str()), (cursor + 1, "redis-1"));
+}
+
+#[test]
+fn a_label_that_does_not_follow_sends_the_role_back_once() {
+    let mut world = World::new().under_label();
+    world.act();
+    world.primary_is(Some(1));
+    world.record();
+    world.wait(29);
+    assert!(matches!(world.next(), Next::Wait(..)));
+    world.wait(1);
+    let back = world.act();
+    assert_eq!((back.from.pod.as_str(), back.to.pod.as_str()), ("redis-1", "redis-0"));
+    assert!(back.resumed && !back.keeps_labels);
+    assert!(world.begun_record().back);
+    assert_eq!(world.journal.current.attempt, 1);
+    // A crash in between: the same way is gone on.
+    world.primary_is(None);
+    assert_eq!(world.act().to.pod.as_str(), "redis-0");
+    world.primary_is(Some(0));
+    let (outcome, message) = world.outcome();
+    assert_eq!(outcome, Outcome::LabelDidNotFollow);
+    assert!(message.contains("redis-0 is primary again") && message.contains("30 s"), "{message}");
+}
+
+#[test]
+fn a_label_that_comes_before_the_role_is_back_is_good_enough() {
+    let mut world = World::new().under_label();
+    world.act();
+    world.primary_is(Some(1));
+    world.record();
+    world.wait(31);
+    world.act();
+    let cursor = world.journal.cursor;
+    world.clients_follow(1);
+    world.record();
+    assert_eq!((world.journal.cursor, world.journal.primary.pod.as_str()), (cursor + 1, "redis-1"));
+}
+
+#[test]
+fn a_role_that_cannot_go_back_is_said() {
+    let mut world = World::new().under_label();
+    world.act();
+    world.primary_is(Some(1));
+    world.record();
+    world.wait(31);
+    world.act();
+    world.act();
+    let (outcome, message) = world.outcome();
+    assert_eq!(outcome, Outcome::LabelDidNotFollow);
+    assert!(message.contains("could not be handed from redis-1 to redis-0"), "{message}");
+}
+
+#[test]
+fn the_role_goes_back_only_to_a_replica_that_has_everything() {
+    let mut world = World::new().under_label();
+    world.act();
+    world.primary_is(Some(1));
+    world.record();
+    world.wait(31);
+    if let Role::Replica(link) = &mut world.sample(0).replication.role {
+        link.link_up = false;
+    }
+    assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("cannot go back yet")));
+}

@@ -1,0 +1,141 @@
+//! Switchovers between real servers, without Kubernetes: the driver of the operator itself, with hooks at its boundaries.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use redis_memory_operator::{
+    clock::Clock,
+    domain::{
+        bytes::Bytes,
+        names::{NodeAddress, PodName, PodUid},
+        policy::RoleLabel,
+        switchover::SwitchoverMethod,
+    },
+    execute::{
+        ExecuteError,
+        switchover::{HandedOver, Surroundings, bare::Bare, hand_over},
+    },
+    kube_io::fence::Fenced,
+    plan::effect::{Peer, SwitchoverOrder},
+    redis_io::Connection,
+};
+use tokio::sync::Notify;
+
+use super::{connect, server::RedisServer};
+
+/// Writes are held back for at most this long, as in the operator.
+pub const PAUSE: Duration = Duration::from_secs(3);
+
+/// The process that runs there now, as the operator would have seen it.
+pub async fn peer(server: &RedisServer) -> Peer {
+    Peer {
+        pod: PodName::new(format!("redis-{}", server.address().port())),
+        uid: PodUid::new(format!("uid-{}", server.address().port())),
+        run_id: connect(server).await.run_id().clone(),
+        address: server.address(),
+    }
+}
+
+/// The order to hand the role from one to the other, as it is begun.
+pub async fn order(
+    method: SwitchoverMethod,
+    from: &RedisServer,
+    to: &RedisServer,
+    others: &[&RedisServer],
+) -> SwitchoverOrder {
+    let mut peers: Vec<(Peer, Option<NodeAddress>)> = Vec::new();
+    for other in others {
+        peers.push((peer(other).await, None));
+    }
+    SwitchoverOrder {
+        method,
+        from: peer(from).await,
+        to: peer(to).await,
+        to_gone: false,
+        resumed: false,
+        replid: from.replication().await.replid,
+        failover_address: Some(to.node()),
+        by_name: None,
+        others: peers,
+        keeps_labels: false,
+        role_label: RoleLabel { key: "role".into(), primary: "primary".into(), replica: "replica".into() },
+        services: Vec::new(),
+        pause: PAUSE,
+        max_lag: Bytes::mib(16),
+    }
+}
+
+/// The same order, taken up by another process.
+pub fn resumed(order: &SwitchoverOrder) -> SwitchoverOrder {
+    SwitchoverOrder { resumed: true, ..order.clone() }
+}
+
+/// Carries it out to the end.
+pub async fn carry_out(order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
+    hand_over(&Bare::default(), order, Clock::start(), Duration::ZERO).await
+}
+
+/// Carries it out up to that boundary, and dies there: nothing of it runs any more, no destructor that could tidy up.
+pub async fn die_at(boundary: &'static str, order: &SwitchoverOrder) {
+    let there = Arc::new(Notify::new());
+    let reached = Arc::clone(&there);
+    let hooked = Hooked::at(boundary, move || {
+        reached.notify_one();
+        Box::pin(pending())
+    });
+    tokio::select! {
+        result = hand_over(&hooked, order, Clock::start(), Duration::ZERO) => panic!("it did not reach {boundary}: {result:?}"),
+        () = there.notified() => {}
+    }
+}
+
+type Hook = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// No surroundings but a hook at one boundary.
+pub struct Hooked {
+    bare: Bare,
+    boundary: &'static str,
+    hook: Hook,
+}
+
+impl Hooked {
+    pub fn at(boundary: &'static str, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self { bare: Bare::default(), boundary, hook: Box::new(hook) }
+    }
+
+    pub async fn carry_out(&self, order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
+        hand_over(self, order, Clock::start(), Duration::ZERO).await
+    }
+}
+
+impl Surroundings for Hooked {
+    fn may_change(&self) -> Result<(), Fenced> {
+        self.bare.may_change()
+    }
+
+    async fn connect(&self, peer: &Peer) -> Result<Connection, ExecuteError> {
+        self.bare.connect(peer).await
+    }
+
+    async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
+        self.bare.labelled(peer).await
+    }
+
+    async fn set_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
+        self.bare.set_role(peer, primary).await
+    }
+
+    async fn overlapping(&self) -> Result<bool, ExecuteError> {
+        self.bare.overlapping().await
+    }
+
+    async fn exists(&self, peer: &Peer) -> Option<bool> {
+        self.bare.exists(peer).await
+    }
+
+    async fn reached(&self, boundary: &'static str) {
+        if boundary == self.boundary {
+            (self.hook)().await;
+        }
+    }
+}
