@@ -4,6 +4,7 @@ mod claims;
 pub mod conditions;
 mod journal;
 mod judge;
+mod ledger;
 mod perform;
 pub mod reconcile;
 mod registry;
