@@ -118,7 +118,9 @@ async fn to_and_fro_under_load_nothing_is_lost(#[case] method: SwitchoverMethod)
         assert_eq!(count(to, "sync_full"), full_syncs, "everybody goes on where it was");
     }
     let version = connect(one).await.version();
-    println!("{version} {method:?}: writes paused {pauses:?} us; longest time between two acknowledged writes {gaps:?} us");
+    println!(
+        "{version} {method:?}: writes paused {pauses:?} us; longest time between two acknowledged writes {gaps:?} us"
+    );
     let acknowledged = set.writer.stop().await;
     assert_eq!(lost(one.address(), acknowledged.count).await, 0, "of {acknowledged:?}");
     let bound = if method == Guarded { Duration::from_secs(1) } else { PAUSE };
@@ -182,9 +184,8 @@ async fn a_demoted_primary_takes_no_write_whether_the_pause_lasts_or_not() {
 async fn a_process_that_was_stopped_under_the_pause_demotes_nobody() {
     let set = Set::start().await;
     let order = set.order(Guarded).await;
-    let stopped = Hooked::at("switchover:caught-up", || {
-        Box::pin(tokio::time::sleep(PAUSE + Duration::from_millis(200)))
-    });
+    let stopped =
+        Hooked::at("switchover:caught-up", || Box::pin(tokio::time::sleep(PAUSE + Duration::from_millis(200))));
     assert_eq!(failure(stopped.carry_out(&order).await), Failure::NotCaughtUp);
     set.assert_as_before().await;
 }

@@ -95,7 +95,7 @@ fn role_labels(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) ->
             // A Sentinel tells clients itself; in a failover both roles and labels are on the move.
             s.sentinel_seen == Some(true) || s.replication.failover_state != FailoverState::None
         });
-    if !label_counts || workload.primary().is_none() {
+    if !label_counts || workload.primary().is_none() || empty::primary_empty(workload).is_some() {
         return Vec::new();
     }
     workload.members.iter().filter_map(|target| role_label(policy, target, snapshot)).collect()

@@ -57,6 +57,16 @@ pub(super) struct Args {
     /// How the primary role is handed over. auto: guarded where the Redis user may run CLIENT PAUSE, else native.
     #[arg(long, env = "RMO_SWITCHOVER", default_value = "auto")]
     switchover: Switchover,
+    /// Remediations that may be under way at once, over all policies. 0: none is begun.
+    #[arg(long, env = "RMO_MAXIMUM_REMEDIATIONS", default_value_t = 1)]
+    maximum_remediations: u32,
+    /// Pods that may be restarted within an hour, over all policies. Default: no bound.
+    #[arg(long, env = "RMO_MAXIMUM_RESTARTS_PER_HOUR", value_parser = clap::value_parser!(u32).range(1..))]
+    maximum_restarts_per_hour: Option<u32>,
+    /// Disturb nothing, whatever policies say: remediations stop at their next safe boundary, limits stay as they are,
+    /// role labels are kept. The annotation redismemory.io/stop="true" on the Lease does the same without a restart.
+    #[arg(long, env = "RMO_STOP")]
+    stop: bool,
     /// Format of the log.
     #[arg(long, env = "RMO_LOG_FORMAT", default_value = "json")]
     log_format: LogFormat,
@@ -108,6 +118,9 @@ impl Args {
                 switchover: self.switchover.into(),
             },
             endpoint_sync: self.endpoint_sync,
+            maximum_remediations: self.maximum_remediations,
+            maximum_restarts_per_hour: self.maximum_restarts_per_hour,
+            stop: self.stop,
         }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod claims;
 pub mod conditions;
 mod journal;
 pub mod judge;
+mod ledger;
 mod pace;
 mod perform;
 pub mod reconcile;

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{
     journal,
+    ledger::Restart,
     shared::{ReconcileError, Shared},
     transitions::{Transition, event},
 };
@@ -13,6 +14,7 @@ use crate::{
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
         step::{PlannedStep, Step},
+        surroundings::Elsewhere,
     },
     execute::{
         Done, ExecuteError,
@@ -151,6 +153,15 @@ async fn begin(
     resource: RedisMemoryPolicy,
     mut journal: Journal,
 ) -> Result<Performed, ReconcileError> {
+    let mine =
+        Elsewhere { policy: format!("{}/{}", policy.namespace, policy.name), workload: journal.workload.clone() };
+    let most = shared.limits.remediations;
+    if !shared.ledger.take(&policy.uid, mine, &shared.stored_remediations(), most) {
+        let mut performed = Performed::nothing(resource, LATER);
+        let text = format!("another remediation has just begun; at most {most} at once in the cluster");
+        performed.blocked.push(Blocked::new(BlockReason::ClusterBudget, text));
+        return Ok(performed);
+    }
     // What was announced is what is done: the reasons that the status shows for this plan are kept.
     if let Some(shown) = resource.status.as_ref().and_then(|status| status.plan.as_ref())
         && shown.hash == journal.plan_hash
@@ -198,6 +209,16 @@ async fn step(
     journal: Journal,
     effect: &Effect,
 ) -> Result<Performed, ReconcileError> {
+    if let Effect::Evict { peer } = effect {
+        let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.clock.now() };
+        let most = shared.limits.restarts_per_hour;
+        if !shared.ledger.take_restart(restart, &peer.uid, &shared.stored_restarts(&resource), most) {
+            let mut performed = Performed::nothing(resource, LATER);
+            let text = "another pod has just been restarted: the restarts of this hour are used up".to_owned();
+            performed.blocked.push(Blocked::new(BlockReason::ClusterBudget, text));
+            return Ok(performed);
+        }
+    }
     let stands = resource.status.as_ref().and_then(|status| status.journal.as_ref()) == Some(&journal);
     let planned = journal.planned().cloned();
     let kind = planned.as_ref().map(|planned| planned.step.kind());
@@ -220,10 +241,18 @@ async fn step(
             if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
                 shared.metrics.write_paused(*paused);
             }
+            if let (Effect::Evict { peer }, false) = (effect, may_have_happened(&error)) {
+                shared.ledger.give_restart_back(&policy.uid, &peer.uid);
+            }
             failed(policy, effect, error, &mut performed)?;
         }
     }
     Ok(performed)
+}
+
+/// An eviction whose answer was lost may have been carried out.
+fn may_have_happened(error: &ExecuteError) -> bool {
+    matches!(error, ExecuteError::Evict(EvictError::Other(_)))
 }
 
 fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, done: &Done, performed: &mut Performed) {
@@ -311,6 +340,7 @@ async fn end(
     crash::at(Place::EndDue);
     let resource = journal::write(&shared.executor.writer, fence, &resource, None, &records).await?;
     crash::at(Place::EndRecorded);
+    shared.ledger.release(&policy.uid);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
     crash::at(Place::EndReleased);
     let outcome = record.outcome.as_str();

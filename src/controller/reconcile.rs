@@ -1,6 +1,6 @@
 //! One reconcile: resolve → observe (reads) → decide (pure) → perform (writes) → report (writes).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -9,7 +9,7 @@ use kube::{
 };
 
 use super::{
-    claims, judge,
+    claims, judge, ledger,
     perform::{self, Performed},
     registry::{Guarded, PolicyRef},
     report, series,
@@ -19,7 +19,12 @@ use super::{
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess,
-    domain::{finding::Finding, policy::Policy, snapshot::Snapshot},
+    domain::{
+        finding::Finding,
+        policy::Policy,
+        snapshot::Snapshot,
+        surroundings::{Elsewhere, Surroundings},
+    },
     execute::Executor,
     kube_io::{event::EventTarget, write::WriteError},
     metrics::PolicyKey,
@@ -27,6 +32,7 @@ use crate::{
     plan::{
         Context,
         decide::{self, Act, Decision},
+        gates,
     },
     validate,
 };
@@ -104,10 +110,13 @@ impl Shared {
     ) -> Result<Option<Turn>, ReconcileError> {
         let others = self.policies.state();
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.0.as_ref().ok()), pods);
-        let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some());
+        // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
+        let active =
+            resource.status.as_ref().is_some_and(|status| status.journal.is_some()) || self.ledger.holds(&policy.uid);
         if !active && resource.metadata.deletion_timestamp.is_none() {
             let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
             let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
+            let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
             let decision = self.decision(&resource, &policy, &snapshot, false);
             if decision.act != Act::LookLive {
                 return Ok(Some(Turn { resource, policy, snapshot, decision }));
@@ -134,10 +143,44 @@ impl Shared {
         let Ok(policy) = validate::validate(&resource).map(Arc::new) else {
             return Ok(None);
         };
+        // Reconciles of one policy never overlap: without a journal now, none is being written.
+        if resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
+            self.ledger.release(&policy.uid);
+        }
         let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
         let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
+        let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
         let decision = self.decision(&resource, &policy, &snapshot, true);
         Ok(Some(Turn { resource, policy, snapshot, decision }))
+    }
+
+    /// What lies around that policy: what people said, and what the other policies do.
+    fn surroundings(&self, resource: &RedisMemoryPolicy) -> Surroundings {
+        let own = resource.uid().unwrap_or_default();
+        let now = self.clock.now();
+        Surroundings {
+            stopped: self.stop.how(),
+            approved: resource.annotations().get(gates::APPROVE_ANNOTATION).map(|hash| hash.trim().to_owned()),
+            elsewhere: self.ledger.others(&own, &self.stored_remediations()),
+            maximum_remediations: self.limits.remediations,
+            restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
+            maximum_restarts_per_hour: self.limits.restarts_per_hour,
+            reach: self.observer.sampler.reach(),
+        }
+    }
+
+    /// The remediations of all policies, by their journals.
+    pub(super) fn stored_remediations(&self) -> BTreeMap<String, Elsewhere> {
+        let policies = self.policies.state();
+        ledger::remediations(policies.iter().filter_map(|policy| policy.0.as_ref().ok()))
+    }
+
+    /// The restarts of all policies, that policy's by what was just read of it.
+    pub(super) fn stored_restarts(&self, resource: &RedisMemoryPolicy) -> Vec<ledger::Restart> {
+        let policies = self.policies.state();
+        let others = policies.iter().filter_map(|policy| policy.0.as_ref().ok());
+        let others = others.filter(|other| other.uid() != resource.uid());
+        ledger::restarts(others.chain([resource]), self.clock.now())
     }
 
     fn decision(&self, resource: &RedisMemoryPolicy, policy: &Policy, snapshot: &Snapshot, live: bool) -> Decision {
@@ -286,6 +329,7 @@ impl Shared {
     /// Drops caches, connections and series of policies that no longer exist.
     fn forget_gone(&self) {
         let live: Vec<String> = self.policies.state().iter().filter_map(|policy| policy.uid()).collect();
+        self.ledger.retain(|uid| live.iter().any(|known| known == uid));
         for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
             self.observer.sampler.forget(&uid);
             self.pace.through(&uid);

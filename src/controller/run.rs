@@ -19,10 +19,11 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
+    ledger::{Ledger, Limits},
     pace::Pace,
     reconcile,
     registry::{Guarded, PolicyRef, Registry},
-    shared::{ReconcileError, Shared},
+    shared::{ReconcileError, Shared, Stop},
 };
 use crate::{
     admin::{Admin, AdminError, Health, Readiness},
@@ -65,6 +66,12 @@ pub struct Settings {
     pub plan: PlanSettings,
     /// kube-proxy's sync time.
     pub endpoint_sync: Duration,
+    /// Remediations at once in the cluster.
+    pub maximum_remediations: u32,
+    /// Pods restarted within an hour in the cluster.
+    pub maximum_restarts_per_hour: Option<u32>,
+    /// People want nothing disturbed.
+    pub stop: bool,
 }
 
 /// Why the operator could not start or go on.
@@ -105,7 +112,10 @@ struct Process {
     metrics: Metrics,
     health: Health,
     overload: Overload,
+    /// The process is asked to end.
     stop: watch::Receiver<bool>,
+    /// People have stopped the operator by the Lease's annotation.
+    lease_stop: watch::Receiver<bool>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -128,7 +138,8 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let leadership = lease::run(settings.lease.clone(), client.clone(), clock, until(lease_may_go))?;
     let (closed, close_admin) = watch::channel(false);
     let serving = tokio::spawn(admin.serve(metrics.clone(), health.clone(), until(close_admin)));
-    let process = Process { settings, client, clock, metrics, health, overload, stop: stop.clone() };
+    let lease_stop = leadership.stop.clone();
+    let process = Process { settings, client, clock, metrics, health, overload, stop: stop.clone(), lease_stop };
     process.lead(leadership.fence).await;
 
     // Nothing of ours is under way any more: the Lease may go to the next.
@@ -200,6 +211,7 @@ impl Process {
         let controller = Controller::new(api, watcher::Config::default()).with_config(config);
         let policies = controller.store();
         let forwarding = tokio::spawn(forward(sampler.clone(), policies.clone(), wake.clone()));
+        let stopping = tokio::spawn(wake_all(self.lease_stop.clone(), policies.clone(), wake.clone()));
         let shared = Arc::new(self.shared(fence.clone(), sampler, policies, wake));
         let stream = futures::stream::unfold(woken, |mut woken| async move { Some((woken.recv().await?, woken)) });
         let running = controller
@@ -214,6 +226,7 @@ impl Process {
             () = self.overstayed() => tracing::warn!("what was under way did not finish in time"),
         }
         forwarding.abort();
+        stopping.abort();
     }
 
     async fn overstayed(&self) {
@@ -243,6 +256,16 @@ impl Process {
             registry: Registry::new(self.client.clone(), wake),
             policies,
             settings: self.settings.plan,
+            limits: Limits {
+                remediations: self.settings.maximum_remediations,
+                restarts_per_hour: self.settings.maximum_restarts_per_hour,
+            },
+            ledger: Ledger::default(),
+            stop: Stop {
+                flag: self.settings.stop,
+                annotation: self.lease_stop.clone(),
+                lease: format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name),
+            },
             clock: self.clock,
             metrics: self.metrics.clone(),
             pace: Pace::default(),
@@ -258,6 +281,17 @@ async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wake: mpsc::U
         let Some(policy) = policies.find(|policy| policy.uid().as_deref() == Some(uid.as_str())) else { continue };
         if wake.send(ObjectRef::from_obj(&*policy)).is_err() {
             return;
+        }
+    }
+}
+
+/// Every policy is looked at when people stop the operator, or let it go on.
+async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wake: mpsc::UnboundedSender<PolicyRef>) {
+    while stop.changed().await.is_ok() {
+        for policy in policies.state() {
+            if wake.send(ObjectRef::from_obj(&*policy)).is_err() {
+                return;
+            }
         }
     }
 }

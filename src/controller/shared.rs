@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use kube::runtime::reflector::Store;
+use tokio::sync::watch;
 
 use super::{
+    ledger::{Ledger, Limits},
     pace::Pace,
     registry::{Guarded, Registry},
 };
@@ -29,6 +31,12 @@ pub struct Shared {
     pub policies: Store<Guarded>,
     /// Flags of the binary.
     pub settings: PlanSettings,
+    /// What the cluster allows: flags of the binary.
+    pub limits: Limits,
+    /// Who holds a slot of the cluster's budget.
+    pub ledger: Ledger,
+    /// What stops the whole operator, if anything does.
+    pub stop: Stop,
     /// The clock.
     pub clock: Clock,
     /// Metrics.
@@ -37,6 +45,28 @@ pub struct Shared {
     pub pace: Pace,
     /// Until when the API server asked us to wait.
     pub overload: Overload,
+}
+
+/// What people say about the whole operator.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// The flag `--stop`.
+    pub flag: bool,
+    /// The annotation on the Lease.
+    pub annotation: watch::Receiver<bool>,
+    /// The Lease as "namespace/name".
+    pub lease: String,
+}
+
+impl Stop {
+    /// By what the operator is stopped, in words.
+    pub fn how(&self) -> Option<String> {
+        if self.flag {
+            return Some("the flag --stop (chart value stop)".to_owned());
+        }
+        let annotated = *self.annotation.borrow();
+        annotated.then(|| format!("the annotation redismemory.io/stop on Lease {}", self.lease))
+    }
 }
 
 /// Why a reconcile could not be finished. It is tried again.

@@ -95,7 +95,7 @@ places! {
     /// Guarded: the pause is lifted.
     Unpaused = "switchover:unpaused",
     /// Guarded: the other replicas were told of the new primary.
-    OthersRepointed = "switchover:others-repointed",
+    OthersRepointed = "switchover:repointed",
     /// Guarded: the old primary has its role back.
     RolledBack = "switchover:rolled-back",
     /// The roles are exchanged; both pods are still labelled.

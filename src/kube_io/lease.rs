@@ -20,7 +20,7 @@ use kube::{
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
-use self::record::{Record, Verdict, judge, whole_seconds};
+use self::record::{Record, STOP_ANNOTATION, Verdict, judge, whole_seconds};
 use super::{
     error::{Cause, within},
     fence::{Fence, Term, extend},
@@ -118,6 +118,9 @@ pub enum LeaseError {
 pub struct Leadership {
     /// `Some` while we lead: the fence of the present term. A new term brings a new fence.
     pub fence: watch::Receiver<Option<Fence>>,
+    /// True while an annotation on the Lease says that people want the operator stopped. Seen by the holder, at each
+    /// renewal; known before the fence of a term is.
+    pub stop: watch::Receiver<bool>,
     /// Ends after `shutdown`, once the Lease has been released (or could not be, within 3 s).
     pub task: JoinHandle<()>,
 }
@@ -134,7 +137,8 @@ pub fn run(
 ) -> Result<Leadership, LeaseError> {
     params.check()?;
     let (publish, fence) = watch::channel(None);
-    let election = Election { api: Api::namespaced(client, &params.namespace), params, clock, publish };
+    let (stop, stopped) = watch::channel(false);
+    let election = Election { api: Api::namespaced(client, &params.namespace), params, clock, publish, stop };
     let task = tokio::spawn(async move {
         let gone = {
             let publish = election.publish.clone();
@@ -146,7 +150,7 @@ pub fn run(
         }
         election.release().await;
     });
-    Ok(Leadership { fence, task })
+    Ok(Leadership { fence, stop: stopped, task })
 }
 
 struct Election {
@@ -154,6 +158,7 @@ struct Election {
     params: LeaseParams,
     clock: Clock,
     publish: watch::Sender<Option<Fence>>,
+    stop: watch::Sender<bool>,
 }
 
 /// Why a term ended.
@@ -228,6 +233,7 @@ impl Election {
     /// Renews until the term ends, and publishes its fence meanwhile.
     async fn hold(&self, mut record: Record, term: Term) -> Ended {
         tracing::info!(lease = %self.params.name, identity = %self.params.identity, "leading");
+        self.tell(&record);
         let (renewals, term_seen) = watch::channel(Some(term));
         self.publish.send_replace(Some(Fence::of(self.clock, term_seen)));
         // Ends the term on every way out, also when `contend` is dropped at shutdown.
@@ -246,12 +252,14 @@ impl Election {
                         return Ended::NotRenewed;
                     }
                     record = renewed;
+                    self.tell(&record);
                     deadline = term.deadline;
                     pause = self.params.renew;
                 }
                 Err(Lost::Taken) => return Ended::Taken,
                 Err(Lost::Stale(read)) => {
                     record = *read;
+                    self.tell(&record);
                     pause = Duration::ZERO;
                 }
                 Err(Lost::Failed(cause)) => {
@@ -259,6 +267,14 @@ impl Election {
                     pause = self.params.retry;
                 }
             }
+        }
+    }
+
+    /// Passes on what people wrote on the Lease.
+    fn tell(&self, record: &Record) {
+        let changed = self.stop.send_if_modified(|stop| std::mem::replace(stop, record.stop) != record.stop);
+        if changed {
+            tracing::warn!(lease = %self.params.name, stop = record.stop, annotation = STOP_ANNOTATION, "the stop of the operator");
         }
     }
 

@@ -13,6 +13,7 @@ use redis_memory_operator::{
     },
     execute::{
         ExecuteError,
+        crash::Place,
         switchover::{HandedOver, Surroundings, bare::Bare, hand_over},
     },
     kube_io::fence::Fenced,
@@ -125,7 +126,7 @@ impl Surroundings for Hooked {
         self.bare.set_role(peer, primary).await
     }
 
-    async fn overlapping(&self) -> Result<bool, ExecuteError> {
+    async fn overlapping(&self) -> bool {
         self.bare.overlapping().await
     }
 
@@ -133,8 +134,8 @@ impl Surroundings for Hooked {
         self.bare.exists(peer).await
     }
 
-    async fn reached(&self, boundary: &'static str) {
-        if boundary == self.boundary {
+    async fn reached(&self, boundary: Place) {
+        if boundary.as_str() == self.boundary {
             (self.hook)().await;
         }
     }

@@ -73,6 +73,7 @@ struct PodYaml {
     /// Addresses that it lists besides the members that follow it.
     lists: Vec<String>,
     // Memory.
+    keys: Option<u64>,
     ratio: f64,
     used: String,
     dataset: Option<String>,
@@ -117,6 +118,7 @@ impl Default for PodYaml {
             link: "up".into(),
             listed: true,
             lists: Vec::new(),
+            keys: None,
             ratio: 1.1,
             used: "69Mi".into(),
             dataset: None,
@@ -339,6 +341,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     memory.rss_overhead = yaml.other.as_deref().map_or(waste.percent(3), bytes);
     memory.allocator_rss = yaml.purgeable.as_deref().map_or(waste.percent(7), bytes);
     memory.allocator_frag = waste.saturating_sub(memory.rss_overhead + memory.allocator_rss);
+    sample.keys = yaml.keys.unwrap_or(sample.keys);
     sample.latest_fork = Duration::from_millis(yaml.fork_ms);
     sample.server.version = version(&yaml.version);
     sample.server.engine = match yaml.engine.as_str() {

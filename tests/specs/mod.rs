@@ -57,7 +57,14 @@ pub fn full() -> Value {
             "moderatePercent": 130, "seriousPercent": 150, "criticalPercent": 200, "restartPercent": 250,
             "minimumWaste": "100Mi", "sustained": "1h30m", "remedies": ["Restart"],
         },
-        "restart": {"cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m"},
+        "restart": {
+            "cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m", "approval": "Supervised",
+            "maximumRestartsPerDay": 6,
+            "windows": [
+                {"schedule": "0 3 * * SUN", "duration": "2h", "timeZone": "Europe/Berlin"},
+                {"schedule": "@daily", "duration": "90m"},
+            ],
+        },
     })
 }
 
@@ -194,6 +201,36 @@ fn rules() -> Vec<Bad> {
         rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
         rule(json!({"restart": {"stepTimeout": "9s"}}), "spec.restart.stepTimeout", "from 10s to 24h"),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "0 3 * *", "duration": "2h"}]}}),
+            "spec.restart.windows[0].schedule",
+            "write five fields",
+        ),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "TZ=UTC 0 3 * * *", "duration": "2h"}]}}),
+            "spec.restart.windows[0].schedule",
+            "not a cron schedule",
+        ),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "0 3 * * *", "duration": "0s"}]}}),
+            "spec.restart.windows[0].duration",
+            "from 1m to 24h",
+        ),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "0 3 * * *", "duration": "25h"}]}}),
+            "spec.restart.windows[0].duration",
+            "from 1m to 24h",
+        ),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "0 3 * * *", "duration": "2h", "timeZone": "Europe/ Berlin"}]}}),
+            "spec.restart.windows[0].timeZone",
+            "not the name of a time zone",
+        ),
+        rule(
+            json!({"restart": {"windows": [{"schedule": "0 3 * * *", "duration": "2h"}, {"schedule": "0 3 * * *", "duration": "2h"}]}}),
+            "spec.restart.windows",
+            "value twice",
+        ),
         rule(json!({"restart": {"stepTimeout": ""}}), "spec.restart.stepTimeout", "not a duration"),
     ]
 }
@@ -213,6 +250,13 @@ fn bounds() -> Vec<Bad> {
             "spec.fragmentation.restartPercent",
             "less than or equal to 10000",
         ),
+        bound(json!({"restart": {"maximumRestartsPerDay": 0}}), "spec.restart.maximumRestartsPerDay", "equal to 1"),
+        bound(json!({"restart": {"maximumRestartsPerDay": 65}}), "spec.restart.maximumRestartsPerDay", "equal to 64"),
+        bound(
+            json!({"restart": {"windows": (0..9).map(|hour| json!({"schedule": format!("0 {hour} * * *"), "duration": "1h"})).collect::<Vec<_>>()}}),
+            "spec.restart.windows",
+            "at most 8 items",
+        ),
         bound(json!({"headroom": {"remedies": []}}), "spec.headroom.remedies", "at least 1 items"),
         bound(json!({"selector": {"matchLabels": {"app": "?"}}}), "spec.selector.matchLabels", "should match"),
         bound(json!({"redis": {"container": "a".repeat(64)}}), "spec.redis.container", "63"),
@@ -229,6 +273,12 @@ fn types() -> Vec<Bad> {
         of_type(json!({"headroom": {"percent": 12.5}}), "spec.headroom.percent", "must be of type integer"),
         of_type(json!({"headroom": {"remedies": ["PatchWorkload"]}}), "spec.headroom.remedies", "Unsupported value"),
         of_type(json!({"fragmentation": {"remedies": ["Purge"]}}), "spec.fragmentation.remedies", "Unsupported value"),
+        of_type(json!({"restart": {"approval": "Ask"}}), "spec.restart.approval", "Unsupported value"),
+        of_type(
+            json!({"restart": {"windows": [{"schedule": "0 3 * * *"}]}}),
+            "spec.restart.windows[0].duration",
+            "Required value",
+        ),
         of_type(json!({"eviction": {"allowed": ["lru"]}}), "spec.eviction.allowed", "Unsupported value"),
         of_type(json!({"headrom": {"percent": 50}}), "spec.headrom", "unknown field"),
         of_type(json!({"redis": {"host": "redis.example.com"}}), "spec.redis.host", "unknown field"),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
+/// `"true"` on the Lease: nothing is disturbed any more, in the whole cluster.
+pub(super) const STOP_ANNOTATION: &str = "redismemory.io/stop";
+
 /// The Lease as it was read or written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Record {
@@ -11,11 +14,15 @@ pub(super) struct Record {
     pub(super) resource_version: String,
     /// What it says.
     pub(super) spec: LeaseSpec,
+    /// People have asked for a stop of the operator, by [`STOP_ANNOTATION`].
+    pub(super) stop: bool,
 }
 
 impl Record {
     pub(super) fn of(lease: Lease) -> Self {
+        let stop = lease.metadata.annotations.as_ref().and_then(|all| all.get(STOP_ANNOTATION));
         Self {
+            stop: stop.is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
             resource_version: lease.metadata.resource_version.unwrap_or_default(),
             spec: lease.spec.unwrap_or_default(),
         }
@@ -76,6 +83,7 @@ mod tests {
                 lease_duration_seconds: seconds,
                 ..LeaseSpec::default()
             },
+            ..Record::default()
         }
     }
 

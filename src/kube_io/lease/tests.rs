@@ -241,6 +241,33 @@ async fn somebody_elses_annotation_does_not_cost_the_lease() {
     assert!(lost.is_err(), "a conflict with a stranger ended the term");
 }
 
+#[tokio::test]
+async fn a_stop_is_read_from_the_lease_while_it_is_held_and_when_a_term_begins() {
+    let server = Server::default();
+    let mut first = Contender::start(&server, "a");
+    let fence = first.leads().await;
+    assert!(!*first.leadership.stop.borrow());
+    let told = |leadership: &Leadership, want: bool| {
+        let mut stop = leadership.stop.clone();
+        async move {
+            let seen = stop.wait_for(|stop| *stop == want);
+            assert!(tokio::time::timeout(PATIENCE, seen).await.is_ok_and(|seen| seen.is_ok()), "not told of {want}");
+        }
+    };
+    server.change(|lease| lease["metadata"]["annotations"] = json!({ "redismemory.io/stop": "true" }));
+    told(&first.leadership, true).await;
+    assert_eq!(fence.check(), Ok(()), "the lease is kept: labels still are");
+    // Who leads next knows before anything is done.
+    first.stop().await;
+    let mut second = Contender::start(&server, "b");
+    second.leads().await;
+    assert!(*second.leadership.stop.borrow());
+    for value in [json!({ "redismemory.io/stop": "false" }), json!({})] {
+        server.change(|lease| lease["metadata"]["annotations"] = value);
+        told(&second.leadership, false).await;
+    }
+}
+
 #[rstest]
 #[case(LeaseParams::new("ops", "operator", "a"), Ok(()))]
 #[case(LeaseParams::new("ops", "operator", "a").timing(Duration::from_secs(6), Duration::from_secs(2)), Ok(()))]

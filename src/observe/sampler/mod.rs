@@ -34,6 +34,7 @@ use crate::{
     domain::{
         sample::Reading,
         snapshot::{Observation, ProbeFailure},
+        surroundings::Reach,
     },
     redis_io::Credentials,
 };
@@ -221,6 +222,21 @@ impl SamplerHandle {
             let change = shared.changes.next().await;
             Some((change, shared))
         })
+    }
+
+    /// How many of all targets answered their last probe. One that was not probed yet counts as neither.
+    pub fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        for target in self.inner.state().targets.values() {
+            match target.answers() {
+                None => {}
+                Some(answers) => {
+                    reach.endpoints += 1;
+                    reach.unreachable += usize::from(!answers);
+                }
+            }
+        }
+        reach
     }
 
     /// How the probes of each target went.

@@ -148,6 +148,15 @@ impl Target {
         self.state.latest()
     }
 
+    /// Whether it answered the last probe; `None`: not probed yet. One that refuses is there all the same.
+    pub(super) fn answers(&self) -> Option<bool> {
+        match &self.state.lock().observation {
+            Observation::Pending => None,
+            Observation::Failed(ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_)) => Some(false),
+            Observation::Failed(_) | Observation::Seen(_) => Some(true),
+        }
+    }
+
     pub(super) fn wanted_credentials(&self) -> Option<CredentialsFor> {
         self.access.borrow().as_ref().map(|access| access.credentials.clone())
     }

@@ -86,7 +86,9 @@ fn the_undisturbed_order() {
         let next = next(&view, &LIMITS);
         match next {
             Move::LabelCandidate => view.labels.to_labelled = true,
-            Move::AwaitOverlap(after) => view.labels.since_overlap = Some(view.labels.since_overlap.map_or(ms(0), |_| after)),
+            Move::AwaitOverlap(after) => {
+                view.labels.since_overlap = Some(view.labels.since_overlap.map_or(ms(0), |_| after))
+            }
             Move::Pause => {
                 view.did.paused = Some(ms(0));
                 (view.from.offset, view.to.offset) = (1500, 1400);

@@ -1,0 +1,288 @@
+//! The cluster's budget while this process leads: who holds a slot for a remediation, and what was restarted within
+//! the hour. Pure but for a lock.
+//!
+//! Reconciles of several policies run at the same time, and each sees the others through a cache that lags. So a slot
+//! is taken here, in one move, before the journal is written, and given back only when the journal is seen to be gone.
+//! After a restart of the process the journals themselves are the record: the cache is complete before the first
+//! reconcile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::{
+    api::v1alpha1::RedisMemoryPolicy,
+    domain::{
+        names::{PodName, PodUid},
+        surroundings::Elsewhere,
+    },
+};
+
+/// Restarts count for this long.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the cluster allows: flags of the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Remediations that may be under way at once.
+    pub remediations: u32,
+    /// Pods that may be restarted within an hour; `None`: no bound.
+    pub restarts_per_hour: Option<u32>,
+}
+
+/// One restart, as a record or a journal tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Restart {
+    /// UID of the policy.
+    pub policy: String,
+    /// The pod.
+    pub pod: PodName,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Slots and restarts of this process.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Remediations that this process began, by policy UID.
+    slots: BTreeMap<String, Elsewhere>,
+    /// Evictions that this process asked for, by policy UID and pod UID.
+    restarts: BTreeMap<(String, PodUid), Restart>,
+}
+
+impl State {
+    /// Remediations under way but for that policy's, those of this process and those that are stored.
+    fn others(&self, own: &str, stored: &BTreeMap<String, Elsewhere>) -> Vec<Elsewhere> {
+        let mut all = stored.clone();
+        all.extend(self.slots.clone());
+        all.remove(own);
+        all.into_values().collect()
+    }
+
+    /// Pods restarted within the hour. What both this process and the stored records know of counts once.
+    fn lately(&mut self, stored: &[Restart], now: Timestamp) -> u32 {
+        self.restarts.retain(|_, restart| recent(restart, now));
+        let count = |restarts: &mut dyn Iterator<Item = &Restart>| {
+            let mut counts: BTreeMap<(String, PodName), u32> = BTreeMap::new();
+            for restart in restarts {
+                *counts.entry((restart.policy.clone(), restart.pod.clone())).or_default() += 1;
+            }
+            counts
+        };
+        let mut counts = count(&mut self.restarts.values());
+        for (pod, known) in count(&mut stored.iter().filter(|restart| recent(restart, now))) {
+            let here = counts.entry(pod).or_default();
+            *here = known.max(*here);
+        }
+        counts.values().sum()
+    }
+}
+
+fn recent(restart: &Restart, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(restart.at)).unwrap_or_default() < HOUR
+}
+
+impl Ledger {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remediations under way but for that policy's.
+    pub fn others(&self, own: &str, stored: &BTreeMap<String, Elsewhere>) -> Vec<Elsewhere> {
+        self.state().others(own, stored)
+    }
+
+    /// Takes a slot for that policy, unless all are taken or another remediates the same workload.
+    pub fn take(&self, own: &str, mine: Elsewhere, stored: &BTreeMap<String, Elsewhere>, most: u32) -> bool {
+        let mut state = self.state();
+        let others = state.others(own, stored);
+        let free = u32::try_from(others.len()).is_ok_and(|taken| taken < most)
+            && others.iter().all(|other| other.workload != mine.workload);
+        if free {
+            state.slots.insert(own.to_owned(), mine);
+        }
+        free
+    }
+
+    /// Whether this process took a slot for that policy that it has not given back.
+    pub fn holds(&self, own: &str) -> bool {
+        self.state().slots.contains_key(own)
+    }
+
+    /// Gives the slot of that policy back: its journal was seen to be gone.
+    pub fn release(&self, own: &str) {
+        self.state().slots.remove(own);
+    }
+
+    /// Gives back the slots of policies that no longer exist.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.state().slots.retain(|uid, _| exists(uid));
+    }
+
+    /// Pods restarted within the hour, over all policies.
+    pub fn restarts_last_hour(&self, stored: &[Restart], now: Timestamp) -> u32 {
+        self.state().lately(stored, now)
+    }
+
+    /// Counts a restart that is about to be asked for, unless the hour's budget is used up.
+    pub fn take_restart(&self, restart: Restart, uid: &PodUid, stored: &[Restart], most: Option<u32>) -> bool {
+        let mut state = self.state();
+        let free = most.is_none_or(|most| state.lately(stored, restart.at) < most);
+        if free {
+            state.restarts.insert((restart.policy.clone(), uid.clone()), restart);
+        }
+        free
+    }
+
+    /// The restart did not happen.
+    pub fn give_restart_back(&self, policy: &str, uid: &PodUid) {
+        self.state().restarts.remove(&(policy.to_owned(), uid.clone()));
+    }
+}
+
+/// The remediations that the journals tell of, by policy UID.
+pub(super) fn remediations<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>) -> BTreeMap<String, Elsewhere> {
+    policies
+        .filter_map(|policy| {
+            let journal = policy.status.as_ref()?.journal.as_ref()?;
+            let name = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
+            Some((policy.uid()?, Elsewhere { policy: name, workload: journal.workload.clone() }))
+        })
+        .collect()
+}
+
+/// The restarts that records and journals tell of. An eviction of a journal counts from when its replacement had caught
+/// up, until then from now.
+pub(super) fn restarts<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>, now: Timestamp) -> Vec<Restart> {
+    let mut found = Vec::new();
+    for policy in policies {
+        let (Some(uid), Some(status)) = (policy.uid(), policy.status.as_ref()) else { continue };
+        let of = |pod: &PodName, at| Restart { policy: uid.clone(), pod: pod.clone(), at };
+        let recorded = status.workloads.iter().flat_map(|record| record.restarts.iter());
+        found.extend(recorded.map(|restart| of(&restart.pod, restart.at)));
+        if let Some(journal) = &status.journal {
+            let evicted = journal.members.iter().filter(|member| journal.evicted(&member.identity.pod));
+            found.extend(evicted.map(|member| of(&member.identity.pod, member.caught_up_at.unwrap_or(now))));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+    use crate::domain::{
+        fixtures::{self, NOW, seconds_ago},
+        names::ControllerUid,
+    };
+
+    fn elsewhere(workload: &str) -> Elsewhere {
+        Elsewhere { policy: format!("shop/{workload}"), workload: ControllerUid::from(workload) }
+    }
+
+    fn stored(policies: &[(&str, &str)]) -> BTreeMap<String, Elsewhere> {
+        policies.iter().map(|(uid, workload)| ((*uid).to_owned(), elsewhere(workload))).collect()
+    }
+
+    #[test]
+    fn so_many_slots_and_no_more() {
+        let ledger = Ledger::default();
+        let nothing = stored(&[]);
+        assert!(ledger.take("a", elsewhere("w-a"), &nothing, 2));
+        assert!(ledger.take("b", elsewhere("w-b"), &nothing, 2));
+        assert!(!ledger.take("c", elsewhere("w-c"), &nothing, 2));
+        assert!(ledger.take("a", elsewhere("w-a"), &nothing, 2), "who has one may take it again");
+        ledger.release("a");
+        assert!(!ledger.holds("a") && ledger.holds("b"));
+        assert!(ledger.take("c", elsewhere("w-c"), &nothing, 2));
+        ledger.retain(|uid| uid == "c");
+        assert_eq!(ledger.others("c", &nothing), []);
+        assert!(!Ledger::default().take("a", elsewhere("w-a"), &nothing, 0));
+    }
+
+    #[test]
+    fn a_workload_has_one_remediation_whatever_the_number() {
+        let ledger = Ledger::default();
+        assert!(!ledger.take("a", elsewhere("w"), &stored(&[("b", "w")]), 9));
+        assert!(ledger.take("a", elsewhere("w"), &stored(&[("a", "w")]), 1), "its own journal is no other");
+    }
+
+    #[test]
+    fn journals_of_an_earlier_process_hold_their_slots() {
+        let ledger = Ledger::default();
+        let journals = stored(&[("a", "w-a")]);
+        assert!(!ledger.take("b", elsewhere("w-b"), &journals, 1));
+        assert_eq!(ledger.others("b", &journals), [elsewhere("w-a")]);
+        assert!(ledger.take("b", elsewhere("w-b"), &journals, 2));
+        // What is known twice is one.
+        assert_eq!(ledger.others("c", &stored(&[("a", "w-a"), ("b", "w-b")])).len(), 2);
+    }
+
+    #[test]
+    fn of_many_that_come_at_once_so_many_get_a_slot() {
+        let ledger = Ledger::default();
+        let nothing = stored(&[]);
+        let taken: usize = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..16)
+                .map(|n| {
+                    let (ledger, nothing) = (&ledger, &nothing);
+                    scope.spawn(move || ledger.take(&format!("p-{n}"), elsewhere(&format!("w-{n}")), nothing, 3))
+                })
+                .collect();
+            tries.into_iter().map(|one| usize::from(one.join().unwrap())).sum()
+        });
+        assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn restarts_of_the_hour_count_once() {
+        let ledger = Ledger::default();
+        let at =
+            |policy: &str, pod: &str, ago| Restart { policy: policy.into(), pod: pod.into(), at: seconds_ago(ago) };
+        let known =
+            vec![at("a", "redis-0", 60), at("a", "redis-1", 3599), at("a", "redis-2", 3600), at("b", "redis-0", 5)];
+        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3);
+        let again = at("a", "redis-0", 0);
+        assert!(ledger.take_restart(again, &"uid-0".into(), &[], Some(1)));
+        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3, "the record and this process mean the same restart");
+        let next = || at("c", "redis-0", 0);
+        assert!(!ledger.take_restart(next(), &"uid-1".into(), &known, Some(3)));
+        assert!(ledger.take_restart(next(), &"uid-1".into(), &known, Some(4)));
+        assert_eq!(ledger.restarts_last_hour(&known, NOW), 4);
+        ledger.give_restart_back("c", &"uid-1".into());
+        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3);
+        assert!(ledger.take_restart(next(), &"uid-1".into(), &known, None), "no bound");
+        let later = NOW.saturating_add(jiff::SignedDuration::from_hours(2)).unwrap();
+        assert_eq!(ledger.restarts_last_hour(&known, later), 0);
+    }
+
+    #[test]
+    fn policies_tell_of_remediations_and_restarts() {
+        let mut policy = RedisMemoryPolicy::new("sessions", serde_json::from_str(r#"{"selector":{}}"#).unwrap());
+        policy.metadata.namespace = Some("shop".into());
+        policy.metadata.uid = Some("a".into());
+        assert_eq!(remediations([&policy].into_iter()), BTreeMap::new());
+        let (rule, snapshot) = fixtures::enforced();
+        let settings = crate::plan::PlanSettings::default();
+        let ctx =
+            crate::plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let mut journal = crate::plan::begin::consider(&ctx).begin.unwrap();
+        journal.cursor = 1;
+        policy.status =
+            Some(crate::api::v1alpha1::RedisMemoryPolicyStatus { journal: Some(journal), ..Default::default() });
+        let all = remediations([&policy].into_iter());
+        assert_eq!(all["a"], Elsewhere { policy: "shop/sessions".into(), workload: fixtures::workload_uid() });
+        let found = restarts([&policy].into_iter(), NOW);
+        assert_eq!(found, [Restart { policy: "a".into(), pod: fixtures::pod_name(1), at: NOW }]);
+    }
+}

@@ -1,0 +1,330 @@
+//! Members that claim to be primary, on real redis-server processes: the old primary that comes back as one, two
+//! primaries of any other origin, a primary that lost its data. What is seen is real; decisions are the planner's, and
+//! the one effect that may follow is carried out by the executor.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::{DEADLINE, connect, eventually, look, server::RedisServer};
+use futures::future::BoxFuture;
+use pretty_assertions::assert_eq;
+use redis_memory_operator::{
+    assess::{self, AssessSettings},
+    clock::Clock,
+    domain::{
+        finding::FindingCode,
+        fixtures::{self, NOW},
+        journal::{CurrentStep, Journal, MemberIdentity},
+        names::{PodUid, RunId},
+        policy::{Policy, SecretKey},
+        ratio::Ratio,
+        sample::Role,
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        step::Step,
+    },
+    execute::{Done, ExecuteError, Executor},
+    kube_io::{fence::Fence, read::Reader, write::Writer},
+    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource, TargetKey},
+    plan::{
+        Context, PlanSettings,
+        advance::Next,
+        begin,
+        blocked::BlockReason,
+        decide::{self, Act, Decision},
+        effect::Effect,
+    },
+    redis_io::RedisError,
+};
+use zeroize::Zeroizing;
+
+const KEYS: u64 = 500;
+
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn get<'a>(&'a self, _: &'a str, _: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
+        Box::pin(async { Err(ProbeFailure::SecretUnavailable("there is none".to_owned())) })
+    }
+}
+
+/// Three servers as pods redis-0, redis-1 and redis-2, and an executor that reaches them.
+struct Set {
+    servers: [RedisServer; 3],
+    uids: [PodUid; 3],
+    executor: Executor,
+    _task: SamplerTask,
+}
+
+impl Set {
+    /// redis-0 is primary with keys, the others have synced. redis-0 starts with these options.
+    async fn start(options: &[&str]) -> Self {
+        let servers = [RedisServer::start(options), RedisServer::start(&[]), RedisServer::start(&[])];
+        assert_eq!(servers[0].run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]), "OK");
+        let script = format!("for i=1,{KEYS} do redis.call('set', 'k'..i, i) end");
+        servers[0].run(&["EVAL", &script, "0"]);
+        servers[1].follow(&servers[0]).await;
+        servers[2].follow(&servers[0]).await;
+        let uids = [0, 1, 2].map(fixtures::pod_uid);
+        let (sampler, task) = Sampler::spawn(SamplerSettings::default(), Clock::start(), Arc::new(NoSecrets));
+        let _another_test_was_first = rustls::crypto::ring::default_provider().install_default();
+        // Nothing listens there: no effect of this test may ask Kubernetes for anything.
+        let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
+        let client = kube::Client::try_from(config).expect("a client");
+        let executor = Executor {
+            writer: Writer::new(client.clone(), Clock::start(), "test"),
+            reader: Reader::new(client, Clock::start()),
+            sampler,
+            fence: Fence::always(),
+            clock: Clock::start(),
+            endpoint_sync: Duration::from_secs(2),
+        };
+        let set = Self { servers, uids, executor, _task: task };
+        set.assign();
+        set
+    }
+
+    fn assign(&self) {
+        let assignments = self.servers.iter().zip(&self.uids).map(|(server, uid)| Assignment {
+            key: TargetKey { namespace: "shop".into(), pod_uid: uid.clone() },
+            address: server.address(),
+            credentials: CredentialsFor::None,
+            keep: Duration::from_secs(60),
+        });
+        self.executor.sampler.assign("policy", "shop", assignments.collect(), Arc::new(|_, _| 0));
+    }
+
+    /// redis-0 goes the way of an evicted pod: its process ends, and a new one of another pod listens where it did.
+    fn replace_old_primary(&mut self) {
+        self.servers[0].restart();
+        self.uids[0] = PodUid::from("replacement");
+        self.assign();
+    }
+
+    /// FAILOVER from redis-0 to redis-1, and redis-2 follows.
+    async fn hand_over(&self) {
+        let mut old = connect(&self.servers[0]).await;
+        let lines = old.replication(DEADLINE).await.expect("it answers").replicas;
+        let line = lines.iter().find(|line| line.address.port == self.servers[1].address().port()).expect("a line");
+        old.failover_to(&line.address, Duration::from_secs(3)).await.expect("FAILOVER is accepted");
+        eventually("the roles are exchanged", async || {
+            (self.servers[1].is_primary().await && !self.servers[0].is_primary().await).then_some(())
+        })
+        .await;
+        self.servers[2].follow(&self.servers[1]).await;
+    }
+
+    /// What is seen now. Memory is the fixture's, so that restarts are due; roles, links and keys are real.
+    async fn observe(&self) -> Snapshot {
+        let (_, mut snapshot) = fixtures::enforced();
+        snapshot.redis_rights = RedisRights::Known(Vec::new());
+        snapshot.targets.clear();
+        for ((n, server), uid) in (0_u8..).zip(&self.servers).zip(&self.uids) {
+            let mut pod = fixtures::pod(n);
+            pod.uid = uid.clone();
+            pod.ip = Some("127.0.0.1".into());
+            pod.role_label = None;
+            pod.container.as_mut().expect("known").port = server.address().port();
+            let mut sample = look(&mut connect(server).await).await.expect("it answers");
+            sample.pod_uid = uid.clone();
+            sample.at = fixtures::seconds_ago(2);
+            sample.memory = fixtures::sample(Role::Primary).memory;
+            let history = fixtures::history(&sample.run_id, Ratio(291), fixtures::USED, fixtures::RSS);
+            snapshot.targets.push(Target { pod, redis: Observation::Seen(Box::new(sample)), history });
+        }
+        snapshot
+    }
+
+    async fn run_id(&self, n: usize) -> RunId {
+        connect(&self.servers[n]).await.run_id().clone()
+    }
+
+    /// The journal of a remediation in which redis-1 took the role over from redis-0, which was then evicted.
+    async fn journal(&self) -> Journal {
+        let (policy, snapshot) = fixtures::enforced();
+        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings() };
+        let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
+        journal.primary =
+            MemberIdentity { pod: fixtures::pod_name(1), uid: self.uids[1].clone(), run_id: self.run_id(1).await };
+        at(&mut journal, |step| *step == Step::AwaitReplica { pod: fixtures::pod_name(0) });
+        journal
+    }
+
+    fn keys(&self, n: usize) -> u64 {
+        self.servers[n].run(&["DBSIZE"]).parse().expect("a number")
+    }
+}
+
+/// Puts the cursor on that step, begun.
+fn at(journal: &mut Journal, wanted: impl Fn(&Step) -> bool) {
+    let found = journal.steps.iter().position(|planned| wanted(&planned.step)).expect("the plan has it");
+    journal.cursor = u32::try_from(found).expect("small");
+    journal.current = CurrentStep { begun_at: Some(NOW), attempt: 0, ..CurrentStep::default() };
+}
+
+fn settings() -> PlanSettings {
+    PlanSettings::default()
+}
+
+fn policy() -> Policy {
+    fixtures::enforced().0
+}
+
+fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
+    let (policy, settings) = (policy(), settings());
+    let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
+    decide::decide(&ctx, journal, false, true)
+}
+
+/// The demotion that is decided on, or a panic with what is instead.
+fn demotion(snapshot: &Snapshot, journal: &Journal) -> Effect {
+    match decide(snapshot, Some(journal)).act {
+        Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::Demote { .. }) => *effect,
+        other => panic!("no demotion: {other:?}"),
+    }
+}
+
+/// Nothing at all would be done, by upkeep, a new remediation or the one under way, whichever step it is at; the reason
+/// is this one.
+fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
+    let fresh = decide(snapshot, None);
+    assert_eq!(fresh.act, Act::Rest, "no label, no limit, no remediation");
+    assert!(fresh.blocked.iter().any(|blocked| blocked.reason == reason), "{:?}", fresh.blocked);
+    for cursor in 0..journal.steps.len() {
+        for begun_at in [None, Some(NOW)] {
+            let mut journal = journal.clone();
+            journal.cursor = u32::try_from(cursor).expect("small");
+            journal.current = CurrentStep { begun_at, attempt: 0, ..CurrentStep::default() };
+            match decide(snapshot, Some(&journal)) {
+                Decision { act: Act::Wait(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
+                // A plan that the world has left behind is given up at a boundary: that changes nothing.
+                Decision { act: Act::Go(Next::End(_)), .. } => {}
+                other => panic!("at step {cursor}: {:?}", other.act),
+            }
+        }
+    }
+    let code = if reason == BlockReason::PrimaryEmpty { FindingCode::PrimaryEmpty } else { FindingCode::TwoPrimaries };
+    let findings = assess::assess(&policy(), snapshot, &AssessSettings::default());
+    assert!(findings.iter().any(|finding| finding.code == code), "{findings:?}");
+}
+
+/// redis-1 has the role, redis-0 is back as a primary without keys.
+async fn returned() -> (Set, Journal) {
+    let mut set = Set::start(&[]).await;
+    set.hand_over().await;
+    let journal = set.journal().await;
+    set.replace_old_primary();
+    assert!(set.servers[0].is_primary().await && set.servers[1].is_primary().await, "the premise");
+    assert_eq!((set.keys(0), set.keys(1)), (0, KEYS), "the premise");
+    (set, journal)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
+    let (set, journal) = returned().await;
+    let kept = set.run_id(1).await;
+    let effect = demotion(&set.observe().await, &journal);
+    let done = set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+    assert_eq!(done, Done::Demoted);
+    eventually("redis-0 is a replica with the data", async || {
+        (!set.servers[0].is_primary().await && set.keys(0) == KEYS).then_some(())
+    })
+    .await;
+    assert_eq!((set.run_id(1).await, set.keys(1), set.keys(2)), (kept, KEYS, KEYS), "the primary was not touched");
+    // Done once, there is nothing left to demote.
+    let next = decide(&set.observe().await, Some(&journal)).act;
+    let demotes = matches!(&next, Act::Go(Next::Act(_, effect)) if matches!(**effect, Effect::Demote { .. }));
+    assert!(!demotes, "{next:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_since_the_decision_calls_the_demotion_off() {
+    let (mut set, journal) = returned().await;
+    let effect = demotion(&set.observe().await, &journal);
+    let off = async |set: &Set, effect: &Effect| match set.executor.carry_out("shop", effect, None).await {
+        Err(ExecuteError::NotAsJudged { why, .. }) => why,
+        other => panic!("not called off: {other:?}"),
+    };
+
+    // The new primary is a replica by now: two servers that follow each other would have no data.
+    assert_eq!(set.servers[1].run(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    assert_eq!(off(&set, &effect).await, "redis-1 is not simply the primary");
+    assert_eq!(set.servers[1].run(&["REPLICAOF", "NO", "ONE"]), "OK");
+    // Somebody was faster.
+    assert_eq!(set.servers[0].run(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    assert_eq!(off(&set, &effect).await, "redis-0 is not simply a primary");
+    assert_eq!(set.servers[0].run(&["REPLICAOF", "NO", "ONE"]), "OK");
+    // The new primary lost its keys.
+    assert_eq!(set.servers[1].run(&["FLUSHALL"]), "OK");
+    assert_eq!(off(&set, &effect).await, "redis-1 holds no key");
+    // Another process answers where the new primary was.
+    set.servers[1].restart();
+    let Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }) =
+        set.executor.carry_out("shop", &effect, None).await
+    else {
+        panic!("another process was taken for the primary")
+    };
+    assert!(set.servers[0].is_primary().await, "nothing was done to redis-0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_fence_nothing_is_demoted() {
+    let (mut set, journal) = returned().await;
+    let effect = demotion(&set.observe().await, &journal);
+    set.executor.fence = Fence::never(Clock::start());
+    assert!(matches!(set.executor.carry_out("shop", &effect, None).await, Err(ExecuteError::Fenced(_))));
+    assert!(set.servers[0].is_primary().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_primaries_of_any_other_origin_freeze_everything() {
+    // Somebody promotes a replica beside the primary, and both take writes.
+    let set = Set::start(&[]).await;
+    let journal = set.journal().await;
+    assert_eq!(set.servers[1].run(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert_eq!(set.servers[1].run(&["SET", "mine", "1"]), "OK");
+    let mut before_the_switchover = journal.clone();
+    before_the_switchover.primary =
+        MemberIdentity { pod: fixtures::pod_name(0), uid: set.uids[0].clone(), run_id: set.run_id(0).await };
+    assert_frozen(&set.observe().await, &before_the_switchover, BlockReason::TwoPrimaries);
+    assert_eq!((set.keys(0), set.keys(1)), (KEYS, KEYS + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_crashed_by_itself_freezes_everything() {
+    // After our switchover, but the pod is the very one that was primary: a crash, or a person, brought it back.
+    let mut set = Set::start(&[]).await;
+    set.hand_over().await;
+    let journal = set.journal().await;
+    set.servers[0].restart();
+    assert!(set.servers[0].is_primary().await && set.servers[1].is_primary().await, "the premise");
+    assert_frozen(&set.observe().await, &journal, BlockReason::TwoPrimaries);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_primary_that_restarted_freezes_everything() {
+    // It loads what its last full sync left on its disk: what came after is lost, and nobody can tell how much.
+    let (mut set, journal) = returned().await;
+    set.servers[1].restart();
+    assert!(set.servers[1].is_primary().await, "the premise");
+    assert_frozen(&set.observe().await, &journal, BlockReason::TwoPrimaries);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_comes_back_empty_freezes_everything() {
+    // It lets replicas wait for a minute before they sync: so long they still hold the data.
+    let mut set = Set::start(&["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "60"]).await;
+    let (policy, settings) = (policy(), settings());
+    let before = set.observe().await;
+    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
+    let whole = begin::consider(&ctx);
+    assert!(!whole.blocked.iter().any(|blocked| blocked.reason == BlockReason::PrimaryEmpty), "the premise");
+    let mut journal = set.journal().await;
+    set.servers[0].restart();
+    journal.primary =
+        MemberIdentity { pod: fixtures::pod_name(0), uid: set.uids[0].clone(), run_id: set.run_id(0).await };
+    assert_eq!((set.keys(0), set.keys(1), set.keys(2)), (0, KEYS, KEYS), "the premise");
+    assert_frozen(&set.observe().await, &journal, BlockReason::PrimaryEmpty);
+    assert_eq!((set.keys(1), set.keys(2)), (KEYS, KEYS), "what is left is left alone");
+}
