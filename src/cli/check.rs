@@ -159,7 +159,7 @@ fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
     let mut texts = Vec::new();
     for (server, address, sample) in looks.iter().filter_map(Look::seen) {
         let report = judge(args, server, address, sample, &clock)?;
-        worst = worst.max(worst.and(Some(report.worst())));
+        worst = worst.map(|worst| worst.max(report.worst()));
         match args.output {
             Format::Table => texts.push(report.table()),
             Format::Json => texts.push(report.json().map_err(|error| CheckError::Write(error.to_string()))?),

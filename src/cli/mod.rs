@@ -37,9 +37,9 @@ enum Verb {
     Run(run::Args),
     /// Print the CustomResourceDefinition as YAML.
     Crd(crd::Args),
-    /// Look once at one Redis, without a cluster: numbers, findings, exit code.
+    /// Look once at a Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
-    /// What would be done about a snapshot, and what is in the way. Offline.
+    /// What would be done and what is in the way: offline from a snapshot, or of the cluster as it is now.
     Plan(plan::Args),
     /// What the operator says of its policies, once or as it changes.
     Status(status::Args),

@@ -1,44 +1,70 @@
-//! `plan`: what the operator would do about a snapshot, and what is in its way. Offline: no cluster, no Redis.
+//! `plan`: what the operator would do, and what is in its way; from a snapshot file, or of the cluster as it is now.
+//! Nothing is changed.
 
 mod report;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use kube::ResourceExt as _;
+
 use self::report::Report;
 use super::{
-    Format,
     check::COULD_NOT_LOOK,
+    cluster::ClusterArgs,
     files::{self, FileError},
     judgement::{Due, Judgement},
+    live::{self, LiveError},
     output,
     snapshot_file::{Judged, SnapshotFile, SnapshotFileError, WrittenPolicy},
     yaml,
 };
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
+    clock::Clock,
     domain::duration,
+    kube_io::error::KubeError,
     validate::validate,
 };
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("what").required(true).args(["name", "file"]),
     after_help = "Exit code: 0 nothing is due, 1 something is due and nothing is in its way, 2 something is due and \
-                        something is in its way, 3 could not read."
+                        something is in its way, 3 could not look."
 )]
 pub(super) struct Args {
-    /// The snapshot: a file that `check --output yaml` wrote; `-` reads standard input.
-    #[arg(long, short, value_name = "FILE")]
-    file: PathBuf,
-    /// Another policy than the one in the file: the manifest of a RedisMemoryPolicy. What would change if it held?
+    /// The policy, of which the cluster is looked at now.
+    name: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Without a cluster, from this snapshot, as `check --output yaml` or `plan NAME --output snapshot` writes one; `-`
+    /// reads standard input.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["namespace", "context"])]
+    file: Option<PathBuf>,
+    /// Another policy than the snapshot's: the manifest of a RedisMemoryPolicy. What would follow if it held?
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// How it is shown.
-    #[arg(long, short, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    #[arg(long, short, value_enum, default_value_t = Shown::Text)]
+    output: Shown,
+}
+
+/// How the plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Shown {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+    /// Not the plan but the snapshot that it is made from, for --file.
+    Snapshot,
 }
 
 /// Why nothing could be planned.
@@ -46,6 +72,14 @@ pub(super) struct Args {
 enum PlanError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    #[error("there is no RedisMemoryPolicy {name} in namespace {namespace} (another namespace: -n)")]
+    NoSuchPolicy { name: String, namespace: String },
     #[error("{path}: {source}")]
     Snapshot { path: String, source: SnapshotFileError },
     #[error("{path}: {text}")]
@@ -65,32 +99,74 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn plan(args: &Args) -> Result<Due, PlanError> {
-    let (path, text) = files::read(&args.file)?;
-    let at_file = |source| PlanError::Snapshot { path: path.clone(), source };
-    let mut file = SnapshotFile::read(&text).map_err(at_file)?;
+    let (path, mut file) = match (&args.file, &args.name) {
+        (Some(path), _) => {
+            let (path, text) = files::read(path)?;
+            let file = SnapshotFile::read(&text);
+            (path.clone(), file.map_err(|source| PlanError::Snapshot { path, source })?)
+        }
+        (None, name) => ("the cluster".to_owned(), look(args, name.as_deref().unwrap_or_default())?),
+    };
     let mut notes = Vec::new();
     if let Some(path) = &args.policy {
         notes.extend(replace_policy(&mut file, path)?);
     }
-    let policy = file.policy().map_err(at_file)?;
-    if file.judged == Judged::AtOnce {
-        let sustained = validate(&file.policy.resource()).map(|policy| policy.fragmentation.sustained);
-        notes.push(format!(
-            "the file holds one look, judged at once; the operator judges what stays so for {}",
-            duration::format(sustained.unwrap_or_default())
-        ));
-    }
+    let policy = file.policy().map_err(|source| PlanError::Snapshot { path, source })?;
+    notes.extend(caveats(&file));
     let settings = file.settings();
     let judgement = Judgement::of(&policy, &file.snapshot, &file.workloads, file.journal.as_ref(), &settings);
     let report = Report::new(&policy, &file, &judgement, notes);
-    let written = |error: &dyn std::fmt::Display| PlanError::Write(error.to_string());
     let text = match args.output {
-        Format::Text => report.text(),
-        Format::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n").map_err(|e| written(&e))?,
-        Format::Yaml => yaml::to_string(&report).map_err(|e| written(&e))?,
+        Shown::Text => Ok(report.text()),
+        Shown::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n").map_err(|e| e.to_string()),
+        Shown::Yaml => yaml::to_string(&report).map_err(|e| e.to_string()),
+        Shown::Snapshot => file.write().map_err(|e| e.to_string()),
     };
-    output::answer(&text).map_err(|e| written(&e))?;
+    text.and_then(|text| output::answer(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
     Ok(judgement.due())
+}
+
+/// The cluster as it is now.
+fn look(args: &Args, name: &str) -> Result<SnapshotFile, PlanError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(PlanError::Runtime)?.block_on(async {
+        let cluster = args.cluster.connect().await?;
+        let (mut policies, _) = cluster.policies(false).list().await?;
+        let Some(at) = policies.iter().position(|policy| policy.name_any() == name) else {
+            return Err(PlanError::NoSuchPolicy { name: name.to_owned(), namespace: cluster.namespace });
+        };
+        let policy = policies.swap_remove(at);
+        output::progress(&format!("looking at the pods of policy {}/{name} …", cluster.namespace));
+        Ok(live::look(&cluster.client, Clock::start(), &policy, &policies).await?)
+    })
+}
+
+/// What the reader must know to weigh the answer.
+fn caveats(file: &SnapshotFile) -> Vec<String> {
+    let mut notes = Vec::new();
+    if file.judged == Judged::AtOnce {
+        let sustained = validate(&file.policy.resource()).map(|policy| policy.fragmentation.sustained);
+        let sustained = duration::format(sustained.unwrap_or_default());
+        notes.push(format!("one look, judged at once; the operator judges what stays so for {sustained}"));
+    }
+    let targets = &file.snapshot.targets;
+    if !targets.is_empty() && targets.iter().all(|target| target.pod.owner.is_none()) {
+        notes.push(
+            "no pod's controller is known (`check` asks only Redis): what is in the way because of StatefulSets, \
+             labels or Services may say no more than that"
+                .to_owned(),
+        );
+    }
+    let silent: Vec<&str> =
+        targets.iter().filter(|target| target.sample().is_none()).map(|target| target.pod.name.as_str()).collect();
+    if !silent.is_empty() {
+        notes.push(format!(
+            "{} did not answer from here, so what is due may be more: the operator asks from inside the cluster, see \
+             `status`",
+            silent.join(", ")
+        ));
+    }
+    notes
 }
 
 /// Puts the policy of that manifest in the place of the snapshot's; what the reader must know then.

@@ -90,7 +90,7 @@ async fn status(args: &Args) -> Result<ExitCode, StatusError> {
     }
     let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
     let text = match &args.name {
-        Some(name) => one(args, &cluster, name, policies, unreadable)?,
+        Some(name) => one(args, &cluster, name, &policies, &unreadable)?,
         None => all(args, &policies, &unreadable)?,
     };
     output::answer(&text).map_err(|error| StatusError::Write(error.to_string()))?;
@@ -101,12 +101,12 @@ fn one(
     args: &Args,
     cluster: &Cluster,
     name: &str,
-    policies: Vec<RedisMemoryPolicy>,
-    mut unreadable: Vec<Unreadable>,
+    policies: &[RedisMemoryPolicy],
+    unreadable: &[Unreadable],
 ) -> Result<String, StatusError> {
     let namespace = cluster.namespace.clone();
-    if let Some(at) = unreadable.iter().position(|other| other.name == format!("{namespace}/{name}")) {
-        return Err(StatusError::Unreadable(unreadable.swap_remove(at)));
+    if let Some(other) = unreadable.iter().find(|other| other.name == format!("{namespace}/{name}")) {
+        return Err(StatusError::Unreadable(other.clone()));
     }
     let Some(policy) = policies.iter().find(|policy| policy.name_any() == name) else {
         let others = policies.iter().map(kube::ResourceExt::name_any).collect();
@@ -145,7 +145,7 @@ async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> 
     // Before the first request: a mistake in the name would otherwise be waited for.
     let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
     if let Some(name) = &args.name {
-        one(args, cluster, name, policies, unreadable)?;
+        one(args, cluster, name, &policies, &unreadable)?;
     }
     let mut stopped = stopped()?;
     let mut told: BTreeMap<(String, String), Facts> = BTreeMap::new();
@@ -181,7 +181,7 @@ async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> 
                 told.remove(&(namespace, name));
             }
             Some(Change::Unreadable(Unreadable { name, text })) => {
-                say(&[format!("{now} {name} cannot be read: {text}")])?
+                say(&[format!("{now} {name} cannot be read: {text}")])?;
             }
             Some(Change::Failing(why)) => {
                 if !failing {
@@ -197,7 +197,9 @@ async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> 
 
 fn say(lines: &[String]) -> Result<(), StatusError> {
     let mut text = String::new();
-    lines.iter().for_each(|line| super::layout::line(&mut text, line));
+    for line in lines {
+        super::layout::line(&mut text, line);
+    }
     output::answer(&text).map_err(|error| StatusError::Write(error.to_string()))
 }
 

@@ -84,13 +84,11 @@ impl Policies {
                     Err(problem) => unreadable.push(problem),
                 }
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => {
-                    policies.sort_by_key(|policy| (policy.namespace(), policy.name_any()));
-                    return Ok((policies, unreadable));
-                }
-            }
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                policies.sort_by_key(|policy| (policy.namespace(), policy.name_any()));
+                return Ok((policies, unreadable));
+            };
+            params = params.continue_token(&token);
         }
         let message = format!("more than {} policies exist", policies.len());
         Err(KubeError::ListPolicies(Cause::Refused { code: 413, message }))

@@ -72,7 +72,8 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         role_label: None,
         owner: None,
         revision: None,
-        grace_period: std::time::Duration::ZERO,
+        // Not known, so no refusal may rest on it: that nothing is known of a StatefulSet refuses already.
+        grace_period: std::time::Duration::from_secs(24 * 3600),
         container: Ok(Container {
             name: "redis".to_owned(),
             port: address.port(),

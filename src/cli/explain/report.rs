@@ -79,7 +79,9 @@ impl<'a> Explained<'a> {
             None => self.unseen(&mut out),
         }
         section(&mut out, "HEADROOM", &self.headroom());
-        self.findings(&mut out);
+        if self.target.sample().is_some() || matches!(self.source, Source::File) {
+            self.findings(&mut out);
+        }
         self.operator(&mut out);
         self.action(&mut out);
         out
@@ -279,7 +281,7 @@ impl<'a> Explained<'a> {
         Some(row("template", format!("{given}, at least {floor} needed to load: {verdict}")))
     }
 
-    /// What is found now; without an answer of Redis the operator's word is better than silence.
+    /// What is found now. Without an answer of Redis that is only that, and the operator's word is worth more.
     fn findings(&self, out: &mut String) {
         let pod = &self.target.pod.name;
         let findings = self.judgement.findings.iter().filter(|f| f.pod.as_ref().is_none_or(|about| about == pod));
@@ -327,14 +329,20 @@ impl<'a> Explained<'a> {
 
     fn action(&self, out: &mut String) {
         let Judgement { decision, next, .. } = &self.judgement;
-        let unknown = self.file.snapshot.targets.iter().any(|target| target.sample().is_none());
         let mut rows = Rows::new();
-        rows.extend(decision.blocked.iter().map(|b| row("in the way", format!("{}: {}", b.reason, b.text))));
+        // From here members may look lost that the operator sees well: nothing is concluded from that.
+        let partial = matches!(self.source, Source::Cluster { .. })
+            && self.file.snapshot.targets.iter().any(|target| target.sample().is_none());
+        if !partial {
+            rows.extend(decision.blocked.iter().map(|b| row("in the way", format!("{}: {}", b.reason, b.text))));
+        }
         rows.extend(self.cooldown());
         rows.extend(self.last());
         rows.extend(self.under_way());
-        if unknown && decision.plan.is_none() {
-            rows.push(row("next", "not every member could be asked from here: what is due is for the operator to say"));
+        if partial {
+            let text = "not every member could be asked from here: what is due, and what is in its way, is for the \
+                        operator to say (above)";
+            rows.push(row("next", text));
         } else {
             rows.extend(next.iter().map(|next| row("next", next.clone())));
         }
@@ -346,8 +354,8 @@ impl<'a> Explained<'a> {
         let records = &self.file.workloads;
         let ctx = Context { policy: self.policy, snapshot, records, now: snapshot.at, settings: &self.settings };
         let workloads = topology::workloads(snapshot);
-        let mine = |t: &&Target| t.pod.name == self.target.pod.name;
-        let workload = workloads.iter().find(|workload| workload.members.iter().any(|t| mine(&t)))?;
+        let mine = |t: &Target| t.pod.name == self.target.pod.name;
+        let workload = workloads.iter().find(|workload| workload.members.iter().any(|t| mine(t)))?;
         let last = gates::last_start(&ctx, &workload.uid, self.target)?;
         let cooldown = self.policy.restart.cooldown;
         let until = last.saturating_add(cooldown).unwrap_or(last);

@@ -136,10 +136,17 @@ impl Report {
     fn plan_text(&self, out: &mut String) {
         heading(out, "PLAN");
         let Some(Planned { workload, hash, steps }) = &self.plan else {
-            line(out, "none: nothing is due");
+            line(out, "none: no restart is due");
             return;
         };
-        line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
+        if steps.is_empty() {
+            line(
+                out,
+                &format!("{hash}: restarts in {workload}; in which order is not known without exactly one primary"),
+            );
+        } else {
+            line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
+        }
         for (n, planned) in steps.iter().enumerate() {
             let number = n + 1;
             let (kind, pod) = (planned.step.kind(), planned.step.pod());

@@ -69,8 +69,9 @@ fn now(policy: &RedisMemoryPolicy) -> String {
         return format!("Stalled: {reason}: {message}");
     }
     if let Some(journal) = policy.status.as_ref().and_then(|status| status.journal.as_ref()) {
-        let step =
-            journal.planned().map_or("finishing".to_owned(), |p| format!("{:?} {}", p.step.kind(), p.step.pod()));
+        let step = journal
+            .planned()
+            .map_or_else(|| "finishing".to_owned(), |p| format!("{:?} {}", p.step.kind(), p.step.pod()));
         return format!("step {} of {}: {step}", journal.cursor + 1, journal.steps.len());
     }
     if let Some((_, reason, _)) = holds("RemediationBlocked") {
@@ -105,7 +106,7 @@ pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
         return out;
     };
     if status.observed_generation != policy.metadata.generation {
-        let seen = status.observed_generation.map_or("none".to_owned(), |generation| generation.to_string());
+        let seen = status.observed_generation.map_or_else(|| "none".to_owned(), |generation| generation.to_string());
         line(&mut out, &format!("what follows is of generation {seen}: the operator has not evaluated this one yet"));
     }
     summary(&mut out, status);

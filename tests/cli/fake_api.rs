@@ -1,0 +1,154 @@
+//! A stand-in for the API server: it answers GETs with what it was given, and a watch line by line.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+type Answers = Arc<Mutex<BTreeMap<String, Value>>>;
+
+/// Serves until it is dropped.
+pub struct FakeApi {
+    answers: Answers,
+    watchers: Arc<Mutex<Vec<mpsc::Sender<String>>>>,
+    /// Watches that were ever opened.
+    opened: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    address: std::net::SocketAddr,
+    serving: Option<JoinHandle<()>>,
+    directory: TempDir,
+}
+
+impl FakeApi {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{address}")}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me", "namespace": "shop"}}],
+            "users": [{"name": "me", "user": {}}],
+        });
+        std::fs::write(directory.path().join("kubeconfig"), config.to_string()).unwrap();
+        let (stop, opened) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let (answers, watchers) = (Answers::default(), Arc::default());
+        let mut api = Self { answers, watchers, opened, stop, address, serving: None, directory };
+        let opened = Arc::clone(&api.opened);
+        let (answers, watchers, stop) = (Arc::clone(&api.answers), Arc::clone(&api.watchers), Arc::clone(&api.stop));
+        api.serving = Some(thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (answers, watchers, opened) = (Arc::clone(&answers), Arc::clone(&watchers), Arc::clone(&opened));
+                // The thread ends with its connection: when the client goes, or with its watch.
+                thread::spawn(move || serve(stream.unwrap(), &answers, &watchers, &opened));
+            }
+        }));
+        api
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.path().join("kubeconfig")
+    }
+
+    /// What a GET of this path (without its query) is answered with; anything else is not found.
+    pub fn set(&self, path: &str, answer: Value) {
+        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    /// Sends an event to every watch that is open.
+    pub fn tell(&self, kind: &str, object: &Value) {
+        let event = json!({"type": kind, "object": object}).to_string();
+        self.watchers.lock().unwrap().retain(|watcher| watcher.send(event.clone()).is_ok());
+    }
+
+    /// How many watches were opened so far.
+    pub fn watches(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeApi {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.watchers.lock().unwrap().clear();
+        // A last connection wakes the loop, which then sees that it is to stop.
+        let _woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        if let Some(serving) = self.serving.take() {
+            let _ended = serving.join();
+        }
+    }
+}
+
+fn serve(stream: TcpStream, answers: &Answers, watchers: &Mutex<Vec<mpsc::Sender<String>>>, opened: &AtomicUsize) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut writer = stream;
+    while let Some((method, target)) = request(&mut reader) {
+        let path = target.split('?').next().unwrap_or_default();
+        let known = answers.lock().unwrap().get(path).cloned();
+        if target.contains("watch=true") || target.contains("watch=1") {
+            let (send, events) = mpsc::channel();
+            watchers.lock().unwrap().push(send);
+            opened.fetch_add(1, Ordering::SeqCst);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+            if writer.write_all(head.as_bytes()).is_err() {
+                return;
+            }
+            for event in events {
+                let line = event + "\n";
+                if write!(writer, "{:x}\r\n{line}\r\n", line.len()).is_err() {
+                    return;
+                }
+            }
+            return;
+        }
+        let (status, body) = match known {
+            Some(answer) if method == "GET" || method == "POST" => ("200 OK", answer),
+            _ => (
+                "404 Not Found",
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                 "message": format!("{method} {path} not found"), "reason": "NotFound", "code": 404}),
+            ),
+        };
+        let body = body.to_string();
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        if writer.write_all((head + &body).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Method and target of the next request; `None`: the client went.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let line = line.trim().to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    reader.read_exact(&mut vec![0; length]).ok()?;
+    let mut words = first.split(' ');
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
