@@ -51,6 +51,8 @@ pub(super) struct Performed {
     pub(super) events: Vec<Transition>,
     /// When to look again.
     pub(super) again: Duration,
+    /// Another writer came first.
+    pub(super) conflicted: bool,
 }
 
 impl Performed {
@@ -63,6 +65,7 @@ impl Performed {
             blocked: Vec::new(),
             events: Vec::new(),
             again,
+            conflicted: false,
         }
     }
 
@@ -112,7 +115,7 @@ async fn upkeep(
             Err(ExecuteError::Write {
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
-            }) => {}
+            }) => performed.conflicted = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
@@ -250,7 +253,7 @@ fn failed(
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
         } => {
-            performed.again = AT_ONCE;
+            performed.conflicted = true;
         }
         ExecuteError::Switchover(failure) => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");

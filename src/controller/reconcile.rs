@@ -27,6 +27,7 @@ use crate::{
     plan::{
         Context,
         decide::{self, Act, Decision},
+        pace,
     },
     validate,
 };
@@ -172,7 +173,12 @@ impl Shared {
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
         blocked.append(&mut performed.blocked);
-        let Performed { resource, journal, records, events, again, .. } = performed;
+        let Performed { resource, journal, records, events, again, conflicted, .. } = performed;
+        let again = if conflicted {
+            pace::after_conflicts(self.registry.conflicted(&policy.uid))
+        } else {
+            again
+        };
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
             generation: policy.generation,
@@ -196,6 +202,9 @@ impl Shared {
             }
             self.emit(&resource, news, &snapshot).await;
             self.write_status(resource, &policy, &status).await?;
+        }
+        if !conflicted {
+            self.registry.undisturbed(&policy.uid);
         }
         Ok(Action::requeue(again))
     }

@@ -31,6 +31,8 @@ struct Entry {
     forward: AbortHandle,
     /// Uptime at which the status was last written, or at which the policy was first seen.
     written_at: Duration,
+    /// Reconciles in a row that met another writer.
+    conflicts: u32,
 }
 
 impl Drop for Entry {
@@ -58,7 +60,7 @@ impl Registry {
         let forward = self.forward(&cache, policy.clone());
         let policy = policy.clone();
         let entry =
-            Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+            Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now, conflicts: 0 };
         entries.insert(uid.to_owned(), entry);
         cache
     }
@@ -87,6 +89,23 @@ impl Registry {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get_mut(uid) {
             entry.written_at = now;
+        }
+    }
+
+    /// A reconcile met another writer; returns how many did so in a row.
+    pub fn conflicted(&self, uid: &str) -> u32 {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get_mut(uid).map_or(1, |entry| {
+            entry.conflicts = entry.conflicts.saturating_add(1);
+            entry.conflicts
+        })
+    }
+
+    /// A reconcile met no other writer.
+    pub fn undisturbed(&self, uid: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(uid) {
+            entry.conflicts = 0;
         }
     }
 

@@ -42,7 +42,7 @@ use crate::{
         sampler::{Sampler, SamplerHandle, SamplerSettings, SecretSource},
         snapshot::Observer,
     },
-    plan::PlanSettings,
+    plan::{PlanSettings, pace},
 };
 
 /// Policies reconciled at once.
@@ -262,11 +262,13 @@ async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reco
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
-fn failed(policy: Arc<Guarded>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
+fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     if matches!(error, ReconcileError::Write(WriteError::Conflict(_))) {
         // Somebody wrote first: normal, and looked at again at once.
         tracing::debug!(%namespace, policy = %name, %error, "decided again");
+        let in_a_row = shared.registry.conflicted(&policy.uid().unwrap_or_default());
+        return Action::requeue(pace::after_conflicts(in_a_row));
     } else {
         tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     }

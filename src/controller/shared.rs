@@ -60,7 +60,7 @@ impl ReconcileError {
         }
     }
 
-    /// How soon to try again. A conflict means that somebody wrote first: what is true now is looked at at once.
+    /// How soon to try again; after conflicts in a row see `plan::pace`.
     pub const fn retry_after(&self) -> Duration {
         match self {
             Self::Write(WriteError::Conflict(_)) => Duration::from_millis(200),

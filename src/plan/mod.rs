@@ -11,6 +11,7 @@ pub mod effect;
 pub mod gates;
 pub mod labels;
 pub mod order;
+pub mod pace;
 pub mod proof;
 pub mod replica;
 pub mod resize;

@@ -139,6 +139,7 @@ impl Process {
         let mut world = self.world.borrow_mut();
         let now = world.now;
         let role = Self::at_the_end(connection, &mut world.servers, now)?.role;
+        world.observer.answered(self.identity, connection.pod, now);
         Ok(match role {
             _ if world.lies(connection.pod, Lie::Replica) => Role::Replica(Host::Pod(0)),
             _ if world.lies(connection.pod, Lie::Primary) => Role::Primary,

@@ -39,12 +39,14 @@ use schedule::Schedule;
 /// Schedules of an ordinary run.
 const SCHEDULES: u64 = 5_000;
 
-/// Runs the schedules of these seeds on all cores, until one of them fails; returns the failure of the lowest seed
-/// seen, and sums over all that ran.
-fn search(first: u64, count: u64, bug: Option<Bug>) -> (Option<(Schedule, Outcome)>, Totals) {
+/// Failed schedules, by seed.
+type Failures = Vec<(Schedule, Outcome)>;
+
+/// Runs the schedules of these seeds on all cores. `all`: goes on after a failure, and keeps each.
+fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Totals) {
     let (next, stop) = (AtomicU64::new(first), AtomicU64::new(first + count));
     let worker = || {
-        let (mut failed, mut totals) = (None, Totals::default());
+        let (mut failed, mut totals) = (Vec::new(), Totals::default());
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= stop.load(Ordering::Relaxed) {
@@ -53,9 +55,11 @@ fn search(first: u64, count: u64, bug: Option<Bug>) -> (Option<(Schedule, Outcom
             let schedule = Schedule::of(seed);
             let outcome = run::run(&schedule, bug, false);
             totals.add(&outcome);
-            if !outcome.violations.is_empty() && failed.is_none() {
-                stop.fetch_min(seed, Ordering::Relaxed);
-                failed = Some((schedule, outcome));
+            if !outcome.violations.is_empty() {
+                if !all {
+                    stop.fetch_min(seed, Ordering::Relaxed);
+                }
+                failed.push((schedule, outcome));
             }
         }
     };
@@ -71,7 +75,7 @@ fn search(first: u64, count: u64, bug: Option<Bug>) -> (Option<(Schedule, Outcom
         failures.extend(failed);
     }
     failures.sort_by_key(|(schedule, _)| schedule.seed);
-    (failures.into_iter().next(), totals)
+    (failures, totals)
 }
 
 /// What happened in many schedules.
@@ -102,10 +106,10 @@ impl Totals {
 #[test]
 fn every_invariant_holds_in_every_schedule() {
     let wanted = replay::wanted();
-    let (failed, totals) = search(wanted.first, wanted.count, None);
+    let (failures, totals) = search(wanted.first, wanted.count, None, true);
     println!("{totals:?}");
-    if let Some((schedule, outcome)) = failed {
-        panic!("{}", replay::report(&schedule, &outcome, None));
+    if let Some((schedule, outcome)) = failures.first() {
+        panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
     }
     if wanted.count >= SCHEDULES {
         // A simulation in which nothing happens proves nothing.
@@ -136,10 +140,10 @@ fn a_seed_gives_the_same_run_twice() {
 #[test]
 fn every_planted_bug_is_found() {
     for (bug, invariants) in Bug::ALL {
-        let (failed, totals) = search(0, SCHEDULES, Some(*bug));
-        let Some((schedule, outcome)) = failed else { panic!("{bug:?} was not found in {totals:?}") };
+        let (failures, totals) = search(0, SCHEDULES, Some(*bug), false);
+        let Some((schedule, outcome)) = failures.first() else { panic!("{bug:?} was not found in {totals:?}") };
         let found = &outcome.violations[0];
         println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
-        assert!(invariants.contains(&found.invariant), "{}", replay::report(&schedule, &outcome, Some(*bug)));
+        assert!(invariants.contains(&found.invariant), "{}", replay::report(schedule, outcome, Some(*bug)));
     }
 }

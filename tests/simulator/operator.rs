@@ -22,6 +22,7 @@ use redis_memory_operator::{
         advance::Next,
         decide::{self, Act, Decision},
         effect::Effect,
+        pace,
     },
 };
 
@@ -42,8 +43,7 @@ const REST: Ms = 60_000;
 const AT_ONCE: Ms = 50;
 const AFTER_EVICTION: Ms = 500;
 pub const LATER: Ms = 10_000;
-/// As in `controller::shared`: after a conflict, after another failed write, after a failed read.
-const AFTER_CONFLICT: Ms = 200;
+/// As in `controller::shared`: after a failed write that is no conflict, after a failed read.
 const AFTER_WRITE: Ms = 6_000;
 const AFTER_READ: Ms = 10_000;
 /// As in `controller::reconcile`: a deletion is let through after this long.
@@ -87,6 +87,8 @@ pub struct Process {
     pub cache: Rc<RefCell<Cache>>,
     /// Something that it watches has changed.
     pub woken: Rc<Cell<bool>>,
+    /// Reconciles in a row that met another writer.
+    pub conflicts: Cell<u32>,
     pub remediation: RefCell<Option<String>>,
 }
 
@@ -222,7 +224,7 @@ impl Process {
                 }
                 let again = match self.reconcile(p).await {
                     Ok(again) => again,
-                    Err(Refusal::Conflict) => AFTER_CONFLICT,
+                    Err(Refusal::Conflict) => self.conflicted(),
                     Err(Refusal::Unread) => AFTER_READ,
                     Err(_) => AFTER_WRITE,
                 };
@@ -232,6 +234,12 @@ impl Process {
             let next = due.iter().min().copied().unwrap_or_default();
             self.pause(next.saturating_sub(self.now()).clamp(1, 500)).await;
         }
+    }
+
+    /// Somebody wrote first, again.
+    fn conflicted(&self) -> Ms {
+        self.conflicts.set(self.conflicts.get() + 1);
+        pace::after_conflicts(self.conflicts.get()).as_millis() as Ms
     }
 
     async fn reconcile(&self, p: usize) -> Result<Ms, Refusal> {
@@ -353,36 +361,43 @@ impl Process {
         let mut resource = Resource { rv, ..resource };
         let plan = decision.plan.as_ref().map(|plan| plan.hash.clone()).unwrap_or_default();
         let mut blocked: Vec<&str> = decision.blocked.iter().map(|it| it.reason.as_str()).collect();
+        let mut conflicted = false;
         let again = match decision.act {
             Act::Rest | Act::LookLive => REST,
             Act::Wait(_, after) | Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => after.as_millis() as Ms,
-            Act::Upkeep(effects) => self.upkeep(effects).await?,
+            Act::Upkeep(effects) => self.upkeep(effects, &mut conflicted).await?,
             Act::Begin(journal) => self.begin(p, &mut resource, *journal).await?,
             Act::Go(Next::Record(journal)) => {
                 self.journal(p, &mut resource, Some(*journal)).await?;
                 AT_ONCE
             }
             Act::Go(Next::Act(journal, effect)) => {
-                let (again, reason) = self.step(p, &mut resource, *journal, &effect).await?;
-                blocked.extend(reason);
-                again
+                let done = self.step(p, &mut resource, *journal, &effect).await?;
+                conflicted = done.conflicted;
+                blocked.extend(done.blocked);
+                done.again
             }
             Act::Go(Next::End(record)) => self.end(p, &mut resource, *record).await?,
         };
+        let again = if conflicted { self.conflicted() } else { again };
         let shown = format!("{plan} {blocked:?}");
         if shown != resource.shown {
             let rv = resource.rv;
             let write = move |world: &mut World| world.kube.patch_policy(p, Some(rv), |it| it.shown = shown);
             self.write("status", true, write).await?;
         }
+        if !conflicted {
+            self.conflicts.set(0);
+        }
         Ok(again)
     }
 
-    async fn upkeep(&self, effects: Vec<(Effect, String)>) -> Result<Ms, Refusal> {
+    async fn upkeep(&self, effects: Vec<(Effect, String)>, conflicted: &mut bool) -> Result<Ms, Refusal> {
         let mut again = AT_ONCE;
         for (effect, _) in effects {
             match self.carry_out(&effect).await {
-                Ok(_) | Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged) => {}
+                Ok(()) => {}
+                Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged) => *conflicted = true,
                 Err(Refusal::Fenced) => return Err(Refusal::Fenced),
                 Err(_) => again = LATER,
             }
@@ -446,7 +461,7 @@ impl Process {
         resource: &mut Resource,
         journal: Journal,
         effect: &Effect,
-    ) -> Result<(Ms, Option<&'static str>), Refusal> {
+    ) -> Result<Stepped, Refusal> {
         let stands = resource.journal.as_ref() == Some(&journal);
         *self.remediation.borrow_mut() = Some(journal.id.clone());
         let later = (self.bug == Some(Bug::JournalAfterTheEffect)).then(|| journal.clone());
@@ -459,13 +474,15 @@ impl Process {
             self.journal(p, resource, Some(journal)).await?;
         }
         Ok(match outcome {
-            Ok(_) if matches!(effect, Effect::Evict { .. }) => (AFTER_EVICTION, None),
-            Ok(_) => (AT_ONCE, None),
+            Ok(()) if matches!(effect, Effect::Evict { .. }) => Stepped::again(AFTER_EVICTION),
+            Ok(()) => Stepped::again(AT_ONCE),
             Err(Refusal::Fenced) => return Err(Refusal::Fenced),
-            Err(Refusal::BudgetSaysNo) => (LATER, Some("DisruptionBudget")),
-            Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged | Refusal::NowPrimary) => (AT_ONCE, None),
-            Err(Refusal::Switchover) => (LATER, None),
-            Err(Refusal::Unconfirmed | Refusal::Unread) => (LATER, Some("StepFailed")),
+            Err(Refusal::BudgetSaysNo) => Stepped { blocked: Some("DisruptionBudget"), ..Stepped::again(LATER) },
+            Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged | Refusal::NowPrimary) => {
+                Stepped { conflicted: true, ..Stepped::again(AT_ONCE) }
+            }
+            Err(Refusal::Switchover) => Stepped::again(LATER),
+            Err(Refusal::Unconfirmed | Refusal::Unread) => Stepped { blocked: Some("StepFailed"), ..Stepped::again(LATER) },
         })
     }
 
@@ -477,6 +494,19 @@ impl Process {
         let held = Resource { finalizer: true, ..resource.clone() };
         self.finalizer(p, &held, false).await?;
         Ok(AT_ONCE)
+    }
+}
+
+/// What came of a step's effect.
+struct Stepped {
+    again: Ms,
+    blocked: Option<&'static str>,
+    conflicted: bool,
+}
+
+impl Stepped {
+    const fn again(again: Ms) -> Self {
+        Self { again, blocked: None, conflicted: false }
     }
 }
 

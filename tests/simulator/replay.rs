@@ -41,6 +41,16 @@ fn shrink(schedule: &Schedule, invariant: &str, bug: Option<Bug>) -> Schedule {
     least
 }
 
+/// The failed schedules, a line each.
+pub fn list(failures: &[(Schedule, Outcome)]) -> String {
+    let mut text = format!("{} schedules failed:\n", failures.len());
+    for (schedule, outcome) in failures.iter().take(200) {
+        let first = &outcome.violations[0];
+        let _ = writeln!(text, "seed {}: {}: {}", schedule.seed, first.invariant, first.text);
+    }
+    text
+}
+
 /// What happened, for people.
 pub fn report(schedule: &Schedule, outcome: &Outcome, bug: Option<Bug>) -> String {
     let mut text = String::new();

@@ -27,8 +27,8 @@ use crate::{
 const RENEW: Ms = 2_000;
 /// Everything must have converged so long after the world has healed (L1).
 const PATIENCE: Ms = 600_000;
-/// Nothing may change for so long before it counts as converged: longer than a judgement needs.
-const QUIET: Ms = 45_000;
+/// Nothing may change for so long before it counts as converged: longer than a judgement and a look at rest need.
+const QUIET: Ms = 100_000;
 
 /// What came of a schedule.
 #[derive(Debug)]
@@ -239,6 +239,7 @@ impl Runner {
             memory: Rc::new(RefCell::new(Memory::default())),
             cache: Rc::new(RefCell::new(Cache::default())),
             woken: Rc::default(),
+            conflicts: Cell::default(),
             remediation: RefCell::default(),
         });
         let slot = &mut self.slots[n];
@@ -346,7 +347,7 @@ impl Runner {
     fn converged(&mut self) -> bool {
         let world = self.world.borrow();
         let calm = world.settled();
-        if !calm {
+        if !calm || world.now <= world.schedule.calm {
             self.quiet_since = world.now;
         }
         world.now > self.quiet_since + QUIET

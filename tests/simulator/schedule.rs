@@ -88,7 +88,8 @@ fn fault(rng: &mut Rng, policies: usize, long: bool) -> Fault {
         37..47 => {
             let moods =
                 [Mood::Errors(30), Mood::Errors(100), Mood::Overload, Mood::Conflicts, Mood::LostReplies, Mood::Slow(2500)];
-            Fault::Api { mood: rng.pick(&moods), lasts }
+            let mood = rng.pick(&moods);
+            Fault::Api { mood, lasts }
         }
         47..50 => Fault::BudgetShut { lasts },
         50..52 => Fault::NoPods { lasts },

@@ -167,7 +167,15 @@ impl World {
         if let Change::Promoted { ip, cause } = change {
             let id = self.kube.policies.iter().find_map(|policy| policy.journal.as_ref().map(|it| it.id.clone()));
             let server = &self.servers.by_ip[&ip];
+            let pod = server.pod;
             self.observer.promoted(server, cause, id.as_ref(), self.now);
+            if cause == Cause::Foreign {
+                // Whoever moved the role tells the other replicas, too.
+                let others: Vec<u32> = self.servers.by_ip.keys().copied().filter(|it| *it != ip).collect();
+                for other in others {
+                    let _ = self.servers.replicaof(other, Host::Pod(pod), self.now);
+                }
+            }
         }
     }
 
@@ -450,6 +458,11 @@ impl World {
             self.note(|| "everything heals".to_owned());
             self.observer.progressed(now);
             self.pending.clear();
+            // A person makes the members and the template equal.
+            self.kube.template_maxmemory_mib = 512;
+            for server in self.servers.by_ip.values_mut() {
+                server.maxmemory_mib = 512;
+            }
             for place in &mut self.kube.places {
                 if let Some(pod) = place.pod.as_mut() {
                     // The roll-out is finished.

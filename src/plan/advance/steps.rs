@@ -8,7 +8,7 @@ use crate::{
         bytes::Bytes,
         journal::{Journal, Outcome, Settings},
         names::PodName,
-        sample::Role,
+        sample::{FailoverState, Role},
         snapshot::Target,
         step::Step,
     },
@@ -43,7 +43,7 @@ impl<'a> Look<'a> {
             return Next::Record(Box::new(self.proceed()));
         }
         let Some(target) = self.target(pod) else {
-            return Next::Wait(format!("{pod} does not exist"), SOON);
+            return self.wait(format!("{pod} does not exist"));
         };
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
@@ -51,6 +51,10 @@ impl<'a> Look<'a> {
         // Read from the live snapshot, not from the journal: the pod that is primary now is never evicted.
         if !target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_))) {
             return self.end(Outcome::Superseded, &format!("{pod} is no replica any more; a new plan is made"));
+        }
+        // The container restarted in place: what was to be cured is gone, with the evidence for it.
+        if target.sample().is_some_and(|sample| sample.run_id != record.identity.run_id) {
+            return self.end(Outcome::Superseded, &format!("the Redis of {pod} has restarted; a new plan is made"));
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
@@ -126,7 +130,10 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         match proof::judge(self.ctx, record, target) {
-            Proof::Waiting(why) => Next::Wait(format!("proof of {pod}: {why}"), SOON),
+            Proof::Waiting(why) => {
+                let pause = proof::pause(self.ctx, record).clamp(SOON, LATER);
+                Next::Wait(format!("proof of {pod}: {why}"), pause)
+            }
             Proof::Failed(why) => self.end(Outcome::Ineffective, &format!("{pod} was restarted, but {why}")),
             Proof::Holds { rss, used, .. } => {
                 let mut journal = self.proceed();
@@ -160,6 +167,20 @@ impl<'a> Look<'a> {
                 Some(primary) => Next::Record(Box::new(Journal { primary, ..self.proceed() })),
                 None => self.wait(format!("{to} gave no sample")),
             };
+        }
+        // The labels say that the role was handed over, the roles that somebody has moved it back: no second time.
+        if begun && is(old, true) && is(new, false) && labels_done {
+            return self.end(Outcome::Superseded, &format!("somebody made {from} the primary again; a new plan is made"));
+        }
+        // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
+        // roles as soon as the two pods are no longer left to this step.
+        if let Some(third) = self.workload.primary()
+            && is(old, false)
+            && is(new, false)
+            && old.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
+        {
+            let message = format!("{} became primary, not {to}; a new plan is made", third.pod.name);
+            return self.end(Outcome::Superseded, &message);
         }
         if !begun && let Err(next) = self.ready_to_switch(old, new) {
             return next;
