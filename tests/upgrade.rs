@@ -271,11 +271,7 @@ fn a_remediation_of_the_first_version_goes_on(#[case] name: &str) {
     let policy = validate(&resource).unwrap();
     let status = resource.status.unwrap();
     let (_, snapshot) = fixtures::enforced();
-    let settings = PlanSettings {
-        assess: redis_memory_operator::assess::AssessSettings::default(),
-        proof_settle: std::time::Duration::from_secs(60),
-        proof_timeout: std::time::Duration::from_secs(300),
-    };
+    let settings = PlanSettings::default();
     let records = &status.workloads;
     let ctx = Context { policy: &policy, snapshot: &snapshot, records, now: snapshot.at, settings: &settings };
     let next = advance::next(&ctx, status.journal.as_ref().unwrap(), false);

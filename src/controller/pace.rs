@@ -6,12 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// After the first conflict.
-const FIRST: Duration = Duration::from_millis(200);
-/// After many: with [`FACTOR`] at most ten looks in the first minute, and six in each that follows.
-const LONGEST: Duration = Duration::from_secs(10);
-/// Each conflict in a row makes the pause so many times longer.
-const FACTOR: u32 = 3;
+use crate::plan::pace;
 
 /// Conflicts in a row, by the policy's UID. One that was alone is forgotten by the next look without one.
 #[derive(Debug, Default)]
@@ -22,9 +17,8 @@ impl Pace {
     pub fn after_conflict(&self, uid: &str) -> Duration {
         let mut conflicts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = conflicts.entry(uid.to_owned()).or_default();
-        let pause = FIRST.saturating_mul(FACTOR.saturating_pow(*count)).min(LONGEST);
         *count = count.saturating_add(1);
-        pause
+        pace::after_conflicts(*count)
     }
 
     /// A look went through, or the policy is gone.
@@ -46,8 +40,8 @@ mod tests {
             at += pace.after_conflict("a");
         }
         assert!((5..=10).contains(&looks), "{looks}");
-        assert_eq!(pace.after_conflict("b"), FIRST, "each policy has its own");
+        assert_eq!(pace.after_conflict("b"), pace::after_conflicts(1), "each policy has its own");
         pace.through("a");
-        assert_eq!(pace.after_conflict("a"), FIRST, "a look that goes through ends it");
+        assert_eq!(pace.after_conflict("a"), pace::after_conflicts(1), "a look that goes through ends it");
     }
 }

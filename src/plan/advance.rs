@@ -198,7 +198,10 @@ impl<'a> Look<'a> {
 
     /// Waits, unless the step has taken too long.
     fn wait(&self, why: String) -> Next {
-        let begun = self.journal.current.begun_at.unwrap_or(self.ctx.now);
+        // At a gate nothing has begun: nothing can time out, and nothing comes up within seconds by our doing.
+        let Some(begun) = self.journal.current.begun_at else {
+            return Next::Wait(why, LATER);
+        };
         let limit = self.ctx.policy.restart.step_timeout;
         if self.ctx.since(begun) > limit {
             return self.end(Outcome::TimedOut, &format!("after {} s: {why}", limit.as_secs()));

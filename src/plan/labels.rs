@@ -51,7 +51,9 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
     if ctx.policy.mode != Mode::Enforce || ctx.snapshot.rights.label != Right::Granted {
         return Vec::new();
     }
-    let switching = journal.and_then(|journal| match journal.step() {
+    // Not before it has begun: its own gates wait for labels that say the roles.
+    let begun = journal.filter(|journal| journal.current.begun_at.is_some());
+    let switching = begun.and_then(|journal| match journal.step() {
         Some(Step::Switchover { from, to }) => Some([from, to]),
         _ => None,
     });

@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod gates;
 pub mod labels;
 pub mod order;
+pub mod pace;
 pub mod proof;
 pub mod replica;
 pub mod resize;

@@ -1,5 +1,7 @@
 //! The proof after a cure: did the restart give back what it was expected to?
 
+use std::time::Duration;
+
 use super::Context;
 use crate::domain::{bytes::Bytes, journal::MemberRecord, ratio::Ratio, sample::Reading, snapshot::Target};
 
@@ -53,6 +55,13 @@ pub fn judge(ctx: &Context<'_>, record: &MemberRecord, target: &Target) -> Proof
         reclaimed.quantised(),
         expected.quantised()
     ))
+}
+
+/// How soon to look again: when it has settled, and from then on less and less often.
+pub fn pause(ctx: &Context<'_>, record: &MemberRecord) -> Duration {
+    let waited = ctx.since(record.caught_up_at.unwrap_or(ctx.now));
+    let settle = ctx.settings.proof_settle;
+    if waited < settle { settle.saturating_sub(waited) } else { waited.saturating_sub(settle) / 10 }
 }
 
 /// The lower median: with an even number of readings the smaller of the middle two.

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
         names::{NodeAddress, PodName},
-        sample::Role,
+        sample::{FailoverState, Role},
         snapshot::{RedisRights, Target},
         switchover::{SwitchoverChoice, SwitchoverMethod},
     },
@@ -58,6 +58,9 @@ impl<'a> Look<'a> {
             return Next::Gate(vec![Blocked::new(BlockReason::TwoPrimaries, text)], LATER);
         }
         let way = Direction { from: old, to: self.target(to), to_name: to, back };
+        if let Some(moved) = self.moved_by_somebody(&way) {
+            return self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
+        }
         match way.to {
             Some(new) if begun && is_primary(new) && is_replica(old) => self.exchanged(&way, new),
             Some(new) if !begun => match self.ready_to_switch(old, new) {
@@ -70,14 +73,38 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Somebody else moved the role while it was being handed over, in words.
+    fn moved_by_somebody(&self, way: &Direction<'_>) -> Option<String> {
+        let begun = self.journal.current.begun_at.is_some();
+        let new = way.to?;
+        // The labels say that the role was handed over, the roles that somebody has moved it back: no second time.
+        if begun && !way.back && is_primary(way.from) && is_replica(new) && self.labels_moved(way.from, new) {
+            return Some(format!("somebody made {} the primary again", way.from.pod.name));
+        }
+        // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
+        // roles as soon as the two pods are no longer left to this step.
+        let third = self.workload.primary()?;
+        let settled = |target: &Target| {
+            target.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
+        };
+        (is_replica(way.from) && is_replica(new) && settled(way.from))
+            .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
+    }
+
+    /// The labels that this operator keeps say that the role is handed over.
+    fn labels_moved(&self, old: &Target, new: &Target) -> bool {
+        let primary = Some(&self.ctx.policy.redis.role_label.primary);
+        self.authority() == Authority::Operator
+            && old.pod.role_label.as_ref() != primary
+            && new.pod.role_label.as_ref() == primary
+    }
+
     /// The roles are exchanged, by us before a restart of the operator or a moment ago.
     fn exchanged(&self, way: &Direction<'_>, new: &Target) -> Next {
-        let label = &self.ctx.policy.redis.role_label.primary;
         if self.authority() == Authority::Label {
             return self.followed(way, new);
         }
-        let labels_done = way.from.pod.role_label.as_ref() != Some(label) && new.pod.role_label.as_ref() == Some(label);
-        if labels_done { self.settled(new) } else { self.go_on(way) }
+        if self.labels_moved(way.from, new) { self.settled(new) } else { self.go_on(way) }
     }
 
     fn settled(&self, new: &Target) -> Next {

@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover has a file of its own.
 
-use super::{Look, Next, SOON, peer};
+use super::{LATER, Look, Next, SOON, peer};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -37,7 +37,7 @@ impl<'a> Look<'a> {
             return Next::Record(Box::new(self.proceed()));
         }
         let Some(target) = self.target(pod) else {
-            return Next::Wait(format!("{pod} does not exist"), SOON);
+            return self.wait(format!("{pod} does not exist"));
         };
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
@@ -45,6 +45,10 @@ impl<'a> Look<'a> {
         // Read from the live snapshot, not from the journal: the pod that is primary now is never evicted.
         if !target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_))) {
             return self.end(Outcome::Superseded, &format!("{pod} is no replica any more; a new plan is made"));
+        }
+        // The container restarted in place: what was to be cured is gone, with the evidence for it.
+        if target.sample().is_some_and(|sample| sample.run_id != record.identity.run_id) {
+            return self.end(Outcome::Superseded, &format!("the Redis of {pod} has restarted; a new plan is made"));
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
@@ -120,7 +124,10 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         match proof::judge(self.ctx, record, target) {
-            Proof::Waiting(why) => Next::Wait(format!("proof of {pod}: {why}"), SOON),
+            Proof::Waiting(why) => {
+                let pause = proof::pause(self.ctx, record).clamp(SOON, LATER);
+                Next::Wait(format!("proof of {pod}: {why}"), pause)
+            }
             Proof::Failed(why) => self.end(Outcome::Ineffective, &format!("{pod} was restarted, but {why}")),
             Proof::Holds { rss, used, .. } => {
                 let mut journal = self.proceed();

@@ -1,0 +1,286 @@
+//! Carries effects out as `execute::Executor` does, with its checks right before each effect. The planted bugs take
+//! these checks away, here and nowhere else.
+
+use std::net::{IpAddr, SocketAddr};
+
+use redis_memory_operator::{
+    assess::headroom,
+    domain::{
+        bytes::Bytes, journal::Journal, names::NodeAddress, sample::Role as SeenAs, snapshot::Snapshot, step::Step,
+    },
+    plan::{
+        advance::Next,
+        decide::{Act, Decision},
+        effect::{Effect, Peer},
+    },
+};
+
+use crate::{
+    faults::Lie,
+    kubernetes::{Refusal, Resource},
+    operator::Process,
+    planted::Bug,
+    redis::{Host, Role, Server, Servers},
+    view,
+    world::World,
+};
+
+/// A connection to one process; with the planted bug to whatever listens there.
+pub struct Connection {
+    pub ip: u32,
+    pub pod: usize,
+    pub meant: u32,
+    run: Option<u32>,
+}
+
+impl Process {
+    /// Carries one effect out.
+    pub async fn carry_out(&self, effect: &Effect) -> Result<(), Refusal> {
+        self.fence()?;
+        match effect {
+            Effect::Evict { peer } => self.evict(peer).await,
+            Effect::Resize { pod, uid, resource_version, limit, .. } => {
+                let (n, uid, rv) = (view::ordinal(pod), view::uid_number(uid), resource_version.parse().ok());
+                let limit = limit.0 / Bytes::mib(1).0;
+                self.write(&format!("resize redis-{n} to {limit} Mi"), true, move |world| {
+                    let before = world.kube.pod(n).map_or(0, |pod| pod.limit_mib);
+                    let rule = &world.kube.policies[0].spec.headroom;
+                    let maxmemory = world.servers.of_pod(n).map_or(0, |server| server.maxmemory_mib);
+                    let required = headroom::required_limit(rule, Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
+                    world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
+                    let now = world.now;
+                    world.observer.resizing(n, before, limit, required, now);
+                    Ok(())
+                })
+                .await
+            }
+            Effect::Label { pod, uid, resource_version, value, .. } => {
+                let (n, uid, rv) = (view::ordinal(pod), view::uid_number(uid), resource_version.parse().ok());
+                let role = role_word(value);
+                self.write(&format!("label redis-{n} {role}"), true, move |world| {
+                    world.kube.patch(n, Some(uid), rv, |pod| pod.role = Some(role))
+                })
+                .await
+            }
+            Effect::Restore { peer, settings } => self.restore(peer, settings).await,
+            Effect::Repoint { peer, by_name, to } => self.repoint(peer, by_name.as_ref(), to).await,
+            Effect::Demote { peer, by_name, to } => {
+                // Both roles are read right before, as `execute::redis` does.
+                let (kept, demoted) = (self.connect(to).await?, self.connect(peer).await?);
+                if self.role(&kept).await? != Role::Primary || self.role(&demoted).await? != Role::Primary {
+                    return Err(Refusal::Conflict);
+                }
+                self.repoint(peer, by_name.as_ref(), to).await
+            }
+            Effect::Switchover(order) => self.switch_over(order).await,
+        }
+    }
+
+    /// Opens a connection to exactly that process: same address, same `run_id`.
+    pub async fn connect(&self, peer: &Peer) -> Result<Connection, Refusal> {
+        let took = self.random(1, 15);
+        self.pause(took).await;
+        let (ip, meant) = (address(peer), view::run_number(&peer.run_id));
+        let hung = {
+            let world = self.world.borrow();
+            let server = world.servers.by_ip.get(&ip).ok_or(Refusal::Unconfirmed)?;
+            if self.bug != Some(Bug::NoRunIdCheck) && server.run != meant {
+                return Err(Refusal::Unconfirmed);
+            }
+            server.hung(world.now)
+        };
+        if hung {
+            self.pause(2000).await;
+            return Err(Refusal::Unconfirmed);
+        }
+        let run = (self.bug != Some(Bug::NoRunIdCheck)).then_some(meant);
+        Ok(Connection { ip, pod: view::ordinal(&peer.pod), meant, run })
+    }
+
+    /// The process at the other end, if it is there and answers.
+    fn at_the_end<'a>(connection: &Connection, servers: &'a mut Servers, now: u64) -> Result<&'a mut Server, Refusal> {
+        let server = servers.by_ip.get_mut(&connection.ip).ok_or(Refusal::Unconfirmed)?;
+        let same = connection.run.is_none_or(|run| run == server.run);
+        if same && !server.hung(now) { Ok(server) } else { Err(Refusal::Unconfirmed) }
+    }
+
+    /// Sends a command that changes something: fence, journey, effect, answer.
+    pub async fn command<T>(
+        &self,
+        connection: &Connection,
+        what: &str,
+        apply: impl FnOnce(&mut World, u32) -> Result<T, &'static str>,
+    ) -> Result<T, Refusal> {
+        self.fence()?;
+        self.in_flight.set(true);
+        let took = self.random(1, 6);
+        self.pause(took).await;
+        self.in_flight.set(false);
+        let outcome = {
+            let mut world = self.world.borrow_mut();
+            let now = world.now;
+            let sender = self.sender();
+            let World { observer, kube, servers, .. } = &mut *world;
+            let server = Self::at_the_end(connection, servers, now)?;
+            observer.arrived(kube, &sender, what, true, now);
+            observer.reached(server, connection.meant, what, now);
+            let outcome = apply(&mut world, connection.ip);
+            let said = outcome.as_ref().err().copied().unwrap_or("ok");
+            let slot = self.slot;
+            world.note(|| format!("operator {slot}: {what} on redis-{}: {said}", connection.pod));
+            outcome.map_err(|_| Refusal::Unconfirmed)
+        };
+        let back = self.random(1, 4);
+        self.pause(back).await;
+        outcome
+    }
+
+    /// What the server says its role is, lies included.
+    pub async fn role(&self, connection: &Connection) -> Result<Role, Refusal> {
+        let took = self.random(1, 6);
+        self.pause(took).await;
+        let mut world = self.world.borrow_mut();
+        let now = world.now;
+        let role = Self::at_the_end(connection, &mut world.servers, now)?.role;
+        world.observer.answered(self.identity, connection.pod, now);
+        Ok(match role {
+            _ if world.lies(connection.pod, Lie::Replica) => Role::Replica(Host::Pod(0)),
+            _ if world.lies(connection.pod, Lie::Primary) => Role::Primary,
+            role => role,
+        })
+    }
+
+    async fn evict(&self, peer: &Peer) -> Result<(), Refusal> {
+        if !matches!(self.bug, Some(Bug::EvictThePrimaryFirst | Bug::NoLiveRole)) {
+            let connection = self.connect(peer).await?;
+            if self.role(&connection).await? == Role::Primary {
+                return Err(Refusal::NowPrimary);
+            }
+        }
+        self.point("evict:checked").await;
+        let (n, uid) = (view::ordinal(&peer.pod), view::uid_number(&peer.uid));
+        let uid = (self.bug != Some(Bug::NoUid)).then_some(uid);
+        let mut outcome = self.send_eviction(n, uid).await;
+        if self.bug == Some(Bug::RetryEvictionBlindly) && outcome == Err(Refusal::Unconfirmed) {
+            for _ in 0..3 {
+                self.pause(4000).await;
+                outcome = self.send_eviction(n, None).await;
+            }
+        }
+        self.point("evict:sent").await;
+        outcome
+    }
+
+    async fn send_eviction(&self, n: usize, uid: Option<u32>) -> Result<(), Refusal> {
+        let (bug, sender) = (self.bug, self.sender());
+        self.write(&format!("evict redis-{n}"), uid.is_some(), move |world| {
+            let now = world.now;
+            let begins = match world.kube.evictable(n, uid, now) {
+                Err(Refusal::BudgetSaysNo) if bug == Some(Bug::PlainDelete) => true,
+                other => other?,
+            };
+            if begins {
+                let lied = world.lied(n);
+                let World { observer, kube, servers, .. } = world;
+                observer.evicting(kube, servers, &sender, n, lied, now);
+                let grace = world.rng.range(200, 2500);
+                world.kube.delete(n, now, grace);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn restore(&self, peer: &Peer, settings: &[(String, String)]) -> Result<(), Refusal> {
+        let connection = self.connect(peer).await?;
+        for (name, value) in settings {
+            let text = format!("CONFIG SET {name} {value}");
+            let bytes: u64 = value.parse().map_err(|_| Refusal::Unconfirmed)?;
+            self.command(&connection, &text, move |world, ip| {
+                let server = world.servers.by_ip.get_mut(&ip).ok_or("gone")?;
+                server.maxmemory_mib = bytes / Bytes::mib(1).0;
+                Ok(())
+            })
+            .await?;
+        }
+        self.point("restore:sent").await;
+        Ok(())
+    }
+
+    async fn repoint(&self, peer: &Peer, by_name: Option<&NodeAddress>, to: &Peer) -> Result<(), Refusal> {
+        let connection = self.connect(peer).await?;
+        // The name is used only when it resolves to the new primary's pod.
+        let target = address(to);
+        let named = by_name.and_then(|name| name.host.split('.').next()?.rsplit('-').next()?.parse().ok());
+        let resolves = |n: &usize| self.world.borrow().kube.pod(*n).is_some_and(|pod| pod.ip == target);
+        let host = named.filter(resolves).map_or(Host::Ip(target), Host::Pod);
+        self.point("repoint:checked").await;
+        self.command(&connection, &format!("REPLICAOF {host:?}"), move |world, ip| {
+            let now = world.now;
+            world.servers.replicaof(ip, host, now)
+        })
+        .await?;
+        self.point("repoint:sent").await;
+        Ok(())
+    }
+}
+
+/// The label value as the world has it.
+pub fn role_word(value: &str) -> &'static str {
+    if value == "primary" { "primary" } else { "replica" }
+}
+
+fn address(peer: &Peer) -> u32 {
+    match peer.address.ip() {
+        IpAddr::V4(ip) => view::ip_number(&ip.to_string()),
+        IpAddr::V6(_) => 0,
+    }
+}
+
+/// Planted bugs that reorder the plan.
+pub fn plant_in_plan(process: &Process, journal: &mut Journal) {
+    if process.bug != Some(Bug::EvictThePrimaryFirst) {
+        return;
+    }
+    let primary = journal.primary.pod.clone();
+    journal.steps.retain(|planned| !matches!(planned.step, Step::Switchover { .. } | Step::Repoint { .. }));
+    journal.steps.sort_by_key(|planned| *planned.step.pod() != primary);
+}
+
+/// Planted bugs that decide otherwise.
+pub fn plant_in_decision(process: &Process, snapshot: &Snapshot, resource: &Resource, decision: &mut Decision) {
+    match process.bug {
+        Some(Bug::EvictThePrimaryFirst) => {
+            let Some(journal) = &resource.journal else { return };
+            let (Some(Step::Evict { pod }), Act::Go(Next::End(_))) = (journal.step(), &decision.act) else { return };
+            let primary = |target: &&redis_memory_operator::domain::snapshot::Target| {
+                target.sample().is_some_and(|sample| matches!(sample.replication.role, SeenAs::Primary))
+            };
+            let Some(target) = snapshot.target(pod).filter(primary) else { return };
+            let (Some(ip), Some(sample)) = (target.pod.ip.as_deref(), target.sample()) else { return };
+            let Ok(ip) = ip.parse::<IpAddr>() else { return };
+            let peer = Peer {
+                pod: pod.clone(),
+                uid: target.pod.uid.clone(),
+                run_id: sample.run_id.clone(),
+                address: SocketAddr::new(ip, 6379),
+            };
+            let mut journal = journal.clone();
+            journal.current.begun_at = Some(snapshot.at);
+            decision.act = Act::Go(Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })));
+        }
+        Some(Bug::ShrinkTheLimit) if resource.journal.is_none() && decision.act != Act::LookLive => {
+            let Some(target) = snapshot.targets.first() else { return };
+            let effect = Effect::Resize {
+                pod: target.pod.name.clone(),
+                uid: target.pod.uid.clone(),
+                resource_version: target.pod.resource_version.clone(),
+                container: "redis".into(),
+                limit: Bytes::mib(512),
+                request: None,
+            };
+            decision.act = Act::Upkeep(vec![(effect, "planted".into())]);
+        }
+        _ => {}
+    }
+}

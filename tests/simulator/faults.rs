@@ -1,0 +1,127 @@
+//! What goes wrong: faults, when they strike, and what the liars say.
+
+use std::fmt;
+
+use crate::{kubernetes::Mood, redis::Ms};
+
+/// Something that goes wrong, or that somebody else does. Times are milliseconds, pods and operators are ordinals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL of the operator that acts (or of that one); another process starts after a while.
+    Crash { operator: Whose, back_after: Ms },
+    /// SIGSTOP of an operator for a time.
+    Stop { operator: Whose, lasts: Ms },
+    /// The operator's lease requests fail for a time.
+    LeaseBlocked { operator: Whose, lasts: Ms },
+    /// An operator's caches stand still for a time.
+    StaleCache { operator: Whose, lasts: Ms },
+    /// The API server is in a mood.
+    Api { mood: Mood, lasts: Ms },
+    /// The disruption budget allows nothing.
+    BudgetShut { lasts: Ms },
+    /// No new pod is created.
+    NoPods { lasts: Ms },
+    /// Somebody deletes a pod; the grace period is zero when `hard`.
+    Kill { pod: usize, hard: bool },
+    /// A node drain: an eviction by somebody else.
+    Drain { pod: usize },
+    /// The container restarts in place, its Redis comes back empty.
+    Restart { pod: usize },
+    /// Somebody hands the role over, with `FAILOVER`, to that pod.
+    MoveRole { to: usize },
+    /// Somebody sets a wrong role label.
+    Relabel { pod: usize },
+    /// A Redis answers nobody.
+    Hang { pod: usize, lasts: Ms },
+    /// A link breaks.
+    Flap { pod: usize, lasts: Ms },
+    /// A replica falls behind.
+    Slow { pod: usize, lasts: Ms },
+    /// A probe of that pod is answered with lies.
+    Lie { pod: usize, lie: Lie, lasts: Ms },
+    /// Somebody edits the spec in a way that changes little.
+    Edit { policy: usize },
+    /// Somebody suspends a policy for a time.
+    Suspend { policy: usize, lasts: Ms },
+    /// Somebody sets a policy to Observe for a time.
+    Observe { policy: usize, lasts: Ms },
+    /// Somebody deletes a policy.
+    Delete { policy: usize },
+    /// The template changes: new pods get another revision.
+    Template,
+    /// The next new pod gets an address that another pod had.
+    ReuseAddress,
+}
+
+/// Which operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one that reached the point, or that holds the lease.
+    Acting,
+    /// That one.
+    Number(usize),
+}
+
+/// What a lying server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// It is a replica with a link that is up, whatever it is.
+    Replica,
+    /// It is primary.
+    Primary,
+    /// Every replica has everything.
+    CaughtUp,
+    /// It is badly fragmented.
+    Fragmented,
+    /// It holds a hundred times as many keys.
+    Keys,
+    /// No FAILOVER is under way.
+    NoFailover,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// At that time.
+    At(Ms),
+    /// When an operator passes that point for the n-th time.
+    On(&'static str, u32),
+}
+
+/// The points between two actions of the operator at which it can be struck.
+pub const POINTS: &[&str] = &[
+    "observed",
+    "decided",
+    "begin:journal",
+    "journal:written",
+    "effect:start",
+    "evict:checked",
+    "evict:sent",
+    "switchover:candidate-labelled",
+    "switchover:overlap",
+    "switchover:failover-sent",
+    "switchover:abort",
+    "switchover:exchanged",
+    "switchover:old-unlabelled",
+    "switchover:done",
+    "repoint:checked",
+    "repoint:sent",
+    "restore:sent",
+    "upkeep:sent",
+    "end:record",
+];
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => write!(f, "at {:>7.3} s", *at as f64 / 1000.0),
+            Self::On(point, nth) => write!(f, "at {point} #{nth}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,149 @@
+//! The planner and the journal against a simulated world: pods, roles, offsets, clients and a clock, with crashes, two
+//! leaders, stale views, moving roles, slow, hung and lying servers. The real `plan::decide::decide` and
+//! `plan::switchover::next` decide; everything around them is a model. One observer checks the invariants.
+//!
+//! A schedule follows from its seed, and so does everything in it: `docs/testing.md` says how to replay one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "small numbers: milliseconds of minutes, pods of one set"
+)]
+#![allow(clippy::missing_docs_in_private_items, missing_docs, unreachable_pub, reason = "nothing is exported")]
+
+mod executor;
+mod faults;
+mod kubernetes;
+mod observer;
+mod operator;
+mod planted;
+mod redis;
+mod replay;
+mod rng;
+mod run;
+mod schedule;
+mod switchover;
+mod view;
+mod world;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use planted::Bug;
+use run::Outcome;
+use schedule::Schedule;
+
+/// Schedules of an ordinary run.
+const SCHEDULES: u64 = 5_000;
+
+/// Failed schedules, by seed.
+type Failures = Vec<(Schedule, Outcome)>;
+
+/// Runs the schedules of these seeds on all cores. `all`: goes on after a failure, and keeps each.
+fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Totals) {
+    let (next, stop) = (AtomicU64::new(first), AtomicU64::new(first + count));
+    let worker = || {
+        let (mut failed, mut totals) = (Vec::new(), Totals::default());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= stop.load(Ordering::Relaxed) {
+                return (failed, totals);
+            }
+            let schedule = Schedule::of(seed);
+            let outcome = run::run(&schedule, bug, false);
+            totals.add(&outcome);
+            if !outcome.violations.is_empty() {
+                if !all {
+                    stop.fetch_min(seed, Ordering::Relaxed);
+                }
+                failed.push((schedule, outcome));
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let results: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|it| it.join().expect("no panic in a schedule")).collect()
+    });
+    let mut totals = Totals::default();
+    let mut failures = Vec::new();
+    for (failed, part) in results {
+        totals.merge(&part);
+        failures.extend(failed);
+    }
+    failures.sort_by_key(|(schedule, _)| schedule.seed);
+    (failures, totals)
+}
+
+/// What happened in many schedules.
+#[derive(Debug, Default)]
+struct Totals {
+    schedules: u64,
+    evictions: u64,
+    switchovers: u64,
+    cured: u64,
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.schedules += 1;
+        self.evictions += u64::from(outcome.evictions);
+        self.switchovers += u64::from(outcome.switchovers);
+        self.cured += u64::from(outcome.cured);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.schedules += other.schedules;
+        self.evictions += other.evictions;
+        self.switchovers += other.switchovers;
+        self.cured += other.cured;
+    }
+}
+
+#[test]
+fn every_invariant_holds_in_every_schedule() {
+    let wanted = replay::wanted();
+    let (failures, totals) = search(wanted.first, wanted.count, None, true);
+    println!("{totals:?}");
+    if let Some((schedule, outcome)) = failures.first() {
+        panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
+    }
+    if wanted.count >= SCHEDULES {
+        // A simulation in which nothing happens proves nothing.
+        assert!(totals.cured * 2 > totals.schedules, "{totals:?}");
+        assert!(totals.switchovers * 2 > totals.schedules, "{totals:?}");
+    }
+}
+
+#[test]
+fn without_faults_everything_is_cured_in_the_planned_order() {
+    for seed in 0..40 {
+        let schedule = Schedule::calm(seed);
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+        assert!(outcome.cured, "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    for seed in 100..110 {
+        let schedule = Schedule::of(seed);
+        let (a, b) = (run::run(&schedule, None, true), run::run(&schedule, None, true));
+        assert_eq!(a.trace, b.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for (bug, invariants) in Bug::ALL {
+        let (failures, totals) = search(0, SCHEDULES, Some(*bug), false);
+        let Some((schedule, outcome)) = failures.first() else { panic!("{bug:?} was not found in {totals:?}") };
+        let found = &outcome.violations[0];
+        println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
+        assert!(invariants.contains(&found.invariant), "{}", replay::report(schedule, outcome, Some(*bug)));
+    }
+}

@@ -1,0 +1,261 @@
+//! The one observer: it sees every write to the API server, every Redis command, and the true state of the world, and
+//! says which invariant of the project was broken.
+//!
+//! | invariant | how it is checked here |
+//! |---|---|
+//! | S1 one writer | in every step: two servers accept writes, and the younger became primary by our doing |
+//! | S2 no acknowledged write lost | at each promotion of ours, at each eviction of ours, and in the end: every acknowledged write is there, but for those that a loss caused by somebody else has taken |
+//! | S3 budget | at each eviction of ours: no other member is down, and the pod is not primary (nor was a second ago) |
+//! | S4 limits | at each resize: never below what the policy demands, never below what was there |
+//! | S5 evidence | at each eviction and FAILOVER: every member answered this process within 15 s, and what is evicted is truly fragmented (a liar's word about itself counts) |
+//! | S6 fence | at each write and command: the sender holds the lease, the request has its preconditions, the process is the one that was meant |
+//! | S7 at most once | evictions and promotions are counted for each remediation and pod; a process that began within the cooldown is never evicted |
+//! | S8 bounded pause | FAILOVER has a TIMEOUT of at most 3 s; a FAILOVER in progress whose target is gone is ended within 45 s of an operator's being at work |
+//! | S9 one owner | two policies never have a remediation of the same workload at the same time |
+//! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
+//! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
+//! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
+//! | L5 | when nothing has progressed for two minutes: at most 10 decisions for each policy and minute |
+//!
+//! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
+//! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
+//! a deleted policy goes), L3 (tests/redis_sampler), L4 (tests/cluster_e2e).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    kubernetes::Kubernetes,
+    redis::{Cause, Failover, Ms, Role, Server, Servers},
+};
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub at: Ms,
+    pub invariant: &'static str,
+    pub text: String,
+}
+
+/// A member that does not answer for this long blocks (S5).
+const FRESH: Ms = 15_000;
+/// Without progress for this long the pace counts (L5).
+const STEADY: Ms = 120_000;
+/// At most so many decisions a minute then (L5).
+const PACE: usize = 10;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    pub violations: Vec<Violation>,
+    /// Every acknowledged write, ascending, and whether its loss is somebody else's doing.
+    acked: Vec<(u32, bool)>,
+    last_primary: Option<Cause>,
+    evicted: BTreeMap<(String, usize), Vec<u32>>,
+    handed_over: BTreeMap<String, Vec<usize>>,
+    answered: BTreeMap<(u32, usize), Ms>,
+    decisions: BTreeMap<usize, VecDeque<Ms>>,
+    progress: Ms,
+    hanging: Ms,
+    /// Counted for the report.
+    pub evictions: u32,
+    pub switchovers: u32,
+}
+
+/// Who sends, and what for.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub identity: u32,
+    pub remediation: Option<String>,
+}
+
+impl Observer {
+    pub fn flag(&mut self, at: Ms, invariant: &'static str, text: String) {
+        if !self.violations.iter().any(|seen| seen.invariant == invariant) {
+            self.violations.push(Violation { at, invariant, text });
+        }
+    }
+
+    /// Something that counts as progress happened: the pace is measured from here.
+    pub const fn progressed(&mut self, now: Ms) {
+        self.progress = now;
+    }
+
+    pub fn acknowledged(&mut self, write: u32) {
+        self.acked.push((write, false));
+    }
+
+    /// A loss that is somebody else's doing: whatever no remaining server holds, or with `kept` whatever that log does
+    /// not hold, is excused.
+    pub fn excuse(&mut self, servers: &Servers, without: Option<u32>, kept: Option<&[u32]>) {
+        let logs: Vec<&[u32]> = match kept {
+            Some(log) => vec![log],
+            None => servers.by_ip.values().filter(|it| Some(it.ip) != without).map(|it| it.log.as_slice()).collect(),
+        };
+        for (write, excused) in &mut self.acked {
+            *excused |= !logs.iter().any(|log| log.binary_search(write).is_ok());
+        }
+    }
+
+    fn missing(&self, logs: &[&[u32]]) -> usize {
+        let there = |write: &u32| logs.iter().any(|log| log.binary_search(write).is_ok());
+        self.acked.iter().filter(|(write, excused)| !excused && !there(write)).count()
+    }
+
+    pub const fn became_primary(&mut self, cause: Cause) {
+        self.last_primary = Some(cause);
+    }
+
+    /// A server was promoted by a FAILOVER.
+    pub fn promoted(&mut self, server: &Server, cause: Cause, remediation: Option<&String>, now: Ms) {
+        self.became_primary(cause);
+        self.progressed(now);
+        if cause != Cause::Ours {
+            return;
+        }
+        self.switchovers += 1;
+        let missing = self.missing(&[&server.log]);
+        if missing > 0 {
+            self.flag(now, "S2", format!("redis-{} became primary without {missing} acknowledged writes", server.pod));
+        }
+        let Some(id) = remediation else { return };
+        let done = self.handed_over.entry(id.clone()).or_default();
+        done.push(server.pod);
+        if done.len() > 2 || (done.len() == 2 && done[0] == done[1]) {
+            let text = format!("remediation {id} handed the role over to {done:?}");
+            self.flag(now, "S7", text);
+        }
+    }
+
+    /// In every step.
+    pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
+        let writers: Vec<usize> =
+            servers.by_ip.values().filter(|server| server.accepts_writes(now)).map(|server| server.pod).collect();
+        if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
+            self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
+        }
+        let journals = kube.policies.iter().filter(|policy| policy.journal.is_some()).count();
+        if journals > 1 {
+            self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
+        }
+        let orphaned = servers.by_ip.values().any(|server| match server.failover {
+            Failover::InProgress { to, .. } => {
+                server.failover_cause == Cause::Ours && !server.hung(now) && !servers.by_ip.contains_key(&to)
+            }
+            Failover::None | Failover::Waiting { .. } => false,
+        });
+        self.hanging = if orphaned { self.hanging + if someone_works { dt } else { 0 } } else { 0 };
+        if self.hanging > 45_000 {
+            self.flag(now, "S8", "a FAILOVER whose target is gone is not ended, with an operator at work".to_owned());
+        }
+    }
+
+    /// A member answered a process of the operator.
+    pub fn answered(&mut self, identity: u32, pod: usize, now: Ms) {
+        self.answered.insert((identity, pod), now);
+    }
+
+    fn evidence(&mut self, kube: &Kubernetes, sender: &Sender, what: &str, now: Ms) {
+        for n in 0..kube.places.len() {
+            let seen = self.answered.get(&(sender.identity, n)).copied();
+            if kube.pod(n).is_some() && seen.is_none_or(|seen| now > seen + FRESH) {
+                self.flag(now, "S5", format!("{what} although redis-{n} did not answer since {seen:?}"));
+            }
+        }
+    }
+
+    /// A write or command arrives.
+    pub fn arrived(&mut self, kube: &Kubernetes, sender: &Sender, what: &str, guarded: bool, now: Ms) {
+        if kube.lease.holder != Some(sender.identity) {
+            let text = format!("{what} of process {} while {:?} holds the lease", sender.identity, kube.lease.holder);
+            self.flag(now, "S6", text);
+        }
+        if !guarded {
+            self.flag(now, "S6", format!("{what} came without its precondition"));
+        }
+    }
+
+    /// A command reaches a process: was that one meant?
+    pub fn reached(&mut self, server: &Server, meant: u32, what: &str, now: Ms) {
+        if server.run != meant && now > server.started + 1000 {
+            let text = format!("{what} reached process {} of redis-{}, meant was {meant}", server.run, server.pod);
+            self.flag(now, "S6", text);
+        }
+    }
+
+    /// An eviction of ours was accepted, and begins now.
+    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, pod: usize, lied: bool, now: Ms) {
+        self.evictions += 1;
+        self.progressed(now);
+        let down: Vec<usize> = kube.down().into_iter().filter(|n| *n != pod).collect();
+        if !down.is_empty() {
+            self.flag(now, "S3", format!("redis-{pod} was evicted while {down:?} were down"));
+        }
+        self.evidence(kube, sender, &format!("redis-{pod} was evicted"), now);
+        let uid = kube.pod(pod).map(|pod| pod.uid).unwrap_or_default();
+        if let Some(id) = &sender.remediation {
+            let before = self.evicted.entry((id.clone(), pod)).or_default();
+            before.push(uid);
+            if before.len() > 1 {
+                let text = format!("remediation {id} evicted redis-{pod} as {before:?}");
+                self.flag(now, "S7", text);
+            }
+        }
+        if kube.pod(pod).is_some_and(|pod| !pod.old) {
+            self.flag(now, "S7", format!("redis-{pod} was evicted within the cooldown of its last start"));
+        }
+        let Some(server) = servers.of_pod(pod) else { return };
+        if server.role == Role::Primary && now > server.role_since + 1000 {
+            self.flag(now, "S3", format!("redis-{pod} was evicted while it was primary"));
+        }
+        if server.role == Role::Primary {
+            let others: Vec<&[u32]> =
+                servers.by_ip.values().filter(|it| it.ip != server.ip).map(|it| it.log.as_slice()).collect();
+            let missing = self.missing(&others);
+            if missing > 0 && now > server.role_since + 1000 {
+                self.flag(now, "S2", format!("with redis-{pod} {missing} acknowledged writes go that nobody else has"));
+            }
+        }
+        if !server.fragmented && !lied {
+            self.flag(now, "S5", format!("redis-{pod} was evicted although its process is not fragmented"));
+        }
+    }
+
+    /// FAILOVER of ours was accepted.
+    pub fn failing_over(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, timeout: Option<Ms>, now: Ms) {
+        if timeout.is_none_or(|timeout| timeout > 3000) {
+            self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
+        }
+        self.evidence(kube, sender, &format!("redis-{from} got FAILOVER"), now);
+    }
+
+    /// A limit is set.
+    pub fn resizing(&mut self, pod: usize, before_mib: u64, limit_mib: u64, required_mib: u64, now: Ms) {
+        if limit_mib < required_mib || limit_mib < before_mib {
+            let text = format!("redis-{pod}: limit {limit_mib} Mi after {before_mib} Mi, required {required_mib} Mi");
+            self.flag(now, "S4", text);
+        }
+    }
+
+    /// A decision was made for a policy.
+    pub fn decided(&mut self, policy: usize, now: Ms) {
+        let times = self.decisions.entry(policy).or_default();
+        times.push_back(now);
+        while times.front().is_some_and(|first| now > first + 60_000) {
+            times.pop_front();
+        }
+        if now > self.progress + STEADY && times.len() > PACE {
+            let text = format!("{} decisions for policy {policy} within a minute, nothing happens", times.len());
+            self.flag(now, "L5", text);
+        }
+    }
+
+    /// In the end: every acknowledged write is on the primary.
+    pub fn finish(&mut self, servers: &Servers, now: Ms) {
+        for server in servers.by_ip.values().filter(|server| server.role == Role::Primary) {
+            let missing = self.missing(&[&server.log]);
+            if missing > 0 {
+                self.flag(now, "S2", format!("{missing} acknowledged writes are not on primary redis-{}", server.pod));
+            }
+        }
+    }
+}

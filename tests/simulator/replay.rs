@@ -1,0 +1,78 @@
+//! A failed schedule: made as small as it gets, told in readable lines, with the command that replays it.
+
+use std::fmt::Write as _;
+
+use crate::{
+    SCHEDULES,
+    planted::Bug,
+    run::{self, Outcome},
+    schedule::Schedule,
+};
+
+/// Which schedules are to be run.
+pub struct Wanted {
+    pub first: u64,
+    pub count: u64,
+}
+
+/// `RMO_SIM_SEED`: that one; `RMO_SIM_SCHEDULES`: so many, from that seed or from 0.
+#[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
+pub fn wanted() -> Wanted {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (seed, count) = (number("RMO_SIM_SEED"), number("RMO_SIM_SCHEDULES"));
+    let alone = if seed.is_some() { 1 } else { SCHEDULES };
+    Wanted { first: seed.unwrap_or(0), count: count.unwrap_or(alone) }
+}
+
+/// The schedule with as few faults as break the same invariant.
+fn shrink(schedule: &Schedule, invariant: &str, bug: Option<Bug>) -> Schedule {
+    let mut least = schedule.clone();
+    let mut n = 0;
+    while n < least.faults.len() {
+        let mut fewer = least.clone();
+        fewer.faults.remove(n);
+        let outcome = run::run(&fewer, bug, false);
+        if outcome.violations.iter().any(|it| it.invariant == invariant) {
+            least = fewer;
+        } else {
+            n += 1;
+        }
+    }
+    least
+}
+
+/// The failed schedules, a line each.
+pub fn list(failures: &[(Schedule, Outcome)]) -> String {
+    let mut text = format!("{} schedules failed:\n", failures.len());
+    for (schedule, outcome) in failures.iter().take(200) {
+        let first = &outcome.violations[0];
+        let _ = writeln!(text, "seed {}: {}: {}", schedule.seed, first.invariant, first.text);
+    }
+    text
+}
+
+/// What happened, for people.
+pub fn report(schedule: &Schedule, outcome: &Outcome, bug: Option<Bug>) -> String {
+    let mut text = String::new();
+    let invariant = outcome.violations.first().map_or("none", |it| it.invariant);
+    for violation in &outcome.violations {
+        let at = violation.at as f64 / 1000.0;
+        let _ = writeln!(text, "{} is broken at {at:.3} s: {}", violation.invariant, violation.text);
+    }
+    let _ = write!(text, "\n{schedule}");
+    let least = shrink(schedule, invariant, bug);
+    let _ = writeln!(text, "\nthe faults that are needed for it:");
+    for (trigger, fault) in &least.faults {
+        let _ = writeln!(text, "  {trigger}: {fault}");
+    }
+    let traced = run::run(&least, bug, true);
+    let _ = writeln!(text, "\ntrace with these alone:\n{}", traced.trace);
+    for violation in &traced.violations {
+        let at = violation.at as f64 / 1000.0;
+        let _ = writeln!(text, "{} is broken at {at:.3} s: {}", violation.invariant, violation.text);
+    }
+    let _ = writeln!(text, "in the end: {}", traced.ended);
+    let seed = schedule.seed;
+    let _ = writeln!(text, "\nreplay: RMO_SIM_SEED={seed} cargo test --test simulator every_invariant");
+    text
+}

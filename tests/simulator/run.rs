@@ -1,0 +1,438 @@
+//! One run: the world, the processes of the operator with their leases and samplers, and what must be true in the end.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context as TaskContext, Waker},
+    time::Duration,
+};
+
+use redis_memory_operator::domain::{fixtures, policy::Policy};
+
+use crate::{
+    faults::Whose,
+    kubernetes::{Mood, PODS, Resource},
+    observer::Violation,
+    operator::{Cache, INTERVAL, LEASE, MARGIN, Process, Shared},
+    planted::Bug,
+    redis::{Link, Ms, Role},
+    schedule::Schedule,
+    view::Memory,
+    world::{Blow, World},
+};
+
+/// How often a lease is renewed, or looked at by who waits for it.
+const RENEW: Ms = 2_000;
+/// Everything must have converged so long after the world has healed (L1).
+const PATIENCE: Ms = 600_000;
+/// Nothing may change for so long before it counts as converged: longer than a judgement and a look at rest need.
+const QUIET: Ms = 100_000;
+
+/// What came of a schedule.
+#[derive(Debug)]
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub evictions: u32,
+    pub switchovers: u32,
+    pub cured: bool,
+    pub ended: String,
+    pub trace: String,
+}
+
+/// Where a process of the operator lives: a pod of its Deployment.
+struct Slot {
+    process: Option<Rc<Process>>,
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    back_at: Ms,
+    stopped_until: Ms,
+    next_lease: Ms,
+    next_sample: Ms,
+    lease_seen: (u64, Ms),
+    blow: Option<Blow>,
+    digest: u64,
+}
+
+struct Runner {
+    world: Shared,
+    slots: Vec<Slot>,
+    identities: u32,
+    bug: Option<Bug>,
+    quiet_since: Ms,
+}
+
+/// The policy of the simulation: the defaults, with times that are shorter.
+fn policy(n: usize) -> Policy {
+    let mut policy = fixtures::policy();
+    policy.name = format!("policy-{n}");
+    policy.uid = format!("policy-uid-{n}");
+    policy.fragmentation.sustained = Duration::from_secs(24);
+    policy.restart.step_timeout = Duration::from_secs(240);
+    policy
+}
+
+/// Runs a schedule.
+pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
+    let policies = (0..schedule.policies)
+        .map(|n| Resource {
+            rv: 1,
+            spec: policy(n),
+            journal: None,
+            records: Vec::new(),
+            finalizer: false,
+            deleting: None,
+            gone: false,
+            shown: String::new(),
+            edited_at: 0,
+        })
+        .collect();
+    let world = Rc::new(RefCell::new(World::new(schedule, policies, traced)));
+    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: 0 };
+    for n in 0..schedule.operators {
+        runner.slots.push(Slot {
+            process: None,
+            future: None,
+            back_at: n as Ms * 700,
+            stopped_until: 0,
+            next_lease: 0,
+            next_sample: 0,
+            lease_seen: (0, 0),
+            blow: None,
+            digest: 0,
+        });
+    }
+    runner.go(schedule)
+}
+
+impl Runner {
+    fn go(mut self, schedule: &Schedule) -> Outcome {
+        let end = schedule.calm + PATIENCE;
+        let converged = loop {
+            self.step();
+            let now = self.world.borrow().now;
+            if !self.world.borrow().observer.violations.is_empty() {
+                break true;
+            }
+            if now > schedule.calm && self.converged() {
+                break true;
+            }
+            if now > end {
+                break false;
+            }
+        };
+        for slot in &mut self.slots {
+            slot.future = None;
+        }
+        let mut world = self.world.borrow_mut();
+        let now = world.now;
+        let ended = world.describe();
+        if !converged {
+            let text = format!("not converged {} s after everything healed: {ended}", PATIENCE / 1000);
+            world.observer.flag(now, "L1", text);
+        } else if world.observer.violations.is_empty() {
+            let World { observer, servers, .. } = &mut *world;
+            observer.finish(servers, now);
+            world.check_cure();
+        }
+        Outcome {
+            violations: world.observer.violations.clone(),
+            evictions: world.observer.evictions,
+            switchovers: world.observer.switchovers,
+            cured: world.servers.by_ip.values().all(|server| !server.fragmented),
+            ended,
+            trace: world.trace(),
+        }
+    }
+
+    /// To the next thing that happens.
+    fn step(&mut self) {
+        let now = self.world.borrow().now;
+        let mut next = now + 500;
+        for slot in &self.slots {
+            let Some(process) = &slot.process else {
+                next = next.min(slot.back_at.max(now + 1));
+                continue;
+            };
+            let running = now >= slot.stopped_until || process.in_flight.get();
+            let wanted = if running {
+                process.wake.get().min(slot.next_lease).min(slot.next_sample)
+            } else {
+                slot.stopped_until
+            };
+            next = next.min(wanted.max(now + 1));
+        }
+        self.world.borrow_mut().advance(next);
+        self.aim();
+        for n in 0..self.slots.len() {
+            self.live(n, next);
+        }
+    }
+
+    /// A blow that struck at a time, not at a point, is meant for whoever holds the lease.
+    fn aim(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let holder = world.kube.lease.holder;
+        let holds = |slot: &Slot| slot.process.as_ref().is_some_and(|process| Some(process.identity) == holder);
+        let slot = self.slots.iter().position(holds).unwrap_or(0);
+        for (whose, _) in &mut world.blows {
+            if *whose == Whose::Acting {
+                *whose = Whose::Number(slot);
+            }
+        }
+    }
+
+    fn live(&mut self, n: usize, now: Ms) {
+        let slot = &self.slots[n];
+        let Some(process) = slot.process.clone() else {
+            if now >= slot.back_at {
+                self.start(n, now);
+            }
+            return;
+        };
+        let stopped = now < slot.stopped_until;
+        if !stopped {
+            if now >= slot.next_lease {
+                self.lease(n, &process, now);
+            }
+            if now >= self.slots[n].next_sample {
+                self.sample(n, &process, now);
+            }
+        }
+        if (!stopped || process.in_flight.get()) && now >= process.wake.get() {
+            let slot = &mut self.slots[n];
+            if let Some(future) = slot.future.as_mut() {
+                let _ = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+            }
+        }
+        self.end_of_term(n, &process, now);
+        self.blows(n, now);
+        let works = |slot: &Slot| {
+            now >= slot.stopped_until
+                && slot.process.as_ref().is_some_and(|it| it.term.get().is_some_and(|deadline| now < deadline))
+        };
+        let works = self.slots.iter().any(works);
+        let mut world = self.world.borrow_mut();
+        world.someone_works = works && now >= world.kube.mood_until;
+    }
+
+    /// A process whose term has ended drops everything that it was doing.
+    fn end_of_term(&mut self, n: usize, process: &Rc<Process>, now: Ms) {
+        let over = process.term.get().is_some_and(|deadline| now >= deadline) && self.bug != Some(Bug::NoFence);
+        if over && !process.in_flight.get() && now >= self.slots[n].stopped_until {
+            process.note(|| "its term is over".to_owned());
+            process.term.set(None);
+            process.wake.set(now);
+            self.slots[n].future = Some(Box::pin(Rc::clone(process).run()));
+        }
+    }
+
+    fn start(&mut self, n: usize, now: Ms) {
+        self.identities += 1;
+        let skews = &self.world.borrow().schedule.skews;
+        let skew = skews[self.identities as usize % skews.len()];
+        let process = Rc::new(Process {
+            world: Rc::clone(&self.world),
+            slot: n,
+            identity: self.identities,
+            skew,
+            bug: self.bug,
+            wake: Rc::new(Cell::new(now)),
+            in_flight: Rc::default(),
+            term: Rc::default(),
+            memory: Rc::new(RefCell::new(Memory::default())),
+            cache: Rc::new(RefCell::new(Cache::default())),
+            woken: Rc::default(),
+            conflicts: Cell::default(),
+            remediation: RefCell::default(),
+        });
+        let slot = &mut self.slots[n];
+        slot.future = Some(Box::pin(Rc::clone(&process).run()));
+        slot.process = Some(process);
+        slot.next_lease = now;
+        slot.next_sample = now;
+        slot.lease_seen = (u64::MAX, now);
+    }
+
+    /// Renews the lease, or takes it when its holder was silent for a whole lease by this process' own clock.
+    fn lease(&mut self, n: usize, process: &Process, now: Ms) {
+        let slot = &mut self.slots[n];
+        slot.next_lease = now + RENEW;
+        let mut world = self.world.borrow_mut();
+        let mood = if now < world.kube.mood_until { world.kube.mood } else { Mood::Well };
+        let holds = world.kube.lease.holder == Some(process.identity);
+        let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
+        let blocked = world.lease_blocked.iter().any(|(whose, until)| now < *until && ours(whose));
+        let failing = match mood {
+            Mood::Errors(percent) => world.rng.percent(percent),
+            Mood::Overload => true,
+            Mood::Well | Mood::Conflicts | Mood::LostReplies | Mood::Slow(_) => false,
+        };
+        if blocked || failing {
+            return;
+        }
+        let lease = world.kube.lease;
+        if slot.lease_seen.0 != lease.version {
+            slot.lease_seen = (lease.version, now);
+        }
+        let renews = holds && process.term.get().is_some_and(|deadline| now < deadline);
+        let free = lease.holder.is_none() || (!renews && now >= slot.lease_seen.1 + LEASE);
+        if renews || free {
+            world.kube.lease.holder = Some(process.identity);
+            world.kube.lease.version += 1;
+            slot.lease_seen = (lease.version + 1, now);
+            process.term.set(Some(now + LEASE - MARGIN));
+            if !renews {
+                world.note(|| format!("operator {n}: leads as process {}", process.identity));
+            }
+        }
+    }
+
+    /// Caches and samples are brought up to date; a change of what they say wakes the reconciler.
+    fn sample(&mut self, n: usize, process: &Process, now: Ms) {
+        self.slots[n].next_sample = now + INTERVAL;
+        let holds = self.world.borrow().kube.lease.holder == Some(process.identity);
+        {
+            let world = self.world.borrow();
+            let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
+            let frozen = world.cache_frozen.iter().any(|(whose, until)| now < *until && ours(whose));
+            let mut cache = process.cache.borrow_mut();
+            if !frozen || cache.policies.is_empty() {
+                cache.pods = world.list();
+                cache.policies.clone_from(&world.kube.policies);
+            }
+        }
+        if !holds || process.term.get().is_none() {
+            return;
+        }
+        let pods = process.cache.borrow().pods.clone();
+        for (p, pod) in pods.iter().enumerate() {
+            if let Some(pod) = pod {
+                process.sample(p, pod);
+            }
+        }
+        let digest = digest(process);
+        if self.slots[n].digest != digest {
+            self.slots[n].digest = digest;
+            process.woken.set(true);
+        }
+    }
+
+    /// Carries out what strikes processes; what travels already arrives first.
+    fn blows(&mut self, at: usize, now: Ms) {
+        let blows = std::mem::take(&mut self.world.borrow_mut().blows);
+        for (whose, blow) in blows {
+            let n = match whose {
+                Whose::Acting => at,
+                Whose::Number(n) => n,
+            };
+            if let Some(slot) = self.slots.get_mut(n) {
+                slot.blow = Some(blow);
+            }
+        }
+        for slot in &mut self.slots {
+            let Some(process) = slot.process.clone() else { continue };
+            if process.in_flight.get() {
+                continue;
+            }
+            match slot.blow.take() {
+                Some(Blow::Crash { back_after }) => {
+                    process.note(|| "is killed".to_owned());
+                    slot.future = None;
+                    slot.process = None;
+                    slot.back_at = now + back_after;
+                }
+                Some(Blow::Stop { lasts }) => slot.stopped_until = now + lasts,
+                None => {}
+            }
+        }
+    }
+
+    fn converged(&mut self) -> bool {
+        let world = self.world.borrow();
+        let calm = world.settled();
+        if !calm || world.now <= world.schedule.calm {
+            self.quiet_since = world.now;
+        }
+        world.now > self.quiet_since + QUIET
+    }
+}
+
+/// What the watches and the sampler's judge look at.
+fn digest(process: &Process) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let (cache, memory) = (process.cache.borrow(), process.memory.borrow());
+    let mut hasher = DefaultHasher::new();
+    for policy in &cache.policies {
+        (policy.spec.generation, policy.deleting, policy.gone).hash(&mut hasher);
+    }
+    for pod in cache.pods.iter().flatten() {
+        (pod.uid, pod.ready, pod.terminating.is_some(), pod.role).hash(&mut hasher);
+        let seen = memory.latest.get(&pod.uid);
+        let sample = seen.and_then(|seen| match seen {
+            redis_memory_operator::domain::snapshot::Observation::Seen(sample) => Some(sample),
+            _ => None,
+        });
+        let role = sample.map(|sample| format!("{:?} {:?}", sample.replication.role, sample.run_id));
+        let covers = memory.history.get(&pod.uid).map_or(0, Vec::len) > 9;
+        (role, covers).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl World {
+    /// Nothing is under way, and every member is as it should be.
+    fn settled(&self) -> bool {
+        let idle = self
+            .kube
+            .policies
+            .iter()
+            .all(|it| it.journal.is_none() && !it.finalizer && (it.deleting.is_none() || it.gone));
+        let primaries = self.servers.by_ip.values().filter(|it| it.role == Role::Primary).count();
+        let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
+        let kept = self.kube.policies.iter().any(|it| !it.gone);
+        let label = |n: usize| {
+            let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
+            self.kube.pod(n).is_some_and(|pod| pod.role == Some(if primary { "primary" } else { "replica" }))
+        };
+        idle && primaries == 1 && self.kube.down().is_empty() && (0..PODS).all(|n| up(n) && (!kept || label(n)))
+    }
+
+    /// In the end either nothing is fragmented, or a refusal says why.
+    fn check_cure(&mut self) {
+        /// What may stay in the way although nothing is wrong any more.
+        const LASTING: [&str; 5] =
+            ["Cooldown", "RemediationIneffective", "RemediationFailed", "MembersDiffer", "ClaimedByOlderPolicy"];
+        let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
+        let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
+        if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown.contains(reason)) {
+            return;
+        }
+        let text = format!("{fragmented:?} stay fragmented and nobody says why: {:?}", policy.shown);
+        let now = self.now;
+        self.observer.flag(now, "L1", text);
+    }
+
+    fn describe(&self) -> String {
+        let server = |n: usize| {
+            self.servers.of_pod(n).map_or("none".to_owned(), |it| {
+                format!("{:?} {:?} {:?} fragmented {}", it.role, it.link, it.failover, it.fragmented)
+            })
+        };
+        let policies: Vec<String> = self
+            .kube
+            .policies
+            .iter()
+            .map(|it| {
+                let step = it.journal.as_ref().map(|journal| format!("{:?}", journal.step()));
+                let last = it.records.last().map(|record| format!("{:?}: {}", record.outcome, record.message));
+                format!(
+                    "journal {step:?}, finalizer {}, gone {}, shown {}, last {last:?}",
+                    it.finalizer, it.gone, it.shown
+                )
+            })
+            .collect();
+        let pods: Vec<String> = (0..PODS).map(|n| format!("redis-{n} {}", server(n))).collect();
+        format!("{}; down {:?}; {}", policies.join(" | "), self.kube.down(), pods.join(", "))
+    }
+}

@@ -1,0 +1,282 @@
+//! Drives a switchover: carries out the moves that the real pure machine `plan::switchover::native::next` decides, as
+//! `execute::switchover` does. A second machine has its place beside [`Process::native`].
+
+use redis_memory_operator::{
+    domain::sample::FailoverState,
+    plan::{
+        effect::{Peer, SwitchoverOrder},
+        switchover::{
+            LabelView, Limits, SeenRole,
+            native::{self, Move, View},
+        },
+    },
+};
+
+use crate::{
+    executor::Connection,
+    faults::Lie,
+    kubernetes::Refusal,
+    operator::Process,
+    planted::Bug,
+    redis::{Cause, Failover, Host, Ms, Role},
+    view,
+};
+
+/// As in `execute::switchover`.
+const LABEL_ATTEMPTS: usize = 8;
+const ENDPOINT_SYNC: Ms = 2_000;
+const READ_DEADLINE: Ms = 500;
+
+struct Watched<'a> {
+    peer: &'a Peer,
+    connection: Option<Connection>,
+}
+
+struct Progress {
+    from_labelled: bool,
+    to_labelled: bool,
+    labelled_at: Ms,
+    overlap_at: Option<Ms>,
+    failover_at: Option<Ms>,
+    aborted: bool,
+}
+
+fn ms(time: std::time::Duration) -> Ms {
+    time.as_millis() as Ms
+}
+
+fn since(now: Ms, then: Ms) -> std::time::Duration {
+    std::time::Duration::from_millis(now.saturating_sub(then))
+}
+
+impl Process {
+    /// Hands the role over.
+    pub async fn switch_over(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
+        self.native(order).await
+    }
+
+    async fn native(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
+        let limits = Limits { pause: order.pause, endpoint_sync: std::time::Duration::from_millis(ENDPOINT_SYNC) };
+        let mut from = Watched { peer: &order.from, connection: None };
+        let mut to = Watched { peer: &order.to, connection: None };
+        let mut progress = Progress {
+            from_labelled: self.labelled(&order.from).await?,
+            to_labelled: self.labelled(&order.to).await?,
+            labelled_at: self.now(),
+            overlap_at: None,
+            failover_at: None,
+            aborted: false,
+        };
+        loop {
+            let view = self.look(&mut from, &mut to, &mut progress, &limits).await;
+            if self.bug == Some(Bug::AbortBlindly) && view.failover != FailoverState::None && !progress.aborted {
+                self.abort(&mut from, &mut progress).await?;
+                continue;
+            }
+            match native::next(&view, &limits) {
+                Move::LabelCandidate => {
+                    self.set_role(&order.to, "primary").await?;
+                    progress.to_labelled = true;
+                    progress.labelled_at = self.now();
+                    self.point("switchover:candidate-labelled").await;
+                }
+                Move::AwaitOverlap(after) => {
+                    if progress.overlap_at.is_none() && self.overlapping(order).await? {
+                        progress.overlap_at = Some(self.now());
+                    } else {
+                        self.pause(ms(after).min(200)).await;
+                    }
+                }
+                Move::Send => self.send_failover(&mut from, &to, order, &mut progress).await?,
+                Move::Poll(after) => self.pause(ms(after)).await,
+                Move::Abort => self.abort(&mut from, &mut progress).await?,
+                Move::UnlabelOld => {
+                    self.point("switchover:exchanged").await;
+                    self.set_role(&order.from, "replica").await?;
+                    progress.from_labelled = false;
+                    self.point("switchover:old-unlabelled").await;
+                }
+                Move::TakeBack(_) => {
+                    self.set_role(&order.to, "replica").await?;
+                    return Err(Refusal::Switchover);
+                }
+                Move::Failed(failure) => {
+                    self.note(|| format!("switchover failed: {}", failure.text()));
+                    return Err(Refusal::Switchover);
+                }
+                Move::Done => {
+                    self.point("switchover:done").await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads both roles and updates what follows from them.
+    async fn look(
+        &self,
+        from: &mut Watched<'_>,
+        to: &mut Watched<'_>,
+        progress: &mut Progress,
+        limits: &Limits,
+    ) -> View {
+        let old = self.read_role(from).await;
+        let new = self.read_role(to).await;
+        let now = self.now();
+        let failover = old.map_or(FailoverState::None, |(_, failover)| failover);
+        if failover != FailoverState::None {
+            progress.failover_at.get_or_insert(now);
+        }
+        let running = progress.failover_at.map(|at| since(now, at));
+        let overdue = running.unwrap_or_default() >= limits.pause + native::WATCHDOG_MARGIN;
+        View {
+            from: self.role_or_gone(from.peer, old, overdue).await,
+            to: self.role_or_gone(to.peer, new, overdue).await,
+            failover,
+            labels: LabelView {
+                kept: true,
+                to_labelled: progress.to_labelled,
+                from_labelled: progress.from_labelled,
+                since_labelled: since(now, progress.labelled_at),
+                since_overlap: progress.overlap_at.map(|at| since(now, at)),
+            },
+            since_failover: running,
+            aborted: progress.aborted,
+        }
+    }
+
+    async fn read_role(&self, watched: &mut Watched<'_>) -> Option<(Role, FailoverState)> {
+        if watched.connection.is_none() {
+            watched.connection = self.connect(watched.peer).await.ok();
+        }
+        let connection = watched.connection.as_ref()?;
+        let role = self.role(connection).await;
+        let Ok(role) = role else {
+            let hung = self.world.borrow().servers.by_ip.contains_key(&connection.ip);
+            self.pause(if hung { READ_DEADLINE } else { 1 }).await;
+            watched.connection = None;
+            return None;
+        };
+        let world = self.world.borrow();
+        let state = match world.servers.by_ip.get(&connection.ip)?.failover {
+            _ if world.lies(connection.pod, Lie::NoFailover) => FailoverState::None,
+            Failover::None => FailoverState::None,
+            Failover::Waiting { .. } => FailoverState::WaitingForSync,
+            Failover::InProgress { .. } => FailoverState::InProgress,
+        };
+        Some((role, state))
+    }
+
+    async fn role_or_gone(&self, peer: &Peer, seen: Option<(Role, FailoverState)>, overdue: bool) -> SeenRole {
+        match seen {
+            Some((Role::Primary, _)) => SeenRole::Primary,
+            Some((Role::Replica(_), _)) => SeenRole::Replica,
+            None if !overdue => SeenRole::Unknown,
+            None => match self.live_pod(peer).await {
+                Ok(Some(_)) | Err(_) => SeenRole::Unknown,
+                Ok(None) => SeenRole::Gone,
+            },
+        }
+    }
+
+    async fn send_failover(
+        &self,
+        from: &mut Watched<'_>,
+        to: &Watched<'_>,
+        order: &SwitchoverOrder,
+        progress: &mut Progress,
+    ) -> Result<(), Refusal> {
+        self.point("switchover:overlap").await;
+        if self.bug == Some(Bug::PromoteBeforeDemote) {
+            return self.promote_before_demote(from, to).await;
+        }
+        let (Some(connection), Some(address)) = (from.connection.as_ref(), order.failover_address.as_ref()) else {
+            return Err(Refusal::Unread);
+        };
+        let target = view::ip_number(&address.host);
+        let timeout = (self.bug != Some(Bug::NoTimeout)).then(|| ms(order.pause));
+        let sender = self.sender();
+        self.command(connection, "FAILOVER", move |world, ip| {
+            let now = world.now;
+            world.servers.failover(ip, target, timeout, Cause::Ours, now)?;
+            let from = world.servers.by_ip[&ip].pod;
+            world.observer.failing_over(&world.kube, &sender, from, timeout, now);
+            Ok(())
+        })
+        .await?;
+        progress.failover_at = Some(self.now());
+        self.point("switchover:failover-sent").await;
+        Ok(())
+    }
+
+    async fn promote_before_demote(&self, from: &Watched<'_>, to: &Watched<'_>) -> Result<(), Refusal> {
+        let (Some(old), Some(new)) = (from.connection.as_ref(), to.connection.as_ref()) else {
+            return Err(Refusal::Unread);
+        };
+        self.command(new, "REPLICAOF NO ONE", |world, ip| {
+            let now = world.now;
+            world.servers.promote(ip, Cause::Ours, now);
+            world.observer.became_primary(Cause::Ours);
+            Ok(())
+        })
+        .await?;
+        let host = Host::Ip(new.ip);
+        self.command(old, "REPLICAOF", move |world, ip| {
+            let now = world.now;
+            world.servers.replicaof(ip, host, now)
+        })
+        .await
+    }
+
+    async fn abort(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), Refusal> {
+        self.point("switchover:abort").await;
+        if let Some(connection) = from.connection.as_ref() {
+            self.command(connection, "FAILOVER ABORT", |world, ip| {
+                let now = world.now;
+                world.servers.abort(ip, Cause::Ours, now)?;
+                world.observer.became_primary(Cause::Ours);
+                Ok(())
+            })
+            .await?;
+            progress.aborted = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the pod carries the primary's label now.
+    async fn labelled(&self, peer: &Peer) -> Result<bool, Refusal> {
+        Ok(self.live_pod(peer).await?.is_some_and(|(_, role)| role == Some("primary")))
+    }
+
+    /// Version and label of exactly that pod, if it exists.
+    async fn live_pod(&self, peer: &Peer) -> Result<Option<(u64, Option<&'static str>)>, Refusal> {
+        let (n, uid) = (view::ordinal(&peer.pod), view::uid_number(&peer.uid));
+        self.read(move |world| world.kube.pod(n).filter(|pod| pod.uid == uid).map(|pod| (pod.rv, pod.role))).await
+    }
+
+    async fn set_role(&self, peer: &Peer, role: &'static str) -> Result<(), Refusal> {
+        let (n, uid) = (view::ordinal(&peer.pod), view::uid_number(&peer.uid));
+        for _ in 0..LABEL_ATTEMPTS {
+            let Some((rv, _)) = self.live_pod(peer).await? else { return Ok(()) };
+            let patch = move |world: &mut crate::world::World| {
+                world.kube.patch(n, Some(uid), Some(rv), |pod| pod.role = Some(role))
+            };
+            match self.write(&format!("label redis-{n} {role}"), true, patch).await {
+                Err(Refusal::Conflict) => {}
+                other => return other,
+            }
+        }
+        Err(Refusal::Conflict)
+    }
+
+    /// Whether the Service has both pods behind ready endpoints.
+    async fn overlapping(&self, order: &SwitchoverOrder) -> Result<bool, Refusal> {
+        let uids = [view::uid_number(&order.from.uid), view::uid_number(&order.to.uid)];
+        self.read(move |world| {
+            let there =
+                |uid: &u32| world.kube.places.iter().flat_map(|it| &it.pod).any(|pod| pod.uid == *uid && pod.slice);
+            uids.iter().all(there)
+        })
+        .await
+    }
+}
