@@ -300,6 +300,8 @@ fn the_admission_policy_is_about_the_operator_and_the_listed_labels_only() {
 #[case::unknown("surprise=1", "surprise")]
 #[case::unknown_nested("acting.delete=true", "delete")]
 #[case::wrong_type("acting.restart=perhaps", "/acting/restart")]
+#[case::a_budget_below_nothing("budget.maximumRemediations=-1", "/budget/maximumRemediations")]
+#[case::a_stop_that_is_no_switch("stop=now", "/stop")]
 #[case::duration_without_unit("timing.warmUp=5", "/timing/warmUp")]
 #[case::duration_of_no_such_form("timing.sampleInterval=soon", "/timing/sampleInterval")]
 #[case::no_label("roleLabel.keys={}", "/roleLabel/keys")]
@@ -352,6 +354,20 @@ fn times_reach_the_operator_and_more_arguments_come_last() {
     assert!(arguments.contains(&"--warm-up=3s".to_owned()), "{arguments:?}");
     assert!(arguments.contains(&"--endpoint-sync=1500ms".to_owned()), "{arguments:?}");
     assert_eq!(arguments.last().unwrap(), "--sample-interval=1s");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn stop_and_budgets_reach_the_operator() {
+    let of = |settings: &[&str]| -> Vec<String> {
+        let arguments = operator_arguments(&render(settings)).into_iter();
+        arguments.filter(|flag| flag.contains("maximum") || flag.contains("stop")).collect()
+    };
+    assert_eq!(of(&[]), ["--maximum-remediations=1"]);
+    // Values of an older release, kept by --reuse-values.
+    assert_eq!(of(&["budget=null", "stop=null"]), ["--maximum-remediations=1"]);
+    let all = of(&["budget.maximumRemediations=0,budget.maximumRestartsPerHour=12,stop=true"]);
+    assert_eq!(all, ["--maximum-remediations=0", "--maximum-restarts-per-hour=12", "--stop"]);
 }
 
 #[test]
@@ -432,6 +448,9 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("image.pullPolicy", "Always", ""),
     ("imagePullSecrets", r#"[{"name":"pull"}]"#, ""),
     ("replicas", "2", ""),
+    ("stop", "true", ""),
+    ("budget.maximumRemediations", "3", ""),
+    ("budget.maximumRestartsPerHour", "9", ""),
     ("timing.leaseDuration", "1s", ""),
     ("timing.leaseRenew", "1s", ""),
     ("timing.sampleInterval", "1s", ""),

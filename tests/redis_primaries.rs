@@ -58,9 +58,11 @@ struct Set {
 }
 
 impl Set {
-    /// redis-0 is primary with keys, the others have synced. redis-0 starts with these options.
+    /// redis-0 is primary with keys, the others have synced. redis-0 starts with these options, and writes no file for
+    /// its replicas (6.2 would), so that it comes back empty.
     async fn start(options: &[&str]) -> Self {
-        let servers = [RedisServer::start(options), RedisServer::start(&[]), RedisServer::start(&[])];
+        let options = [&["--repl-diskless-sync", "yes"], options].concat();
+        let servers = [RedisServer::start(&options), RedisServer::start(&[]), RedisServer::start(&[])];
         assert_eq!(servers[0].run(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]), "OK");
         let script = format!("for i=1,{KEYS} do redis.call('set', 'k'..i, i) end");
         servers[0].run(&["EVAL", &script, "0"]);
@@ -314,7 +316,7 @@ async fn a_new_primary_that_restarted_freezes_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_comes_back_empty_freezes_everything() {
     // It lets replicas wait for a minute before they sync: so long they still hold the data.
-    let mut set = Set::start(&["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "60"]).await;
+    let mut set = Set::start(&["--repl-diskless-sync-delay", "60"]).await;
     let (policy, settings) = (policy(), settings());
     let before = set.observe().await;
     let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };

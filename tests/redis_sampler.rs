@@ -21,6 +21,7 @@ use redis_memory_operator::{
         policy::SecretKey,
         sample::{Role, Sample},
         snapshot::{Observation, ProbeFailure},
+        surroundings::Reach,
     },
     observe::sampler::{
         Assignment, CredentialsFor, Judge, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
@@ -101,6 +102,30 @@ async fn failed(sampler: &SamplerHandle, pod_uid: &str, reason: &str) {
 /// Whether the sampler holds a connection to the server.
 fn connected(server: &RedisServer) -> usize {
     server.run(&["CLIENT", "LIST"]).matches("name=redis-memory-operator").count()
+}
+
+#[tokio::test]
+async fn what_does_not_answer_is_counted_over_all_policies() {
+    let (mut well, locked) = (RedisServer::start(&[]), RedisServer::start(&["--requirepass", "secret"]));
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    assert_eq!(sampler.reach(), Reach::default());
+    sampler.assign("p", "shop", vec![target("a", well.address())], by_role());
+    sampler.assign(
+        "q",
+        "shop",
+        vec![target("b", locked.address()), target("c", ([127, 0, 0, 1], 1).into())],
+        by_role(),
+    );
+    let reaches = async |unreachable| {
+        let wanted = Reach { endpoints: 3, unreachable };
+        eventually("the count", async || (sampler.reach() == wanted).then_some(())).await;
+    };
+    // One that refuses the password is there.
+    reaches(1).await;
+    well.crash();
+    reaches(2).await;
+    sampler.forget("q");
+    eventually("the rest", async || (sampler.reach() == Reach { endpoints: 1, unreachable: 1 }).then_some(())).await;
 }
 
 #[tokio::test]

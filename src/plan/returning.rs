@@ -139,12 +139,12 @@ fn evicted_after_switchover(journal: &Journal, old: &Target, new: &Target) -> Re
 
 /// The new primary's name in the form by which another replica follows it: survives its next restart.
 fn stable_name(workload: &Workload<'_>, new: &Target) -> Option<crate::domain::names::NodeAddress> {
-    let followed = workload.replicas.iter().filter_map(|target| match &target.sample()?.replication.role {
+    let mut followed = workload.replicas.iter().filter_map(|target| match &target.sample()?.replication.role {
         Role::Replica(link) => Some(&link.primary),
         Role::Primary => None,
     });
     // Only a name of that very pod is the same name with that pod's name put in.
-    followed.filter_map(|configured| replica::stable_name(configured, &new.pod, &new.pod)).next()
+    followed.find_map(|configured| replica::stable_name(configured, &new.pod, &new.pod))
 }
 
 #[cfg(test)]
