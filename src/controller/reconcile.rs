@@ -174,11 +174,7 @@ impl Shared {
         let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
         blocked.append(&mut performed.blocked);
         let Performed { resource, journal, records, events, again, conflicted, .. } = performed;
-        let again = if conflicted {
-            pace::after_conflicts(self.registry.conflicted(&policy.uid))
-        } else {
-            again
-        };
+        let again = if conflicted { pace::after_conflicts(self.registry.conflicted(&policy.uid)) } else { again };
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
             generation: policy.generation,

@@ -59,8 +59,14 @@ impl Registry {
         let cache = Arc::new(PodCache::watch(self.client.clone(), namespace, selector));
         let forward = self.forward(&cache, policy.clone());
         let policy = policy.clone();
-        let entry =
-            Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now, conflicts: 0 };
+        let entry = Entry {
+            policy,
+            selector: selector.to_owned(),
+            cache: Arc::clone(&cache),
+            forward,
+            written_at: now,
+            conflicts: 0,
+        };
         entries.insert(uid.to_owned(), entry);
         cache
     }

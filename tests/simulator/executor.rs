@@ -6,12 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use redis_memory_operator::{
     assess::headroom,
     domain::{
-        bytes::Bytes,
-        journal::Journal,
-        names::NodeAddress,
-        sample::Role as SeenAs,
-        snapshot::Snapshot,
-        step::Step,
+        bytes::Bytes, journal::Journal, names::NodeAddress, sample::Role as SeenAs, snapshot::Snapshot, step::Step,
     },
     plan::{
         advance::Next,

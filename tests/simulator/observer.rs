@@ -110,6 +110,8 @@ impl Observer {
         self.became_primary(cause);
         self.progressed(now);
         if cause != Cause::Ours {
+            // Somebody else moved the role: what comes then answers that (a retry at most, SWITCHOVER_ATTEMPTS).
+            self.handed_over.clear();
             return;
         }
         self.switchovers += 1;
@@ -183,15 +185,7 @@ impl Observer {
     }
 
     /// An eviction of ours was accepted, and begins now.
-    pub fn evicting(
-        &mut self,
-        kube: &Kubernetes,
-        servers: &Servers,
-        sender: &Sender,
-        pod: usize,
-        lied: bool,
-        now: Ms,
-    ) {
+    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, pod: usize, lied: bool, now: Ms) {
         self.evictions += 1;
         self.progressed(now);
         let down: Vec<usize> = kube.down().into_iter().filter(|n| *n != pod).collect();

@@ -391,7 +391,14 @@ impl Servers {
     }
 
     /// `FAILOVER TO address TIMEOUT ms`.
-    pub fn failover(&mut self, ip: u32, to: u32, timeout: Option<Ms>, cause: Cause, now: Ms) -> Result<(), &'static str> {
+    pub fn failover(
+        &mut self,
+        ip: u32,
+        to: u32,
+        timeout: Option<Ms>,
+        cause: Cause,
+        now: Ms,
+    ) -> Result<(), &'static str> {
         let me = self.by_ip.get_mut(&ip).ok_or("no connection")?;
         if me.role != Role::Primary {
             return Err("FAILOVER is not valid when server is a replica");

@@ -88,7 +88,7 @@ pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
         })
         .collect();
     let world = Rc::new(RefCell::new(World::new(schedule, policies, traced)));
-    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: 0 };
+    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm };
     for n in 0..schedule.operators {
         runner.slots.push(Slot {
             process: None,
@@ -155,7 +155,11 @@ impl Runner {
                 continue;
             };
             let running = now >= slot.stopped_until || process.in_flight.get();
-            let wanted = if running { process.wake.get().min(slot.next_lease).min(slot.next_sample) } else { slot.stopped_until };
+            let wanted = if running {
+                process.wake.get().min(slot.next_lease).min(slot.next_sample)
+            } else {
+                slot.stopped_until
+            };
             next = next.min(wanted.max(now + 1));
         }
         self.world.borrow_mut().advance(next);
@@ -239,7 +243,7 @@ impl Runner {
             memory: Rc::new(RefCell::new(Memory::default())),
             cache: Rc::new(RefCell::new(Cache::default())),
             woken: Rc::default(),
-            conflicts: Cell::default(),
+            conflicts: [Cell::default(), Cell::default()],
             remediation: RefCell::default(),
         });
         let slot = &mut self.slots[n];
@@ -347,7 +351,7 @@ impl Runner {
     fn converged(&mut self) -> bool {
         let world = self.world.borrow();
         let calm = world.settled();
-        if !calm || world.now <= world.schedule.calm {
+        if !calm {
             self.quiet_since = world.now;
         }
         world.now > self.quiet_since + QUIET
@@ -379,11 +383,13 @@ fn digest(process: &Process) -> u64 {
 impl World {
     /// Nothing is under way, and every member is as it should be.
     fn settled(&self) -> bool {
-        let idle = self.kube.policies.iter().all(|it| it.journal.is_none() && !it.finalizer && (it.deleting.is_none() || it.gone));
+        let idle = self
+            .kube
+            .policies
+            .iter()
+            .all(|it| it.gone || (it.journal.is_none() && !it.finalizer && it.deleting.is_none()));
         let primaries = self.servers.by_ip.values().filter(|it| it.role == Role::Primary).count();
-        let up = |n: usize| {
-            self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up)
-        };
+        let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
         let kept = self.kube.policies.iter().any(|it| !it.gone);
         let label = |n: usize| {
             let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
@@ -420,7 +426,10 @@ impl World {
             .map(|it| {
                 let step = it.journal.as_ref().map(|journal| format!("{:?}", journal.step()));
                 let last = it.records.last().map(|record| format!("{:?}: {}", record.outcome, record.message));
-                format!("journal {step:?}, finalizer {}, gone {}, shown {}, last {last:?}", it.finalizer, it.gone, it.shown)
+                format!(
+                    "journal {step:?}, finalizer {}, gone {}, shown {}, last {last:?}",
+                    it.finalizer, it.gone, it.shown
+                )
             })
             .collect();
         let pods: Vec<String> = (0..PODS).map(|n| format!("redis-{n} {}", server(n))).collect();

@@ -86,8 +86,14 @@ fn fault(rng: &mut Rng, policies: usize, long: bool) -> Fault {
         28..33 => Fault::LeaseBlocked { operator, lasts },
         33..37 => Fault::StaleCache { operator, lasts },
         37..47 => {
-            let moods =
-                [Mood::Errors(30), Mood::Errors(100), Mood::Overload, Mood::Conflicts, Mood::LostReplies, Mood::Slow(2500)];
+            let moods = [
+                Mood::Errors(30),
+                Mood::Errors(100),
+                Mood::Overload,
+                Mood::Conflicts,
+                Mood::LostReplies,
+                Mood::Slow(2500),
+            ];
             let mood = rng.pick(&moods);
             Fault::Api { mood, lasts }
         }
@@ -102,8 +108,7 @@ fn fault(rng: &mut Rng, policies: usize, long: bool) -> Fault {
         81..85 => Fault::Flap { pod, lasts },
         85..88 => Fault::Slow { pod, lasts },
         88..93 => {
-            let lies =
-                [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Fragmented, Lie::Keys, Lie::NoFailover];
+            let lies = [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Fragmented, Lie::Keys, Lie::NoFailover];
             Fault::Lie { pod, lie: rng.pick(&lies), lasts }
         }
         93..95 => Fault::Edit { policy },

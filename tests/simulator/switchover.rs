@@ -270,7 +270,8 @@ impl Process {
     async fn overlapping(&self, order: &SwitchoverOrder) -> Result<bool, Refusal> {
         let uids = [view::uid_number(&order.from.uid), view::uid_number(&order.to.uid)];
         self.read(move |world| {
-            let there = |uid: &u32| world.kube.places.iter().flat_map(|it| &it.pod).any(|pod| pod.uid == *uid && pod.slice);
+            let there =
+                |uid: &u32| world.kube.places.iter().flat_map(|it| &it.pod).any(|pod| pod.uid == *uid && pod.slice);
             uids.iter().all(there)
         })
         .await

@@ -148,11 +148,7 @@ impl World {
             at: wall(self.now, skew),
             targets: targets.collect(),
             stateful_sets: vec![self.stateful_set()],
-            services: vec![RoleService {
-                name: "redis-primary".into(),
-                role_value: "primary".into(),
-                ready_pods,
-            }],
+            services: vec![RoleService { name: "redis-primary".into(), role_value: "primary".into(), ready_pods }],
             claimed_by_other: claimed.map(|name| (fixtures::workload_uid(), name)).into_iter().collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             ..empty()

@@ -185,8 +185,14 @@ impl World {
             return;
         }
         self.next_write = self.now + self.schedule.write_every;
-        let open: Vec<u32> =
-            self.kube.places.iter().filter_map(|place| place.pod.as_ref()).filter(|pod| pod.proxied).map(|pod| pod.ip).collect();
+        let open: Vec<u32> = self
+            .kube
+            .places
+            .iter()
+            .filter_map(|place| place.pod.as_ref())
+            .filter(|pod| pod.proxied)
+            .map(|pod| pod.ip)
+            .collect();
         if open.is_empty() {
             return;
         }
@@ -388,7 +394,9 @@ impl World {
 
     fn hamper(&mut self, fault: Fault) {
         let now = self.now;
-        let (Fault::Hang { pod, lasts } | Fault::Flap { pod, lasts } | Fault::Slow { pod, lasts }) = fault else { return };
+        let (Fault::Hang { pod, lasts } | Fault::Flap { pod, lasts } | Fault::Slow { pod, lasts }) = fault else {
+            return;
+        };
         let until = (now + lasts).min(self.schedule.calm);
         let Some(server) = self.servers.of_pod_mut(pod) else { return };
         match fault {

@@ -170,7 +170,8 @@ impl<'a> Look<'a> {
         }
         // The labels say that the role was handed over, the roles that somebody has moved it back: no second time.
         if begun && is(old, true) && is(new, false) && labels_done {
-            return self.end(Outcome::Superseded, &format!("somebody made {from} the primary again; a new plan is made"));
+            return self
+                .end(Outcome::Superseded, &format!("somebody made {from} the primary again; a new plan is made"));
         }
         // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
         // roles as soon as the two pods are no longer left to this step.
