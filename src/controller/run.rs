@@ -269,8 +269,7 @@ fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> 
         tracing::debug!(%namespace, policy = %name, %error, "decided again");
         let in_a_row = shared.registry.conflicted(&policy.uid().unwrap_or_default());
         return Action::requeue(pace::after_conflicts(in_a_row));
-    } else {
-        tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     }
+    tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     Action::requeue(error.retry_after())
 }

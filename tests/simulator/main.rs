@@ -28,6 +28,7 @@ mod view;
 mod world;
 
 use std::{
+    fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
@@ -139,11 +140,18 @@ fn a_seed_gives_the_same_run_twice() {
 
 #[test]
 fn every_planted_bug_is_found() {
+    let mut missed = String::new();
     for (bug, invariants) in Bug::ALL {
         let (failures, totals) = search(0, SCHEDULES, Some(*bug), false);
-        let Some((schedule, outcome)) = failures.first() else { panic!("{bug:?} was not found in {totals:?}") };
+        let Some((schedule, outcome)) = failures.first() else {
+            let _ = writeln!(missed, "{bug:?} was not found in {totals:?}");
+            continue;
+        };
         let found = &outcome.violations[0];
         println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
-        assert!(invariants.contains(&found.invariant), "{}", replay::report(schedule, outcome, Some(*bug)));
+        if !invariants.contains(&found.invariant) {
+            let _ = writeln!(missed, "{}", replay::report(schedule, outcome, Some(*bug)));
+        }
     }
+    assert!(missed.is_empty(), "{missed}");
 }

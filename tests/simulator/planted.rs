@@ -48,7 +48,7 @@ impl Bug {
         (Self::EvictThePrimaryFirst, &["S3", "S2"]),
         (Self::PromoteBeforeDemote, &["S1", "S2"]),
         (Self::NoFence, &["S6"]),
-        (Self::NoRunIdCheck, &["S6"]),
+        (Self::NoRunIdCheck, &["S6", "S7", "S5"]),
         (Self::RetryEvictionBlindly, &["S6", "S7"]),
         (Self::JournalAfterTheEffect, &["S7", "S6", "L1"]),
         (Self::NoLiveRole, &["S3"]),

@@ -401,8 +401,14 @@ impl World {
     /// In the end either nothing is fragmented, or a refusal says why.
     fn check_cure(&mut self) {
         /// What may stay in the way although nothing is wrong any more.
-        const LASTING: [&str; 5] =
-            ["Cooldown", "RemediationIneffective", "RemediationFailed", "MembersDiffer", "ClaimedByOlderPolicy"];
+        const LASTING: [&str; 6] = [
+            "Cooldown",
+            "RemediationIneffective",
+            "RemediationFailed",
+            "MembersDiffer",
+            "ClaimedByOlderPolicy",
+            "ChainedReplicas",
+        ];
         let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
         let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
         if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown.contains(reason)) {
