@@ -351,7 +351,7 @@ impl World {
         match fault {
             Fault::Crash { operator, back_after } => self.blows.push((operator, Blow::Crash { back_after })),
             Fault::Stop { operator, lasts } => {
-                self.blows.push((operator, Blow::Stop { lasts: until(lasts) - self.now }))
+                self.blows.push((operator, Blow::Stop { lasts: until(lasts) - self.now }));
             }
             Fault::LeaseBlocked { operator, lasts } => self.lease_blocked.push((operator, until(lasts))),
             Fault::StaleCache { operator, lasts } => self.cache_frozen.push((operator, until(lasts))),
