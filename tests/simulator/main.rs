@@ -10,6 +10,7 @@
     clippy::cast_precision_loss,
     reason = "small numbers: milliseconds of minutes, pods of one set"
 )]
+#![allow(clippy::or_fun_call, clippy::single_match_else, reason = "texts of a trace; a match says both cases")]
 #![allow(clippy::missing_docs_in_private_items, missing_docs, unreachable_pub, reason = "nothing is exported")]
 
 mod executor;
@@ -28,6 +29,7 @@ mod view;
 mod world;
 
 use std::{
+    fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
@@ -38,6 +40,9 @@ use schedule::Schedule;
 
 /// Schedules of an ordinary run.
 const SCHEDULES: u64 = 5_000;
+
+/// A planted bug must be found within so many.
+const BUDGET: u64 = 1_000;
 
 /// Failed schedules, by seed.
 type Failures = Vec<(Schedule, Outcome)>;
@@ -139,11 +144,18 @@ fn a_seed_gives_the_same_run_twice() {
 
 #[test]
 fn every_planted_bug_is_found() {
+    let mut missed = String::new();
     for (bug, invariants) in Bug::ALL {
-        let (failures, totals) = search(0, SCHEDULES, Some(*bug), false);
-        let Some((schedule, outcome)) = failures.first() else { panic!("{bug:?} was not found in {totals:?}") };
+        let (failures, totals) = search(0, BUDGET, Some(*bug), false);
+        let Some((schedule, outcome)) = failures.first() else {
+            let _ = writeln!(missed, "{bug:?} was not found in {totals:?}");
+            continue;
+        };
         let found = &outcome.violations[0];
         println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
-        assert!(invariants.contains(&found.invariant), "{}", replay::report(schedule, outcome, Some(*bug)));
+        if !invariants.contains(&found.invariant) {
+            let _ = writeln!(missed, "{}", replay::report(schedule, outcome, Some(*bug)));
+        }
     }
+    assert!(missed.is_empty(), "{missed}");
 }

@@ -110,6 +110,8 @@ impl Observer {
         self.became_primary(cause);
         self.progressed(now);
         if cause != Cause::Ours {
+            // Somebody else moved the role: what comes then answers that (a retry at most, SWITCHOVER_ATTEMPTS).
+            self.handed_over.clear();
             return;
         }
         self.switchovers += 1;

@@ -89,8 +89,8 @@ pub struct Process {
     pub cache: Rc<RefCell<Cache>>,
     /// Something that it watches has changed.
     pub woken: Rc<Cell<bool>>,
-    /// Reconciles in a row that met another writer.
-    pub conflicts: Cell<u32>,
+    /// Reconciles in a row that met another writer, by policy.
+    pub conflicts: [Cell<u32>; 2],
     pub remediation: RefCell<Option<String>>,
 }
 
@@ -226,7 +226,7 @@ impl Process {
                 }
                 let again = match self.reconcile(p).await {
                     Ok(again) => again,
-                    Err(Refusal::Conflict) => self.conflicted(),
+                    Err(Refusal::Conflict) => self.conflicted(p),
                     Err(Refusal::Unread) => AFTER_READ,
                     Err(_) => AFTER_WRITE,
                 };
@@ -239,9 +239,9 @@ impl Process {
     }
 
     /// Somebody wrote first, again.
-    fn conflicted(&self) -> Ms {
-        self.conflicts.set(self.conflicts.get() + 1);
-        pace::after_conflicts(self.conflicts.get()).as_millis() as Ms
+    fn conflicted(&self, p: usize) -> Ms {
+        self.conflicts[p].set(self.conflicts[p].get() + 1);
+        pace::after_conflicts(self.conflicts[p].get()).as_millis() as Ms
     }
 
     async fn reconcile(&self, p: usize) -> Result<Ms, Refusal> {
@@ -381,7 +381,7 @@ impl Process {
             }
             Act::Go(Next::End(record)) => self.end(p, &mut resource, *record).await?,
         };
-        let again = if conflicted { self.conflicted() } else { again };
+        let again = if conflicted { self.conflicted(p) } else { again };
         let shown = format!("{plan} {blocked:?}");
         if shown != resource.shown {
             let rv = resource.rv;
@@ -389,7 +389,7 @@ impl Process {
             self.write("status", true, write).await?;
         }
         if !conflicted {
-            self.conflicts.set(0);
+            self.conflicts[p].set(0);
         }
         Ok(again)
     }

@@ -88,7 +88,7 @@ pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
         })
         .collect();
     let world = Rc::new(RefCell::new(World::new(schedule, policies, traced)));
-    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: 0 };
+    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm };
     for n in 0..schedule.operators {
         runner.slots.push(Slot {
             process: None,
@@ -243,7 +243,7 @@ impl Runner {
             memory: Rc::new(RefCell::new(Memory::default())),
             cache: Rc::new(RefCell::new(Cache::default())),
             woken: Rc::default(),
-            conflicts: Cell::default(),
+            conflicts: [Cell::default(), Cell::default()],
             remediation: RefCell::default(),
         });
         let slot = &mut self.slots[n];
@@ -351,7 +351,7 @@ impl Runner {
     fn converged(&mut self) -> bool {
         let world = self.world.borrow();
         let calm = world.settled();
-        if !calm || world.now <= world.schedule.calm {
+        if !calm {
             self.quiet_since = world.now;
         }
         world.now > self.quiet_since + QUIET
@@ -387,7 +387,7 @@ impl World {
             .kube
             .policies
             .iter()
-            .all(|it| it.journal.is_none() && !it.finalizer && (it.deleting.is_none() || it.gone));
+            .all(|it| it.gone || (it.journal.is_none() && !it.finalizer && it.deleting.is_none()));
         let primaries = self.servers.by_ip.values().filter(|it| it.role == Role::Primary).count();
         let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
         let kept = self.kube.policies.iter().any(|it| !it.gone);
@@ -401,8 +401,14 @@ impl World {
     /// In the end either nothing is fragmented, or a refusal says why.
     fn check_cure(&mut self) {
         /// What may stay in the way although nothing is wrong any more.
-        const LASTING: [&str; 5] =
-            ["Cooldown", "RemediationIneffective", "RemediationFailed", "MembersDiffer", "ClaimedByOlderPolicy"];
+        const LASTING: [&str; 6] = [
+            "Cooldown",
+            "RemediationIneffective",
+            "RemediationFailed",
+            "MembersDiffer",
+            "ClaimedByOlderPolicy",
+            "ChainedReplicas",
+        ];
         let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
         let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
         if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown.contains(reason)) {

@@ -350,7 +350,9 @@ impl World {
         let until = |lasts: Ms| (self.now + lasts).min(self.schedule.calm);
         match fault {
             Fault::Crash { operator, back_after } => self.blows.push((operator, Blow::Crash { back_after })),
-            Fault::Stop { operator, lasts } => self.blows.push((operator, Blow::Stop { lasts })),
+            Fault::Stop { operator, lasts } => {
+                self.blows.push((operator, Blow::Stop { lasts: until(lasts) - self.now }));
+            }
             Fault::LeaseBlocked { operator, lasts } => self.lease_blocked.push((operator, until(lasts))),
             Fault::StaleCache { operator, lasts } => self.cache_frozen.push((operator, until(lasts))),
             Fault::Api { mood, lasts } => (self.kube.mood, self.kube.mood_until) = (mood, until(lasts)),
