@@ -1,6 +1,7 @@
 //! The Guarded switchover on real servers, of whichever version comes first in PATH: under load, and ended at each of
 //! its boundaries with another process that goes on.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![allow(clippy::print_stdout, reason = "numbers for people")]
 
 mod common;
 
@@ -118,7 +119,9 @@ async fn to_and_fro_under_load_nothing_is_lost(#[case] method: SwitchoverMethod)
         assert_eq!(count(to, "sync_full"), full_syncs, "everybody goes on where it was");
     }
     let version = connect(one).await.version();
-    println!("{version} {method:?}: writes paused {pauses:?} us; longest time between two acknowledged writes {gaps:?} us");
+    println!(
+        "{version} {method:?}: writes paused {pauses:?} us; longest time between two acknowledged writes {gaps:?} us"
+    );
     let acknowledged = set.writer.stop().await;
     assert_eq!(lost(one.address(), acknowledged.count).await, 0, "of {acknowledged:?}");
     let bound = if method == Guarded { Duration::from_secs(1) } else { PAUSE };
@@ -151,7 +154,6 @@ async fn held_back(boundary: &'static str) -> (Duration, String) {
     die_at(boundary, &order).await;
     let clock = Clock::start();
     let answer = primary.run(&["SET", "held", "back"]);
-    println!("{boundary}: answered {answer:?} after {:?}", clock.uptime());
     (clock.uptime(), answer)
 }
 
@@ -182,9 +184,8 @@ async fn a_demoted_primary_takes_no_write_whether_the_pause_lasts_or_not() {
 async fn a_process_that_was_stopped_under_the_pause_demotes_nobody() {
     let set = Set::start().await;
     let order = set.order(Guarded).await;
-    let stopped = Hooked::at("switchover:caught-up", || {
-        Box::pin(tokio::time::sleep(PAUSE + Duration::from_millis(200)))
-    });
+    let stopped =
+        Hooked::at("switchover:caught-up", || Box::pin(tokio::time::sleep(PAUSE + Duration::from_millis(200))));
     assert_eq!(failure(stopped.carry_out(&order).await), Failure::NotCaughtUp);
     set.assert_as_before().await;
 }

@@ -210,7 +210,12 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
         performed.again = AFTER_EVICTION;
     }
     if let (Done::SwitchedOver { method, paused }, Effect::Switchover(order)) = (done, effect) {
-        note = format!("{} is primary now instead of {}: {reason}; method {}", order.to.pod, order.from.pod, method.as_str());
+        note = format!(
+            "{} is primary now instead of {}: {reason}; method {}",
+            order.to.pod,
+            order.from.pod,
+            method.as_str()
+        );
         if let Some(paused) = paused {
             let _ = write!(note, "; writes paused {} ms", paused.as_millis());
         }

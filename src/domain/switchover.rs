@@ -51,9 +51,9 @@ impl SwitchoverMethod {
 
 /// Of the missing commands those that are in the way whichever method is taken: one method may be closed.
 pub fn in_every_way(missing: &[String]) -> Vec<&str> {
-    let open = [SwitchoverMethod::Guarded, SwitchoverMethod::Native].into_iter().find(|method| {
-        !missing.iter().any(|command| method.own_commands().contains(&command.as_str()))
-    });
+    let open = [SwitchoverMethod::Guarded, SwitchoverMethod::Native]
+        .into_iter()
+        .find(|method| !missing.iter().any(|command| method.own_commands().contains(&command.as_str())));
     match open {
         Some(method) => method.in_the_way(missing),
         None => missing.iter().map(String::as_str).collect(),

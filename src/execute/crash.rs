@@ -42,6 +42,21 @@ pub fn of_step(kind: StepKind, moment: Moment) {
     at(&format!("{}:{}", name(kind), moment.as_str()));
 }
 
+/// The boundaries inside a switchover, in the order in which they come; the FAILOVER of the Native method has one of its
+/// own. All of them can be reached by [`at`].
+pub const SWITCHOVER: [&str; 10] = [
+    "switchover:after-overlap",
+    "switchover:paused",
+    "switchover:caught-up",
+    "switchover:demoted",
+    "switchover:promoted",
+    "switchover:unpaused",
+    "switchover:repointed",
+    "switchover:rolled-back",
+    "switchover:after-failover-sent",
+    "switchover:done",
+];
+
 /// A crash point by its full name.
 #[cfg(not(feature = "crash-points"))]
 pub fn at(_name: &str) {}
@@ -65,4 +80,19 @@ pub fn at(name: &str) {
     }
     eprintln!("crash point {name} fired");
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::SWITCHOVER;
+
+    #[test]
+    fn every_boundary_of_a_switchover_is_listed_and_reached() {
+        let drivers = [include_str!("switchover/guarded.rs"), include_str!("switchover/native.rs")].concat();
+        let reached = drivers.split("reached(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        let reached: BTreeSet<&str> = reached.map(|(name, _)| name).collect();
+        assert_eq!(reached, BTreeSet::from(SWITCHOVER));
+    }
 }

@@ -31,7 +31,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         let mut progress = Progress::default();
         loop {
             let view = self.native_look(from, to, &mut progress).await;
-            let paused = || progress.took.or(view.since_failover.filter(|_| progress.sent));
+            let paused = || progress.took.or_else(|| view.since_failover.filter(|_| progress.sent));
             match native::next(&view, &self.limits) {
                 Move::LabelCandidate => self.label_candidate().await?,
                 Move::AwaitOverlap(after) => self.await_overlap(after).await?,
@@ -51,7 +51,7 @@ impl<S: Surroundings> Conduct<'_, S> {
 
     /// Reads both roles at the same time and updates what follows from them.
     async fn native_look(&self, from: &mut Watched<'_>, to: &mut Watched<'_>, progress: &mut Progress) -> View {
-        let (old, new) = tokio::join!(from.read(self.around), to.read(self.around));
+        let (old, new) = tokio::join!(from.read(self.around, self.clock), to.read(self.around, self.clock));
         let now = self.clock.uptime();
         let failover = old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state);
         if failover != FailoverState::None {
@@ -61,19 +61,11 @@ impl<S: Surroundings> Conduct<'_, S> {
         let overdue = running.unwrap_or_default() >= self.limits.pause + native::WATCHDOG_MARGIN;
         let from = from.role(self.around, old.as_ref(), now, overdue).await;
         let to = to.role(self.around, new.as_ref(), now, overdue).await;
-        let exchanged =
-            failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
+        let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
         if exchanged && progress.sent && progress.took.is_none() {
             progress.took = running;
         }
-        View {
-            from,
-            to,
-            failover,
-            labels: self.label_view(),
-            since_failover: running,
-            aborted: progress.aborted,
-        }
+        View { from, to, failover, labels: self.label_view(), since_failover: running, aborted: progress.aborted }
     }
 
     async fn send_failover(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
@@ -86,10 +78,7 @@ impl<S: Surroundings> Conduct<'_, S> {
             });
         };
         self.around.may_change()?;
-        connection
-            .failover_to(address, order.pause)
-            .await
-            .map_err(|source| redis("FAILOVER", &order.from, source))?;
+        connection.failover_to(address, order.pause).await.map_err(|source| redis("FAILOVER", &order.from, source))?;
         progress.sent = true;
         progress.failover_at = Some(self.clock.uptime());
         self.around.reached("switchover:after-failover-sent").await;

@@ -45,7 +45,7 @@ struct Direction<'a> {
     back: bool,
 }
 
-impl<'a> Look<'a> {
+impl Look<'_> {
     pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
         let begun = self.journal.current.begun_at.is_some();
         let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);
@@ -76,8 +76,7 @@ impl<'a> Look<'a> {
         if self.authority() == Authority::Label {
             return self.followed(way, new);
         }
-        let labels_done =
-            way.from.pod.role_label.as_ref() != Some(label) && new.pod.role_label.as_ref() == Some(label);
+        let labels_done = way.from.pod.role_label.as_ref() != Some(label) && new.pod.role_label.as_ref() == Some(label);
         if labels_done { self.settled(new) } else { self.go_on(way) }
     }
 
@@ -113,8 +112,7 @@ impl<'a> Look<'a> {
             }
             Some(_) => {
                 // As if it were begun now: what it was, turned round.
-                let turned =
-                    Direction { from: new, to: Some(way.from), to_name: &way.from.pod.name, back: true };
+                let turned = Direction { from: new, to: Some(way.from), to_name: &way.from.pod.name, back: true };
                 match self.fit(new, way.from) {
                     Ok(()) => self.start(&turned, way.from),
                     Err(missing) => self.wait(format!("{why}, and the role cannot go back yet: {missing}")),
@@ -175,8 +173,7 @@ impl<'a> Look<'a> {
     /// The gates of a switchover that has not begun.
     fn ready_to_switch(&self, old: &Target, new: &Target) -> Result<(), Next> {
         self.gates(Phase::Switchover)?;
-        self.fit(old, new)
-            .map_err(|why| Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER))
+        self.fit(old, new).map_err(|why| Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER))
     }
 
     /// Whether the candidate holds what the primary holds. The error says what is missing.
@@ -246,9 +243,7 @@ impl<'a> Look<'a> {
             };
         };
         match self.order(way, record, true) {
-            Some(order) => {
-                Next::Act(Box::new(self.journal.clone()), Box::new(Effect::Switchover(Box::new(order))))
-            }
+            Some(order) => Next::Act(Box::new(self.journal.clone()), Box::new(Effect::Switchover(Box::new(order)))),
             None => self.wait(format!("{} or {} has no address", way.from.pod.name, way.to_name)),
         }
     }

@@ -48,8 +48,7 @@ pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    let failed =
-        matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow);
+    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow);
     let reason = match last.outcome {
         Outcome::LabelDidNotFollow => BlockReason::LabelDidNotFollow,
         _ => BlockReason::RemediationFailed,

@@ -149,5 +149,9 @@ enum Ending {
 }
 
 fn give_up(labels: &LabelView, failure: Failure) -> Ending {
-    if labels.kept && labels.to_labelled && failure.restores() { Ending::TakeBack(failure) } else { Ending::Failed(failure) }
+    if labels.kept && labels.to_labelled && failure.restores() {
+        Ending::TakeBack(failure)
+    } else {
+        Ending::Failed(failure)
+    }
 }

@@ -86,7 +86,10 @@ fn the_undisturbed_order() {
         let next = next(&view, &LIMITS);
         match next {
             Move::LabelCandidate => view.labels.to_labelled = true,
-            Move::AwaitOverlap(after) => view.labels.since_overlap = Some(view.labels.since_overlap.map_or(ms(0), |_| after)),
+            Move::AwaitOverlap(after) => {
+                let seen = if view.labels.since_overlap.is_some() { after } else { ms(0) };
+                view.labels.since_overlap = Some(seen);
+            }
             Move::Pause => {
                 view.did.paused = Some(ms(0));
                 (view.from.offset, view.to.offset) = (1500, 1400);
