@@ -1,6 +1,7 @@
 //! The Guarded switchover on real servers, of whichever version comes first in PATH: under load, and ended at each of
 //! its boundaries with another process that goes on.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![allow(clippy::print_stdout, reason = "numbers for people")]
 
 mod common;
 
@@ -153,7 +154,6 @@ async fn held_back(boundary: &'static str) -> (Duration, String) {
     die_at(boundary, &order).await;
     let clock = Clock::start();
     let answer = primary.run(&["SET", "held", "back"]);
-    println!("{boundary}: answered {answer:?} after {:?}", clock.uptime());
     (clock.uptime(), answer)
 }
 

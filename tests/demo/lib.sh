@@ -193,7 +193,7 @@ print_plan() {
 
 # How long FAILOVER itself took, in milliseconds, by the operator's own log since a time (RFC 3339).
 failover_ms() {
-	operator_logs --since-time="$1" 2>/dev/null | grep -o '"failover_ms":[0-9.]*' | tail -n 1 | cut -d: -f2
+	operator_logs --since-time="$1" 2>/dev/null | grep -o '"paused_ms":[0-9.]*' | tail -n 1 | cut -d: -f2
 }
 
 # What a person would want to see after a failure.

@@ -141,7 +141,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         ways: &Ways,
         progress: &mut Progress,
     ) -> View {
-        let (old, new) = tokio::join!(from.read(self.around), to.read(self.around));
+        let (old, new) = tokio::join!(from.read(self.around, self.clock), to.read(self.around, self.clock));
         let now = self.clock.uptime();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
         let roles = (
@@ -233,7 +233,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         }
         let answer = connection.replicaof(candidate).await;
         let in_time = held(&self.clock) < self.limits.pause;
-        progress.did.demoted = sent(answer);
+        progress.did.demoted = sent(&answer);
         progress.did.demoted_in_time = in_time && progress.did.demoted == Sent::Done;
         self.around.reached(Place::Demoted).await;
         Ok(())
@@ -242,7 +242,7 @@ impl<S: Surroundings> Conduct<'_, S> {
     async fn promote(&self, to: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
         let Ok(connection) = connection(to) else { return Ok(()) };
         self.around.may_change()?;
-        progress.did.promoted = sent(connection.promote().await);
+        progress.did.promoted = sent(&connection.promote().await);
         if progress.did.promoted == Sent::Done {
             self.note_pause(progress);
         }
@@ -329,7 +329,7 @@ fn connection<'a>(watched: &'a mut Watched<'_>) -> Result<&'a mut Connection, Ex
 }
 
 /// What became of a command. Only an error reply says that it was not carried out.
-fn sent(answer: Result<(), RedisError>) -> Sent {
+fn sent(answer: &Result<(), RedisError>) -> Sent {
     match answer {
         Ok(()) => Sent::Done,
         Err(RedisError::Refused { .. } | RedisError::Auth(_)) => Sent::Refused,

@@ -31,7 +31,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         let mut progress = Progress::default();
         loop {
             let view = self.native_look(from, to, &mut progress).await;
-            let paused = || progress.took.or(view.since_failover.filter(|_| progress.sent));
+            let paused = || progress.took.or_else(|| view.since_failover.filter(|_| progress.sent));
             match native::next(&view, &self.limits) {
                 Move::LabelCandidate => self.label_candidate().await?,
                 Move::AwaitOverlap(after) => self.await_overlap(after).await?,
@@ -51,7 +51,7 @@ impl<S: Surroundings> Conduct<'_, S> {
 
     /// Reads both roles at the same time and updates what follows from them.
     async fn native_look(&self, from: &mut Watched<'_>, to: &mut Watched<'_>, progress: &mut Progress) -> View {
-        let (old, new) = tokio::join!(from.read(self.around), to.read(self.around));
+        let (old, new) = tokio::join!(from.read(self.around, self.clock), to.read(self.around, self.clock));
         let now = self.clock.uptime();
         let failover = old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state);
         if failover != FailoverState::None {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use crate::{
+    clock::Clock,
     domain::sample::{Replication, Role},
     plan::{effect::Peer, switchover::SeenRole},
     redis_io::Connection,
@@ -13,6 +14,8 @@ use crate::{
 const READ_DEADLINE: Duration = Duration::from_millis(500);
 /// Opening a connection again, AUTH included.
 const REOPEN_DEADLINE: Duration = Duration::from_secs(1);
+/// After an attempt that failed, the next comes this much later: the other server is looked at meanwhile.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Whether a silent pod still exists is asked at most this often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,7 @@ pub(super) struct Watched<'a> {
     pub(super) connection: Option<Connection>,
     gone: bool,
     asked_at: Option<Duration>,
+    closed_at: Option<Duration>,
 }
 
 /// What it said.
@@ -33,17 +37,19 @@ pub(super) struct Reading {
 
 impl<'a> Watched<'a> {
     pub(super) const fn new(peer: &'a Peer, gone: bool) -> Self {
-        Self { peer, connection: None, gone, asked_at: None }
+        Self { peer, connection: None, gone, asked_at: None, closed_at: None }
     }
 
     /// Its state, or `None` when it does not answer as the process that it was.
-    pub(super) async fn read(&mut self, around: &impl Surroundings) -> Option<Reading> {
-        if self.gone {
+    pub(super) async fn read(&mut self, around: &impl Surroundings, clock: Clock) -> Option<Reading> {
+        let too_soon = |at: Duration| clock.uptime().saturating_sub(at) < REOPEN_PAUSE;
+        if self.gone || (self.connection.is_none() && self.closed_at.is_some_and(too_soon)) {
             return None;
         }
         if self.connection.is_none() {
             let opened = tokio::time::timeout(REOPEN_DEADLINE, around.connect(self.peer)).await;
             self.connection = opened.ok().and_then(Result::ok);
+            self.closed_at = self.connection.is_none().then(|| clock.uptime());
         }
         let reply = self.connection.as_mut()?.role_and_pause(READ_DEADLINE).await;
         if reply.is_err() {

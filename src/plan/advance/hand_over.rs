@@ -45,7 +45,7 @@ struct Direction<'a> {
     back: bool,
 }
 
-impl<'a> Look<'a> {
+impl Look<'_> {
     pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
         let begun = self.journal.current.begun_at.is_some();
         let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);

@@ -14,8 +14,14 @@ use crate::support::{
 
 /// Runs the main job with a crash at that point and asserts the undisturbed end.
 fn assert_survives(point: &str) {
+    assert_survives_by("auto", point);
+}
+
+/// The same with that method of switchover.
+fn assert_survives_by(method: &str, point: &str) {
     let with_crash_point = Options {
         set: vec![
+            format!(r#"switchover="{method}""#),
             format!(
                 r#"extraEnv=[{{"name":"REDIS_MEMORY_CRASH_POINT","value":"{point}"}},{{"name":"REDIS_MEMORY_CRASH_DIR","value":"/crash"}}]"#
             ),
@@ -83,7 +89,25 @@ fn killed_in_the_label_overlap() {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn killed_with_failover_in_progress() {
-    assert_survives("switchover:after-failover-sent");
+    assert_survives_by("native", "switchover:after-failover-sent");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_while_writes_are_held_back() {
+    assert_survives_by("guarded", "switchover:paused");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_between_demote_and_promote() {
+    assert_survives_by("guarded", "switchover:demoted");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn killed_after_promote() {
+    assert_survives_by("guarded", "switchover:promoted");
 }
 
 #[test]

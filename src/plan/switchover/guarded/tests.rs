@@ -87,7 +87,8 @@ fn the_undisturbed_order() {
         match next {
             Move::LabelCandidate => view.labels.to_labelled = true,
             Move::AwaitOverlap(after) => {
-                view.labels.since_overlap = Some(view.labels.since_overlap.map_or(ms(0), |_| after))
+                let seen = if view.labels.since_overlap.is_some() { after } else { ms(0) };
+                view.labels.since_overlap = Some(seen);
             }
             Move::Pause => {
                 view.did.paused = Some(ms(0));
