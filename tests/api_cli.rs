@@ -13,7 +13,9 @@ mod sandbox;
 
 use std::process::Command;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, PostParams},
@@ -24,7 +26,7 @@ use redis_memory_operator::{
 };
 use serde_json::json;
 
-use sandbox::{Sandbox, admin, cleanup, eventually};
+use sandbox::{Sandbox, admin, cleanup, eventually, is_ready, live_limit};
 
 /// The definition, and away with it at the end if it was not there before.
 struct Definition {
@@ -76,7 +78,11 @@ async fn a_person_asks_a_real_cluster() {
     let _definition = Definition::ensure().await;
     let sandbox = Sandbox::new("cli").await;
     let namespace = sandbox.namespace.clone();
-    sandbox.running_pod("redis-0", "64Mi").await;
+    let mut pod = sandbox::pod("redis-0", "64Mi");
+    // Without a password it would answer nobody but itself.
+    pod["spec"]["containers"][0]["command"] = json!(["redis-server", "--save", "", "--protected-mode", "no"]);
+    let _: Pod = sandbox.create(pod).await;
+    sandbox.pod_when("redis-0", |pod| is_ready(pod) && live_limit(pod).is_some()).await;
     let policy = json!({
         "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
         "metadata": {"name": "sessions"}, "spec": {"selector": {"matchLabels": {"app": "redis"}}},

@@ -28,7 +28,8 @@ use serde_json::{Map, Value, json};
 const RELEASE: &str = "rmo-upgrade";
 const DEFINITION: &str = "redismemorypolicies.redismemory.io";
 /// Kinds that come and go without us, or that are only views of others.
-const NOISE: [&str; 4] = ["events", "events.events.k8s.io", "componentstatuses", "endpoints"];
+const NOISE: [&str; 5] =
+    ["events", "events.events.k8s.io", "componentstatuses", "endpoints", "apiservices.apiregistration.k8s.io"];
 /// How long the cluster may take for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
