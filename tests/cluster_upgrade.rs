@@ -23,12 +23,13 @@ use std::{
 };
 
 use redis_memory_operator::api::v1alpha1;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const RELEASE: &str = "rmo-upgrade";
 const DEFINITION: &str = "redismemorypolicies.redismemory.io";
 /// Kinds that come and go without us, or that are only views of others.
-const NOISE: [&str; 4] = ["events", "events.events.k8s.io", "componentstatuses", "endpoints"];
+const NOISE: [&str; 5] =
+    ["events", "events.events.k8s.io", "componentstatuses", "endpoints", "apiservices.apiregistration.k8s.io"];
 /// How long the cluster may take for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -206,11 +207,22 @@ fn store(place: &Place, path: &Path) -> (String, Value) {
         "metadata": {"name": name, "namespace": place.namespace, "finalizers": stored["metadata"]["finalizers"]},
     });
     client("kubectl", &["create", "--filename", "-"], &object.to_string()).unwrap_or_else(|error| panic!("{error}"));
-    if stored["status"].is_object() {
-        let patch = json!({"status": stored["status"]}).to_string();
-        let patched =
-            place.kubectl(&["patch", DEFINITION, &name, "--subresource=status", "--type=merge", "--patch", &patch]);
-        patched.unwrap_or_else(|error| panic!("{error}"));
+    // By the field managers that wrote it: what belongs to others is never overwritten.
+    let of_journal = |field: &str| ["journal", "workloads"].contains(&field);
+    for (manager, journal) in [("redis-memory-operator", false), ("redis-memory-operator-journal", true)] {
+        let fields = stored["status"].as_object().into_iter().flatten();
+        let part: Map<String, Value> =
+            fields.filter(|(field, _)| of_journal(field) == journal).map(|(k, v)| (k.clone(), v.clone())).collect();
+        if part.is_empty() {
+            continue;
+        }
+        let object = json!({
+            "apiVersion": stored["apiVersion"], "kind": stored["kind"],
+            "metadata": {"name": name, "namespace": place.namespace}, "status": part,
+        });
+        let manager = format!("--field-manager={manager}");
+        let arguments = ["apply", "--server-side", "--subresource=status", &manager, "--filename", "-"];
+        client("kubectl", &arguments, &object.to_string()).unwrap_or_else(|error| panic!("{error}"));
     }
     (name, stored["spec"].clone())
 }

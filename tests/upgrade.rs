@@ -76,11 +76,11 @@ fn misfits(path: &str, schema: &Value, value: &Value, found: &mut Vec<String>) {
     {
         say("not among the values");
     }
-    if let Some(number) = value.as_i64() {
-        if schema["minimum"].as_f64().is_some_and(|least| (number as f64) < least) {
+    if let Some(number) = value.as_f64() {
+        if schema["minimum"].as_f64().is_some_and(|least| number < least) {
             say("too small");
         }
-        if schema["maximum"].as_f64().is_some_and(|most| (number as f64) > most) {
+        if schema["maximum"].as_f64().is_some_and(|most| number > most) {
             say("too large");
         }
     }

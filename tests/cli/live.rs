@@ -17,6 +17,7 @@ const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+#[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
 fn policy(name: &str, version: u32, status: Value) -> Value {
     json!({
         "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",

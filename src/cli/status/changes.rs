@@ -101,6 +101,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
     fn policy(mode: &str, status: Value) -> RedisMemoryPolicy {
         serde_json::from_value(json!({
             "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",

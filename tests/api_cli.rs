@@ -1,0 +1,123 @@
+//! `status`, `plan` and `explain` on a real API server and a real Redis in a pod: what the stand-in of `tests/cli/` can
+//! only pretend.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "the helpers of a test are test code, and each file uses its own part"
+)]
+
+#[path = "api_kube/sandbox.rs"]
+mod sandbox;
+
+use std::process::Command;
+
+use k8s_openapi::{
+    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, PostParams},
+};
+use redis_memory_operator::{
+    api::v1alpha1::{RedisMemoryPolicy, crd},
+    cli::snapshot_file::SnapshotFile,
+};
+use serde_json::json;
+
+use sandbox::{Sandbox, admin, cleanup, eventually, is_ready, live_limit};
+
+/// The definition, and away with it at the end if it was not there before.
+struct Definition {
+    ours: bool,
+}
+
+impl Definition {
+    async fn ensure() -> Self {
+        let definitions: Api<CustomResourceDefinition> = Api::all(admin().await);
+        let ours = match definitions.create(&PostParams::default(), &crd()).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 409 => false,
+            Err(error) => panic!("cannot create the definition: {error}"),
+        };
+        let definition = Self { ours };
+        eventually("the definition is established", || async {
+            let conditions = definitions.get(&crd().name_any()).await.ok()?.status?.conditions?;
+            conditions.iter().any(|one| one.type_ == "Established" && one.status == "True").then_some(())
+        })
+        .await;
+        definition
+    }
+}
+
+impl Drop for Definition {
+    fn drop(&mut self) {
+        if self.ours {
+            cleanup(|client| async {
+                let definitions: Api<CustomResourceDefinition> = Api::all(client);
+                drop(definitions.delete(&crd().name_any(), &DeleteParams::default()).await);
+            });
+        }
+    }
+}
+
+async fn run(arguments: &[&str]) -> (i32, String, String) {
+    let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+    let ran = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_redis-memory-operator")).args(arguments).output()
+    });
+    let output = ran.await.expect("it ran").expect("the binary can be run");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what we print is UTF-8");
+    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes API server"]
+async fn a_person_asks_a_real_cluster() {
+    let _definition = Definition::ensure().await;
+    let sandbox = Sandbox::new("cli").await;
+    let namespace = sandbox.namespace.clone();
+    let mut pod = sandbox::pod("redis-0", "64Mi");
+    // Without a password it would answer nobody but itself.
+    pod["spec"]["containers"][0]["command"] = json!(["redis-server", "--save", "", "--protected-mode", "no"]);
+    let _: Pod = sandbox.create(pod).await;
+    sandbox.pod_when("redis-0", |pod| is_ready(pod) && live_limit(pod).is_some()).await;
+    let policy = json!({
+        "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
+        "metadata": {"name": "sessions"}, "spec": {"selector": {"matchLabels": {"app": "redis"}}},
+    });
+    let policies = sandbox.api::<RedisMemoryPolicy>();
+    let policy: RedisMemoryPolicy = serde_json::from_value(policy).expect("a policy");
+    // A definition that was established a moment ago is not served by every path at once.
+    eventually("the policy is stored", || async { policies.create(&PostParams::default(), &policy).await.ok() }).await;
+
+    let (code, out, err) = run(&["status", "-n", &namespace]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("sessions") && out.contains("Observe"), "{out}");
+    let (_, out, _) = run(&["status", "sessions", "-n", &namespace]).await;
+    assert!(out.contains("not evaluated yet"), "{out}");
+
+    // A fresh server measures itself for a moment.
+    let explained = eventually("Redis is asked", || async {
+        let (code, out, err) = run(&["explain", "redis-0", "-n", &namespace]).await;
+        assert_eq!(code, 0, "{err}");
+        out.contains("\nMEMORY\n").then_some(out)
+    })
+    .await;
+    for part in
+        ["primary", "policy sessions, mode Observe", "64 MiB enforced", "0: nothing bounds the data", "MaxmemoryUnset"]
+    {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+
+    let (code, text, err) = run(&["plan", "sessions", "-n", &namespace, "--output", "snapshot"]).await;
+    let file = SnapshotFile::read(&text).unwrap_or_else(|error| panic!("{error}: {text} {err}"));
+    assert_eq!((code, file.snapshot.targets.len()), (0, 1), "{text}");
+    assert!(file.snapshot.resize_supported && file.snapshot.targets[0].sample().is_some(), "{text}");
+
+    let (code, _, err) = run(&["explain", "redis-9", "-n", &namespace]).await;
+    assert!(code == 3 && err.contains("no pod redis-9"), "{err}");
+    let (code, _, err) = run(&["status", "-n", &namespace, "--context", "nowhere"]).await;
+    assert!(code == 3 && err.contains("nowhere"), "{err}");
+}
