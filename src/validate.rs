@@ -246,6 +246,7 @@ fn fragmentation(spec: &api::Fragmentation, problems: &mut Problems) -> Fragment
 }
 
 fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
+    problems.range(spec.minimum_synced_replicas, 0, 16, "spec.restart.minimumSyncedReplicas");
     RestartRule {
         cooldown: problems.duration(
             &spec.cooldown,
@@ -267,6 +268,8 @@ fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
             "spec.restart.stepTimeout",
             rules::STEP_TIMEOUT,
         ),
+        minimum_synced_replicas: spec.minimum_synced_replicas,
+        allow_downtime: spec.allow_downtime,
     }
 }
 

@@ -44,7 +44,13 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         RedisRights::Known(missing) if restarts => missing.as_slice(),
         RedisRights::Known(_) | RedisRights::Unknown => &[],
     };
-    let redis = redis.iter().filter(|(_, commands)| !commands.is_empty()).map(|(pod, commands)| Finding {
+    // Only a primary that is restarted as such is made to write its data out.
+    let persists = |command: &&str| policy.restart.allow_downtime || !["bgsave", "bgrewriteaof"].contains(command);
+    let wanted = redis.iter().map(|(pod, commands)| {
+        let commands: Vec<&str> = commands.iter().map(String::as_str).filter(persists).collect();
+        (pod, commands)
+    });
+    let redis = wanted.filter(|(_, commands)| !commands.is_empty()).map(|(pod, commands)| Finding {
         code: FindingCode::PermissionMissing,
         pod: Some(pod.clone()),
         evidence: format!("the Redis user may not run {}", commands.join(", ")),

@@ -261,6 +261,7 @@ fn stand_in(address: SocketAddr, limit: Option<Bytes>) -> Pod {
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            mounts: Vec::new(),
         }),
         guaranteed: false,
         pod_level_resources: false,

@@ -130,6 +130,10 @@ async fn upkeep(
 fn words(effect: &Effect) -> (&'static str, &'static str, String) {
     match effect {
         Effect::Evict { peer } => ("PodEvicted", "Evict", peer.pod.to_string()),
+        Effect::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", peer.pod.to_string()),
+        Effect::Persist { peer, .. } => ("PersistenceStarted", "Persist", peer.pod.to_string()),
+        Effect::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", peer.pod.to_string()),
+        Effect::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", peer.pod.to_string()),
         Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
         Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
         Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
@@ -203,6 +207,9 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     let (word, action, pod) = words(effect);
     let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
     let mut note = format!("{pod}: {reason}");
+    if let Effect::SetBacklog { size, back: true, .. } = effect {
+        note = format!("{pod}: repl-backlog-size is {size} again, as before the remediation");
+    }
     if *done == Done::Evicted {
         performed.again = AFTER_EVICTION;
     }
@@ -245,6 +252,7 @@ fn failed(
         }
         // Somebody else was faster: what is true now is looked at again.
         ExecuteError::NowPrimary { .. }
+        | ExecuteError::NotAsExpected { .. }
         | ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),

@@ -17,8 +17,10 @@ use crate::{
 fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
     let container = target.pod.container.as_ref().ok()?;
     let maxmemory = target.sample()?.memory.maxmemory;
+    // Judged to the byte, as the finding is; set in whole mebibytes.
+    let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
     let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
-    (maxmemory > Bytes::ZERO && container.spec_limit? < need).then_some((container, need))
+    (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
 }
 
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
@@ -80,8 +82,8 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
     let template = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
     let maxmemory = target.sample()?.memory.maxmemory;
     let mut limit = container.limit().unwrap_or_default();
-    if maxmemory > Bytes::ZERO {
-        limit = limit.max(headroom::required_limit(&ctx.policy.headroom, maxmemory));
+    if maxmemory > Bytes::ZERO && template.max(limit) < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+        limit = headroom::required_limit(&ctx.policy.headroom, maxmemory);
     }
     if let Some(maximum) = ctx.policy.headroom.maximum_limit {
         limit = limit.min(maximum);

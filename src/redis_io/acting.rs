@@ -18,6 +18,15 @@ const ACT_DEADLINE: Duration = Duration::from_secs(3);
 /// The first version that has `ACL DRYRUN`.
 const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
 
+/// The commands that acting may need, in the words of ACL rules, each with arguments that it would take.
+const ACTING: &[(&str, &[&str])] = &[
+    ("failover", &["FAILOVER"]),
+    ("replicaof", &["REPLICAOF", "localhost", "1"]),
+    ("config|set", &["CONFIG", "SET", "maxmemory", "1"]),
+    ("bgsave", &["BGSAVE"]),
+    ("bgrewriteaof", &["BGREWRITEAOF"]),
+];
+
 impl Connection {
     /// `FAILOVER TO host port TIMEOUT ms`: hands the primary role over. The address must be that of the primary's
     /// own `slaveN` line. The timeout bounds only the wait for the replica to catch up; never FORCE, which would give
@@ -70,12 +79,12 @@ impl Connection {
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
-        for command in [&["FAILOVER"][..], &["REPLICAOF", "localhost", "1"], &["CONFIG", "SET", "maxmemory", "1"]] {
-            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command);
+        for (_, command) in ACTING {
+            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(*command);
         }
         let replies = self.request(&pipeline, "ACL DRYRUN", deadline).await?;
         let mut missing = Vec::new();
-        for (name, reply) in ["failover", "replicaof", "config|set"].into_iter().zip(replies) {
+        for (name, reply) in ACTING.iter().map(|(name, _)| *name).zip(replies) {
             match reply {
                 Value::Okay => {}
                 Value::ServerError(error) if is_forbidden(&error) => {

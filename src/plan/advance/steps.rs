@@ -48,20 +48,23 @@ impl<'a> Look<'a> {
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
         }
+        if self.journal.in_place(pod) {
+            return self.evict_primary(target, record);
+        }
         // Read from the live snapshot, not from the journal: the pod that is primary now is never evicted.
         if !target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_))) {
             return self.end(Outcome::Superseded, &format!("{pod} is no replica any more; a new plan is made"));
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
-        match peer(target) {
+        match Peer::of(target) {
             Some(peer) => Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })),
             None => self.wait(format!("{pod} has no address")),
         }
     }
 
     /// The pod that replaced the evicted one, once it exists.
-    fn replacement(&self, pod: &PodName) -> Option<&'a Target> {
+    pub(super) fn replacement(&self, pod: &PodName) -> Option<&'a Target> {
         let record = self.journal.member(pod)?;
         self.target(pod).filter(|target| target.pod.uid != record.identity.uid && !target.pod.terminating)
     }
@@ -101,7 +104,7 @@ impl<'a> Look<'a> {
         let (Some(target), Some(record)) = (self.replacement(pod), self.journal.member(pod)) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
-        let (Some(sample), Some(peer)) = (target.sample(), peer(target)) else {
+        let (Some(sample), Some(peer)) = (target.sample(), Peer::of(target)) else {
             return self.wait(format!("{pod} gave no sample yet"));
         };
         let Ok(config) = &sample.config else {
@@ -189,8 +192,8 @@ impl<'a> Look<'a> {
         let label = &self.ctx.policy.redis.role_label;
         let services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
         Some(SwitchoverOrder {
-            from: peer(old)?,
-            to: peer(new)?,
+            from: Peer::of(old)?,
+            to: Peer::of(new)?,
             failover_address: replica::line_of(old.sample()?, &new.pod).map(|line| line.address.clone()),
             role_label: label.clone(),
             services: services.map(|service| service.name.clone()).collect(),
@@ -213,7 +216,7 @@ impl<'a> Look<'a> {
                 Err(why) => self.wait(why),
             };
         }
-        let (Some(replica), Some(new)) = (peer(target), peer(primary)) else {
+        let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };
         let before = self.journal.steps.iter().find_map(|planned| match &planned.step {
@@ -223,18 +226,6 @@ impl<'a> Look<'a> {
         let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod));
         Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer: replica, by_name, to: new }))
     }
-}
-
-/// A target as an effect addresses it.
-fn peer(target: &Target) -> Option<Peer> {
-    let ip = target.pod.ip.as_deref()?.parse().ok()?;
-    let port = target.pod.container.as_ref().ok()?.port;
-    Some(Peer {
-        pod: target.pod.name.clone(),
-        uid: target.pod.uid.clone(),
-        run_id: target.sample()?.run_id.clone(),
-        address: std::net::SocketAddr::new(ip, port),
-    })
 }
 
 /// The settings that must be applied so that `now` becomes `before`, in `CONFIG SET` form.

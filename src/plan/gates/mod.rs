@@ -4,14 +4,20 @@
 //! are shown, structure first (what we do not handle), then state (what will pass), then pace.
 
 mod capacity;
+mod copies;
 mod pace;
 mod state;
 mod structure;
 
-use super::{Context, authority::Authority, blocked::Blocked};
+pub(super) use self::capacity::fork_need;
+use super::{Context, authority::Authority, blocked::Blocked, order};
 use crate::{
     assess::topology::Workload,
-    domain::{names::PodName, snapshot::Target},
+    domain::{
+        names::PodName,
+        snapshot::Target,
+        step::{PlannedStep, Step},
+    },
 };
 
 /// What the gates look at.
@@ -25,6 +31,10 @@ pub struct Scene<'a> {
     pub authority: Authority,
     /// The pods that are, or were, to be restarted.
     pub restarting: Vec<PodName>,
+    /// The primary, if the plan restarts it as the primary that it is.
+    pub in_place: Option<PodName>,
+    /// The plan hands the role over.
+    pub hands_over: bool,
     /// Which step is about to be taken.
     pub phase: Phase,
 }
@@ -36,11 +46,41 @@ pub enum Phase {
     Preflight,
     /// This pod is about to be evicted.
     Evict(PodName),
+    /// This primary is about to write its data out, right before its eviction.
+    Persist(PodName),
     /// The primary role is about to be handed over.
     Switchover,
 }
 
 impl<'a> Scene<'a> {
+    /// What the gates look at before a step of that plan.
+    pub fn new(
+        ctx: Context<'a>,
+        workload: &'a Workload<'a>,
+        authority: Authority,
+        steps: &[PlannedStep],
+        phase: Phase,
+    ) -> Self {
+        let in_place = steps.iter().find_map(|planned| match &planned.step {
+            Step::Persist { pod } => Some(pod.clone()),
+            _ => None,
+        });
+        let hands_over = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
+        let restarting = order::restarted_pods(steps);
+        Self { ctx, workload, authority, restarting, in_place, hands_over, phase }
+    }
+
+    /// The primary that is restarted in place, when the step at hand is about it.
+    fn in_place_now(&self) -> Option<&'a Target> {
+        let pod = self.in_place.as_ref()?;
+        let about_it = match &self.phase {
+            Phase::Preflight => true,
+            Phase::Evict(other) | Phase::Persist(other) => other == pod,
+            Phase::Switchover => false,
+        };
+        self.workload.members.iter().copied().find(|target| about_it && target.pod.name == *pod)
+    }
+
     /// The one primary, if there is exactly one.
     pub fn primary(&self) -> Option<&'a Target> {
         match self.workload.primaries.as_slice() {
@@ -53,7 +93,7 @@ impl<'a> Scene<'a> {
     fn restarted_now(&self) -> impl Iterator<Item = &'a Target> + '_ {
         self.workload.members.iter().copied().filter(move |target| match &self.phase {
             Phase::Preflight => self.restarting.contains(&target.pod.name),
-            Phase::Evict(pod) => target.pod.name == *pod,
+            Phase::Evict(pod) | Phase::Persist(pod) => target.pod.name == *pod,
             Phase::Switchover => false,
         })
     }
@@ -80,10 +120,11 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::cluster_mode),
     (Always, structure::sentinel),
     (Beginning, structure::server_supported),
-    (Beginning, structure::standalone),
-    (Beginning, structure::two_pod_set),
     (Beginning, structure::authority_held),
+    (Always, copies::downtime_allowed),
+    (Always, copies::enough_copies),
     (Beginning, structure::chained),
+    (Beginning, copies::follows_a_member),
     (Always, state::one_primary),
     (Always, structure::inside_selector),
     (Always, structure::one_stateful_set),
@@ -101,6 +142,8 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::members_idle),
     (Always, state::persistence_ok),
     (Always, state::replicas_synced),
+    (Always, copies::primary_holds_data),
+    (Always, copies::persistence_proven),
     (Always, state::role_labels_right),
     (Always, capacity::full_sync_headroom),
     (Always, capacity::min_replicas_to_write),

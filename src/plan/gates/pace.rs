@@ -47,7 +47,7 @@ pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed);
+    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::PersistFailed);
     let same_spec = last.generation == scene.ctx.policy.generation;
     let waiting = scene.ctx.since(last.ended_at) < scene.ctx.policy.restart.cooldown;
     (failed && same_spec && waiting).then(|| {
@@ -90,13 +90,24 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let RedisRights::Known(missing) = &scene.ctx.snapshot.redis_rights else {
         return None;
     };
-    let (pod, commands) = missing.iter().find(|(pod, commands)| {
-        !commands.is_empty() && scene.workload.members.iter().any(|member| member.pod.name == *pod)
+    let (pod, commands) = missing.iter().find_map(|(pod, commands)| {
+        let member = scene.workload.members.iter().any(|member| member.pod.name == *pod);
+        let commands: Vec<&str> = commands.iter().map(String::as_str).filter(|command| needs(scene, command)).collect();
+        (member && !commands.is_empty()).then_some((pod, commands))
     })?;
     Some(Blocked::new(
         BlockReason::PermissionMissing,
         format!("the Redis user may not run {} on {pod}; extend its ACL", commands.join(", ")),
     ))
+}
+
+/// Whether the plan at hand sends that command.
+fn needs(scene: &Scene<'_>, command: &str) -> bool {
+    match command {
+        "bgsave" | "bgrewriteaof" => scene.in_place.is_some(),
+        "failover" | "replicaof" => scene.hands_over,
+        _ => true,
+    }
 }
 
 pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
