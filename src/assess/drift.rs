@@ -74,7 +74,7 @@ fn shown(value: &str) -> String {
 }
 
 /// Bytes as redis.conf writes them: `1k` is 1000, `1kb` 1024, and so on (`util.c:memtoull`).
-fn redis_bytes(text: &str) -> Option<Bytes> {
+pub(super) fn redis_bytes(text: &str) -> Option<Bytes> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(end)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

@@ -1,7 +1,11 @@
 //! Whether a server's data outlives its pod, and findings about data that nothing else holds.
 
-use super::topology::{self, Workload};
+use super::{
+    drift,
+    topology::{self, Workload},
+};
 use crate::domain::{
+    bytes::Bytes,
     finding::{Finding, FindingCode},
     pod::{Mount, StatefulSet, VolumeKind},
     sample::Config,
@@ -19,7 +23,8 @@ pub fn survives_restart(target: &Target, set: Option<&StatefulSet>) -> Result<()
         return Err("it has neither an AOF nor save points and would come back empty: set appendonly yes or save".into());
     }
     durable(target, config)?;
-    starts_from_it(target, config, set)
+    starts_from_it(target, config, set)?;
+    starts_large_enough(target, set)
 }
 
 /// Whether `dir` lies in a volume that the replacement gets too.
@@ -67,6 +72,21 @@ fn starts_from_it(target: &Target, config: &Config, set: Option<&StatefulSet>) -
         Some(value) => Err(format!(
             "dir is {} now and {value} in the template of {}: it would start without its data; make them equal",
             config.dir, set.name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A server that starts with a smaller `maxmemory` than it holds evicts before its settings can be given back.
+fn starts_large_enough(target: &Target, set: Option<&StatefulSet>) -> Result<(), String> {
+    let (Ok(container), Some(set), Some(sample)) = (&target.pod.container, set, target.sample()) else { return Ok(()) };
+    let start = set.start_value(&container.name, "maxmemory").and_then(drift::redis_bytes);
+    match start.filter(|start| *start > Bytes::ZERO && *start < sample.memory.used) {
+        Some(start) => Err(format!(
+            "the template of {} starts it with maxmemory {start}, less than the {} that it holds: it would evict at \
+             once; raise it in the template",
+            set.name,
+            sample.memory.used.quantised()
         )),
         None => Ok(()),
     }
@@ -153,6 +173,9 @@ mod tests {
     #[case("appendonly", "yes", None)]
     #[case("dir", "/elsewhere", Some("/elsewhere"))]
     #[case("dir", "/data/", None)]
+    #[case("maxmemory", "64mb", Some("evict"))]
+    #[case("maxmemory", "512mb", None)]
+    #[case("maxmemory", "0", None)]
     fn the_template_must_start_from_it(#[case] name: &str, #[case] value: &str, #[case] says: Option<&str>) {
         let mut set = fixtures::stateful_set();
         set.start_settings = vec![crate::domain::pod::StartSettings {
