@@ -164,7 +164,10 @@ async fn rights_are_known_before_anything_is_tried() {
     }
     assert_eq!(rights("+failover +replicaof +config|set +bgsave +bgrewriteaof +acl|dryrun +acl|whoami").await, none);
     assert_eq!(rights("+@all -failover").await, ["failover"]);
-    assert_eq!(rights("+acl|dryrun +acl|whoami").await, ["failover", "replicaof", "config|set", "bgsave", "bgrewriteaof"]);
+    assert_eq!(
+        rights("+acl|dryrun +acl|whoami").await,
+        ["failover", "replicaof", "config|set", "bgsave", "bgrewriteaof"]
+    );
     // Without the question being allowed, only FAILOVER can be tried out.
     assert_eq!(rights("+failover +acl|whoami").await, ["acl|dryrun"]);
     assert_eq!(rights("").await, ["failover", "acl|whoami"]);

@@ -248,7 +248,8 @@ async fn a_server_that_never_saved_says_so() {
 
 #[tokio::test]
 async fn a_primary_that_comes_back_empty_freezes_and_one_with_its_keys_does_not() {
-    for (options, reason) in [(&["--save", ""][..], Some(BlockReason::PrimaryEmpty)), (&["--appendonly", "yes"], None)] {
+    for (options, reason) in [(&["--save", ""][..], Some(BlockReason::PrimaryEmpty)), (&["--appendonly", "yes"], None)]
+    {
         let mut server = RedisServer::start(options);
         server.run(&["EVAL", "for i = 1, 1000 do redis.call('SET', i, i) end", "0"]);
         let before = look_at(&server).await;

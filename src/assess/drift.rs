@@ -25,7 +25,8 @@ pub fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
             code: FindingCode::ConfigDrift,
             pod: None,
             evidence: format!("{}: {}", record.name, record.message),
-            remedy: "set it by hand and write it into the template, then change the spec or wait for the cooldown".into(),
+            remedy: "set it by hand and write it into the template, then change the spec or wait for the cooldown"
+                .into(),
         })
         .collect()
 }

@@ -20,7 +20,9 @@ pub fn survives_restart(target: &Target, set: Option<&StatefulSet>) -> Result<()
         return Err("its settings cannot be read: allow the user to run CONFIG GET".to_owned());
     };
     if !config.persists() {
-        return Err("it has neither an AOF nor save points and would come back empty: set appendonly yes or save".into());
+        return Err(
+            "it has neither an AOF nor save points and would come back empty: set appendonly yes or save".into()
+        );
     }
     durable(target, config)?;
     starts_from_it(target, config, set)?;

@@ -10,9 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
-    pod::{
-        Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet, VolumeKind,
-    },
+    pod::{Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet, VolumeKind},
     policy::{
         AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule, RoleLabel,
     },

@@ -20,9 +20,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{
-            Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, RoleService, StatefulSet, VolumeKind,
-        },
+        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, RoleService, StatefulSet, VolumeKind},
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
     },

@@ -77,10 +77,7 @@ mod tests {
 
     #[test]
     fn save_points_add_up() {
-        assert_eq!(
-            settings(&[], &["--save", "900 1", "--save", "300", "10"]),
-            pairs(&[("save", "900 1 300 10")])
-        );
+        assert_eq!(settings(&[], &["--save", "900 1", "--save", "300", "10"]), pairs(&[("save", "900 1 300 10")]));
         assert_eq!(settings(&[], &["--save", "900 1", "--save", ""]), pairs(&[("save", "")]));
     }
 

@@ -140,7 +140,10 @@ pub fn set_back(ctx: &Context<'_>, journal: &Journal, mut record: Box<WorkloadRe
         if ctx.since(begun) > ctx.policy.restart.step_timeout {
             return given_up("it does not answer");
         }
-        return Next::Wait(format!("{} does not answer; its {SETTING} is still to be set back", target.pod.name), AGAIN);
+        return Next::Wait(
+            format!("{} does not answer; its {SETTING} is still to be set back", target.pod.name),
+            AGAIN,
+        );
     };
     let live = sample.config.as_ref().ok().map(|config| config.repl_backlog_size);
     let before = Bytes(u64::try_from(raised.before_bytes).unwrap_or(0));

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{DEADLINE, connect, eventually};
 
 /// How long a server may take to come up.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 /// How often another port is tried when one was taken in between.
 const ATTEMPTS: usize = 5;
 

@@ -9,9 +9,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress},
-        pod::{
-            ContainerProblem, Owner, ResizeProgress, Right, RoleService, StartSettings, StatefulSet, VolumeKind,
-        },
+        pod::{ContainerProblem, Owner, ResizeProgress, Right, RoleService, StartSettings, StatefulSet, VolumeKind},
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},

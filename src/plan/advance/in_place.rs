@@ -97,7 +97,8 @@ impl Look<'_> {
             return Next::Record(Box::new(journal));
         }
         if self.journal.current.attempt >= PERSIST_ATTEMPTS {
-            return self.end(Outcome::PersistFailed, &format!("{pod} did not write its data out; it was not restarted"));
+            return self
+                .end(Outcome::PersistFailed, &format!("{pod} did not write its data out; it was not restarted"));
         }
         ask(self.intend())
     }

@@ -58,7 +58,8 @@ pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
         let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
         let host = &link.primary.host;
         let advice = "let it follow a pod's stable name, for example redis-0.redis-nodes";
-        let text = if scene.hands_over && link.link_up && topology::resolve(&link.primary, scene.ctx.snapshot).is_none() {
+        let text = if scene.hands_over && link.link_up && topology::resolve(&link.primary, scene.ctx.snapshot).is_none()
+        {
             format!("{} follows {host}, which is no member's name or address: {advice}", replica.pod.name)
         } else if scene.in_place.is_some() && host.parse::<IpAddr>().is_ok() {
             format!(

@@ -180,7 +180,9 @@ fn what_was_saved_long_ago_is_saved_again() {
     world.tick(1200);
     let Next::Record(back) = advance::next(&world.ctx(), &saved, false) else { panic!("not taken back") };
     assert_eq!(back.step().map(Step::kind), Some(StepKind::Persist));
-    assert!(matches!(advance::next(&world.ctx(), &back, false), Next::Act(_, effect) if matches!(*effect, Effect::Persist { .. })));
+    assert!(
+        matches!(advance::next(&world.ctx(), &back, false), Next::Act(_, effect) if matches!(*effect, Effect::Persist { .. }))
+    );
 }
 
 #[test]
