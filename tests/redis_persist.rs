@@ -118,12 +118,9 @@ async fn a_replica_with_an_aof_is_cured_without_a_rewrite() {
 async fn online(primary: &RedisServer, replica: &RedisServer) {
     eventually("the replica is online", async || {
         let lines = primary.replication().await.replicas;
-        let line = lines.iter().find(|line| line.address.port == replica.address().port())?;
-        let link = match replica.replication().await.role {
-            Role::Replica(link) => link,
-            Role::Primary => return None,
-        };
-        (line.online && link.link_up && !link.sync_in_progress).then_some(())
+        let listed = lines.iter().any(|line| line.address.port == replica.address().port() && line.online);
+        let role = replica.replication().await.role;
+        (listed && matches!(role, Role::Replica(link) if link.link_up && !link.sync_in_progress)).then_some(())
     })
     .await;
 }

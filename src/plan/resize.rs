@@ -103,3 +103,67 @@ pub fn step_effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<E
     }
     effect(ctx, target, limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        assess::AssessSettings,
+        domain::{
+            fixtures::{self, NOW},
+            policy::Policy,
+            snapshot::{Observation, Snapshot},
+        },
+        plan::PlanSettings,
+    };
+
+    /// A world whose exact need is no whole number of mebibytes.
+    fn unaligned() -> (Policy, Snapshot, Bytes) {
+        let (policy, mut snapshot) = fixtures::enforced();
+        let maxmemory = fixtures::MAXMEMORY + Bytes(1000);
+        let need = headroom::required_exactly(&policy.headroom, maxmemory);
+        assert_ne!(need, headroom::required_limit(&policy.headroom, maxmemory));
+        for target in &mut snapshot.targets {
+            let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
+            sample.memory.maxmemory = maxmemory;
+            limit(target, need);
+        }
+        snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(need))];
+        (policy, snapshot, need)
+    }
+
+    fn limit(target: &mut Target, limit: Bytes) {
+        let container = target.pod.container.as_mut().unwrap();
+        (container.spec_limit, container.live_limit) = (Some(limit), Some(limit));
+    }
+
+    fn with<T>(policy: &Policy, snapshot: &Snapshot, look: impl FnOnce(&Context<'_>) -> T) -> T {
+        let settings = PlanSettings {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::ZERO,
+            proof_timeout: Duration::ZERO,
+        };
+        look(&Context { policy, snapshot, records: &[], now: NOW, settings: &settings })
+    }
+
+    #[test]
+    fn a_limit_that_is_exactly_enough_is_not_raised_to_the_next_mebibyte() {
+        let (policy, mut snapshot, need) = unaligned();
+        assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), []);
+        assert_eq!(with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1])), None);
+        limit(&mut snapshot.targets[1], Bytes(need.0 - 1));
+        let due = with(&policy, &snapshot, |ctx| due(ctx, &[]));
+        let [(Effect::Resize { pod, limit, .. }, _)] = due.as_slice() else { panic!("{due:?}") };
+        assert_eq!((pod, *limit), (&fixtures::pod_name(1), need.round_up_mib()));
+    }
+
+    #[test]
+    fn a_template_that_is_a_byte_short_has_its_replacement_resized() {
+        let (policy, mut snapshot, need) = unaligned();
+        snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
+        let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
+        assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
+}

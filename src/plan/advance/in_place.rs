@@ -109,7 +109,7 @@ impl Look<'_> {
         let Some(sample) = target.sample().filter(|sample| sample.replication.role == Role::Primary) else {
             return self.end(Outcome::Superseded, &format!("{pod} is no primary any more; a new plan is made"));
         };
-        if !record.persisted_at.is_some_and(|at| self.ctx.since(at) <= PERSISTED_LATELY) {
+        if record.persisted_at.is_none_or(|at| self.ctx.since(at) > PERSISTED_LATELY) {
             // Back to the step before: what was written out is old by now.
             let mut journal = self.journal.clone();
             journal.cursor = journal.cursor.saturating_sub(1);
