@@ -96,6 +96,27 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    #[test]
+    fn a_restore_that_failed_is_said_until_the_spec_changes() {
+        let mut policy = crate::domain::fixtures::policy();
+        let record = |outcome| WorkloadRecord {
+            uid: "u".into(),
+            name: "redis".into(),
+            outcome,
+            remediation: "r".into(),
+            ended_at: crate::domain::fixtures::NOW,
+            generation: policy.generation,
+            message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
+            restarts: Vec::new(),
+        };
+        let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
+        let found = of_records(&policy, &records);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].evidence.contains("redis-1"), "{found:?}");
+        policy.generation += 1;
+        assert_eq!(of_records(&policy, &records), []);
+    }
+
     #[rstest]
     #[case("512mb", Some(512 << 20))]
     #[case("1G", Some(1_000_000_000))]

@@ -57,7 +57,10 @@ pub fn full() -> Value {
             "moderatePercent": 130, "seriousPercent": 150, "criticalPercent": 200, "restartPercent": 250,
             "minimumWaste": "100Mi", "sustained": "1h30m", "remedies": ["Restart"],
         },
-        "restart": {"cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m"},
+        "restart": {
+            "cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m",
+            "minimumSyncedReplicas": 0, "allowDowntime": true,
+        },
     })
 }
 
@@ -203,6 +206,11 @@ fn bounds() -> Vec<Bad> {
     vec![
         bound(json!({"headroom": {"percent": 9}}), "spec.headroom.percent", "greater than or equal to 10"),
         bound(json!({"headroom": {"percent": 401}}), "spec.headroom.percent", "less than or equal to 400"),
+        bound(
+            json!({"restart": {"minimumSyncedReplicas": 17}}),
+            "spec.restart.minimumSyncedReplicas",
+            "less than or equal to 16",
+        ),
         bound(
             json!({"fragmentation": {"moderatePercent": 100}}),
             "spec.fragmentation.moderatePercent",
