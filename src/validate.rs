@@ -251,6 +251,7 @@ fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
     if let Some(most) = most {
         problems.range(most, 1, 64, "spec.restart.maximumRestartsPerDay");
     }
+    problems.range(spec.minimum_synced_replicas, 0, 16, "spec.restart.minimumSyncedReplicas");
     RestartRule {
         windows: window::windows(&spec.windows, problems),
         approval: match spec.approval {
@@ -279,6 +280,8 @@ fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
             "spec.restart.stepTimeout",
             rules::STEP_TIMEOUT,
         ),
+        minimum_synced_replicas: spec.minimum_synced_replicas,
+        allow_downtime: spec.allow_downtime,
     }
 }
 

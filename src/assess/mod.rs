@@ -3,10 +3,13 @@
 //! One file a subject. A value that is not known gives no finding, neither good nor bad; that something could not be
 //! looked at is a finding of its own (`reach`).
 
+pub mod drift;
 pub mod empty;
 pub mod fragmentation;
 pub mod headroom;
 mod limits;
+mod members;
+pub mod persistence;
 mod reach;
 mod rights;
 pub mod roles;
@@ -56,12 +59,16 @@ pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -
         findings.extend(target::findings(&view));
     }
     findings.extend(roles::findings(policy, snapshot));
+    findings.extend(members::findings(policy, snapshot));
+    findings.extend(drift::findings(snapshot));
+    findings.extend(persistence::findings(snapshot));
     findings.extend(rights::findings(policy, snapshot));
     sort(&mut findings);
     findings
 }
 
-fn sort(findings: &mut [Finding]) {
+/// Puts findings into the order of [`assess`].
+pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
         let worst_first = b.severity().cmp(&a.severity());
         worst_first.then(a.code.cmp(&b.code)).then_with(|| a.pod.cmp(&b.pod)).then_with(|| a.evidence.cmp(&b.evidence))

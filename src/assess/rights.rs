@@ -46,7 +46,9 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         RedisRights::Known(_) | RedisRights::Unknown => &[],
     };
     let redis = redis.iter().filter_map(|(pod, commands)| {
-        let missing = switchover::in_every_way(commands);
+        // Only a primary that is restarted as such is made to write its data out.
+        let persists = |command: &&str| policy.restart.allow_downtime || !["bgsave", "bgrewriteaof"].contains(command);
+        let missing: Vec<&str> = switchover::in_every_way(commands).into_iter().filter(persists).collect();
         (!missing.is_empty()).then(|| Finding {
             code: FindingCode::PermissionMissing,
             pod: Some(pod.clone()),

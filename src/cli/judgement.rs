@@ -113,6 +113,10 @@ fn going(next: &Next) -> String {
 fn shown(effect: &Effect) -> String {
     match effect {
         Effect::Evict { peer } => format!("evict {}", peer.pod),
+        Effect::EvictPrimary { peer } => format!("evict {}, a primary that nothing takes over from", peer.pod),
+        Effect::Persist { peer, rewrite: true } => format!("have {} rewrite its append-only file", peer.pod),
+        Effect::Persist { peer, rewrite: false } => format!("have {} save its data", peer.pod),
+        Effect::SetBacklog { peer, size, .. } => format!("set the replication backlog of {} to {size}", peer.pod),
         Effect::Resize { pod, limit, .. } => format!("raise the memory limit of {pod} to {limit}"),
         Effect::Label { pod, key, value, .. } => format!("label {pod} {key}={value}"),
         Effect::Restore { peer, settings } => {

@@ -138,6 +138,10 @@ async fn upkeep(
 fn words(effect: &Effect) -> (&'static str, &'static str, String) {
     match effect {
         Effect::Evict { peer } => ("PodEvicted", "Evict", peer.pod.to_string()),
+        Effect::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", peer.pod.to_string()),
+        Effect::Persist { peer, .. } => ("PersistenceStarted", "Persist", peer.pod.to_string()),
+        Effect::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", peer.pod.to_string()),
+        Effect::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", peer.pod.to_string()),
         Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
         Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
         Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
@@ -209,7 +213,7 @@ async fn step(
     journal: Journal,
     effect: &Effect,
 ) -> Result<Performed, ReconcileError> {
-    if let Effect::Evict { peer } = effect {
+    if let Effect::Evict { peer } | Effect::EvictPrimary { peer } = effect {
         let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.clock.now() };
         let most = shared.limits.restarts_per_hour;
         if !shared.ledger.take_restart(restart, &peer.uid, &shared.stored_restarts(&resource), most) {
@@ -241,7 +245,8 @@ async fn step(
             if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
                 shared.metrics.write_paused(*paused);
             }
-            if let (Effect::Evict { peer }, false) = (effect, may_have_happened(&error)) {
+            if let (Effect::Evict { peer } | Effect::EvictPrimary { peer }, false) = (effect, may_have_happened(&error))
+            {
                 shared.ledger.give_restart_back(&policy.uid, &peer.uid);
             }
             failed(policy, effect, error, &mut performed)?;
@@ -259,6 +264,9 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     let (word, action, pod) = words(effect);
     let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
     let mut note = format!("{pod}: {reason}");
+    if let Effect::SetBacklog { size, back: true, .. } = effect {
+        note = format!("{pod}: repl-backlog-size is {size} again, as before the remediation");
+    }
     if *done == Done::Evicted {
         performed.again = AFTER_EVICTION;
     }
@@ -307,6 +315,7 @@ fn failed(
         // Somebody else was faster: what is true now is looked at again.
         ExecuteError::NowPrimary { .. }
         | ExecuteError::NotAsJudged { .. }
+        | ExecuteError::NotAsExpected { .. }
         | ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),

@@ -195,7 +195,9 @@ impl Shared {
     async fn act_and_report(&self, turn: Turn) -> Result<Action, ReconcileError> {
         let Turn { resource, policy, snapshot, decision } = turn;
         let previous = resource.status.clone().unwrap_or_default();
-        let findings = assess::assess(&policy, &snapshot, &self.settings.assess);
+        let mut findings = assess::assess(&policy, &snapshot, &self.settings.assess);
+        findings.extend(assess::drift::of_records(&policy, &previous.workloads));
+        assess::sort(&mut findings);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
         self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings));
         // A plan is shown before it is carried out.

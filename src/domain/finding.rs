@@ -73,6 +73,10 @@ finding_codes! {
     TemplateTooSmall => Warning,
     /// The container's resize policy would restart Redis, so its limit is not resized.
     ResizeWouldRestart => Info,
+    /// Members of a workload are not alike: what holds changes with the role.
+    MembersDiffer => Warning,
+    /// A live setting is not what the template starts with, or could not be given back after a restart.
+    ConfigDrift => Warning,
     /// Fragmentation at or above `moderatePercent`.
     FragmentationModerate => Info,
     /// Fragmentation at or above `seriousPercent`.
@@ -93,6 +97,8 @@ finding_codes! {
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,
+    /// Data that was meant to stay is not written to anything that stays.
+    PersistenceMissing => Warning,
     /// No member of the workload is a primary.
     NoPrimary => Critical,
     /// More than one member of a workload is a primary: nothing is done until one is.

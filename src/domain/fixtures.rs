@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
-    pod::{Container, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet},
+    pod::{Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet, VolumeKind},
     policy::{
         Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule,
         RoleLabel,
@@ -86,6 +86,8 @@ pub fn policy() -> Policy {
             cooldown: Duration::from_secs(24 * 3600),
             max_replication_lag: Bytes::mib(1),
             step_timeout: Duration::from_secs(1800),
+            minimum_synced_replicas: 1,
+            allow_downtime: false,
         },
     }
 }
@@ -121,6 +123,40 @@ pub fn enforced() -> (Policy, Snapshot) {
         target.pod.role_label = Some(if n == 0 { "primary" } else { "replica" }.to_owned());
     }
     (policy, snapshot)
+}
+
+/// One pod `redis-0` that nothing replicates, with an AOF on a claim, under a policy that consents to its downtime and
+/// names no role authority: ready to be restarted as the primary that it is.
+pub fn standalone() -> (Policy, Snapshot) {
+    let (mut policy, mut snapshot) = enforced();
+    policy.redis.authority = AuthorityRule::Auto;
+    policy.restart.allow_downtime = true;
+    snapshot.targets.truncate(1);
+    snapshot.services.clear();
+    for set in &mut snapshot.stateful_sets {
+        set.replicas = 1;
+    }
+    for target in &mut snapshot.targets {
+        target.pod.role_label = None;
+        on_claim(target);
+        if let Observation::Seen(sample) = &mut target.redis {
+            sample.replication.replicas.clear();
+        }
+    }
+    (policy, snapshot)
+}
+
+/// Gives the member an AOF in a PersistentVolumeClaim.
+pub fn on_claim(target: &mut Target) {
+    if let Ok(container) = &mut target.pod.container {
+        container.mounts = vec![Mount { path: "/data".into(), volume: VolumeKind::Claim, read_only: false }];
+    }
+    if let Observation::Seen(sample) = &mut target.redis {
+        sample.persistence.aof_enabled = true;
+        if let Ok(config) = &mut sample.config {
+            config.appendonly = true;
+        }
+    }
 }
 
 /// Member `redis-N` of [`three_pods`]; 0 is the primary.
@@ -187,6 +223,7 @@ pub fn stateful_set() -> StatefulSet {
         observed: true,
         template_limits: vec![("redis".into(), Some(LIMIT))],
         template_role_label: None,
+        start_settings: Vec::new(),
     }
 }
 
@@ -223,6 +260,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, read_only: false }],
     }
 }
 
@@ -271,6 +309,9 @@ pub fn sample(role: Role) -> Sample {
             aof_enabled: false,
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes::ZERO,
+            saves: 0,
+            rewrites: 0,
+            since_last_save: None,
         },
         latest_fork: Duration::from_millis(2),
         keys: 333_334,
@@ -315,6 +356,7 @@ pub fn config() -> Config {
         primary_auth: None,
         replica_output_limit: Bytes::mib(256),
         diskless_load: "disabled".into(),
+        dir: "/data".into(),
     }
 }
 
@@ -333,6 +375,7 @@ pub fn history(run_id: &RunId, ratio: Ratio, used: Bytes, rss: Bytes) -> Vec<Rea
                 rss,
                 quiet: true,
                 uptime: UPTIME.saturating_sub(age),
+                offset: 1_000_000,
             }
         })
         .collect()

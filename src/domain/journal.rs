@@ -43,6 +43,26 @@ pub struct Journal {
     /// The members as they were when the remediation began.
     #[schemars(length(max = 32))]
     pub members: Vec<MemberRecord>,
+    /// Replication backlogs that were raised, with what they were: set back before the remediation ends, however it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub raised: Vec<RaisedBacklog>,
+}
+
+/// A replication backlog that was raised for the time of the remediation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RaisedBacklog {
+    /// The process whose backlog it is: another one starts with its own settings.
+    #[serde(flatten)]
+    pub identity: MemberIdentity,
+    /// `repl-backlog-size` before, in bytes.
+    #[schemars(range(min = 0))]
+    pub before_bytes: i64,
+    /// How often it was tried to set it back.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub attempt: u32,
 }
 
 /// How far the step under way has come.
@@ -60,6 +80,11 @@ pub struct CurrentStep {
     /// The hand-over that a Switchover step is carrying out; whoever takes over goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRecord>,
+    /// Saves (or AOF rewrites) that the process had begun when this step first asked for one: more of them mean that it
+    /// was heard (Persist).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub baseline: Option<i64>,
 }
 
 /// A hand-over as it was begun, written before its first effect: two processes, and how.
@@ -117,6 +142,18 @@ pub struct MemberRecord {
     pub limit_bytes: Option<i64>,
     /// Settings then, by the name that `CONFIG SET` takes.
     pub settings: Settings,
+    /// When a save or rewrite that was begun for its restart had finished well (a primary that nothing takes over from).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub persisted_at: Option<Timestamp>,
+    /// Keys right before its eviction (a primary that nothing takes over from).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub keys: Option<i64>,
+    /// Keys then that have no time to live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub lasting_keys: Option<i64>,
     /// When the replacement had caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
@@ -164,6 +201,8 @@ pub enum Outcome {
     SwitchoverFailed,
     /// The role was handed over, another controller's label did not follow, and the role was handed back.
     LabelDidNotFollow,
+    /// A primary that was to be restarted as such did not write its data out; it was not restarted.
+    PersistFailed,
     /// The policy was suspended, set to Observe or deleted, or the operator was stopped.
     Stopped,
     /// The window closed, or what is left would not fit into it: what remains waits for the next one.
@@ -181,6 +220,7 @@ impl Outcome {
             Self::ConfigDrift => "ConfigDrift",
             Self::SwitchoverFailed => "SwitchoverFailed",
             Self::LabelDidNotFollow => "LabelDidNotFollow",
+            Self::PersistFailed => "PersistFailed",
             Self::Stopped => "Stopped",
             Self::WindowClosed => "WindowClosed",
         }
@@ -240,6 +280,11 @@ impl Journal {
     /// The record of the member of that name.
     pub fn member(&self, pod: &PodName) -> Option<&MemberRecord> {
         self.members.iter().find(|member| member.identity.pod == *pod)
+    }
+
+    /// Whether that pod is restarted as the primary that it is, without a hand-over: its data is written out before.
+    pub fn in_place(&self, pod: &PodName) -> bool {
+        self.steps.iter().any(|planned| matches!(&planned.step, Step::Persist { pod: p } if p == pod))
     }
 
     /// Whether the eviction of that pod lies behind the cursor.

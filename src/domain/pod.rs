@@ -83,6 +83,33 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// `restartCount`.
     pub restarts: u32,
+    /// Where volumes are mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+}
+
+/// A volume in the Redis container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mount {
+    /// `mountPath`, absolute.
+    pub path: String,
+    /// What is behind it.
+    pub volume: VolumeKind,
+    /// Nothing can be written there.
+    pub read_only: bool,
+}
+
+/// What is behind a mount: whether it is there again for the pod that replaces this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeKind {
+    /// A PersistentVolumeClaim: the replacement of a StatefulSet's pod gets the same.
+    Claim,
+    /// `emptyDir`: gone with the pod.
+    EmptyDir,
+    /// Anything else: a ConfigMap, a path of the node, an ephemeral volume.
+    Other,
 }
 
 impl Container {
@@ -137,6 +164,29 @@ pub struct StatefulSet {
     pub template_limits: Vec<(String, Option<Bytes>)>,
     /// The role label's value in the pod template, if it is set there (refused under Operator).
     pub template_role_label: Option<String>,
+    /// Settings that the template's containers give to redis-server in `command` and `args`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_settings: Vec<StartSettings>,
+}
+
+/// Settings in a container's `command` and `args` (`--maxmemory 512mb`): they hold again after a restart. What a
+/// configuration file says is not seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StartSettings {
+    /// The container.
+    pub container: String,
+    /// Name (in lower case, without dashes in front) and value, words joined by single spaces.
+    pub settings: Vec<(String, String)>,
+}
+
+impl StatefulSet {
+    /// The value with which that container starts; `None`: not written in its arguments.
+    pub fn start_value(&self, container: &str, setting: &str) -> Option<&str> {
+        let start = self.start_settings.iter().find(|start| start.container == container)?;
+        // Of a setting that is given twice the last counts.
+        start.settings.iter().rev().find(|(name, _)| name == setting).map(|(_, value)| value.as_str())
+    }
 }
 
 /// A Service of the namespace whose selector contains the role label: clients follow it.

@@ -233,6 +233,13 @@ pub struct Persistence {
     pub last_save_took: Duration,
     /// The largest of `rdb_last_cow_size`, `aof_last_cow_size` and `current_cow_peak`.
     pub copy_on_write: Bytes,
+    /// Saves that this process has begun: `rdb_saves`, before 7.0 `total_forks`.
+    pub saves: u64,
+    /// AOF rewrites that this process has begun: `aof_rewrites`, before 7.0 `total_forks`.
+    pub rewrites: u64,
+    /// Since the last successful save, by the server's own clock; `None`: this process has saved nothing in the
+    /// background. (`rdb_last_save_time` begins as the time of the start, which is no save.)
+    pub since_last_save: Option<Duration>,
 }
 
 /// What `CONFIG GET` says of the settings that decisions rest on.
@@ -260,6 +267,15 @@ pub struct Config {
     pub replica_output_limit: Bytes,
     /// `repl-diskless-load`.
     pub diskless_load: String,
+    /// `dir`: where the AOF and the dump are, absolute.
+    pub dir: String,
+}
+
+impl Config {
+    /// Something of the data is written to disk: an AOF, or save points.
+    pub fn persists(&self) -> bool {
+        self.appendonly || !self.save.is_empty()
+    }
 }
 
 /// Why `CONFIG GET` gave nothing (renamed command, missing right, odd reply). The text is safe to show.
@@ -286,4 +302,6 @@ pub struct Reading {
     /// `uptime_in_seconds` of the process that was read.
     #[serde(with = "written::duration")]
     pub uptime: Duration,
+    /// `master_repl_offset`: how it grows is the write rate.
+    pub offset: u64,
 }

@@ -34,6 +34,26 @@ pub enum Step {
         /// The pod.
         pod: PodName,
     },
+    /// Have the primary write its data out right before its own restart: an AOF rewrite where there is an AOF (a replay of
+    /// the old one would fragment the memory again), a save otherwise. Done when it has finished well.
+    Persist {
+        /// The primary that nothing takes over from.
+        pod: PodName,
+    },
+    /// Wait until the pod's Redis has loaded its data, is the primary again with about the keys that it had, and its
+    /// replicas follow.
+    AwaitPrimary {
+        /// The pod.
+        pod: PodName,
+    },
+    /// Raise `repl-backlog-size` of the primary until the remediation ends, so that replicas that keep their data need
+    /// no full sync after their restart.
+    RaiseBacklog {
+        /// The primary.
+        pod: PodName,
+        /// The size until then.
+        size: Bytes,
+    },
     /// Measure that the restart gave the memory back that it was expected to give back.
     Prove {
         /// The pod.
@@ -63,6 +83,9 @@ impl Step {
             Self::Resize { .. } => StepKind::Resize,
             Self::AwaitReplica { .. } => StepKind::AwaitReplica,
             Self::RestoreSettings { .. } => StepKind::RestoreSettings,
+            Self::Persist { .. } => StepKind::Persist,
+            Self::AwaitPrimary { .. } => StepKind::AwaitPrimary,
+            Self::RaiseBacklog { .. } => StepKind::RaiseBacklog,
             Self::Prove { .. } => StepKind::Prove,
             Self::Switchover { .. } => StepKind::Switchover,
             Self::Repoint { .. } => StepKind::Repoint,
@@ -76,6 +99,9 @@ impl Step {
             | Self::Resize { pod, .. }
             | Self::AwaitReplica { pod }
             | Self::RestoreSettings { pod }
+            | Self::Persist { pod }
+            | Self::AwaitPrimary { pod }
+            | Self::RaiseBacklog { pod, .. }
             | Self::Prove { pod }
             | Self::Switchover { from: pod, .. }
             | Self::Repoint { pod, .. } => pod,
@@ -94,6 +120,12 @@ pub enum StepKind {
     AwaitReplica,
     /// See [`Step::RestoreSettings`].
     RestoreSettings,
+    /// See [`Step::Persist`].
+    Persist,
+    /// See [`Step::AwaitPrimary`].
+    AwaitPrimary,
+    /// See [`Step::RaiseBacklog`].
+    RaiseBacklog,
     /// See [`Step::Prove`].
     Prove,
     /// See [`Step::Switchover`].
@@ -117,19 +149,28 @@ pub struct StepRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub limit_bytes: Option<i64>,
+    /// The new size in bytes (RaiseBacklog).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub size_bytes: Option<i64>,
 }
 
 impl From<Step> for StepRecord {
     fn from(step: Step) -> Self {
         let (kind, pod) = (step.kind(), step.pod().clone());
-        let (to, limit_bytes) = match step {
-            Step::Switchover { to, .. } | Step::Repoint { to, .. } => (Some(to), None),
-            Step::Resize { limit, .. } => (None, Some(i64::try_from(limit.0).unwrap_or(i64::MAX))),
-            Step::Evict { .. } | Step::AwaitReplica { .. } | Step::RestoreSettings { .. } | Step::Prove { .. } => {
-                (None, None)
-            }
+        let stored = |bytes: Bytes| Some(i64::try_from(bytes.0).unwrap_or(i64::MAX));
+        let (to, limit_bytes, size_bytes) = match step {
+            Step::Switchover { to, .. } | Step::Repoint { to, .. } => (Some(to), None, None),
+            Step::Resize { limit, .. } => (None, stored(limit), None),
+            Step::RaiseBacklog { size, .. } => (None, None, stored(size)),
+            Step::Evict { .. }
+            | Step::AwaitReplica { .. }
+            | Step::RestoreSettings { .. }
+            | Step::Persist { .. }
+            | Step::AwaitPrimary { .. }
+            | Step::Prove { .. } => (None, None, None),
         };
-        Self { kind, pod, to, limit_bytes }
+        Self { kind, pod, to, limit_bytes, size_bytes }
     }
 }
 
@@ -145,17 +186,20 @@ impl TryFrom<StepRecord> for Step {
     type Error = BrokenStep;
 
     fn try_from(record: StepRecord) -> Result<Self, BrokenStep> {
-        let StepRecord { kind, pod, to, limit_bytes } = record;
+        let StepRecord { kind, pod, to, limit_bytes, size_bytes } = record;
         let lacks = |field| BrokenStep { kind, field };
+        let bytes = |number: Option<i64>, field| {
+            number.and_then(|n| u64::try_from(n).ok()).map(Bytes).ok_or_else(|| lacks(field))
+        };
         Ok(match kind {
             StepKind::Evict => Self::Evict { pod },
             StepKind::AwaitReplica => Self::AwaitReplica { pod },
             StepKind::RestoreSettings => Self::RestoreSettings { pod },
             StepKind::Prove => Self::Prove { pod },
-            StepKind::Resize => {
-                let limit = limit_bytes.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| lacks("limitBytes"))?;
-                Self::Resize { pod, limit: Bytes(limit) }
-            }
+            StepKind::Persist => Self::Persist { pod },
+            StepKind::AwaitPrimary => Self::AwaitPrimary { pod },
+            StepKind::Resize => Self::Resize { pod, limit: bytes(limit_bytes, "limitBytes")? },
+            StepKind::RaiseBacklog => Self::RaiseBacklog { pod, size: bytes(size_bytes, "sizeBytes")? },
             StepKind::Switchover => Self::Switchover { from: pod, to: to.ok_or_else(|| lacks("to"))? },
             StepKind::Repoint => Self::Repoint { pod, to: to.ok_or_else(|| lacks("to"))? },
         })

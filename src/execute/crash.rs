@@ -33,6 +33,9 @@ step_kinds! {
     Resize "resize" acts;
     AwaitReplica "await-replica" waits;
     RestoreSettings "restore-settings" acts;
+    Persist "persist" acts;
+    AwaitPrimary "await-primary" waits;
+    RaiseBacklog "raise-backlog" acts;
     Prove "prove" waits;
     Switchover "switchover" acts;
     Repoint "repoint" acts;

@@ -1,6 +1,7 @@
 //! The only place that changes the world: one [`Effect`] at a time, each with its preconditions and behind the fence.
 
 pub mod crash;
+mod persist;
 mod redis;
 pub mod switchover;
 
@@ -47,6 +48,10 @@ pub enum Done {
     Labelled,
     /// The settings were accepted.
     Restored,
+    /// The server is writing its data out.
+    Persisting,
+    /// The backlog has that size.
+    BacklogSet,
     /// The replica accepted its new primary.
     Repointed,
     /// The old primary accepted the new one as its primary.
@@ -109,6 +114,14 @@ pub enum ExecuteError {
         /// What was found.
         why: String,
     },
+    /// The primary that was to be evicted is none now, or does not write its data out well: nothing was done.
+    #[error("{pod} is not evicted: {why}")]
+    NotAsExpected {
+        /// Which pod.
+        pod: String,
+        /// What is not as it should be.
+        why: &'static str,
+    },
     /// The credentials of a target.
     #[error("the password for {pod} cannot be had: {message}")]
     Credentials {
@@ -149,6 +162,13 @@ impl Executor {
                 self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
+            Effect::EvictPrimary { peer } => {
+                self.still_persisting_primary(namespace, peer).await?;
+                self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
+                Ok(Done::Evicted)
+            }
+            Effect::Persist { peer, rewrite } => self.persist(namespace, peer, *rewrite).await,
+            Effect::SetBacklog { peer, size, .. } => self.set_backlog(namespace, peer, *size).await,
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };
                 self.writer

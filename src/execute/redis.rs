@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Opening an acting connection, AUTH included.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
 

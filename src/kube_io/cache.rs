@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream::BoxStream};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use kube::{
     Api, Client,
     runtime::{
@@ -185,6 +185,7 @@ pub fn prune(pod: &mut Pod) {
             subdomain: kept.subdomain,
             resources: kept.resources,
             termination_grace_period_seconds: kept.termination_grace_period_seconds,
+            volumes: kept.volumes.map(|volumes| volumes.into_iter().map(pruned_volume).collect()),
             ..PodSpec::default()
         };
     }
@@ -207,7 +208,18 @@ fn pruned_container(kept: Container) -> Container {
         ports: kept.ports,
         resize_policy: kept.resize_policy,
         resources: kept.resources,
+        volume_mounts: kept.volume_mounts,
         ..Container::default()
+    }
+}
+
+/// Of a volume only its name and whether it is a claim or an emptyDir is read.
+fn pruned_volume(kept: Volume) -> Volume {
+    Volume {
+        name: kept.name,
+        persistent_volume_claim: kept.persistent_volume_claim,
+        empty_dir: kept.empty_dir,
+        ..Volume::default()
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod pods;
 pub mod sampler;
 pub mod snapshot;
+mod start_args;

@@ -15,11 +15,12 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 
+use super::start_args;
 use crate::{
     domain::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{Container, ContainerProblem, Owner, Pod, ResizeProgress, RoleService, StatefulSet},
+        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, RoleService, StatefulSet, VolumeKind},
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
     },
@@ -91,6 +92,12 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         template_role_label: template
             .and_then(|template| template.metadata.as_ref())
             .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
+        start_settings: containers
+            .unwrap_or_default()
+            .iter()
+            .map(start_args::of)
+            .filter(|start| !start.settings.is_empty())
+            .collect(),
     }
 }
 
@@ -138,8 +145,30 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
             .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),
     })
+}
+
+/// The volumes in that container.
+fn mounts(spec: Option<&PodSpec>, container: &K8sContainer) -> Vec<Mount> {
+    let volumes = spec.and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let kind = |name: &str| match volumes.iter().find(|volume| volume.name == name) {
+        Some(volume) if volume.persistent_volume_claim.is_some() => VolumeKind::Claim,
+        Some(volume) if volume.empty_dir.is_some() => VolumeKind::EmptyDir,
+        Some(_) | None => VolumeKind::Other,
+    };
+    let all = container.volume_mounts.iter().flatten();
+    all.map(|mount| Mount {
+        path: mount.mount_path.clone(),
+        volume: kind(&mount.name),
+        read_only: mount.read_only == Some(true)
+            || volumes.iter().any(|volume| {
+                volume.name == mount.name
+                    && volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
+            }),
+    })
+    .collect()
 }
 
 /// The named container; else the only one; else the only one that declares the port.

@@ -3,17 +3,17 @@
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
 mod hand_over;
+mod in_place;
 mod steps;
 mod window;
 
 use std::time::Duration;
 
 use super::{
-    Context, authority,
+    Context, authority, backlog,
     blocked::{BlockReason, Blocked},
-    effect::{Effect, Peer},
+    effect::Effect,
     gates::{self, Phase, Scene},
-    order,
     returning::{self, Verdict},
 };
 use crate::{
@@ -51,10 +51,19 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// The record keeps at most this many; a budget of a day is never larger.
 const MAX_RESTARTS: usize = 64;
 
-/// One look.
+/// One look. Before the remediation ends, however it ends, what was changed for its time only is set back.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
+    match look(ctx, journal, deleting) {
+        Next::End(record) => backlog::set_back(ctx, journal, record),
+        next => next,
+    }
+}
+
+fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     let workloads = topology::workloads(ctx.snapshot);
-    let Some(workload) = workloads.iter().find(|workload| workload.uid == journal.workload) else {
+    let nobody = in_place::nobody(journal);
+    let found = workloads.iter().find(|workload| workload.uid == journal.workload);
+    let Some(workload) = found.or_else(|| in_place::away(journal).then_some(&nobody)) else {
         return end(ctx, journal, Outcome::Superseded, "the selector no longer finds a member of the set");
     };
     let Some(planned) = journal.planned() else {
@@ -72,6 +81,9 @@ pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
         Step::Resize { pod, limit } => look.resize(pod, *limit),
         Step::AwaitReplica { pod } => look.await_replica(pod),
         Step::RestoreSettings { pod } => look.restore(pod),
+        Step::Persist { pod } => look.persist(pod),
+        Step::AwaitPrimary { pod } => look.await_primary(pod),
+        Step::RaiseBacklog { pod, size } => look.raise_backlog(pod, *size),
         Step::Prove { pod } => look.prove(pod),
         Step::Switchover { from, to } => look.switchover(from, to),
         Step::Repoint { pod, to } => look.repoint(pod, to),
@@ -130,7 +142,7 @@ impl<'a> Look<'a> {
     /// Nothing of ours is half done here. On deletion waiting is given up too: the set heals without us.
     fn at_boundary(&self, deleting: bool) -> bool {
         match self.journal.step() {
-            None | Some(Step::Prove { .. }) => true,
+            None | Some(Step::Prove { .. } | Step::Persist { .. } | Step::RaiseBacklog { .. }) => true,
             Some(Step::Evict { pod }) => {
                 let untouched = |target: &Target| {
                     self.journal.member(pod).is_some_and(|record| record.identity.uid == target.pod.uid)
@@ -139,7 +151,12 @@ impl<'a> Look<'a> {
                 self.journal.current.begun_at.is_none() || self.target(pod).is_some_and(untouched)
             }
             Some(Step::Switchover { .. }) => self.journal.current.begun_at.is_none(),
-            Some(Step::AwaitReplica { .. } | Step::Resize { .. } | Step::RestoreSettings { .. }) => deleting,
+            Some(
+                Step::AwaitReplica { .. }
+                | Step::AwaitPrimary { .. }
+                | Step::Resize { .. }
+                | Step::RestoreSettings { .. },
+            ) => deleting,
             Some(Step::Repoint { .. }) => false,
         }
     }
@@ -174,14 +191,9 @@ impl<'a> Look<'a> {
     }
 
     fn gates(&self, phase: Phase) -> Result<(), Next> {
-        let scene = Scene {
-            ctx: *self.ctx,
-            workload: self.workload,
-            authority: authority::of(self.ctx.policy, self.workload),
-            plan_hash: &self.journal.plan_hash,
-            restarting: order::restarted_pods(&self.journal.steps),
-            phase,
-        };
+        let authority = authority::of(self.ctx.policy, self.workload);
+        let scene =
+            Scene::new(*self.ctx, self.workload, authority, &self.journal.plan_hash, &self.journal.steps, phase);
         let blocked = gates::check(&scene);
         if blocked.is_empty() { Ok(()) } else { Err(Next::Gate(blocked, LATER)) }
     }
@@ -223,7 +235,8 @@ impl<'a> Look<'a> {
     fn proceed(&self) -> Journal {
         let mut journal = self.journal.clone();
         journal.cursor = journal.cursor.saturating_add(1);
-        let gated = matches!(journal.step(), None | Some(Step::Evict { .. } | Step::Switchover { .. }));
+        let gated =
+            matches!(journal.step(), None | Some(Step::Evict { .. } | Step::Switchover { .. } | Step::Persist { .. }));
         journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), ..CurrentStep::default() };
         journal
     }
@@ -266,18 +279,6 @@ fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<Restar
     });
     restarts.truncate(MAX_RESTARTS);
     restarts
-}
-
-/// A target as an effect addresses it.
-pub(super) fn peer(target: &Target) -> Option<Peer> {
-    let ip = target.pod.ip.as_deref()?.parse().ok()?;
-    let port = target.pod.container.as_ref().ok()?.port;
-    Some(Peer {
-        pod: target.pod.name.clone(),
-        uid: target.pod.uid.clone(),
-        run_id: target.sample()?.run_id.clone(),
-        address: std::net::SocketAddr::new(ip, port),
-    })
 }
 
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.

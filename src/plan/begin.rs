@@ -62,8 +62,7 @@ fn acts(ctx: &Context<'_>) -> bool {
 }
 
 fn scene<'a>(ctx: &Context<'a>, workload: &'a Workload<'a>, authority: Authority, plan: &'a Plan) -> Scene<'a> {
-    let restarting = order::restarted_pods(&plan.steps);
-    Scene { ctx: *ctx, workload, authority, plan_hash: &plan.hash, restarting, phase: Phase::Preflight }
+    Scene::new(*ctx, workload, authority, &plan.hash, &plan.steps, Phase::Preflight)
 }
 
 /// The first entry of the journal; `None` when a member lacks a sample (the gates have said so).
@@ -82,6 +81,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         current: CurrentStep::default(),
         primary: identity(primary)?,
         members,
+        raised: Vec::new(),
     })
 }
 
@@ -94,7 +94,7 @@ pub(super) fn identity(target: &Target) -> Option<MemberIdentity> {
     })
 }
 
-fn member(target: &Target) -> Option<MemberRecord> {
+pub(super) fn member(target: &Target) -> Option<MemberRecord> {
     let sample = target.sample()?;
     Some(MemberRecord {
         identity: identity(target)?,
@@ -103,6 +103,9 @@ fn member(target: &Target) -> Option<MemberRecord> {
         expected_gain_bytes: stored(fragmentation::expected_gain(&sample.memory)),
         limit_bytes: target.pod.container.as_ref().ok().and_then(Container::limit).map(stored),
         settings: settings(sample.config.as_ref().ok()?),
+        persisted_at: None,
+        keys: None,
+        lasting_keys: None,
         caught_up_at: None,
         rss_after_bytes: None,
         used_after_bytes: None,

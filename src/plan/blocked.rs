@@ -55,21 +55,21 @@ reasons! {
     SentinelSeen,
     /// Whether a Sentinel watches could not be told.
     SentinelUnknown,
-    /// Nothing lets clients follow a new primary.
-    StaticAuthority,
     /// A member is neither Redis nor Valkey, or older than 6.2 (which brought FAILOVER).
     ServerUnsupported,
-    /// The only pod of its set: nothing could take over.
-    Standalone,
-    /// Two pods: while the only replica restarts there would be one copy.
-    TwoPodSet,
+    /// Nothing can take over from the primary that is to be restarted, and `allowDowntime` is false.
+    DowntimeNotAllowed,
+    /// Fewer than `minimumSyncedReplicas` other replicas would be left.
+    TooFewReplicas,
     /// A replica follows a replica.
     ChainedReplicas,
+    /// A replica follows a name or an address that is no member's.
+    ReplicaFollowsNoMember,
     /// No member is primary.
     NoPrimary,
     /// More than one member is primary.
     TwoPrimaries,
-    /// The primary holds no key while a replica still holds some.
+    /// The primary holds no key while a replica still holds some, or came back from our restart without its keys.
     PrimaryEmpty,
     /// A member is not selected by the policy.
     MemberOutsideSelector,
@@ -97,6 +97,8 @@ reasons! {
     PersistenceFailing,
     /// A replica is not connected, not synced or too far behind.
     ReplicaNotSynced,
+    /// A primary that nothing can take over from might come back without its data.
+    PersistenceNotProven,
     /// The primary's container has no room for the fork and buffers of a full sync.
     FullSyncHeadroom,
     /// Without the restarted replica fewer than min-replicas-to-write would be left.

@@ -6,6 +6,7 @@ use crate::domain::{
     bytes::Bytes,
     names::{NodeAddress, PodName, PodUid, RunId},
     policy::RoleLabel,
+    snapshot::Target,
     switchover::SwitchoverMethod,
 };
 
@@ -16,6 +17,28 @@ pub enum Effect {
     Evict {
         /// The Redis in the pod.
         peer: Peer,
+    },
+    /// Evict a primary that nothing takes over from; preconditions: its UID, and that its Redis is still that process,
+    /// still primary, and writes its data out without failures.
+    EvictPrimary {
+        /// The Redis in the pod.
+        peer: Peer,
+    },
+    /// Have a Redis write its data out in the background; precondition: the `run_id`.
+    Persist {
+        /// The Redis.
+        peer: Peer,
+        /// By an AOF rewrite; else by a save.
+        rewrite: bool,
+    },
+    /// Set `repl-backlog-size`; precondition: the `run_id`.
+    SetBacklog {
+        /// The Redis.
+        peer: Peer,
+        /// The new size.
+        size: Bytes,
+        /// It is what it was before the remediation.
+        back: bool,
     },
     /// Set a container's memory limit in place; preconditions: UID and resourceVersion.
     Resize {
@@ -86,6 +109,20 @@ pub struct Peer {
     pub run_id: RunId,
     /// Pod IP and port.
     pub address: SocketAddr,
+}
+
+impl Peer {
+    /// A target as an effect addresses it; `None`: it has no address or gave no sample.
+    pub fn of(target: &Target) -> Option<Self> {
+        let ip = target.pod.ip.as_deref()?.parse().ok()?;
+        let port = target.pod.container.as_ref().ok()?.port;
+        Some(Self {
+            pod: target.pod.name.clone(),
+            uid: target.pod.uid.clone(),
+            run_id: target.sample()?.run_id.clone(),
+            address: SocketAddr::new(ip, port),
+        })
+    }
 }
 
 /// Everything that a switchover needs to know.

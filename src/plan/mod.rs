@@ -4,12 +4,14 @@
 
 pub mod advance;
 pub mod authority;
+pub mod backlog;
 pub mod begin;
 pub mod blocked;
 pub mod decide;
 pub mod effect;
 pub mod estimate;
 pub mod gates;
+pub mod in_place;
 pub mod labels;
 pub mod order;
 pub mod pace;

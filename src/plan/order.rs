@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::{Context, resize, switchover::choice::announced};
+use super::{
+    Context, authority,
+    backlog::{self, Resync},
+    in_place, resize,
+    switchover::choice::announced,
+};
 use crate::{
     assess::{
         fragmentation::{self, DueReason, Verdict},
@@ -56,21 +61,80 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
     }
     let mut steps = Vec::new();
     if let [primary] = workload.primaries.as_slice() {
-        let is_primary = |candidate: &&Candidate<'_>| candidate.target.pod.uid == primary.pod.uid;
-        for candidate in restarts.iter().filter(|candidate| !is_primary(candidate)) {
-            restart(ctx, candidate, &mut steps);
-        }
-        if let Some(old) = restarts.iter().find(is_primary)
-            && let Some(next) = next_primary(workload, &restarts)
-        {
-            hand_over(ctx, workload, old, next, &mut steps);
-            restart(ctx, old, &mut steps);
-        }
-        steps = prove_replicas_together(steps);
+        steps = ordered(ctx, workload, primary, &restarts);
     }
     steps.truncate(Plan::MAX_STEPS);
     let hash = hash(workload, &steps);
     Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash })
+}
+
+fn ordered(
+    ctx: &Context<'_>,
+    workload: &Workload<'_>,
+    primary: &Target,
+    restarts: &[Candidate<'_>],
+) -> Vec<PlannedStep> {
+    let mut steps = Vec::new();
+    let (old, replicas): (Vec<_>, Vec<_>) =
+        restarts.iter().partition(|candidate| candidate.target.pod.uid == primary.pod.uid);
+    raise_backlog(ctx, primary, &replicas, &mut steps);
+    for candidate in &replicas {
+        let returns = Returns::AsReplicaOf(primary, workload.replicas.len() == 1);
+        restart(ctx, candidate, &returns, &mut steps);
+    }
+    let Some(old) = old.first() else { return prove_replicas_together(steps) };
+    if in_place::applies(authority::of(ctx.policy, workload), workload) {
+        // Replicas are not kept waiting for a primary that may not be restarted; when they are done, it is refused.
+        if replicas.is_empty() || in_place::allowed(ctx, primary) {
+            steps = prove_replicas_together(steps);
+            steps.push(persist(old.target));
+            restart(ctx, old, &Returns::AsPrimary, &mut steps);
+            return steps;
+        }
+    } else if let Some(next) = next_primary(workload, restarts) {
+        hand_over(ctx, workload, old, next, &mut steps);
+        raise_backlog(ctx, next, &[*old], &mut steps);
+        let returns = Returns::AsReplicaOf(next, workload.replicas.len() == 1);
+        restart(ctx, old, &returns, &mut steps);
+    }
+    prove_replicas_together(steps)
+}
+
+/// What a restarted pod is when it is back.
+enum Returns<'a> {
+    /// A replica of this member; true: the only one.
+    AsReplicaOf(&'a Target, bool),
+    /// The primary that it was.
+    AsPrimary,
+}
+
+/// The step that raises the backlog of that primary, if one of the restarted would otherwise need a full sync and can do
+/// without.
+fn raise_backlog(ctx: &Context<'_>, primary: &Target, restarted: &[&Candidate<'_>], steps: &mut Vec<PlannedStep>) {
+    let sizes = restarted.iter().filter_map(|candidate| match backlog::expected(ctx, primary, candidate.target) {
+        Resync::PartialWith(size) => Some(size),
+        Resync::Full(_) | Resync::Partial => None,
+    });
+    if let Some(size) = sizes.max() {
+        steps.push(PlannedStep {
+            step: Step::RaiseBacklog { pod: primary.pod.name.clone(), size },
+            reason: format!(
+                "what is written while a replica restarts must fit, so that it needs no full sync; set back to {} at the end",
+                primary.sample().map(|sample| sample.replication.backlog_size).unwrap_or_default()
+            ),
+        });
+    }
+}
+
+fn persist(primary: &Target) -> PlannedStep {
+    let config = primary.sample().and_then(|sample| sample.config.as_ref().ok());
+    let reason = if config.is_some_and(|config| config.appendonly) {
+        "it loads its own AOF when it starts, and a replay of the old one would fragment its memory again: the AOF is \
+         rewritten right before"
+    } else {
+        "what it holds must be on disk before it is evicted: it is saved right before"
+    };
+    PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
 /// The best replica to become primary: one that is not restarted (it is clean) before one that is; ties by name.
@@ -79,19 +143,38 @@ fn next_primary<'a>(workload: &Workload<'a>, restarts: &[Candidate<'_>]) -> Opti
     workload.replicas.iter().copied().min_by_key(|target| (restarted(target), target.pod.name.clone()))
 }
 
-fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, steps: &mut Vec<PlannedStep>) {
+fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {
     let Candidate { target, verdict, gain } = candidate;
     let pod = target.pod.name.clone();
     let gain = gain.quantised();
-    steps.push(PlannedStep { step: Step::Evict { pod: pod.clone() }, reason: why(ctx, verdict, gain) });
+    let meanwhile = match returns {
+        Returns::AsReplicaOf(_, false) => "",
+        Returns::AsReplicaOf(_, true) => "; meanwhile the primary is the only copy of the data",
+        Returns::AsPrimary => {
+            "; nothing can take over from it: WRITES STOP from its eviction until it has loaded its data again"
+        }
+    };
+    let reason = format!("{}{meanwhile}", why(ctx, verdict, gain));
+    steps.push(PlannedStep { step: Step::Evict { pod: pod.clone() }, reason });
     if let Some((step, reason)) = resize::replacement_step(ctx, target) {
         steps.push(PlannedStep { step, reason });
     }
     let mut push = |step, reason: String| steps.push(PlannedStep { step, reason });
-    push(
-        Step::AwaitReplica { pod: pod.clone() },
-        "it must be loaded, connected and caught up before another member is touched".to_owned(),
-    );
+    let (step, reason) = match returns {
+        Returns::AsReplicaOf(primary, _) => {
+            let sync = match backlog::expected(ctx, primary, target) {
+                Resync::Full(why) => format!("a full sync is expected: {why}"),
+                Resync::Partial | Resync::PartialWith(_) => "a partial resync is expected".to_owned(),
+            };
+            let must = "it must be loaded, connected and caught up before another member is touched";
+            (Step::AwaitReplica { pod: pod.clone() }, format!("{must}; {sync}"))
+        }
+        Returns::AsPrimary => (
+            Step::AwaitPrimary { pod: pod.clone() },
+            "it must be primary again with about the keys that it had, and its replicas connected".to_owned(),
+        ),
+    };
+    push(step, reason);
     push(
         Step::RestoreSettings { pod: pod.clone() },
         "a new pod starts with its template's settings; what was changed at run time is applied again".to_owned(),
@@ -167,7 +250,11 @@ fn hash(workload: &Workload<'_>, steps: &[PlannedStep]) -> String {
         hasher.update(format!("\n{} {}", member.pod.name, member.pod.uid));
     }
     for planned in steps {
-        hasher.update(format!("\n{:?}", planned.step));
+        match &planned.step {
+            // The size follows from a rate.
+            Step::RaiseBacklog { pod, .. } => hasher.update(format!("\nRaiseBacklog {pod}")),
+            step => hasher.update(format!("\n{step:?}")),
+        }
     }
     hasher.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -17,8 +17,10 @@ use crate::{
 fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
     let container = target.pod.container.as_ref().ok()?;
     let maxmemory = target.sample()?.memory.maxmemory;
+    // Judged to the byte, as the finding is; set in whole mebibytes.
+    let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
     let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
-    (maxmemory > Bytes::ZERO && container.spec_limit? < need).then_some((container, need))
+    (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
 }
 
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
@@ -80,8 +82,8 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
     let template = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
     let maxmemory = target.sample()?.memory.maxmemory;
     let mut limit = container.limit().unwrap_or_default();
-    if maxmemory > Bytes::ZERO {
-        limit = limit.max(headroom::required_limit(&ctx.policy.headroom, maxmemory));
+    if maxmemory > Bytes::ZERO && template.max(limit) < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+        limit = headroom::required_limit(&ctx.policy.headroom, maxmemory);
     }
     if let Some(maximum) = ctx.policy.headroom.maximum_limit {
         limit = limit.min(maximum);
@@ -100,4 +102,61 @@ pub fn step_effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<E
         return None;
     }
     effect(ctx, target, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            fixtures::{self, NOW},
+            policy::Policy,
+            snapshot::{Observation, Snapshot},
+        },
+        plan::PlanSettings,
+    };
+
+    /// A world whose exact need is no whole number of mebibytes.
+    fn unaligned() -> (Policy, Snapshot, Bytes) {
+        let (policy, mut snapshot) = fixtures::enforced();
+        let maxmemory = fixtures::MAXMEMORY + Bytes(1000);
+        let need = headroom::required_exactly(&policy.headroom, maxmemory);
+        assert_ne!(need, headroom::required_limit(&policy.headroom, maxmemory));
+        for target in &mut snapshot.targets {
+            let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
+            sample.memory.maxmemory = maxmemory;
+            limit(target, need);
+        }
+        snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(need))];
+        (policy, snapshot, need)
+    }
+
+    fn limit(target: &mut Target, limit: Bytes) {
+        let container = target.pod.container.as_mut().unwrap();
+        (container.spec_limit, container.live_limit) = (Some(limit), Some(limit));
+    }
+
+    fn with<T>(policy: &Policy, snapshot: &Snapshot, look: impl FnOnce(&Context<'_>) -> T) -> T {
+        let settings = PlanSettings::default();
+        look(&Context { policy, snapshot, records: &[], now: NOW, settings: &settings })
+    }
+
+    #[test]
+    fn a_limit_that_is_exactly_enough_is_not_raised_to_the_next_mebibyte() {
+        let (policy, mut snapshot, need) = unaligned();
+        assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), []);
+        assert_eq!(with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1])), None);
+        limit(&mut snapshot.targets[1], Bytes(need.0 - 1));
+        let due = with(&policy, &snapshot, |ctx| due(ctx, &[]));
+        let [(Effect::Resize { pod, limit, .. }, _)] = due.as_slice() else { panic!("{due:?}") };
+        assert_eq!((pod, *limit), (&fixtures::pod_name(1), need.round_up_mib()));
+    }
+
+    #[test]
+    fn a_template_that_is_a_byte_short_has_its_replacement_resized() {
+        let (policy, mut snapshot, need) = unaligned();
+        snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
+        let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
+        assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
 }

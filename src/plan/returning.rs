@@ -6,10 +6,9 @@
 
 use super::{
     Context,
-    advance::peer,
     authority::{self, Authority},
     blocked::{BlockReason, Blocked},
-    effect::Effect,
+    effect::{Effect, Peer},
     replica,
 };
 use crate::{
@@ -110,7 +109,7 @@ fn demotion(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Re
     if failing_over(new) || failing_over(old) {
         return Err("a failover is in progress".to_owned());
     }
-    let (Some(from), Some(to)) = (peer(old), peer(new)) else {
+    let (Some(from), Some(to)) = (Peer::of(old), Peer::of(new)) else {
         return Err("one of them has no address".to_owned());
     };
     Ok(Effect::Demote { by_name: stable_name(workload, new), peer: from, to })

@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+mod backlog;
+mod in_place;
+
 /// The simulated world.
 struct World {
     policy: Policy,
@@ -177,8 +180,12 @@ impl World {
                 let n = self.index(&peer.pod);
                 let config = self.sample(n).config.as_mut().expect("readable");
                 for (name, value) in settings {
-                    assert_eq!(name, "maxmemory", "nothing else differs");
-                    config.maxmemory = Bytes(value.parse().expect("a number"));
+                    let value = Bytes(value.parse().expect("a number"));
+                    match name.as_str() {
+                        "maxmemory" => config.maxmemory = value,
+                        "repl-backlog-size" => config.repl_backlog_size = value,
+                        other => panic!("{other} does not differ"),
+                    }
                 }
             }
             Effect::Resize { pod, limit, .. } => {
@@ -195,6 +202,9 @@ impl World {
                     Role::Replica(ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true });
             }
             Effect::Label { .. } => panic!("labels are upkeep"),
+            Effect::EvictPrimary { peer } => self.evict_primary(peer),
+            Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),
+            Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),
         }
     }
 

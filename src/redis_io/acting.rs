@@ -20,12 +20,14 @@ const QUICK_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The acting commands, in the words of ACL rules; how a server with `ACL DRYRUN` is asked about each, and how one
 /// without is: by a call that can do nothing, because the right is looked at before the arguments are (6.2).
-const COMMANDS: [(&str, &[&str], &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 7] = [
     ("failover", &["FAILOVER"], &["FAILOVER", "ABORT"]),
     ("replicaof", &["REPLICAOF", "localhost", "1"], &["REPLICAOF", "localhost", "none"]),
     ("config|set", &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET"]),
     ("client|pause", &["CLIENT", "PAUSE", "1", "WRITE"], &["CLIENT", "PAUSE"]),
     ("client|unpause", &["CLIENT", "UNPAUSE"], &["CLIENT", "UNPAUSE", "nobody"]),
+    ("bgsave", &["BGSAVE"], &["BGSAVE", "nothing"]),
+    ("bgrewriteaof", &["BGREWRITEAOF"], &["BGREWRITEAOF", "nothing"]),
 ];
 
 /// The first version that has `ACL DRYRUN`.

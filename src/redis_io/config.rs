@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// The parameters that are asked for, in the order of the replies.
-const PARAMETERS: [&str; 11] = [
+const PARAMETERS: [&str; 12] = [
     "maxmemory",
     "maxmemory-policy",
     "save",
@@ -28,6 +28,7 @@ const PARAMETERS: [&str; 11] = [
     "shutdown-timeout",
     "client-output-buffer-limit",
     "repl-diskless-load",
+    "dir",
     "masteruser",
     "masterauth",
 ];
@@ -54,6 +55,7 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
         shutdown_timeout: Duration::from_secs(next()?.and_then(|text| text.parse().ok()).unwrap_or(0)),
         replica_output_limit: replica_output_limit(&required("client-output-buffer-limit", next()?)?)?,
         diskless_load: text("repl-diskless-load", next()?)?,
+        dir: text("dir", next()?)?,
         primary_auth: primary_auth(next()?, &required("masterauth", next()?)?),
     };
     Ok(config)
@@ -143,6 +145,7 @@ mod tests {
             "10",
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
             "disabled",
+            "/data",
             "",
             "hunter2",
         ];
@@ -166,6 +169,7 @@ mod tests {
         assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
         assert_eq!(config.replica_output_limit, Bytes(268_435_456));
         assert_eq!(config.diskless_load, "disabled");
+        assert_eq!(config.dir, "/data");
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 
@@ -192,7 +196,7 @@ mod tests {
         let print = |user: &str, password: &str| {
             let replies = replies("masterauth", Some(password)).into_iter().enumerate();
             let user = Value::Array(vec![bulk("masteruser"), bulk(user)]);
-            read(replies.map(|(i, v)| if i == 9 { user.clone() } else { v })).unwrap().primary_auth
+            read(replies.map(|(i, v)| if i == 10 { user.clone() } else { v })).unwrap().primary_auth
         };
         assert_eq!(print("", ""), None);
         assert_eq!(print("ab", "c"), print("ab", "c"));

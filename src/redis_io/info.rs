@@ -226,7 +226,17 @@ impl<'a> Info<'a> {
                 .bytes("rdb_last_cow_size")
                 .max(self.bytes("aof_last_cow_size"))
                 .max(self.bytes("current_cow_peak")),
+            saves: self.number(if self.get("rdb_saves").is_some() { "rdb_saves" } else { "total_forks" }),
+            rewrites: self.number(if self.get("aof_rewrites").is_some() { "aof_rewrites" } else { "total_forks" }),
+            since_last_save: self.since_last_save(),
         }
+    }
+
+    /// Both times are of the server's clock. A clock that was set back counts as a save just now.
+    fn since_last_save(&self) -> Option<Duration> {
+        let saved = self.get("rdb_last_bgsave_time_sec").is_some_and(|seconds| !seconds.starts_with('-'));
+        let (now, at) = (self.number("server_time_usec"), self.number("rdb_last_save_time"));
+        (saved && now > 0 && at > 0).then(|| Duration::from_micros(now).saturating_sub(Duration::from_secs(at)))
     }
 
     /// Keys, and keys with a time to live, over all databases.

@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod frame;
 pub mod info;
+mod persist;
 mod probe;
 mod reply;
 mod stream;

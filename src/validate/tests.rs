@@ -6,6 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::fixtures;
 
 fn resource(spec: Value) -> RedisMemoryPolicy {
     let mut resource = RedisMemoryPolicy::new("sessions", serde_json::from_value(spec).unwrap());
@@ -47,44 +48,12 @@ fn the_smallest_spec_gives_the_documented_defaults() {
     assert_eq!(
         policy,
         Policy {
-            namespace: "shop".into(),
-            name: "sessions".into(),
             uid: "u-1".into(),
             generation: 7,
             created_at: Timestamp::MAX,
             mode: Mode::Observe,
-            suspend: false,
-            redis: RedisAccess {
-                container: None,
-                port: crate::domain::policy::PortRef::Number(6379),
-                authority: AuthorityRule::Auto,
-                role_label: RoleLabel {
-                    key: "redismemory.io/role".into(),
-                    primary: "primary".into(),
-                    replica: "replica".into(),
-                },
-                username: None,
-                password: None,
-            },
-            headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: true, maximum_limit: None },
-            eviction_allowed: Vec::new(),
-            fragmentation: FragmentationRule {
-                moderate: Ratio(130),
-                serious: Ratio(150),
-                critical: Ratio(200),
-                restart: Ratio(250),
-                minimum_waste: Bytes::mib(100),
-                sustained: Duration::from_secs(600),
-                restart_allowed: true,
-            },
-            restart: RestartRule {
-                windows: Vec::new(),
-                approval: Approval::Automatic,
-                maximum_restarts_per_day: None,
-                cooldown: hours(24),
-                max_replication_lag: Bytes::mib(1),
-                step_timeout: Duration::from_secs(1800),
-            },
+            redis: RedisAccess { authority: AuthorityRule::Auto, ..fixtures::policy().redis },
+            ..fixtures::policy()
         }
     );
 }
@@ -102,7 +71,10 @@ fn what_is_written_arrives() {
         "headroom": {"percent": 20, "minimum": "1.5Gi", "remedies": ["Report"], "maximumLimit": "16Gi"},
         "eviction": {"allowed": ["allkeys-lru", "volatile-ttl"]},
         "fragmentation": {"remedies": ["Report"], "sustained": "1h30m", "minimumWaste": "200M"},
-        "restart": {"cooldown": "0s", "maxReplicationLag": "1", "stepTimeout": "10s"},
+        "restart": {
+            "cooldown": "0s", "maxReplicationLag": "1", "stepTimeout": "10s",
+            "minimumSyncedReplicas": 0, "allowDowntime": true,
+        },
     }))))
     .unwrap();
     assert_eq!(policy.mode, Mode::Enforce);
@@ -119,6 +91,7 @@ fn what_is_written_arrives() {
     assert_eq!(policy.fragmentation.sustained, Duration::from_secs(5400));
     assert_eq!(policy.fragmentation.minimum_waste, Bytes(200_000_000));
     assert_eq!(policy.restart.cooldown, Duration::ZERO);
+    assert_eq!((policy.restart.minimum_synced_replicas, policy.restart.allow_downtime), (0, true));
 }
 
 #[rstest]
@@ -172,6 +145,7 @@ fn what_is_written_arrives() {
 #[case(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration")]
 #[case(json!({"restart": {"cooldown": "8761h"}}), "spec.restart.cooldown", "to 8760h")]
 #[case(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "not an amount of bytes")]
+#[case(json!({"restart": {"minimumSyncedReplicas": 17}}), "spec.restart.minimumSyncedReplicas", "from 0 to 16")]
 #[case(json!({"restart": {"stepTimeout": "9s"}}), "spec.restart.stepTimeout", "from 10s to 24h")]
 fn refuses(#[case] change: Value, #[case] field: &str, #[case] says: &str) {
     let problems = problems(change);

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{DEADLINE, connect, eventually};
 
 /// How long a server may take to come up.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 /// How often another port is tried when one was taken in between.
 const ATTEMPTS: usize = 5;
 
@@ -73,6 +73,27 @@ impl RedisServer {
     /// Ends it at once and starts it again on the same port, as a kubelet does with a container.
     pub fn restart(&mut self) {
         self.crash();
+        self.start_again();
+    }
+
+    /// Ends it as a kubelet does when its pod is evicted, and waits until it is gone: it saves what it is told to.
+    pub fn terminate(&mut self) {
+        self.signal("TERM");
+        let (gone, wait) = std::sync::mpsc::channel::<()>();
+        let id = self.child.id();
+        // Should it refuse to go, it is killed, and the test fails on what it finds.
+        let watchdog = std::thread::spawn(move || {
+            if wait.recv_timeout(START).is_err() {
+                let _it_may_have_gone = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            }
+        });
+        self.child.wait().expect("the process is ours");
+        let _the_watchdog_may_have_fired = gone.send(());
+        watchdog.join().expect("the watchdog ends");
+    }
+
+    /// Starts it again on the same port and in the same directory.
+    pub fn start_again(&mut self) {
         let (child, ready) = spawn(&self.arguments);
         self.child = child;
         assert!(ready, "redis-server starts again");

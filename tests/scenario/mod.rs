@@ -9,7 +9,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress},
-        pod::{ContainerProblem, Owner, ResizeProgress, Right, RoleService, StatefulSet},
+        pod::{ContainerProblem, Owner, ResizeProgress, Right, RoleService, StartSettings, StatefulSet, VolumeKind},
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
@@ -57,6 +57,8 @@ struct Set {
     owner: Option<String>,
     role_label: Option<String>,
     update_revision: Option<String>,
+    /// What the template's arguments start the server with.
+    starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
 }
 
@@ -73,7 +75,6 @@ struct PodYaml {
     /// Addresses that it lists besides the members that follow it.
     lists: Vec<String>,
     // Memory.
-    keys: Option<u64>,
     ratio: f64,
     used: String,
     dataset: Option<String>,
@@ -83,6 +84,11 @@ struct PodYaml {
     maxmemory: String,
     maxmemory_policy: String,
     fork_ms: u64,
+    keys: u64,
+    // Persistence.
+    appendonly: bool,
+    save: String,
+    on_claim: bool,
     // History.
     minutes: u16,
     busy_every: Option<usize>,
@@ -118,7 +124,6 @@ impl Default for PodYaml {
             link: "up".into(),
             listed: true,
             lists: Vec::new(),
-            keys: None,
             ratio: 1.1,
             used: "69Mi".into(),
             dataset: None,
@@ -128,6 +133,10 @@ impl Default for PodYaml {
             maxmemory: "512Mi".into(),
             maxmemory_policy: "allkeys-lru".into(),
             fork_ms: 2,
+            keys: 333_334,
+            appendonly: false,
+            save: String::new(),
+            on_claim: false,
             minutes: 15,
             busy_every: None,
             newest_ratio: None,
@@ -257,6 +266,10 @@ impl Scenario {
         set.owner =
             yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
         set.template_role_label.clone_from(&yaml.role_label);
+        if !yaml.starts_with.is_empty() {
+            let settings = yaml.starts_with.clone().into_iter().collect();
+            set.start_settings = vec![StartSettings { container: "redis".into(), settings }];
+        }
         if let Some(revision) = &yaml.update_revision {
             set.update_revision.clone_from(revision);
         }
@@ -288,6 +301,9 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
             container.spec_limit = yaml.spec_limit.as_deref().or(yaml.limit.as_deref()).map(bytes);
             container.spec_request = yaml.request.as_deref().map(bytes);
             container.resize_restarts = yaml.resize_restarts;
+            if yaml.on_claim {
+                container.mounts.iter_mut().for_each(|mount| mount.volume = VolumeKind::Claim);
+            }
             if let Some(minutes) = yaml.started_minutes_ago {
                 container.started_at = Some(fixtures::seconds_ago(minutes * 60));
             }
@@ -341,7 +357,6 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     memory.rss_overhead = yaml.other.as_deref().map_or(waste.percent(3), bytes);
     memory.allocator_rss = yaml.purgeable.as_deref().map_or(waste.percent(7), bytes);
     memory.allocator_frag = waste.saturating_sub(memory.rss_overhead + memory.allocator_rss);
-    sample.keys = yaml.keys.unwrap_or(sample.keys);
     sample.latest_fork = Duration::from_millis(yaml.fork_ms);
     sample.server.version = version(&yaml.version);
     sample.server.engine = match yaml.engine.as_str() {
@@ -360,7 +375,11 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     if let Ok(config) = &mut sample.config {
         config.maxmemory = bytes(&yaml.maxmemory);
         config.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
+        config.appendonly = yaml.appendonly;
+        config.save.clone_from(&yaml.save);
     }
+    sample.persistence.aof_enabled = yaml.appendonly;
+    sample.keys = yaml.keys;
     if let Some(text) = &yaml.config_unreadable {
         sample.config = Err(ConfigUnreadable(text.clone()));
     }

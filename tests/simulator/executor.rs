@@ -72,6 +72,10 @@ impl Process {
                 }
                 self.repoint(peer, by_name.as_ref(), to).await
             }
+            // This world's sets have a role authority and no volumes: nothing is restarted in place.
+            Effect::EvictPrimary { .. } | Effect::Persist { .. } | Effect::SetBacklog { .. } => {
+                panic!("not in this world: {effect:?}")
+            }
             Effect::Switchover(order) => self.switch_over(order).await,
         }
     }

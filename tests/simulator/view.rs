@@ -61,6 +61,7 @@ fn reading(sample: &Sample) -> Reading {
         rss: sample.memory.rss,
         quiet: !(syncing || feeding || sample.persistence.loading),
         uptime: sample.server.uptime,
+        offset: sample.replication.offset,
     }
 }
 

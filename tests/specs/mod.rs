@@ -64,6 +64,8 @@ pub fn full() -> Value {
                 {"schedule": "0 3 * * SUN", "duration": "2h", "timeZone": "Europe/Berlin"},
                 {"schedule": "@daily", "duration": "90m"},
             ],
+            "cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m",
+            "minimumSyncedReplicas": 0, "allowDowntime": true,
         },
     })
 }
@@ -240,6 +242,11 @@ fn bounds() -> Vec<Bad> {
     vec![
         bound(json!({"headroom": {"percent": 9}}), "spec.headroom.percent", "greater than or equal to 10"),
         bound(json!({"headroom": {"percent": 401}}), "spec.headroom.percent", "less than or equal to 400"),
+        bound(
+            json!({"restart": {"minimumSyncedReplicas": 17}}),
+            "spec.restart.minimumSyncedReplicas",
+            "less than or equal to 16",
+        ),
         bound(
             json!({"fragmentation": {"moderatePercent": 100}}),
             "spec.fragmentation.moderatePercent",

@@ -318,6 +318,11 @@ pub struct Restart {
     /// A step that takes longer ends the remediation. Waiting at a gate does not count.
     #[schemars(length(max = 24), transform = rules::step_timeout)]
     pub step_timeout: String,
+    /// So many other replicas stay synced while one restarts. 0: the primary may be the only copy meanwhile.
+    #[schemars(range(min = 0, max = 16), extend("format" = "int32"))]
+    pub minimum_synced_replicas: u32,
+    /// Also restart a primary that nothing can take over from, if its persistence is proven. Writes stop meanwhile.
+    pub allow_downtime: bool,
 }
 
 impl Default for Restart {
@@ -329,6 +334,8 @@ impl Default for Restart {
             cooldown: "24h".into(),
             max_replication_lag: "1Mi".into(),
             step_timeout: "30m".into(),
+            minimum_synced_replicas: 1,
+            allow_downtime: false,
         }
     }
 }

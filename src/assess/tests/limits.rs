@@ -25,7 +25,8 @@ fn maxmemory_unset() {
 
 #[test]
 fn headroom_insufficient_fires_just_below_what_is_needed() {
-    assert_eq!(case(|c| c.limit(1, 768)), []);
+    assert_eq!(case(|c| (0..3).for_each(|n| c.limit(n, 768))), []);
+    assert_eq!(codes(&case(|c| c.limit(1, 768))), [MembersDiffer], "enough, but not alike");
     let findings = case(|c| c.limit(1, 767));
     assert_eq!(codes(&findings), [HeadroomInsufficient]);
     assert_eq!(findings[0].pod, pod(1));

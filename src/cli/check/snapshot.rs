@@ -83,6 +83,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            mounts: Vec::new(),
         }),
         guaranteed: false,
         pod_level_resources: false,

@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::policy::AuthorityRule;
+use crate::domain::{pod::StartSettings, policy::AuthorityRule};
 
 const ROLE: &str = "redismemory.io/role";
 
@@ -49,6 +49,10 @@ fn object() -> Value {
             }],
             "containers": [{
                 "name": "redis",
+                "volumeMounts": [
+                    { "name": "data", "mountPath": "/data" }, { "name": "tmp", "mountPath": "/tmp" },
+                    { "name": "conf", "mountPath": "/etc/redis", "readOnly": true },
+                ],
                 "ports": [{ "name": "redis", "containerPort": 6379, "protocol": "TCP" }],
                 "resources": { "limits": { "memory": "512Mi" }, "requests": { "memory": "256Mi" } },
                 "resizePolicy": [
@@ -56,6 +60,11 @@ fn object() -> Value {
                     { "resourceName": "memory", "restartPolicy": "NotRequired" },
                 ],
             }],
+            "volumes": [
+                { "name": "data", "persistentVolumeClaim": { "claimName": "data-redis-1" } },
+                { "name": "tmp", "emptyDir": {} },
+                { "name": "conf", "configMap": { "name": "a-config" } },
+            ],
         },
         "status": {
             "phase": "Running", "podIP": "10.0.0.7", "qosClass": "Burstable",
@@ -84,6 +93,10 @@ fn found(change: impl FnOnce(&mut Value), access: &RedisAccess) -> Container {
     pod(&changed(change), access).container.expect("a container")
 }
 
+fn mount(path: &str, volume: VolumeKind) -> Mount {
+    Mount { path: path.into(), volume, read_only: false }
+}
+
 #[test]
 fn a_whole_pod() {
     assert_eq!(
@@ -110,6 +123,11 @@ fn a_whole_pod() {
                 resize_restarts: false,
                 started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
                 restarts: 2,
+                mounts: vec![
+                    mount("/data", VolumeKind::Claim),
+                    mount("/tmp", VolumeKind::EmptyDir),
+                    Mount { read_only: true, ..mount("/etc/redis", VolumeKind::Other) },
+                ],
             }),
             guaranteed: false,
             pod_level_resources: false,
@@ -294,7 +312,7 @@ fn set() -> Value {
             "template": {
                 "metadata": { "labels": { ROLE: "replica" } },
                 "spec": { "containers": [
-                    { "name": "redis", "resources": { "limits": { "memory": "1Gi" } } },
+                    { "name": "redis", "args": ["--appendonly", "yes"], "resources": { "limits": { "memory": "1Gi" } } },
                     { "name": "exporter" },
                     { "name": "odd", "resources": { "limits": { "memory": "much" } } },
                 ] },
@@ -328,6 +346,10 @@ fn a_whole_stateful_set() {
             // `odd` is unknown: neither unlimited nor limited.
             template_limits: vec![("redis".into(), Some(Bytes(1 << 30))), ("exporter".into(), None)],
             template_role_label: Some("replica".into()),
+            start_settings: vec![StartSettings {
+                container: "redis".into(),
+                settings: vec![("appendonly".into(), "yes".into())],
+            }],
         }
     );
 }
@@ -405,7 +427,6 @@ fn cluttered(object: &mut Value) {
         "spec": {
             "nodeName": "node-1",
             "resources": { "limits": { "memory": "2Gi" } },
-            "volumes": [{ "name": "data", "emptyDir": {} }],
         },
         "status": { "hostIP": "10.9.9.9", "qosClass": "Guaranteed" },
     });
@@ -429,7 +450,7 @@ fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
     crate::kube_io::cache::prune(&mut pruned);
     assert_eq!(pod(&pruned, &named("redis")), pod(&full, &named("redis")));
     let text = serde_json::to_string(&pruned).expect("JSON");
-    for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "volumes", "hostIP", "nodeName"] {
+    for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "a-config", "hostIP", "nodeName"] {
         assert!(!text.contains(dropped), "{dropped} was kept: {text}");
     }
 }

@@ -63,6 +63,7 @@ pub fn reading_of(sample: &Sample) -> Reading {
         used: memory.used,
         rss: memory.rss,
         uptime: sample.server.uptime,
+        offset: replication.offset,
         quiet,
     }
 }
@@ -86,6 +87,7 @@ mod tests {
             used: Bytes(1),
             rss: Bytes(1),
             uptime: Duration::ZERO,
+            offset: 0,
             quiet,
         }
     }

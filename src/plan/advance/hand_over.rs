@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{LATER, Look, Next, peer};
+use super::{LATER, Look, Next};
 use crate::{
     domain::{
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
@@ -298,7 +298,7 @@ impl Look<'_> {
                 .and_then(|new| replica::line_of(way.from.sample()?, &new.pod))
                 .map(|line| line.address.clone()),
             by_name: candidate.and_then(form),
-            others: others.filter_map(|other| Some((peer(other)?, form(other)))).collect(),
+            others: others.filter_map(|other| Some((Peer::of(other)?, form(other)))).collect(),
             keeps_labels: self.authority() == Authority::Operator,
             role_label: label.clone(),
             services: services.map(|service| service.name.clone()).collect(),

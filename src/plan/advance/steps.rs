@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover has a file of its own.
 
-use super::{LATER, Look, Next, SOON, peer};
+use super::{LATER, Look, Next, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -13,7 +13,7 @@ use crate::{
     },
     plan::{
         begin::{settings, stored},
-        effect::Effect,
+        effect::{Effect, Peer},
         gates::Phase,
         proof::{self, Proof},
         replica, resize,
@@ -42,6 +42,9 @@ impl<'a> Look<'a> {
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
         }
+        if self.journal.in_place(pod) {
+            return self.evict_primary(target, record);
+        }
         // Read from the live snapshot, not from the journal: the pod that is primary now is never evicted.
         if !target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_))) {
             return self.end(Outcome::Superseded, &format!("{pod} is no replica any more; a new plan is made"));
@@ -52,14 +55,14 @@ impl<'a> Look<'a> {
         }
         // While a disruption budget says no, the same intent is carried out again: nothing new is written.
         let journal = if begun { self.journal.clone() } else { self.intend() };
-        match peer(target) {
+        match Peer::of(target) {
             Some(peer) => Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })),
             None => self.wait(format!("{pod} has no address")),
         }
     }
 
     /// The pod that replaced the evicted one, once it exists.
-    fn replacement(&self, pod: &PodName) -> Option<&'a Target> {
+    pub(super) fn replacement(&self, pod: &PodName) -> Option<&'a Target> {
         let record = self.journal.member(pod)?;
         self.target(pod).filter(|target| target.pod.uid != record.identity.uid && !target.pod.terminating)
     }
@@ -99,7 +102,7 @@ impl<'a> Look<'a> {
         let (Some(target), Some(record)) = (self.replacement(pod), self.journal.member(pod)) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
-        let (Some(sample), Some(peer)) = (target.sample(), peer(target)) else {
+        let (Some(sample), Some(peer)) = (target.sample(), Peer::of(target)) else {
             return self.wait(format!("{pod} gave no sample yet"));
         };
         let Ok(config) = &sample.config else {
@@ -154,7 +157,7 @@ impl<'a> Look<'a> {
                 Err(why) => self.wait(why),
             };
         }
-        let (Some(replica), Some(new)) = (peer(target), peer(primary)) else {
+        let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };
         let before = self.journal.steps.iter().find_map(|planned| match &planned.step {

@@ -20,7 +20,7 @@ impl Look<'_> {
     /// Ends the remediation when the step that it stands before does not fit into the window any more.
     pub(super) fn window_closed(&self) -> Option<Next> {
         let (need, what) = match self.journal.step()? {
-            Step::Evict { pod } => {
+            Step::Evict { pod } | Step::Persist { pod } => {
                 let need = self.target(pod).map(|target| estimate::restart(self.workload, target));
                 (need.unwrap_or_default(), format!("restarting {pod}"))
             }

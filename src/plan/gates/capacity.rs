@@ -18,12 +18,14 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 
 /// Room that the primary needs beside its resident memory while a restarted replica full-syncs: the fork's copied
 /// pages, 1.5 x the largest seen, at least a quarter of the data.
-fn full_sync_need(target: &Target) -> Option<Bytes> {
+pub(crate) fn fork_need(target: &Target) -> Option<Bytes> {
     let sample = target.sample()?;
     Some(sample.persistence.copy_on_write.percent(150).max(sample.memory.used.percent(25)))
 }
 
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
+    let alone = scene.workload.members.len() == 1;
+    let forks = if alone { "a save or rewrite" } else { "a full sync" };
     // Every member that may have to serve a full sync: the primary now, and whoever becomes it.
     scene.workload.members.iter().find_map(|target| {
         let is_primary = scene.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
@@ -31,14 +33,14 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
             return None;
         }
         let limit = target.pod.container.as_ref().ok()?.limit()?;
-        let (need, rss) = (full_sync_need(target)?, target.sample()?.memory.rss);
+        let (need, rss) = (fork_need(target)?, target.sample()?.memory.rss);
         let room = limit.saturating_sub(rss);
         (room < need).then(|| {
             Blocked::new(
                 BlockReason::FullSyncHeadroom,
                 format!(
-                    "{} has {} between its resident memory and its limit of {limit}; a full sync may take {}: raise \
-                     the limit",
+                    "{} has {} between its resident memory and its limit of {limit}; {forks} may take {}: raise the \
+                     limit",
                     target.pod.name,
                     room.quantised(),
                     need.quantised()
@@ -49,7 +51,13 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
-    let left = scene.workload.replicas.len().saturating_sub(usize::from(scene.phase != Phase::Switchover));
+    let one_less = match &scene.phase {
+        Phase::Switchover => false,
+        // A primary that is restarted as such takes no replica away.
+        Phase::Evict(pod) | Phase::Persist(pod) => scene.in_place.as_ref() != Some(pod),
+        Phase::Preflight => true,
+    };
+    let left = scene.workload.replicas.len().saturating_sub(usize::from(one_less));
     scene.workload.members.iter().find_map(|target| {
         let needed = target.sample()?.config.as_ref().ok()?.min_replicas_to_write;
         (usize::try_from(needed).is_ok_and(|needed| left < needed)).then(|| {

@@ -5,17 +5,23 @@
 
 mod budget;
 mod capacity;
+mod copies;
 mod pace;
 mod state;
 mod structure;
 mod time;
 
+pub(super) use self::capacity::fork_need;
 pub(super) use self::time::next_window;
 pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
-use super::{Context, authority::Authority, blocked::Blocked};
+use super::{Context, authority::Authority, blocked::Blocked, order};
 use crate::{
     assess::topology::Workload,
-    domain::{names::PodName, snapshot::Target},
+    domain::{
+        names::PodName,
+        snapshot::Target,
+        step::{PlannedStep, Step},
+    },
 };
 
 /// What the gates look at.
@@ -31,6 +37,10 @@ pub struct Scene<'a> {
     pub plan_hash: &'a str,
     /// The pods that are, or were, to be restarted.
     pub restarting: Vec<PodName>,
+    /// The primary, if the plan restarts it as the primary that it is.
+    pub in_place: Option<PodName>,
+    /// The plan hands the role over.
+    pub hands_over: bool,
     /// Which step is about to be taken.
     pub phase: Phase,
 }
@@ -42,11 +52,42 @@ pub enum Phase {
     Preflight,
     /// This pod is about to be evicted.
     Evict(PodName),
+    /// This primary is about to write its data out, right before its eviction.
+    Persist(PodName),
     /// The primary role is about to be handed over.
     Switchover,
 }
 
 impl<'a> Scene<'a> {
+    /// What the gates look at before a step of that plan.
+    pub fn new(
+        ctx: Context<'a>,
+        workload: &'a Workload<'a>,
+        authority: Authority,
+        plan_hash: &'a str,
+        steps: &[PlannedStep],
+        phase: Phase,
+    ) -> Self {
+        let in_place = steps.iter().find_map(|planned| match &planned.step {
+            Step::Persist { pod } => Some(pod.clone()),
+            _ => None,
+        });
+        let hands_over = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
+        let restarting = order::restarted_pods(steps);
+        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, phase }
+    }
+
+    /// The primary that is restarted in place, when the step at hand is about it.
+    fn in_place_now(&self) -> Option<&'a Target> {
+        let pod = self.in_place.as_ref()?;
+        let about_it = match &self.phase {
+            Phase::Preflight => true,
+            Phase::Evict(other) | Phase::Persist(other) => other == pod,
+            Phase::Switchover => false,
+        };
+        self.workload.members.iter().copied().find(|target| about_it && target.pod.name == *pod)
+    }
+
     /// The one primary, if there is exactly one.
     pub fn primary(&self) -> Option<&'a Target> {
         match self.workload.primaries.as_slice() {
@@ -59,7 +100,7 @@ impl<'a> Scene<'a> {
     fn restarted_now(&self) -> impl Iterator<Item = &'a Target> + '_ {
         self.workload.members.iter().copied().filter(move |target| match &self.phase {
             Phase::Preflight => self.restarting.contains(&target.pod.name),
-            Phase::Evict(pod) => target.pod.name == *pod,
+            Phase::Evict(pod) | Phase::Persist(pod) => target.pod.name == *pod,
             Phase::Switchover => false,
         })
     }
@@ -88,10 +129,10 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::cluster_mode),
     (Always, structure::sentinel),
     (Beginning, structure::server_supported),
-    (Beginning, structure::standalone),
-    (Beginning, structure::two_pod_set),
-    (Beginning, structure::authority_held),
+    (Always, copies::downtime_allowed),
+    (Always, copies::enough_copies),
     (Beginning, structure::chained),
+    (Beginning, copies::follows_a_member),
     (Always, state::one_primary),
     (Always, state::primary_holds_data),
     (Always, structure::inside_selector),
@@ -110,6 +151,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::members_idle),
     (Always, state::persistence_ok),
     (Always, state::replicas_synced),
+    (Always, copies::persistence_proven),
     (Always, state::role_labels_right),
     (Always, capacity::full_sync_headroom),
     (Always, capacity::min_replicas_to_write),

@@ -50,7 +50,10 @@ pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    let failed = matches!(last.outcome, Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow);
+    let failed = matches!(
+        last.outcome,
+        Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow | Outcome::PersistFailed
+    );
     let reason = match last.outcome {
         Outcome::LabelDidNotFollow => BlockReason::LabelDidNotFollow,
         _ => BlockReason::RemediationFailed,
@@ -102,7 +105,10 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
         choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
     let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));
     let (pod, commands) = of_members
-        .map(|(pod, commands)| (pod, chosen.method.in_the_way(commands)))
+        .map(|(pod, commands)| {
+            let needed = chosen.method.in_the_way(commands).into_iter().filter(|command| needs(scene, command));
+            (pod, needed.collect::<Vec<_>>())
+        })
         .find(|(_, commands)| !commands.is_empty())?;
     Some(Blocked::new(
         BlockReason::PermissionMissing,
@@ -112,6 +118,15 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
             chosen.method.as_str()
         ),
     ))
+}
+
+/// Whether the plan at hand sends that command.
+fn needs(scene: &Scene<'_>, command: &str) -> bool {
+    match command {
+        "bgsave" | "bgrewriteaof" => scene.in_place.is_some(),
+        "failover" | "replicaof" => scene.hands_over,
+        _ => true,
+    }
 }
 
 pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {

@@ -1,6 +1,6 @@
 //! Gates on the state of the members: what passes by itself, or by somebody's hand.
 
-use super::{Phase, Scene, names};
+use super::{Scene, names};
 use crate::{
     domain::{
         pod::ResizeProgress,
@@ -14,9 +14,6 @@ use crate::{
         labels, replica, returning,
     },
 };
-
-/// Other replicas that must stay synced while one member restarts: never fewer than this.
-const MINIMUM_SYNCED_REPLICAS: usize = 1;
 
 pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
     let target = scene.workload.members.iter().find(|target| target.sample().is_none())?;
@@ -139,7 +136,6 @@ pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.primary()?;
     let lag = scene.ctx.policy.restart.max_replication_lag;
-    let mut others = 0;
     for replica in &scene.workload.replicas {
         if let Err(why) = replica::synced(scene.ctx.snapshot, primary, replica, lag) {
             return Some(Blocked::new(BlockReason::ReplicaNotSynced, why));
@@ -153,16 +149,8 @@ pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
                 format!("{} accepts writes of its own (replica-read-only no)", replica.pod.name),
             ));
         }
-        if scene.phase != Phase::Evict(replica.pod.name.clone()) {
-            others += 1;
-        }
     }
-    (others < MINIMUM_SYNCED_REPLICAS && scene.phase != Phase::Preflight).then(|| {
-        Blocked::new(
-            BlockReason::ReplicaNotSynced,
-            format!("{others} other synced replicas would be left; at least {MINIMUM_SYNCED_REPLICAS} must be"),
-        )
-    })
+    None
 }
 
 pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {

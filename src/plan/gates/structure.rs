@@ -43,17 +43,6 @@ pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-pub(super) fn authority_held(scene: &Scene<'_>) -> Option<Blocked> {
-    match scene.authority {
-        Authority::Operator | Authority::Label | Authority::Cluster | Authority::Sentinel => None,
-        Authority::Static => Some(Blocked::new(
-            BlockReason::StaticAuthority,
-            "nothing makes clients follow a new primary: let a Service select the role label and set \
-             spec.redis.roleAuthority to Operator, or to Label where another controller keeps it",
-        )),
-    }
-}
-
 pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
     scene.workload.members.iter().find_map(|target| {
         let server = &target.sample()?.server;
@@ -67,24 +56,6 @@ pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
                 ),
             )
         })
-    })
-}
-
-pub(super) fn standalone(scene: &Scene<'_>) -> Option<Blocked> {
-    (scene.workload.members.len() == 1).then(|| {
-        Blocked::new(
-            BlockReason::Standalone,
-            "the only pod of its set: nothing can take over while it restarts; run at least three pods",
-        )
-    })
-}
-
-pub(super) fn two_pod_set(scene: &Scene<'_>) -> Option<Blocked> {
-    (scene.workload.members.len() == 2).then(|| {
-        Blocked::new(
-            BlockReason::TwoPodSet,
-            "two pods: while the only replica restarts there would be one copy of the data; run at least three pods",
-        )
     })
 }
 

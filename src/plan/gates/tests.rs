@@ -12,6 +12,7 @@ use crate::{
         names::NodeAddress,
         pod::{Owner, ResizeProgress, Right},
         policy::{AuthorityRule, Mode, Policy},
+        ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, Role, Sample, Version},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot},
     },
@@ -33,6 +34,24 @@ impl World {
     pub(super) fn good() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         Self { policy, snapshot, records: Vec::new() }
+    }
+
+    fn alone() -> Self {
+        let (policy, snapshot) = fixtures::standalone();
+        Self { policy, snapshot, records: Vec::new() }
+    }
+
+    /// Member N is not worth a restart.
+    fn clean(&mut self, n: usize) {
+        let memory = &mut self.sample(n).memory;
+        (memory.rss, memory.ratio) = (Bytes::mib(80), Ratio(115));
+        self.snapshot.targets[n].history.clear();
+    }
+
+    fn follow(&mut self, n: usize, host: &str) {
+        if let Role::Replica(link) = &mut self.sample(n).replication.role {
+            link.primary.host = host.into();
+        }
     }
 
     pub(super) fn consider(&self) -> Considered {
@@ -58,6 +77,12 @@ impl World {
             change(self.sample(n));
         }
     }
+}
+
+fn two_pods(world: &mut World) {
+    world.snapshot.targets.truncate(2);
+    world.sample(0).replication.replicas.truncate(1);
+    world.snapshot.stateful_sets[0].replicas = 2;
 }
 
 pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
@@ -127,23 +152,55 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[case(BlockReason::ClusterMode, |w: &mut World| w.every_sample(|s| s.server.cluster_enabled = true))]
 #[case(BlockReason::SentinelSeen, |w: &mut World| w.sample(0).sentinel_seen = Some(true))]
 #[case(BlockReason::SentinelUnknown, |w: &mut World| w.sample(1).sentinel_seen = None)]
-#[case(BlockReason::StaticAuthority, |w: &mut World| w.policy.redis.authority = AuthorityRule::Auto)]
 #[case::too_old(BlockReason::ServerUnsupported, |w: &mut World| {
     w.every_sample(|s| s.server.version = Version { major: 6, minor: 0, patch: 16 });
 })]
 #[case::another_engine(BlockReason::ServerUnsupported, |w: &mut World| {
     w.every_sample(|s| s.server.engine = Engine::KeyDb);
 })]
-#[case(BlockReason::Standalone, |w: &mut World| {
+#[case::alone(BlockReason::DowntimeNotAllowed, |w: &mut World| {
     w.snapshot.targets.truncate(1);
     w.sample(0).replication.replicas.clear();
     w.snapshot.stateful_sets[0].replicas = 1;
 })]
-#[case(BlockReason::TwoPodSet, |w: &mut World| {
-    w.snapshot.targets.truncate(2);
-    w.sample(0).replication.replicas.truncate(1);
-    w.snapshot.stateful_sets[0].replicas = 2;
+#[case::fixed_by_its_arguments(BlockReason::DowntimeNotAllowed, |w: &mut World| {
+    w.policy.redis.authority = AuthorityRule::Auto;
+    w.clean(1);
+    w.clean(2);
 })]
+#[case::two_pods(BlockReason::TooFewReplicas, two_pods)]
+#[case::more_are_wanted(BlockReason::TooFewReplicas, |w: &mut World| w.policy.restart.minimum_synced_replicas = 2)]
+#[case::no_consent(BlockReason::DowntimeNotAllowed, |w: &mut World| {
+    *w = World::alone();
+    w.policy.restart.allow_downtime = false;
+})]
+#[case::nothing_is_written(BlockReason::PersistenceNotProven, |w: &mut World| {
+    *w = World::alone();
+    w.sample(0).config.as_mut().unwrap().appendonly = false;
+})]
+#[case::empty_dir(BlockReason::PersistenceNotProven, |w: &mut World| {
+    *w = World::alone();
+    w.snapshot.targets[0].pod.container.as_mut().unwrap().mounts = fixtures::container().mounts;
+})]
+#[case::no_room_for_the_fork(BlockReason::FullSyncHeadroom, |w: &mut World| {
+    *w = World::alone();
+    w.snapshot.targets[0].pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(205));
+})]
+#[case::alone_and_killed_too_early(BlockReason::GracePeriodTooShort, |w: &mut World| {
+    *w = World::alone();
+    w.snapshot.targets[0].pod.grace_period = Duration::from_secs(10);
+})]
+#[case::alone_and_may_not_save(BlockReason::PermissionMissing, |w: &mut World| {
+    *w = World::alone();
+    w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["bgrewriteaof".into()])]);
+})]
+#[case::by_address(BlockReason::ReplicaFollowsNoMember, |w: &mut World| {
+    w.policy.redis.authority = AuthorityRule::Auto;
+    w.policy.restart.allow_downtime = true;
+    w.snapshot.targets.iter_mut().for_each(fixtures::on_claim);
+    w.follow(1, &fixtures::address(0).host);
+})]
+#[case::by_service(BlockReason::ReplicaFollowsNoMember, |w: &mut World| w.follow(1, "redis-primary.shop.svc"))]
 #[case(BlockReason::ChainedReplicas, |w: &mut World| {
     w.sample(1).replication.replicas.push(fixtures::replica_line(2));
     if let Role::Replica(link) = &mut w.sample(2).replication.role {
@@ -272,6 +329,49 @@ fn refuses(#[case] reason: BlockReason, #[case] break_it: fn(&mut World)) {
     assert_eq!(considered.begin, None);
     let text = considered.blocked.iter().find(|blocked| blocked.reason == reason).map(|blocked| blocked.text.clone());
     assert!(text.is_some_and(|text| text.len() > 10), "a refusal says why");
+}
+
+#[test]
+fn with_consent_and_proof_a_primary_alone_may_begin() {
+    let considered = World::alone().consider();
+    assert_eq!(considered.blocked, Vec::new());
+    let kinds: Vec<String> =
+        considered.begin.unwrap().steps.iter().map(|planned| format!("{:?}", planned.step.kind())).collect();
+    assert_eq!(kinds, ["Persist", "Evict", "AwaitPrimary", "RestoreSettings", "Prove"]);
+}
+
+#[test]
+fn replicas_of_a_static_set_are_restarted_and_its_primary_is_not() {
+    let mut world = World::good();
+    world.policy.redis.authority = AuthorityRule::Auto;
+    let journal = world.consider().begin.unwrap();
+    let evicted = crate::plan::order::restarted_pods(&journal.steps);
+    assert_eq!(evicted, [pod_name(1), pod_name(2)]);
+}
+
+#[test]
+fn the_plan_says_what_is_at_stake() {
+    let mut world = World::good();
+    two_pods(&mut world);
+    world.policy.restart.minimum_synced_replicas = 0;
+    let reasons = |world: &World| {
+        let steps = world.consider().begin.unwrap().steps;
+        steps.iter().map(|planned| planned.reason.clone()).collect::<Vec<_>>().join("\n")
+    };
+    assert!(reasons(&world).contains("the only copy"), "{}", reasons(&world));
+    assert!(reasons(&World::alone()).contains("WRITES STOP"));
+    assert!(reasons(&World::good()).contains("full sync is expected"));
+    assert!(!reasons(&World::good()).contains("the only copy"));
+}
+
+#[test]
+fn commands_that_the_plan_does_not_send_need_not_be_allowed() {
+    let mut world = World::good();
+    world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["bgsave".into()])]);
+    assert_eq!(world.consider().blocked, Vec::new());
+    let mut world = World::alone();
+    world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["failover".into()])]);
+    assert_eq!(world.consider().blocked, Vec::new());
 }
 
 #[test]

@@ -88,7 +88,9 @@ fn touches_the_primary(scene: &Scene<'_>) -> bool {
     match &scene.phase {
         Phase::Preflight => false,
         Phase::Switchover => true,
-        Phase::Evict(pod) => scene.workload.primaries.iter().any(|primary| primary.pod.name == *pod),
+        Phase::Evict(pod) | Phase::Persist(pod) => {
+            scene.workload.primaries.iter().any(|primary| primary.pod.name == *pod)
+        }
     }
 }
 

@@ -83,6 +83,9 @@ fn reads_a_primary_of_7_0() {
             aof_enabled: false,
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes(413_696),
+            saves: 1,
+            rewrites: 0,
+            since_last_save: Some(Duration::from_micros(2_317_978)),
         }
     );
     assert_eq!(sample.latest_fork, Duration::from_micros(373));

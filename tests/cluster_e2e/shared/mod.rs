@@ -10,3 +10,4 @@ mod loss_checker;
 mod observe;
 mod refusals;
 mod role_label_right;
+mod standalone;

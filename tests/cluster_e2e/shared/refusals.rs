@@ -30,11 +30,22 @@ fn assert_refused(space: &Space, set: &Redis<'_>, authority: &str, reason: &str)
 
 #[test]
 #[ignore = "needs a cluster: make test"]
-fn static_authority_is_refused() {
+fn the_primary_of_a_static_set_is_left_alone() {
     let _operator = operator::usual();
     let space = Space::new("static");
     let set = Redis::deploy(&space, "redis", 3, &[]);
-    assert_refused(&space, &set, "Auto", "StaticAuthority");
+    set.fragment(SMALL_KEYS);
+    let (before, primary) = (set.uids(), set.primary());
+    let words = [("MODE", "Enforce"), ("AUTHORITY", "Auto"), ("WASTE", SMALL_WASTE)];
+    let policy = Policy::apply(&space, &set.name, &words);
+    policy.await_success(300);
+    let text = policy.await_blocked("DowntimeNotAllowed");
+    assert!(text.contains("allowDowntime"), "{text}");
+    let after = set.uids();
+    for pod in set.pods() {
+        assert_eq!(after[&pod] == before[&pod], pod == primary, "{pod}: only replicas are replaced");
+    }
+    assert_eq!(set.primary(), primary, "the role stayed");
 }
 
 #[test]
@@ -44,7 +55,7 @@ fn a_standalone_redis_is_refused() {
     let space = Space::new("alone");
     let set = Redis::deploy(&space, "redis", 1, &[]);
     set.label_roles();
-    assert_refused(&space, &set, "Operator", "Standalone");
+    assert_refused(&space, &set, "Operator", "DowntimeNotAllowed");
 }
 
 #[test]

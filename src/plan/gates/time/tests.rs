@@ -95,14 +95,8 @@ fn asked(approval: Approval, phase: &Phase, given: Option<&str>, mode: Mode) -> 
     let ctx =
         Context { policy: &policy, snapshot: &snapshot, records: &records, now: fixtures::NOW, settings: &settings };
     let workloads = topology::workloads(&snapshot);
-    let scene = gates::Scene {
-        ctx,
-        workload: &workloads[0],
-        authority: authority::of(&policy, &workloads[0]),
-        plan_hash: "abc123",
-        restarting: Vec::new(),
-        phase: phase.clone(),
-    };
+    let authority = authority::of(&policy, &workloads[0]);
+    let scene = gates::Scene::new(ctx, &workloads[0], authority, "abc123", &[], phase.clone());
     approved(&scene)
 }
 

@@ -1,0 +1,131 @@
+//! Settings that a restart would change: what is live against what the template's arguments start with.
+//!
+//! What a configuration file says is not seen, so only settings that `command` and `args` name are compared.
+
+use crate::domain::{
+    bytes::Bytes,
+    finding::{Finding, FindingCode},
+    journal::{Outcome, WorkloadRecord},
+    policy::Policy,
+    sample::Config,
+    snapshot::{Snapshot, Target},
+};
+
+pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    snapshot.targets.iter().filter_map(|target| finding(snapshot, target)).collect()
+}
+
+/// A remediation that could not give a server its settings back, until the spec changes or another one has run.
+pub fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
+    let failed = records
+        .iter()
+        .filter(|record| record.outcome == Outcome::ConfigDrift && record.generation == policy.generation);
+    failed
+        .map(|record| Finding {
+            code: FindingCode::ConfigDrift,
+            pod: None,
+            evidence: format!("{}: {}", record.name, record.message),
+            remedy: "set it by hand and write it into the template, then change the spec or wait for the cooldown"
+                .into(),
+        })
+        .collect()
+}
+
+fn finding(snapshot: &Snapshot, target: &Target) -> Option<Finding> {
+    let config = target.sample()?.config.as_ref().ok()?;
+    let container = target.pod.container.as_ref().ok()?;
+    let set = snapshot.stateful_set(&target.pod.owner.as_ref()?.uid)?;
+    let differing: Vec<String> = live(config)
+        .into_iter()
+        .filter_map(|(name, live, same)| {
+            let start = set.start_value(&container.name, name)?;
+            (!same(start)?).then(|| format!("{name} is {live}, the template starts it with {}", shown(start)))
+        })
+        .collect();
+    (!differing.is_empty()).then(|| Finding {
+        code: FindingCode::ConfigDrift,
+        pod: Some(target.pod.name.clone()),
+        evidence: differing.join("; "),
+        remedy: format!(
+            "write the value that is meant into the template of {}, or set it by CONFIG SET: the next restart that is \
+             not this operator's returns to the template's",
+            set.name
+        ),
+    })
+}
+
+/// Whether the start value says the same; `None`: it cannot be read.
+type Same<'a> = Box<dyn Fn(&str) -> Option<bool> + 'a>;
+
+fn live(config: &Config) -> [(&'static str, String, Same<'_>); 5] {
+    let bytes = |live: Bytes| -> Same<'_> { Box::new(move |start| redis_bytes(start).map(|start| start == live)) };
+    let text = |live: String| -> Same<'_> { Box::new(move |start| Some(start.eq_ignore_ascii_case(&live))) };
+    let appendonly = if config.appendonly { "yes" } else { "no" };
+    [
+        ("maxmemory", config.maxmemory.to_string(), bytes(config.maxmemory)),
+        ("maxmemory-policy", config.maxmemory_policy.clone(), text(config.maxmemory_policy.clone())),
+        ("appendonly", appendonly.to_owned(), text(appendonly.to_owned())),
+        ("save", shown(&config.save), text(config.save.clone())),
+        ("repl-backlog-size", config.repl_backlog_size.to_string(), bytes(config.repl_backlog_size)),
+    ]
+}
+
+fn shown(value: &str) -> String {
+    if value.is_empty() { "\"\"".to_owned() } else { value.to_owned() }
+}
+
+/// Bytes as redis.conf writes them: `1k` is 1000, `1kb` 1024, and so on (`util.c:memtoull`).
+pub(super) fn redis_bytes(text: &str) -> Option<Bytes> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(end)?;
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).map(Bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[test]
+    fn a_restore_that_failed_is_said_until_the_spec_changes() {
+        let mut policy = crate::domain::fixtures::policy();
+        let record = |outcome| WorkloadRecord {
+            uid: "u".into(),
+            name: "redis".into(),
+            outcome,
+            remediation: "r".into(),
+            ended_at: crate::domain::fixtures::NOW,
+            generation: policy.generation,
+            message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
+            restarts: Vec::new(),
+        };
+        let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
+        let found = of_records(&policy, &records);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].evidence.contains("redis-1"), "{found:?}");
+        policy.generation += 1;
+        assert_eq!(of_records(&policy, &records), []);
+    }
+
+    #[rstest]
+    #[case("512mb", Some(512 << 20))]
+    #[case("1G", Some(1_000_000_000))]
+    #[case("100", Some(100))]
+    #[case("1kB", Some(1024))]
+    #[case("1.5gb", None)]
+    #[case("lots", None)]
+    #[case("99999999999999gb", None)]
+    fn bytes_as_redis_writes_them(#[case] text: &str, #[case] bytes: Option<u64>) {
+        assert_eq!(redis_bytes(text), bytes.map(Bytes));
+    }
+}

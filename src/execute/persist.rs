@@ -1,0 +1,54 @@
+//! Effects on a primary that nothing takes over from: it writes its data out, and is looked at once more right before
+//! its eviction. And the backlog that is raised for a while.
+
+use super::{
+    Done, ExecuteError, Executor,
+    redis::{CONNECT_DEADLINE, redis},
+};
+use crate::{
+    domain::{bytes::Bytes, sample::Role},
+    plan::{backlog::SETTING, effect::Peer},
+};
+
+impl Executor {
+    /// Begins an AOF rewrite or a save; the end of it is seen in the next samples.
+    pub(super) async fn persist(&self, namespace: &str, peer: &Peer, rewrite: bool) -> Result<Done, ExecuteError> {
+        let mut connection = self.connect(namespace, peer).await?;
+        self.fence.check()?;
+        let (begun, what) = if rewrite {
+            (connection.rewrite_aof().await, "BGREWRITEAOF")
+        } else {
+            (connection.save().await, "BGSAVE")
+        };
+        begun.map_err(|source| redis(what, peer, source))?;
+        Ok(Done::Persisting)
+    }
+
+    pub(super) async fn set_backlog(&self, namespace: &str, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {
+        let mut connection = self.connect(namespace, peer).await?;
+        self.fence.check()?;
+        let set = connection.config_set(SETTING, &size.0.to_string()).await;
+        set.map_err(|source| redis("CONFIG SET", peer, source))?;
+        Ok(Done::BacklogSet)
+    }
+
+    /// Reads role and persistence right before the eviction of a primary: between the look that the gates rest on and
+    /// now they may have changed.
+    pub(super) async fn still_persisting_primary(&self, namespace: &str, peer: &Peer) -> Result<(), ExecuteError> {
+        let mut connection = self.connect(namespace, peer).await?;
+        let seen = connection.replication(CONNECT_DEADLINE).await;
+        let role = seen.map_err(|source| redis("INFO replication", peer, source))?.role;
+        let seen = connection.persistence(CONNECT_DEADLINE).await;
+        let persistence = seen.map_err(|source| redis("INFO persistence", peer, source))?;
+        let problems = [
+            (role != Role::Primary, "it is no primary any more"),
+            (!persistence.status_ok, "its last save, rewrite or AOF write failed"),
+            (persistence.loading, "it is loading its data"),
+            (persistence.child_running || persistence.rewrite_scheduled, "it is writing its data out"),
+        ];
+        match problems.into_iter().find(|(holds, _)| *holds) {
+            Some((_, why)) => Err(ExecuteError::NotAsExpected { pod: peer.pod.to_string(), why }),
+            None => Ok(()),
+        }
+    }
+}

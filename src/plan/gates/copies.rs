@@ -1,0 +1,83 @@
+//! Gates on copies of the data: enough replicas while one restarts, a primary that is not empty, and for a primary that
+//! nothing takes over from consent and proof.
+
+use std::net::IpAddr;
+
+use super::{Phase, Scene, structure::the_set};
+use crate::{
+    assess::{persistence, topology},
+    domain::{names::PodName, sample::Role},
+    plan::blocked::{BlockReason, Blocked},
+};
+
+pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
+    let primary = scene.in_place_now()?;
+    (!scene.ctx.policy.restart.allow_downtime).then(|| {
+        Blocked::new(
+            BlockReason::DowntimeNotAllowed,
+            format!(
+                "{} is the primary and nothing can take over from it, so writes would stop while it restarts: let a \
+                 Service of a set of three pods select the role label and set spec.redis.roleAuthority: Operator, or \
+                 set spec.restart.allowDowntime: true",
+                primary.pod.name
+            ),
+        )
+    })
+}
+
+/// Other replicas that stay while one restarts: those of the set, less the one.
+pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
+    let Scene { workload, restarting, .. } = scene;
+    if workload.members.len() == 1 {
+        return None;
+    }
+    let is_replica = |name: &PodName| workload.replicas.iter().any(|replica| replica.pod.name == *name);
+    let one_restarts = match &scene.phase {
+        Phase::Preflight => scene.hands_over || restarting.iter().any(is_replica),
+        Phase::Evict(pod) => is_replica(pod),
+        Phase::Persist(_) | Phase::Switchover => false,
+    };
+    let left = workload.replicas.len().saturating_sub(usize::from(one_restarts));
+    let minimum = scene.ctx.policy.restart.minimum_synced_replicas;
+    (!usize::try_from(minimum).is_ok_and(|minimum| left >= minimum)).then(|| {
+        let only = if left == 0 { ", so the primary would be the only copy of the data" } else { "" };
+        Blocked::new(
+            BlockReason::TooFewReplicas,
+            format!(
+                "{left} other synced replicas would be left while one restarts{only}; \
+                 spec.restart.minimumSyncedReplicas is {minimum}: run more replicas, or lower it"
+            ),
+        )
+    })
+}
+
+/// A replica that follows a Service would, once the role moves, connect to whoever the Service has then: perhaps to
+/// itself. One that follows an address would lose a primary that comes back with another.
+pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.workload.replicas.iter().find_map(|replica| {
+        let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
+        let host = &link.primary.host;
+        let advice = "let it follow a pod's stable name, for example redis-0.redis-nodes";
+        let text = if scene.hands_over && link.link_up && topology::resolve(&link.primary, scene.ctx.snapshot).is_none()
+        {
+            format!("{} follows {host}, which is no member's name or address: {advice}", replica.pod.name)
+        } else if scene.in_place.is_some() && host.parse::<IpAddr>().is_ok() {
+            format!(
+                "{} follows its primary by the address {host}, which the primary loses when it restarts: {advice}",
+                replica.pod.name
+            )
+        } else {
+            return None;
+        };
+        Some(Blocked::new(BlockReason::ReplicaFollowsNoMember, text))
+    })
+}
+
+pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {
+    let primary = scene.in_place_now()?;
+    let missing = persistence::survives_restart(primary, the_set(scene)).err()?;
+    Some(Blocked::new(
+        BlockReason::PersistenceNotProven,
+        format!("{} would be restarted as the primary that it is, but {missing}", primary.pod.name),
+    ))
+}

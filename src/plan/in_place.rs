@@ -1,0 +1,75 @@
+//! A primary that nothing can take over from: when it is restarted as the primary that it is, and what it must hold
+//! when it is back.
+
+use super::{Context, authority::Authority};
+use crate::{
+    assess::{persistence, topology::Workload},
+    domain::{
+        bytes::Bytes,
+        journal::MemberRecord,
+        sample::{Config, Persistence, Sample},
+        snapshot::Target,
+    },
+};
+
+/// Of the keys without a time to live that it had, so many percent must be there again. What is missing are writes
+/// between the last look and the shutdown.
+const LASTING_PERCENT: u32 = 90;
+/// Of all keys, so many percent: those with a time to live may have expired meanwhile.
+const ALL_PERCENT: u32 = 50;
+
+/// Whether the primary of that set can only be restarted as such: nothing lets clients follow another, or there is
+/// no other.
+pub fn applies(authority: Authority, workload: &Workload<'_>) -> bool {
+    match authority {
+        Authority::Static => true,
+        Authority::Operator | Authority::Label => workload.members.len() == 1,
+        Authority::Cluster | Authority::Sentinel => false,
+    }
+}
+
+/// Whether the policy consents, and nothing that is known speaks against the data's return.
+pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
+    let owner = primary.pod.owner.as_ref();
+    let set = owner.and_then(|owner| ctx.snapshot.stateful_set(&owner.uid));
+    ctx.policy.restart.allow_downtime && persistence::survives_restart(primary, set).is_ok()
+}
+
+/// How often the process has begun to write everything out, by the way that counts for its restart: it loads its AOF
+/// if it has one.
+pub fn begun_writing(config: &Config, persistence: &Persistence) -> u64 {
+    if config.appendonly { persistence.rewrites } else { persistence.saves }
+}
+
+/// What is missing of the keys that it had right before its eviction; `None`: about what it had is there.
+pub fn lost_keys(record: &MemberRecord, back: &Sample) -> Option<String> {
+    let stored = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
+    let (had, lasting) = (stored(record.keys), stored(record.lasting_keys));
+    let share = |keys: u64, percent: u32| Bytes(keys).percent(percent).0;
+    let least = share(lasting, LASTING_PERCENT).max(share(had, ALL_PERCENT)).max(u64::from(had > 0));
+    (back.keys < least).then(|| format!("it came back with {} keys, it had {had}", back.keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::fixtures, plan::begin};
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::all_there(1000, 1000, 1000, false)]
+    #[case::a_few_writes_less(1000, 1000, 950, false)]
+    #[case::empty(1000, 1000, 0, true)]
+    #[case::one_key_and_empty(1, 0, 0, true)]
+    #[case::never_had_any(0, 0, 0, false)]
+    #[case::lasting_keys_are_gone(1000, 1000, 800, true)]
+    #[case::some_expired(1000, 0, 600, false)]
+    #[case::most_are_gone(1000, 0, 400, true)]
+    fn about_the_keys_that_it_had(#[case] had: i64, #[case] lasting: i64, #[case] back: u64, #[case] lost: bool) {
+        let mut sample = fixtures::sample(fixtures::primary_role());
+        sample.keys = back;
+        let mut record = begin::member(&fixtures::target(0)).unwrap();
+        (record.keys, record.lasting_keys) = (Some(had), Some(lasting));
+        assert_eq!(lost_keys(&record, &sample).is_some(), lost);
+    }
+}
