@@ -237,6 +237,28 @@ async fn a_candidate_that_hangs_before_the_demotion_costs_writers_a_moment() {
     set.assert_as_before().await;
 }
 
+/// A candidate that stalls after it was compared: what is written meanwhile would be lost, so nothing may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_once_the_offsets_were_compared() {
+    let set = Arc::new(Set::start().await);
+    let order = set.order(Guarded).await;
+    let servers = Arc::clone(&set);
+    let stalling = Hooked::at("switchover:caught-up", move || {
+        let servers = Arc::clone(&servers);
+        Box::pin(async move {
+            servers.servers[1].freeze();
+            let before = servers.writer.so_far().count;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(servers.writer.so_far().count, before, "the writer was held back");
+            servers.servers[1].thaw();
+        })
+    });
+    let paused = stalling.carry_out(&order).await.expect("it is handed over").paused;
+    assert!(paused > Some(Duration::from_millis(300)), "{paused:?}");
+    drop(stalling);
+    Arc::into_inner(set).expect("the hook is gone").assert_handed_over().await;
+}
+
 /// What a packet that is minutes late would do: REPLICAOF arrives after the pause has ended and writers have gone on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_demotion_that_comes_late_loses_nothing() {

@@ -43,6 +43,8 @@ struct Progress {
     changed_at: Duration,
     roles: (SeenRole, SeenRole),
     roles_at: Duration,
+    /// The old primary's offset at the look before.
+    offset_before: Option<u64>,
 }
 
 /// The addresses by which the old primary and the other replicas are to follow the candidate.
@@ -65,6 +67,7 @@ impl<S: Surroundings> Conduct<'_, S> {
             changed_at: now,
             roles: (SeenRole::Unknown, SeenRole::Unknown),
             roles_at: now,
+            offset_before: None,
         };
         let ways = self.ways().await;
         let result = self.guarded_moves(from, to, &ways, &mut progress).await;
@@ -154,13 +157,15 @@ impl<S: Surroundings> Conduct<'_, S> {
         progress.did.paused = progress.paused_at.map(|at| now.saturating_sub(at));
         let from = self.seen(roles.0, old.as_ref());
         let to = self.seen(roles.1, new.as_ref());
+        let trails = progress.offset_before.is_none_or(|before| to.offset < before);
+        progress.offset_before = Some(from.offset);
         View {
             from,
             to,
             failover: old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state),
             follows_candidate: old.as_ref().is_some_and(|old| self.follows_candidate(old, ways)),
             clients_paused: old.as_ref().and_then(|old| old.clients_paused),
-            far_behind: from.offset.saturating_sub(to.offset) > self.order.max_lag.0,
+            far_behind: trails || from.offset.saturating_sub(to.offset) > self.order.max_lag.0,
             labels: self.label_view(),
             resumed: self.order.resumed,
             did: progress.did,

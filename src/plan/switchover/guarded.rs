@@ -95,7 +95,9 @@ pub struct View {
     pub follows_candidate: bool,
     /// The old primary says that its clients are paused; `None`: it is a version that does not say (Valkey does, from 8.1).
     pub clients_paused: Option<bool>,
-    /// The candidate is further behind than the policy's `maxReplicationLag`.
+    /// The candidate lacks what the primary had a look ago, or more than the policy's `maxReplicationLag`. Just after a full
+    /// sync a replica gets nothing until its first acknowledgement, up to a second later (measured on 7.0.15): writers
+    /// must not wait for that.
     pub far_behind: bool,
     /// The role labels.
     pub labels: LabelView,

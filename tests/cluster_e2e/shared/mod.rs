@@ -6,6 +6,7 @@ mod budget;
 mod deletion;
 mod demo;
 mod headroom;
+mod label_authority;
 mod loss_checker;
 mod observe;
 mod refusals;
