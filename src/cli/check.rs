@@ -244,6 +244,7 @@ fn stand_in(address: SocketAddr, limit: Option<Bytes>) -> Pod {
         uid: PodUid::default(),
         resource_version: String::new(),
         ip: Some(address.ip().to_string()),
+        host_network: false,
         dns_name: None,
         ready: true,
         terminating: false,

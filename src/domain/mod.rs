@@ -17,3 +17,4 @@ pub mod ratio;
 pub mod sample;
 pub mod snapshot;
 pub mod step;
+pub mod tls;

@@ -6,6 +6,7 @@ use super::{
     names::{ControllerUid, PodName},
     pod::{Pod, Rights, RoleService, StatefulSet},
     sample::{Reading, Sample},
+    tls::TlsProblem,
 };
 
 /// Everything that was observed for one policy at one time. Targets are sorted by pod name.
@@ -102,6 +103,10 @@ pub enum ProbeFailure {
     Refused(String),
     /// The pod has no controller that exists: no password is sent to it.
     OwnerUnproven(String),
+    /// No TLS connection, and therefore none.
+    Tls(TlsProblem, String),
+    /// The pod has no address of its own (host network): what listens there may be anybody's.
+    HostNetwork(String),
 }
 
 impl ProbeFailure {
@@ -116,6 +121,8 @@ impl ProbeFailure {
             Self::ReplyTooLarge(_) => "ReplyTooLarge",
             Self::Refused(_) => "Refused",
             Self::OwnerUnproven(_) => "OwnerUnproven",
+            Self::Tls(problem, _) => problem.reason(),
+            Self::HostNetwork(_) => "HostNetwork",
         }
     }
 
@@ -129,7 +136,9 @@ impl ProbeFailure {
             | Self::NotRedis(text)
             | Self::ReplyTooLarge(text)
             | Self::Refused(text)
-            | Self::OwnerUnproven(text) => text,
+            | Self::OwnerUnproven(text)
+            | Self::Tls(_, text)
+            | Self::HostNetwork(text) => text,
         }
     }
 }

@@ -107,8 +107,32 @@ impl Observer {
         self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
     }
 
-    /// A password goes only to a pod whose controller exists: a label alone must not catch it.
+    /// How a pod is connected to: over TLS where the policy says so, and not at all on the host's network.
     async fn credentials_for(
+        &self,
+        policy: &Policy,
+        pod: &Pod,
+        proven: &mut BTreeMap<ControllerUid, bool>,
+    ) -> CredentialsFor {
+        if pod.host_network {
+            return CredentialsFor::Withheld(ProbeFailure::HostNetwork(format!(
+                "{} is on the host's network: what listens on the node's address may belong to any namespace",
+                pod.name
+            )));
+        }
+        let login = self.login_for(policy, pod, proven).await;
+        match &policy.redis.tls {
+            Some(rule) => CredentialsFor::Tls {
+                namespace: policy.namespace.clone(),
+                rule: rule.clone(),
+                login: Box::new(login),
+            },
+            None => login,
+        }
+    }
+
+    /// A password goes only to a pod whose controller exists: a label alone must not catch it.
+    async fn login_for(
         &self,
         policy: &Policy,
         pod: &Pod,
@@ -117,6 +141,7 @@ impl Observer {
         let Some(secret) = &policy.redis.password else { return CredentialsFor::None };
         let exists = match &pod.owner {
             None => false,
+            Some(owner) if !owner.could_have_made(&pod.name) => false,
             Some(owner) => {
                 if !proven.contains_key(&owner.uid) {
                     proven.insert(owner.uid.clone(), self.owner_exists(policy, owner).await);

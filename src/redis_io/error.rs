@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use super::{info::InfoError, text::shown};
-use crate::domain::{names::RunId, snapshot::ProbeFailure};
+use crate::domain::{names::RunId, snapshot::ProbeFailure, tls::TlsProblem};
 
 /// Why a command or a connection failed. Every text is short, on one line and free of secrets: it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum RedisError {
     /// NOAUTH, WRONGPASS, or AUTH itself refused.
     #[error("authentication: {0}")]
     Auth(String),
+    /// No TLS connection; whatever was to be sent has not been sent.
+    #[error("TLS: {1}")]
+    Tls(TlsProblem, String),
     /// The answer is not one that a Redis gives.
     #[error("not a Redis: {0}")]
     NotRedis(String),
@@ -88,6 +91,7 @@ impl From<RedisError> for ProbeFailure {
             RedisError::Connect(text) => Self::Unreachable(text),
             RedisError::TimedOut(text) => Self::TimedOut(text),
             RedisError::Auth(text) => Self::AuthenticationFailed(text),
+            RedisError::Tls(problem, text) => Self::Tls(problem, text),
             RedisError::NotRedis(text) => Self::NotRedis(text),
             RedisError::TooLarge(text) => Self::ReplyTooLarge(text),
             RedisError::Refused { .. } | RedisError::NotMeasured(_) => Self::Refused(shown(&error.to_string())),

@@ -13,9 +13,11 @@ mod probe;
 mod reply;
 mod stream;
 mod text;
+mod tls;
 
 pub use connection::Connection;
 pub use credentials::Credentials;
 pub use error::RedisError;
 pub use probe::probe;
 pub use text::{MAX_SHOWN, shown};
+pub use tls::{Tls, TlsMaterial};

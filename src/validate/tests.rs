@@ -65,6 +65,7 @@ fn the_smallest_spec_gives_the_documented_defaults() {
                 },
                 username: None,
                 password: None,
+                tls: None,
             },
             headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: true, maximum_limit: None },
             eviction_allowed: Vec::new(),

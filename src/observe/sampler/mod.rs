@@ -4,6 +4,7 @@
 //! saw last and a short history stay in memory. The reconciler is woken only when a policy's judgement changes.
 
 mod assignment;
+mod certificates;
 mod changes;
 mod history;
 mod pace;
@@ -24,6 +25,7 @@ use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use certificates::Pair;
 pub use history::reading_of;
 pub use secrets::SecretSource;
 pub use target::ProbeStats;
