@@ -89,6 +89,18 @@ impl Observer {
         Ok(self.complete(frame, pods, samples))
     }
 
+    /// The snapshot as people are told of it: where the one probe of a live look failed, what was seen before it, until
+    /// a second one fails too. For findings and status only, never for a decision.
+    pub fn settled(&self, policy: &Policy, snapshot: &Snapshot) -> Snapshot {
+        let mut settled = snapshot.clone();
+        for target in &mut settled.targets {
+            if matches!(target.redis, Observation::Failed(_)) {
+                target.redis = self.sampler.latest(&key(policy, &target.pod)).0;
+            }
+        }
+        settled
+    }
+
     async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
         let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();

@@ -40,7 +40,7 @@ impl Connection {
         credentials: Option<&Credentials>,
         deadline: Duration,
     ) -> Result<Self, RedisError> {
-        timeout(deadline, Self::open_unbounded(address, credentials))
+        timeout(deadline, Self::open_unbounded(address, credentials, deadline))
             .await
             .unwrap_or_else(|_| Err(RedisError::timed_out("the first commands", deadline)))
             .map_err(|error| match credentials {
@@ -49,11 +49,15 @@ impl Connection {
             })
     }
 
-    async fn open_unbounded(address: SocketAddr, credentials: Option<&Credentials>) -> Result<Self, RedisError> {
+    async fn open_unbounded(
+        address: SocketAddr,
+        credentials: Option<&Credentials>,
+        deadline: Duration,
+    ) -> Result<Self, RedisError> {
         let tcp = TcpStream::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
         tcp.set_nodelay(true).map_err(|e| RedisError::io("cannot connect", &e))?;
         let transport = match credentials.and_then(Credentials::tls) {
-            Some(tls) => Transport::Tls(Box::new(tls.secure(tcp, address.ip()).await?)),
+            Some(tls) => Transport::Tls(Box::new(tls.secure(tcp, address, deadline).await?)),
             None => Transport::Plain(tcp),
         };
         let (stream, meter) = CappedStream::new(transport);

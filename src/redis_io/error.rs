@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::{info::InfoError, text::shown};
+use super::{info::InfoError, refusal, text::shown};
 use crate::domain::{names::RunId, snapshot::ProbeFailure, tls::TlsProblem};
 
 /// Why a command or a connection failed. Every text is short, on one line and free of secrets: it may be shown.
@@ -26,12 +26,12 @@ pub enum RedisError {
     /// The answer went over the cap.
     #[error("reply too large: {0}")]
     TooLarge(String),
-    /// Redis answered with an error.
-    #[error("{code} {message}")]
+    /// Redis answered with an error. It is shown in words of ours; the message is for telling one from another.
+    #[error("{}", refusal::said(code, message))]
     Refused {
         /// First word of the error: `ERR`, `NOPERM`, `LOADING`, …
         code: String,
-        /// The rest.
+        /// The rest, capped, in the server's words: never to be shown.
         message: String,
     },
     /// A server that has just started and has no numbers yet.
@@ -78,7 +78,7 @@ impl From<InfoError> for RedisError {
     fn from(error: InfoError) -> Self {
         match error {
             InfoError::NotMeasured(_) => Self::NotMeasured(error.to_string()),
-            InfoError::Missing(_) | InfoError::Unreadable(..) | InfoError::Sentinel => {
+            InfoError::Missing(_) | InfoError::Unreadable(_) | InfoError::Sentinel => {
                 Self::NotRedis(error.to_string())
             }
         }

@@ -1,6 +1,6 @@
 //! Every Redis command that is ever sent, and the reading of its answers. This module knows neither Kubernetes nor
 //! policies. What a server answers is hostile input: capped, checked byte by byte, parsed without panics, and made
-//! safe to show.
+//! safe to show: what is said of an answer is said in words of ours.
 
 mod acting;
 mod config;
@@ -10,6 +10,7 @@ mod error;
 mod frame;
 pub mod info;
 mod probe;
+mod refusal;
 mod reply;
 mod stream;
 mod text;

@@ -1,6 +1,6 @@
 //! TLS to Redis: the server is verified against the given authorities and nothing else, before a word is said to it.
 
-use std::{fmt, io, net::IpAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, RootCertStore,
@@ -11,7 +11,11 @@ use rustls::{
         pem::{self, PemObject as _},
     },
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use zeroize::Zeroizing;
 
@@ -75,10 +79,23 @@ impl Tls {
         Ok(Self { config: Arc::new(config), server_name })
     }
 
-    /// The handshake. The stream that comes out belongs to a server that is who it must be.
-    pub(super) async fn secure(&self, tcp: TcpStream, address: IpAddr) -> Result<TlsStream<TcpStream>, RedisError> {
-        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address));
-        let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp).await;
+    /// The handshake. The stream that comes out belongs to a server that is who it must be. A server that has not
+    /// finished it after two thirds of `deadline` is looked at once more: whether it is a plain Redis.
+    pub(super) async fn secure(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        deadline: Duration,
+    ) -> Result<TlsStream<TcpStream>, RedisError> {
+        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address.ip()));
+        let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp);
+        let Ok(handshake) = timeout(deadline.saturating_mul(2) / 3, handshake).await else {
+            return Err(if answers_plainly(address).await {
+                RedisError::Tls(TlsProblem::NotSpoken, "the port answers in plain text, without TLS".to_owned())
+            } else {
+                RedisError::timed_out("the TLS handshake", deadline)
+            });
+        };
         handshake.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => RedisError::Tls(
                 TlsProblem::Failed,
@@ -87,6 +104,17 @@ impl Tls {
             _ => failure(&error).unwrap_or_else(|| RedisError::io("TLS handshake", &error)),
         })
     }
+}
+
+/// Whether a plain PING is answered. A plain Redis keeps silent about a TLS handshake: it waits for the end of a line,
+/// and looks for it only up to the first NUL. Nothing but the PING is said, and no use is made of the connection.
+async fn answers_plainly(address: SocketAddr) -> bool {
+    let Ok(mut tcp) = TcpStream::connect(address).await else { return false };
+    if tcp.write_all(b"PING\r\n").await.is_err() {
+        return false;
+    }
+    let mut first = [0];
+    tcp.read_exact(&mut first).await.is_ok() && matches!(first, [b'+' | b'-'])
 }
 
 impl PartialEq for Tls {

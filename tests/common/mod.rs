@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 pub mod garbage;
+pub mod pki;
 pub mod server;
 pub mod writer;
 

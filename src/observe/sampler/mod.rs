@@ -179,9 +179,11 @@ impl SamplerHandle {
         }
     }
 
-    /// What was seen last, and the history, oldest first. A target that is not assigned is `Pending`.
+    /// What people are told: the last sample, or why there is none, once two probes in a row have failed; and the
+    /// history, oldest first. A target that is not assigned is `Pending`. Nothing is done on the strength of it: what is
+    /// acted on comes from [`Self::probe_now`], where a single failure counts.
     pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
-        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::latest)
+        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::settled)
     }
 
     /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings
