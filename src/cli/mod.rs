@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod acl;
 mod check;
 pub mod crd;
 mod output;
@@ -26,6 +27,8 @@ enum Verb {
     Crd(crd::Args),
     /// Look once at one Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
+    /// Print the lines that give a Redis user exactly the rights that are used.
+    Acl(acl::Args),
 }
 
 /// Parses the command line and runs the verb.
@@ -44,5 +47,6 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
+        Verb::Acl(args) => acl::main(&args),
     }
 }

@@ -8,15 +8,16 @@ use redis::{Pipeline, Value};
 
 use super::{connection::Connection, error::RedisError, reply};
 use crate::domain::{
+    acl::{self, Command, DRYRUN_SINCE, Method},
     names::NodeAddress,
-    sample::{FailoverState, Version},
+    sample::FailoverState,
 };
 
 /// How long an acting command may take. All of them answer at once: FAILOVER works in the background.
 const ACT_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The first version that has `ACL DRYRUN`.
-const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
+/// The methods of switchover that this operator knows how to drive.
+const METHODS: &[Method] = &[Method::Native];
 
 impl Connection {
     /// `FAILOVER TO host port TIMEOUT ms`: hands the primary role over. The address must be that of the primary's
@@ -54,12 +55,12 @@ impl Connection {
         reply::ok(self.request(pipeline, what, ACT_DEADLINE).await?.into_iter().next())
     }
 
-    /// The commands of a remediation that this user may not run, in the words of ACL rules: `failover`, `replicaof`,
-    /// `config|set`. From 7.0 on the server is asked by `ACL WHOAMI` and `ACL DRYRUN`, and `acl|whoami` or
-    /// `acl|dryrun` is in the list when that is itself forbidden. Before, only `failover` can be tried out without an effect, by an ABORT when none runs.
+    /// The commands of a remediation ([`acl::acting`]) that this user may not run, in the words of ACL rules. From 7.0 on
+    /// the server is asked by `ACL WHOAMI` and `ACL DRYRUN`, and `acl|whoami` or `acl|dryrun` is in the list when that is
+    /// itself forbidden. Before, each command is tried out in a form that has no effect.
     pub async fn acting_rights(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.version() < DRYRUN_SINCE {
-            return self.rights_by_abort(deadline).await;
+            return self.rights_by_trying(acl::acting(METHODS), deadline).await;
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("ACL").arg("WHOAMI");
@@ -70,12 +71,13 @@ impl Connection {
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
-        for command in [&["FAILOVER"][..], &["REPLICAOF", "localhost", "1"], &["CONFIG", "SET", "maxmemory", "1"]] {
-            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command);
+        let commands = acl::acting(METHODS);
+        for command in &commands {
+            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command.trial());
         }
         let replies = self.request(&pipeline, "ACL DRYRUN", deadline).await?;
         let mut missing = Vec::new();
-        for (name, reply) in ["failover", "replicaof", "config|set"].into_iter().zip(replies) {
+        for (name, reply) in commands.into_iter().map(Command::rule).zip(replies) {
             match reply {
                 Value::Okay => {}
                 Value::ServerError(error) if is_forbidden(&error) => {
@@ -89,15 +91,21 @@ impl Connection {
         Ok(missing)
     }
 
-    /// The question itself is forbidden: that is a missing right too.
+    /// The question itself is forbidden: that is a missing right too. From 7.0 on arguments are looked at before rights,
+    /// so that only FAILOVER can be tried out.
     async fn rights_without_dryrun(&mut self, forbidden: &str, deadline: Duration) -> Result<Vec<String>, RedisError> {
-        let mut missing = self.rights_by_abort(deadline).await?;
+        let mut missing = self.rights_by_trying(vec![Command::Failover], deadline).await?;
         missing.push(forbidden.to_owned());
         Ok(missing)
     }
 
-    /// Tries `FAILOVER ABORT`, which has no effect while no failover runs: it is read first that none does.
-    async fn rights_by_abort(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
+    /// Tries each in a form that has no effect. `FAILOVER ABORT` has none while no failover runs: it is read first that
+    /// none does.
+    async fn rights_by_trying(
+        &mut self,
+        commands: Vec<Command>,
+        deadline: Duration,
+    ) -> Result<Vec<String>, RedisError> {
         if self.replication(deadline).await?.failover_state != FailoverState::None {
             return Err(RedisError::Refused {
                 code: "BUSY".to_owned(),
@@ -105,15 +113,28 @@ impl Connection {
             });
         }
         let mut pipeline = redis::pipe();
-        pipeline.cmd("FAILOVER").arg("ABORT");
-        match self.request(&pipeline, "FAILOVER ABORT", deadline).await?.into_iter().next() {
-            Some(Value::ServerError(error)) if error.details().is_some_and(|text| text.contains("No failover")) => {
-                Ok(Vec::new())
-            }
-            Some(Value::ServerError(_)) => Ok(vec!["failover".to_owned()]),
-            reply => reply::ok(reply).map(|()| Vec::new()),
+        for command in &commands {
+            let mut harmless = redis::Cmd::new();
+            harmless.arg(command.harmless());
+            pipeline.add_command(harmless);
         }
+        let replies = self.request(&pipeline, "FAILOVER ABORT", deadline).await?;
+        let mut missing = Vec::new();
+        for (command, reply) in commands.into_iter().zip(replies) {
+            match reply {
+                // What a call without an effect gets from a server that would allow it.
+                Value::ServerError(error) if !is_forbidden(&error) && !is_unknown(&error) => {}
+                Value::ServerError(_) => missing.push(command.rule().to_owned()),
+                reply => reply::ok(Some(reply))?,
+            }
+        }
+        Ok(missing)
     }
+}
+
+/// A server without the command lacks the right as well. Of a subcommand it says something else.
+fn is_unknown(error: &redis::ServerError) -> bool {
+    error.details().is_some_and(|text| text.starts_with("unknown command"))
 }
 
 fn is_forbidden(error: &redis::ServerError) -> bool {

@@ -7,6 +7,7 @@
 pub mod garbage;
 pub mod pki;
 pub mod server;
+pub mod versions;
 pub mod writer;
 
 use std::time::Duration;
