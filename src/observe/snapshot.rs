@@ -258,3 +258,6 @@ fn facts<'a>(policy: &Policy, found: impl Iterator<Item = &'a KubePod>) -> Vec<P
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods
 }
+
+#[cfg(test)]
+mod tests;
