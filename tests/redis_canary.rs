@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::Path, routing::get};
+use axum::{Router, extract::Path, routing::get};
 use common::{
     eventually,
     fake::{FakeRedis, Script},
@@ -105,7 +105,8 @@ async fn api_server(leaf: &Leaf, authority: &Authority) -> SocketAddr {
     });
     let answer = move |Path(name): Path<String>| {
         let data = secrets[&name].clone();
-        async move { Json(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})) }
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data});
+        async move { ([("content-type", "application/json")], secret.to_string()) }
     };
     let routes = Router::new().route("/api/v1/namespaces/shop/secrets/{name}", get(answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,12 +1,12 @@
 //! What can go wrong when a Redis is asked something.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use super::{info::InfoError, refusal, text::shown};
 use crate::domain::{names::RunId, snapshot::ProbeFailure, tls::TlsProblem};
 
 /// Why a command or a connection failed. Every text is short, on one line and free of secrets: it may be shown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisError {
     /// No TCP connection, or it broke.
     #[error("connection: {0}")]
@@ -71,6 +71,24 @@ impl RedisError {
     /// True when the connection is still in step with the server after this error.
     pub(super) const fn leaves_connection_usable(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Auth(_) | Self::NotMeasured(_))
+    }
+}
+
+/// What is shown, also where code is printed for programmers: the words of a server may repeat what it was sent.
+impl fmt::Debug for RedisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Connect(_) => "Connect",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Auth(_) => "Auth",
+            Self::Tls(..) => "Tls",
+            Self::NotRedis(_) => "NotRedis",
+            Self::TooLarge(_) => "TooLarge",
+            Self::Refused { .. } => "Refused",
+            Self::NotMeasured(_) => "NotMeasured",
+            Self::RunIdChanged { .. } => "RunIdChanged",
+        };
+        f.debug_tuple(variant).field(&self.to_string()).finish()
     }
 }
 
