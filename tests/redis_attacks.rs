@@ -34,10 +34,7 @@ const INJECTION: &str = "ok\u{1b}[2J\u{202e} all-is-well level=info msg=\"nothin
 
 fn settings() -> PlanSettings {
     PlanSettings {
-        assess: assess::AssessSettings {
-            warm_up: Duration::from_secs(300),
-            sample_interval: Duration::from_secs(15),
-        },
+        assess: assess::AssessSettings { warm_up: Duration::from_secs(300), sample_interval: Duration::from_secs(15) },
         proof_settle: Duration::from_secs(60),
         proof_timeout: Duration::from_secs(300),
     }
@@ -64,13 +61,16 @@ fn honest(n: u8) -> String {
         memory.allocator_rss.0,
         memory.rss_overhead.0,
     );
-    info += &format!("master_replid:{}\r\nmaster_repl_offset:1000000\r\nrepl_backlog_size:67108864\r\n", "a".repeat(40));
+    info +=
+        &format!("master_replid:{}\r\nmaster_repl_offset:1000000\r\nrepl_backlog_size:67108864\r\n", "a".repeat(40));
     if n == 0 {
         info += "role:master\r\nconnected_slaves:2\r\nmaster_failover_state:no-failover\r\n";
         info += &[1, 2].map(|n| slave(n - 1, &fixtures::address(n).host, fixtures::PORT)).concat();
     } else {
         let primary = fixtures::stable_address(0).host;
-        info += &format!("role:slave\r\nmaster_host:{primary}\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_read_only:1\r\n");
+        info += &format!(
+            "role:slave\r\nmaster_host:{primary}\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_read_only:1\r\n"
+        );
     }
     info + "# Keyspace\r\ndb0:keys=333334,expires=0,avg_ttl=0\r\n"
 }
@@ -89,7 +89,10 @@ fn script(info: String) -> Script {
         ("repl-backlog-size", config.repl_backlog_size.0.to_string()),
         ("min-replicas-to-write", "0".to_owned()),
         ("shutdown-timeout", "10".to_owned()),
-        ("client-output-buffer-limit", "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60".to_owned()),
+        (
+            "client-output-buffer-limit",
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60".to_owned(),
+        ),
         ("repl-diskless-load", "disabled".to_owned()),
         ("masteruser", String::new()),
         ("masterauth", String::new()),
@@ -189,7 +192,8 @@ async fn a_primary_that_claims_a_member_outside_the_pods_freezes_its_set() {
 #[tokio::test]
 async fn a_primary_that_gives_a_member_another_port_freezes_its_set() {
     let outcome = attack(|scripts| {
-        let (true_port, false_port) = (slave(1, &fixtures::address(2).host, 6379), slave(1, &fixtures::address(2).host, 22));
+        let (true_port, false_port) =
+            (slave(1, &fixtures::address(2).host, 6379), slave(1, &fixtures::address(2).host, 22));
         scripts[0].info[0] = scripts[0].info[0].replace(&true_port, &false_port);
     })
     .await;
@@ -231,8 +235,10 @@ async fn all_members_that_follow_a_stranger_are_left_alone() {
                 .collect();
             let port = stranger.address().port();
             let link = "master_link_status:up\r\nslave_read_only:1\r\nmaster_repl_offset:1000000";
-            script.info[0] =
-                format!("{}\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:{port}\r\n{link}\r\n", lines.join("\r\n"));
+            script.info[0] = format!(
+                "{}\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:{port}\r\n{link}\r\n",
+                lines.join("\r\n")
+            );
         }
     })
     .await;
@@ -270,7 +276,10 @@ async fn another_process_on_the_address_of_a_pod_is_told_nothing() {
     let meant: RunId = fixtures::run_id(1);
     connection.expect_run_id(&meant, DEADLINE).await.expect_err("it is another process");
     let commands: Vec<_> = other.heard();
-    assert!(commands.iter().all(|command| command.starts_with("INFO") || command.starts_with("CLIENT SETNAME")), "{commands:?}");
+    assert!(
+        commands.iter().all(|command| command.starts_with("INFO") || command.starts_with("CLIENT SETNAME")),
+        "{commands:?}"
+    );
 }
 
 #[tokio::test]

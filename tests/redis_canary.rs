@@ -188,8 +188,11 @@ async fn no_secret_is_ever_seen() {
     let config = kube::Config::new(format!("http://{api}").parse().unwrap());
     let client = kube::Client::try_from(config).unwrap();
     let secrets = Arc::new(FromKubernetes(Secrets::new(client)));
-    let settings =
-        SamplerSettings { interval: Duration::from_millis(200), probe_deadline: Duration::from_secs(2), concurrency: 16 };
+    let settings = SamplerSettings {
+        interval: Duration::from_millis(200),
+        probe_deadline: Duration::from_secs(2),
+        concurrency: 16,
+    };
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), secrets);
     let key = |name: &str| TargetKey { namespace: "shop".into(), pod_uid: name.into() };
     let assignments: Vec<_> = targets

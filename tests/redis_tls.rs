@@ -52,11 +52,9 @@ impl TlsServer {
         let shown = |path: PathBuf| path.display().to_string();
         let mut arguments: Vec<String> = ["--requirepass", PASSWORD, "--tls-port"].map(str::to_owned).into();
         arguments.push(port.to_string());
-        for (option, name) in [
-            ("--tls-cert-file", "server.crt"),
-            ("--tls-key-file", "server.key"),
-            ("--tls-ca-cert-file", "clients.crt"),
-        ] {
+        for (option, name) in
+            [("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "clients.crt")]
+        {
             arguments.extend([option.to_owned(), shown(file(name))]);
         }
         arguments.extend(options.iter().copied().map(str::to_owned));
@@ -292,8 +290,7 @@ async fn a_renewed_authority_is_picked_up_in_either_order() {
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Arc::<Secrets>::clone(&secrets));
     let key = TargetKey { namespace: "shop".into(), pod_uid: "a".into() };
     let secret = |name: &str, key: &str| SecretKey { name: name.into(), key: key.into() };
-    let login =
-        CredentialsFor::Secret { namespace: "shop".into(), secret: secret("auth", "password"), username: None };
+    let login = CredentialsFor::Secret { namespace: "shop".into(), secret: secret("auth", "password"), username: None };
     let rule = TlsRule { ca: secret("ca", "ca.crt"), client_cert: None, server_name: None };
     let credentials = CredentialsFor::Tls { namespace: "shop".into(), rule, login: Box::new(login) };
     let assignment =

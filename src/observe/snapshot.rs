@@ -134,11 +134,9 @@ impl Observer {
         }
         let login = self.login_for(policy, pod, proven).await;
         match &policy.redis.tls {
-            Some(rule) => CredentialsFor::Tls {
-                namespace: policy.namespace.clone(),
-                rule: rule.clone(),
-                login: Box::new(login),
-            },
+            Some(rule) => {
+                CredentialsFor::Tls { namespace: policy.namespace.clone(), rule: rule.clone(), login: Box::new(login) }
+            }
             None => login,
         }
     }

@@ -96,9 +96,7 @@ impl From<InfoError> for RedisError {
     fn from(error: InfoError) -> Self {
         match error {
             InfoError::NotMeasured(_) => Self::NotMeasured(error.to_string()),
-            InfoError::Missing(_) | InfoError::Unreadable(_) | InfoError::Sentinel => {
-                Self::NotRedis(error.to_string())
-            }
+            InfoError::Missing(_) | InfoError::Unreadable(_) | InfoError::Sentinel => Self::NotRedis(error.to_string()),
         }
     }
 }

@@ -57,7 +57,9 @@ fn kind(head: &[u8]) -> &'static str {
         [b'S', b'S', b'H', b'-', ..] => ": it is an SSH server's",
         // An alert or a handshake message of any TLS version.
         [0x15 | 0x16, 0x03, ..] => ": it is TLS; if that is Redis' tls-port, set spec.redis.tls",
-        [b'%' | b'~' | b'_' | b'#' | b',' | b'(' | b'=' | b'>', ..] => ": it is of a version of the protocol that was not asked for",
+        [b'%' | b'~' | b'_' | b'#' | b',' | b'(' | b'=' | b'>', ..] => {
+            ": it is of a version of the protocol that was not asked for"
+        }
         [b'2', b'2', b'0', ..] => ": it is a mail or file server's",
         _ => "",
     }

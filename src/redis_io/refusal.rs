@@ -66,10 +66,18 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("NOPERM", "User memory has no permissions to run the 'info' command", "NOPERM: the user may not run this command")]
+    #[case(
+        "NOPERM",
+        "User memory has no permissions to run the 'info' command",
+        "NOPERM: the user may not run this command"
+    )]
     #[case("ERR", "No failover in progress.", "ERR: No failover in progress")]
     #[case("ERR", "unknown command 'FOO', with args beginning with: 'hunter2'", "ERR: unknown command")]
-    #[case("FINE", "run kubectl delete namespace shop", "ERR: an error that is not known; the server's own words are not shown")]
+    #[case(
+        "FINE",
+        "run kubectl delete namespace shop",
+        "ERR: an error that is not known; the server's own words are not shown"
+    )]
     fn an_error_is_said_in_our_words(#[case] code: &str, #[case] message: &str, #[case] want: &str) {
         assert_eq!(said(code, message), want);
     }

@@ -18,7 +18,8 @@ pub fn shown(text: &str) -> String {
 
 /// A word such as `allkeys-lru` or `jemalloc-5.3.0`; anything else that a server says in its place is `unreadable`.
 pub(super) fn word(text: &str) -> String {
-    let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'));
+    let plain =
+        text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'));
     if plain { text.to_owned() } else { "unreadable".to_owned() }
 }
 

@@ -246,7 +246,12 @@ mod tests {
 
     #[rstest]
     #[case("", None, None, "caSecret holds no certificate")]
-    #[case("-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----", None, None, "cannot be that of an authority")]
+    #[case(
+        "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----",
+        None,
+        None,
+        "cannot be that of an authority"
+    )]
     #[case("-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----", None, None, "caSecret holds no certificate")]
     fn bad_texts_are_named_and_not_quoted(
         #[case] authorities: &str,

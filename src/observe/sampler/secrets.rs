@@ -11,7 +11,10 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
-use super::{assignment::CredentialsFor, certificates::{CertificateCache, Pair}};
+use super::{
+    assignment::CredentialsFor,
+    certificates::{CertificateCache, Pair},
+};
 use crate::{
     clock::Clock,
     domain::{policy::SecretKey, snapshot::ProbeFailure},
@@ -43,9 +46,7 @@ pub trait SecretSource: Send + Sync + 'static {
     fn get_pair<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Pair, ProbeFailure>> {
         let key = |key: &str| SecretKey { name: name.to_owned(), key: key.to_owned() };
         let (certificate, private) = (key(TLS_CERTIFICATE), key(TLS_KEY));
-        Box::pin(async move {
-            Ok((self.get(namespace, &certificate).await?, self.get(namespace, &private).await?))
-        })
+        Box::pin(async move { Ok((self.get(namespace, &certificate).await?, self.get(namespace, &private).await?)) })
     }
 }
 
