@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use common::{
     DEADLINE,
@@ -61,16 +61,18 @@ fn honest(n: u8) -> String {
         memory.allocator_rss.0,
         memory.rss_overhead.0,
     );
-    info +=
-        &format!("master_replid:{}\r\nmaster_repl_offset:1000000\r\nrepl_backlog_size:67108864\r\n", "a".repeat(40));
+    let replid = "a".repeat(40);
+    write!(info, "master_replid:{replid}\r\nmaster_repl_offset:1000000\r\nrepl_backlog_size:67108864\r\n").unwrap();
     if n == 0 {
         info += "role:master\r\nconnected_slaves:2\r\nmaster_failover_state:no-failover\r\n";
         info += &[1, 2].map(|n| slave(n - 1, &fixtures::address(n).host, fixtures::PORT)).concat();
     } else {
         let primary = fixtures::stable_address(0).host;
-        info += &format!(
+        write!(
+            info,
             "role:slave\r\nmaster_host:{primary}\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_read_only:1\r\n"
-        );
+        )
+        .unwrap();
     }
     info + "# Keyspace\r\ndb0:keys=333334,expires=0,avg_ttl=0\r\n"
 }
@@ -211,8 +213,8 @@ async fn a_replica_that_names_a_primary_outside_the_pods_gets_nobody_repointed()
     };
     let unlisted = attack(|scripts| {
         lie(scripts);
-        let line = slave(0, &fixtures::address(1).host, 6379);
-        scripts[0].info[0] = scripts[0].info[0].replace(&line, "");
+        let own = slave(0, &fixtures::address(1).host, 6379);
+        scripts[0].info[0] = scripts[0].info[0].replace(&own, "");
     })
     .await;
     unlisted.refused(FindingCode::MemberOutsideSelector);
@@ -313,13 +315,13 @@ async fn numbers_that_cannot_be_give_no_sample_or_no_restart() {
 #[tokio::test]
 async fn words_of_a_liar_do_not_reach_people() {
     let attacks: [fn(&mut [Script; 3]); 8] = [
-        |scripts| scripts[1].error = Some(format!("ERR {}", INJECTION)),
-        |scripts| scripts[1].error = Some(format!("ALLISWELL {}", INJECTION)),
-        |scripts| scripts[1].error = Some(format!("NOPERM {}", INJECTION)),
+        |scripts| scripts[1].error = Some(format!("ERR {INJECTION}")),
+        |scripts| scripts[1].error = Some(format!("ALLISWELL {INJECTION}")),
+        |scripts| scripts[1].error = Some(format!("NOPERM {INJECTION}")),
         |scripts| scripts[1].clients = format!("id=1 name={INJECTION}\nid=2 name=sentinel-deadbeef-cmd\n"),
         |scripts| scripts[1].info[0] = scripts[1].info[0].replace("allkeys-lru", INJECTION),
         |scripts| scripts[1].info[0] = scripts[1].info[0].replace("role:slave", &format!("role:{INJECTION}")),
-        |scripts| scripts[0].info[0] += &format!("slave2:ip={INJECTION},port=6379,state=online,offset=1,lag=0\r\n"),
+        |scripts| scripts[0].info[0] += &slave(2, INJECTION, 6379),
         |scripts| scripts[1].config[2].1 = INJECTION.to_owned(),
     ];
     for (n, lie) in attacks.into_iter().enumerate() {

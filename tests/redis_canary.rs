@@ -25,9 +25,10 @@ use common::{
 };
 use futures::{FutureExt as _, future::BoxFuture};
 use redis_memory_operator::{
+    api::v1alpha1::RedisMemoryPolicyStatus,
     assess::{self, AssessSettings},
     clock::Clock,
-    controller::report,
+    controller::{report, transitions},
     domain::{
         fixtures,
         policy::SecretKey,
@@ -35,6 +36,7 @@ use redis_memory_operator::{
         tls::TlsRule,
     },
     kube_io::secrets::Secrets,
+    metrics::Metrics,
     observe::sampler::{Assignment, CredentialsFor, Pair, Sampler, SamplerSettings, SecretSource, TargetKey},
     redis_io::{Connection, Credentials, Tls, TlsMaterial},
 };
@@ -145,6 +147,84 @@ fn over_tls(client: Option<&str>) -> CredentialsFor {
     CredentialsFor::Tls { namespace: "shop".into(), rule, login: Box::new(login()) }
 }
 
+/// Servers that take the password, refuse it, repeat it, or are not there.
+struct Servers {
+    good: RedisServer,
+    wrong: RedisServer,
+    renamed: RedisServer,
+    echo: GarbageServer,
+    http: GarbageServer,
+    parrot: FakeRedis,
+    /// A TLS server whose certificate is for a name of its own choosing.
+    impostor: (RedisServer, SocketAddr, tempfile::TempDir),
+}
+
+impl Servers {
+    async fn start(authority: &Authority) -> Self {
+        let good = RedisServer::start(&[]);
+        good.run(&["ACL", "SETUSER", "memory-operator", "on", &format!(">{CANARY}"), "~*", "+@all"]);
+        let parrot = Script {
+            info: vec![format!("# Server\r\nredis_version:{CANARY}\r\nrun_id:{CANARY}\r\nrole:{CANARY}\r\n")],
+            error: None,
+            config: Vec::new(),
+            clients: String::new(),
+        };
+        Self {
+            good,
+            wrong: RedisServer::start(&["--requirepass", "something-else"]),
+            renamed: RedisServer::start(&["--rename-command", "AUTH", ""]),
+            echo: GarbageServer::start(Manner::Echo).await,
+            http: GarbageServer::start(Manner::Http).await,
+            parrot: FakeRedis::start(parrot).await,
+            impostor: start_tls(&authority.server(&[CANARY], Valid::Now), authority),
+        }
+    }
+
+    fn targets(&self) -> Vec<(&'static str, SocketAddr, CredentialsFor)> {
+        vec![
+            ("good", self.good.address(), login()),
+            ("wrong", self.wrong.address(), login()),
+            ("renamed", self.renamed.address(), login()),
+            ("echo", self.echo.address(), login()),
+            ("http", self.http.address(), login()),
+            ("parrot", self.parrot.address(), login()),
+            ("closed", SocketAddr::from(([127, 0, 0, 1], 1)), login()),
+            ("plain", self.good.address(), over_tls(Some("client"))),
+            ("impostor", self.impostor.1, over_tls(Some("client"))),
+            ("crossed", self.impostor.1, over_tls(Some("crossed"))),
+            ("echo-tls", self.echo.address(), over_tls(None)),
+        ]
+    }
+}
+
+/// What is concluded from an observation, as it goes into status, events and metrics.
+fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
+    let (policy, mut snapshot) = fixtures::enforced();
+    snapshot.targets[1].redis = seen;
+    let findings = assess::assess(&policy, &snapshot, &AssessSettings::default());
+    let input = report::Input {
+        generation: 1,
+        snapshot: &snapshot,
+        findings: &findings,
+        plan: None,
+        blocked: &[],
+        journal: None,
+        records: &[],
+        now: fixtures::NOW,
+    };
+    let status = report::status(&input, &RedisMemoryPolicyStatus::default());
+    witness.saw(format!("status of {name}"), serde_json::to_string(&status).unwrap());
+    witness.saw(format!("findings of {name}"), format!("{findings:?}"));
+    let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status);
+    witness.saw(format!("events of {name}"), format!("{events:?}"));
+    let metrics = Metrics::new(Clock::start(), "lease");
+    metrics.set_leader(true);
+    if let Observation::Failed(failure) = &snapshot.targets[1].redis {
+        metrics.probe_failed(failure.reason());
+    }
+    witness.saw(format!("metrics of {name}"), metrics.render().unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_ever_seen() {
     let log = Log::default();
@@ -154,35 +234,8 @@ async fn no_secret_is_ever_seen() {
     let leaf = authority.client();
     let mut witness = Witness::new(&leaf.key);
 
-    // Servers that take the password, refuse it, repeat it, or are not there.
-    let good = RedisServer::start(&[]);
-    good.run(&["ACL", "SETUSER", "memory-operator", "on", &format!(">{CANARY}"), "~*", "+@all"]);
-    let wrong = RedisServer::start(&["--requirepass", "something-else"]);
-    let renamed = RedisServer::start(&["--rename-command", "AUTH", ""]);
-    let echo = GarbageServer::start(Manner::Echo).await;
-    let http = GarbageServer::start(Manner::Http).await;
-    let parrot = FakeRedis::start(Script {
-        info: vec![format!("# Server\r\nredis_version:{CANARY}\r\nrun_id:{CANARY}\r\nrole:{CANARY}\r\n")],
-        error: None,
-        config: Vec::new(),
-        clients: String::new(),
-    })
-    .await;
-    let impostor = authority.server(&[CANARY], Valid::Now);
-    let tls = start_tls(&impostor, &authority);
-    let targets: Vec<(&str, SocketAddr, CredentialsFor)> = vec![
-        ("good", good.address(), login()),
-        ("wrong", wrong.address(), login()),
-        ("renamed", renamed.address(), login()),
-        ("echo", echo.address(), login()),
-        ("http", http.address(), login()),
-        ("parrot", parrot.address(), login()),
-        ("closed", SocketAddr::from(([127, 0, 0, 1], 1)), login()),
-        ("plain", good.address(), over_tls(Some("client"))),
-        ("impostor", tls.1, over_tls(Some("client"))),
-        ("crossed", tls.1, over_tls(Some("crossed"))),
-        ("echo-tls", echo.address(), over_tls(None)),
-    ];
+    let servers = Servers::start(&authority).await;
+    let targets = servers.targets();
 
     let api = api_server(&leaf, &authority).await;
     let config = kube::Config::new(format!("http://{api}").parse().unwrap());
@@ -206,7 +259,6 @@ async fn no_secret_is_ever_seen() {
         .collect();
     witness.saw("assignments", format!("{assignments:?}"));
     sampler.assign("policy", "shop", assignments, Arc::new(|_, _| 0));
-    let (policy, mut snapshot) = fixtures::enforced();
     for (name, ..) in &targets {
         let seen = eventually(name, async || {
             let seen = sampler.latest(&key(name)).0;
@@ -215,22 +267,7 @@ async fn no_secret_is_ever_seen() {
         .await;
         assert_eq!(matches!(seen, Observation::Seen(_)), *name == "good", "{name}: {seen:?}");
         witness.saw(*name, format!("{seen:?} {seen:#?}"));
-        // What is concluded from it, as it goes into status, events and metrics.
-        snapshot.targets[1].redis = seen;
-        let findings = assess::assess(&policy, &snapshot, &AssessSettings::default());
-        let input = report::Input {
-            generation: 1,
-            snapshot: &snapshot,
-            findings: &findings,
-            plan: None,
-            blocked: &[],
-            journal: None,
-            records: &[],
-            now: fixtures::NOW,
-        };
-        let status = report::status(&input, &redis_memory_operator::api::v1alpha1::RedisMemoryPolicyStatus::default());
-        witness.saw(format!("status of {name}"), serde_json::to_string(&status).unwrap());
-        witness.saw(format!("findings of {name}"), format!("{findings:?}"));
+        concluded(&mut witness, name, seen);
         match sampler.credentials(&key(name)).await {
             Ok(credentials) => {
                 witness.saw(format!("credentials of {name}"), format!("{credentials:?} {credentials:#?}"));
@@ -248,11 +285,11 @@ async fn no_secret_is_ever_seen() {
     witness.saw("material", format!("{material:?} {material:#?}"));
     witness.saw("tls", format!("{0:?} {0:#?}", Tls::new(&material).unwrap()));
 
-    command_line(&mut witness, &[good.address(), wrong.address(), echo.address(), http.address()]);
+    command_line(&mut witness, &targets);
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     assert!(logged.len() > 1000 && logged.contains("probe failed"), "the log was taken down: {logged}");
     witness.saw("log", logged);
-    assert!(parrot.heard().iter().any(|command| command.contains(CANARY)), "the canary flew");
+    assert!(servers.parrot.heard().iter().any(|command| command.contains(CANARY)), "the canary flew");
     assert_eq!(witness.gave_away(), Vec::<&str>::new());
 }
 
@@ -275,8 +312,8 @@ async fn acting(
 }
 
 /// `check`, with the password where it belongs: in the environment.
-fn command_line(witness: &mut Witness, addresses: &[SocketAddr]) {
-    for address in addresses {
+fn command_line(witness: &mut Witness, targets: &[(&str, SocketAddr, CredentialsFor)]) {
+    for (_, address, _) in &targets[..5] {
         for output in ["table", "json"] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
             command.args(["check", &address.to_string(), "--username", "memory-operator", "--output", output]);
