@@ -72,9 +72,10 @@ fn failed(view: &View<'_>, failure: &ProbeFailure) -> Finding {
         ProbeFailure::ReplyTooLarge(_) => {
             (Unreachable, "no Redis answers INFO with so much: check spec.redis.port and spec.selector")
         }
-        ProbeFailure::Refused(text) if text.contains("NOPERM") => {
-            (PermissionMissing, "give the Redis user info, role, config|get, memory|stats, dbsize and client|list")
-        }
+        ProbeFailure::Refused(text) if text.contains("NOPERM") => (
+            PermissionMissing,
+            "give the Redis user what `redis-memory-operator acl --role observe` prints: info, config|get, client|list and a few more",
+        ),
         ProbeFailure::Refused(_) => (Unreachable, "Redis refuses INFO: look at its log"),
     };
     let evidence = match failure.text() {
