@@ -26,6 +26,7 @@ use crate::{
         },
         quantity,
         ratio::Ratio,
+        tls::TlsRule,
     },
 };
 
@@ -161,6 +162,7 @@ fn redis(spec: &api::Redis, problems: &mut Problems) -> Option<RedisAccess> {
         problems.unless(is_subdomain(&secret.name), "spec.redis.passwordSecret.name", rules::SECRET_NAME);
         problems.unless(is_secret_key(&secret.key), "spec.redis.passwordSecret.key", rules::SECRET_KEY);
     }
+    let tls = spec.tls.as_ref().map(|tls| tls_rule(tls, problems));
     Some(RedisAccess {
         container: spec.container.clone(),
         port: port?,
@@ -176,7 +178,26 @@ fn redis(spec: &api::Redis, problems: &mut Problems) -> Option<RedisAccess> {
         },
         username: spec.username.clone(),
         password: spec.password_secret.as_ref().map(|s| SecretKey { name: s.name.clone(), key: s.key.clone() }),
+        tls,
     })
+}
+
+fn tls_rule(spec: &api::Tls, problems: &mut Problems) -> TlsRule {
+    let ca = &spec.ca_secret;
+    problems.unless(is_subdomain(&ca.name), "spec.redis.tls.caSecret.name", rules::SECRET_NAME);
+    problems.unless(is_secret_key(&ca.key), "spec.redis.tls.caSecret.key", rules::SECRET_KEY);
+    if let Some(secret) = &spec.client_cert_secret {
+        problems.unless(is_subdomain(&secret.name), "spec.redis.tls.clientCertSecret.name", rules::SECRET_NAME);
+    }
+    if let Some(name) = &spec.server_name {
+        let fits = name.len() <= 253 && name.split('.').all(is_label);
+        problems.unless(fits, "spec.redis.tls.serverName", rules::SERVER_NAME);
+    }
+    TlsRule {
+        ca: SecretKey { name: ca.name.clone(), key: ca.key.clone() },
+        client_cert: spec.client_cert_secret.as_ref().map(|secret| secret.name.clone()),
+        server_name: spec.server_name.clone(),
+    }
 }
 
 fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {

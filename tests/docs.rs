@@ -54,6 +54,22 @@ fn every_reason_of_a_refusal_has_its_section() {
     }
 }
 
+/// SECURITY.md names tests: each of them exists.
+#[test]
+fn the_tests_that_are_named_as_proof_exist() {
+    let page = read("SECURITY.md");
+    let table = page.split("\n## ").find(|part| part.starts_with("Attacks")).unwrap();
+    let words = table.split('`').skip(1).step_by(2).filter(|word| word.contains('_') && !word.contains(['/', '.']));
+    let named: BTreeSet<&str> = words.filter(|word| *word != "master_host").collect();
+    assert!(named.len() >= 15, "{named:?}");
+    let sources = ["src/observe/snapshot/tests.rs", "src/cli/acl.rs"].map(read);
+    let tests =
+        ["redis_attacks", "redis_hostile", "redis_canary", "redis_tls"].map(|name| read(format!("tests/{name}.rs")));
+    let all = sources.into_iter().chain(tests).collect::<String>();
+    let missing: Vec<_> = named.into_iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+    assert_eq!(Vec::<&str>::new(), missing);
+}
+
 fn pages() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_owned()];

@@ -58,7 +58,7 @@ async fn the_text_says_what_answered_and_what_was_missing() {
         Connection::open(server.address(), None, DEADLINE).await.expect_err("that is no Redis").to_string()
     };
     let http = text(Manner::Http).await;
-    assert!(http.contains("HTTP/1.1 400 Bad Request"), "{http}");
+    assert!(http.contains("HTTP") && !http.contains("Bad Request"), "{http}");
     let hollow = text(Manner::HollowInfo).await;
     assert!(hollow.contains("run_id"), "{hollow}");
 }

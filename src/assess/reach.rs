@@ -45,6 +45,11 @@ fn unreadable(view: &View<'_>, text: &str) -> Option<Finding> {
 fn failed(view: &View<'_>, failure: &ProbeFailure) -> Finding {
     use FindingCode::{AuthenticationFailed, PermissionMissing, Unreachable};
     let (code, remedy) = match failure {
+        ProbeFailure::Tls(problem, _) => (FindingCode::TlsFailed, problem.remedy()),
+        ProbeFailure::HostNetwork(_) => (
+            Unreachable,
+            "give the pod an address of its own (hostNetwork: false), or select other pods; it is not connected to",
+        ),
         ProbeFailure::Unreachable(_) => {
             (Unreachable, "check that Redis runs, and that network policies let the operator reach it")
         }
@@ -67,10 +72,11 @@ fn failed(view: &View<'_>, failure: &ProbeFailure) -> Finding {
         ProbeFailure::ReplyTooLarge(_) => {
             (Unreachable, "no Redis answers INFO with so much: check spec.redis.port and spec.selector")
         }
-        ProbeFailure::Refused(text) if text.contains("NOPERM") => {
-            (PermissionMissing, "give the Redis user info, role, config|get, memory|stats, dbsize and client|list")
-        }
-        ProbeFailure::Refused(_) => (Unreachable, "Redis refuses INFO: see its answer"),
+        ProbeFailure::Refused(text) if text.contains("NOPERM") => (
+            PermissionMissing,
+            "give the Redis user what `redis-memory-operator acl --role observe` prints: info, config|get, client|list and a few more",
+        ),
+        ProbeFailure::Refused(_) => (Unreachable, "Redis refuses INFO: look at its log"),
     };
     let evidence = match failure.text() {
         "" => failure.reason().to_owned(),

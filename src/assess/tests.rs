@@ -159,6 +159,8 @@ fn container_unknown() {
 #[case(ProbeFailure::Refused("-NOPERM this user has no permissions".into()), PermissionMissing, "config|get")]
 #[case(ProbeFailure::AuthenticationFailed("WRONGPASS".into()), AuthenticationFailed, "passwordSecret")]
 #[case(ProbeFailure::SecretUnavailable("no key password".into()), AuthenticationFailed, "secretAccess")]
+#[case(ProbeFailure::Tls(crate::domain::tls::TlsProblem::NotSpoken, "plain".into()), TlsFailed, "tls-port")]
+#[case(ProbeFailure::HostNetwork("redis-0 is on it".into()), Unreachable, "hostNetwork: false")]
 #[case(ProbeFailure::OwnerUnproven("no controller".into()), AuthenticationFailed, "existing controller")]
 fn a_probe_that_failed_says_how(#[case] failure: ProbeFailure, #[case] code: Code, #[case] says: &str) {
     let text = failure.text().to_owned();

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod acl;
 mod check;
 mod cluster;
 pub mod crd;
@@ -45,6 +46,8 @@ enum Verb {
     Status(status::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
+    /// Print the lines that give a Redis user exactly the rights that are used.
+    Acl(acl::Args),
 }
 
 /// How an answer is shown.
@@ -95,5 +98,6 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
         Verb::Explain(args) => explain::main(&args),
+        Verb::Acl(args) => acl::main(&args),
     }
 }

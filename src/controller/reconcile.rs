@@ -195,6 +195,8 @@ impl Shared {
     async fn act_and_report(&self, turn: Turn) -> Result<Action, ReconcileError> {
         let Turn { resource, policy, snapshot, decision } = turn;
         let previous = resource.status.clone().unwrap_or_default();
+        // The decision stands on what was seen; people are told of it when it has settled.
+        let snapshot = self.observer.settled(&policy, &snapshot);
         let mut findings = assess::assess(&policy, &snapshot, &self.settings.assess);
         findings.extend(assess::drift::of_records(&policy, &previous.workloads));
         assess::sort(&mut findings);

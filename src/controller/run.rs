@@ -42,7 +42,7 @@ use crate::{
     },
     metrics::{Metrics, ReconcileResult},
     observe::{
-        sampler::{Sampler, SamplerHandle, SamplerSettings, SecretSource},
+        sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SecretSource},
         snapshot::Observer,
     },
     plan::PlanSettings,
@@ -101,6 +101,10 @@ impl SecretSource for FromKubernetes {
         key: &'a SecretKey,
     ) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
         Box::pin(self.0.get(namespace, key))
+    }
+
+    fn get_pair<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Pair, ProbeFailure>> {
+        Box::pin(self.0.get_pair(namespace, name))
     }
 }
 

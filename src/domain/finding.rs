@@ -117,6 +117,8 @@ finding_codes! {
     Unreachable => Warning,
     /// Redis refused the password, or the password could not be had.
     AuthenticationFailed => Warning,
+    /// No TLS connection to Redis; there is no fallback to a plain one.
+    TlsFailed => Warning,
     /// A right that the policy needs is missing, in Kubernetes or in Redis.
     PermissionMissing => Warning,
 }

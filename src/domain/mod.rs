@@ -3,6 +3,7 @@
 //! Nothing here performs I/O, reads a clock or knows a client. Besides `std` and `jiff` only the derive
 //! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
 
+pub mod acl;
 pub mod bytes;
 pub mod cron;
 pub mod duration;
@@ -20,5 +21,6 @@ pub mod snapshot;
 pub mod step;
 pub mod surroundings;
 pub mod switchover;
+pub mod tls;
 pub mod window;
 mod written;

@@ -23,6 +23,9 @@ pub struct Pod {
     pub resource_version: String,
     /// `status.podIP`; `None` before the pod has one.
     pub ip: Option<String>,
+    /// `spec.hostNetwork`: the address is the node's, and other pods listen there as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_network: bool,
     /// DNS name `hostname.subdomain.namespace.svc`, for pods that have one, without the cluster domain.
     pub dns_name: Option<String>,
     /// The Ready condition is True.
@@ -61,6 +64,21 @@ pub struct Owner {
     pub name: String,
     /// UID.
     pub uid: ControllerUid,
+}
+
+impl Owner {
+    /// Whether a pod of that name can be this controller's: a reference alone is only a claim. Pods of a StatefulSet are
+    /// named after it, with a number; those of a ReplicaSet after it, with a random word.
+    pub fn could_have_made(&self, pod: &PodName) -> bool {
+        let Some(rest) = pod.as_str().strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('-')) else {
+            return false;
+        };
+        match self.kind.as_str() {
+            "StatefulSet" => !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()),
+            "ReplicaSet" => !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()),
+            _ => false,
+        }
+    }
 }
 
 /// The Redis container of a pod.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{bytes::Bytes, ratio::Ratio, window::Window};
+use super::{bytes::Bytes, ratio::Ratio, tls::TlsRule, window::Window};
 
 /// A policy after validation. Made only by `controller::validate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct RedisAccess {
     pub username: Option<String>,
     /// Where the password is; `None`: no AUTH is sent.
     pub password: Option<SecretKey>,
+    /// TLS; `None`: the connection is plain.
+    pub tls: Option<TlsRule>,
 }
 
 /// A container port by number or by name.

@@ -8,6 +8,7 @@ use super::{
     pod::{Pod, Rights, RoleService, StatefulSet},
     sample::{Reading, Sample},
     surroundings::Surroundings,
+    tls::TlsProblem,
 };
 
 /// Everything that was observed for one policy at one time. Targets are sorted by pod name.
@@ -112,6 +113,10 @@ pub enum ProbeFailure {
     Refused(String),
     /// The pod has no controller that exists: no password is sent to it.
     OwnerUnproven(String),
+    /// No TLS connection, and therefore none.
+    Tls(TlsProblem, String),
+    /// The pod has no address of its own (host network): what listens there may be anybody's.
+    HostNetwork(String),
 }
 
 impl ProbeFailure {
@@ -126,6 +131,8 @@ impl ProbeFailure {
             Self::ReplyTooLarge(_) => "ReplyTooLarge",
             Self::Refused(_) => "Refused",
             Self::OwnerUnproven(_) => "OwnerUnproven",
+            Self::Tls(problem, _) => problem.reason(),
+            Self::HostNetwork(_) => "HostNetwork",
         }
     }
 
@@ -139,7 +146,9 @@ impl ProbeFailure {
             | Self::NotRedis(text)
             | Self::ReplyTooLarge(text)
             | Self::Refused(text)
-            | Self::OwnerUnproven(text) => text,
+            | Self::OwnerUnproven(text)
+            | Self::Tls(_, text)
+            | Self::HostNetwork(text) => text,
         }
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::acl;
+
 /// How the primary role is handed over. docs/adr/0007-two-switchover-methods.md weighs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SwitchoverMethod {
@@ -31,21 +33,10 @@ impl SwitchoverMethod {
         }
     }
 
-    /// Commands, in the words of ACL rules, that this method sends and the other does not.
-    pub const fn own_commands(self) -> &'static [&'static str] {
-        match self {
-            Self::Guarded => &["client|pause", "client|unpause"],
-            Self::Native => &["failover"],
-        }
-    }
-
-    /// Of the missing commands those that are in the way of this method.
+    /// Of the missing commands, in the words of ACL rules, those that are in the way of this method.
     pub fn in_the_way(self, missing: &[String]) -> Vec<&str> {
-        let foreign = match self {
-            Self::Guarded => Self::Native.own_commands(),
-            Self::Native => Self::Guarded.own_commands(),
-        };
-        missing.iter().map(String::as_str).filter(|command| !foreign.contains(command)).collect()
+        let words = missing.iter().map(String::as_str);
+        words.filter(|command| acl::only_by(command).is_none_or(|method| method == self)).collect()
     }
 }
 
@@ -53,7 +44,7 @@ impl SwitchoverMethod {
 pub fn in_every_way(missing: &[String]) -> Vec<&str> {
     let open = [SwitchoverMethod::Guarded, SwitchoverMethod::Native]
         .into_iter()
-        .find(|method| !missing.iter().any(|command| method.own_commands().contains(&command.as_str())));
+        .find(|method| !missing.iter().any(|command| acl::only_by(command) == Some(*method)));
     match open {
         Some(method) => method.in_the_way(missing),
         None => missing.iter().map(String::as_str).collect(),

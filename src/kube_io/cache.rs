@@ -181,6 +181,7 @@ pub fn prune(pod: &mut Pod) {
         let kept = std::mem::take(spec);
         *spec = PodSpec {
             containers: kept.containers.into_iter().map(pruned_container).collect(),
+            host_network: kept.host_network,
             hostname: kept.hostname,
             subdomain: kept.subdomain,
             resources: kept.resources,

@@ -1,4 +1,4 @@
-//! Passwords: one key of one Secret, read when asked for, never kept here.
+//! Passwords and certificates: keys of one Secret, read when asked for, never kept here.
 
 use std::time::Duration;
 
@@ -11,6 +11,10 @@ use super::{
     read::READ_TIMEOUT,
 };
 use crate::domain::{policy::SecretKey, snapshot::ProbeFailure};
+
+/// The keys of a Secret of type `kubernetes.io/tls`.
+const TLS_CERTIFICATE: &str = "tls.crt";
+const TLS_KEY: &str = "tls.key";
 
 /// Reads passwords. Nothing is cached: who asks decides how long a password is kept.
 #[derive(Clone)]
@@ -33,36 +37,66 @@ impl Secrets {
 
     /// The value of the key, exactly as stored. The texts of failures name Secret and key, never the value.
     pub async fn get(&self, namespace: &str, wanted: &SecretKey) -> Result<Zeroizing<String>, ProbeFailure> {
+        let [value] = self.read(namespace, &wanted.name, [&wanted.key]).await?;
+        Ok(value)
+    }
+
+    /// Certificate chain and private key of a `kubernetes.io/tls` Secret, of one reading.
+    pub async fn get_pair(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(Zeroizing<String>, Zeroizing<String>), ProbeFailure> {
+        let [certificate, key] = self.read(namespace, name, [TLS_CERTIFICATE, TLS_KEY]).await?;
+        Ok((certificate, key))
+    }
+
+    async fn read<const N: usize>(
+        &self,
+        namespace: &str,
+        name: &str,
+        keys: [&str; N],
+    ) -> Result<[Zeroizing<String>; N], ProbeFailure> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let read = within(self.limit, api.get_opt(&wanted.name)).await;
-        extract(read, namespace, wanted).map_err(ProbeFailure::SecretUnavailable)
+        let read = within(self.limit, api.get_opt(name)).await;
+        extract(read, namespace, name, keys).map_err(ProbeFailure::SecretUnavailable)
     }
 }
 
-/// The value, or what to tell a person.
-fn extract(
+/// The values of the keys, or what to tell a person. What else the Secret holds is wiped.
+fn extract<const N: usize>(
     read: Result<Option<Secret>, Cause>,
     namespace: &str,
-    wanted: &SecretKey,
-) -> Result<Zeroizing<String>, String> {
-    let SecretKey { name, key } = wanted;
+    name: &str,
+    keys: [&str; N],
+) -> Result<[Zeroizing<String>; N], String> {
+    let wanted = keys.join(", ");
     let secret = match read {
         Ok(Some(secret)) => secret,
-        Ok(None) => return Err(format!("Secret {namespace}/{name} does not exist (its key {key} is wanted)")),
+        Ok(None) => return Err(format!("Secret {namespace}/{name} does not exist (its key {wanted} is wanted)")),
         Err(Cause::Forbidden(_)) => {
             return Err(format!(
-                "Secret {namespace}/{name} (key {key}) may not be read: grant it with the chart value \
+                "Secret {namespace}/{name} (key {wanted}) may not be read: grant it with the chart value \
                  `secretAccess: [{{namespace: {namespace}, names: [{name}]}}]`"
             ));
         }
-        Err(cause) => return Err(format!("Secret {namespace}/{name} (key {key}) cannot be read: {cause}")),
+        Err(cause) => return Err(format!("Secret {namespace}/{name} (key {wanted}) cannot be read: {cause}")),
     };
     let mut data = secret.data.unwrap_or_default();
-    let value = data.remove(key);
+    let found = keys.map(|key| data.remove(key));
     for ByteString(mut other) in data.into_values() {
         other.zeroize();
     }
-    let Some(ByteString(value)) = value else {
+    let mut values = [const { None }; N];
+    for ((slot, found), key) in values.iter_mut().zip(found).zip(keys) {
+        *slot = Some(text(found, namespace, name, key)?);
+    }
+    // Every slot was filled, or the loop returned.
+    Ok(values.map(Option::unwrap_or_default))
+}
+
+fn text(found: Option<ByteString>, namespace: &str, name: &str, key: &str) -> Result<Zeroizing<String>, String> {
+    let Some(ByteString(value)) = found else {
         return Err(format!("Secret {namespace}/{name} has no key {key}"));
     };
     match String::from_utf8(value) {
@@ -82,8 +116,8 @@ mod tests {
 
     const VALUE: &str = "correct horse";
 
-    fn wanted() -> SecretKey {
-        SecretKey { name: "redis-auth".into(), key: "password".into() }
+    fn get(read: Result<Option<Secret>, Cause>) -> Result<String, String> {
+        extract(read, "shop", "redis-auth", ["password"]).map(|[value]| value.to_string())
     }
 
     fn secret(key: &str, value: &[u8]) -> Secret {
@@ -92,8 +126,7 @@ mod tests {
 
     #[test]
     fn the_value_is_taken_as_it_is() {
-        let read = extract(Ok(Some(secret("password", b"correct horse\n"))), "shop", &wanted());
-        assert_eq!(read.expect("a value").as_str(), "correct horse\n");
+        assert_eq!(get(Ok(Some(secret("password", b"correct horse\n")))).expect("a value"), "correct horse\n");
     }
 
     #[rstest]
@@ -112,8 +145,18 @@ mod tests {
         "Secret shop/redis-auth (key password) cannot be read: no answer within 10 s"
     )]
     fn each_failure_has_its_own_text(#[case] read: Result<Option<Secret>, Cause>, #[case] want: &str) {
-        let text = extract(read, "shop", &wanted()).expect_err("a failure");
+        let text = get(read).expect_err("a failure");
         assert_eq!(text, want);
         assert!(!text.contains(VALUE));
+    }
+
+    #[test]
+    fn a_pair_comes_from_one_reading_or_not_at_all() {
+        let mut stored = secret("tls.crt", b"certificate");
+        let read = |stored: &Secret| extract(Ok(Some(stored.clone())), "shop", "client", [TLS_CERTIFICATE, TLS_KEY]);
+        assert_eq!(read(&stored).expect_err("half a pair"), "Secret shop/client has no key tls.key");
+        stored.data.as_mut().expect("data").insert(TLS_KEY.into(), ByteString(b"key".to_vec()));
+        let [certificate, key] = read(&stored).expect("a pair");
+        assert_eq!((certificate.as_str(), key.as_str()), ("certificate", "key"));
     }
 }

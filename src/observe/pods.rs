@@ -46,6 +46,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         uid: PodUid::new(meta.uid.clone().unwrap_or_default()),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         dns_name: dns_name(meta, spec),
         ready: is_true(conditions, "Ready").is_some(),
         terminating: meta.deletion_timestamp.is_some(),

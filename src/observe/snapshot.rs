@@ -90,6 +90,18 @@ impl Observer {
         Ok(self.complete(frame, pods, samples))
     }
 
+    /// The snapshot as people are told of it: where the one probe of a live look failed, what was seen before it, until
+    /// a second one fails too. For findings and status only, never for a decision.
+    pub fn settled(&self, policy: &Policy, snapshot: &Snapshot) -> Snapshot {
+        let mut settled = snapshot.clone();
+        for target in &mut settled.targets {
+            if matches!(target.redis, Observation::Failed(_)) {
+                target.redis = self.sampler.latest(&key(policy, &target.pod)).0;
+            }
+        }
+        settled
+    }
+
     async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
         let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
@@ -108,8 +120,30 @@ impl Observer {
         self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
     }
 
-    /// A password goes only to a pod whose controller exists: a label alone must not catch it.
+    /// How a pod is connected to: over TLS where the policy says so, and not at all on the host's network.
     async fn credentials_for(
+        &self,
+        policy: &Policy,
+        pod: &Pod,
+        proven: &mut BTreeMap<ControllerUid, bool>,
+    ) -> CredentialsFor {
+        if pod.host_network {
+            return CredentialsFor::Withheld(ProbeFailure::HostNetwork(format!(
+                "{} is on the host's network: what listens on the node's address may belong to any namespace",
+                pod.name
+            )));
+        }
+        let login = self.login_for(policy, pod, proven).await;
+        match &policy.redis.tls {
+            Some(rule) => {
+                CredentialsFor::Tls { namespace: policy.namespace.clone(), rule: rule.clone(), login: Box::new(login) }
+            }
+            None => login,
+        }
+    }
+
+    /// A password goes only to a pod whose controller exists: a label alone must not catch it.
+    async fn login_for(
         &self,
         policy: &Policy,
         pod: &Pod,
@@ -118,6 +152,7 @@ impl Observer {
         let Some(secret) = &policy.redis.password else { return CredentialsFor::None };
         let exists = match &pod.owner {
             None => false,
+            Some(owner) if !owner.could_have_made(&pod.name) => false,
             Some(owner) => {
                 if !proven.contains_key(&owner.uid) {
                     proven.insert(owner.uid.clone(), self.owner_exists(policy, owner).await);
@@ -223,3 +258,6 @@ fn facts<'a>(policy: &Policy, found: impl Iterator<Item = &'a KubePod>) -> Vec<P
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,10 @@ use redis::{Pipeline, Value};
 
 use super::{connection::Connection, error::RedisError, reply};
 use crate::domain::{
+    acl::{self, Command, DRYRUN_SINCE},
     names::NodeAddress,
-    sample::{FailoverState, Version},
+    sample::FailoverState,
+    switchover::SwitchoverMethod,
 };
 
 /// How long an acting command may take. All of them answer at once: FAILOVER works in the background.
@@ -18,20 +20,8 @@ const ACT_DEADLINE: Duration = Duration::from_secs(3);
 /// The same where writers wait for the answer.
 const QUICK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The acting commands, in the words of ACL rules; how a server with `ACL DRYRUN` is asked about each, and how one
-/// without is: by a call that can do nothing, because the right is looked at before the arguments are (6.2).
-const COMMANDS: [(&str, &[&str], &[&str]); 7] = [
-    ("failover", &["FAILOVER"], &["FAILOVER", "ABORT"]),
-    ("replicaof", &["REPLICAOF", "localhost", "1"], &["REPLICAOF", "localhost", "none"]),
-    ("config|set", &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET"]),
-    ("client|pause", &["CLIENT", "PAUSE", "1", "WRITE"], &["CLIENT", "PAUSE"]),
-    ("client|unpause", &["CLIENT", "UNPAUSE"], &["CLIENT", "UNPAUSE", "nobody"]),
-    ("bgsave", &["BGSAVE"], &["BGSAVE", "nothing"]),
-    ("bgrewriteaof", &["BGREWRITEAOF"], &["BGREWRITEAOF", "nothing"]),
-];
-
-/// The first version that has `ACL DRYRUN`.
-const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
+/// The methods of switchover that this operator knows how to drive.
+const METHODS: &[SwitchoverMethod] = &[SwitchoverMethod::Guarded, SwitchoverMethod::Native];
 
 impl Connection {
     /// `FAILOVER TO host port TIMEOUT ms`: hands the primary role over. The address must be that of the primary's
@@ -97,13 +87,12 @@ impl Connection {
         reply::ok(self.request(pipeline, what, deadline).await?.into_iter().next())
     }
 
-    /// The commands of a remediation that this user may not run, in the words of ACL rules: `failover`, `replicaof`,
-    /// `config|set`, `client|pause`, `client|unpause`. From 7.0 on the server is asked by `ACL WHOAMI` and `ACL DRYRUN`,
-    /// and `acl|whoami` or `acl|dryrun` is in the list when that is itself forbidden; then, and before 7.0, each is tried
-    /// in a form that has no effect.
+    /// The commands of a remediation ([`acl::acting`]) that this user may not run, in the words of ACL rules. From 7.0 on
+    /// the server is asked by `ACL WHOAMI` and `ACL DRYRUN`, and `acl|whoami` or `acl|dryrun` is in the list when that is
+    /// itself forbidden. Before, each command is tried out in a form that has no effect.
     pub async fn acting_rights(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.version() < DRYRUN_SINCE {
-            return self.rights_by_trying(deadline).await;
+            return self.rights_by_trying(acl::acting(METHODS), deadline).await;
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("ACL").arg("WHOAMI");
@@ -114,12 +103,13 @@ impl Connection {
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
-        for (_, command, _) in COMMANDS {
-            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command);
+        let commands = acl::acting(METHODS);
+        for command in &commands {
+            pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command.trial());
         }
         let replies = self.request(&pipeline, "ACL DRYRUN", deadline).await?;
         let mut missing = Vec::new();
-        for ((name, ..), reply) in COMMANDS.into_iter().zip(replies) {
+        for (name, reply) in commands.into_iter().map(Command::rule).zip(replies) {
             match reply {
                 Value::Okay => {}
                 Value::ServerError(error) if is_forbidden(&error) => {
@@ -133,17 +123,21 @@ impl Connection {
         Ok(missing)
     }
 
-    /// The question itself is forbidden: that is a missing right too. What it would have told of the others cannot be
-    /// tried out from 7.0 on, where arguments are looked at before rights.
+    /// The question itself is forbidden: that is a missing right too. From 7.0 on the number of arguments is looked at before
+    /// rights, so that only some of the others can be tried out.
     async fn rights_without_dryrun(&mut self, forbidden: &str, deadline: Duration) -> Result<Vec<String>, RedisError> {
-        let mut missing = self.rights_by_trying(deadline).await?;
+        let mut missing = self.rights_by_trying(vec![Command::Failover, Command::ReplicaOf], deadline).await?;
         missing.push(forbidden.to_owned());
         Ok(missing)
     }
 
     /// Tries each in a form that has no effect. `FAILOVER ABORT` has none while no failover runs: it is read first that
     /// none does.
-    async fn rights_by_trying(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
+    async fn rights_by_trying(
+        &mut self,
+        commands: Vec<Command>,
+        deadline: Duration,
+    ) -> Result<Vec<String>, RedisError> {
         if self.replication(deadline).await?.failover_state != FailoverState::None {
             return Err(RedisError::Refused {
                 code: "BUSY".to_owned(),
@@ -151,20 +145,18 @@ impl Connection {
             });
         }
         let mut pipeline = redis::pipe();
-        for (.., harmless) in COMMANDS {
-            let mut command = redis::Cmd::new();
-            command.arg(harmless);
-            pipeline.add_command(command);
+        for command in &commands {
+            let mut harmless = redis::Cmd::new();
+            harmless.arg(command.harmless());
+            pipeline.add_command(harmless);
         }
         let replies = self.request(&pipeline, "FAILOVER ABORT", deadline).await?;
         let mut missing = Vec::new();
-        for ((name, ..), reply) in COMMANDS.into_iter().zip(replies) {
+        for (command, reply) in commands.into_iter().zip(replies) {
             match reply {
-                Value::ServerError(error) if is_forbidden(&error) || error.details().is_some_and(is_unknown) => {
-                    missing.push(name.to_owned());
-                }
                 // What a call without an effect gets from a server that would allow it.
-                Value::ServerError(_) => {}
+                Value::ServerError(error) if !is_forbidden(&error) && !is_unknown(&error) => {}
+                Value::ServerError(_) => missing.push(command.rule().to_owned()),
                 reply => reply::ok(Some(reply))?,
             }
         }
@@ -172,9 +164,9 @@ impl Connection {
     }
 }
 
-/// A command that this server does not have, or has under another name. Of a subcommand it says something else.
-fn is_unknown(text: &str) -> bool {
-    text.starts_with("unknown command")
+/// A server without the command lacks the right as well. Of a subcommand it says something else.
+fn is_unknown(error: &redis::ServerError) -> bool {
+    error.details().is_some_and(|text| text.starts_with("unknown command"))
 }
 
 fn is_forbidden(error: &redis::ServerError) -> bool {

@@ -11,7 +11,11 @@ use redis::{Pipeline, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{error::RedisError, reply, text::shown};
+use super::{
+    error::RedisError,
+    reply,
+    text::{shown, word},
+};
 use crate::domain::{
     bytes::Bytes,
     sample::{Config, ConfigUnreadable},
@@ -47,7 +51,7 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
     let config = Config {
         maxmemory: Bytes(number("maxmemory", next()?)?),
         maxmemory_policy: text("maxmemory-policy", next()?)?,
-        save: text("save", next()?)?,
+        save: save_points(&required("save", next()?)?)?,
         appendonly: text("appendonly", next()?)? == "yes",
         repl_backlog_size: Bytes(number("repl-backlog-size", next()?)?),
         min_replicas_to_write: u32::try_from(number("min-replicas-to-write", next()?)?).unwrap_or(u32::MAX),
@@ -55,7 +59,7 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
         shutdown_timeout: Duration::from_secs(next()?.and_then(|text| text.parse().ok()).unwrap_or(0)),
         replica_output_limit: replica_output_limit(&required("client-output-buffer-limit", next()?)?)?,
         diskless_load: text("repl-diskless-load", next()?)?,
-        dir: text("dir", next()?)?,
+        dir: path(&required("dir", next()?)?)?,
         primary_auth: primary_auth(next()?, &required("masterauth", next()?)?),
     };
     Ok(config)
@@ -83,7 +87,24 @@ fn required(name: &str, value: Option<Zeroizing<String>>) -> Result<Zeroizing<St
 }
 
 fn text(name: &str, value: Option<Zeroizing<String>>) -> Result<String, ConfigUnreadable> {
-    required(name, value).map(|text| shown(&text))
+    required(name, value).map(|text| word(&text))
+}
+
+/// An absolute path, compared with the pod's mounts and shown when it lies in none; nothing else is taken for one.
+fn path(text: &str) -> Result<String, ConfigUnreadable> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'-' | b'_' | b'+' | b'@' | b'=' | b',');
+    if text.len() <= 256 && text.starts_with('/') && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err(ConfigUnreadable("CONFIG GET dir gives no plain absolute path".to_owned()))
+}
+
+/// `3600 1 300 100`: pairs of numbers. It is given back to a server after a restart, so nothing else is taken.
+fn save_points(text: &str) -> Result<String, ConfigUnreadable> {
+    if text.len() <= 256 && text.bytes().all(|b| b.is_ascii_digit() || b == b' ') {
+        return Ok(text.to_owned());
+    }
+    Err(ConfigUnreadable("CONFIG GET save gives no save points".to_owned()))
 }
 
 fn number(name: &str, value: Option<Zeroizing<String>>) -> Result<u64, ConfigUnreadable> {

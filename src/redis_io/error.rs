@@ -1,12 +1,12 @@
 //! What can go wrong when a Redis is asked something.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
-use super::{info::InfoError, text::shown};
-use crate::domain::{names::RunId, snapshot::ProbeFailure};
+use super::{info::InfoError, refusal, text::shown};
+use crate::domain::{names::RunId, snapshot::ProbeFailure, tls::TlsProblem};
 
 /// Why a command or a connection failed. Every text is short, on one line and free of secrets: it may be shown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisError {
     /// No TCP connection, or it broke.
     #[error("connection: {0}")]
@@ -17,18 +17,21 @@ pub enum RedisError {
     /// NOAUTH, WRONGPASS, or AUTH itself refused.
     #[error("authentication: {0}")]
     Auth(String),
+    /// No TLS connection; whatever was to be sent has not been sent.
+    #[error("TLS: {1}")]
+    Tls(TlsProblem, String),
     /// The answer is not one that a Redis gives.
     #[error("not a Redis: {0}")]
     NotRedis(String),
     /// The answer went over the cap.
     #[error("reply too large: {0}")]
     TooLarge(String),
-    /// Redis answered with an error.
-    #[error("{code} {message}")]
+    /// Redis answered with an error. It is shown in words of ours; the message is for telling one from another.
+    #[error("{}", refusal::said(code, message))]
     Refused {
         /// First word of the error: `ERR`, `NOPERM`, `LOADING`, …
         code: String,
-        /// The rest.
+        /// The rest, capped, in the server's words: never to be shown.
         message: String,
     },
     /// A server that has just started and has no numbers yet.
@@ -71,13 +74,29 @@ impl RedisError {
     }
 }
 
+/// What is shown, also where code is printed for programmers: the words of a server may repeat what it was sent.
+impl fmt::Debug for RedisError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Connect(_) => "Connect",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Auth(_) => "Auth",
+            Self::Tls(..) => "Tls",
+            Self::NotRedis(_) => "NotRedis",
+            Self::TooLarge(_) => "TooLarge",
+            Self::Refused { .. } => "Refused",
+            Self::NotMeasured(_) => "NotMeasured",
+            Self::RunIdChanged { .. } => "RunIdChanged",
+        };
+        f.debug_tuple(variant).field(&self.to_string()).finish()
+    }
+}
+
 impl From<InfoError> for RedisError {
     fn from(error: InfoError) -> Self {
         match error {
             InfoError::NotMeasured(_) => Self::NotMeasured(error.to_string()),
-            InfoError::Missing(_) | InfoError::Unreadable(..) | InfoError::Sentinel => {
-                Self::NotRedis(error.to_string())
-            }
+            InfoError::Missing(_) | InfoError::Unreadable(_) | InfoError::Sentinel => Self::NotRedis(error.to_string()),
         }
     }
 }
@@ -88,6 +107,7 @@ impl From<RedisError> for ProbeFailure {
             RedisError::Connect(text) => Self::Unreachable(text),
             RedisError::TimedOut(text) => Self::TimedOut(text),
             RedisError::Auth(text) => Self::AuthenticationFailed(text),
+            RedisError::Tls(problem, text) => Self::Tls(problem, text),
             RedisError::NotRedis(text) => Self::NotRedis(text),
             RedisError::TooLarge(text) => Self::ReplyTooLarge(text),
             RedisError::Refused { .. } | RedisError::NotMeasured(_) => Self::Refused(shown(&error.to_string())),

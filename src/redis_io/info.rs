@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::text::shown;
+use super::text::word;
 use crate::domain::{
     bytes::Bytes,
     names::{NodeAddress, PodUid, RunId},
@@ -27,8 +27,8 @@ pub enum InfoError {
     #[error("INFO lacks the field {0}")]
     Missing(&'static str),
     /// A field has a value that no Redis gives it.
-    #[error("INFO has an unreadable {0}: \"{1}\"")]
-    Unreadable(&'static str, String),
+    #[error("INFO has an unreadable {0}")]
+    Unreadable(&'static str),
     /// The server has just started and has not measured itself.
     #[error("the server has not measured its memory yet ({0})")]
     NotMeasured(&'static str),
@@ -88,7 +88,7 @@ impl<'a> Info<'a> {
     pub fn run_id(&self) -> Result<RunId, InfoError> {
         let text = self.required("run_id")?;
         if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(unreadable("run_id", text));
+            return Err(unreadable("run_id"));
         }
         Ok(RunId::from(text))
     }
@@ -100,7 +100,7 @@ impl<'a> Info<'a> {
             (Engine::Dragonfly, _, Some(text)) => ("dragonfly_version", text),
             _ => ("redis_version", self.required("redis_version")?),
         };
-        parse_version(text).ok_or_else(|| unreadable(name, text))
+        parse_version(text).ok_or_else(|| unreadable(name))
     }
 
     /// How many clients are connected.
@@ -194,7 +194,7 @@ impl<'a> Info<'a> {
                 sync_in_progress: self.flag("master_sync_in_progress"),
                 read_only: self.get("slave_read_only") != Some("0"),
             })),
-            other => Err(unreadable("role", other)),
+            _ => Err(unreadable("role")),
         }
     }
 
@@ -273,7 +273,7 @@ impl<'a> Info<'a> {
 
     fn required_bytes(&self, name: &'static str) -> Result<Bytes, InfoError> {
         let text = self.required(name)?;
-        parse_number(text).map(Bytes).ok_or_else(|| unreadable(name, text))
+        parse_number(text).map(Bytes).ok_or_else(|| unreadable(name))
     }
 
     /// A number that some versions do not have; zero then. Negative numbers (differences) are clamped at zero.
@@ -291,12 +291,13 @@ impl<'a> Info<'a> {
     }
 
     fn text(&self, name: &str) -> String {
-        shown(self.get(name).unwrap_or_default())
+        word(self.get(name).unwrap_or_default())
     }
 }
 
-fn unreadable(name: &'static str, value: &str) -> InfoError {
-    InfoError::Unreadable(name, shown(value))
+/// The value is not repeated: it could say anything.
+const fn unreadable(name: &'static str) -> InfoError {
+    InfoError::Unreadable(name)
 }
 
 /// A whole number; what is negative counts as zero, what is no number or does not fit into 64 bits as none.
@@ -333,7 +334,7 @@ fn parse_version(text: &str) -> Option<Version> {
 /// `ip=10.0.0.2,port=6379,state=online,offset=1,lag=0`, in any order and with more keys.
 fn replica_line(line: &str) -> Result<ReplicaLine, InfoError> {
     let (Some(ip), Some(number)) = (pair(line, "ip"), pair(line, "port")) else {
-        return Err(unreadable("slaveN line", line));
+        return Err(unreadable("slaveN line"));
     };
     Ok(ReplicaLine {
         address: NodeAddress { host: host("slaveN line", ip)?, port: port("slaveN line", number)? },
@@ -352,13 +353,13 @@ fn pair<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn host(name: &'static str, text: &str) -> Result<String, InfoError> {
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'%'));
     if text.is_empty() || text.len() > MAX_HOST || !plain {
-        return Err(unreadable(name, text));
+        return Err(unreadable(name));
     }
     Ok(text.to_owned())
 }
 
 fn port(name: &'static str, text: &str) -> Result<u16, InfoError> {
-    text.parse().map_err(|_| unreadable(name, text))
+    text.parse().map_err(|_| unreadable(name))
 }
 
 #[cfg(test)]

@@ -16,6 +16,13 @@ pub fn shown(text: &str) -> String {
     out.trim().to_owned()
 }
 
+/// A word such as `allkeys-lru` or `jemalloc-5.3.0`; anything else that a server says in its place is `unreadable`.
+pub(super) fn word(text: &str) -> String {
+    let plain =
+        text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'));
+    if plain { text.to_owned() } else { "unreadable".to_owned() }
+}
+
 /// Control characters, and the marks that reorder or hide what follows them.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -35,6 +42,16 @@ mod tests {
     #[case("plain", "plain")]
     fn strips_what_could_forge(#[case] raw: &str, #[case] clean: &str) {
         assert_eq!(shown(raw), clean);
+    }
+
+    #[rstest]
+    #[case("allkeys-lru", "allkeys-lru")]
+    #[case("", "")]
+    #[case("jemalloc-5.3.0", "jemalloc-5.3.0")]
+    #[case("all is well", "unreadable")]
+    #[case("a\u{1b}[31m", "unreadable")]
+    fn a_word_is_a_word(#[case] said: &str, #[case] taken: &str) {
+        assert_eq!(word(said), taken);
     }
 
     proptest! {

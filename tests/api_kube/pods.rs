@@ -127,6 +127,7 @@ fn access() -> RedisAccess {
         role_label: RoleLabel { key: "role".into(), primary: "primary".into(), replica: "replica".into() },
         username: None,
         password: None,
+        tls: None,
     }
 }
 

@@ -4,9 +4,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
+pub mod fake;
 pub mod garbage;
+pub mod pki;
 pub mod server;
 pub mod switching;
+pub mod versions;
 pub mod writer;
 
 use std::time::Duration;

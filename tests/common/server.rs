@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 
 use super::{DEADLINE, connect, eventually};
 
+/// The system's server.
+const PROGRAM: &str = "redis-server";
 /// How long a server may take to come up.
 const START: Duration = Duration::from_secs(30);
 /// How often another port is tried when one was taken in between.
@@ -23,6 +26,7 @@ const ATTEMPTS: usize = 5;
 /// A redis-server on a free port of 127.0.0.1 with a directory of its own. Dropped: killed and removed.
 pub struct RedisServer {
     child: Child,
+    program: PathBuf,
     port: u16,
     arguments: Vec<String>,
     _directory: TempDir,
@@ -31,26 +35,31 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts one with these options on top of `--save ""`, and waits until it accepts connections.
     pub fn start(options: &[&str]) -> Self {
-        Self::start_as(&[], options)
+        Self::start_as(Path::new(PROGRAM), &[], options)
+    }
+
+    /// The same with a server of another version: see [`super::versions`].
+    pub fn start_program(program: &Path, options: &[&str]) -> Self {
+        Self::start_as(program, &[], options)
     }
 
     /// Starts a Sentinel that watches the server.
     pub fn start_sentinel(watched: &Self) -> Self {
         let monitor = ["--sentinel", "monitor", "demo", "127.0.0.1", &watched.port.to_string(), "1"].map(str::to_owned);
         let monitor: Vec<&str> = monitor.iter().map(String::as_str).collect();
-        Self::start_as(&["--sentinel"], &monitor)
+        Self::start_as(Path::new(PROGRAM), &["--sentinel"], &monitor)
     }
 
-    fn start_as(mode: &[&str], options: &[&str]) -> Self {
+    fn start_as(program: &Path, mode: &[&str], options: &[&str]) -> Self {
         for _ in 0..ATTEMPTS {
-            if let Some(server) = Self::try_start(mode, options) {
+            if let Some(server) = Self::try_start(program, mode, options) {
                 return server;
             }
         }
         panic!("redis-server did not start on any of {ATTEMPTS} free ports with the options {options:?}");
     }
 
-    fn try_start(mode: &[&str], options: &[&str]) -> Option<Self> {
+    fn try_start(program: &Path, mode: &[&str], options: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
         let configuration = directory.path().join("redis.conf");
@@ -65,8 +74,8 @@ impl RedisServer {
             arguments.extend(quick.map(str::to_owned));
         }
         arguments.extend(options.iter().copied().map(str::to_owned));
-        let (child, ready) = spawn(&arguments);
-        let server = Self { child, port, arguments, _directory: directory };
+        let (child, ready) = spawn(program, &arguments);
+        let server = Self { child, program: program.to_owned(), port, arguments, _directory: directory };
         ready.then_some(server)
     }
 
@@ -94,7 +103,7 @@ impl RedisServer {
 
     /// Starts it again on the same port and in the same directory.
     pub fn start_again(&mut self) {
-        let (child, ready) = spawn(&self.arguments);
+        let (child, ready) = spawn(&self.program, &self.arguments);
         self.child = child;
         assert!(ready, "redis-server starts again");
     }
@@ -168,8 +177,8 @@ impl Drop for RedisServer {
 }
 
 /// Starts the process and waits until it is ready; false: it ended.
-fn spawn(arguments: &[String]) -> (Child, bool) {
-    let mut child = Command::new("redis-server")
+fn spawn(program: &Path, arguments: &[String]) -> (Child, bool) {
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

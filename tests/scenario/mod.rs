@@ -14,6 +14,7 @@ use redis_memory_operator::{
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        tls::TlsProblem,
     },
 };
 use serde::Deserialize;
@@ -331,6 +332,8 @@ fn failure(kind: &str, text: String) -> ProbeFailure {
         "replyTooLarge" => ProbeFailure::ReplyTooLarge(text),
         "refused" => ProbeFailure::Refused(text),
         "ownerUnproven" => ProbeFailure::OwnerUnproven(text),
+        "hostNetwork" => ProbeFailure::HostNetwork(text),
+        "tlsUnknownAuthority" => ProbeFailure::Tls(TlsProblem::UnknownAuthority, text),
         other => panic!("no failure is called {other}"),
     }
 }

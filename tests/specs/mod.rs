@@ -48,6 +48,10 @@ pub fn full() -> Value {
             "container": "redis", "port": "redis-tcp", "roleAuthority": "Operator", "username": "memory-operator",
             "roleLabel": {"key": "example.com/role", "primary": "primary", "replica": "replica"},
             "passwordSecret": {"name": "redis-auth", "key": "password"},
+            "tls": {
+                "caSecret": {"name": "redis-ca", "key": "ca.crt"}, "clientCertSecret": {"name": "redis-client"},
+                "serverName": "redis.shop.svc",
+            },
         },
         "headroom": {
             "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod"], "maximumLimit": "16Gi",
@@ -159,6 +163,26 @@ fn rules() -> Vec<Bad> {
             json!({"redis": {"passwordSecret": {"name": "redis-auth", "key": "a/b"}}}),
             "spec.redis.passwordSecret.key",
             "not a key of a Secret",
+        ),
+        rule(
+            json!({"redis": {"tls": {"caSecret": {"name": "Redis_CA", "key": "ca.crt"}}}}),
+            "spec.redis.tls.caSecret.name",
+            "not the name of a Secret",
+        ),
+        rule(
+            json!({"redis": {"tls": {"caSecret": {"name": "redis-ca", "key": ""}}}}),
+            "spec.redis.tls.caSecret.key",
+            "not a key of a Secret",
+        ),
+        rule(
+            json!({"redis": {"tls": {"caSecret": {"name": "redis-ca", "key": "ca.crt"}, "clientCertSecret": {"name": "a b"}}}}),
+            "spec.redis.tls.clientCertSecret.name",
+            "not the name of a Secret",
+        ),
+        rule(
+            json!({"redis": {"tls": {"caSecret": {"name": "redis-ca", "key": "ca.crt"}, "serverName": "https://redis"}}}),
+            "spec.redis.tls.serverName",
+            "not a DNS name",
         ),
         rule(json!({"headroom": {"minimum": "64mi"}}), "spec.headroom.minimum", "not an amount of memory"),
         rule(json!({"headroom": {"minimum": "-1Gi"}}), "spec.headroom.minimum", "not an amount of memory"),
@@ -287,6 +311,12 @@ fn types() -> Vec<Bad> {
             "Required value",
         ),
         of_type(json!({"eviction": {"allowed": ["lru"]}}), "spec.eviction.allowed", "Unsupported value"),
+        of_type(json!({"redis": {"tls": {}}}), "spec.redis.tls.caSecret", "Required value"),
+        of_type(
+            json!({"redis": {"tls": {"caSecret": {"name": "ca", "key": "ca.crt"}, "insecure": true}}}),
+            "spec.redis.tls.insecure",
+            "unknown field",
+        ),
         of_type(json!({"headrom": {"percent": 50}}), "spec.headrom", "unknown field"),
         of_type(json!({"redis": {"host": "redis.example.com"}}), "spec.redis.host", "unknown field"),
     ]

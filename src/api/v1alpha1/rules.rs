@@ -106,6 +106,11 @@ pub const SECRET_KEY: Rule = rule(
     "self.matches('^[-._a-zA-Z0-9]{1,253}$')",
     "is not a key of a Secret; use letters, digits, '-', '_' and '.', for example password",
 );
+/// The name in a server's certificate; an IPv4 address has the same form.
+pub const SERVER_NAME: Rule = rule(
+    "size(self) <= 253 && self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",
+    "is not a DNS name; use lower-case letters, digits, '-' and '.', for example redis.shop.svc, as it stands in the server's certificate",
+);
 /// An amount of memory with a unit that was not forgotten.
 pub const MEMORY: Rule = rule(
     "isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('1Pi')) <= 0",
@@ -238,6 +243,7 @@ attachers! {
     redis: [USERNAME_NEEDS_PASSWORD],
     secret_name: [SECRET_NAME],
     secret_key: [SECRET_KEY],
+    server_name: [SERVER_NAME],
     memory: [MEMORY],
     lag: [LAG],
     headroom: [MAXIMUM_LIMIT],

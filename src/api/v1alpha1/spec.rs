@@ -92,6 +92,9 @@ pub struct Redis {
     /// Where the password is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret: Option<SecretKeyRef>,
+    /// TLS to Redis. Without it the connection is plain; with it never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl Default for Redis {
@@ -103,6 +106,7 @@ impl Default for Redis {
             role_label: RoleLabel::default(),
             username: None,
             password_secret: None,
+            tls: None,
         }
     }
 }
@@ -151,6 +155,30 @@ pub struct SecretKeyRef {
     /// Key within it.
     #[schemars(length(max = 253), transform = rules::secret_key)]
     pub key: String,
+}
+
+/// TLS to Redis. The server is verified before anything is said to it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// Where the PEM certificates of the only authorities are that the server's certificate may come from.
+    pub ca_secret: SecretKeyRef,
+    /// A Secret of type kubernetes.io/tls (keys tls.crt and tls.key), shown to servers that want a client certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert_secret: Option<SecretRef>,
+    /// The name that the server's certificate must have. Default: the pod's IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), transform = rules::server_name)]
+    pub server_name: Option<String>,
+}
+
+/// A Secret in the policy's namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(max = 253), transform = rules::secret_name)]
+    pub name: String,
 }
 
 /// How far the container memory limit must exceed maxmemory.

@@ -65,6 +65,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         uid: PodUid::new(server),
         resource_version: String::new(),
         ip: Some(address.ip().to_string()),
+        host_network: false,
         dns_name: host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
         ready: true,
         terminating: false,

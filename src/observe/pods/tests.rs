@@ -21,6 +21,7 @@ fn access(container: Option<&str>, port: PortRef) -> RedisAccess {
         role_label: role_label(),
         username: None,
         password: None,
+        tls: None,
     }
 }
 
@@ -106,6 +107,7 @@ fn a_whole_pod() {
             uid: "uid-1".into(),
             resource_version: "7".into(),
             ip: Some("10.0.0.7".into()),
+            host_network: false,
             dns_name: Some("redis-1.redis-headless.shop.svc".into()),
             ready: true,
             terminating: false,

@@ -7,6 +7,7 @@ use crate::domain::{
     policy::SecretKey,
     sample::Reading,
     snapshot::{Observation, ProbeFailure},
+    tls::TlsRule,
 };
 
 /// Names a target: a pod that is replaced is another target.
@@ -44,6 +45,15 @@ pub enum CredentialsFor {
         secret: SecretKey,
         /// ACL user; `None`: the default user.
         username: Option<String>,
+    },
+    /// Over TLS.
+    Tls {
+        /// Namespace of the Secrets.
+        namespace: String,
+        /// The Secrets, and whom to expect.
+        rule: TlsRule,
+        /// How to log in then.
+        login: Box<Self>,
     },
     /// The target is not connected to at all, and this is what is observed: its owner is unproven, say.
     Withheld(ProbeFailure),

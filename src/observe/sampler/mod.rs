@@ -4,6 +4,7 @@
 //! saw last and a short history stay in memory. The reconciler is woken only when a policy's judgement changes.
 
 mod assignment;
+mod certificates;
 mod changes;
 mod history;
 mod pace;
@@ -24,6 +25,7 @@ use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use certificates::Pair;
 pub use history::reading_of;
 pub use secrets::SecretSource;
 pub use target::ProbeStats;
@@ -178,9 +180,11 @@ impl SamplerHandle {
         }
     }
 
-    /// What was seen last, and the history, oldest first. A target that is not assigned is `Pending`.
+    /// What people are told: the last sample, or why there is none, once two probes in a row have failed; and the
+    /// history, oldest first. A target that is not assigned is `Pending`. Nothing is done on the strength of it: what is
+    /// acted on comes from [`Self::probe_now`], where a single failure counts.
     pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
-        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::latest)
+        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::settled)
     }
 
     /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings

@@ -11,7 +11,10 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
-use super::assignment::CredentialsFor;
+use super::{
+    assignment::CredentialsFor,
+    certificates::{CertificateCache, Pair},
+};
 use crate::{
     clock::Clock,
     domain::{policy::SecretKey, snapshot::ProbeFailure},
@@ -21,9 +24,13 @@ use crate::{
 /// A password that was read longer ago is read again before it is used.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
 /// Reading a Secret takes no longer than this.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A failure to read is believed for this long.
-const FAILURE_AGE: Duration = Duration::from_secs(5);
+pub(super) const FAILURE_AGE: Duration = Duration::from_secs(5);
+
+/// The keys of a Secret of type `kubernetes.io/tls`.
+pub(super) const TLS_CERTIFICATE: &str = "tls.crt";
+pub(super) const TLS_KEY: &str = "tls.key";
 
 /// Reads a key of a Secret. Implemented by the Kubernetes side.
 pub trait SecretSource: Send + Sync + 'static {
@@ -33,12 +40,21 @@ pub trait SecretSource: Send + Sync + 'static {
         namespace: &'a str,
         key: &'a SecretKey,
     ) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>>;
+
+    /// `tls.crt` and `tls.key` of a Secret. A source that can reads both at once: between two readings the pair may be
+    /// renewed, and a certificate and a key that do not belong together are of no use.
+    fn get_pair<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Pair, ProbeFailure>> {
+        let key = |key: &str| SecretKey { name: name.to_owned(), key: key.to_owned() };
+        let (certificate, private) = (key(TLS_CERTIFICATE), key(TLS_KEY));
+        Box::pin(async move { Ok((self.get(namespace, &certificate).await?, self.get(namespace, &private).await?)) })
+    }
 }
 
 /// Passwords by Secret, shared by all targets: a thousand targets with one Secret cost one read a minute.
 pub(super) struct SecretCache {
     source: Arc<dyn SecretSource>,
     entries: Mutex<HashMap<(String, SecretKey), Slot>>,
+    certificates: CertificateCache,
 }
 
 /// One Secret's password. Locked while it is read, so that all who wait share the one read.
@@ -53,10 +69,10 @@ struct Entry {
 
 impl SecretCache {
     pub(super) fn new(source: Arc<dyn SecretSource>) -> Self {
-        Self { source, entries: Mutex::default() }
+        Self { certificates: CertificateCache::new(Arc::clone(&source)), source, entries: Mutex::default() }
     }
 
-    /// What to authenticate with, from a password that was read at most `max_age` ago.
+    /// What to open a connection with, from Secrets that were read at most `max_age` ago.
     pub(super) async fn resolve(
         &self,
         wanted: &CredentialsFor,
@@ -69,6 +85,15 @@ impl SecretCache {
             CredentialsFor::Secret { namespace, secret, username } => {
                 let password = self.password(namespace, secret, max_age, clock).await?;
                 Ok(Some(Credentials::new(username.clone(), String::clone(&password))))
+            }
+            CredentialsFor::Tls { namespace, rule, login } => {
+                // A login that is withheld is withheld over TLS as well.
+                let login = Box::pin(self.resolve(login, max_age, clock)).await?;
+                let tls = self.certificates.resolve(namespace, rule, max_age, clock).await?;
+                Ok(Some(match login {
+                    Some(login) => login.over(tls),
+                    None => Credentials::tls_only(tls),
+                }))
             }
         }
     }

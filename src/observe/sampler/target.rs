@@ -28,6 +28,10 @@ use crate::domain::{
 /// Gates that may wait for one target at once; more are answered as if it had timed out.
 const WAITING_GATES: usize = 16;
 
+/// So many probes in a row must fail before it is said that a target cannot be seen. The second follows the first after
+/// a second.
+const SETTLED: u32 = 2;
+
 /// What a gate waits for.
 pub(super) type Seen = (Observation, Vec<Reading>);
 
@@ -71,7 +75,12 @@ pub(super) struct TargetState {
 
 #[derive(Debug)]
 struct State {
+    /// What the last probe gave: what a gate is told.
     observation: Observation,
+    /// What people are told: a single failed probe changes nothing yet.
+    settled: Observation,
+    /// Failed probes in a row.
+    failures: u32,
     history: History,
     watchers: Vec<Watcher>,
     /// UID of the policy whose access is used.
@@ -86,6 +95,8 @@ impl Default for State {
     fn default() -> Self {
         Self {
             observation: Observation::Pending,
+            settled: Observation::Pending,
+            failures: 0,
             history: History::default(),
             watchers: Vec::new(),
             access_of: None,
@@ -144,8 +155,9 @@ impl Target {
         state.watchers.is_empty()
     }
 
-    pub(super) fn latest(&self) -> Seen {
-        self.state.latest()
+    /// What is settled: see [`TargetState::settled`].
+    pub(super) fn settled(&self) -> Seen {
+        self.state.settled()
     }
 
     /// Whether it answered the last probe; `None`: not probed yet. One that refuses is there all the same.
@@ -191,9 +203,16 @@ impl TargetState {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the last probe gave.
     pub(super) fn latest(&self) -> Seen {
         let state = self.lock();
         (state.observation.clone(), state.history.to_vec())
+    }
+
+    /// The last sample, or the failure if it has lasted for [`SETTLED`] probes: a server that was slow once is no news.
+    pub(super) fn settled(&self) -> Seen {
+        let state = self.lock();
+        (state.settled.clone(), state.history.to_vec())
     }
 
     /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
@@ -205,20 +224,25 @@ impl TargetState {
             state.last_duration = Some(took);
             state.observation = match outcome {
                 Ok(sample) => {
+                    state.failures = 0;
                     let keep = state.watchers.iter().map(|watcher| watcher.keep).max().unwrap_or_default();
                     state.last_sample = Some(sample.at);
                     state.history.push(reading_of(&sample), keep);
                     Observation::Seen(Box::new(sample))
                 }
                 Err(failure) => {
+                    state.failures = state.failures.saturating_add(1);
                     let count = state.errors.entry(failure.reason()).or_default();
                     *count = count.saturating_add(1);
                     Observation::Failed(failure)
                 }
             };
+            if state.failures == 0 || state.failures >= SETTLED {
+                state.settled = state.observation.clone();
+            }
             let judges: Vec<_> =
                 state.watchers.iter().map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.judge))).collect();
-            ((state.observation.clone(), state.history.to_vec()), judges)
+            ((state.settled.clone(), state.history.to_vec()), judges)
         };
         // Judging is another module's code: not under our lock.
         let digests = judges.into_iter().map(|(uid, judge)| (uid, judge(&seen.0, &seen.1)));

@@ -16,8 +16,13 @@ use crate::{
     redis_io::{Connection, Credentials, probe},
 };
 
-/// A refused password is read again no sooner than this after the last reading.
+/// A Secret whose password or certificate was refused is read again no sooner than this after the last reading …
 const SOONEST_REREAD: Duration = Duration::from_secs(1);
+/// … and no later, so that a renewed one is found at the next attempt.
+const LATEST_REREAD: Duration = Duration::from_secs(4);
+/// Attempts to log in that were refused follow each other no slower: a password that was changed on both sides, in
+/// whatever order, is in use within 10 s. It is 8 AUTH a minute, far from what would lock a user out.
+const SLOWEST_LOGIN: Duration = Duration::from_secs(8);
 
 /// The task's own state.
 pub(super) struct Worker {
@@ -30,7 +35,7 @@ pub(super) struct Worker {
     opened_with: Option<Credentials>,
     /// Failures in a row.
     failures: u32,
-    /// Process uptime when the password was first refused; `None`: it was not.
+    /// Process uptime when the password or a certificate was first refused; `None`: it was not.
     refused_since: Option<Duration>,
 }
 
@@ -126,9 +131,9 @@ impl Worker {
     /// Sees to it that the password is not stale: read at most a minute ago, sooner after a refusal. A new password
     /// is tried on a new connection, so that a Secret and a Redis that disagree are noticed.
     async fn renew_credentials(&mut self, wanted: &Access) -> Result<(), ProbeFailure> {
-        // Half of the time since the first refusal: the time between two readings doubles.
+        // Half of the time since the first refusal: the time between two readings doubles at first.
         let max_age = self.refused_since.map_or(MAX_AGE, |since| {
-            (self.shared.clock.uptime().saturating_sub(since) / 2).clamp(SOONEST_REREAD, MAX_AGE)
+            (self.shared.clock.uptime().saturating_sub(since) / 2).clamp(SOONEST_REREAD, LATEST_REREAD)
         });
         match self.shared.secrets.resolve(&wanted.credentials, max_age, &self.shared.clock).await {
             Ok(credentials) => {
@@ -149,7 +154,7 @@ impl Worker {
             Ok(_) => (self.failures, self.refused_since) = (0, None),
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
-                if matches!(failure, ProbeFailure::AuthenticationFailed(_)) {
+                if matches!(failure, ProbeFailure::AuthenticationFailed(_) | ProbeFailure::Tls(..)) {
                     let now = self.shared.clock.uptime();
                     self.refused_since.get_or_insert(now);
                     self.disconnect();
@@ -162,6 +167,7 @@ impl Worker {
         let interval = self.shared.settings.interval;
         match self.failures {
             0 => pace::until_turn(self.shared.clock.uptime(), interval, self.spread),
+            n if self.refused_since.is_some() => pace::until_retry(n, interval.min(SLOWEST_LOGIN), self.spread),
             n => pace::until_retry(n, interval, self.spread),
         }
     }

@@ -3,6 +3,7 @@
 //! Versions do not decide: `CLIENT PAUSE … WRITE` and `FAILOVER` came with the same 6.2, the oldest that is acted on.
 
 use crate::domain::{
+    acl,
     names::PodName,
     snapshot::RedisRights,
     switchover::{SwitchoverChoice, SwitchoverMethod},
@@ -53,7 +54,7 @@ fn lacking<'a>(
 ) -> Option<(&'a PodName, &'a str)> {
     let RedisRights::Known(missing) = rights else { return None };
     missing.iter().filter(|(pod, _)| members.contains(&pod)).find_map(|(pod, commands)| {
-        let own = commands.iter().find(|command| method.own_commands().contains(&command.as_str()))?;
+        let own = commands.iter().find(|command| acl::only_by(command) == Some(method))?;
         Some((pod, own.as_str()))
     })
 }

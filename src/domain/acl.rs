@@ -1,0 +1,153 @@
+//! Which Redis commands are sent, by which step, and so which rights a Redis user needs: one table, from which the
+//! lines of `acl` are printed and by which rights are asked for. A new kind of step does not compile before it has its
+//! line here.
+
+use super::{sample::Version, step::StepKind, switchover::SwitchoverMethod as Method};
+
+/// What a user is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To look.
+    Observe,
+    /// To look and to carry out remediations.
+    Act,
+}
+
+/// What is sent to look, in the words of ACL rules. `client|setname` is a courtesy to whoever reads CLIENT LIST, and
+/// `client|list` and `pubsub|numsub` tell whether a Sentinel is connected.
+pub const OBSERVING: &[&str] = &["info", "client|setname", "client|list", "pubsub|numsub", "config|get"];
+
+/// What is sent to learn whether the acting commands are allowed, from 7.0 on.
+pub const ASKING: &[&str] = &["acl|whoami", "acl|dryrun"];
+
+/// The first version that has `ACL DRYRUN`.
+pub const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
+
+macro_rules! commands {
+    ($($command:ident $rule:literal, asked: $trial:expr, harmless: $harmless:expr, by: $by:expr;)*) => {
+        /// A command that changes something.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each is the command of that name")]
+        pub enum Command { $($command,)* }
+
+        impl Command {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$command,)*];
+
+            /// In the words of ACL rules.
+            pub const fn rule(self) -> &'static str {
+                match self { $(Self::$command => $rule,)* }
+            }
+
+            /// What `ACL DRYRUN` is asked about.
+            pub const fn trial(self) -> &'static [&'static str] {
+                match self { $(Self::$command => $trial,)* }
+            }
+
+            /// A call that has no effect, and that 6.2 refuses with NOPERM before it looks at the arguments.
+            pub const fn harmless(self) -> &'static [&'static str] {
+                match self { $(Self::$command => $harmless,)* }
+            }
+
+            /// The only method of switchover that sends it; `None`: both do, or it belongs to another step.
+            pub const fn only_by(self) -> Option<Method> {
+                match self { $(Self::$command => $by,)* }
+            }
+        }
+    };
+}
+
+commands! {
+    Failover "failover", asked: &["FAILOVER"], harmless: &["FAILOVER", "ABORT"], by: Some(Method::Native);
+    ReplicaOf "replicaof", asked: &["REPLICAOF", "localhost", "1"], harmless: &["REPLICAOF", "localhost", "none"], by: None;
+    ConfigSet "config|set", asked: &["CONFIG", "SET", "maxmemory", "1"], harmless: &["CONFIG", "SET"], by: None;
+    ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: &["CLIENT", "PAUSE"], by: Some(Method::Guarded);
+    ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: &["CLIENT", "UNPAUSE", "nobody"], by: Some(Method::Guarded);
+    BgSave "bgsave", asked: &["BGSAVE"], harmless: &["BGSAVE", "nothing"], by: None;
+    BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: &["BGREWRITEAOF", "nothing"], by: None;
+}
+
+/// The only method of switchover that sends the command of that rule; `None`: both do, or it belongs to another step.
+pub fn only_by(rule: &str) -> Option<Method> {
+    Command::ALL.iter().find(|command| command.rule() == rule)?.only_by()
+}
+
+macro_rules! steps {
+    ($($kind:ident => [$($command:ident),*];)*) => {
+        /// Every kind of step.
+        pub const STEPS: &[StepKind] = &[$(StepKind::$kind,)*];
+
+        /// The commands that a step sends, beside those that look.
+        pub const fn of_step(kind: StepKind) -> &'static [Command] {
+            match kind { $(StepKind::$kind => &[$(Command::$command,)*],)* }
+        }
+    };
+}
+
+steps! {
+    Evict => [];
+    Resize => [];
+    AwaitReplica => [];
+    RestoreSettings => [ConfigSet];
+    Prove => [];
+    Switchover => [Failover, ReplicaOf, ClientPause, ClientUnpause];
+    Repoint => [ReplicaOf];
+    Persist => [BgSave, BgRewriteAof];
+    AwaitPrimary => [];
+    RaiseBacklog => [ConfigSet];
+}
+
+/// The acting commands that are sent where the role is handed over by one of these methods, in the order of the table.
+pub fn acting(methods: &[Method]) -> Vec<Command> {
+    let sent = |command: &&Command| STEPS.iter().any(|kind| of_step(*kind).contains(command));
+    let meant = |command: &&Command| command.only_by().is_none_or(|method| methods.contains(&method));
+    Command::ALL.iter().filter(sent).filter(meant).copied().collect()
+}
+
+/// The rules of a user, after its name and password: no keys, no channels, and no command but these. The same words
+/// are understood by every version from 6.2 on; before 7.0 there is no `ACL DRYRUN` to be allowed.
+pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
+    let mut rules = vec!["resetkeys".to_owned(), "resetchannels".to_owned(), "-@all".to_owned()];
+    rules.extend(OBSERVING.iter().map(|rule| format!("+{rule}")));
+    if role == Role::Act {
+        rules.extend(acting(methods).into_iter().map(|command| format!("+{}", command.rule())));
+        if server >= DRYRUN_SINCE {
+            rules.extend(ASKING.iter().map(|rule| format!("+{rule}")));
+        }
+    }
+    rules.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEVEN: Version = DRYRUN_SINCE;
+    const SIX: Version = Version { major: 6, minor: 2, patch: 5 };
+
+    #[test]
+    fn every_command_belongs_to_a_step() {
+        for command in Command::ALL {
+            assert!(STEPS.iter().any(|kind| of_step(*kind).contains(command)), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_gets_what_is_sent_and_no_more() {
+        let observe = "resetkeys resetchannels -@all +info +client|setname +client|list +pubsub|numsub +config|get";
+        assert_eq!(rules(Role::Observe, &[Method::Native], SEVEN), observe);
+        let native = "+failover +replicaof +config|set +bgsave +bgrewriteaof";
+        assert_eq!(rules(Role::Act, &[Method::Native], SIX), format!("{observe} {native}"));
+        assert_eq!(rules(Role::Act, &[Method::Native], SEVEN), format!("{observe} {native} +acl|whoami +acl|dryrun"));
+        let guarded = "+replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof";
+        assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));
+    }
+
+    #[test]
+    fn no_user_gets_keys_or_whole_categories() {
+        for role in [Role::Observe, Role::Act] {
+            let rules = rules(role, &[Method::Native, Method::Guarded], SEVEN);
+            assert!(!rules.contains("+@") && !rules.contains('~') && !rules.contains('&') && !rules.contains("nopass"));
+        }
+    }
+}
