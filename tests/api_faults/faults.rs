@@ -1,1 +1,203 @@
-//! Placeholder.
+//! An API server that loses replies, refuses, is slow or silent: the same end as without, no eviction twice, no hot loop.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::{
+    end::assert_undisturbed,
+    fault_proxy::{Call, Fault, FaultProxy, Kind, Seen, Times},
+    operator::{Operator, Options},
+    world::{REPLICAS, World, eventually},
+};
+
+/// At most so many reconciles of a policy in a minute, whatever fails.
+const MOST_RECONCILES: u64 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+
+const fn answer(code: u16) -> Fault {
+    Fault::Answer { code, retry_after: None }
+}
+
+fn of(kind: Kind) -> impl Fn(&Call) -> bool + Send + Sync + 'static {
+    move |call| call.kind == kind
+}
+
+/// Everything but the lease and the watches.
+fn ordinary(call: &Call) -> bool {
+    !matches!(call.kind, Kind::LeaseWrite | Kind::LeaseRead | Kind::Watch)
+}
+
+/// Every eviction that reached the API server took effect, and there was one for each pod: none was repeated blindly.
+fn assert_evicted_once(proxy: &FaultProxy) {
+    let evictions: Vec<Seen> = proxy.of_kind(Kind::Evict).into_iter().filter(|seen| seen.status.is_some()).collect();
+    let done = evictions.iter().filter(|seen| seen.status == Some(201)).count();
+    assert_eq!(done, REPLICAS, "{evictions:?}");
+}
+
+/// The main job with faults that pass.
+async fn assert_survives(name: &str, inject: impl Fn(&FaultProxy)) {
+    let world = World::new(name).await;
+    let operator = Operator::start(&world, Options::default()).await;
+    inject(&operator.proxy);
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    assert_undisturbed(&world, writer).await;
+    assert_evicted_once(&operator.proxy);
+    assert!(operator.proxy.seen().iter().any(|seen| seen.fault.is_some()), "{name}: no fault was injected");
+    println!("survived {name}");
+}
+
+/// The first so many of each of these kinds.
+async fn assert_survives_each(name: &str, kinds: &[Kind], fault: Fault, times: Times) {
+    assert_survives(name, |proxy| {
+        for kind in kinds {
+            proxy.inject(of(*kind), fault.clone(), times);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn replies_that_are_lost_after_the_effect() {
+    let lose = |name, kinds, times| assert_survives_each(name, kinds, Fault::LoseReply, times);
+    tokio::join!(
+        // All of them: each is read back, and none is sent again.
+        lose("lost-evict", &[Kind::Evict], Times::Always),
+        lose("lost-journal", &[Kind::Journal, Kind::Finalizer], Times::First(4)),
+        lose("lost-label", &[Kind::Label, Kind::Resize], Times::First(4)),
+        lose("lost-status", &[Kind::Status, Kind::LeaseWrite, Kind::Event], Times::First(2)),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn refusals_that_pass() {
+    use Kind::{Evict, Finalizer, Journal, Label, LeaseWrite, ReadPods, ReadServices, Resize, Status};
+    let refuse = |name, kinds, code| assert_survives_each(name, kinds, answer(code), Times::First(3));
+    tokio::join!(
+        refuse("409", &[Journal, Status, Finalizer, Label, Resize], 409),
+        refuse("500", &[Evict, Label, ReadServices], 500),
+        refuse("503", &[Journal, LeaseWrite, Resize], 503),
+        refuse("504", &[Status, ReadPods, Evict], 504),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn a_bad_hour_of_the_api_server() {
+    tokio::join!(
+        assert_survives("a-third", |proxy| {
+            // One label, one step: with every third request failing a step takes some tries, but each is safe.
+            let fallible = |call: &Call| call.kind != Kind::Watch;
+            proxy.inject(fallible, answer(503), Times::Percent(30));
+        }),
+        assert_survives("slow", |proxy| {
+            proxy.inject(|call| call.kind.is_change(), Fault::Delay(Duration::from_millis(1500)), Times::Always);
+        }),
+        watches_that_are_cut(),
+        silence_longer_than_a_term(),
+    );
+}
+
+async fn watches_that_are_cut() {
+    let world = World::new("cut").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    let cuts = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            operator.proxy.cut_watches();
+        }
+    };
+    tokio::select! {
+        () = cuts => {}
+        _ = eventually("the end of the remediation", async || world.outcome().await) => {}
+    }
+    assert_undisturbed(&world, writer).await;
+    assert_evicted_once(&operator.proxy);
+    assert!(operator.proxy.of_kind(Kind::Watch).len() > 4, "watches were cut");
+}
+
+/// Nothing is answered for longer than a term of leadership: it ends, and the next one finishes.
+async fn silence_longer_than_a_term() {
+    let world = World::new("silence").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    eventually("a step under way", async || (world.step().await? == "Prove").then_some(())).await;
+    operator.proxy.inject(|_| true, Fault::Blackhole, Times::Always);
+    eventually("the end of the term", async || (!operator.leads().await).then_some(())).await;
+    operator.proxy.heal();
+    assert_undisturbed(&world, writer).await;
+    assert_evicted_once(&operator.proxy);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn retry_after_is_honoured() {
+    const ASKED: Duration = Duration::from_secs(15);
+    let world = World::new("retry-after").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    let overloaded = Fault::Answer { code: 429, retry_after: Some(15) };
+    operator.proxy.inject(of(Kind::Journal), overloaded, Times::First(1));
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    assert_undisturbed(&world, writer).await;
+    let seen = operator.proxy.seen();
+    let refused = seen.iter().find(|seen| seen.fault.is_some()).expect("the 429").at;
+    let quiet = |seen: &&Seen| seen.at > refused && seen.at < refused + ASKED - Duration::from_millis(500);
+    let early: Vec<&Seen> = seen.iter().filter(quiet).filter(|seen| ordinary(&seen.call)).collect();
+    assert!(early.is_empty(), "asked to come back in 15 s, it came with {early:?}");
+    assert_evicted_once(&operator.proxy);
+}
+
+/// A fault that does not pass: a minute of it makes no hot loop, and when it is over the job is done as if nothing had
+/// happened.
+async fn assert_patient(name: &str, matches: fn(&Call) -> bool, fault: Fault) {
+    let world = World::new(name).await;
+    let operator = Operator::start(&world, Options::default()).await;
+    operator.proxy.inject(matches, fault, Times::Always);
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    let hit = || operator.proxy.seen().into_iter().find(|seen| seen.fault.is_some());
+    let first = eventually("the fault", async || hit()).await;
+    let before = operator.reconciles().await;
+    let since = operator.proxy.now();
+    tokio::time::sleep(MINUTE.saturating_sub(since.saturating_sub(first.at))).await;
+    let reconciles = operator.reconciles().await - before;
+    println!("{name}: {reconciles} reconciles in a minute");
+    assert!(reconciles <= MOST_RECONCILES, "{name}: {reconciles} reconciles in a minute");
+    operator.proxy.heal();
+    assert_undisturbed(&world, writer).await;
+    assert_evicted_once(&operator.proxy);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn no_hot_loop_while_one_kind_of_write_fails() {
+    let cases: [(&str, fn(&Call) -> bool, Fault); 6] = [
+        ("always-409-journal", |call| call.kind == Kind::Journal, answer(409)),
+        ("always-409-status", |call| call.kind == Kind::Status, answer(409)),
+        ("always-409-label", |call| call.kind == Kind::Label, answer(409)),
+        ("always-500-evict", |call| call.kind == Kind::Evict, answer(500)),
+        ("always-429-evict", |call| call.kind == Kind::Evict, Fault::Answer { code: 429, retry_after: Some(10) }),
+        ("always-503-label", |call| call.kind == Kind::Label, answer(503)),
+    ];
+    join_all(cases.map(|(name, matches, fault)| assert_patient(name, matches, fault))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn no_hot_loop_while_everything_fails() {
+    let cases: [(&str, fn(&Call) -> bool, Fault); 5] = [
+        ("always-503", ordinary, answer(503)),
+        ("always-silent", ordinary, Fault::Blackhole),
+        ("always-403-pods", |call| call.kind == Kind::Resize, answer(403)),
+        ("always-409-finalizer", |call| call.kind == Kind::Finalizer, answer(409)),
+        ("always-500-reads", |call| call.kind == Kind::ReadServices, answer(500)),
+    ];
+    join_all(cases.map(|(name, matches, fault)| assert_patient(name, matches, fault))).await;
+}
