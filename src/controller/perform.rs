@@ -122,8 +122,14 @@ async fn upkeep(
             Err(error) => {
                 let (_, _, pod) = words(&effect);
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
-                let resize = matches!(effect, Effect::Resize { .. });
-                let reason = if resize { BlockReason::ResizeRefused } else { BlockReason::PermissionMissing };
+                let reason = match (&effect, &error) {
+                    (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
+                        BlockReason::ResizeRefused
+                    }
+                    (_, ExecuteError::Write { source, .. }) if source.is_refusal() => BlockReason::PermissionMissing,
+                    // An API server that is away says nothing about rights or quotas.
+                    _ => BlockReason::StepFailed,
+                };
                 performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
                 performed.again = LATER;
             }

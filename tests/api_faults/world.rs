@@ -5,13 +5,12 @@ use std::{
     path::PathBuf,
     process,
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
     thread,
     time::Duration,
 };
-use std::sync::Arc;
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -28,7 +27,6 @@ use kube::{
 };
 use redis_memory_operator::{
     api::v1alpha1::{RedisMemoryPolicy, crd},
-    clock::Clock,
     execute::crash,
     kube_io::client::{ClientOptions, client},
 };
@@ -103,7 +101,6 @@ pub(crate) struct World {
     pub(crate) namespace: String,
     pub(crate) client: Client,
     pub(crate) node: FakeNode,
-    pub(crate) clock: Clock,
     _definition: Arc<Definition>,
 }
 
@@ -126,7 +123,7 @@ impl World {
         namespaces.create(&PostParams::default(), &object).await.expect("a new namespace");
         let options = ["--maxmemory", MAXMEMORY[0], "--repl-backlog-size", "4mb"];
         let node = FakeNode::start(client.clone(), &namespace, server, &options).await;
-        let world = Self { namespace, client, node, clock: Clock::start(), _definition: definition };
+        let world = Self { namespace, client, node, _definition: definition };
         world.deploy().await;
         world.fragment().await;
         world
