@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// An eviction was accepted: the pod needs a moment to go.
 const AFTER_EVICTION: Duration = Duration::from_millis(500);
-/// Something failed or a budget says no.
+/// A budget says no, or a switchover did not come about.
 const LATER: Duration = Duration::from_secs(10);
 
 /// What came of a decision.
@@ -54,8 +54,8 @@ pub(super) struct Performed {
     pub(super) events: Vec<Transition>,
     /// When to look again.
     pub(super) again: Duration,
-    /// Another writer came first: look again soon, by [`Pace`](super::pace::Pace).
-    pub(super) conflicted: bool,
+    /// Another writer came first, or it could not be done: look again by [`Pace`](super::pace::Pace).
+    pub(super) failed: bool,
 }
 
 impl Performed {
@@ -68,7 +68,7 @@ impl Performed {
             blocked: Vec::new(),
             events: Vec::new(),
             again,
-            conflicted: false,
+            failed: false,
         }
     }
 
@@ -117,7 +117,7 @@ async fn upkeep(
             Err(ExecuteError::Write {
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
-            }) => performed.conflicted = true,
+            }) => performed.failed = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
@@ -131,7 +131,7 @@ async fn upkeep(
                     _ => BlockReason::StepFailed,
                 };
                 performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
-                performed.again = LATER;
+                performed.failed = true;
             }
         }
     }
@@ -278,7 +278,7 @@ fn failed(
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
-        } => performed.conflicted = true,
+        } => performed.failed = true,
         ExecuteError::Switchover(failure) => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
             let note = failure.text().to_owned();
@@ -287,6 +287,7 @@ fn failed(
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
             performed.blocked.push(Blocked::new(BlockReason::StepFailed, format!("{action} {pod}: {other}")));
+            performed.failed = true;
         }
     }
     Ok(())

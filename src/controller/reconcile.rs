@@ -172,7 +172,7 @@ impl Shared {
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
         blocked.append(&mut performed.blocked);
-        let Performed { resource, journal, records, events, again, conflicted, .. } = performed;
+        let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
             generation: policy.generation,
@@ -197,8 +197,8 @@ impl Shared {
             self.emit(&resource, news, &snapshot).await;
             self.write_status(resource, &policy, &status).await?;
         }
-        if conflicted {
-            return Ok(Action::requeue(self.pace.after_conflict(&policy.uid)));
+        if failed {
+            return Ok(Action::requeue(self.pace.failed(&policy.uid, self.clock.uptime())));
         }
         self.pace.through(&policy.uid);
         Ok(Action::requeue(again))

@@ -88,17 +88,26 @@ async fn refusals_that_pass() {
 #[ignore = "needs a cluster: make test"]
 async fn a_bad_hour_of_the_api_server() {
     tokio::join!(
-        assert_survives("a-third", |proxy| {
-            // One label, one step: with every third request failing a step takes some tries, but each is safe.
-            let fallible = |call: &Call| call.kind != Kind::Watch;
-            proxy.inject(fallible, answer(503), Times::Percent(30));
-        }),
+        a_third_of_everything(),
         assert_survives("slow", |proxy| {
             proxy.inject(|call| call.kind.is_change(), Fault::Delay(Duration::from_millis(1500)), Times::Always);
         }),
         watches_that_are_cut(),
         silence_longer_than_a_term(),
     );
+}
+
+/// Every third request fails for a minute: a look of seven requests seldom comes through, and what does is safe.
+async fn a_third_of_everything() {
+    let world = World::new("a-third").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    operator.proxy.inject(|call| call.kind != Kind::Watch, answer(503), Times::Percent(30));
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    tokio::time::sleep(MINUTE).await;
+    operator.proxy.heal();
+    assert_undisturbed(&world, writer).await;
+    assert_evicted_once(&operator.proxy);
 }
 
 async fn watches_that_are_cut() {

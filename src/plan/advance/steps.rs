@@ -43,7 +43,7 @@ impl<'a> Look<'a> {
             return Next::Record(Box::new(self.proceed()));
         }
         let Some(target) = self.target(pod) else {
-            return Next::Wait(format!("{pod} does not exist"), SOON);
+            return Next::Wait(format!("{pod} does not exist"), LATER);
         };
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
@@ -126,7 +126,11 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         match proof::judge(self.ctx, record, target) {
-            Proof::Waiting(why) => Next::Wait(format!("proof of {pod}: {why}"), SOON),
+            // There is nothing new to judge before the next sample.
+            Proof::Waiting(why) => {
+                let next = self.ctx.settings.assess.sample_interval.clamp(SOON, LATER);
+                Next::Wait(format!("proof of {pod}: {why}"), next)
+            }
             Proof::Failed(why) => self.end(Outcome::Ineffective, &format!("{pod} was restarted, but {why}")),
             Proof::Holds { rss, used, .. } => {
                 let mut journal = self.proceed();
