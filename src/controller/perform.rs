@@ -182,7 +182,11 @@ async fn begin(
 /// Writes that the next step is under way.
 async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
     let kind = journal.step().map(Step::kind);
-    let point = |moment| kind.into_iter().for_each(|kind| crash::of_step(kind, moment));
+    let point = |moment| {
+        if let Some(kind) = kind {
+            crash::of_step(kind, moment);
+        }
+    };
     point(Moment::BeforeArrival);
     let performed = record(shared, resource, journal).await?;
     point(Moment::AfterArrival);
@@ -209,7 +213,9 @@ async fn step(
     let mut performed = if stands {
         Performed::nothing(resource, AT_ONCE)
     } else {
-        kind.into_iter().for_each(|kind| crash::of_step(kind, Moment::BeforeIntent));
+        if let Some(kind) = kind {
+            crash::of_step(kind, Moment::BeforeIntent);
+        }
         record(shared, resource, journal).await?
     };
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {

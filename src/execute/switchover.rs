@@ -236,7 +236,9 @@ impl Executor {
             let patient = self.clock.uptime().saturating_sub(begun) < LABEL_PATIENCE;
             match &failure {
                 ExecuteError::Write { source: WriteError::Conflict(_), .. } if attempt < LABEL_ATTEMPTS => {}
-                ExecuteError::Write { source: WriteError::Unconfirmed(_), .. } | ExecuteError::Read { .. } if patient => {
+                ExecuteError::Write { source: WriteError::Unconfirmed(_), .. } | ExecuteError::Read { .. }
+                    if patient =>
+                {
                     tokio::time::sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
                 }
                 _ => return Err(failure),
@@ -277,7 +279,8 @@ impl Executor {
             .filter(|service| order.services.contains(&service.name))
             .collect();
         let has = |service: &RoleService, uid: &PodUid| service.ready_pods.contains(uid);
-        !services.is_empty() && services.iter().all(|service| has(service, &order.from.uid) && has(service, &order.to.uid))
+        !services.is_empty()
+            && services.iter().all(|service| has(service, &order.from.uid) && has(service, &order.to.uid))
     }
 }
 

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use crate::{
     end::assert_undisturbed,
     fault_proxy::{Call, Fault, FaultProxy, Kind, Seen, Times},
+    long,
     operator::{Operator, Options},
     world::{REPLICAS, World, eventually},
 };
@@ -147,7 +148,8 @@ async fn silence_longer_than_a_term() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
 async fn retry_after_is_honoured() {
-    const ASKED: Duration = Duration::from_secs(15);
+    /// Asked for 15 s; half a second is what a busy machine may blur.
+    const QUIET: Duration = Duration::from_millis(14_500);
     let world = World::new("retry-after").await;
     let operator = Operator::start(&world, Options::default()).await;
     let overloaded = Fault::Answer { code: 429, retry_after: Some(15) };
@@ -157,20 +159,29 @@ async fn retry_after_is_honoured() {
     assert_undisturbed(&world, writer).await;
     let seen = operator.proxy.seen();
     let refused = seen.iter().find(|seen| seen.fault.is_some()).expect("the 429").at;
-    let quiet = |seen: &&Seen| seen.at > refused && seen.at < refused + ASKED - Duration::from_millis(500);
+    let quiet = |seen: &&Seen| seen.at > refused && seen.at < refused + QUIET;
     let early: Vec<&Seen> = seen.iter().filter(quiet).filter(|seen| ordinary(&seen.call)).collect();
     assert!(early.is_empty(), "asked to come back in 15 s, it came with {early:?}");
     assert_evicted_once(&operator.proxy);
 }
 
+/// A fault that does not pass: its name, the step that it begins in, which requests, and what is done to them.
+type Lasting = (&'static str, Option<&'static str>, fn(&Call) -> bool, Fault);
+
 /// A fault that does not pass: a minute of it makes no hot loop, and when it is over the job is done as if nothing had
 /// happened.
-async fn assert_patient(name: &str, matches: fn(&Call) -> bool, fault: Fault) {
+async fn assert_patient((name, during, matches, fault): Lasting) {
     let world = World::new(name).await;
     let operator = Operator::start(&world, Options::default()).await;
-    operator.proxy.inject(matches, fault, Times::Always);
     let writer = world.writer().await;
-    world.apply_policy().await;
+    if let Some(step) = during {
+        world.apply_policy().await;
+        eventually("the step", async || (world.step().await? == step).then_some(())).await;
+        operator.proxy.inject(matches, fault, Times::Always);
+    } else {
+        operator.proxy.inject(matches, fault, Times::Always);
+        world.apply_policy().await;
+    }
     let hit = || operator.proxy.seen().into_iter().find(|seen| seen.fault.is_some());
     let first = eventually("the fault", async || hit()).await;
     let before = operator.reconciles().await;
@@ -178,35 +189,43 @@ async fn assert_patient(name: &str, matches: fn(&Call) -> bool, fault: Fault) {
     tokio::time::sleep(MINUTE.saturating_sub(since.saturating_sub(first.at))).await;
     let reconciles = operator.reconciles().await - before;
     println!("{name}: {reconciles} reconciles in a minute");
-    assert!(reconciles <= MOST_RECONCILES, "{name}: {reconciles} reconciles in a minute");
+    assert!((1..=MOST_RECONCILES).contains(&reconciles), "{name}: {reconciles} reconciles in a minute");
     operator.proxy.heal();
     assert_undisturbed(&world, writer).await;
     assert_evicted_once(&operator.proxy);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a cluster: make test"]
-async fn no_hot_loop_while_one_kind_of_write_fails() {
-    let cases: [(&str, fn(&Call) -> bool, Fault); 6] = [
-        ("always-409-journal", |call| call.kind == Kind::Journal, answer(409)),
-        ("always-409-status", |call| call.kind == Kind::Status, answer(409)),
-        ("always-409-label", |call| call.kind == Kind::Label, answer(409)),
-        ("always-500-evict", |call| call.kind == Kind::Evict, answer(500)),
-        ("always-429-evict", |call| call.kind == Kind::Evict, Fault::Answer { code: 429, retry_after: Some(10) }),
-        ("always-503-label", |call| call.kind == Kind::Label, answer(503)),
-    ];
-    join_all(cases.map(|(name, matches, fault)| assert_patient(name, matches, fault))).await;
+/// Every one of them when the long list is wanted, else the first so many.
+async fn assert_all_patient(cases: Vec<Lasting>, every_day: usize) {
+    let count = if long() { cases.len() } else { every_day };
+    join_all(cases.into_iter().take(count).map(assert_patient)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
-async fn no_hot_loop_while_everything_fails() {
-    let cases: [(&str, fn(&Call) -> bool, Fault); 5] = [
-        ("always-503", ordinary, answer(503)),
-        ("always-silent", ordinary, Fault::Blackhole),
-        ("always-403-pods", |call| call.kind == Kind::Resize, answer(403)),
-        ("always-409-finalizer", |call| call.kind == Kind::Finalizer, answer(409)),
-        ("always-500-reads", |call| call.kind == Kind::ReadServices, answer(500)),
+async fn no_hot_loop_while_one_kind_of_write_fails() {
+    let slow_down = Fault::Answer { code: 429, retry_after: Some(10) };
+    let cases: Vec<Lasting> = vec![
+        ("always-409-journal", None, |call| call.kind == Kind::Journal, answer(409)),
+        ("always-500-evict", None, |call| call.kind == Kind::Evict, answer(500)),
+        ("always-409-status", None, |call| call.kind == Kind::Status, answer(409)),
+        ("always-409-label", None, |call| call.kind == Kind::Label, answer(409)),
+        ("always-429-evict", None, |call| call.kind == Kind::Evict, slow_down),
+        ("always-503-label", None, |call| call.kind == Kind::Label, answer(503)),
+        ("always-409-finalizer", None, |call| call.kind == Kind::Finalizer, answer(409)),
     ];
-    join_all(cases.map(|(name, matches, fault)| assert_patient(name, matches, fault))).await;
+    assert_all_patient(cases, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn no_hot_loop_while_much_fails() {
+    let cases: Vec<Lasting> = vec![
+        ("always-403-resize", None, |call| call.kind == Kind::Resize, answer(403)),
+        ("always-503", Some("Prove"), ordinary, answer(503)),
+        ("always-silent", Some("Prove"), ordinary, Fault::Blackhole),
+        ("always-500-reads", Some("AwaitReplica"), |call| call.kind == Kind::ReadServices, answer(500)),
+        ("always-409", Some("Prove"), |call| call.kind.is_change(), answer(409)),
+    ];
+    assert_all_patient(cases, 2).await;
 }

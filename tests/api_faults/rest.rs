@@ -13,7 +13,7 @@ use crate::{
 const MOST: f64 = 0.5;
 /// Changes settle, and what was asked for once is known.
 const SETTLED: Duration = Duration::from_secs(10);
-const WATCHED: Duration = Duration::from_secs(120);
+const WATCHED: Duration = Duration::from_secs(65);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]

@@ -118,7 +118,8 @@ impl World {
 
     pub(crate) async fn with_server(name: &str, server: PathBuf) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        assert!(crash::ENABLED, "build these tests with --features crash-points, as scripts/test does");
+        let with_crash_points = crash::ENABLED;
+        assert!(with_crash_points, "build these tests with --features crash-points, as scripts/test does");
         let place = WORLDS.acquire().await.expect("never closed");
         let _filling = FILLING.acquire().await.expect("never closed");
         let client = admin().await;
@@ -202,7 +203,9 @@ impl World {
     async fn fragment(&self) {
         for running in self.node.running() {
             let address = running.process.address();
-            fake_kubelet::patient_ask(address, &["CONFIG", "SET", "maxmemory", MAXMEMORY[1]]).await.expect("CONFIG SET");
+            fake_kubelet::patient_ask(address, &["CONFIG", "SET", "maxmemory", MAXMEMORY[1]])
+                .await
+                .expect("CONFIG SET");
         }
         let primary = self.node.of(&format!("{SET}-0")).expect("the first pod runs").process.clone();
         let fill = "local v = string.rep('x', 100) for i = ARGV[1], ARGV[2] do redis.call('SET', 'f:' .. i, v) end";
@@ -259,7 +262,7 @@ impl World {
     pub(crate) async fn pods(&self) -> Vec<Pod> {
         let pods = self.api::<Pod>().list(&ListParams::default().labels(&format!("app={SET}"))).await;
         let mut pods = pods.map(|list| list.items).unwrap_or_default();
-        pods.sort_by_key(|pod| pod.name_any());
+        pods.sort_by_key(kube::ResourceExt::name_any);
         pods
     }
 

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use k8s_openapi::{
-    api::{coordination::v1::Lease, core::v1::{Node, Pod}},
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Node, Pod},
+    },
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
@@ -14,7 +17,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{LOOK, Running, Started, State, process::{self, RedisProcess}, watcher::measure};
+use super::{
+    LOOK, Running, Started, State,
+    process::{self, RedisProcess},
+    watcher::measure,
+};
 
 /// The node lifecycle controller gives a node 40 s.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -212,9 +219,11 @@ fn status(state: &State, pod: &Pod, running: &Running, ready: bool, container: &
     let now = now(state);
     let before = pod.status.as_ref().and_then(|status| status.start_time.clone());
     let started = before.map_or_else(|| now.clone(), |time| json!(time));
-    let condition = |name: &str, holds: bool| json!({
-        "type": name, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now,
-    });
+    let condition = |name: &str, holds: bool| {
+        json!({
+            "type": name, "status": if holds { "True" } else { "False" }, "lastTransitionTime": now,
+        })
+    };
     json!({
         "phase": "Running", "podIP": running.ip, "podIPs": [{ "ip": running.ip }], "startTime": started,
         "conditions": [

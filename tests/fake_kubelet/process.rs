@@ -116,9 +116,8 @@ pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 /// A connection with short limits.
 pub async fn connection(address: SocketAddr) -> Option<redis::aio::MultiplexedConnection> {
     let client = redis::Client::open(format!("redis://{address}")).expect("an address");
-    let config = redis::AsyncConnectionConfig::new()
-        .set_response_timeout(Some(ANSWER))
-        .set_connection_timeout(Some(ANSWER));
+    let config =
+        redis::AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER)).set_connection_timeout(Some(ANSWER));
     client.get_multiplexed_async_connection_with_config(&config).await.ok()
 }
 

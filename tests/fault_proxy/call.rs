@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     /// A change that the fence must hold back: not the lease itself, and no question.
     pub fn is_change(self) -> bool {
-        use Kind::{Evict, Event, Finalizer, Journal, Label, OtherWrite, Resize, Status};
+        use Kind::{Event, Evict, Finalizer, Journal, Label, OtherWrite, Resize, Status};
         matches!(self, Evict | Resize | Label | Journal | Status | Finalizer | Event | OtherWrite)
     }
 
