@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
@@ -35,6 +36,8 @@ use crate::{
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// The pod cache has not been filled yet.
 const CACHE_AGAIN: Duration = Duration::from_secs(1);
+/// Events that are being written at the same time.
+const EVENTS_AT_ONCE: usize = 8;
 /// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s).
 const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -257,17 +260,19 @@ impl Shared {
         Ok(Action::requeue(STALLED_AGAIN))
     }
 
-    /// Events are for people: one that cannot be written stops nothing.
+    /// Events are for people: one that cannot be written stops nothing, and slow ones do not wait for each other.
     async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: &Snapshot) {
-        for Transition { pod, note } in events {
+        let Executor { writer, fence, .. } = &self.executor;
+        let write = |Transition { pod, note }| async move {
             let mut about = EventTarget::policy(resource);
             if let Some(target) = pod.and_then(|pod| snapshot.target(&pod.into())) {
                 about = about.with_pod(&target.pod.name, &target.pod.uid);
             }
-            if let Err(error) = self.executor.writer.event(&self.executor.fence, &about, &note).await {
+            if let Err(error) = writer.event(fence, &about, &note).await {
                 tracing::warn!(%error, reason = %note.reason, "an event could not be written");
             }
-        }
+        };
+        stream::iter(events).for_each_concurrent(EVENTS_AT_ONCE, write).await;
     }
 
     fn overdue_deletion(&self, resource: &RedisMemoryPolicy) -> bool {

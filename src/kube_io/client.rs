@@ -156,14 +156,14 @@ where
                 Err(_) => Err(format!("no answer within {} s", limit.as_secs()).into()),
             }
         }
-            .inspect_ok(move |response| {
-                tell(Some(response.status()));
-                if let Some(overload) = &overload {
-                    overload.answered(response.status(), response.headers());
-                }
-            })
-            .inspect_err(move |_| failed(None))
-            .boxed()
+        .inspect_ok(move |response| {
+            tell(Some(response.status()));
+            if let Some(overload) = &overload {
+                overload.answered(response.status(), response.headers());
+            }
+        })
+        .inspect_err(move |_| failed(None))
+        .boxed()
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_bad_hour_of_the_api_server() {
     tokio::join!(
         a_third_of_everything(),
         assert_survives("slow", |proxy| {
-            proxy.inject(|call| call.kind.is_change(), Fault::Delay(Duration::from_millis(1500)), Times::Always);
+            proxy.inject(|call| call.kind.is_change(), Fault::Delay(Duration::from_millis(600)), Times::Always);
         }),
         watches_that_are_cut(),
         silence_longer_than_a_term(),
