@@ -281,6 +281,39 @@ fn the_pod_is_restricted() {
     assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "http"}));
 }
 
+/// What keeps several replicas apart and drains them one at a time; nothing of it for a single one, whose budget
+/// would only stand in the way of a drain.
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn several_replicas_are_spread_and_drained_one_at_a_time() {
+    let alone = render(&[]);
+    assert_eq!(of_kind(&alone, "PodDisruptionBudget").len(), 0);
+    let pod = &of_kind(&alone, "Deployment")[0]["spec"]["template"]["spec"];
+    assert!(pod["affinity"].is_null() && pod["topologySpreadConstraints"].is_null());
+
+    let two = render(&["replicas=2"]);
+    let deployment = &of_kind(&two, "Deployment")[0]["spec"];
+    let selector = &deployment["selector"]["matchLabels"];
+    let budget = &of_kind(&two, "PodDisruptionBudget")[0]["spec"];
+    assert_eq!((&budget["maxUnavailable"], &budget["selector"]["matchLabels"]), (&json!(1), selector));
+    let pod = &deployment["template"]["spec"];
+    let apart = json!({
+        "weight": 100,
+        "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector}},
+    });
+    let wanted = json!({"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}});
+    assert_eq!(pod["affinity"], wanted, "preferred: a second replica on a single node is better than none");
+    let zones = json!([{
+        "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }]);
+    assert_eq!(pod["topologySpreadConstraints"], zones);
+
+    let own = render(&["replicas=2", r#"json:affinity={"nodeAffinity":{"a":"b"}}"#]);
+    let pod = &of_kind(&own, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["affinity"], json!({"nodeAffinity": {"a": "b"}}), "a person's own takes its place");
+}
+
 #[test]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn the_admission_policy_is_about_the_operator_and_the_listed_labels_only() {
@@ -316,6 +349,7 @@ fn the_admission_policy_is_about_the_operator_and_the_listed_labels_only() {
 )]
 #[case::account_without_name("serviceAccount.create=false", "serviceAccount.name is required")]
 #[case::digest("image.digest=latest", "/image/digest")]
+#[case::budget_that_forbids_every_drain("podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable")]
 #[case::grace_too_short("terminationGracePeriodSeconds=1", "/terminationGracePeriodSeconds")]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn values_that_mean_nothing_are_refused(#[case] setting: &str, #[case] named: &str) {
@@ -451,6 +485,9 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("stop", "true", ""),
     ("budget.maximumRemediations", "3", ""),
     ("budget.maximumRestartsPerHour", "9", ""),
+    ("podDisruptionBudget.enabled", "false", "replicas=2"),
+    ("podDisruptionBudget.maxUnavailable", "50%", "replicas=2"),
+    ("spreadReplicas", "false", "replicas=2"),
     ("timing.leaseDuration", "1s", ""),
     ("timing.leaseRenew", "1s", ""),
     ("timing.sampleInterval", "1s", ""),

@@ -38,7 +38,7 @@ const REST: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// An eviction was accepted: the pod needs a moment to go.
 const AFTER_EVICTION: Duration = Duration::from_millis(500);
-/// Something failed or a budget says no.
+/// A budget says no, or a switchover did not come about.
 const LATER: Duration = Duration::from_secs(10);
 
 /// What came of a decision.
@@ -56,8 +56,8 @@ pub(super) struct Performed {
     pub(super) events: Vec<Transition>,
     /// When to look again.
     pub(super) again: Duration,
-    /// Another writer came first: look again soon, by [`Pace`](super::pace::Pace).
-    pub(super) conflicted: bool,
+    /// Another writer came first, or it could not be done: look again by [`Pace`](super::pace::Pace).
+    pub(super) failed: bool,
 }
 
 impl Performed {
@@ -70,7 +70,7 @@ impl Performed {
             blocked: Vec::new(),
             events: Vec::new(),
             again,
-            conflicted: false,
+            failed: false,
         }
     }
 
@@ -119,15 +119,21 @@ async fn upkeep(
             Err(ExecuteError::Write {
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
-            }) => performed.conflicted = true,
+            }) => performed.failed = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let (_, _, pod) = words(&effect);
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
-                let resize = matches!(effect, Effect::Resize { .. });
-                let reason = if resize { BlockReason::ResizeRefused } else { BlockReason::PermissionMissing };
+                let reason = match (&effect, &error) {
+                    (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
+                        BlockReason::ResizeRefused
+                    }
+                    (_, ExecuteError::Write { source, .. }) if source.is_refusal() => BlockReason::PermissionMissing,
+                    // An API server that is away says nothing about rights or quotas.
+                    _ => BlockReason::StepFailed,
+                };
                 performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
-                performed.again = LATER;
+                performed.failed = true;
             }
         }
     }
@@ -192,7 +198,11 @@ async fn begin(
 /// Writes that the next step is under way.
 async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
     let kind = journal.step().map(Step::kind);
-    let point = |moment| kind.into_iter().for_each(|kind| crash::of_step(kind, moment));
+    let point = |moment| {
+        if let Some(kind) = kind {
+            crash::of_step(kind, moment);
+        }
+    };
     point(Moment::BeforeArrival);
     let performed = record(shared, resource, journal).await?;
     point(Moment::AfterArrival);
@@ -229,7 +239,9 @@ async fn step(
     let mut performed = if stands {
         Performed::nothing(resource, AT_ONCE)
     } else {
-        kind.into_iter().for_each(|kind| crash::of_step(kind, Moment::BeforeIntent));
+        if let Some(kind) = kind {
+            crash::of_step(kind, Moment::BeforeIntent);
+        }
         record(shared, resource, journal).await?
     };
     match shared.executor.carry_out(&policy.namespace, effect, kind).await {
@@ -320,7 +332,7 @@ fn failed(
         | ExecuteError::Write {
             source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
             ..
-        } => performed.conflicted = true,
+        } => performed.failed = true,
         ExecuteError::Switchover { failure, paused } => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, why = failure.text(), "switchover failed");
             let mut note = failure.text().to_owned();
@@ -332,6 +344,7 @@ fn failed(
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
             performed.blocked.push(Blocked::new(BlockReason::StepFailed, format!("{action} {pod}: {other}")));
+            performed.failed = true;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
@@ -41,6 +42,8 @@ use crate::{
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// The pod cache has not been filled yet.
 const CACHE_AGAIN: Duration = Duration::from_secs(1);
+/// Events that are being written at the same time.
+const EVENTS_AT_ONCE: usize = 8;
 /// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s).
 const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -219,7 +222,7 @@ impl Shared {
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
         blocked.append(&mut performed.blocked);
-        let Performed { resource, journal, records, events, again, conflicted, .. } = performed;
+        let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
             generation: policy.generation,
@@ -244,8 +247,8 @@ impl Shared {
             self.emit(&resource, news, &snapshot).await;
             self.write_status(resource, &policy, &status).await?;
         }
-        if conflicted {
-            return Ok(Action::requeue(self.pace.after_conflict(&policy.uid)));
+        if failed {
+            return Ok(Action::requeue(self.pace.failed(&policy.uid, self.clock.uptime())));
         }
         self.pace.through(&policy.uid);
         Ok(Action::requeue(again))
@@ -304,17 +307,19 @@ impl Shared {
         Ok(Action::requeue(STALLED_AGAIN))
     }
 
-    /// Events are for people: one that cannot be written stops nothing.
+    /// Events are for people: one that cannot be written stops nothing, and slow ones do not wait for each other.
     async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: &Snapshot) {
-        for Transition { pod, note } in events {
+        let Executor { writer, fence, .. } = &self.executor;
+        let write = |Transition { pod, note }| async move {
             let mut about = EventTarget::policy(resource);
             if let Some(target) = pod.and_then(|pod| snapshot.target(&pod.into())) {
                 about = about.with_pod(&target.pod.name, &target.pod.uid);
             }
-            if let Err(error) = self.executor.writer.event(&self.executor.fence, &about, &note).await {
+            if let Err(error) = writer.event(fence, &about, &note).await {
                 tracing::warn!(%error, reason = %note.reason, "an event could not be written");
             }
-        }
+        };
+        stream::iter(events).for_each_concurrent(EVENTS_AT_ONCE, write).await;
     }
 
     fn overdue_deletion(&self, resource: &RedisMemoryPolicy) -> bool {

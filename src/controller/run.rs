@@ -302,8 +302,9 @@ async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wak
 
 /// Reconciles and measures.
 async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    // The API server asked us to come back later. Probing, metrics and the lease go on.
-    if let Some(left) = shared.overload.left() {
+    // The API server asked us to come back later, or the last look failed. Probing, metrics and the lease go on.
+    let paused = shared.pace.left(&policy.uid().unwrap_or_default(), shared.clock.uptime());
+    if let Some(left) = shared.overload.left().max(paused) {
         return Ok(Action::requeue(left));
     }
     let begun = shared.clock.uptime();
@@ -317,10 +318,10 @@ async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reco
 fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     if error.is_conflict() {
-        // Somebody wrote first: normal, and looked at again at once.
         tracing::debug!(%namespace, policy = %name, %error, "decided again");
-        return Action::requeue(shared.pace.after_conflict(&policy.uid().unwrap_or_default()));
+    } else {
+        tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     }
-    tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
-    Action::requeue(error.retry_after().max(shared.overload.left().unwrap_or_default()))
+    let pause = shared.pace.failed(&policy.uid().unwrap_or_default(), shared.clock.uptime());
+    Action::requeue(pause.max(shared.overload.left().unwrap_or_default()))
 }

@@ -1,7 +1,5 @@
 //! What every reconcile of one term of leadership shares, and how one can fail.
 
-use std::time::Duration;
-
 use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
@@ -41,7 +39,7 @@ pub struct Shared {
     pub clock: Clock,
     /// Metrics.
     pub metrics: Metrics,
-    /// Conflicts in a row.
+    /// Failures in a row.
     pub pace: Pace,
     /// Until when the API server asked us to wait.
     pub overload: Overload,
@@ -97,16 +95,8 @@ impl ReconcileError {
         }
     }
 
-    /// Somebody wrote first: what is true now is looked at soon, by [`Pace`].
+    /// Somebody wrote first: normal, and decided again.
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Write(WriteError::Conflict(_)))
-    }
-
-    /// How soon to try again what is no conflict.
-    pub const fn retry_after(&self) -> Duration {
-        match self {
-            Self::Write(_) | Self::Execute(_) | Self::Fenced(_) => Duration::from_secs(6),
-            Self::Read(_) => Duration::from_secs(10),
-        }
     }
 }

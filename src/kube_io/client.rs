@@ -14,7 +14,7 @@ use kube::{
     client::{Body, ClientBuilder},
     config::KubeConfigOptions,
 };
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use super::{error::KubeError, overload::Overload};
 
@@ -33,6 +33,9 @@ pub struct ClientOptions {
     /// A connection that is silent for so long is dead. Longer than a quiet watch (290 s), because watches are quiet
     /// by design; every other request has a much shorter limit of its own.
     pub idle_timeout: Duration,
+    /// Longest wait for the beginning of an answer. A watch answers at once and is silent then; a request that nobody
+    /// answers must not keep a list, and all that rests on it, waiting for `idle_timeout`.
+    pub answer_timeout: Duration,
     /// Told of every answer: counts requests.
     pub observer: Option<AnswerObserver>,
     /// Told of every answer that asks us to come back later.
@@ -44,6 +47,7 @@ impl Default for ClientOptions {
         Self {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(300),
+            answer_timeout: Duration::from_secs(30),
             observer: None,
             overload: None,
         }
@@ -102,12 +106,17 @@ pub fn build(mut config: Config, options: &ClientOptions) -> Result<Client, Kube
     config.reset_reader_on_write = true;
     config.headers.push((USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE)));
     let builder = ClientBuilder::try_from(config).map_err(|error| KubeError::ConfigureClient(Box::new(error)))?;
-    let observe = ObserveAnswers { observer: options.observer.clone(), overload: options.overload.clone() };
+    let observe = ObserveAnswers {
+        answer_timeout: options.answer_timeout,
+        observer: options.observer.clone(),
+        overload: options.overload.clone(),
+    };
     Ok(builder.with_layer(&observe).build())
 }
 
-/// Tells of every answer.
+/// Waits for answers for a bounded time, and tells of them.
 struct ObserveAnswers {
+    answer_timeout: Duration,
     observer: Option<AnswerObserver>,
     overload: Option<Overload>,
 }
@@ -116,12 +125,18 @@ impl<S> Layer<S> for ObserveAnswers {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Observed<S> {
-        Observed { inner, observer: self.observer.clone(), overload: self.overload.clone() }
+        Observed {
+            inner,
+            answer_timeout: self.answer_timeout,
+            observer: self.observer.clone(),
+            overload: self.overload.clone(),
+        }
     }
 }
 
 struct Observed<S> {
     inner: S,
+    answer_timeout: Duration,
     observer: Option<AnswerObserver>,
     overload: Option<Overload>,
 }
@@ -130,30 +145,42 @@ impl<S, B> Service<Request<Body>> for Observed<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S::Error: Into<BoxError>,
     B: Send + 'static,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (observer, overload) = (self.observer.clone(), self.overload.clone());
         let method = request.method().clone();
-        let tell = move |status| observer.iter().for_each(|observer| observer(&method, status));
+        let tell = move |status| {
+            if let Some(observer) = &observer {
+                observer(&method, status);
+            }
+        };
         let failed = tell.clone();
-        self.inner
-            .call(request)
-            .inspect_ok(move |response| {
-                tell(Some(response.status()));
-                overload.iter().for_each(|overload| overload.answered(response.status(), response.headers()));
-            })
-            .inspect_err(move |_| failed(None))
-            .boxed()
+        let limit = self.answer_timeout;
+        let answer = self.inner.call(request);
+        async move {
+            match tokio::time::timeout(limit, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(format!("no answer within {} s", limit.as_secs()).into()),
+            }
+        }
+        .inspect_ok(move |response| {
+            tell(Some(response.status()));
+            if let Some(overload) = &overload {
+                overload.answered(response.status(), response.headers());
+            }
+        })
+        .inspect_err(move |_| failed(None))
+        .boxed()
     }
 }
 
@@ -203,6 +230,25 @@ mod tests {
         assert_eq!(seen.len(), 1, "{seen:#?}");
         assert!(seen[0].to_lowercase().contains(&format!("user-agent: {USER_AGENT_VALUE}")), "{}", seen[0]);
         assert_eq!(*answers.lock().expect("no panic"), ["GET Some(429)"]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_never_answered_ends_long_before_a_quiet_watch_would() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let silent = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                taken.push(stream);
+            }
+        });
+        let options = ClientOptions { answer_timeout: Duration::from_millis(100), ..ClientOptions::default() };
+        let client = build(Config::new(url.parse().expect("a URL")), &options).expect("a client");
+        let asked = tokio::time::timeout(Duration::from_secs(5), client.apiserver_version()).await;
+        let error = asked.expect("it ends by itself").expect_err("nobody answers");
+        let cause = super::super::error::Cause::from(error);
+        assert!(cause.to_string().contains("no answer within"), "{cause}");
+        silent.abort();
     }
 
     #[tokio::test]

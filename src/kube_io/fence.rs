@@ -44,13 +44,16 @@ impl Term {
 /// one. So clock and term are read together under one lock, here and in [`Fence::lost`]: whoever comes second, decides
 /// on the same or a later time.
 pub(super) fn extend(term: &watch::Sender<Option<Term>>, clock: &Clock, renewed: Term) -> bool {
-    term.send_if_modified(|term| {
-        let runs = term.is_some_and(|term| term.allowance(clock.uptime()).is_ok());
-        if runs {
-            *term = Some(renewed);
-        }
-        runs
-    })
+    term.send_if_modified(|term| extend_at(term, clock.uptime(), renewed))
+}
+
+/// [`extend`] at a given time.
+fn extend_at(term: &mut Option<Term>, now: Duration, renewed: Term) -> bool {
+    let runs = term.is_some_and(|term| term.allowance(now).is_ok());
+    if runs {
+        *term = Some(renewed);
+    }
+    runs
 }
 
 /// May this process still change anything? Cheap to clone.
@@ -146,6 +149,55 @@ mod tests {
     fn a_margin_longer_than_the_lease_lets_nothing_pass() {
         let term = Term::renewed(secs(0), secs(3), secs(5));
         assert_eq!(term.allowance(secs(0)), Err(Fenced));
+    }
+
+    // A virtual machine that stood still for 30 s, at any moment of a term: lease 15 s, margin 5 s, renewed every 5 s.
+    #[rstest]
+    #[case::right_after_a_renewal(0)]
+    #[case::right_before_the_next(5)]
+    #[case::right_before_the_deadline(9)]
+    fn after_a_stall_nothing_passes_and_the_term_is_not_taken_up_again(#[case] into_the_term: u64) {
+        let mut term = Some(Term::renewed(secs(100), secs(15), secs(5)));
+        let woken = secs(100 + into_the_term + 30);
+        assert_eq!(term.unwrap().allowance(woken), Err(Fenced));
+        // The renewal that was under way is answered now, or a new one succeeds: too late for this term.
+        for sent in [secs(100 + into_the_term), woken] {
+            assert!(!extend_at(&mut term, woken, Term::renewed(sent, secs(15), secs(5))));
+            assert_eq!(term.unwrap().allowance(woken), Err(Fenced));
+        }
+    }
+
+    // Whatever is sent has ended, or is given up, before anybody else can hold the lease: a successor waits a whole lease
+    // from its own later look at the renewal that was sent at `sent`.
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_may_begin_outlives_the_lease(
+            sent in 0_u64..1_000_000, lease in 1_u64..100_000, margin in 0_u64..100_000, later in 0_u64..200_000,
+        ) {
+            let millis = Duration::from_millis;
+            let term = Term::renewed(millis(sent), millis(lease), millis(margin));
+            let now = millis(sent + later);
+            match term.allowance(now) {
+                Ok(limit) => {
+                    proptest::prop_assert!(now + limit <= millis(sent + lease), "{limit:?}");
+                    proptest::prop_assert!(later + margin < lease);
+                }
+                Err(Fenced) => proptest::prop_assert!(later + margin >= lease),
+            }
+        }
+
+        #[test]
+        fn a_term_lives_on_only_by_renewals_that_come_in_time(gaps in proptest::collection::vec(0_u64..15, 1..20)) {
+            // Each gap: seconds from a renewal to the answer of the next, sent when it is answered.
+            let (mut now, mut term) = (0, Some(Term::renewed(secs(0), secs(15), secs(5))));
+            let mut alive = true;
+            for gap in gaps {
+                now += gap;
+                alive = alive && gap < 10;
+                let extended = extend_at(&mut term, secs(now), Term::renewed(secs(now), secs(15), secs(5)));
+                proptest::prop_assert_eq!(extended, alive);
+            }
+        }
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl WriteError {
         matches!(self, Self::Unconfirmed(_))
     }
 
+    /// The API server judged the change and said no; asked again it says the same.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::Invalid(_) | Self::FieldConflict(_))
+    }
+
     /// The variant's name: a stable word for metrics and reasons.
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -139,10 +139,12 @@ pub(crate) async fn assert_nothing_lost(world: &World, writer: Writer) {
     assert!(pauses.longest_write < PAUSE_BOUND, "a server blocked a write for too long: {pauses:?}");
     assert!(pauses.longest_paused_reason < PAUSE_BOUND, "a server paused writes for too long: {pauses:?}");
     println!(
-        "{}: {} writes acknowledged, longest gap {} ms, longest write that a server blocked {} ms",
+        "{}: {} writes acknowledged, longest gap {} ms, longest write that a server blocked {} ms, paused for {} ms{}",
         world.namespace,
         acknowledged.count,
         acknowledged.gap.as_millis(),
-        pauses.longest_write.as_millis()
+        pauses.longest_write.as_millis(),
+        pauses.longest_paused_reason.as_millis(),
+        if pauses.reason_known { "" } else { " (it cannot say)" }
     );
 }

@@ -1,12 +1,11 @@
 //! A namespace with a fragmented Redis of three pods on a node of its own, and the policy for it.
 
-use std::sync::Arc;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    process,
+    process::{self, Command},
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -28,13 +27,12 @@ use kube::{
 };
 use redis_memory_operator::{
     api::v1alpha1::{RedisMemoryPolicy, crd},
-    clock::Clock,
     execute::crash,
     kube_io::client::{ClientOptions, client},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use crate::{
     common::writer::Writer,
@@ -42,7 +40,7 @@ use crate::{
 };
 
 /// How long anything may take. A remediation takes some 20 s on an idle machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(200);
 /// Name of set, Service and policy.
 pub(crate) const SET: &str = "redis";
@@ -98,13 +96,18 @@ impl Drop for Definition {
     }
 }
 
+/// Worlds at once: two cores carry no more without changing what is measured.
+static WORLDS: Semaphore = Semaphore::const_new(5);
+/// Worlds that are being filled at once.
+static FILLING: Semaphore = Semaphore::const_new(2);
+
 /// What a test is about. Everything in it ends with this value.
 pub(crate) struct World {
     pub(crate) namespace: String,
     pub(crate) client: Client,
     pub(crate) node: FakeNode,
-    pub(crate) clock: Clock,
     _definition: Arc<Definition>,
+    _place: SemaphorePermit<'static>,
 }
 
 impl World {
@@ -115,7 +118,10 @@ impl World {
 
     pub(crate) async fn with_server(name: &str, server: PathBuf) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        assert!(crash::ENABLED, "build these tests with --features crash-points, as scripts/test does");
+        let with_crash_points = crash::ENABLED;
+        assert!(with_crash_points, "build these tests with --features crash-points, as scripts/test does");
+        let place = WORLDS.acquire().await.expect("never closed");
+        let _filling = FILLING.acquire().await.expect("never closed");
         let client = admin().await;
         let definition = Definition::ensure(&client).await;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +132,7 @@ impl World {
         namespaces.create(&PostParams::default(), &object).await.expect("a new namespace");
         let options = ["--maxmemory", MAXMEMORY[0], "--repl-backlog-size", "4mb"];
         let node = FakeNode::start(client.clone(), &namespace, server, &options).await;
-        let world = Self { namespace, client, node, clock: Clock::start(), _definition: definition };
+        let world = Self { namespace, client, node, _definition: definition, _place: place };
         world.deploy().await;
         world.fragment().await;
         world
@@ -197,7 +203,9 @@ impl World {
     async fn fragment(&self) {
         for running in self.node.running() {
             let address = running.process.address();
-            fake_kubelet::ask(address, &["CONFIG", "SET", "maxmemory", MAXMEMORY[1]]).await.expect("CONFIG SET");
+            fake_kubelet::patient_ask(address, &["CONFIG", "SET", "maxmemory", MAXMEMORY[1]])
+                .await
+                .expect("CONFIG SET");
         }
         let primary = self.node.of(&format!("{SET}-0")).expect("the first pod runs").process.clone();
         let fill = "local v = string.rep('x', 100) for i = ARGV[1], ARGV[2] do redis.call('SET', 'f:' .. i, v) end";
@@ -254,7 +262,7 @@ impl World {
     pub(crate) async fn pods(&self) -> Vec<Pod> {
         let pods = self.api::<Pod>().list(&ListParams::default().labels(&format!("app={SET}"))).await;
         let mut pods = pods.map(|list| list.items).unwrap_or_default();
-        pods.sort_by_key(|pod| pod.name_any());
+        pods.sort_by_key(kube::ResourceExt::name_any);
         pods
     }
 
@@ -305,6 +313,14 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 /// The client that the operator uses, with the rights of KUBECONFIG's user.
 pub(crate) async fn admin() -> Client {
     client(&ClientOptions::default()).await.expect("KUBECONFIG names a cluster")
+}
+
+/// Another server than the system's, if it is in the cache or can be fetched.
+pub(crate) fn other_server(name: &str) -> Option<PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/redis-versions");
+    let said = Command::new(script).arg(name).output().expect("the script runs");
+    let line = String::from_utf8_lossy(&said.stdout).into_owned();
+    line.strip_prefix(name).map(|path| PathBuf::from(path.trim()))
 }
 
 /// Runs a last job from a destructor: in a thread with a runtime of its own, because the test's may be gone.

@@ -26,7 +26,7 @@ use redis_memory_operator::clock::Clock;
 use tokio::task::JoinHandle;
 
 pub use self::{
-    process::{RedisProcess, ask, patient},
+    process::{RedisProcess, patient, patient_ask},
     watcher::Pauses,
 };
 

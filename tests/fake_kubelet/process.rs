@@ -131,6 +131,15 @@ pub async fn ask(address: SocketAddr, command: &[&str]) -> Option<String> {
 /// A connection for what may take long.
 pub async fn patient(address: SocketAddr) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{address}")).expect("an address");
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+    let config = redis::AsyncConnectionConfig::new()
+        .set_response_timeout(Some(Duration::from_secs(60)))
+        .set_connection_timeout(Some(Duration::from_secs(30)));
     client.get_multiplexed_async_connection_with_config(&config).await.expect("the server is up")
+}
+
+/// The answer of a server that may be busy.
+pub async fn patient_ask(address: SocketAddr, command: &[&str]) -> Option<String> {
+    let mut connection = patient(address).await;
+    let (name, arguments) = command.split_first()?;
+    redis::cmd(name).arg(arguments).query_async(&mut connection).await.ok()
 }

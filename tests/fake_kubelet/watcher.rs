@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Running, State, process};
 
 /// Time between two writes of the probing client.
-const EVERY: Duration = Duration::from_millis(20);
+const EVERY: Duration = Duration::from_millis(25);
 /// No write is waited for longer: by then any bound is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,6 +59,8 @@ async fn reasons(state: &State, running: &Running) {
         let info = running.process.info("clients").await.unwrap_or_default();
         let now = state.clock.uptime();
         match process::field(&info, "paused_reason") {
+            // A server that cannot say so never will.
+            None if !info.is_empty() => return,
             None => since = None,
             Some("none") => {
                 since = None;

@@ -241,7 +241,7 @@ impl Process {
     /// Somebody wrote first, again.
     fn conflicted(&self, p: usize) -> Ms {
         self.conflicts[p].set(self.conflicts[p].get() + 1);
-        pace::after_conflicts(self.conflicts[p].get()).as_millis() as Ms
+        pace::after_failures(self.conflicts[p].get()).as_millis() as Ms
     }
 
     async fn reconcile(&self, p: usize) -> Result<Ms, Refusal> {
