@@ -61,7 +61,7 @@ pub(super) async fn look(
     let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
     let observer = Observer { reader, sampler: sampler.clone(), clock };
-    let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: &Observation, _: &[_]| 0) };
+    let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: Observation, _: Vec<_>| 0) };
     let mut snapshot = observer.cached(&policy, &found, &claims, judge).await?;
     let key = |uid| TargetKey { namespace: policy.namespace.clone(), pod_uid: uid };
     let keys: Vec<TargetKey> = snapshot.targets.iter().map(|target| key(target.pod.uid.clone())).collect();

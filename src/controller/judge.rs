@@ -21,17 +21,18 @@ use crate::{
 /// The judge for the pods of a policy. What is judged without a sample needs no pod.
 pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge {
     let pods: HashMap<PodUid, Pod> = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
-    Arc::new(move |observation: &Observation, history: &[Reading]| {
+    Arc::new(move |observation: Observation, history: Vec<Reading>| {
         let mut hasher = DefaultHasher::new();
-        match observation {
+        match &observation {
             Observation::Pending => 0_u8.hash(&mut hasher),
             Observation::Failed(failure) => (failure.reason(), failure.text()).hash(&mut hasher),
             Observation::Seen(sample) => {
                 links(&sample.replication, &mut hasher);
                 sample.run_id.hash(&mut hasher);
                 if let Some(pod) = pods.get(&sample.pod_uid) {
-                    let target = Target { pod: pod.clone(), redis: observation.clone(), history: history.to_vec() };
-                    for finding in assess::target::assess_target(&policy, &target, sample.at, &settings) {
+                    let at = sample.at;
+                    let target = Target { pod: pod.clone(), redis: observation, history };
+                    for finding in assess::target::assess_target(&policy, &target, at, &settings) {
                         finding.code.hash(&mut hasher);
                     }
                 }

@@ -1,6 +1,6 @@
 //! Names and identities, each a type of its own so that they cannot be swapped.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// Cheap to clone: names are kept in every sample, reading and record.
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
-        pub struct $name(#[schemars(length(max = 253))] String);
+        pub struct $name(#[schemars(length(max = 253))] Arc<str>);
 
         impl $name {
             /// Wraps the given text unchanged.
             pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+                Self(Arc::from(text.into()))
             }
 
             /// The text itself.
@@ -37,13 +39,13 @@ macro_rules! name_type {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(Arc::from(text))
             }
         }
 
         impl From<String> for $name {
             fn from(text: String) -> Self {
-                Self(text)
+                Self(Arc::from(text))
             }
         }
     };

@@ -39,11 +39,13 @@ pub async fn probe(
     if run_id != *connection.run_id() {
         return Err(RedisError::RunIdChanged { expected: connection.run_id().clone(), found: run_id }.into());
     }
+    // One name for all samples of a connection, in memory too.
+    let run_id = connection.run_id().clone();
     let config = config::read(replies);
     let sample = info.sample(at, pod_uid.clone(), config, None).map_err(RedisError::from)?;
     let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
     let sentinel_seen = sentinel_seen(connection, info.connected_clients(), left).await;
-    Ok(Sample { sentinel_seen, ..sample })
+    Ok(Sample { run_id, sentinel_seen, ..sample })
 }
 
 /// Whether a Sentinel is connected; `None`: could not be told, which costs the answer and not the sample.

@@ -60,7 +60,7 @@ pub enum CredentialsFor {
 }
 
 /// Digests what a policy would conclude from an observation and its history. Equal digest: nothing to reconcile.
-pub type Judge = Arc<dyn Fn(&Observation, &[Reading]) -> u64 + Send + Sync>;
+pub type Judge = Arc<dyn Fn(Observation, Vec<Reading>) -> u64 + Send + Sync>;
 
 /// A policy that watches a target.
 pub(super) struct Watcher {

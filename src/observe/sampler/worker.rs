@@ -76,7 +76,8 @@ impl Worker {
                 waiting.push(gate);
             }
             let Some(wanted) = access.borrow_and_update().clone() else { return };
-            self.turn(&wanted, waiting).await;
+            // Between its turns a task keeps no room for what a probe needs.
+            Box::pin(self.turn(&wanted, waiting)).await;
             wait = self.until_next();
         }
     }
