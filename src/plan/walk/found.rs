@@ -1,0 +1,89 @@
+//! What the simulator (tests/simulator) found in the planner, each as the smallest walk that shows it.
+
+use super::*;
+
+/// The journal at the step that hands the role over, with the replicas restarted.
+fn at_the_switchover(world: &mut World) -> Journal {
+    let mut journal = world.begin();
+    for _ in 0..400 {
+        if journal.step().map(Step::kind) == Some(StepKind::Switchover) {
+            return journal;
+        }
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Wait(..) => world.tick(5),
+            Next::Record(next) => journal = *next,
+            Next::Act(next, effect) => {
+                journal = *next;
+                world.apply(&effect);
+                world.tick(1);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it never came to the switchover");
+}
+
+fn ends_superseded(world: &World, journal: &Journal) -> String {
+    match advance::next(&world.ctx(), journal, false) {
+        Next::End(record) if record.outcome == Outcome::Superseded => record.message,
+        other => panic!("{other:?}"),
+    }
+}
+
+// Found by the simulator: the remediation stayed, its labels too, and clients were sent to two replicas.
+#[test]
+fn a_role_that_went_to_a_third_member_in_the_middle_of_a_switchover_supersedes_the_plan() {
+    let mut world = World::new();
+    let mut journal = at_the_switchover(&mut world);
+    journal.current.begun_at = Some(world.now);
+    world.hand_over(0, 2);
+    assert!(ends_superseded(&world, &journal).contains("redis-2 became primary"));
+}
+
+// Found by the simulator: the role was taken from whoever had just got it back, a second time in one remediation.
+#[test]
+fn a_role_that_somebody_moves_back_is_not_handed_over_twice() {
+    let mut world = World::new();
+    let mut journal = at_the_switchover(&mut world);
+    journal.current.begun_at = Some(world.now);
+    journal.current.attempt = 1;
+    world.snapshot.targets[0].pod.role_label = Some("replica".into());
+    world.snapshot.targets[1].pod.role_label = Some("primary".into());
+    assert!(ends_superseded(&world, &journal).contains("made redis-0 the primary again"));
+}
+
+// Found by the simulator: the pod kept its UID, so its fresh and clean process was evicted on old evidence.
+#[test]
+fn a_container_that_restarted_before_its_eviction_is_left_alone() {
+    let mut world = World::new();
+    let journal = world.begin();
+    world.sample(1).run_id = RunId::new("another");
+    assert!(ends_superseded(&world, &journal).contains("the Redis of redis-1 has restarted"));
+}
+
+// Found by the simulator: the switchover waited for labels that nobody set while it waited.
+#[test]
+fn labels_are_kept_right_until_a_switchover_begins() {
+    let mut world = World::new();
+    let mut journal = at_the_switchover(&mut world);
+    world.snapshot.targets[1].pod.role_label = Some("primary".into());
+    let labelled = |world: &World, journal: &Journal| {
+        let due = crate::plan::labels::due(&world.ctx(), Some(journal));
+        due.iter().any(|(effect, _)| matches!(effect, Effect::Label { pod, .. } if pod.as_str() == "redis-1"))
+    };
+    assert!(labelled(&world, &journal));
+    journal.current.begun_at = Some(world.now);
+    assert!(!labelled(&world, &journal), "in the switchover its two pods are left to it");
+}
+
+// Found by the simulator: a pod that never came back was looked for every second, for ever.
+#[test]
+fn a_pod_that_does_not_exist_is_looked_for_now_and_then() {
+    let mut world = World::new();
+    let journal = world.begin();
+    world.snapshot.targets.remove(1);
+    match advance::next(&world.ctx(), &journal, false) {
+        Next::Wait(_, pause) => assert!(pause >= Duration::from_secs(6), "{pause:?}"),
+        other => panic!("{other:?}"),
+    }
+}
