@@ -15,6 +15,7 @@
 
 mod executor;
 mod faults;
+mod guarded;
 mod kubernetes;
 mod observer;
 mod operator;
