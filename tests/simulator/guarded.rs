@@ -182,10 +182,8 @@ impl Process {
         let new = self.guarded_read(to).await;
         let now = self.now();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
-        let roles = (
-            self.guarded_role(from, old.as_ref(), overdue).await,
-            self.guarded_role(to, new.as_ref(), overdue).await,
-        );
+        let roles =
+            (self.guarded_role(from, old.as_ref(), overdue).await, self.guarded_role(to, new.as_ref(), overdue).await);
         if roles != progress.roles {
             (progress.roles, progress.roles_at) = (roles, now);
         }

@@ -146,7 +146,7 @@ fn a_seed_gives_the_same_run_twice() {
 #[test]
 fn every_planted_bug_is_found() {
     let mut missed = String::new();
-    for (bug, invariants) in Bug::ALL {
+    for (bug, invariants) in Bug::ALL.iter().filter(|(bug, _)| replay::wants(*bug)) {
         let (failures, totals) = search(0, BUDGET, Some(*bug), false);
         let Some((schedule, outcome)) = failures.first() else {
             let _ = writeln!(missed, "{bug:?} was not found in {totals:?}");
@@ -155,6 +155,7 @@ fn every_planted_bug_is_found() {
         let found = &outcome.violations[0];
         println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
         if !invariants.contains(&found.invariant) {
+            let _ = writeln!(missed, "{bug:?} broke {}, not {invariants:?}", found.invariant);
             let _ = writeln!(missed, "{}", replay::report(schedule, outcome, Some(*bug)));
         }
     }

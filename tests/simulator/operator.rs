@@ -399,7 +399,8 @@ impl Process {
             let write = move |world: &mut World| world.kube.patch_policy(p, Some(rv), |it| it.shown = shown);
             self.write("status", true, write).await?;
         }
-        if !failed {
+        // A look that only waits does not forget failures, unless they are a minute old.
+        if !failed && (again < 1000 || self.now() >= self.failures[p].get().1 + 60_000) {
             self.failures[p].set((0, 0));
         }
         Ok(again)
