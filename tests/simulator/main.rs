@@ -36,6 +36,7 @@ use std::{
 };
 
 use planted::Bug;
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
 use run::Outcome;
 use schedule::Schedule;
 
@@ -58,7 +59,13 @@ fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Tot
             if seed >= stop.load(Ordering::Relaxed) {
                 return (failed, totals);
             }
-            let schedule = Schedule::of(seed);
+            let mut schedule = Schedule::of(seed);
+            if let Some(bug) = bug.filter(|bug| !bug.near().is_empty()) {
+                schedule = schedule.near(bug.near());
+            }
+            if bug.is_some_and(Bug::is_guarded) {
+                schedule.method = SwitchoverMethod::Guarded;
+            }
             let outcome = run::run(&schedule, bug, false);
             totals.add(&outcome);
             if !outcome.violations.is_empty() {

@@ -82,4 +82,29 @@ impl Bug {
         (Self::GuardedNoSecondLook, &["S2"]),
         (Self::GuardedAnyCandidate, &["S6", "S2"]),
     ];
+
+    /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
+    pub const fn near(self) -> &'static [&'static str] {
+        match self {
+            Self::NoLiveRole | Self::OldRole => &["evict:checked"],
+            Self::JournalAfterTheEffect => &["evict:sent", "switchover:demoted"],
+            Self::GuardedPromotesFirst => &["switchover:promoted"],
+            Self::GuardedNoOffsets => &["switchover:overlap", "switchover:paused"],
+            Self::GuardedNoSecondLook => &["switchover:caught-up"],
+            Self::GuardedAnyCandidate => &["switchover:demoted"],
+            _ => &[],
+        }
+    }
+
+    /// It is in the driver of the Guarded method.
+    pub const fn is_guarded(self) -> bool {
+        matches!(
+            self,
+            Self::GuardedPromotesFirst
+                | Self::GuardedNoOffsets
+                | Self::GuardedEndlessPause
+                | Self::GuardedNoSecondLook
+                | Self::GuardedAnyCandidate
+        )
+    }
 }

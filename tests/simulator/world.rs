@@ -217,7 +217,7 @@ impl World {
             Order::Follow(host) => {
                 let led = server.role == Role::Primary;
                 self.servers.replicaof(ip, host, now)?;
-                if led {
+                if led && !self.servers.by_ip.values().any(|it| it.role == Role::Primary) {
                     self.observer.demoted();
                 }
             }
@@ -404,6 +404,8 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault) {
+        // What changes is looked at: the pace of a steady state is measured from here.
+        self.observer.progressed(self.now);
         let until = |lasts: Ms| (self.now + lasts).min(self.schedule.calm);
         match fault {
             Fault::Crash { operator, back_after } => self.blows.push((operator, Blow::Crash { back_after })),
