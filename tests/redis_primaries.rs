@@ -33,7 +33,7 @@ use redis_memory_operator::{
         begin,
         blocked::BlockReason,
         decide::{self, Act, Decision},
-        effect::Effect,
+        effect::{Effect, Peer},
     },
     redis_io::RedisError,
 };
@@ -268,6 +268,41 @@ async fn what_changed_since_the_decision_calls_the_demotion_off() {
         panic!("another process was taken for the primary")
     };
     assert!(set.servers[0].is_primary().await, "nothing was done to redis-0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
+    let set = Set::start(&[]).await;
+    let peer = async |n: usize| Peer {
+        pod: fixtures::pod_name(u8::try_from(n).expect("small")),
+        uid: set.uids[n].clone(),
+        run_id: set.run_id(n).await,
+        address: set.servers[n].address(),
+    };
+    let repoint = Effect::Repoint { peer: peer(2).await, by_name: None, to: peer(1).await };
+    let followed = || set.servers[2].run(&["CONFIG", "GET", "replicaof"]);
+    let before = followed();
+
+    // The role has not come to redis-1, or has moved on: redis-2 would hang on a replica.
+    let refused = set.executor.carry_out("shop", &repoint, None).await;
+    assert!(
+        matches!(&refused, Err(ExecuteError::NotAsJudged { why, .. }) if why == "redis-1 is not simply the primary"),
+        "{refused:?}"
+    );
+    assert_eq!(followed(), before, "nothing was sent");
+    // A primary that nobody decided to demote stays one.
+    assert_eq!(set.servers[1].run(&["REPLICAOF", "NO", "ONE"]), "OK");
+    assert_eq!(set.servers[2].run(&["REPLICAOF", "NO", "ONE"]), "OK");
+    let refused = set.executor.carry_out("shop", &repoint, None).await;
+    assert!(
+        matches!(&refused, Err(ExecuteError::NotAsJudged { why, .. }) if why == "redis-2 is a primary"),
+        "{refused:?}"
+    );
+    assert!(set.servers[2].is_primary().await);
+
+    set.servers[2].follow(&set.servers[0]).await;
+    assert_eq!(set.executor.carry_out("shop", &repoint, None).await.expect("it is carried out"), Done::Repointed);
+    eventually("redis-2 follows redis-1", async || (followed() != before).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,11 @@ use std::{
 
 use crate::plan::pace;
 
-/// Failures in a row, by the policy's UID. They are forgotten by the next look that goes through.
+/// Failures that are this old count no more.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Failures in a row, by the policy's UID. A look that did something forgets them. One that only waits does not, or an
+/// API server that refuses every third request would have us look twice as often as one that refuses none.
 #[derive(Debug, Default)]
 pub struct Pace(Mutex<HashMap<String, Streak>>);
 
@@ -38,8 +42,17 @@ impl Pace {
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// A look went through, or the policy is gone.
-    pub fn through(&self, uid: &str) {
+    /// A look went through; the next one is wanted after this time. What wants it within a second did something.
+    pub fn through(&self, uid: &str, again: Duration, now: Duration) {
+        let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = |streak: &Streak| now >= streak.until.saturating_add(FORGOTTEN);
+        if again < Duration::from_secs(1) || streaks.get(uid).is_some_and(old) {
+            streaks.remove(uid);
+        }
+    }
+
+    /// The policy is gone.
+    pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
@@ -47,6 +60,30 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_between_looks_that_only_wait_add_up() {
+        let (pace, wait) = (Pace::default(), Duration::from_secs(10));
+        let (mut now, mut looks) = (Duration::ZERO, 0);
+        while now < Duration::from_secs(600) {
+            now = now.saturating_add(pace.failed("a", now));
+            pace.through("a", wait, now);
+            now = now.saturating_add(wait);
+            looks += 2;
+        }
+        assert!(looks <= 60, "{looks} looks in ten minutes, every other of which failed");
+    }
+
+    #[test]
+    fn a_look_that_did_something_and_a_minute_without_failure_forget_them() {
+        let pace = Pace::default();
+        let (first, second) = (pace.failed("a", Duration::ZERO), pace.failed("a", Duration::ZERO));
+        assert!(second > first);
+        pace.through("a", Duration::from_millis(50), Duration::ZERO);
+        assert_eq!(pace.failed("a", Duration::ZERO), first);
+        pace.through("a", Duration::from_secs(10), Duration::from_secs(61));
+        assert_eq!(pace.failed("a", Duration::from_secs(61)), first);
+    }
 
     #[test]
     fn a_failure_that_never_ends_is_looked_at_eight_times_in_its_first_minute_however_often_we_are_woken() {
@@ -64,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_goes_through_ends_it_and_each_policy_has_its_own() {
+    fn a_look_that_did_something_ends_it_and_each_policy_has_its_own() {
         let (pace, now) = (Pace::default(), Duration::from_secs(100));
         assert_eq!(pace.left("a", now), None);
         assert_eq!(pace.failed("a", now), pace::after_failures(1));
         assert!(pace.failed("a", now) > pace::after_failures(1));
         assert_eq!(pace.left("b", now), None);
         assert_eq!(pace.failed("b", now), pace::after_failures(1));
-        pace.through("a");
+        pace.through("a", Duration::from_millis(50), now);
         assert_eq!(pace.left("a", now), None);
         assert_eq!(pace.failed("a", now), pace::after_failures(1));
     }

@@ -250,7 +250,7 @@ impl Shared {
         if failed {
             return Ok(Action::requeue(self.pace.failed(&policy.uid, self.clock.uptime())));
         }
-        self.pace.through(&policy.uid);
+        self.pace.through(&policy.uid, again, self.clock.uptime());
         Ok(Action::requeue(again))
     }
 
@@ -341,7 +341,7 @@ impl Shared {
         self.ledger.retain(|uid| live.iter().any(|known| known == uid));
         for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
             self.observer.sampler.forget(&uid);
-            self.pace.through(&uid);
+            self.pace.forget(&uid);
             self.metrics.forget(&PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name));
         }
     }

@@ -106,10 +106,18 @@ pub enum ExecuteError {
         /// Which pod.
         pod: String,
     },
-    /// One of two primaries is not what it was when its demotion was decided: nothing was done.
-    #[error("the demotion of {pod} is off: {why}")]
+    /// The role of the pod that was to be evicted was read, but this process was stopped since, or the answer took too
+    /// long: nothing was done.
+    #[error("the role of {pod} was read too long ago, and it is not evicted on that")]
+    RoleReadTooLongAgo {
+        /// Which pod.
+        pod: String,
+    },
+    /// The pod that was to follow another, or the one that it was to follow, is not what it was when that was decided:
+    /// nothing was done.
+    #[error("{pod} is not made to follow another: {why}")]
     NotAsJudged {
-        /// Which pod was to be demoted.
+        /// Which pod was to follow.
         pod: String,
         /// What was found.
         why: String,
@@ -158,12 +166,14 @@ impl Executor {
     async fn apply(&self, namespace: &str, effect: &Effect) -> Result<Done, ExecuteError> {
         match effect {
             Effect::Evict { peer } => {
-                self.still_replica(namespace, peer).await?;
+                let role = self.still_replica(namespace, peer).await?;
+                role.still_counts(peer, self.clock.uptime())?;
                 self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
             Effect::EvictPrimary { peer } => {
-                self.still_persisting_primary(namespace, peer).await?;
+                let role = self.still_persisting_primary(namespace, peer).await?;
+                role.still_counts(peer, self.clock.uptime())?;
                 self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }

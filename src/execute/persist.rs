@@ -3,7 +3,7 @@
 
 use super::{
     Done, ExecuteError, Executor,
-    redis::{CONNECT_DEADLINE, redis},
+    redis::{CONNECT_DEADLINE, RoleSeen, redis},
 };
 use crate::{
     domain::{bytes::Bytes, sample::Role},
@@ -33,9 +33,14 @@ impl Executor {
     }
 
     /// Reads role and persistence right before the eviction of a primary: between the look that the gates rest on and
-    /// now they may have changed.
-    pub(super) async fn still_persisting_primary(&self, namespace: &str, peer: &Peer) -> Result<(), ExecuteError> {
+    /// now they may have changed. What is given back must still be fresh when the eviction is sent.
+    pub(super) async fn still_persisting_primary(
+        &self,
+        namespace: &str,
+        peer: &Peer,
+    ) -> Result<RoleSeen, ExecuteError> {
         let mut connection = self.connect(namespace, peer).await?;
+        let seen_at = RoleSeen { at: self.clock.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         let role = seen.map_err(|source| redis("INFO replication", peer, source))?.role;
         let seen = connection.persistence(CONNECT_DEADLINE).await;
@@ -48,7 +53,7 @@ impl Executor {
         ];
         match problems.into_iter().find(|(holds, _)| *holds) {
             Some((_, why)) => Err(ExecuteError::NotAsExpected { pod: peer.pod.to_string(), why }),
-            None => Ok(()),
+            None => Ok(seen_at),
         }
     }
 }

@@ -17,6 +17,26 @@ use crate::{
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
+/// A role that was read before an eviction counts for so long (invariant S3).
+const ROLE_FRESH: Duration = Duration::from_secs(1);
+
+/// A role that was read right before an eviction.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "it may be too old when the eviction is sent"]
+pub(super) struct RoleSeen {
+    /// Uptime at which it was asked for: the answer is no younger.
+    pub(super) at: Duration,
+}
+
+impl RoleSeen {
+    /// Whether it still counts at `now`: the process may have been stopped since, and the role may have moved meanwhile.
+    pub(super) fn still_counts(self, peer: &Peer, now: Duration) -> Result<(), ExecuteError> {
+        if now.saturating_sub(self.at) < ROLE_FRESH {
+            return Ok(());
+        }
+        Err(ExecuteError::RoleReadTooLongAgo { pod: peer.pod.to_string() })
+    }
+}
 
 impl Executor {
     /// Opens a connection to exactly that process: same address, same `run_id`.
@@ -33,12 +53,14 @@ impl Executor {
         Ok(connection)
     }
 
-    /// Reads the role right before an eviction: between the look that the gates rest on and now it may have moved.
-    pub(super) async fn still_replica(&self, namespace: &str, peer: &Peer) -> Result<(), ExecuteError> {
+    /// Reads the role right before an eviction: between the look that the gates rest on and now it may have moved. What
+    /// is given back must still be fresh when the eviction is sent.
+    pub(super) async fn still_replica(&self, namespace: &str, peer: &Peer) -> Result<RoleSeen, ExecuteError> {
         let mut connection = self.connect(namespace, peer).await?;
+        let seen_at = RoleSeen { at: self.clock.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
-            Role::Replica(_) => Ok(()),
+            Role::Replica(_) => Ok(seen_at),
             Role::Primary => Err(ExecuteError::NowPrimary { pod: peer.pod.to_string() }),
         }
     }
@@ -57,6 +79,8 @@ impl Executor {
         Ok(Done::Restored)
     }
 
+    /// Makes a replica follow `to`. Both are looked at right before: had the role moved on since the decision, the
+    /// replica would hang on another replica, or on itself.
     pub(super) async fn repoint(
         &self,
         namespace: &str,
@@ -64,8 +88,18 @@ impl Executor {
         by_name: Option<&NodeAddress>,
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+        let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
         let address = way_to(by_name, to).await;
+        let mut primary = self.connect(namespace, to).await?;
+        let mut connection = self.connect(namespace, peer).await?;
+        let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
+        let follows = connection.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
+        if leads.role != Role::Primary || leads.failover_state != FailoverState::None {
+            return Err(off(format!("{} is not simply the primary", to.pod)));
+        }
+        if follows.role == Role::Primary {
+            return Err(off(format!("{} is a primary", peer.pod)));
+        }
         self.fence.check()?;
         connection.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Repointed)
@@ -131,4 +165,22 @@ async fn resolves_to(name: &NodeAddress, to: &Peer) -> bool {
 
 pub(super) fn redis(what: &'static str, peer: &Peer, source: RedisError) -> ExecuteError {
     ExecuteError::Redis { what, pod: peer.pod.to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{fixtures, names::RunId};
+
+    #[test]
+    fn a_role_counts_for_less_than_a_second_after_it_was_asked_for() {
+        let address = ([10, 0, 0, 1], fixtures::PORT).into();
+        let peer = Peer { pod: fixtures::pod_name(1), uid: fixtures::pod_uid(1), run_id: RunId::new("run"), address };
+        let seen = RoleSeen { at: Duration::from_secs(7) };
+        let at = |ms| seen.still_counts(&peer, Duration::from_millis(ms));
+        assert!(at(7_000).is_ok());
+        assert!(at(7_999).is_ok());
+        assert!(matches!(at(8_000), Err(ExecuteError::RoleReadTooLongAgo { pod }) if pod == "redis-1"));
+        assert!(at(17_000).is_err());
+    }
 }

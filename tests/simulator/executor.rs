@@ -12,15 +12,17 @@ use redis_memory_operator::{
         advance::Next,
         decide::{Act, Decision},
         effect::{Effect, Peer},
+        switchover::guarded::Sent,
     },
 };
 
 use crate::{
     faults::Lie,
     kubernetes::{Refusal, Resource},
+    observer::Evicted,
     operator::Process,
     planted::Bug,
-    redis::{Host, Role, Server, Servers},
+    redis::{Host, Ms, Order, Role, Server, Servers},
     view,
     world::World,
 };
@@ -31,6 +33,13 @@ pub struct Connection {
     pub pod: usize,
     pub meant: u32,
     run: Option<u32>,
+}
+
+impl Connection {
+    /// To whatever listens there (a planted bug).
+    pub const fn to_whoever(ip: u32, pod: usize, meant: u32) -> Self {
+        Self { ip, pod, meant, run: None }
+    }
 }
 
 impl Process {
@@ -63,15 +72,8 @@ impl Process {
                 .await
             }
             Effect::Restore { peer, settings } => self.restore(peer, settings).await,
-            Effect::Repoint { peer, by_name, to } => self.repoint(peer, by_name.as_ref(), to).await,
-            Effect::Demote { peer, by_name, to } => {
-                // Both roles are read right before, as `execute::redis` does.
-                let (kept, demoted) = (self.connect(to).await?, self.connect(peer).await?);
-                if self.role(&kept).await? != Role::Primary || self.role(&demoted).await? != Role::Primary {
-                    return Err(Refusal::Conflict);
-                }
-                self.repoint(peer, by_name.as_ref(), to).await
-            }
+            Effect::Repoint { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, false).await,
+            Effect::Demote { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, true).await,
             // This world's sets have a role authority and no volumes: nothing is restarted in place.
             Effect::EvictPrimary { .. } | Effect::Persist { .. } | Effect::SetBacklog { .. } => {
                 panic!("not in this world: {effect:?}")
@@ -82,6 +84,11 @@ impl Process {
 
     /// Opens a connection to exactly that process: same address, same `run_id`.
     pub async fn connect(&self, peer: &Peer) -> Result<Connection, Refusal> {
+        self.connect_within(peer, 2000).await
+    }
+
+    /// The same, with so much patience.
+    pub async fn connect_within(&self, peer: &Peer, patience: Ms) -> Result<Connection, Refusal> {
         let took = self.random(1, 15);
         self.pause(took).await;
         let (ip, meant) = (address(peer), view::run_number(&peer.run_id));
@@ -94,7 +101,7 @@ impl Process {
             server.hung(world.now)
         };
         if hung {
-            self.pause(2000).await;
+            self.pause(patience).await;
             return Err(Refusal::Unconfirmed);
         }
         let run = (self.bug != Some(Bug::NoRunIdCheck)).then_some(meant);
@@ -139,6 +146,51 @@ impl Process {
         outcome
     }
 
+    /// Sends a command of the Guarded method and says what became of it, as `execute::switchover::guarded` tells.
+    /// Whoever is hung finds it in its socket when it goes on.
+    pub async fn order(&self, connection: &Connection, order: Order) -> Result<Sent, Refusal> {
+        /// How long an answer is waited for.
+        const ANSWER: Ms = 1000;
+        self.fence()?;
+        self.in_flight.set(true);
+        let took = self.random(1, 6);
+        self.pause(took).await;
+        self.in_flight.set(false);
+        let sent = {
+            let mut world = self.world.borrow_mut();
+            let (now, slot, sender) = (world.now, self.slot, self.sender());
+            let World { observer, kube, servers, .. } = &mut *world;
+            let Some(server) = servers.by_ip.get(&connection.ip) else { return Ok(Sent::Unanswered) };
+            if connection.run.is_some_and(|run| run != server.run) {
+                return Ok(Sent::Unanswered);
+            }
+            observer.arrived(kube, &sender, &format!("{order:?}"), true, now);
+            observer.reached(server, connection.meant, &format!("{order:?}"), now);
+            if matches!(order, Order::Pause(_)) {
+                observer.switching(kube, &sender, connection.pod, now);
+            }
+            let sent = if server.hung(now) {
+                world.leave(connection.ip, order, sender.remediation);
+                Sent::Unanswered
+            } else {
+                let said = world.obey(connection.ip, order, sender.remediation.as_ref());
+                if said.is_ok() { Sent::Done } else { Sent::Refused }
+            };
+            world.note(|| format!("operator {slot}: {order:?} on redis-{}: {sent:?}", connection.pod));
+            sent
+        };
+        let back = if sent == Sent::Unanswered { ANSWER } else { self.random(1, 4) };
+        self.pause(back).await;
+        Ok(sent)
+    }
+
+    /// The process at the other end as it is now, if it is there and answers.
+    pub fn ask<T>(&self, connection: &Connection, ask: impl FnOnce(&Server) -> T) -> Option<T> {
+        let mut world = self.world.borrow_mut();
+        let now = world.now;
+        Self::at_the_end(connection, &mut world.servers, now).ok().map(|server| ask(server))
+    }
+
     /// What the server says its role is, lies included.
     pub async fn role(&self, connection: &Connection) -> Result<Role, Refusal> {
         let took = self.random(1, 6);
@@ -155,13 +207,20 @@ impl Process {
     }
 
     async fn evict(&self, peer: &Peer) -> Result<(), Refusal> {
-        if !matches!(self.bug, Some(Bug::EvictThePrimaryFirst | Bug::NoLiveRole)) {
+        let unchecked = matches!(self.bug, Some(Bug::EvictThePrimaryFirst | Bug::NoLiveRole));
+        let mut seen_at = None;
+        if !unchecked {
             let connection = self.connect(peer).await?;
+            seen_at = Some(self.now());
             if self.role(&connection).await? == Role::Primary {
                 return Err(Refusal::NowPrimary);
             }
         }
         self.point("evict:checked").await;
+        // The role counts for a second: the process may have been stopped since.
+        if seen_at.is_some_and(|at| self.now() >= at + 1000) && self.bug != Some(Bug::OldRole) {
+            return Err(Refusal::Unconfirmed);
+        }
         let (n, uid) = (view::ordinal(&peer.pod), view::uid_number(&peer.uid));
         let uid = (self.bug != Some(Bug::NoUid)).then_some(uid);
         let mut outcome = self.send_eviction(n, uid).await;
@@ -176,7 +235,7 @@ impl Process {
     }
 
     async fn send_eviction(&self, n: usize, uid: Option<u32>) -> Result<(), Refusal> {
-        let (bug, sender) = (self.bug, self.sender());
+        let (bug, sender, sent_at) = (self.bug, self.sender(), self.now());
         self.write(&format!("evict redis-{n}"), uid.is_some(), move |world| {
             let now = world.now;
             let begins = match world.kube.evictable(n, uid, now) {
@@ -186,7 +245,7 @@ impl Process {
             if begins {
                 let lied = world.lied(n);
                 let World { observer, kube, servers, .. } = world;
-                observer.evicting(kube, servers, &sender, n, lied, now);
+                observer.evicting(kube, servers, &sender, Evicted { pod: n, lied, sent_at }, now);
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
             }
@@ -211,21 +270,31 @@ impl Process {
         Ok(())
     }
 
-    async fn repoint(&self, peer: &Peer, by_name: Option<&NodeAddress>, to: &Peer) -> Result<(), Refusal> {
-        let connection = self.connect(peer).await?;
-        // The name is used only when it resolves to the new primary's pod.
-        let target = address(to);
-        let named = by_name.and_then(|name| name.host.split('.').next()?.rsplit('-').next()?.parse().ok());
-        let resolves = |n: &usize| self.world.borrow().kube.pod(*n).is_some_and(|pod| pod.ip == target);
-        let host = named.filter(resolves).map_or(Host::Ip(target), Host::Pod);
+    /// `execute::redis::repoint`, or `demote`: both roles are read right before.
+    async fn follow(&self, peer: &Peer, by_name: Option<&NodeAddress>, to: &Peer, demote: bool) -> Result<(), Refusal> {
+        let host = self.way(by_name, to);
+        let (kept, follower) = (self.connect(to).await?, self.connect(peer).await?);
+        let leads = self.role(&kept).await? == Role::Primary;
+        let is_primary = self.role(&follower).await? == Role::Primary;
+        if !leads || is_primary != demote {
+            return Err(Refusal::Conflict);
+        }
         self.point("repoint:checked").await;
-        self.command(&connection, &format!("REPLICAOF {host:?}"), move |world, ip| {
+        self.command(&follower, &format!("REPLICAOF {host:?}"), move |world, ip| {
             let now = world.now;
             world.servers.replicaof(ip, host, now)
         })
         .await?;
         self.point("repoint:sent").await;
         Ok(())
+    }
+
+    /// The name is used only when it resolves to the new primary's pod.
+    pub fn way(&self, by_name: Option<&NodeAddress>, to: &Peer) -> Host {
+        let target = address(to);
+        let named = by_name.and_then(|name| name.host.split('.').next()?.rsplit('-').next()?.parse().ok());
+        let resolves = |n: &usize| self.world.borrow().kube.pod(*n).is_some_and(|pod| pod.ip == target);
+        named.filter(resolves).map_or(Host::Ip(target), Host::Pod)
     }
 }
 
@@ -234,7 +303,7 @@ pub fn role_word(value: &str) -> &'static str {
     if value == "primary" { "primary" } else { "replica" }
 }
 
-fn address(peer: &Peer) -> u32 {
+pub fn address(peer: &Peer) -> u32 {
     match peer.address.ip() {
         IpAddr::V4(ip) => view::ip_number(&ip.to_string()),
         IpAddr::V6(_) => 0,

@@ -15,6 +15,7 @@
 
 mod executor;
 mod faults;
+mod guarded;
 mod kubernetes;
 mod observer;
 mod operator;
@@ -35,6 +36,7 @@ use std::{
 };
 
 use planted::Bug;
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
 use run::Outcome;
 use schedule::Schedule;
 
@@ -57,7 +59,13 @@ fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Tot
             if seed >= stop.load(Ordering::Relaxed) {
                 return (failed, totals);
             }
-            let schedule = Schedule::of(seed);
+            let mut schedule = Schedule::of(seed);
+            if let Some(bug) = bug.filter(|bug| !bug.near().is_empty()) {
+                schedule = schedule.near(bug.near());
+            }
+            if bug.is_some_and(Bug::is_guarded) {
+                schedule.method = SwitchoverMethod::Guarded;
+            }
             let outcome = run::run(&schedule, bug, false);
             totals.add(&outcome);
             if !outcome.violations.is_empty() {
@@ -145,7 +153,7 @@ fn a_seed_gives_the_same_run_twice() {
 #[test]
 fn every_planted_bug_is_found() {
     let mut missed = String::new();
-    for (bug, invariants) in Bug::ALL {
+    for (bug, invariants) in Bug::ALL.iter().filter(|(bug, _)| replay::wants(*bug)) {
         let (failures, totals) = search(0, BUDGET, Some(*bug), false);
         let Some((schedule, outcome)) = failures.first() else {
             let _ = writeln!(missed, "{bug:?} was not found in {totals:?}");
@@ -154,6 +162,7 @@ fn every_planted_bug_is_found() {
         let found = &outcome.violations[0];
         println!("{bug:?}: seed {}, {}: {}", schedule.seed, found.invariant, found.text);
         if !invariants.contains(&found.invariant) {
+            let _ = writeln!(missed, "{bug:?} broke {}, not {invariants:?}", found.invariant);
             let _ = writeln!(missed, "{}", replay::report(schedule, outcome, Some(*bug)));
         }
     }

@@ -5,21 +5,22 @@
 //! |---|---|
 //! | S1 one writer | in every step: two servers accept writes, and the younger became primary by our doing |
 //! | S2 no acknowledged write lost | at each promotion of ours, at each eviction of ours, and in the end: every acknowledged write is there, but for those that a loss caused by somebody else has taken |
-//! | S3 budget | at each eviction of ours: no other member is down, and the pod is not primary (nor was a second ago) |
+//! | S3 budget | at each eviction of ours: no other member is down, and the pod was not primary when the request was sent (nor a second before) |
 //! | S4 limits | at each resize: never below what the policy demands, never below what was there |
 //! | S5 evidence | at each eviction and FAILOVER: every member answered this process within 15 s, and what is evicted is truly fragmented (a liar's word about itself counts) |
 //! | S6 fence | at each write and command: the sender holds the lease, the request has its preconditions, the process is the one that was meant |
 //! | S7 at most once | evictions and promotions are counted for each remediation and pod; a process that began within the cooldown is never evicted |
-//! | S8 bounded pause | FAILOVER has a TIMEOUT of at most 3 s; a FAILOVER in progress whose target is gone is ended within 45 s of an operator's being at work |
+//! | S8 bounded pause | FAILOVER's TIMEOUT and CLIENT PAUSE's bound are at most 3 s; a FAILOVER in progress whose target is gone is ended within 45 s of an operator's being at work |
 //! | S9 one owner | two policies never have a remediation of the same workload at the same time |
 //! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
 //! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
 //! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
-//! | L5 | when nothing has progressed for two minutes: at most 10 decisions for each policy and minute |
+//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well |
+//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute |
 //!
 //! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
 //! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
-//! a deleted policy goes), L3 (tests/redis_sampler), L4 (tests/cluster_e2e).
+//! a deleted policy goes), L3 (tests/redis_sampler), L4's twenty seconds (tests/cluster_e2e).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,10 +37,14 @@ pub struct Violation {
     pub text: String,
 }
 
+/// Writes are held back for at most this long (S8).
+const MOST_PAUSE: Ms = 3_000;
+/// What is half done is ended within this time of an operator's being at work (S8, L4).
+const HALF_DONE: Ms = 45_000;
 /// A member that does not answer for this long blocks (S5).
 const FRESH: Ms = 15_000;
 /// Without progress for this long the pace counts (L5).
-const STEADY: Ms = 120_000;
+const STEADY: Ms = 90_000;
 /// At most so many decisions a minute then (L5).
 const PACE: usize = 10;
 
@@ -53,9 +58,12 @@ pub struct Observer {
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     handed_over: BTreeMap<String, Vec<usize>>,
     answered: BTreeMap<(u32, usize), Ms>,
-    decisions: BTreeMap<usize, VecDeque<Ms>>,
+    reconciles: BTreeMap<usize, VecDeque<Ms>>,
     progress: Ms,
     hanging: Ms,
+    /// The last change of a role was a demotion of ours, and nobody was promoted since.
+    demoted: bool,
+    leaderless: Ms,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
@@ -66,6 +74,16 @@ pub struct Observer {
 pub struct Sender {
     pub identity: u32,
     pub remediation: Option<String>,
+}
+
+/// What is evicted.
+#[derive(Clone, Copy, Debug)]
+pub struct Evicted {
+    pub pod: usize,
+    /// It ever said that it was fragmented and was not.
+    pub lied: bool,
+    /// When the request was sent.
+    pub sent_at: Ms,
 }
 
 impl Observer {
@@ -103,6 +121,29 @@ impl Observer {
 
     pub const fn became_primary(&mut self, cause: Cause) {
         self.last_primary = Some(cause);
+        self.demoted = false;
+    }
+
+    /// The Guarded method made a primary a replica.
+    pub const fn demoted(&mut self) {
+        self.demoted = true;
+    }
+
+    /// The Guarded method gave a demoted primary its role back.
+    pub fn took_back(&mut self, server: &Server, now: Ms) {
+        self.became_primary(Cause::Ours);
+        let missing = self.missing(&[&server.log]);
+        if missing > 0 {
+            let text = format!("redis-{} became primary again without {missing} acknowledged writes", server.pod);
+            self.flag(now, "S2", text);
+        }
+    }
+
+    /// The Guarded method holds writes back.
+    pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, now: Ms) {
+        if bound.is_none_or(|bound| bound > MOST_PAUSE) {
+            self.flag(now, "S8", format!("CLIENT PAUSE on redis-{pod} has the bound {bound:?}"));
+        }
     }
 
     /// A server was promoted by a FAILOVER.
@@ -135,6 +176,7 @@ impl Observer {
         if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
             self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
         }
+        self.look_for_a_primary(servers, someone_works, dt, now);
         let journals = kube.policies.iter().filter(|policy| policy.journal.is_some()).count();
         if journals > 1 {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
@@ -146,8 +188,21 @@ impl Observer {
             Failover::None | Failover::Waiting { .. } => false,
         });
         self.hanging = if orphaned { self.hanging + if someone_works { dt } else { 0 } } else { 0 };
-        if self.hanging > 45_000 {
+        if self.hanging > HALF_DONE {
             self.flag(now, "S8", "a FAILOVER whose target is gone is not ended, with an operator at work".to_owned());
+        }
+    }
+
+    /// In every step: nobody is primary, by our doing, and nothing else is in the way.
+    fn look_for_a_primary(&mut self, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
+        if !self.demoted {
+            return;
+        }
+        let led = servers.by_ip.values().any(|it| it.role == Role::Primary || it.failover != Failover::None);
+        let well = servers.by_ip.values().all(|it| !it.hung(now) && now >= it.flap_until.max(it.loading_until));
+        self.leaderless = if led { 0 } else { self.leaderless + if someone_works && well { dt } else { 0 } };
+        if self.leaderless > HALF_DONE {
+            self.flag(now, "L4", "nobody is primary by our doing, and an operator at work leaves it so".to_owned());
         }
     }
 
@@ -185,7 +240,8 @@ impl Observer {
     }
 
     /// An eviction of ours was accepted, and begins now.
-    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, pod: usize, lied: bool, now: Ms) {
+    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, what: Evicted, now: Ms) {
+        let Evicted { pod, lied, sent_at } = what;
         self.evictions += 1;
         self.progressed(now);
         let down: Vec<usize> = kube.down().into_iter().filter(|n| *n != pod).collect();
@@ -206,14 +262,14 @@ impl Observer {
             self.flag(now, "S7", format!("redis-{pod} was evicted within the cooldown of its last start"));
         }
         let Some(server) = servers.of_pod(pod) else { return };
-        if server.role == Role::Primary && now > server.role_since + 1000 {
+        if server.role == Role::Primary && sent_at > server.role_since + 1000 {
             self.flag(now, "S3", format!("redis-{pod} was evicted while it was primary"));
         }
         if server.role == Role::Primary {
             let others: Vec<&[u32]> =
                 servers.by_ip.values().filter(|it| it.ip != server.ip).map(|it| it.log.as_slice()).collect();
             let missing = self.missing(&others);
-            if missing > 0 && now > server.role_since + 1000 {
+            if missing > 0 && sent_at > server.role_since + 1000 {
                 self.flag(now, "S2", format!("with redis-{pod} {missing} acknowledged writes go that nobody else has"));
             }
         }
@@ -222,9 +278,14 @@ impl Observer {
         }
     }
 
+    /// The first command of a switchover arrives: every member must have answered.
+    pub fn switching(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, now: Ms) {
+        self.evidence(kube, sender, &format!("redis-{from} got CLIENT PAUSE"), now);
+    }
+
     /// FAILOVER of ours was accepted.
     pub fn failing_over(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, timeout: Option<Ms>, now: Ms) {
-        if timeout.is_none_or(|timeout| timeout > 3000) {
+        if timeout.is_none_or(|timeout| timeout > MOST_PAUSE) {
             self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
         }
         self.evidence(kube, sender, &format!("redis-{from} got FAILOVER"), now);
@@ -238,15 +299,15 @@ impl Observer {
         }
     }
 
-    /// A decision was made for a policy.
-    pub fn decided(&mut self, policy: usize, now: Ms) {
-        let times = self.decisions.entry(policy).or_default();
+    /// A policy is reconciled.
+    pub fn reconciling(&mut self, policy: usize, now: Ms) {
+        let times = self.reconciles.entry(policy).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {
             times.pop_front();
         }
         if now > self.progress + STEADY && times.len() > PACE {
-            let text = format!("{} decisions for policy {policy} within a minute, nothing happens", times.len());
+            let text = format!("{} reconciles of policy {policy} within a minute, nothing happens", times.len());
             self.flag(now, "L5", text);
         }
     }

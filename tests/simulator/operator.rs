@@ -44,9 +44,6 @@ const REST: Ms = 60_000;
 const AT_ONCE: Ms = 50;
 const AFTER_EVICTION: Ms = 500;
 pub const LATER: Ms = 10_000;
-/// As in `controller::shared`: after a failed write that is no conflict, after a failed read.
-const AFTER_WRITE: Ms = 6_000;
-const AFTER_READ: Ms = 10_000;
 /// As in `controller::reconcile`: a deletion is let through after this long.
 const DELETION_PATIENCE: Ms = 20_000;
 /// A lease lasts so long, and its holder changes nothing in the last part of it.
@@ -56,12 +53,16 @@ pub const MARGIN: Ms = 5_000;
 pub const INTERVAL: Ms = 3_000;
 
 /// The flags of the binary in the simulation: as the defaults, but shorter.
-pub fn settings() -> PlanSettings {
+pub fn settings(method: SwitchoverMethod) -> PlanSettings {
     PlanSettings {
         assess: AssessSettings { warm_up: Duration::from_secs(6), sample_interval: Duration::from_secs(3) },
         proof_settle: Duration::from_secs(5),
         proof_timeout: Duration::from_secs(60),
-        switchover: SwitchoverChoice::Only(SwitchoverMethod::Native),
+        // The default choice takes Guarded where the Redis users may do everything, as here.
+        switchover: match method {
+            SwitchoverMethod::Guarded => SwitchoverChoice::Auto,
+            SwitchoverMethod::Native => SwitchoverChoice::Only(method),
+        },
     }
 }
 
@@ -89,8 +90,8 @@ pub struct Process {
     pub cache: Rc<RefCell<Cache>>,
     /// Something that it watches has changed.
     pub woken: Rc<Cell<bool>>,
-    /// Reconciles in a row that met another writer, by policy.
-    pub conflicts: [Cell<u32>; 2],
+    /// `controller::pace`: looks in a row that failed, and until when nothing is looked at, by policy.
+    pub failures: [Cell<(u32, Ms)>; 2],
     pub remediation: RefCell<Option<String>>,
 }
 
@@ -214,6 +215,7 @@ impl Process {
         loop {
             if self.term.get().is_none_or(|deadline| self.now() >= deadline) {
                 due = vec![0; policies];
+                self.failures.iter().for_each(|it| it.set((0, 0)));
                 self.pause(500).await;
                 continue;
             }
@@ -221,16 +223,20 @@ impl Process {
                 due = vec![0; policies];
             }
             for (p, due) in due.iter_mut().enumerate() {
-                if self.now() < *due {
+                // Whatever woke us: after a failure nothing is looked at for a while.
+                if self.now() < (*due).max(self.failures[p].get().1) {
                     continue;
                 }
                 let again = match self.reconcile(p).await {
                     Ok(again) => again,
-                    Err(Refusal::Conflict) => self.conflicted(p),
-                    Err(Refusal::Unread) => AFTER_READ,
-                    Err(_) => AFTER_WRITE,
+                    Err(_) => self.failed(p),
                 };
-                let again = if self.bug == Some(Bug::HotLoop) { AT_ONCE } else { again };
+                let again = if self.bug == Some(Bug::HotLoop) {
+                    self.failures[p].set((0, 0));
+                    AT_ONCE
+                } else {
+                    again
+                };
                 *due = self.now() + again;
             }
             let next = due.iter().min().copied().unwrap_or_default();
@@ -238,16 +244,23 @@ impl Process {
         }
     }
 
-    /// Somebody wrote first, again.
-    fn conflicted(&self, p: usize) -> Ms {
-        self.conflicts[p].set(self.conflicts[p].get() + 1);
-        pace::after_failures(self.conflicts[p].get()).as_millis() as Ms
+    /// A look failed, again.
+    fn failed(&self, p: usize) -> Ms {
+        let failures = self.failures[p].get().0 + 1;
+        let pause = pace::after_failures(failures).as_millis() as Ms;
+        self.failures[p].set((failures, self.now() + pause));
+        pause
     }
 
     async fn reconcile(&self, p: usize) -> Result<Ms, Refusal> {
         let Some(resource) = self.cache.borrow().policies.get(p).cloned() else { return Ok(1000) };
         if resource.gone || (resource.deleting.is_some() && !resource.finalizer) {
             return Ok(REST);
+        }
+        {
+            let mut world = self.world.borrow_mut();
+            let now = world.now;
+            world.observer.reconciling(p, now);
         }
         *self.remediation.borrow_mut() = resource.journal.as_ref().map(|journal| journal.id.clone());
         if resource.deleting.is_some_and(|since| self.now() > since + DELETION_PATIENCE) {
@@ -329,11 +342,9 @@ impl Process {
     }
 
     fn decide(&self, p: usize, resource: &Resource, pods: &Pods, claimed: Option<String>, live: bool) -> Decision {
-        let settings = settings();
+        let settings = settings(self.world.borrow().schedule.method);
         let snapshot = {
-            let mut world = self.world.borrow_mut();
-            let now = world.now;
-            world.observer.decided(p, now);
+            let world = self.world.borrow();
             world.snapshot(pods, &self.memory.borrow(), claimed, live, self.skew)
         };
         let ctx = Context {
@@ -363,11 +374,11 @@ impl Process {
         let mut resource = Resource { rv, ..resource };
         let plan = decision.plan.as_ref().map(|plan| plan.hash.clone()).unwrap_or_default();
         let mut blocked: Vec<&str> = decision.blocked.iter().map(|it| it.reason.as_str()).collect();
-        let mut conflicted = false;
+        let mut failed = false;
         let again = match decision.act {
             Act::Rest | Act::LookLive => REST,
             Act::Wait(_, after) | Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => after.as_millis() as Ms,
-            Act::Upkeep(effects) => self.upkeep(effects, &mut conflicted).await?,
+            Act::Upkeep(effects) => self.upkeep(effects, &mut failed).await?,
             Act::Begin(journal) => self.begin(p, &mut resource, *journal).await?,
             Act::Go(Next::Record(journal)) => {
                 self.journal(p, &mut resource, Some(*journal)).await?;
@@ -375,37 +386,36 @@ impl Process {
             }
             Act::Go(Next::Act(journal, effect)) => {
                 let done = self.step(p, &mut resource, *journal, &effect).await?;
-                conflicted = done.conflicted;
+                failed = done.failed;
                 blocked.extend(done.blocked);
                 done.again
             }
             Act::Go(Next::End(record)) => self.end(p, &mut resource, *record).await?,
         };
-        let again = if conflicted { self.conflicted(p) } else { again };
+        let again = if failed { self.failed(p) } else { again };
         let shown = format!("{plan} {blocked:?}");
         if shown != resource.shown {
             let rv = resource.rv;
             let write = move |world: &mut World| world.kube.patch_policy(p, Some(rv), |it| it.shown = shown);
             self.write("status", true, write).await?;
         }
-        if !conflicted {
-            self.conflicts[p].set(0);
+        // A look that only waits does not forget failures, unless they are a minute old.
+        if !failed && (again < 1000 || self.now() >= self.failures[p].get().1 + 60_000) {
+            self.failures[p].set((0, 0));
         }
         Ok(again)
     }
 
-    async fn upkeep(&self, effects: Vec<(Effect, String)>, conflicted: &mut bool) -> Result<Ms, Refusal> {
-        let mut again = AT_ONCE;
+    async fn upkeep(&self, effects: Vec<(Effect, String)>, failed: &mut bool) -> Result<Ms, Refusal> {
         for (effect, _) in effects {
             match self.carry_out(&effect).await {
                 Ok(()) => {}
-                Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged) => *conflicted = true,
                 Err(Refusal::Fenced) => return Err(Refusal::Fenced),
-                Err(_) => again = LATER,
+                Err(_) => *failed = true,
             }
             self.point("upkeep:sent").await;
         }
-        Ok(again)
+        Ok(AT_ONCE)
     }
 
     async fn begin(&self, p: usize, resource: &mut Resource, mut journal: Journal) -> Result<Ms, Refusal> {
@@ -482,11 +492,11 @@ impl Process {
             Err(Refusal::Fenced) => return Err(Refusal::Fenced),
             Err(Refusal::BudgetSaysNo) => Stepped { blocked: Some("DisruptionBudget"), ..Stepped::again(LATER) },
             Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged | Refusal::NowPrimary) => {
-                Stepped { conflicted: true, ..Stepped::again(AT_ONCE) }
+                Stepped { failed: true, ..Stepped::again(AT_ONCE) }
             }
             Err(Refusal::Switchover) => Stepped::again(LATER),
             Err(Refusal::Unconfirmed | Refusal::Unread) => {
-                Stepped { blocked: Some("StepFailed"), ..Stepped::again(LATER) }
+                Stepped { blocked: Some("StepFailed"), failed: true, ..Stepped::again(LATER) }
             }
         })
     }
@@ -506,12 +516,12 @@ impl Process {
 struct Stepped {
     again: Ms,
     blocked: Option<&'static str>,
-    conflicted: bool,
+    failed: bool,
 }
 
 impl Stepped {
     const fn again(again: Ms) -> Self {
-        Self { again, blocked: None, conflicted: false }
+        Self { again, blocked: None, failed: false }
     }
 }
 

@@ -61,6 +61,19 @@ pub struct Line {
     pub at: Ms,
 }
 
+/// A command of the Guarded method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `CLIENT PAUSE ms WRITE`; `None`: without bound.
+    Pause(Option<Ms>),
+    /// `CLIENT UNPAUSE`.
+    Unpause,
+    /// `REPLICAOF host`.
+    Follow(Host),
+    /// `REPLICAOF NO ONE`; `back`: to the one that had the role before.
+    Lead { back: bool },
+}
+
 /// One process.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -87,6 +100,9 @@ pub struct Server {
     pub lines: Vec<Line>,
     pub failover: Failover,
     pub failover_cause: Cause,
+    /// It takes no writes before: its pod goes.
+    pub closed_until: Ms,
+    /// `CLIENT PAUSE … WRITE`.
     pub paused_until: Ms,
     pub hung_since: Ms,
     pub hung_until: Ms,
@@ -122,6 +138,7 @@ impl Server {
             lines: Vec::new(),
             failover: Failover::None,
             failover_cause: Cause::Initial,
+            closed_until: 0,
             paused_until: 0,
             hung_since: 0,
             hung_until: 0,
@@ -143,7 +160,7 @@ impl Server {
     pub fn accepts_writes(&self, now: Ms) -> bool {
         self.role == Role::Primary
             && self.failover == Failover::None
-            && now >= self.paused_until
+            && now >= self.closed_until.max(self.paused_until)
             && now >= self.loading_until
             && !self.hung(now)
     }
@@ -449,7 +466,7 @@ impl Servers {
     /// `REPLICAOF NO ONE`.
     pub fn promote(&mut self, ip: u32, cause: Cause, now: Ms) {
         let history = self.history();
-        if let Some(server) = self.by_ip.get_mut(&ip) {
+        if let Some(server) = self.by_ip.get_mut(&ip).filter(|server| server.role != Role::Primary) {
             server.searching = false;
             server.promote(cause, history, now);
         }

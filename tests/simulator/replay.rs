@@ -24,6 +24,12 @@ pub fn wanted() -> Wanted {
     Wanted { first: seed.unwrap_or(0), count: count.unwrap_or(alone) }
 }
 
+/// `RMO_SIM_BUG`: only the planted bug of that name.
+#[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
+pub fn wants(bug: Bug) -> bool {
+    std::env::var("RMO_SIM_BUG").map_or(true, |name| name == format!("{bug:?}"))
+}
+
 /// The schedule with as few faults as break the same invariant.
 fn shrink(schedule: &Schedule, invariant: &str, bug: Option<Bug>) -> Schedule {
     let mut least = schedule.clone();

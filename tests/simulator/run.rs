@@ -243,7 +243,7 @@ impl Runner {
             memory: Rc::new(RefCell::new(Memory::default())),
             cache: Rc::new(RefCell::new(Cache::default())),
             woken: Rc::default(),
-            conflicts: [Cell::default(), Cell::default()],
+            failures: [Cell::default(), Cell::default()],
             remediation: RefCell::default(),
         });
         let slot = &mut self.slots[n];

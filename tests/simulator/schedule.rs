@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
+
 use crate::{
     faults::{Fault, Lie, POINTS, Trigger, Whose},
     kubernetes::{Mood, PODS},
@@ -20,6 +22,10 @@ pub struct Schedule {
     pub seed: u64,
     pub operators: usize,
     pub policies: usize,
+    /// How the role is handed over.
+    pub method: SwitchoverMethod,
+    /// The servers say whether their clients are paused.
+    pub tells_pause: bool,
     /// A restart gives the memory back.
     pub restart_helps: bool,
     /// The wall clock of each operator process is off by so many seconds.
@@ -41,8 +47,12 @@ impl Schedule {
         let mut rng = Rng::new(seed, 1);
         let operators = if rng.percent(50) { 2 } else { 1 };
         let policies = if rng.percent(12) { 2 } else { 1 };
+        let mut chooser = Rng::new(seed, 3);
+        let guarded = chooser.percent(50);
         let mut schedule = Self {
             seed,
+            method: if guarded { SwitchoverMethod::Guarded } else { SwitchoverMethod::Native },
+            tells_pause: chooser.percent(50),
             operators,
             policies,
             restart_helps: !rng.percent(6),
@@ -65,8 +75,31 @@ impl Schedule {
                 Trigger::At(rng.range(20_000, 120_000))
             };
             schedule.faults.push((trigger, fault));
+            // Between a look and what is done on it: the one who looked is stopped while the world goes on.
+            if matches!(trigger, Trigger::On(..)) && !matches!(fault, Fault::Crash { .. }) && rng.percent(30) {
+                let lasts = rng.pick(&[1_500, 4_000, 8_000]);
+                schedule.faults.push((trigger, Fault::Stop { operator: Whose::Acting, lasts }));
+            }
         }
         schedule
+    }
+
+    /// The same with one more fault at one of these points, where the process is then stopped for a while. For planted
+    /// bugs that show only there: of the ordinary schedules too few strike just that point.
+    pub fn near(mut self, points: &[&'static str]) -> Self {
+        let mut rng = Rng::new(self.seed, 4);
+        let trigger = Trigger::On(rng.pick(points), rng.range(1, 3) as u32);
+        let (pod, operator) = (rng.below(PODS), Whose::Acting);
+        let lasts = rng.pick(&[1_500, 4_000, 8_000]);
+        let fault = match rng.below(4) {
+            0 => Fault::Crash { operator, back_after: lasts },
+            1 => Fault::MoveRole { to: pod },
+            2 => Fault::Restart { pod },
+            _ => Fault::Slow { pod, lasts },
+        };
+        self.faults.push((trigger, fault));
+        self.faults.push((trigger, Fault::Stop { operator, lasts }));
+        self
     }
 
     /// The same without any fault.
@@ -122,7 +155,8 @@ fn fault(rng: &mut Rng, policies: usize, long: bool) -> Fault {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {} operator(s), {} polic(ies)", self.seed, self.operators, self.policies)?;
+        let method = self.method.as_str();
+        writeln!(f, "seed {}: {} operator(s), {} polic(ies), {method}", self.seed, self.operators, self.policies)?;
         writeln!(
             f,
             "  full sync {} ms, endpoints {} ms late, a write every {} ms; restart helps: {}, template differs: {}, \

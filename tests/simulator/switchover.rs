@@ -1,8 +1,8 @@
 //! Drives a switchover: carries out the moves that the real pure machine `plan::switchover::native::next` decides, as
-//! `execute::switchover` does. A second machine has its place beside [`Process::native`].
+//! `execute::switchover` does. The Guarded method is in [`crate::guarded`].
 
 use redis_memory_operator::{
-    domain::sample::FailoverState,
+    domain::{sample::FailoverState, switchover::SwitchoverMethod},
     plan::{
         effect::{Peer, SwitchoverOrder},
         switchover::{
@@ -33,40 +33,96 @@ struct Watched<'a> {
 }
 
 struct Progress {
-    from_labelled: bool,
-    to_labelled: bool,
-    labelled_at: Ms,
-    overlap_at: Option<Ms>,
+    labels: Labels,
     failover_at: Option<Ms>,
     aborted: bool,
 }
 
-fn ms(time: std::time::Duration) -> Ms {
+/// What is known of the labels.
+pub struct Labels {
+    pub from_labelled: bool,
+    pub to_labelled: bool,
+    pub labelled_at: Ms,
+    pub overlap_at: Option<Ms>,
+}
+
+impl Labels {
+    pub fn view(&self, now: Ms) -> LabelView {
+        LabelView {
+            kept: true,
+            to_labelled: self.to_labelled,
+            from_labelled: self.from_labelled,
+            since_labelled: since(now, self.labelled_at),
+            since_overlap: self.overlap_at.map(|at| since(now, at)),
+        }
+    }
+}
+
+pub fn limits(order: &SwitchoverOrder) -> Limits {
+    Limits { pause: order.pause, endpoint_sync: std::time::Duration::from_millis(ENDPOINT_SYNC) }
+}
+
+pub fn ms(time: std::time::Duration) -> Ms {
     time.as_millis() as Ms
 }
 
-fn since(now: Ms, then: Ms) -> std::time::Duration {
+pub fn since(now: Ms, then: Ms) -> std::time::Duration {
     std::time::Duration::from_millis(now.saturating_sub(then))
 }
 
 impl Process {
     /// Hands the role over.
     pub async fn switch_over(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
-        self.native(order).await
+        match order.method {
+            SwitchoverMethod::Guarded => self.guarded(order).await,
+            SwitchoverMethod::Native => self.native(order).await,
+        }
     }
 
-    async fn native(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
-        let limits = Limits { pause: order.pause, endpoint_sync: std::time::Duration::from_millis(ENDPOINT_SYNC) };
-        let mut from = Watched { peer: &order.from, connection: None };
-        let mut to = Watched { peer: &order.to, connection: None };
-        let mut progress = Progress {
+    pub async fn labels(&self, order: &SwitchoverOrder) -> Result<Labels, Refusal> {
+        Ok(Labels {
             from_labelled: self.labelled(&order.from).await?,
             to_labelled: self.labelled(&order.to).await?,
             labelled_at: self.now(),
             overlap_at: None,
-            failover_at: None,
-            aborted: false,
-        };
+        })
+    }
+
+    pub async fn label_candidate(&self, order: &SwitchoverOrder, labels: &mut Labels) -> Result<(), Refusal> {
+        self.set_role(&order.to, "primary").await?;
+        labels.to_labelled = true;
+        labels.labelled_at = self.now();
+        self.point("switchover:candidate-labelled").await;
+        Ok(())
+    }
+
+    pub async fn await_overlap(
+        &self,
+        order: &SwitchoverOrder,
+        after: std::time::Duration,
+        labels: &mut Labels,
+    ) -> Result<(), Refusal> {
+        if labels.overlap_at.is_none() && self.overlapping(order).await? {
+            labels.overlap_at = Some(self.now());
+        } else {
+            self.pause(ms(after).min(200)).await;
+        }
+        Ok(())
+    }
+
+    pub async fn unlabel_old(&self, order: &SwitchoverOrder, labels: &mut Labels) -> Result<(), Refusal> {
+        self.point("switchover:exchanged").await;
+        self.set_role(&order.from, "replica").await?;
+        labels.from_labelled = false;
+        self.point("switchover:old-unlabelled").await;
+        Ok(())
+    }
+
+    pub async fn native(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
+        let limits = limits(order);
+        let mut from = Watched { peer: &order.from, connection: None };
+        let mut to = Watched { peer: &order.to, connection: None };
+        let mut progress = Progress { labels: self.labels(order).await?, failover_at: None, aborted: false };
         loop {
             let view = self.look(&mut from, &mut to, &mut progress, &limits).await;
             if self.bug == Some(Bug::AbortBlindly) && view.failover != FailoverState::None && !progress.aborted {
@@ -74,28 +130,12 @@ impl Process {
                 continue;
             }
             match native::next(&view, &limits) {
-                Move::LabelCandidate => {
-                    self.set_role(&order.to, "primary").await?;
-                    progress.to_labelled = true;
-                    progress.labelled_at = self.now();
-                    self.point("switchover:candidate-labelled").await;
-                }
-                Move::AwaitOverlap(after) => {
-                    if progress.overlap_at.is_none() && self.overlapping(order).await? {
-                        progress.overlap_at = Some(self.now());
-                    } else {
-                        self.pause(ms(after).min(200)).await;
-                    }
-                }
+                Move::LabelCandidate => self.label_candidate(order, &mut progress.labels).await?,
+                Move::AwaitOverlap(after) => self.await_overlap(order, after, &mut progress.labels).await?,
                 Move::Send => self.send_failover(&mut from, &to, order, &mut progress).await?,
                 Move::Poll(after) => self.pause(ms(after)).await,
                 Move::Abort => self.abort(&mut from, &mut progress).await?,
-                Move::UnlabelOld => {
-                    self.point("switchover:exchanged").await;
-                    self.set_role(&order.from, "replica").await?;
-                    progress.from_labelled = false;
-                    self.point("switchover:old-unlabelled").await;
-                }
+                Move::UnlabelOld => self.unlabel_old(order, &mut progress.labels).await?,
                 Move::TakeBack(_) => {
                     self.set_role(&order.to, "replica").await?;
                     return Err(Refusal::Switchover);
@@ -133,13 +173,7 @@ impl Process {
             from: self.role_or_gone(from.peer, old, overdue).await,
             to: self.role_or_gone(to.peer, new, overdue).await,
             failover,
-            labels: LabelView {
-                kept: true,
-                to_labelled: progress.to_labelled,
-                from_labelled: progress.from_labelled,
-                since_labelled: since(now, progress.labelled_at),
-                since_overlap: progress.overlap_at.map(|at| since(now, at)),
-            },
+            labels: progress.labels.view(now),
             since_failover: running,
             aborted: progress.aborted,
         }
@@ -172,11 +206,14 @@ impl Process {
             Some((Role::Primary, _)) => SeenRole::Primary,
             Some((Role::Replica(_), _)) => SeenRole::Replica,
             None if !overdue => SeenRole::Unknown,
-            None => match self.live_pod(peer).await {
-                Ok(Some(_)) | Err(_) => SeenRole::Unknown,
-                Ok(None) => SeenRole::Gone,
-            },
+            None if self.gone(peer).await => SeenRole::Gone,
+            None => SeenRole::Unknown,
         }
+    }
+
+    /// The pod no longer exists, by the API server's word.
+    pub async fn gone(&self, peer: &Peer) -> bool {
+        self.live_pod(peer).await == Ok(None)
     }
 
     async fn send_failover(
@@ -254,7 +291,7 @@ impl Process {
         self.read(move |world| world.kube.pod(n).filter(|pod| pod.uid == uid).map(|pod| (pod.rv, pod.role))).await
     }
 
-    async fn set_role(&self, peer: &Peer, role: &'static str) -> Result<(), Refusal> {
+    pub async fn set_role(&self, peer: &Peer, role: &'static str) -> Result<(), Refusal> {
         let (n, uid) = (view::ordinal(&peer.pod), view::uid_number(&peer.uid));
         for _ in 0..LABEL_ATTEMPTS {
             let Some((rv, _)) = self.live_pod(peer).await? else { return Ok(()) };

@@ -5,7 +5,7 @@ use crate::{
     faults::{Fault, Lie, Trigger, Whose},
     kubernetes::{Kubernetes, Lease, Mood, PODS, Place, Pod, Resource},
     observer::Observer,
-    redis::{Cause, Change, Failover, Host, Link, Ms, Role, Server, Servers},
+    redis::{Cause, Change, Failover, Host, Link, Ms, Order, Role, Server, Servers},
     rng::Rng,
     schedule::Schedule,
 };
@@ -34,6 +34,8 @@ pub struct World {
     pub cache_frozen: Vec<(Whose, Ms)>,
     lies: Vec<(usize, Lie, Ms)>,
     undo: Vec<(Ms, usize, Undo)>,
+    /// Commands that lie in the socket of a server that is hung: when, to which process, what, of which remediation.
+    late: Vec<(Ms, u32, Order, Option<String>)>,
     next_write: Ms,
     writes: u32,
     next_run: u32,
@@ -118,6 +120,7 @@ impl World {
             cache_frozen: Vec::new(),
             lies: Vec::new(),
             undo: Vec::new(),
+            late: Vec::new(),
             next_write: 500,
             writes: 0,
             next_run: 1000,
@@ -152,6 +155,7 @@ impl World {
             self.now += dt;
             self.strike_due();
             self.pods();
+            self.obey_late();
             let changes = self.servers.step(self.now);
             for change in changes {
                 self.changed(change);
@@ -177,6 +181,59 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A command lies in the socket of a hung server: it is read some time after the server goes on.
+    pub fn leave(&mut self, ip: u32, order: Order, remediation: Option<String>) {
+        let Some(server) = self.servers.by_ip.get(&ip) else { return };
+        let (run, due) = (server.run, server.hung_until);
+        let due = due + self.rng.range(1, 400);
+        self.late.push((due, run, order, remediation));
+    }
+
+    fn obey_late(&mut self) {
+        let now = self.now;
+        while let Some(at) = self.late.iter().position(|(due, ..)| *due <= now) {
+            let (_, run, order, remediation) = self.late.remove(at);
+            let ip = self.servers.by_ip.values().find(|server| server.run == run && !server.hung(now)).map(|it| it.ip);
+            let Some(ip) = ip else { continue };
+            let said = self.obey(ip, order, remediation.as_ref());
+            self.note(|| format!("redis: process {run} reads {order:?} late: {said:?}"));
+        }
+    }
+
+    /// A server carries a command of the Guarded method out.
+    pub fn obey(&mut self, ip: u32, order: Order, remediation: Option<&String>) -> Result<(), &'static str> {
+        let now = self.now;
+        let Some(server) = self.servers.by_ip.get_mut(&ip) else { return Err("no connection") };
+        match order {
+            Order::Pause(bound) => {
+                let until = bound.map_or(Ms::MAX, |bound| now + bound);
+                server.paused_until = server.paused_until.max(until);
+                let pod = server.pod;
+                self.observer.pausing(pod, bound, now);
+            }
+            Order::Unpause => server.paused_until = 0,
+            Order::Follow(host) => {
+                let led = server.role == Role::Primary;
+                self.servers.replicaof(ip, host, now)?;
+                if led && !self.servers.by_ip.values().any(|it| it.role == Role::Primary) {
+                    self.observer.demoted();
+                }
+            }
+            Order::Lead { .. } if server.failover != Failover::None => return Err("not while failing over"),
+            Order::Lead { back } => {
+                let led = server.role == Role::Primary;
+                self.servers.promote(ip, Cause::Ours, now);
+                let server = &self.servers.by_ip[&ip];
+                if !led && back {
+                    self.observer.took_back(server, now);
+                } else if !led {
+                    self.observer.promoted(server, Cause::Ours, remediation, now);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The clients: one write through one of the Service's endpoints.
@@ -347,6 +404,8 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault) {
+        // What changes is looked at: the pace of a steady state is measured from here.
+        self.observer.progressed(self.now);
         let until = |lasts: Ms| (self.now + lasts).min(self.schedule.calm);
         match fault {
             Fault::Crash { operator, back_after } => self.blows.push((operator, Blow::Crash { back_after })),
@@ -425,7 +484,7 @@ impl World {
         self.kube.delete(pod, self.now, grace);
         if let Some(server) = ip.and_then(|ip| self.servers.by_ip.get_mut(&ip)) {
             // It writes no more while it goes, so that what is excused is known now.
-            server.paused_until = Ms::MAX;
+            server.closed_until = Ms::MAX;
         }
         self.observer.excuse(&self.servers, ip, None);
         if grace == 0 {
