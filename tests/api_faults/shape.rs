@@ -87,6 +87,7 @@ impl Shape {
         });
         if self.in_place() {
             spec["restart"]["allowDowntime"] = json!(true);
+            spec["restart"]["minimumSyncedReplicas"] = json!(0);
         }
         if self == Self::Dumping {
             // Without a minute of history nothing is known of the rate of writes.
