@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use common::{
     DEADLINE, connect, eventually,
     server::RedisServer,
-    switching::{Hooked, PAUSE, carry_out, die_at, order, resumed},
+    switching::{Hooked, PAUSE, carry_out, die_at, order, resumed, without_candidate},
     writer::{Writer, lost},
 };
 use pretty_assertions::assert_eq;
@@ -196,9 +196,35 @@ async fn a_candidate_that_dies_before_its_promotion_gives_the_role_back() {
     let order = set.order(Guarded).await;
     die_at("switchover:demoted", &order).await;
     set.servers[1].crash();
-    let gone = SwitchoverOrder { to_gone: true, ..resumed(&order) };
-    assert_eq!(failure(carry_out(&gone).await), Failure::CandidateLost);
+    assert_eq!(failure(carry_out(&without_candidate(&order)).await), Failure::CandidateLost);
     set.assert_as_before().await;
+}
+
+/// Whoever died when he had given the role back: the next finds it where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_when_it_gave_the_role_back_leaves_nothing() {
+    let mut set = Set::start().await;
+    let order = set.order(Guarded).await;
+    die_at("switchover:demoted", &order).await;
+    set.servers[1].crash();
+    let gone = without_candidate(&order);
+    die_at("switchover:rolled-back", &gone).await;
+    assert!(set.servers[0].is_primary().await);
+    assert_eq!(failure(carry_out(&gone).await), Failure::NotCaughtUp);
+    set.assert_as_before().await;
+}
+
+/// An old primary that follows somebody else is not ours to promote.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_sent_elsewhere_meanwhile_does_not_get_the_role_back() {
+    let mut set = Set::start().await;
+    let order = set.order(Guarded).await;
+    die_at("switchover:demoted", &order).await;
+    set.servers[1].crash();
+    let port = set.servers[2].address().port().to_string();
+    assert_eq!(set.servers[0].run(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+    assert_eq!(failure(carry_out(&without_candidate(&order)).await), Failure::Unclear);
+    assert!(!set.servers[0].is_primary().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,11 @@ pub struct SwitchoverRecord {
     /// `master_replid` of both when it was begun: a demoted primary that still has it never followed a new one.
     #[schemars(length(max = 64))]
     pub replid: String,
+    /// The addresses, `host:port`, by which the old primary may have been told to follow the candidate. A candidate whose
+    /// pod is gone has none any more, and only an old primary that follows it may have its role back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 300)))]
+    pub candidate_addresses: Vec<String>,
     /// When the roles were first seen exchanged; from then on another controller's label has its time to follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]

@@ -1,6 +1,6 @@
 //! Names and identities, each a type of its own so that they cannot be swapped.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,12 @@ pub struct NodeAddress {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl From<SocketAddr> for NodeAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
 }
 
 impl fmt::Display for NodeAddress {

@@ -9,9 +9,50 @@
 
 use crate::domain::step::StepKind;
 
-/// A closed list of kinds of steps: its names, and whether a kind has an effect (`acts`) or only looks (`waits`).
+/// A closed list of situations.
+macro_rules! situations {
+    ($($(#[$meaning:meta])* $situation:ident,)*) => {
+        /// What kind of remediation comes by a crash point: tests choose their world by it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Situation { $($(#[$meaning])* $situation,)* }
+
+        impl Situation {
+            /// Every situation.
+            pub const ALL: &'static [Self] = &[$(Self::$situation),*];
+        }
+    };
+}
+
+situations! {
+    /// Replicas are restarted, the role is handed over by either method, and the old primary is restarted.
+    Any,
+    /// The role is handed over by the Guarded method.
+    Guarded,
+    /// The role is handed over by the Native method.
+    Native,
+    /// The candidate of a Guarded switchover is lost between demote and promote.
+    RolledBack,
+    /// The only member is restarted as the primary that it is: the first step is its persisting.
+    Standalone,
+    /// The primary of a Static set is restarted as such, after its replicas.
+    AfterReplicas,
+    /// Restarted replicas go on where they were if the backlog is raised.
+    Backlog,
+}
+
+/// A crash point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Its name, as `REDIS_MEMORY_CRASH_POINT` takes it.
+    pub name: String,
+    /// When it is reached.
+    pub situation: Situation,
+}
+
+/// A closed list of kinds of steps: the name, the situation in which the cursor moves to one, and, of a kind that has an
+/// effect, the situation in which it is made.
 macro_rules! step_kinds {
-    ($($kind:ident $name:literal $does:ident;)*) => {
+    ($($kind:ident $name:literal arrives $arrives:ident $(acts $acts:ident)?;)*) => {
         /// Every kind of step.
         pub const KINDS: &[StepKind] = &[$(StepKind::$kind),*];
 
@@ -20,30 +61,36 @@ macro_rules! step_kinds {
             match kind { $(StepKind::$kind => $name,)* }
         }
 
-        const fn acts(kind: StepKind) -> bool {
-            match kind { $(StepKind::$kind => step_kinds!(@ $does),)* }
+        const fn arrives(kind: StepKind) -> Situation {
+            match kind { $(StepKind::$kind => Situation::$arrives,)* }
+        }
+
+        const fn acts(kind: StepKind) -> Option<Situation> {
+            match kind { $(StepKind::$kind => step_kinds!(@ $($acts)?),)* }
         }
     };
-    (@ acts) => { true };
-    (@ waits) => { false };
+    (@ $acts:ident) => { Some(Situation::$acts) };
+    (@) => { None };
 }
 
 step_kinds! {
-    Evict "evict" acts;
-    Resize "resize" acts;
-    AwaitReplica "await-replica" waits;
-    RestoreSettings "restore-settings" acts;
-    Persist "persist" acts;
-    AwaitPrimary "await-primary" waits;
-    RaiseBacklog "raise-backlog" acts;
-    Prove "prove" waits;
-    Switchover "switchover" acts;
-    Repoint "repoint" acts;
+    Evict "evict" arrives Any acts Any;
+    Resize "resize" arrives Any acts Any;
+    AwaitReplica "await-replica" arrives Any;
+    RestoreSettings "restore-settings" arrives Any acts Any;
+    // The first step of a plan is not arrived at.
+    Persist "persist" arrives AfterReplicas acts Standalone;
+    AwaitPrimary "await-primary" arrives Standalone;
+    RaiseBacklog "raise-backlog" arrives Backlog acts Backlog;
+    Prove "prove" arrives Any;
+    Switchover "switchover" arrives Any acts Any;
+    // Guarded has told the other replicas by then.
+    Repoint "repoint" arrives Any acts Native;
 }
 
-/// A closed list of named places.
+/// A closed list of named places, each with the situation in which it is reached.
 macro_rules! places {
-    ($($(#[$meaning:meta])* $place:ident = $name:literal,)*) => {
+    ($($(#[$meaning:meta])* $place:ident = $name:literal in $situation:ident,)*) => {
         /// A place that belongs to no single effect, or lies inside one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Place { $($(#[$meaning])* $place,)* }
@@ -56,57 +103,66 @@ macro_rules! places {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$place => $name,)* }
             }
+
+            /// When it is reached.
+            pub const fn situation(self) -> Situation {
+                match self { $(Self::$place => Situation::$situation,)* }
+            }
         }
     };
 }
 
 places! {
     /// The plan is shown in the status; nothing says yet that it is under way.
-    BeginShown = "begin:shown",
+    BeginShown = "begin:shown" in Any,
     /// The finalizer is set; the journal is not written.
-    BeginFinalizer = "begin:finalizer",
+    BeginFinalizer = "begin:finalizer" in Any,
     /// The journal is written; nothing has been done.
-    BeginJournal = "begin:journal",
+    BeginJournal = "begin:journal" in Any,
     /// Every step is taken; the journal still stands.
-    EndDue = "end:due",
+    EndDue = "end:due" in Any,
     /// The record is written, the journal cleared; the finalizer is still there.
-    EndRecorded = "end:recorded",
+    EndRecorded = "end:recorded" in Any,
     /// The finalizer is gone; the status does not say so yet.
-    EndReleased = "end:released",
+    EndReleased = "end:released" in Any,
     /// Upkeep is about to move a label.
-    LabelDue = "upkeep-label:before-effect",
+    LabelDue = "upkeep-label:before-effect" in Any,
     /// Upkeep has moved a label.
-    LabelMoved = "upkeep-label:after-effect",
+    LabelMoved = "upkeep-label:after-effect" in Any,
     /// Upkeep is about to resize a pod.
-    ResizeDue = "upkeep-resize:before-effect",
+    ResizeDue = "upkeep-resize:before-effect" in Any,
     /// Upkeep has resized a pod.
-    ResizeMade = "upkeep-resize:after-effect",
+    ResizeMade = "upkeep-resize:after-effect" in Any,
+    /// A raised backlog is about to be set back.
+    SetBackDue = "set-back:before-effect" in Backlog,
+    /// A raised backlog was set back; the journal does not say so yet.
+    SetBackMade = "set-back:after-effect" in Backlog,
     /// The candidate of a switchover has the primary's label too.
-    CandidateLabelled = "switchover:candidate-labelled",
+    CandidateLabelled = "switchover:candidate-labelled" in Any,
     /// Services have both pods, and have had them long enough; FAILOVER is sent next.
-    AfterOverlap = "switchover:after-overlap",
+    AfterOverlap = "switchover:after-overlap" in Any,
     /// FAILOVER was accepted.
-    AfterFailoverSent = "switchover:after-failover-sent",
+    AfterFailoverSent = "switchover:after-failover-sent" in Native,
     /// Guarded: writes are paused on the old primary.
-    Paused = "switchover:paused",
+    Paused = "switchover:paused" in Guarded,
     /// Guarded: the candidate has everything that the old primary has; the latter is demoted next.
-    CaughtUp = "switchover:caught-up",
+    CaughtUp = "switchover:caught-up" in Guarded,
     /// Guarded: the old primary follows the candidate; nobody is primary.
-    Demoted = "switchover:demoted",
+    Demoted = "switchover:demoted" in Guarded,
     /// Guarded: the candidate is primary; the pause still stands.
-    Promoted = "switchover:promoted",
+    Promoted = "switchover:promoted" in Guarded,
     /// Guarded: the pause is lifted.
-    Unpaused = "switchover:unpaused",
+    Unpaused = "switchover:unpaused" in Guarded,
     /// Guarded: the other replicas were told of the new primary.
-    OthersRepointed = "switchover:repointed",
+    OthersRepointed = "switchover:repointed" in Guarded,
     /// Guarded: the old primary has its role back.
-    RolledBack = "switchover:rolled-back",
+    RolledBack = "switchover:rolled-back" in RolledBack,
     /// The roles are exchanged; both pods are still labelled.
-    Exchanged = "switchover:exchanged",
+    Exchanged = "switchover:exchanged" in Any,
     /// The old primary has the replica's label.
-    OldUnlabelled = "switchover:old-unlabelled",
+    OldUnlabelled = "switchover:old-unlabelled" in Any,
     /// Roles and labels are exchanged; the caller does not know yet.
-    SwitchoverDone = "switchover:done",
+    SwitchoverDone = "switchover:done" in Any,
 }
 
 /// A closed list of moments in the life of a step.
@@ -147,15 +203,24 @@ moments! {
     AfterEffect = "after-effect" effects,
 }
 
-/// The full names of every crash point there is.
-pub fn all() -> Vec<String> {
+/// Every crash point there is.
+pub fn all() -> Vec<Point> {
     let of_kind = |kind: &StepKind| {
         let kind = *kind;
-        let moments = Moment::ALL.iter().filter(move |moment| acts(kind) || !moment.of_effect());
-        moments.map(move |moment| step_point(kind, *moment))
+        let situation = move |moment: &Moment| if moment.of_effect() { acts(kind) } else { Some(arrives(kind)) };
+        Moment::ALL.iter().filter_map(move |moment| {
+            Some(Point { name: step_point(kind, *moment), situation: situation(moment)? })
+        })
     };
-    let places = Place::ALL.iter().map(|place| place.as_str().to_owned());
+    let places = Place::ALL
+        .iter()
+        .map(|place| Point { name: place.as_str().to_owned(), situation: place.situation() });
     KINDS.iter().flat_map(of_kind).chain(places).collect()
+}
+
+/// The names of the crash points that are reached in one of these situations.
+pub fn reached_in(situations: &[Situation]) -> Vec<String> {
+    all().into_iter().filter(|point| situations.contains(&point.situation)).map(|point| point.name).collect()
 }
 
 fn step_point(kind: StepKind, moment: Moment) -> String {
@@ -208,14 +273,23 @@ mod tests {
 
     #[test]
     fn every_step_has_its_points_and_no_name_is_used_twice() {
-        let all = all();
+        let all: Vec<String> = all().into_iter().map(|point| point.name).collect();
         let distinct: BTreeSet<&String> = all.iter().collect();
         assert_eq!(distinct.len(), all.len(), "{all:?}");
         let files: BTreeSet<String> = all.iter().map(|name| name.replace(':', "-")).collect();
         assert_eq!(files.len(), all.len(), "each has a file of its own");
         for kind in KINDS {
             let points = all.iter().filter(|point| point.starts_with(&format!("{}:", name(*kind)))).count();
-            assert!(points >= if acts(*kind) { 5 } else { 2 }, "{kind:?}: {points}");
+            assert!(points >= if acts(*kind).is_some() { 5 } else { 2 }, "{kind:?}: {points}");
+        }
+    }
+
+    #[test]
+    fn the_situations_share_all_points_out() {
+        let shared: Vec<String> = Situation::ALL.iter().flat_map(|situation| reached_in(&[*situation])).collect();
+        assert_eq!(shared.len(), all().len());
+        for situation in Situation::ALL {
+            assert!(!reached_in(&[*situation]).is_empty(), "{situation:?} has no point");
         }
     }
 }

@@ -203,10 +203,14 @@ impl Executor {
     }
 }
 
-/// The crash point before or after an effect: of its step, or of upkeep.
+/// The crash point before or after an effect: of its step, or of what belongs to no step.
 fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
     let before = moment == crash::Moment::BeforeEffect;
     match (step, effect) {
+        // At whichever step the remediation ends.
+        (_, Effect::SetBacklog { back: true, .. }) => {
+            crash::at(if before { crash::Place::SetBackDue } else { crash::Place::SetBackMade });
+        }
         (Some(kind), _) => crash::of_step(kind, moment),
         (None, Effect::Resize { .. }) => {
             crash::at(if before { crash::Place::ResizeDue } else { crash::Place::ResizeMade });

@@ -140,7 +140,7 @@ impl Executor {
 
 /// Pod IP and port.
 pub(super) fn address_of(peer: &Peer) -> NodeAddress {
-    NodeAddress { host: peer.address.ip().to_string(), port: peer.address.port() }
+    peer.address.into()
 }
 
 /// The address by which a replica is to follow. A name that does not resolve blocks a replica's main thread for about

@@ -140,6 +140,8 @@ pub struct SwitchoverOrder {
     pub resumed: bool,
     /// `master_replid` of both when it was begun.
     pub replid: String,
+    /// The addresses, `host:port`, by which `from` may have been told to follow `to` when it was begun.
+    pub to_addresses: Vec<String>,
     /// The address of `to` in the primary's `slaveN` line: the only form that `FAILOVER TO` takes. `None` when the
     /// roles have changed already and no FAILOVER will be sent.
     pub failover_address: Option<NodeAddress>,

@@ -1,76 +1,161 @@
 //! The operator is killed at every crash point there is, and started again: the same end as if it never was.
 
-use redis_memory_operator::execute::crash;
+use redis_memory_operator::execute::crash::{self, Place, Situation};
 
 use crate::{
-    end::assert_undisturbed,
+    end::{End, assert_ends_as, assert_undisturbed},
     fake_kubelet::Pauses,
     long,
     operator::{Operator, Options},
-    world::{self, World, eventually},
+    shape::Shape,
+    world::{self, SET, World, eventually},
 };
 
-/// Every day the points are shared out among so many runs: neighbours in the list are in different runs, so a step is
-/// never disturbed at each of its moments in one.
+/// Every day the points of the main job are shared out among so many runs: neighbours in the list are in different runs,
+/// so a step is never disturbed at each of its moments in one.
 const RUNS: usize = 6;
 
-/// Runs the main job with a crash at each of these points, in whatever order they come.
-async fn assert_survives(name: &str, points: &[String]) {
-    assert_survives_in(World::new(name).await, points).await;
+/// How an operator is started that hands over by that method and dies once at each of these points.
+fn dying(method: &str, points: &[String]) -> Options {
+    let extra = vec!["--switchover".to_owned(), method.to_owned()];
+    Options { crash_points: points.join(","), extra, ..Options::default() }
 }
 
-async fn assert_survives_in(world: World, points: &[String]) -> Pauses {
-    let options = Options { crash_points: points.join(","), ..Options::default() };
-    let mut operator = Operator::start(&world, options).await;
-    let writer = world.writer().await;
-    world.apply_policy().await;
+fn names(places: &[Place]) -> Vec<String> {
+    places.iter().map(|place| place.as_str().to_owned()).collect()
+}
+
+/// Starts the operator again after each death, up to the end of the remediation and of the list. `died` is told of each
+/// death before.
+async fn see_through(world: &World, operator: &mut Operator, points: usize, mut died: impl AsyncFnMut(u32)) {
     // The last points lie behind what the status shows as the end.
     eventually("the end of the remediation, in spite of crashes", async || {
         if let Some(status) = operator.try_ended() {
             assert!(status.code().is_none(), "it ended by itself: {status}");
+            died(operator.starts).await;
             operator.start_again();
         }
-        let all_fired = operator.starts as usize == points.len() + 1;
+        let all_fired = operator.starts as usize == points + 1;
         world.outcome().await.filter(|_| all_fired)
     })
     .await;
+}
+
+/// Runs the main job with a crash at each of these points, in whatever order they come.
+async fn assert_survives(world: World, method: &str, points: &[String]) -> Pauses {
+    let mut operator = Operator::start(&world, dying(method, points)).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    see_through(&world, &mut operator, points.len(), async |_| {}).await;
     assert_undisturbed(&world, writer).await;
     assert_eq!((operator.starts as usize, operator.fired()), (points.len() + 1, points.len()), "each point fired once");
     world.node.pauses()
 }
 
-/// The share of one of the runs of every day; each point alone when the long list is wanted.
-async fn assert_share(run: usize) {
-    let points: Vec<String> = crash::all().into_iter().skip(run).step_by(RUNS).collect();
-    if long() {
-        for point in points {
-            assert_survives(&format!("alone-{run}"), std::slice::from_ref(&point)).await;
-            println!("survived {point}");
-        }
-    } else {
-        assert_survives(&format!("share-{run}"), &points).await;
+/// All of these in one run every day; each alone when the long list is wanted.
+async fn assert_survives_all(name: &str, shape: Shape, method: &str, points: &[String]) {
+    let runs = if long() { 1 } else { points.len() };
+    for points in points.chunks(runs) {
+        let world = World::with(name, shape, "redis-server".into()).await;
+        assert_survives(world, method, points).await;
+        println!("survived {}", points.join(" "));
     }
+}
+
+/// The share of one of the runs of every day.
+async fn assert_share(run: usize) {
+    let main_job = crash::reached_in(&[Situation::Any, Situation::Guarded]);
+    let points: Vec<String> = main_job.into_iter().skip(run).step_by(RUNS).collect();
+    assert_survives_all(&format!("share-{run}"), Shape::Replicated, "guarded", &points).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
 async fn without_a_crash() {
-    assert_survives("undisturbed", &[]).await;
+    let world = World::new("undisturbed").await;
+    assert_survives(world, "auto", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn native() {
+    assert_survives_all("native", Shape::Replicated, "native", &crash::reached_in(&[Situation::Native])).await;
+}
+
+/// What is done to the only copy of the data: all of it, not only what is done to nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn standalone() {
+    let mut points = crash::reached_in(&[Situation::Standalone]);
+    let also = |name: &String| name.starts_with("evict:") || name.starts_with("restore-settings:");
+    points.extend(crash::reached_in(&[Situation::Any]).into_iter().filter(also));
+    assert_survives_all("standalone", Shape::Standalone, "auto", &points).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn after_the_replicas_of_a_static_set() {
+    let points = crash::reached_in(&[Situation::AfterReplicas]);
+    assert_survives_all("static", Shape::Static, "auto", &points).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn backlog() {
+    assert_survives_all("backlog", Shape::Dumping, "auto", &crash::reached_in(&[Situation::Backlog])).await;
+}
+
+/// The operator dies between demote and promote, then the candidate does, and the operator again when it has given the
+/// role back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn rolled_back() {
+    let candidate = format!("{SET}-1");
+    let world = World::new("rolled-back").await;
+    let mut points = names(&[Place::Demoted]);
+    points.extend(crash::reached_in(&[Situation::RolledBack]));
+    let mut operator = Operator::start(&world, dying("guarded", &points)).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    see_through(&world, &mut operator, points.len(), async |death| {
+        if death == 1 {
+            assert_eq!(world.node.primary().await, None, "nobody takes writes");
+            world.kill(&candidate).await;
+        } else {
+            assert_eq!(world.node.primary().await.as_deref(), Some("redis-0"), "it has its role back");
+        }
+    })
+    .await;
+    let mut end = End::undisturbed(world.shape);
+    *end.starts.get_mut(&candidate).expect("a member") += 1;
+    assert_ends_as(&world, writer, end).await;
+    assert_eq!(operator.fired(), points.len());
 }
 
 /// A server that says itself why it pauses writes, and for how long: no reason outlives its bound, not even when the
 /// operator dies in the middle.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a cluster: make test"]
-async fn no_pause_is_left_behind_by_the_word_of_the_server() {
+async fn assert_no_pause_is_left(name: &str, method: &str, places: &[Place]) {
     let Some(valkey) = world::other_server("valkey-8.1") else {
         println!("left out: valkey-8.1 cannot be had here");
         return;
     };
-    let world = World::with_server("valkey", valkey).await;
-    let points = [crash::Place::AfterFailoverSent, crash::Place::Exchanged].map(|place| place.as_str().to_owned());
-    let paused = assert_survives_in(world, &points).await;
+    let world = World::with(name, Shape::Replicated, valkey).await;
+    let paused = assert_survives(world, method, &names(places)).await;
     assert!(paused.reason_known, "{paused:?}");
+    let held = places.iter().any(|place| matches!(place, Place::Paused | Place::CaughtUp | Place::Demoted));
+    assert!(!held || !paused.longest_paused_reason.is_zero(), "the pause was not seen: {paused:?}");
+}
+
+/// Not more than one death before the roles are exchanged: the second attempt is the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn no_pause_is_left_behind_by_the_word_of_the_server() {
+    use Place::{AfterFailoverSent, CaughtUp, Demoted, Exchanged, Paused, Promoted};
+    tokio::join!(
+        assert_no_pause_is_left("valkey-native", "native", &[AfterFailoverSent, Exchanged]),
+        assert_no_pause_is_left("valkey-paused", "guarded", &[Paused, Demoted]),
+        assert_no_pause_is_left("valkey-caught-up", "guarded", &[CaughtUp, Promoted]),
+    );
 }
 
 macro_rules! shares {

@@ -8,11 +8,24 @@ use pretty_assertions::assert_eq;
 
 use crate::{
     common::writer::{self, Writer},
+    shape::Shape,
     world::{SET, World, eventually, is_ready},
 };
 
 /// FAILOVER's own bound of 3 s, the watchdog's margin of 3 s, and what a busy machine adds.
 const PAUSE_BOUND: Duration = Duration::from_secs(7);
+
+/// A member as it is left.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) label: String,
+    pub(crate) ready: bool,
+    pub(crate) limit: String,
+    pub(crate) maxmemory: String,
+    pub(crate) backlog: String,
+    /// The pod, or nobody.
+    pub(crate) follows: String,
+}
 
 /// What is left after a remediation, without what differs from run to run.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,9 +33,8 @@ pub(crate) struct End {
     outcome: String,
     primary: Option<String>,
     /// How often each pod was started, the first time included.
-    starts: BTreeMap<String, usize>,
-    /// Label, readiness, memory limit, `maxmemory`, whom it follows.
-    pods: BTreeMap<String, [String; 5]>,
+    pub(crate) starts: BTreeMap<String, usize>,
+    members: BTreeMap<String, Member>,
     /// Pods behind the Service.
     endpoints: Vec<String>,
     /// Restarts that the status remembers.
@@ -30,22 +42,17 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// Each pod once, in the order of the main job, everything as before but the primary.
-    pub(crate) fn undisturbed() -> Self {
-        let pods = || ["redis-0", "redis-1", "redis-2"].map(str::to_owned);
-        let of = |pod: &str| {
-            let primary = pod == "redis-1";
-            let role = if primary { "primary" } else { "replica" };
-            let follows = if primary { "nobody" } else { "redis-1" };
-            [role, "Ready", "144Mi", "83886080", follows].map(str::to_owned)
-        };
+    /// Each pod once, in the order of the main job, everything as before but, where it moves, the primary.
+    pub(crate) fn undisturbed(shape: Shape) -> Self {
+        let members = shape.end();
+        let primary = members.iter().find(|(_, member)| member.follows == "nobody").map(|(pod, _)| pod.clone());
         Self {
             outcome: "Succeeded".into(),
-            primary: Some("redis-1".into()),
-            starts: pods().into_iter().map(|pod| (pod, 2)).collect(),
-            pods: pods().into_iter().map(|pod| (pod.clone(), of(&pod))).collect(),
-            endpoints: vec!["redis-1".into()],
-            restarts: pods().to_vec(),
+            starts: members.keys().map(|pod| (pod.clone(), 2)).collect(),
+            endpoints: primary.iter().cloned().collect(),
+            restarts: members.keys().cloned().collect(),
+            primary,
+            members,
         }
     }
 
@@ -54,11 +61,9 @@ impl End {
         for started in world.node.started() {
             *starts.entry(started.pod).or_insert(0) += 1;
         }
-        let mut pods = BTreeMap::new();
+        let mut members = BTreeMap::new();
         for pod in world.pods().await {
-            let name = pod.name_any();
-            let described = Self::describe(world, &pod).await;
-            pods.insert(name, described);
+            members.insert(pod.name_any(), Self::describe(world, &pod).await);
         }
         let policy = world.policy().await.unwrap_or_default();
         let restarts = policy.pointer("/status/workloads/0/restarts").and_then(|it| it.as_array()).cloned();
@@ -66,27 +71,27 @@ impl End {
             restarts.into_iter().flatten().filter_map(|it| Some(it["pod"].as_str()?.to_owned())).collect();
         restarts.sort();
         let endpoints = endpoints(world).await;
-        Self { outcome, primary: world.node.primary().await, starts, pods, endpoints, restarts }
+        Self { outcome, primary: world.node.primary().await, starts, members, endpoints, restarts }
     }
 
-    async fn describe(world: &World, pod: &k8s_openapi::api::core::v1::Pod) -> [String; 5] {
+    async fn describe(world: &World, pod: &k8s_openapi::api::core::v1::Pod) -> Member {
         let label = pod.labels().get("redismemory.io/role").cloned().unwrap_or_default();
-        let ready = if is_ready(pod) { "Ready" } else { "not Ready" }.to_owned();
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
         let limit = container
             .and_then(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory").cloned())
             .map_or_else(String::new, |quantity| quantity.0);
         let running = world.node.of(&pod.name_any());
-        let (mut maxmemory, mut follows) = (String::new(), "nobody".to_owned());
+        let (mut maxmemory, mut backlog, mut follows) = (String::new(), String::new(), "nobody".to_owned());
         if let Some(running) = running {
             maxmemory = running.process.setting("maxmemory").await.unwrap_or_default();
+            backlog = running.process.setting("repl-backlog-size").await.unwrap_or_default();
             let info = running.process.info("replication").await.unwrap_or_default();
             if let Some(host) = info.lines().find_map(|line| line.trim_end().strip_prefix("master_host:")) {
                 let of = |ip: &str| world.node.running().into_iter().find(|it| it.ip.to_string() == ip);
                 follows = of(host).map_or_else(|| host.to_owned(), |running| running.pod);
             }
         }
-        [label, ready, limit, maxmemory, follows]
+        Member { label, ready: is_ready(pod), limit, maxmemory, backlog, follows }
     }
 }
 
@@ -106,8 +111,12 @@ async fn endpoints(world: &World) -> Vec<String> {
 /// Waits for the end of the remediation, and asserts that it is the undisturbed one: every pod once, no acknowledged
 /// write lost, no write blocked beyond its bound.
 pub(crate) async fn assert_undisturbed(world: &World, writer: Writer) {
+    assert_ends_as(world, writer, End::undisturbed(world.shape)).await;
+}
+
+/// The same with another end.
+pub(crate) async fn assert_ends_as(world: &World, writer: Writer, wanted: End) {
     let outcome = eventually("the end of the remediation", async || world.outcome().await).await;
-    let wanted = End::undisturbed();
     let mut last = None;
     // Labels and limits are upkeep, and EndpointSlices a controller's: they follow within seconds.
     let settled = tokio::time::timeout(Duration::from_secs(20), async {

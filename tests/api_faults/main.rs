@@ -19,6 +19,7 @@ mod faults;
 mod leaders;
 mod operator;
 mod rest;
+mod shape;
 mod world;
 
 /// Whether the long list is wanted.

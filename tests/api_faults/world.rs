@@ -37,6 +37,7 @@ use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use crate::{
     common::writer::Writer,
     fake_kubelet::{self, FakeNode},
+    shape::Shape,
 };
 
 /// How long anything may take. A remediation takes some 20 s on an idle machine.
@@ -106,6 +107,7 @@ pub(crate) struct World {
     pub(crate) namespace: String,
     pub(crate) client: Client,
     pub(crate) node: FakeNode,
+    pub(crate) shape: Shape,
     _definition: Arc<Definition>,
     _place: SemaphorePermit<'static>,
 }
@@ -113,10 +115,10 @@ pub(crate) struct World {
 impl World {
     /// A fragmented set, and no policy yet.
     pub(crate) async fn new(name: &str) -> Self {
-        Self::with_server(name, "redis-server".into()).await
+        Self::with(name, Shape::Replicated, "redis-server".into()).await
     }
 
-    pub(crate) async fn with_server(name: &str, server: PathBuf) -> Self {
+    pub(crate) async fn with(name: &str, shape: Shape, server: PathBuf) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let with_crash_points = crash::ENABLED;
         assert!(with_crash_points, "build these tests with --features crash-points, as scripts/test does");
@@ -130,9 +132,9 @@ impl World {
         let object = json!({ "metadata": { "name": namespace } });
         let object: Namespace = serde_json::from_value(object).expect("a Namespace");
         namespaces.create(&PostParams::default(), &object).await.expect("a new namespace");
-        let options = ["--maxmemory", MAXMEMORY[0], "--repl-backlog-size", "4mb"];
-        let node = FakeNode::start(client.clone(), &namespace, server, &options).await;
-        let world = Self { namespace, client, node, _definition: definition, _place: place };
+        let options = [vec!["--maxmemory", MAXMEMORY[0]], shape.options()].concat();
+        let node = FakeNode::start(client.clone(), &namespace, server, &options, shape.keeps()).await;
+        let world = Self { namespace, client, node, shape, _definition: definition, _place: place };
         world.deploy().await;
         world.fragment().await;
         world
@@ -164,34 +166,36 @@ impl World {
         .await;
         self.create::<Service>(json!({
             "metadata": { "name": SET },
-            "spec": { "selector": { "app": SET, "redismemory.io/role": "primary" }, "ports": port },
+            "spec": { "selector": self.shape.selector(), "ports": port },
         }))
         .await;
         self.create::<PodDisruptionBudget>(json!({
             "metadata": { "name": SET }, "spec": { "maxUnavailable": 1, "selector": { "matchLabels": labels } },
         }))
         .await;
+        let (claims, mounts) = self.shape.claims(self.node.volume());
+        let replicas = self.shape.replicas();
         self.create::<StatefulSet>(json!({
             "metadata": { "name": SET },
             "spec": {
-                "serviceName": format!("{SET}-nodes"), "replicas": REPLICAS, "podManagementPolicy": "Parallel",
-                "selector": { "matchLabels": labels },
-                "template": { "metadata": { "labels": labels }, "spec": self.pod_spec() },
+                "serviceName": format!("{SET}-nodes"), "replicas": replicas, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": labels }, "volumeClaimTemplates": claims,
+                "template": { "metadata": { "labels": labels }, "spec": self.pod_spec(&mounts) },
             },
         }))
         .await;
-        eventually("three pods that are Ready", async || {
+        eventually("pods that are Ready", async || {
             let pods = self.pods().await;
-            (pods.len() == REPLICAS && pods.iter().all(is_ready)).then_some(())
+            (pods.len() == replicas && pods.iter().all(is_ready)).then_some(())
         })
         .await;
     }
 
-    fn pod_spec(&self) -> Value {
+    fn pod_spec(&self, mounts: &Value) -> Value {
         json!({
             "nodeName": self.node.name(), "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 30,
             "containers": [{
-                "name": "redis", "image": "redis", "ports": [{ "name": "redis", "containerPort": 6379 }],
+                "name": "redis", "image": "redis", "volumeMounts": mounts, "ports": [{ "name": "redis", "containerPort": 6379 }],
                 // Less than the policy demands: upkeep resizes the pods, and a remediation their replacements.
                 "resources": { "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": "100Mi" } },
                 "resizePolicy": [{ "resourceName": "memory", "restartPolicy": "NotRequired" }],
@@ -222,18 +226,10 @@ impl World {
         }
     }
 
-    /// The policy as a person would write it, with short times.
     pub(crate) async fn apply_policy(&self) {
         self.create::<RedisMemoryPolicy>(json!({
             "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy", "metadata": { "name": SET },
-            "spec": {
-                "selector": { "matchLabels": { "app": SET } },
-                "mode": "Enforce",
-                "redis": { "roleAuthority": "Operator" },
-                "headroom": { "percent": 50, "remedies": ["ResizePod"] },
-                "fragmentation": { "minimumWaste": "12Mi", "sustained": "2s" },
-                "restart": { "cooldown": "0s", "stepTimeout": "2m" },
-            },
+            "spec": self.shape.policy(),
         }))
         .await;
     }
@@ -264,6 +260,15 @@ impl World {
         let mut pods = pods.map(|list| list.items).unwrap_or_default();
         pods.sort_by_key(kube::ResourceExt::name_any);
         pods
+    }
+
+    /// The end of a pod without grace, as when its machine is lost.
+    pub(crate) async fn kill(&self, pod: &str) {
+        let process = self.node.of(pod).expect("it runs").process.clone();
+        process.signal("KILL");
+        let now = DeleteParams::default().grace_period(0);
+        self.api::<Pod>().delete(pod, &now).await.expect("the pod is deleted");
+        eventually("the end of the pod's process", async || process.ended().then_some(())).await;
     }
 
     /// A client that writes through the Service and remembers what was acknowledged.

@@ -1,6 +1,11 @@
 //! Switchovers between real servers, without Kubernetes: the driver of the operator itself, with hooks at its boundaries.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use redis_memory_operator::{
@@ -55,6 +60,7 @@ pub async fn order(
         to_gone: false,
         resumed: false,
         replid: from.replication().await.replid,
+        to_addresses: vec![to.node().to_string()],
         failover_address: Some(to.node()),
         by_name: None,
         others: peers,
@@ -69,6 +75,13 @@ pub async fn order(
 /// The same order, taken up by another process.
 pub fn resumed(order: &SwitchoverOrder) -> SwitchoverOrder {
     SwitchoverOrder { resumed: true, ..order.clone() }
+}
+
+/// The same order as it is made when the candidate's pod is gone: nothing is known of it but what was written down.
+pub fn without_candidate(order: &SwitchoverOrder) -> SwitchoverOrder {
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let to = Peer { address: nowhere, ..order.to.clone() };
+    SwitchoverOrder { to, to_gone: true, failover_address: None, by_name: None, ..resumed(order) }
 }
 
 /// Carries it out to the end.

@@ -15,7 +15,7 @@ mod watcher;
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,8 +23,10 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use redis_memory_operator::clock::Clock;
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use self::address::Address;
 pub use self::{
     process::{RedisProcess, patient, patient_ask},
     watcher::Pauses,
@@ -49,6 +51,24 @@ pub struct Started {
     pub uid: String,
 }
 
+/// What of a pod outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing: each starts empty.
+    Nothing,
+    /// Its `dir`, as on a claim that is mounted at [`FakeNode::volume`].
+    Data,
+    /// Its `dir`, and what others know it by: the address stands for the stable name of a pod of a StatefulSet. The
+    /// first pod is always the primary.
+    DataAndPlace,
+}
+
+impl Keeps {
+    pub fn data(self) -> bool {
+        self != Self::Nothing
+    }
+}
+
 struct State {
     client: Client,
     namespace: String,
@@ -56,6 +76,9 @@ struct State {
     server: PathBuf,
     options: Vec<String>,
     clock: Clock,
+    keeps: Keeps,
+    volume: TempDir,
+    addresses: Mutex<HashMap<String, Arc<Address>>>,
     running: Mutex<HashMap<String, Running>>,
     started: Mutex<Vec<Started>>,
     pauses: Mutex<Pauses>,
@@ -64,6 +87,20 @@ struct State {
 impl State {
     fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn address_of(&self, pod: &str) -> Arc<Address> {
+        if self.keeps != Keeps::DataAndPlace {
+            return Arc::new(Address::next());
+        }
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(addresses.entry(pod.to_owned()).or_insert_with(|| Arc::new(Address::next())))
+    }
+
+    fn directory_of(&self, pod: &str, uid: &str) -> PathBuf {
+        let directory = self.volume.path().join(if self.keeps.data() { pod } else { uid });
+        std::fs::create_dir_all(&directory).expect("a directory");
+        directory
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Running>> {
@@ -79,7 +116,7 @@ pub struct FakeNode {
 
 impl FakeNode {
     /// Registers the node and starts its kubelet for the pods of that namespace. `options`: of every redis-server.
-    pub async fn start(client: Client, namespace: &str, server: PathBuf, options: &[&str]) -> Self {
+    pub async fn start(client: Client, namespace: &str, server: PathBuf, options: &[&str], keeps: Keeps) -> Self {
         let state = Arc::new(State {
             client,
             namespace: namespace.to_owned(),
@@ -87,6 +124,9 @@ impl FakeNode {
             server,
             options: options.iter().copied().map(str::to_owned).collect(),
             clock: Clock::start(),
+            keeps,
+            volume: tempfile::tempdir().expect("a temporary directory"),
+            addresses: Mutex::default(),
             running: Mutex::default(),
             started: Mutex::default(),
             pauses: Mutex::default(),
@@ -103,6 +143,11 @@ impl FakeNode {
     /// `spec.nodeName` of the pods that are to run here.
     pub fn name(&self) -> &str {
         &self.state.node
+    }
+
+    /// Every `dir` lies below it.
+    pub fn volume(&self) -> &Path {
+        self.state.volume.path()
     }
 
     /// Every pod that was started, in order.

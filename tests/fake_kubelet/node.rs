@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    LOOK, Running, Started, State,
+    Keeps, LOOK, Running, Started, State,
     process::{self, RedisProcess},
     watcher::measure,
 };
@@ -105,7 +105,11 @@ async fn look(state: &Arc<State>, pod: Pod) {
 /// pod of a set of which none runs.
 async fn start(state: Arc<State>, pod: Pod) {
     let first = pod.name_any().ends_with("-0");
+    let fixed = first && state.keeps == Keeps::DataAndPlace;
     let primary = loop {
+        if fixed {
+            break None;
+        }
         let others: Vec<Running> = state.running().values().filter(|it| !it.stopping).cloned().collect();
         let mut primary = None;
         for other in &others {
@@ -118,14 +122,15 @@ async fn start(state: Arc<State>, pod: Pod) {
         }
         tokio::time::sleep(LOOK).await;
     };
-    let process = Arc::new(RedisProcess::start(&state.server, &state.options, primary));
+    let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+    let (address, directory) = (state.address_of(&name), state.directory_of(&name, &uid));
+    let process = Arc::new(RedisProcess::start(&state.server, &state.options, address, &directory, primary));
     while process.role().await.is_none() {
         assert!(!process.ended(), "redis-server of {} has ended", pod.name_any());
         tokio::time::sleep(LOOK / 4).await;
     }
-    let uid = pod.uid().unwrap_or_default();
     let running = Running {
-        pod: pod.name_any(),
+        pod: name,
         uid: uid.clone(),
         ip: process.ip(),
         process,

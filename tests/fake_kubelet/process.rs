@@ -4,11 +4,9 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-
-use tempfile::TempDir;
 
 use super::address::Address;
 
@@ -20,27 +18,30 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A process that ends with this value.
 pub struct RedisProcess {
     child: Mutex<Child>,
-    address: Address,
-    _directory: TempDir,
+    address: Arc<Address>,
 }
 
 impl RedisProcess {
-    /// Starts one, as a replica of that address or as a primary.
-    pub fn start(server: &Path, options: &[String], primary: Option<Ipv4Addr>) -> Self {
-        let address = Address::next();
-        let directory = tempfile::tempdir().expect("a temporary directory");
+    /// Starts one with that `dir`, as a replica of that address or as a primary.
+    pub fn start(
+        server: &Path,
+        options: &[String],
+        address: Arc<Address>,
+        directory: &Path,
+        primary: Option<Ipv4Addr>,
+    ) -> Self {
         let mut command = Command::new(server);
         command.args(["--port", &PORT.to_string(), "--bind", &address.0.to_string(), "--save", ""]);
         // On one machine the source of a connection to a pod would be that pod's own address.
         command.args(["--replica-announce-ip", &address.0.to_string()]);
-        command.args(["--protected-mode", "no", "--repl-diskless-sync-delay", "0", "--dir"]).arg(directory.path());
+        command.args(["--protected-mode", "no", "--repl-diskless-sync-delay", "0", "--dir"]).arg(directory);
         command.args(options);
         if let Some(primary) = primary {
             command.args(["--replicaof", &primary.to_string(), &PORT.to_string()]);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot run {}: {error}", server.display()));
-        Self { child: Mutex::new(child), address, _directory: directory }
+        Self { child: Mutex::new(child), address }
     }
 
     pub fn ip(&self) -> Ipv4Addr {

@@ -190,6 +190,8 @@ impl<S: Surroundings> Conduct<'_, S> {
             || link.primary == address_of(&order.to)
             || Some(&link.primary) == order.by_name.as_ref()
             || Some(&link.primary) == order.failover_address.as_ref()
+            // All that is known of a candidate whose pod is gone.
+            || order.to_addresses.contains(&link.primary.to_string())
     }
 
     /// Names are resolved here, before anybody waits for us.

@@ -234,6 +234,7 @@ impl Look<'_> {
             primary,
             candidate,
             replid: sample.replication.replid.clone(),
+            candidate_addresses: addresses(way, new),
             exchanged_at: None,
             back: way.back,
         };
@@ -260,8 +261,18 @@ impl Look<'_> {
                     let replid = new.sample().map(|sample| sample.replication.replid.clone()).unwrap_or_default();
                     let why = "it was begun by an earlier version".to_owned();
                     let method = SwitchoverMethod::Native;
-                    let record =
-                        SwitchoverRecord { method, why, primary, candidate, replid, exchanged_at: None, back: false };
+                    let candidate_addresses = addresses(way, new);
+                    let (exchanged_at, back) = (None, false);
+                    let record = SwitchoverRecord {
+                        method,
+                        why,
+                        primary,
+                        candidate,
+                        replid,
+                        candidate_addresses,
+                        exchanged_at,
+                        back,
+                    };
                     let mut journal = self.journal.clone();
                     journal.current.switchover = Some(record);
                     Next::Record(Box::new(journal))
@@ -279,10 +290,7 @@ impl Look<'_> {
         let label = &self.ctx.policy.redis.role_label;
         let services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
         let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
-        let form = |replica: &Target| -> Option<NodeAddress> {
-            let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
-            replica::stable_name(&link.primary, &way.from.pod, &candidate?.pod)
-        };
+        let form = |replica: &Target| name_of(way, replica, candidate?);
         let uninvolved = |target: &&&Target| {
             target.pod.uid != record.primary.uid && target.pod.uid != record.candidate.uid && !target.pod.terminating
         };
@@ -294,9 +302,8 @@ impl Look<'_> {
             to_gone: candidate.is_none(),
             resumed,
             replid: record.replid.clone(),
-            failover_address: candidate
-                .and_then(|new| replica::line_of(way.from.sample()?, &new.pod))
-                .map(|line| line.address.clone()),
+            to_addresses: record.candidate_addresses.clone(),
+            failover_address: candidate.and_then(|new| line_of(way, new)),
             by_name: candidate.and_then(form),
             others: others.filter_map(|other| Some((Peer::of(other)?, form(other)))).collect(),
             keeps_labels: self.authority() == Authority::Operator,
@@ -310,6 +317,27 @@ impl Look<'_> {
     fn authority(&self) -> Authority {
         authority::of(self.ctx.policy, self.workload)
     }
+}
+
+/// Whatever the old primary may be told to follow the candidate by: its address, its name, and what the server
+/// itself knows it by.
+fn addresses(way: &Direction<'_>, new: &Target) -> Vec<String> {
+    let address = Peer::of(new).map(|peer| NodeAddress::from(peer.address));
+    let known = [address, name_of(way, new, new), line_of(way, new)];
+    let mut texts: Vec<String> = known.into_iter().flatten().map(|known| known.to_string()).collect();
+    texts.dedup();
+    texts
+}
+
+/// The name by which a replica that follows the old primary by name is to follow the candidate.
+fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<NodeAddress> {
+    let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
+    replica::stable_name(&link.primary, &way.from.pod, &new.pod)
+}
+
+/// The candidate's address in the old primary's list of replicas.
+fn line_of(way: &Direction<'_>, new: &Target) -> Option<NodeAddress> {
+    replica::line_of(way.from.sample()?, &new.pod).map(|line| line.address.clone())
 }
 
 fn is_primary(target: &Target) -> bool {
