@@ -25,6 +25,8 @@ use common::{
 const RUNS: u64 = 50;
 /// So many runs of one way, then of the next.
 const TURN: u64 = 10;
+/// Attempts that the operator may give up on a busy machine; they are in no row but for what they wrote and lost.
+const MOST_GIVEN_UP: u64 = 5;
 
 #[tokio::main]
 async fn main() {
@@ -53,6 +55,7 @@ async fn measure(name: &str, program: &Path, runs: u64) {
             for seed in begin..runs.min(begin + TURN) {
                 let round = arena.round(*way, seed).await;
                 tally.add(round.unwrap_or_else(|error| panic!("{}, run {seed}: {error}", way.text())));
+                assert!(tally.given_up <= MOST_GIVEN_UP, "{}: given up too often", way.text());
             }
         }
     }

@@ -23,6 +23,8 @@ use SwitchoverMethod::{Guarded, Native};
 const CARELESS_ROUNDS: u64 = 40;
 /// No switchover of ours may hold up writers longer: the pause, and what a busy machine adds.
 const LONGEST_GAP: Duration = Duration::from_secs(5);
+/// On a busy machine a candidate may not catch up within the pause. To give up then is right, not to get there is not.
+const MOST_GIVEN_UP: u64 = 3;
 
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn seeds() -> RangeInclusive<u64> {
@@ -46,15 +48,24 @@ async fn no_acknowledged_write_is_lost(
     };
     let mut arena = Arena::start(program).await;
     let mut tally = Tally::default();
-    for seed in seeds() {
+    let seeds = seeds();
+    for seed in seeds.clone() {
         let replay = format!("again: RMO_SWITCHOVER_SEED={seed} cargo test --test redis_switchovers no_acknowledged");
-        let round = arena.round(Way::Ours(method), seed).await;
-        let round = round.unwrap_or_else(|error| panic!("{version}, {method:?}, seed {seed}: {error}; {replay}"));
-        assert_eq!(round.lost, 0, "{version}, {method:?}, seed {seed}: {round:?}; {replay}");
-        assert!(round.gap < LONGEST_GAP, "{version}, {method:?}, seed {seed}: {round:?}; {replay}");
-        tally.add(round);
+        loop {
+            let round = arena.round(Way::Ours(method), seed).await;
+            let round = round.unwrap_or_else(|error| panic!("{version}, {method:?}, seed {seed}: {error}; {replay}"));
+            assert_eq!(round.lost, 0, "{version}, {method:?}, seed {seed}: {round:?}; {replay}");
+            assert!(round.gap < LONGEST_GAP, "{version}, {method:?}, seed {seed}: {round:?}; {replay}");
+            tally.add(round);
+            if !round.given_up {
+                break;
+            }
+            println!("{version}, {method:?}, seed {seed}: given up, {round:?}");
+            assert!(tally.given_up <= MOST_GIVEN_UP, "given up too often: {tally:?}");
+        }
     }
-    println!("| {version} | {} | {} |", method.as_str(), tally.cells());
+    assert_eq!(tally.runs() as u64, seeds.end() - seeds.start() + 1, "of each seed a switchover");
+    println!("| {version} | {} | {} | given up: {} |", method.as_str(), tally.cells(), tally.given_up);
 }
 
 /// The same servers, the same load and the same checker as above. Without this, "0 lost" would say nothing.

@@ -6,6 +6,9 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use redis_memory_operator::{
     clock::Clock,
     domain::{sample::Role, switchover::SwitchoverMethod},
+    execute::ExecuteError,
+    plan::switchover::Failure,
+    redis_io::Connection,
 };
 use tokio::task::block_in_place;
 
@@ -66,6 +69,8 @@ pub struct Round {
     pub lost: u64,
     /// The longest time without an acknowledged write, on any connection, from the first command on.
     pub gap: Duration,
+    /// The operator gave it up, because the candidate did not catch up in time, and the old primary went on.
+    pub given_up: bool,
 }
 
 /// Three servers, one of them primary and the others in sync with it between the rounds, and a Sentinel if one is asked.
@@ -91,7 +96,8 @@ impl Arena {
         load.settled_at(self.primary).await;
         tokio::time::sleep(Duration::from_micros(rng.range(0, 100_000))).await;
         let new = match way {
-            Way::Ours(method) => self.ours(method, to, &load).await?,
+            // Given up, the role stays where it was.
+            Way::Ours(method) => self.ours(method, to, &load).await?.unwrap_or(self.primary),
             Way::Sentinel => self.by_sentinel(&load).await,
             Way::PromoteFirst => self.promote_first(to, &load),
             Way::Killed => self.end_then_promote(to, &load, RedisServer::crash).await,
@@ -101,8 +107,9 @@ impl Arena {
         let gap = load.take_gap();
         let acknowledged = block_in_place(|| load.stop());
         let lost = acknowledged.lost(self.servers[new].address()).await.values().sum();
+        let given_up = new == self.primary;
         self.tidy(new, matches!(way, Way::Killed | Way::Terminated)).await;
-        Ok(Round { acknowledged: acknowledged.count(), lost, gap })
+        Ok(Round { acknowledged: acknowledged.count(), lost, gap, given_up })
     }
 
     fn addresses(&self) -> Vec<SocketAddr> {
@@ -114,17 +121,23 @@ impl Arena {
         &self.servers[3 - self.primary - to]
     }
 
-    async fn ours(&self, method: SwitchoverMethod, to: usize, load: &Load) -> Result<usize, String> {
+    /// Who has the role then; `None`: it was given up, and nothing was changed.
+    async fn ours(&self, method: SwitchoverMethod, to: usize, load: &Load) -> Result<Option<usize>, String> {
         let (old, new, third) = (&self.servers[self.primary], &self.servers[to], self.third(to));
         let order = order(method, old, new, &[third]).await;
         load.take_gap();
-        let done = carry_out(&order).await.map_err(|error| error.to_string())?;
+        let done = match carry_out(&order).await {
+            Err(ExecuteError::Switchover { failure: Failure::NotCaughtUp, .. }) if old.is_primary().await => {
+                return if new.is_primary().await { Err("two primaries".to_owned()) } else { Ok(None) };
+            }
+            result => result.map_err(|error| error.to_string())?,
+        };
         if done.method != method {
             return Err(format!("it was handed over by {}", done.method.as_str()));
         }
         let (from, role) = (old.replication().await.role, new.replication().await.role);
         match (from, role) {
-            (Role::Replica(link), Role::Primary) if link.primary == new.node() => Ok(to),
+            (Role::Replica(link), Role::Primary) if link.primary == new.node() => Ok(Some(to)),
             roles => Err(format!("the roles are not exchanged: {roles:?}")),
         }
     }
@@ -155,7 +168,8 @@ impl Arena {
         }
         let sentinel = self.sentinel.as_ref().expect("it was started");
         let client = redis::Client::open(format!("redis://{}", sentinel.address())).expect("the address is one");
-        let mut asked = client.get_multiplexed_async_connection().await.expect("it is up");
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+        let mut asked = client.get_multiplexed_async_connection_with_config(&config).await.expect("it is up");
         eventually("the Sentinel begins a failover", async || {
             load.take_gap();
             // Refused while it does not know both replicas, and while the last one has not ended.
@@ -187,16 +201,27 @@ impl Arena {
         self.all_follow().await;
     }
 
+    /// Waits until both replicas follow the primary and have everything. They are told to, again if need be: one that
+    /// loads a full sync takes no command.
     async fn all_follow(&self) {
         let primary = &self.servers[self.primary];
         for (_, replica) in self.servers.iter().enumerate().filter(|(n, _)| *n != self.primary) {
-            replica.follow(primary).await;
             eventually("the replica has everything", async || {
-                let (of_replica, of_primary) =
-                    tokio::join!(async { connect(replica).await.replication(DEADLINE).await }, async {
-                        connect(primary).await.replication(DEADLINE).await
-                    });
-                (of_replica.ok()?.offset == of_primary.ok()?.offset).then_some(())
+                let mut connection = Connection::open(replica.address(), None, DEADLINE).await.ok()?;
+                let seen = connection.replication(DEADLINE).await.ok()?;
+                match seen.role {
+                    Role::Replica(link) if link.primary == primary.node() => {
+                        let of_primary = connect(primary).await.replication(DEADLINE).await.ok()?;
+                        let online =
+                            of_primary.replicas.iter().any(|line| line.address == replica.node() && line.online);
+                        let synced = online && link.link_up && !link.sync_in_progress;
+                        (synced && seen.offset == of_primary.offset).then_some(())
+                    }
+                    _ => {
+                        connection.replicaof(&primary.node()).await.ok()?;
+                        None
+                    }
+                }
             })
             .await;
         }
@@ -208,6 +233,8 @@ impl Arena {
 pub struct Tally {
     pub acknowledged: u64,
     pub lost: u64,
+    /// Attempts that were given up. They are no runs, and what they lost counts.
+    pub given_up: u64,
     gaps: Vec<Duration>,
 }
 
@@ -215,6 +242,10 @@ impl Tally {
     pub fn add(&mut self, round: Round) {
         self.acknowledged += round.acknowledged;
         self.lost += round.lost;
+        if round.given_up {
+            self.given_up += 1;
+            return;
+        }
         let at = self.gaps.partition_point(|gap| *gap <= round.gap);
         self.gaps.insert(at, round.gap);
     }
