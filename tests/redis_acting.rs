@@ -63,6 +63,14 @@ async fn failover_moves_the_role_and_loses_no_acknowledged_write() {
     assert_eq!(new.replication(DEADLINE).await.expect("it answers").failover_state, FailoverState::None);
 }
 
+/// As after a crash between the command and the note of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_follows_already_is_told_again() {
+    let (primary, replica) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    replica.follow(&primary).await;
+    assert_eq!(connect(&replica).await.replicaof(&primary.node()).await, Ok(()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_checker_sees_writes_that_are_lost() {
     let (mut primary, replica) = (RedisServer::start(&[]), RedisServer::start(&[]));

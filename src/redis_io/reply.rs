@@ -13,10 +13,12 @@ pub(super) fn text(reply: Option<Value>) -> Result<Vec<u8>, RedisError> {
     }
 }
 
-/// `OK`.
+/// `OK`, also with words behind it: a server that follows somebody already answers REPLICAOF by "OK Already connected to
+/// specified master", and it is asked again whenever the first answer was lost.
 pub(super) fn ok(reply: Option<Value>) -> Result<(), RedisError> {
     match reply {
         Some(Value::Okay) => Ok(()),
+        Some(Value::SimpleString(text)) if text.starts_with("OK ") => Ok(()),
         other => Err(unexpected(other, "OK")),
     }
 }

@@ -6,7 +6,12 @@
 
 pub mod fake;
 pub mod garbage;
+pub mod load;
 pub mod pki;
+#[allow(clippy::cast_possible_truncation, reason = "as in the simulator, whose file it is")]
+#[path = "../simulator/rng.rs"]
+pub mod rng;
+pub mod rounds;
 pub mod server;
 pub mod switching;
 pub mod versions;

@@ -129,14 +129,8 @@ async fn start(state: Arc<State>, pod: Pod) {
         assert!(!process.ended(), "redis-server of {} has ended", pod.name_any());
         tokio::time::sleep(LOOK / 4).await;
     }
-    let running = Running {
-        pod: name,
-        uid: uid.clone(),
-        ip: process.ip(),
-        process,
-        stopping: false,
-        shown: String::new(),
-    };
+    let running =
+        Running { pod: name, uid: uid.clone(), ip: process.ip(), process, stopping: false, shown: String::new() };
     state.running().insert(uid, running.clone());
     tokio::spawn(measure(Arc::clone(&state), running.clone()));
     // It may have been deleted while it started.
