@@ -4,7 +4,7 @@ SHELL := bash
 # The targets share one cargo target directory and one cluster: with -j they still run one by one.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-unit test-chart test-redis test-cluster lint generate bench image \
+.PHONY: help demo demo-down test test-long test-unit test-chart test-redis test-cluster lint generate bench image \
 	cluster-up cluster-down clean-cache
 
 help: ## Show this list
@@ -33,13 +33,16 @@ test-redis: ## Run the tests on real Redis processes
 test-cluster: ## Run the tests on a real Kubernetes (needs root, or USE_EXISTING_CLUSTER=1)
 	@scripts/test cluster
 
+test-long: ## Run what is too long for every day too: CONTRIBUTING.md lists it with its last result
+	@RMO_LONG=1 RMO_SIM_SCHEDULES=$${RMO_SIM_SCHEDULES:-50000} scripts/test
+
 lint: ## Check format, lints, shell scripts, chart and generated files
 	@scripts/lint
 
 generate: ## Write crds/, the chart's copy and docs/reference.md from the Rust types
 	@scripts/generate
 
-bench: ## Measure the write gap of a switchover in five runs on the test cluster
+bench: ## Measure what watching costs and how long writes pause (docs/performance.md)
 	@scripts/bench
 
 image: ## Build the operator's image as a docker-archive file and print its path

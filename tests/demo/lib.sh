@@ -196,6 +196,12 @@ failover_ms() {
 	operator_logs --since-time="$1" 2>/dev/null | grep -o '"paused_ms":[0-9.]*' | tail -n 1 | cut -d: -f2
 }
 
+# The method of the last switchover since then: Guarded or Native.
+switchover_method() {
+	operator_logs --since-time="$1" 2>/dev/null | grep 'switchover completed' | grep -o '"method":"[A-Za-z]*"' | tail -n 1 |
+		cut -d'"' -f4
+}
+
 # What a person would want to see after a failure.
 dump() {
 	{
