@@ -165,12 +165,13 @@ async fn rights_are_known_before_anything_is_tried() {
         connection.acting_rights(DEADLINE).await.expect("the question is answered")
     };
     let none: [&str; 0] = [];
-    let all = ["failover", "replicaof", "config|set", "client|pause", "client|unpause"];
-    let granted = "+failover +replicaof +config|set +client|pause +client|unpause";
+    let all = ["failover", "replicaof", "config|set", "client|pause", "client|unpause", "bgsave", "bgrewriteaof"];
+    let granted = "+failover +replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof";
     if connect(&server).await.version() < SEVEN {
         assert_eq!(rights(granted).await, none);
         assert_eq!(rights("+failover").await, all[1..]);
-        assert_eq!(rights("+replicaof +client|unpause").await, ["failover", "config|set", "client|pause"]);
+        let missing = ["failover", "config|set", "client|pause", "bgsave", "bgrewriteaof"];
+        assert_eq!(rights("+replicaof +client|unpause").await, missing);
         assert_eq!(rights("").await, all);
         assert_eq!(server.run(&["CONFIG", "GET", "maxmemory"]), "maxmemory\n0", "nothing was tried in earnest");
         return;
