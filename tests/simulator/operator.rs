@@ -423,6 +423,8 @@ impl Process {
             journal.plan_hash = format!("{}-{}", journal.plan_hash, self.identity);
         }
         crate::executor::plant_in_plan(self, &mut journal);
+        resource.rv = self.finalizer(p, resource, true).await?;
+        // Only now: who was stopped since the decision is held back by the fence.
         {
             let mut world = self.world.borrow_mut();
             let now = world.now;
@@ -431,7 +433,6 @@ impl Process {
                 world.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
             }
         }
-        resource.rv = self.finalizer(p, resource, true).await?;
         self.point("begin:journal").await;
         self.journal(p, resource, Some(journal)).await?;
         Ok(AT_ONCE)

@@ -144,6 +144,11 @@ impl<'a> Look<'a> {
     }
 
     pub(super) fn repoint(&self, pod: &PodName, to: &PodName) -> Next {
+        // The role went on to another: nothing is left to repoint to, and the effect would be refused for ever.
+        if let Some(live) = self.workload.primary().filter(|live| live.pod.name != *to) {
+            let text = format!("{} became primary, not {to}; a new plan is made", live.pod.name);
+            return self.end(Outcome::Superseded, &text);
+        }
         let (Some(target), Some(primary)) = (self.target(pod), self.target(to)) else {
             return self.wait(format!("{pod} or {to} does not exist"));
         };
