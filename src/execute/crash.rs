@@ -208,13 +208,11 @@ pub fn all() -> Vec<Point> {
     let of_kind = |kind: &StepKind| {
         let kind = *kind;
         let situation = move |moment: &Moment| if moment.of_effect() { acts(kind) } else { Some(arrives(kind)) };
-        Moment::ALL.iter().filter_map(move |moment| {
-            Some(Point { name: step_point(kind, *moment), situation: situation(moment)? })
-        })
+        Moment::ALL
+            .iter()
+            .filter_map(move |moment| Some(Point { name: step_point(kind, *moment), situation: situation(moment)? }))
     };
-    let places = Place::ALL
-        .iter()
-        .map(|place| Point { name: place.as_str().to_owned(), situation: place.situation() });
+    let places = Place::ALL.iter().map(|place| Point { name: place.as_str().to_owned(), situation: place.situation() });
     KINDS.iter().flat_map(of_kind).chain(places).collect()
 }
 

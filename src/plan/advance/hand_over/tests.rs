@@ -187,7 +187,11 @@ fn a_candidate_that_was_replaced_in_between_is_gone() {
     world.snapshot.targets[1].pod.ip = Some("10.9.9.9".into());
     let order = world.act();
     assert!(order.to_gone);
-    assert!(order.to_addresses.contains(&address), "{:?}: how else to tell whom the old one follows?", order.to_addresses);
+    assert!(
+        order.to_addresses.contains(&address),
+        "{:?}: how else to tell whom the old one follows?",
+        order.to_addresses
+    );
     assert_eq!(order.to.uid, fixtures::pod_uid(1), "the one that was begun with");
     world.snapshot.targets.remove(1);
     assert!(world.act().to_gone, "nobody waits for the replacement: there is no primary");
