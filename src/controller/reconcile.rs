@@ -220,7 +220,7 @@ impl Shared {
             return Ok(Action::await_change());
         }
         let (plan, mut blocked) = (decision.plan, decision.blocked);
-        let mut performed = perform::perform(self, &policy, resource, decision.act).await?;
+        let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act)).await?;
         blocked.append(&mut performed.blocked);
         let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();

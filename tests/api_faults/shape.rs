@@ -98,7 +98,7 @@ impl Shape {
 
     /// What the members are after an undisturbed remediation.
     pub(crate) fn end(self) -> BTreeMap<String, Member> {
-        let primary = if self.in_place() { 0 } else { 1 };
+        let primary = usize::from(!self.in_place());
         let member = |number: usize| {
             let role = if number == primary { "primary" } else { "replica" };
             let follows = if number == primary { "nobody".to_owned() } else { format!("{SET}-{primary}") };

@@ -97,9 +97,9 @@ impl State {
     fn publish(&self, name: &str, ip: Ipv4Addr) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert(name.to_owned(), ip);
-        let lines: String = names.iter().map(|(name, ip)| format!("{ip} {name}\n")).collect();
+        let lines: Vec<String> = names.iter().map(|(name, ip)| format!("{ip} {name}\n")).collect();
         // The same file as before: it is mounted.
-        std::fs::write(self.hosts(), lines).expect("a file");
+        std::fs::write(self.hosts(), lines.concat()).expect("a file");
     }
 
     fn directory_of(&self, pod: &str, uid: &str) -> PathBuf {
