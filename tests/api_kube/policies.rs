@@ -76,7 +76,7 @@ async fn a_policy_is_written_under_its_version_and_without_force() {
     a_stale_version_is_a_conflict(&sandbox).await;
     a_field_of_another_manager_is_not_taken(&sandbox).await;
     events_are_written_beside_it(&sandbox).await;
-    the_finalizer_comes_and_goes_alone(&sandbox).await;
+    Box::pin(the_finalizer_comes_and_goes_alone(&sandbox)).await;
 }
 
 fn with_kind(mut object: serde_json::Value) -> serde_json::Value {
