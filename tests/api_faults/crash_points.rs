@@ -126,6 +126,12 @@ async fn rolled_back() {
         }
     })
     .await;
+    // The candidate has come back as its template says, and waits for a person: only what we evict gets its settings back.
+    let back = world.node.of(&candidate).expect("it is back").process.clone();
+    crate::fake_kubelet::patient_ask(back.address(), &["CONFIG", "SET", "maxmemory", "80mb"])
+        .await
+        .expect("CONFIG SET");
+    eventually("the next plan's end", async || world.outcome().await.filter(|outcome| outcome == "Succeeded")).await;
     let mut end = End::undisturbed(world.shape);
     *end.starts.get_mut(&candidate).expect("a member") += 1;
     assert_ends_as(&world, writer, end).await;

@@ -8,6 +8,7 @@ use pretty_assertions::assert_eq;
 
 use crate::{
     common::writer::{self, Writer},
+    fake_kubelet,
     shape::Shape,
     world::{SET, World, eventually, is_ready},
 };
@@ -87,7 +88,8 @@ impl End {
             backlog = running.process.setting("repl-backlog-size").await.unwrap_or_default();
             let info = running.process.info("replication").await.unwrap_or_default();
             if let Some(host) = info.lines().find_map(|line| line.trim_end().strip_prefix("master_host:")) {
-                let of = |ip: &str| world.node.running().into_iter().find(|it| it.ip.to_string() == ip);
+                let named = |running: &fake_kubelet::Running| host.starts_with(&format!("{}.", running.pod));
+                let of = |ip: &str| world.node.running().into_iter().find(|it| it.ip.to_string() == ip || named(it));
                 follows = of(host).map_or_else(|| host.to_owned(), |running| running.pod);
             }
         }

@@ -41,7 +41,7 @@ impl Shape {
         match self {
             Self::Replicated => Keeps::Nothing,
             Self::Dumping => Keeps::Data,
-            Self::Standalone | Self::Static => Keeps::DataAndPlace,
+            Self::Standalone | Self::Static => Keeps::DataAndName,
         }
     }
 

@@ -26,7 +26,6 @@ use redis_memory_operator::clock::Clock;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use self::address::Address;
 pub use self::{
     process::{RedisProcess, patient, patient_ask},
     watcher::Pauses,
@@ -58,9 +57,9 @@ pub enum Keeps {
     Nothing,
     /// Its `dir`, as on a claim that is mounted at [`FakeNode::volume`].
     Data,
-    /// Its `dir`, and what others know it by: the address stands for the stable name of a pod of a StatefulSet. The
-    /// first pod is always the primary.
-    DataAndPlace,
+    /// Its `dir`, and its name in the headless Service, by which the others follow the first pod: it is always the
+    /// primary.
+    DataAndName,
 }
 
 impl Keeps {
@@ -78,7 +77,7 @@ struct State {
     clock: Clock,
     keeps: Keeps,
     volume: TempDir,
-    addresses: Mutex<HashMap<String, Arc<Address>>>,
+    names: Mutex<HashMap<String, Ipv4Addr>>,
     running: Mutex<HashMap<String, Running>>,
     started: Mutex<Vec<Started>>,
     pauses: Mutex<Pauses>,
@@ -89,12 +88,18 @@ impl State {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    fn address_of(&self, pod: &str) -> Arc<Address> {
-        if self.keeps != Keeps::DataAndPlace {
-            return Arc::new(Address::next());
-        }
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(addresses.entry(pod.to_owned()).or_insert_with(|| Arc::new(Address::next())))
+    /// What pods resolve names by: a file as /etc/hosts that only they see.
+    fn hosts(&self) -> PathBuf {
+        self.volume.path().join("hosts")
+    }
+
+    /// Makes the name of that pod lead to that address.
+    fn publish(&self, name: &str, ip: Ipv4Addr) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.to_owned(), ip);
+        let lines: Vec<String> = names.iter().map(|(name, ip)| format!("{ip} {name}\n")).collect();
+        // The same file as before: it is mounted.
+        std::fs::write(self.hosts(), lines.concat()).expect("a file");
     }
 
     fn directory_of(&self, pod: &str, uid: &str) -> PathBuf {
@@ -126,7 +131,7 @@ impl FakeNode {
             clock: Clock::start(),
             keeps,
             volume: tempfile::tempdir().expect("a temporary directory"),
-            addresses: Mutex::default(),
+            names: Mutex::default(),
             running: Mutex::default(),
             started: Mutex::default(),
             pauses: Mutex::default(),

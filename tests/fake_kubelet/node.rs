@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::{
     Keeps, LOOK, Running, Started, State,
-    process::{self, RedisProcess},
+    address::Address,
+    process::{self, Place, RedisProcess},
     watcher::measure,
 };
 
@@ -105,16 +106,17 @@ async fn look(state: &Arc<State>, pod: Pod) {
 /// pod of a set of which none runs.
 async fn start(state: Arc<State>, pod: Pod) {
     let first = pod.name_any().ends_with("-0");
-    let fixed = first && state.keeps == Keeps::DataAndPlace;
+    let named = state.keeps == Keeps::DataAndName;
     let primary = loop {
-        if fixed {
-            break None;
+        if named {
+            // As its arguments say, whether the primary is there or not.
+            break (!first).then(|| first_of(&state, &pod));
         }
         let others: Vec<Running> = state.running().values().filter(|it| !it.stopping).cloned().collect();
         let mut primary = None;
         for other in &others {
             if other.process.role().await.as_deref() == Some("master") {
-                primary = Some(other.ip);
+                primary = Some(other.ip.to_string());
             }
         }
         if primary.is_some() || (first && others.is_empty()) {
@@ -123,8 +125,12 @@ async fn start(state: Arc<State>, pod: Pod) {
         tokio::time::sleep(LOOK).await;
     };
     let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
-    let (address, directory) = (state.address_of(&name), state.directory_of(&name, &uid));
-    let process = Arc::new(RedisProcess::start(&state.server, &state.options, address, &directory, primary));
+    let address = Address::next();
+    if named && first {
+        state.publish(&first_of(&state, &pod), address.0);
+    }
+    let place = Place { address, directory: &state.directory_of(&name, &uid), hosts: named.then(|| state.hosts()) };
+    let process = Arc::new(RedisProcess::start(&state.server, &state.options, place, primary));
     while process.role().await.is_none() {
         assert!(!process.ended(), "redis-server of {} has ended", pod.name_any());
         tokio::time::sleep(LOOK / 4).await;
@@ -144,6 +150,14 @@ async fn start(state: Arc<State>, pod: Pod) {
         }
         _ => {}
     }
+}
+
+/// The stable name of the first pod of that pod's set.
+fn first_of(state: &State, pod: &Pod) -> String {
+    let subdomain = pod.spec.as_ref().and_then(|spec| spec.subdomain.clone()).unwrap_or_default();
+    let name = pod.name_any();
+    let set = name.rsplit_once('-').map_or(name.as_str(), |(set, _)| set);
+    format!("{set}-0.{subdomain}.{}.svc", state.namespace)
 }
 
 async fn stop(state: Arc<State>, pod: Pod, running: Running) {

@@ -2,9 +2,9 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,29 +15,42 @@ pub const PORT: u16 = 6379;
 const ANSWER: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Where a process runs.
+pub struct Place<'a> {
+    pub address: Address,
+    /// Its `dir`.
+    pub directory: &'a Path,
+    /// What it sees as /etc/hosts, if not the machine's.
+    pub hosts: Option<PathBuf>,
+}
+
 /// A process that ends with this value.
 pub struct RedisProcess {
     child: Mutex<Child>,
-    address: Arc<Address>,
+    address: Address,
 }
 
 impl RedisProcess {
-    /// Starts one with that `dir`, as a replica of that address or as a primary.
-    pub fn start(
-        server: &Path,
-        options: &[String],
-        address: Arc<Address>,
-        directory: &Path,
-        primary: Option<Ipv4Addr>,
-    ) -> Self {
-        let mut command = Command::new(server);
+    /// Starts one, as a replica of that host or as a primary.
+    pub fn start(server: &Path, options: &[String], place: Place<'_>, primary: Option<String>) -> Self {
+        let Place { address, directory, hosts } = place;
+        let mut command = match hosts {
+            None => Command::new(server),
+            Some(hosts) => {
+                // Mounted for this process alone; each program becomes the next, so the process id is the server's.
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]);
+                command.arg(hosts).arg(server);
+                command
+            }
+        };
         command.args(["--port", &PORT.to_string(), "--bind", &address.0.to_string(), "--save", ""]);
         // On one machine the source of a connection to a pod would be that pod's own address.
         command.args(["--replica-announce-ip", &address.0.to_string()]);
         command.args(["--protected-mode", "no", "--repl-diskless-sync-delay", "0", "--dir"]).arg(directory);
         command.args(options);
         if let Some(primary) = primary {
-            command.args(["--replicaof", &primary.to_string(), &PORT.to_string()]);
+            command.args(["--replicaof", &primary, &PORT.to_string()]);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot run {}: {error}", server.display()));

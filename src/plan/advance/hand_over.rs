@@ -179,6 +179,11 @@ impl Look<'_> {
         if recorded.is_some() && recorded != identity(way.from).as_ref() {
             return self.end(Outcome::Superseded, &format!("the Redis of {from} has restarted; a new plan is made"));
         }
+        let candidate = self.journal.current.switchover.as_ref().map(|record| &record.candidate);
+        if !way.back && candidate.is_some() && candidate != identity(new).as_ref() {
+            // No gate has looked at this process: it may have other settings, and become primary with them.
+            return self.end(Outcome::Superseded, &format!("the Redis of {to} has restarted; a new plan is made"));
+        }
         // The label came after all, while the role was about to go back.
         if way.back && self.label_at(way.from, new).is_ok() {
             return self.settled(way.from);

@@ -208,6 +208,14 @@ fn a_candidate_that_restarted_in_between_is_not_taken_for_the_one_before() {
     assert_eq!(order.to.run_id, before, "the driver will not find it");
 }
 
+/// Its predecessor was judged by the gates, it was not: nothing is handed to it by this plan.
+#[test]
+fn a_candidate_that_is_another_process_is_another_plan() {
+    let mut world = World::begun();
+    world.sample(1).run_id = RunId::from("another");
+    assert_eq!(world.outcome().0, Outcome::Superseded);
+}
+
 #[test]
 fn it_is_tried_twice_and_the_second_time_a_pause_may_be_left() {
     let mut world = World::begun();
