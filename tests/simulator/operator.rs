@@ -287,7 +287,10 @@ impl Process {
         let cache = self.cache.borrow();
         let mut older = cache.policies.iter().take(p);
         let claims = |it: &&Resource| !it.gone && it.deleting.is_none() && it.spec.mode == Mode::Enforce;
-        older.find(claims).map(|it| it.spec.name.clone())
+        let under_way = |it: &&Resource| !it.gone && it.journal.is_some();
+        let mut others = cache.policies.iter().enumerate().filter(|(n, _)| *n != p).map(|(_, it)| it);
+        let owner = others.find(under_way).or_else(|| older.find(claims));
+        owner.map(|it| it.spec.name.clone())
     }
 
     async fn live(&self, p: usize, seen: &Resource, claimed: Option<String>) -> Result<Ms, Refusal> {
