@@ -47,6 +47,8 @@ const FRESH: Ms = 15_000;
 const STEADY: Ms = 90_000;
 /// At most so many decisions a minute then (L5).
 const PACE: usize = 10;
+/// A look for each sample of a minute, and a few that something else woke.
+const PROOF_PACE: usize = 24;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -299,14 +301,15 @@ impl Observer {
         }
     }
 
-    /// A policy is reconciled.
-    pub fn reconciling(&mut self, policy: usize, now: Ms) {
+    /// A policy is reconciled. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
+    /// for each is no hot loop.
+    pub fn reconciling(&mut self, policy: usize, proving: bool, now: Ms) {
         let times = self.reconciles.entry(policy).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {
             times.pop_front();
         }
-        if now > self.progress + STEADY && times.len() > PACE {
+        if now > self.progress + STEADY && times.len() > if proving { PACE.max(PROOF_PACE) } else { PACE } {
             let text = format!("{} reconciles of policy {policy} within a minute, nothing happens", times.len());
             self.flag(now, "L5", text);
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis_memory_operator::domain::{fixtures, policy::Policy};
+use redis_memory_operator::domain::{fixtures, journal::Journal, policy::Policy, step::Step};
 
 use crate::{
     faults::Whose,
@@ -395,19 +395,29 @@ impl World {
             let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
             self.kube.pod(n).is_some_and(|pod| pod.role == Some(if primary { "primary" } else { "replica" }))
         };
+        // Somebody else gave the role to a pod that was lost right then: no switchover of ours is under way. Whom to promote
+        // is for people to say.
+        let ours = |it: &Resource| matches!(it.journal.as_ref().and_then(Journal::step), Some(Step::Switchover { .. }));
+        let for_people = primaries == 0
+            && self.kube.policies.iter().any(|it| it.shown.contains("NoPrimary"))
+            && !self.kube.policies.iter().any(ours);
+        if for_people {
+            return true;
+        }
         idle && primaries == 1 && self.kube.down().is_empty() && (0..PODS).all(|n| up(n) && (!kept || label(n)))
     }
 
     /// In the end either nothing is fragmented, or a refusal says why.
     fn check_cure(&mut self) {
         /// What may stay in the way although nothing is wrong any more.
-        const LASTING: [&str; 6] = [
+        const LASTING: [&str; 7] = [
             "Cooldown",
             "RemediationIneffective",
             "RemediationFailed",
             "MembersDiffer",
             "ClaimedByOlderPolicy",
             "ChainedReplicas",
+            "NoPrimary",
         ];
         let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
         let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };

@@ -128,7 +128,9 @@ impl<'a> Look<'a> {
         };
         match proof::judge(self.ctx, record, target) {
             Proof::Waiting(why) => {
-                let pause = proof::pause(self.ctx, record).clamp(SOON, LATER);
+                // There is nothing new to judge before the next sample.
+                let next = self.ctx.settings.assess.sample_interval;
+                let pause = proof::pause(self.ctx, record).max(next).clamp(SOON, LATER);
                 Next::Wait(format!("proof of {pod}: {why}"), pause)
             }
             Proof::Failed(why) => self.end(Outcome::Ineffective, &format!("{pod} was restarted, but {why}")),
