@@ -87,7 +87,10 @@ mod tests {
     }
 
     fn owners(mine: &RedisMemoryPolicy, other: &RedisMemoryPolicy) -> Vec<String> {
-        of_others(mine, [mine, other].into_iter(), &[pod()]).into_iter().map(|claim| claim.policy).collect()
+        of_others(mine, [mine, other].into_iter(), &[std::sync::Arc::new(pod())])
+            .into_iter()
+            .map(|claim| claim.policy)
+            .collect()
     }
 
     #[test]
