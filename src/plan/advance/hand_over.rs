@@ -81,6 +81,18 @@ impl Look<'_> {
         if begun && !way.back && is_primary(way.from) && is_replica(new) && self.labels_moved(way.from, new) {
             return Some(format!("somebody made {} the primary again", way.from.pod.name));
         }
+        // The candidate's process is another one by now, and primary: what we wait for is gone, and nobody is without a primary.
+        let another = self.journal.current.switchover.as_ref().is_some_and(|record| {
+            new.sample().is_some_and(|sample| {
+                sample.run_id != record.candidate.run_id && sample.run_id != record.primary.run_id
+            })
+        });
+        let free = |target: &Target| {
+            target.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
+        };
+        if begun && another && is_primary(new) && is_replica(way.from) && free(way.from) {
+            return Some(format!("the Redis of {} has restarted and is primary", new.pod.name));
+        }
         // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
         // roles as soon as the two pods are no longer left to this step.
         let third = self.workload.primary()?;

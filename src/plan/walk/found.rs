@@ -87,3 +87,15 @@ fn a_pod_that_does_not_exist_is_looked_for_now_and_then() {
         other => panic!("{other:?}"),
     }
 }
+
+// Found by the simulator: the candidate's process was lost in the middle, somebody made the next one primary, and the
+// switchover waited for ever for the process that it knew.
+#[test]
+fn a_candidate_that_restarted_and_was_made_primary_supersedes_the_plan() {
+    let mut world = World::new();
+    let journal = at_the_switchover(&mut world);
+    let Next::Act(journal, _) = advance::next(&world.ctx(), &journal, false) else { panic!("the switchover begins") };
+    world.hand_over(0, 1);
+    world.sample(1).run_id = RunId::new("another");
+    assert!(ends_superseded(&world, &journal).contains("the Redis of redis-1 has restarted and is primary"));
+}
