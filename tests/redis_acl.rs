@@ -158,6 +158,11 @@ async fn no_right_is_there_for_nothing() {
                 continue;
             }
             let missing = connection.acting_rights(DEADLINE).await.expect("the question is answered");
+            if right == "bgrewriteaof" && version_flag(&server).await == "6.2" {
+                // Nothing asks for it there without a rewrite.
+                assert!(as_user(&server, user, &["BGREWRITEAOF"]).contains("NOPERM"), "{name}");
+                continue;
+            }
             assert!(missing.iter().any(|it| it == right), "{name}: without {right}: {missing:?}");
             assert!(!ASKING.contains(&right) || version_flag(&server).await == "7.0", "{name}: {right}");
         }

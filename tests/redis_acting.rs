@@ -169,10 +169,11 @@ async fn rights_are_known_before_anything_is_tried() {
     let granted = "+failover +replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof";
     if connect(&server).await.version() < SEVEN {
         assert_eq!(rights(granted).await, none);
-        assert_eq!(rights("+failover").await, all[1..]);
-        let missing = ["failover", "config|set", "client|pause", "bgsave", "bgrewriteaof"];
+        // BGREWRITEAOF takes no argument that would make a trial of it harmless.
+        assert_eq!(rights("+failover").await, all[1..6]);
+        let missing = ["failover", "config|set", "client|pause", "bgsave"];
         assert_eq!(rights("+replicaof +client|unpause").await, missing);
-        assert_eq!(rights("").await, all);
+        assert_eq!(rights("").await, all[..6]);
         assert_eq!(server.run(&["CONFIG", "GET", "maxmemory"]), "maxmemory\n0", "nothing was tried in earnest");
         return;
     }

@@ -44,8 +44,9 @@ macro_rules! commands {
                 match self { $(Self::$command => $trial,)* }
             }
 
-            /// A call that has no effect, and that 6.2 refuses with NOPERM before it looks at the arguments.
-            pub const fn harmless(self) -> &'static [&'static str] {
+            /// A call that has no effect, and that 6.2 refuses with NOPERM before it looks at the arguments. `None`: it
+            /// takes none, and 6.2 counts the arguments before it looks at rights.
+            pub const fn harmless(self) -> Option<&'static [&'static str]> {
                 match self { $(Self::$command => $harmless,)* }
             }
 
@@ -58,13 +59,13 @@ macro_rules! commands {
 }
 
 commands! {
-    Failover "failover", asked: &["FAILOVER"], harmless: &["FAILOVER", "ABORT"], by: Some(Method::Native);
-    ReplicaOf "replicaof", asked: &["REPLICAOF", "localhost", "1"], harmless: &["REPLICAOF", "localhost", "none"], by: None;
-    ConfigSet "config|set", asked: &["CONFIG", "SET", "maxmemory", "1"], harmless: &["CONFIG", "SET"], by: None;
-    ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: &["CLIENT", "PAUSE"], by: Some(Method::Guarded);
-    ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: &["CLIENT", "UNPAUSE", "nobody"], by: Some(Method::Guarded);
-    BgSave "bgsave", asked: &["BGSAVE"], harmless: &["BGSAVE", "nothing"], by: None;
-    BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: &["BGREWRITEAOF", "nothing"], by: None;
+    Failover "failover", asked: &["FAILOVER"], harmless: Some(&["FAILOVER", "ABORT"]), by: Some(Method::Native);
+    ReplicaOf "replicaof", asked: &["REPLICAOF", "localhost", "1"], harmless: Some(&["REPLICAOF", "localhost", "none"]), by: None;
+    ConfigSet "config|set", asked: &["CONFIG", "SET", "maxmemory", "1"], harmless: Some(&["CONFIG", "SET"]), by: None;
+    ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: Some(&["CLIENT", "PAUSE"]), by: Some(Method::Guarded);
+    ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: Some(&["CLIENT", "UNPAUSE", "nobody"]), by: Some(Method::Guarded);
+    BgSave "bgsave", asked: &["BGSAVE"], harmless: Some(&["BGSAVE", "nothing"]), by: None;
+    BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: None, by: None;
 }
 
 /// The only method of switchover that sends the command of that rule; `None`: both do, or it belongs to another step.

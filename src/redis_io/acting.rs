@@ -131,8 +131,8 @@ impl Connection {
         Ok(missing)
     }
 
-    /// Tries each in a form that has no effect. `FAILOVER ABORT` has none while no failover runs: it is read first that
-    /// none does.
+    /// Tries each that has a form without effect; a step meets a missing right to the others itself. `FAILOVER ABORT` has
+    /// no effect while no failover runs: it is read first that none does.
     async fn rights_by_trying(
         &mut self,
         commands: Vec<Command>,
@@ -145,14 +145,17 @@ impl Connection {
             });
         }
         let mut pipeline = redis::pipe();
-        for command in &commands {
-            let mut harmless = redis::Cmd::new();
-            harmless.arg(command.harmless());
-            pipeline.add_command(harmless);
+        let mut tried = Vec::new();
+        for command in commands {
+            let Some(harmless) = command.harmless() else { continue };
+            let mut trial = redis::Cmd::new();
+            trial.arg(harmless);
+            pipeline.add_command(trial);
+            tried.push(command);
         }
         let replies = self.request(&pipeline, "FAILOVER ABORT", deadline).await?;
         let mut missing = Vec::new();
-        for (command, reply) in commands.into_iter().zip(replies) {
+        for (command, reply) in tried.into_iter().zip(replies) {
             match reply {
                 // What a call without an effect gets from a server that would allow it.
                 Value::ServerError(error) if !is_forbidden(&error) && !is_unknown(&error) => {}
