@@ -302,10 +302,7 @@ fn from_the_first_version_to_this_one_and_away() {
         }
     }
 
-    // The operator makes its Lease itself, and leaves it: without it a new install would not know that an old pod is
-    // still finishing.
-    let lease = format!("Lease {} {RELEASE}-redis-memory-operator", place.namespace);
-    let kept = [format!("CustomResourceDefinition <none> {DEFINITION}"), lease.clone()].into_iter();
+    let kept = [format!("CustomResourceDefinition <none> {DEFINITION}")].into_iter();
     let kept = kept.chain(stored.iter().map(|(name, _)| format!("RedisMemoryPolicy {} {name}", place.namespace)));
     helm(&[&["uninstall", RELEASE, "--wait"], &at[..]].concat());
     left(&before, &kept.collect());
@@ -316,5 +313,5 @@ fn from_the_first_version_to_this_one_and_away() {
     helm(&[&install[..], &at[..]].concat());
     eventually("the policies that were kept are evaluated", || place.policies().iter().try_for_each(settled));
     helm(&[&["uninstall", RELEASE, "--wait"], &at[..]].concat());
-    left(&before, &BTreeSet::from([lease]));
+    left(&before, &BTreeSet::new());
 }

@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// Name of the Lease.
     #[arg(long, env = "RMO_LEASE_NAME", default_value = "redis-memory-operator")]
     lease_name: String,
+    /// The Deployment of the operator, in the same namespace: the Lease goes with it.
+    #[arg(long, env = "RMO_LEASE_OWNER")]
+    lease_owner: Option<String>,
     /// Who this process is: unique among processes that run at the same time, so the pod's name. No default, because
     /// two processes of one identity would both lead.
     #[arg(long, env = "RMO_IDENTITY")]
@@ -105,8 +108,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 impl Args {
     fn settings(&self) -> Settings {
-        let lease = LeaseParams::new(&self.lease_namespace, &self.lease_name, &self.identity)
-            .timing(self.lease_duration, self.lease_renew);
+        let lease = LeaseParams {
+            owner: self.lease_owner.clone(),
+            ..LeaseParams::new(&self.lease_namespace, &self.lease_name, &self.identity)
+        }
+        .timing(self.lease_duration, self.lease_renew);
         Settings {
             listen: self.listen,
             lease,

@@ -3,15 +3,20 @@
 //! No clock of another machine is ever compared with ours: a candidate measures, on its own monotonic clock, how
 //! long the record has not changed; the holder counts its term from the moment *before* it sent the renewal that
 //! succeeded, and stops a margin early. So the old leader has stopped before the next one may begin, also when
-//! clocks differ or the process was paused.
+//! clocks differ or the process was paused. A Lease that is not there may have been deleted under a leader a moment
+//! ago: it is made when it has been missing for a whole duration.
 
 mod record;
 
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    Resource as _,
+    api::{
+        apps::v1::Deployment,
+        coordination::v1::{Lease, LeaseSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
 };
 use kube::{
     Api, Client,
@@ -41,6 +46,9 @@ pub struct LeaseParams {
     pub namespace: String,
     /// Name of the Lease.
     pub name: String,
+    /// The Deployment of the operator, in the same namespace: the Lease goes when it goes. `None`, or one that cannot
+    /// be read: the Lease stays until somebody deletes it.
+    pub owner: Option<String>,
     /// Who we are. Must be unique among processes that run at the same time: a Lease that names us is taken back at
     /// once. The pod's name is right, because a pod's container is not restarted before the old one has ended.
     pub identity: String,
@@ -60,6 +68,7 @@ impl LeaseParams {
         Self {
             namespace: namespace.into(),
             name: name.into(),
+            owner: None,
             identity: identity.into(),
             duration: Duration::from_secs(15),
             renew: Duration::from_secs(5),
@@ -138,7 +147,9 @@ pub fn run(
     params.check()?;
     let (publish, fence) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
-    let election = Election { api: Api::namespaced(client, &params.namespace), params, clock, publish, stop };
+    let deployments = Api::namespaced(client.clone(), &params.namespace);
+    let api = Api::namespaced(client, &params.namespace);
+    let election = Election { api, deployments, params, clock, publish, stop };
     let task = tokio::spawn(async move {
         let gone = {
             let publish = election.publish.clone();
@@ -155,6 +166,7 @@ pub fn run(
 
 struct Election {
     api: Api<Lease>,
+    deployments: Api<Deployment>,
     params: LeaseParams,
     clock: Clock,
     publish: watch::Sender<Option<Fence>>,
@@ -182,7 +194,7 @@ impl Election {
 
     /// Waits until the Lease is ours.
     async fn claim(&self) -> (Record, Term) {
-        let mut seen: Option<(LeaseSpec, Duration)> = None;
+        let mut seen = None;
         loop {
             match self.try_claim(&mut seen).await {
                 Ok(Some(claimed)) => return claimed,
@@ -193,22 +205,28 @@ impl Election {
         }
     }
 
-    /// One look at the Lease, and one attempt to claim it if it is free. `seen` is when the record last changed.
-    async fn try_claim(&self, seen: &mut Option<(LeaseSpec, Duration)>) -> Result<Option<(Record, Term)>, Cause> {
-        let Some(lease) = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await? else {
-            return self.create().await;
-        };
-        let record = Record::of(lease);
+    /// One look at the Lease, and one attempt to claim it if it is free. `seen` is the record (`None`: there was none)
+    /// and since when it has not changed.
+    async fn try_claim(
+        &self,
+        seen: &mut Option<(Option<LeaseSpec>, Duration)>,
+    ) -> Result<Option<(Record, Term)>, Cause> {
+        let record = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await?.map(Record::of);
+        let spec = record.as_ref().map(|record| record.spec.clone());
         let now = self.clock.uptime();
         let since = match seen {
-            Some((spec, since)) if *spec == record.spec => *since,
+            Some((before, since)) if *before == spec => *since,
             _ => now,
         };
-        *seen = Some((record.spec.clone(), since));
-        if judge(&record, &self.params.identity, self.params.duration, since, now) == Verdict::Held {
+        *seen = Some((spec, since));
+        if judge(record.as_ref(), &self.params.identity, self.params.duration, since, now) == Verdict::Held {
             return Ok(None);
         }
-        match self.write(&record, REQUEST_TIMEOUT).await {
+        let claimed = match &record {
+            Some(record) => self.write(record, REQUEST_TIMEOUT).await,
+            None => self.create().await,
+        };
+        match claimed {
             Ok(claimed) => Ok(Some(claimed)),
             // Somebody else was faster: look again.
             Err(Cause::Refused { code: 409, .. }) => Ok(None),
@@ -216,16 +234,42 @@ impl Election {
         }
     }
 
-    async fn create(&self) -> Result<Option<(Record, Term)>, Cause> {
+    async fn create(&self) -> Result<(Record, Term), Cause> {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(self.params.name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(self.params.name.clone()),
+                owner_references: self.owner().await?.map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
             spec: Some(self.claimed(&Record::default())),
         };
         let sent = self.clock.uptime();
         let post = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        match within(REQUEST_TIMEOUT, self.api.create(&post, &lease)).await {
-            Ok(lease) => Ok(Some((Record::of(lease), self.term(sent)))),
-            Err(Cause::Refused { code: 409, .. }) => Ok(None),
+        let lease = within(REQUEST_TIMEOUT, self.api.create(&post, &lease)).await?;
+        Ok((Record::of(lease), self.term(sent)))
+    }
+
+    /// The Deployment that the Lease goes with. One that cannot be had is no reason not to lead.
+    async fn owner(&self) -> Result<Option<OwnerReference>, Cause> {
+        let Some(name) = &self.params.owner else { return Ok(None) };
+        match within(REQUEST_TIMEOUT, self.deployments.get_metadata_opt(name)).await {
+            Ok(found) => {
+                let uid = found.and_then(|deployment| deployment.metadata.uid);
+                if uid.is_none() {
+                    tracing::warn!(deployment = %name, "there is no such Deployment: the lease will stay when the operator goes");
+                }
+                Ok(uid.map(|uid| OwnerReference {
+                    api_version: Deployment::API_VERSION.to_owned(),
+                    kind: Deployment::KIND.to_owned(),
+                    name: name.clone(),
+                    uid,
+                    ..OwnerReference::default()
+                }))
+            }
+            Err(cause @ Cause::Forbidden(_)) => {
+                tracing::warn!(deployment = %name, %cause, "the lease will stay when the operator goes");
+                Ok(None)
+            }
             Err(cause) => Err(cause),
         }
     }

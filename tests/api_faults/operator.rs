@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     fault_proxy::FaultProxy,
-    world::{World, admin, eventually},
+    world::{LEASE, World, admin, eventually},
 };
 
 /// How it is started. The lease is in the world's namespace, so that worlds do not compete.
@@ -129,7 +129,7 @@ fn spawn(options: &Options, namespace: &str, listen: SocketAddr, directory: &Tem
     let log = File::options().create(true).append(true).open(directory.path().join("log")).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
     command.arg("run").args(["--listen", &listen.to_string(), "--identity", options.identity]);
-    command.args(["--lease-namespace", namespace, "--lease-name", "operator"]);
+    command.args(["--lease-namespace", namespace, "--lease-name", LEASE]);
     command.args(["--lease-duration", options.lease[0], "--lease-renew", options.lease[1]]);
     command.args(["--sample-interval", "500ms", "--warm-up", "1s", "--endpoint-sync", "1s"]);
     command.args(["--proof-settle", "500ms", "--proof-timeout", "60s", "--log-format", "text"]);

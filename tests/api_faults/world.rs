@@ -16,6 +16,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
+        coordination::v1::Lease,
         core::v1::{Namespace, Node, Pod, Service},
         policy::v1::PodDisruptionBudget,
     },
@@ -46,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Name of set, Service and policy.
 pub(crate) const SET: &str = "redis";
 pub(crate) const REPLICAS: usize = 3;
+/// By which the operators of one world choose their leader.
+pub(crate) const LEASE: &str = "operator";
 /// `maxmemory` of the template, and as it is set at run time: a replacement needs its settings restored.
 const MAXMEMORY: [&str; 2] = ["64mb", "80mb"];
 /// Keys before thinning out. One of five stays.
@@ -132,6 +135,10 @@ impl World {
         let object = json!({ "metadata": { "name": namespace } });
         let object: Namespace = serde_json::from_value(object).expect("a Namespace");
         namespaces.create(&PostParams::default(), &object).await.expect("a new namespace");
+        // One that nobody holds is claimed at once; one that is missing only after a lease duration.
+        let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": LEASE } });
+        let lease: Lease = serde_json::from_value(lease).expect("a Lease");
+        Api::namespaced(client.clone(), &namespace).create(&PostParams::default(), &lease).await.expect("a new lease");
         let options = [vec!["--maxmemory", MAXMEMORY[0]], shape.options()].concat();
         let node = FakeNode::start(client.clone(), &namespace, server, &options, shape.keeps()).await;
         let world = Self { namespace, client, node, shape, _definition: definition, _place: place };

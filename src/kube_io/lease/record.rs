@@ -48,8 +48,12 @@ pub(super) enum Verdict {
     Held,
 }
 
-/// Judges a record that has not changed since `since`, at `now`; both on our own monotonic clock.
-pub(super) fn judge(record: &Record, me: &str, ours: Duration, since: Duration, now: Duration) -> Verdict {
+/// Judges a record that has not changed since `since`, at `now`; both on our own monotonic clock. One that is not there
+/// (`None`) may have been deleted under its holder, who learns of it at the next renewal.
+pub(super) fn judge(record: Option<&Record>, me: &str, ours: Duration, since: Duration, now: Duration) -> Verdict {
+    let Some(record) = record else {
+        return if now.saturating_sub(since) >= ours { Verdict::Claim } else { Verdict::Held };
+    };
     match record.holder() {
         None => Verdict::Claim,
         Some(holder) if holder == me => Verdict::Claim,
@@ -100,7 +104,15 @@ mod tests {
     #[case::expired_without_a_word(held_by("other", Some(0)), 115, Verdict::Claim)]
     #[case::a_clock_that_went_back(held_by("other", Some(15)), 3, Verdict::Held)]
     fn judges_a_record(#[case] record: Record, #[case] now: u64, #[case] want: Verdict) {
-        assert_eq!(judge(&record, "me", OURS, secs(100), secs(now)), want);
+        assert_eq!(judge(Some(&record), "me", OURS, secs(100), secs(now)), want);
+    }
+
+    #[rstest]
+    #[case::deleted_a_moment_ago(114, Verdict::Held)]
+    #[case::gone_for_a_duration(115, Verdict::Claim)]
+    #[case::a_clock_that_went_back(3, Verdict::Held)]
+    fn judges_a_record_that_is_not_there(#[case] now: u64, #[case] want: Verdict) {
+        assert_eq!(judge(None, "me", OURS, secs(100), secs(now)), want);
     }
 
     #[rstest]

@@ -24,6 +24,8 @@ const TOO_LATE: Duration = Duration::from_millis(400);
 #[derive(Clone, Default)]
 struct Server {
     lease: Arc<Mutex<Option<Value>>>,
+    /// What a question for the operator's Deployment gets.
+    deployment: Arc<Mutex<Option<Answer>>>,
     deaf: Arc<AtomicBool>,
     /// Writes happen, and are answered after the term.
     slow: Arc<AtomicBool>,
@@ -38,6 +40,12 @@ impl Server {
     fn answer(&self, request: &Recorded) -> Answer {
         if self.deaf.load(Ordering::Relaxed) {
             return refusal(503, "ServiceUnavailable", "deaf", &json!([]));
+        }
+        if request.uri.contains("/deployments/") {
+            return match &*self.deployment.lock().expect("no panic") {
+                Some(answer) => answer.clone(),
+                None => refusal(404, "NotFound", "not found", &json!([])),
+            };
         }
         let mut lease = self.lease.lock().expect("no panic");
         match (&request.method, lease.as_mut()) {
@@ -94,6 +102,7 @@ impl Contender {
     /// Lease 2 s, renewed every 200 ms, writes until 1.4 s after a renewal.
     fn start(server: &Server, identity: &str) -> Self {
         let params = LeaseParams {
+            owner: Some("operator".into()),
             duration: Duration::from_secs(2),
             renew: Duration::from_millis(200),
             margin: Duration::from_millis(600),
@@ -111,6 +120,12 @@ impl Contender {
         fence.clone().expect("a fence")
     }
 
+    /// Leads under another fence than that one.
+    async fn leads_again(&mut self, before: &Fence) -> Fence {
+        tokio::time::timeout(PATIENCE, before.lost()).await.expect("in time");
+        self.leads().await
+    }
+
     async fn stop(mut self) {
         self.stop.take().expect("not stopped yet").send(()).expect("a running election");
         tokio::time::timeout(PATIENCE, self.leadership.task).await.expect("in time").expect("no panic");
@@ -120,8 +135,10 @@ impl Contender {
 #[tokio::test]
 async fn the_first_creates_the_lease_and_renews_it() {
     let server = Server::default();
+    let clock = Clock::start();
     let mut first = Contender::start(&server, "a");
     let fence = first.leads().await;
+    assert!(clock.uptime() >= Duration::from_secs(2), "it may have been deleted a moment ago: {:?}", clock.uptime());
     assert_eq!(server.spec("holderIdentity"), json!("a"));
     assert_eq!(server.spec("leaseDurationSeconds"), json!(2));
     assert_eq!(server.spec("leaseTransitions"), json!(0));
@@ -133,6 +150,36 @@ async fn the_first_creates_the_lease_and_renews_it() {
     assert_eq!(fence.check(), Ok(()));
     assert_eq!(server.spec("acquireTime"), acquired);
     assert_ne!(server.spec("renewTime"), acquired);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_deleted_passes_on_after_the_holders_fence_has_closed() {
+    let server = Server::default();
+    let mut first = Contender::start(&server, "a");
+    let fence = first.leads().await;
+    *server.lease.lock().expect("no panic") = None;
+    let mut second = Contender::start(&server, "b");
+    tokio::select! {
+        _led = first.leads_again(&fence) => {}
+        _led = second.leads() => {}
+    }
+    assert_eq!(fence.check(), Err(super::super::fence::Fenced), "two leaders");
+}
+
+#[rstest]
+#[case::there(Some(Answer::Http(200, json!({
+    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": { "name": "operator", "uid": "u-1" },
+}))), json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "operator", "uid": "u-1" }]))]
+#[case::not_there(None, Value::Null)]
+#[case::not_allowed(Some(refusal(403, "Forbidden", "no", &json!([]))), Value::Null)]
+#[tokio::test]
+async fn the_lease_goes_with_the_deployment(#[case] deployment: Option<Answer>, #[case] owners: Value) {
+    let server = Server::default();
+    *server.deployment.lock().expect("no panic") = deployment;
+    let mut only = Contender::start(&server, "a");
+    only.leads().await;
+    let lease = server.lease.lock().expect("no panic").clone().expect("a lease");
+    assert_eq!(lease["metadata"]["ownerReferences"], owners);
 }
 
 #[tokio::test]
