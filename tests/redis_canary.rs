@@ -38,7 +38,7 @@ use redis_memory_operator::{
     kube_io::secrets::Secrets,
     metrics::Metrics,
     observe::sampler::{Assignment, CredentialsFor, Pair, Sampler, SamplerSettings, SecretSource, TargetKey},
-    redis_io::{Connection, Credentials, Tls, TlsMaterial},
+    redis_io::{Connection, Credentials, Tls, TlsMaterial, TlsNames},
 };
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -281,6 +281,7 @@ async fn no_secret_is_ever_seen() {
         authorities: Zeroizing::new(authority.pem.clone()),
         client: Some((Zeroizing::new(leaf.certificate.clone()), Zeroizing::new(leaf.key.clone()))),
         server_name: None,
+        names: TlsNames::SPEC,
     };
     witness.saw("material", format!("{material:?} {material:#?}"));
     witness.saw("tls", format!("{0:?} {0:#?}", Tls::new(&material).unwrap()));

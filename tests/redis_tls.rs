@@ -25,7 +25,7 @@ use redis_memory_operator::{
         tls::{TlsProblem, TlsRule},
     },
     observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SecretSource, TargetKey},
-    redis_io::{Connection, Credentials, RedisError, Tls, TlsMaterial},
+    redis_io::{Connection, Credentials, RedisError, Tls, TlsMaterial, TlsNames},
 };
 use rstest::rstest;
 use tempfile::TempDir;
@@ -97,6 +97,7 @@ fn material(authority: &Authority, client: Option<&Leaf>, server_name: Option<&s
         authorities: Zeroizing::new(authority.pem.clone()),
         client: client.map(|leaf| (Zeroizing::new(leaf.certificate.clone()), Zeroizing::new(leaf.key.clone()))),
         server_name: server_name.map(str::to_owned),
+        names: TlsNames::SPEC,
     }
 }
 
@@ -132,6 +133,47 @@ async fn a_verified_server_is_spoken_to(#[case] names: &[&str], #[case] server_n
         let mut connection = open(server.address, &credentials(&authority, None, server_name)).await.expect(protocols);
         common::look(&mut connection).await.expect("a sample");
     }
+}
+
+#[tokio::test]
+async fn check_speaks_tls_with_what_its_flags_name() {
+    let (authority, clients, other) = (Authority::new("shop"), Authority::new("clients"), Authority::new("other"));
+    let server = TlsServer::start(&authority.server(&["localhost"], Valid::Now), &clients, &[]);
+    let ours = clients.client();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        store(&directory.path().join(name), text);
+        directory.path().join(name).display().to_string()
+    };
+    let (ca, wrong) = (file("ca.crt", &authority.pem), file("other.crt", &other.pem));
+    let (cert, key) = (file("tls.crt", &ours.certificate), file("tls.key", &ours.key));
+    let check = |host: &str, flags: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
+        command.args(["check", &format!("{host}:{}", server.address.port())]).args(flags);
+        let ran = command.env("RMO_REDIS_PASSWORD", PASSWORD).output().unwrap();
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let mutual = ["--cacert", ca.as_str(), "--cert", &cert, "--key", &key];
+    // The host that was given is the name that is asked for.
+    let (code, out, err) = eventually("a fresh server has measured itself", async || {
+        let ran = check("localhost", &mutual);
+        (ran.0 != 3).then_some(ran)
+    })
+    .await;
+    assert!(code == 2 && out.contains("MaxmemoryUnset"), "{code} {out} {err}");
+    let by_address = check("127.0.0.1", &[&mutual[..], &["--server-name", "localhost"]].concat());
+    assert_eq!(by_address.0, 2, "{by_address:?}");
+    for (host, flags, reason) in [
+        ("127.0.0.1", &mutual[..], "TlsNameMismatch"),
+        ("localhost", &["--cacert", &wrong, "--cert", &cert, "--key", &key], "TlsUnknownAuthority"),
+        ("localhost", &["--cacert", &ca], "TlsClientCertificateRefused"),
+        ("localhost", &["--cacert", &ca, "--cert", &cert, "--key", &cert], "--key holds no private key"),
+    ] {
+        let (code, _, err) = check(host, flags);
+        assert!(code == 3 && err.contains(reason) && !err.contains("canary"), "{reason}: {code} {err}");
+    }
+    let (code, _, err) = check("localhost", &["--cert", &cert]);
+    assert!(code == 3 && err.contains("--cacert"), "{code} {err}");
 }
 
 #[tokio::test]

@@ -1,19 +1,19 @@
 //! `check`: one look at one Redis, without a cluster.
 
+mod access;
 mod report;
 mod snapshot;
 
 use std::{
-    fs,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use zeroize::Zeroizing;
-
-use self::report::Report;
+use self::{
+    access::{Access, AccessError, Login},
+    report::Report,
+};
 use super::output;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
@@ -30,12 +30,10 @@ use crate::{
         snapshot::{Observation, ProbeFailure, Target},
     },
     observe::sampler::reading_of,
-    redis_io::{Connection, Credentials, probe},
+    redis_io::{Connection, probe},
     validate::validate,
 };
 
-/// The environment variable with the password.
-const PASSWORD: &str = "RMO_REDIS_PASSWORD";
 /// The port of Redis.
 const DEFAULT_PORT: u16 = 6379;
 /// As many members as a workload may have.
@@ -50,13 +48,8 @@ pub(super) struct Args {
     /// The Redis: a name or an IP address, and a port (default 6379). Several: the members of one set.
     #[arg(value_name = "HOST:PORT", required = true, num_args = 1..=MOST_SERVERS)]
     servers: Vec<String>,
-    /// ACL user. Default: the default user.
-    #[arg(long)]
-    username: Option<String>,
-    /// File with the password. Without it the password is taken from the environment variable `RMO_REDIS_PASSWORD`;
-    /// never from the command line, which others can see.
-    #[arg(long, value_name = "PATH")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// The memory limit of its container, for example 2Gi, or `none`: the headroom is judged against it.
     #[arg(long, value_name = "QUANTITY", value_parser = parse_limit)]
     limit: Option<Limit>,
@@ -106,12 +99,8 @@ enum CheckError {
     Resolve { host: String, source: std::io::Error },
     #[error("cannot resolve {0}: it has no address")]
     NoAddress(String),
-    #[error("cannot read the password file {path}: {source}")]
-    PasswordFile { path: PathBuf, source: std::io::Error },
-    #[error("{PASSWORD} is not valid UTF-8")]
-    PasswordText,
-    #[error("--username needs a password: set {PASSWORD} or --password-file")]
-    NoPassword,
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("TimedOut: no complete answer within {0}")]
     TimedOut(String),
     #[error("{}: {}", .0.reason(), .0.text())]
@@ -180,10 +169,10 @@ impl<'a> Look<'a> {
 }
 
 fn looks<'a>(args: &'a Args, clock: &Clock) -> Result<Vec<Look<'a>>, CheckError> {
-    let credentials = credentials(args)?;
+    let login = args.access.login()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CheckError::Runtime)?;
     let look_at = async |server: &'a String| {
-        let look = tokio::time::timeout(args.deadline, look(args, server, credentials.as_ref(), clock)).await;
+        let look = tokio::time::timeout(args.deadline, look(args, server, &login, clock)).await;
         let late = || CheckError::TimedOut(duration::format(args.deadline));
         Look { server, outcome: look.unwrap_or_else(|_| Err(late())) }
     };
@@ -191,15 +180,11 @@ fn looks<'a>(args: &'a Args, clock: &Clock) -> Result<Vec<Look<'a>>, CheckError>
 }
 
 /// One sample from the first of the server's addresses that accepts a connection.
-async fn look(
-    args: &Args,
-    server: &str,
-    credentials: Option<&Credentials>,
-    clock: &Clock,
-) -> Result<(SocketAddr, Sample), CheckError> {
+async fn look(args: &Args, server: &str, login: &Login, clock: &Clock) -> Result<(SocketAddr, Sample), CheckError> {
+    let credentials = login.credentials(split(server)?.0)?;
     let mut outcome = Err(CheckError::NoAddress(server.to_owned()));
     for address in resolve(server).await? {
-        let opened = Connection::open(address, credentials, args.deadline).await;
+        let opened = Connection::open(address, credentials.as_ref(), args.deadline).await;
         let mut connection = match opened.map_err(ProbeFailure::from) {
             Ok(connection) => connection,
             Err(failure @ ProbeFailure::Unreachable(_)) => {
@@ -232,36 +217,6 @@ fn split(server: &str) -> Result<(&str, u16), CheckError> {
     match port.parse() {
         Ok(port) if port > 0 && !host.is_empty() => Ok((host, port)),
         _ => Err(CheckError::Address(server.to_owned())),
-    }
-}
-
-fn credentials(args: &Args) -> Result<Option<Credentials>, CheckError> {
-    let password = match &args.password_file {
-        Some(path) => Some(password_in(path)?),
-        None => password_from_environment()?,
-    };
-    match (password, &args.username) {
-        (Some(password), username) => Ok(Some(Credentials::new(username.clone(), String::clone(&password)))),
-        (None, Some(_)) => Err(CheckError::NoPassword),
-        (None, None) => Ok(None),
-    }
-}
-
-/// The file's first line: editors end files with a newline that is no part of the password.
-fn password_in(path: &Path) -> Result<Zeroizing<String>, CheckError> {
-    let text = fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|source| CheckError::PasswordFile { path: path.to_owned(), source })?;
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
-}
-
-#[allow(clippy::disallowed_methods, reason = "clap would take it from the command line as well, which others can see")]
-fn password_from_environment() -> Result<Option<Zeroizing<String>>, CheckError> {
-    match std::env::var(PASSWORD) {
-        Ok(password) if password.is_empty() => Ok(None),
-        Ok(password) => Ok(Some(Zeroizing::new(password))),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(CheckError::PasswordText),
     }
 }
 
@@ -346,13 +301,5 @@ mod tests {
     fn the_default_policy_is_valid_and_judges_at_once() {
         let policy = policy().unwrap();
         assert_eq!(policy.fragmentation.sustained, Duration::ZERO);
-    }
-
-    #[test]
-    fn only_the_first_line_of_the_file_is_the_password() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "s3cr3t\nnot this\n").unwrap();
-        assert_eq!(password_in(file.path()).unwrap().as_str(), "s3cr3t");
-        assert!(password_in(Path::new("/nonexistent/password")).unwrap_err().to_string().contains("/nonexistent"));
     }
 }

@@ -22,4 +22,4 @@ pub use credentials::Credentials;
 pub use error::RedisError;
 pub use probe::probe;
 pub use text::{MAX_SHOWN, shown};
-pub use tls::{Tls, TlsMaterial};
+pub use tls::{Tls, TlsMaterial, TlsNames};

@@ -26,6 +26,7 @@ use crate::domain::tls::TlsProblem;
 const MAX_AUTHORITIES: usize = 256;
 
 /// What the Secrets hold, as PEM text. Wiped when dropped, never printed.
+#[derive(Clone)]
 pub struct TlsMaterial {
     /// The certificates of the authorities.
     pub authorities: Zeroizing<String>,
@@ -33,6 +34,30 @@ pub struct TlsMaterial {
     pub client: Option<(Zeroizing<String>, Zeroizing<String>)>,
     /// The name that the server's certificate must have; `None`: the address that is connected to.
     pub server_name: Option<String>,
+    /// By which it is spoken of.
+    pub names: TlsNames,
+}
+
+/// What people call the parts of [`TlsMaterial`], where they gave them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsNames {
+    authorities: &'static str,
+    certificate: &'static str,
+    key: &'static str,
+    server_name: &'static str,
+}
+
+impl TlsNames {
+    /// In `spec.redis.tls`.
+    pub const SPEC: Self = Self {
+        authorities: "caSecret",
+        certificate: "tls.crt of clientCertSecret",
+        key: "tls.key of clientCertSecret",
+        server_name: "serverName",
+    };
+    /// On the command line.
+    pub const FLAGS: Self =
+        Self { authorities: "--cacert", certificate: "--cert", key: "--key", server_name: "--server-name or the host" };
 }
 
 impl fmt::Debug for TlsMaterial {
@@ -51,10 +76,11 @@ pub struct Tls {
 impl Tls {
     /// Reads the PEM texts. A failure says which text is bad and never quotes it.
     pub fn new(material: &TlsMaterial) -> Result<Self, RedisError> {
+        let TlsNames { authorities, certificate, key: key_name, server_name: name } = material.names;
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&material.authorities, "caSecret")? {
+        for authority in certificates(&material.authorities, authorities)? {
             let added = roots.add(authority);
-            added.map_err(|_| unusable("a certificate of caSecret cannot be that of an authority"))?;
+            added.map_err(|_| unusable(&format!("a certificate of {authorities} cannot be that of an authority")))?;
         }
         // The provider is named, so that nothing depends on which one the process has installed.
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -64,18 +90,21 @@ impl Tls {
         let mut config = match &material.client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let chain = certificates(chain, "clientCertSecret")?;
+                let chain = certificates(chain, certificate)?;
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-                    .map_err(|_| unusable("tls.key of clientCertSecret holds no private key in PEM form"))?;
+                    .map_err(|_| unusable(&format!("{key_name} holds no private key in PEM form")))?;
                 builder.with_client_auth_cert(chain, key).map_err(|_| {
-                    unusable("tls.crt and tls.key of clientCertSecret do not belong together, or are of a kind that is not supported")
+                    unusable(&format!(
+                        "{certificate} and {key_name} do not belong together, or are of a kind that is not supported"
+                    ))
                 })?
             }
         };
         // A resumed session is not verified again: a certificate that has expired since would go unseen.
         config.resumption = Resumption::disabled();
         let server_name = material.server_name.clone().map(ServerName::try_from).transpose();
-        let server_name = server_name.map_err(|_| unusable("serverName is neither a DNS name nor an IP address"))?;
+        let server_name =
+            server_name.map_err(|_| unusable(&format!("{name} is neither a DNS name nor an IP address")))?;
         Ok(Self { config: Arc::new(config), server_name })
     }
 
@@ -259,7 +288,12 @@ mod tests {
         #[case] server_name: Option<String>,
         #[case] want: &str,
     ) {
-        let material = TlsMaterial { authorities: Zeroizing::new(authorities.to_owned()), client, server_name };
+        let material = TlsMaterial {
+            authorities: Zeroizing::new(authorities.to_owned()),
+            client,
+            server_name,
+            names: TlsNames::SPEC,
+        };
         let Err(RedisError::Tls(TlsProblem::SecretUnusable, text)) = Tls::new(&material) else { panic!("accepted") };
         assert!(text.contains(want) && !text.contains("c2VjcmV0"), "{text}");
     }

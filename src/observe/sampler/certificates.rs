@@ -16,7 +16,7 @@ use super::secrets::{FAILURE_AGE, MAX_AGE, READ_DEADLINE, SecretSource};
 use crate::{
     clock::Clock,
     domain::{snapshot::ProbeFailure, tls::TlsRule},
-    redis_io::{Tls, TlsMaterial},
+    redis_io::{Tls, TlsMaterial, TlsNames},
 };
 
 /// TLS configurations by namespace and rule. As long as the Secrets hold the same, the configuration is the same one,
@@ -80,7 +80,7 @@ impl CertificateCache {
             Some(name) => Some(self.source.get_pair(namespace, name).await?),
             None => None,
         };
-        Ok(TlsMaterial { authorities, client, server_name: rule.server_name.clone() })
+        Ok(TlsMaterial { authorities, client, server_name: rule.server_name.clone(), names: TlsNames::SPEC })
     }
 
     /// The slot of a rule. Slots that nobody asked for in a while are dropped.
