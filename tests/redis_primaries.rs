@@ -142,6 +142,15 @@ impl Set {
         connect(&self.servers[n]).await.run_id().clone()
     }
 
+    async fn peer(&self, n: usize) -> Peer {
+        Peer {
+            pod: fixtures::pod_name(u8::try_from(n).expect("small")),
+            uid: self.uids[n].clone(),
+            run_id: self.run_id(n).await,
+            address: self.servers[n].address(),
+        }
+    }
+
     /// The journal of a remediation in which redis-1 took the role over from redis-0, which was then evicted.
     async fn journal(&self) -> Journal {
         let (policy, snapshot) = fixtures::enforced();
@@ -273,13 +282,7 @@ async fn what_changed_since_the_decision_calls_the_demotion_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     let set = Set::start(&[]).await;
-    let peer = async |n: usize| Peer {
-        pod: fixtures::pod_name(u8::try_from(n).expect("small")),
-        uid: set.uids[n].clone(),
-        run_id: set.run_id(n).await,
-        address: set.servers[n].address(),
-    };
-    let repoint = Effect::Repoint { peer: peer(2).await, by_name: None, to: peer(1).await };
+    let repoint = Effect::Repoint { peer: set.peer(2).await, by_name: None, to: set.peer(1).await };
     let followed = || set.servers[2].run(&["CONFIG", "GET", "replicaof"]);
     let before = followed();
 
@@ -303,6 +306,42 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     set.servers[2].follow(&set.servers[0]).await;
     assert_eq!(set.executor.carry_out("shop", &repoint, None).await.expect("it is carried out"), Done::Repointed);
     eventually("redis-2 follows redis-1", async || (followed() != before).then_some(())).await;
+}
+
+/// What the gates rest on may have changed between their look and the eviction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_is_evicted_only_while_it_is_one_and_its_data_is_safe() {
+    let set = Set::start(&[]).await;
+    let primary = &set.servers[0];
+    let kept = async |n: usize| match set
+        .executor
+        .carry_out("shop", &Effect::EvictPrimary { peer: set.peer(n).await }, None)
+        .await
+    {
+        Err(ExecuteError::NotAsExpected { why, .. }) => Some(why),
+        // Nobody is there to be asked.
+        Err(ExecuteError::Evict(_)) => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kept(0).await, None, "what is in order is evicted");
+    assert_eq!(kept(1).await, Some("it is no primary any more"));
+
+    assert_eq!(primary.run(&["CONFIG", "SET", "rdb-key-save-delay", "4000"]), "OK");
+    assert_eq!(primary.run(&["BGSAVE"]), "Background saving started");
+    assert_eq!(kept(0).await, Some("it is writing its data out"));
+    assert_eq!(primary.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]), "OK");
+    eventually("the save has ended", async || kept(0).await.is_none().then_some(())).await;
+
+    // A save cannot take the place of a directory.
+    let directory = primary.run(&["CONFIG", "GET", "dir"]);
+    let file = std::path::Path::new(directory.lines().last().expect("a value")).join("dump.rdb");
+    std::fs::remove_file(&file).expect("it was saved");
+    std::fs::create_dir(&file).expect("a directory");
+    assert_eq!(primary.run(&["BGSAVE"]), "Background saving started");
+    eventually("the save has failed", async || {
+        (kept(0).await == Some("its last save, rewrite or AOF write failed")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

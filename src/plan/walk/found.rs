@@ -4,9 +4,14 @@ use super::*;
 
 /// The journal at the step that hands the role over, with the replicas restarted.
 fn at_the_switchover(world: &mut World) -> Journal {
+    at_the(StepKind::Switchover, world)
+}
+
+/// The journal at the first step of that kind.
+fn at_the(kind: StepKind, world: &mut World) -> Journal {
     let mut journal = world.begin();
     for _ in 0..400 {
-        if journal.step().map(Step::kind) == Some(StepKind::Switchover) {
+        if journal.step().map(Step::kind) == Some(kind) {
             return journal;
         }
         match advance::next(&world.ctx(), &journal, false) {
@@ -20,7 +25,7 @@ fn at_the_switchover(world: &mut World) -> Journal {
             other => panic!("{other:?}"),
         }
     }
-    panic!("it never came to the switchover");
+    panic!("it never came to the {kind:?}");
 }
 
 fn ends_superseded(world: &World, journal: &Journal) -> String {
@@ -98,4 +103,13 @@ fn a_candidate_that_restarted_and_was_made_primary_supersedes_the_plan() {
     world.hand_over(0, 1);
     world.sample(1).run_id = RunId::new("another");
     assert!(ends_superseded(&world, &journal).contains("the Redis of redis-1 has restarted and is primary"));
+}
+
+// Found by the simulator: the replica was to follow a pod that was no primary any more, which was refused for ever.
+#[test]
+fn a_role_that_went_on_before_the_repointing_supersedes_the_plan() {
+    let mut world = World::new();
+    let journal = at_the(StepKind::Repoint, &mut world);
+    world.hand_over(1, 0);
+    assert!(ends_superseded(&world, &journal).contains("redis-0 became primary, not redis-1"));
 }
