@@ -13,54 +13,12 @@ mod sandbox;
 
 use std::process::Command;
 
-use k8s_openapi::{
-    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
-use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, PostParams},
-};
-use redis_memory_operator::{
-    api::v1alpha1::{RedisMemoryPolicy, crd},
-    cli::snapshot_file::SnapshotFile,
-};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use redis_memory_operator::{api::v1alpha1::RedisMemoryPolicy, cli::snapshot_file::SnapshotFile};
 use serde_json::json;
 
-use sandbox::{Sandbox, admin, cleanup, eventually, is_ready, live_limit};
-
-/// The definition, and away with it at the end if it was not there before.
-struct Definition {
-    ours: bool,
-}
-
-impl Definition {
-    async fn ensure() -> Self {
-        let definitions: Api<CustomResourceDefinition> = Api::all(admin().await);
-        let ours = match definitions.create(&PostParams::default(), &crd()).await {
-            Ok(_) => true,
-            Err(kube::Error::Api(status)) if status.code == 409 => false,
-            Err(error) => panic!("cannot create the definition: {error}"),
-        };
-        let definition = Self { ours };
-        eventually("the definition is established", || async {
-            let conditions = definitions.get(&crd().name_any()).await.ok()?.status?.conditions?;
-            conditions.iter().any(|one| one.type_ == "Established" && one.status == "True").then_some(())
-        })
-        .await;
-        definition
-    }
-}
-
-impl Drop for Definition {
-    fn drop(&mut self) {
-        if self.ours {
-            cleanup(|client| async {
-                let definitions: Api<CustomResourceDefinition> = Api::all(client);
-                drop(definitions.delete(&crd().name_any(), &DeleteParams::default()).await);
-            });
-        }
-    }
-}
+use sandbox::{Definition, Sandbox, eventually, is_ready, live_limit};
 
 async fn run(arguments: &[&str]) -> (i32, String, String) {
     let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
@@ -89,8 +47,7 @@ async fn a_person_asks_a_real_cluster() {
     });
     let policies = sandbox.api::<RedisMemoryPolicy>();
     let policy: RedisMemoryPolicy = serde_json::from_value(policy).expect("a policy");
-    // A definition that was established a moment ago is not served by every path at once.
-    eventually("the policy is stored", || async { policies.create(&PostParams::default(), &policy).await.ok() }).await;
+    policies.create(&PostParams::default(), &policy).await.expect("the policy is stored");
 
     let (code, out, err) = run(&["status", "-n", &namespace]).await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what was measured, and what a failed test leaves")]
 
+#[path = "../common/api_server.rs"]
+mod api_server;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../fake_kubelet/mod.rs"]

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     process::{self, Command},
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -20,30 +20,24 @@ use k8s_openapi::{
         core::v1::{Namespace, Node, Pod, Service},
         policy::v1::PodDisruptionBudget,
     },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, PostParams},
 };
-use redis_memory_operator::{
-    api::v1alpha1::{RedisMemoryPolicy, crd},
-    execute::crash,
-    kube_io::client::{ClientOptions, client},
-};
+use redis_memory_operator::{api::v1alpha1::RedisMemoryPolicy, execute::crash};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub(crate) use crate::api_server::{admin, eventually};
 use crate::{
+    api_server::{Definition, cleanup},
     common::writer::Writer,
     fake_kubelet::{self, FakeNode},
     shape::Shape,
 };
 
-/// How long anything may take. A remediation takes some 20 s on an idle machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(200);
 /// Name of set, Service and policy.
 pub(crate) const SET: &str = "redis";
 pub(crate) const REPLICAS: usize = 3;
@@ -56,49 +50,6 @@ const KEYS: u32 = 250_000;
 const KEYS_AT_ONCE: u32 = 25_000;
 /// Time between two writes of the counting client.
 const WRITE_EVERY: Duration = Duration::from_millis(4);
-
-/// The definition: made by the first world, removed with the last, if it was not there before.
-struct Definition {
-    ours: bool,
-}
-
-static DEFINITION: Mutex<Weak<Definition>> = Mutex::const_new(Weak::new());
-
-impl Definition {
-    async fn ensure(client: &Client) -> Arc<Self> {
-        let mut shared = DEFINITION.lock().await;
-        if let Some(definition) = shared.upgrade() {
-            return definition;
-        }
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let name = crd().name_any();
-        let ours = eventually("the definition is established", async || {
-            let created = definitions.create(&PostParams::default(), &crd()).await.is_ok();
-            let found = definitions.get(&name).await.ok()?;
-            // One that is being deleted is waited for, and made anew.
-            let conditions = found.status.filter(|_| found.metadata.deletion_timestamp.is_none())?.conditions?;
-            let established = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");
-            (established || created).then_some(created)
-        })
-        .await;
-        let api: Api<RedisMemoryPolicy> = Api::all(client.clone());
-        eventually("policies are served", async || api.list(&ListParams::default().limit(1)).await.ok()).await;
-        let definition = Arc::new(Self { ours });
-        *shared = Arc::downgrade(&definition);
-        definition
-    }
-}
-
-impl Drop for Definition {
-    fn drop(&mut self) {
-        if self.ours {
-            cleanup(async |client| {
-                let definitions: Api<CustomResourceDefinition> = Api::all(client);
-                drop(definitions.delete(&crd().name_any(), &DeleteParams::default()).await);
-            });
-        }
-    }
-}
 
 /// Worlds at once: two cores carry no more without changing what is measured.
 static WORLDS: Semaphore = Semaphore::const_new(5);
@@ -128,7 +79,7 @@ impl World {
         let place = WORLDS.acquire().await.expect("never closed");
         let _filling = FILLING.acquire().await.expect("never closed");
         let client = admin().await;
-        let definition = Definition::ensure(&client).await;
+        let definition = Definition::ensure().await;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("faults-{name}-{}-{number}", process::id());
         let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -322,43 +273,10 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The client that the operator uses, with the rights of KUBECONFIG's user.
-pub(crate) async fn admin() -> Client {
-    client(&ClientOptions::default()).await.expect("KUBECONFIG names a cluster")
-}
-
 /// Another server than the system's, if it is in the cache or can be fetched.
 pub(crate) fn other_server(name: &str) -> Option<PathBuf> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/redis-versions");
     let said = Command::new(script).arg(name).output().expect("the script runs");
     let line = String::from_utf8_lossy(&said.stdout).into_owned();
     line.strip_prefix(name).map(|path| PathBuf::from(path.trim()))
-}
-
-/// Runs a last job from a destructor: in a thread with a runtime of its own, because the test's may be gone.
-fn cleanup<F>(job: impl FnOnce(Client) -> F + Send + 'static)
-where
-    F: Future<Output = ()>,
-{
-    let worker = thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let bounded = tokio::time::timeout(Duration::from_secs(30), async { job(admin().await).await });
-            drop(bounded.await);
-        });
-    });
-    drop(worker.join());
-}
-
-/// Looks again and again until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let answer = tokio::time::timeout(PATIENCE, async {
-        loop {
-            if let Some(answer) = look().await {
-                return answer;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    });
-    answer.await.unwrap_or_else(|_| panic!("still waiting for {what} after {} s", PATIENCE.as_secs()))
 }

@@ -1,14 +1,12 @@
 //! What is written to a policy: status and journal by two field managers, the finalizer, events.
 
-use k8s_openapi::{
-    api::events::v1::Event, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::events::v1::Event;
 use kube::{
-    Api, ResourceExt as _,
+    ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use redis_memory_operator::{
-    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, crd},
+    api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
     kube_io::{
         event::{EventNote, EventTarget, EventType},
         fence::Fence,
@@ -17,44 +15,9 @@ use redis_memory_operator::{
 };
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, admin, cleanup, eventually};
+use crate::sandbox::{Definition, Sandbox, eventually};
 
 const NAME: &str = "sessions";
-
-/// The definition, and away with it at the end if it was not there before.
-struct Definition {
-    ours: bool,
-}
-
-impl Definition {
-    async fn ensure() -> Self {
-        let definitions: Api<CustomResourceDefinition> = Api::all(admin().await);
-        let definition = crd();
-        let name = definition.name_any();
-        let ours = match definitions.create(&PostParams::default(), &definition).await {
-            Ok(_) => true,
-            Err(kube::Error::Api(status)) if status.code == 409 => false,
-            Err(error) => panic!("cannot create the definition: {error}"),
-        };
-        eventually("the definition is established", || async {
-            let conditions = definitions.get(&name).await.ok()?.status?.conditions?;
-            conditions.iter().any(|one| one.type_ == "Established" && one.status == "True").then_some(())
-        })
-        .await;
-        Self { ours }
-    }
-}
-
-impl Drop for Definition {
-    fn drop(&mut self) {
-        if self.ours {
-            cleanup(|client| async {
-                let definitions: Api<CustomResourceDefinition> = Api::all(client);
-                drop(definitions.delete(&crd().name_any(), &DeleteParams::default()).await);
-            });
-        }
-    }
-}
 
 fn version(policy: &RedisMemoryPolicy) -> String {
     policy.resource_version().expect("a stored policy")

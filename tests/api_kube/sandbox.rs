@@ -1,10 +1,11 @@
 //! A namespace of its own for each test, deleted with everything in it when the test ends, also by a panic.
 
+#[path = "../common/api_server.rs"]
+mod api_server;
+
 use std::{
     process,
     sync::atomic::{AtomicU32, Ordering},
-    thread,
-    time::Duration,
 };
 
 use k8s_openapi::{
@@ -19,7 +20,7 @@ use kube::{
 use redis_memory_operator::{
     clock::Clock,
     kube_io::{
-        client::{ClientOptions, build, client},
+        client::{ClientOptions, build},
         read::Reader,
         write::Writer,
     },
@@ -27,9 +28,7 @@ use redis_memory_operator::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// How long the cluster may take for anything.
-const PATIENCE: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_millis(100);
+pub(crate) use api_server::{Definition, admin, cleanup, eventually};
 
 pub(crate) struct Sandbox {
     pub(crate) namespace: String,
@@ -108,26 +107,6 @@ impl Drop for Sandbox {
     }
 }
 
-/// Runs a last request from a destructor: in a thread with a runtime of its own, because the test's may be gone.
-pub(crate) fn cleanup<F>(job: impl FnOnce(Client) -> F + Send + 'static)
-where
-    F: Future<Output = ()>,
-{
-    let worker = thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let bounded = tokio::time::timeout(PATIENCE, async { job(admin().await).await });
-            drop(bounded.await);
-        });
-    });
-    drop(worker.join());
-}
-
-/// The client that the operator uses, with the rights of KUBECONFIG's user.
-pub(crate) async fn admin() -> Client {
-    client(&ClientOptions::default()).await.expect("KUBECONFIG names a cluster")
-}
-
 /// A client with the rights of somebody else.
 pub(crate) async fn acting_as(user: &str) -> Client {
     let mut config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.expect("a kubeconfig");
@@ -173,20 +152,4 @@ pub(crate) fn live_limit(pod: &Pod) -> Option<String> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     let limits = containers.first()?.resources.as_ref()?.limits.as_ref()?;
     limits.get("memory").map(|quantity| quantity.0.clone())
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
-    let answer = tokio::time::timeout(PATIENCE, async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    });
-    answer.await.unwrap_or_else(|_| panic!("still waiting for {what} after {PATIENCE:?}"))
 }
