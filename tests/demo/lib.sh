@@ -191,8 +191,9 @@ print_plan() {
 	done < <(jq -r 'to_entries[] | "\(.key + 1)|\(.value.kind)|\(.value.pod)\(if .value.to then " to " + .value.to else "" end)|\(.value.reason)"' "$1")
 }
 
-# How long FAILOVER itself took, in milliseconds, by the operator's own log since a time (RFC 3339).
-failover_ms() {
+# How long the server held writes back (Guarded: CLIENT PAUSE; Native: FAILOVER), in milliseconds, by the operator's own
+# log since a time (RFC 3339).
+paused_ms() {
 	operator_logs --since-time="$1" 2>/dev/null | grep -o '"paused_ms":[0-9.]*' | tail -n 1 | cut -d: -f2
 }
 
