@@ -43,10 +43,11 @@ pub enum Act {
 
 /// Decides. `live`: the snapshot was read for this decision, not from caches; only then is anything changed.
 pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live: bool) -> Decision {
-    let upkeep = if deleting { Vec::new() } else { upkeep(ctx, journal) };
+    let upkeep = if deleting { Upkeep::default() } else { Upkeep::due(ctx, journal) };
     if let Some(journal) = journal {
         return under_way(ctx, journal, deleting, live, upkeep);
     }
+    let upkeep = upkeep.all();
     if !upkeep.is_empty() {
         let considered = begin::consider(ctx);
         let act = if live { Act::Upkeep(upkeep) } else { Act::LookLive };
@@ -68,13 +69,7 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     Decision { plan: considered.plan, blocked: considered.blocked, act }
 }
 
-fn under_way(
-    ctx: &Context<'_>,
-    journal: &Journal,
-    deleting: bool,
-    live: bool,
-    upkeep: Vec<(Effect, String)>,
-) -> Decision {
+fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {
     let plan = Some(Plan {
         workload: journal.workload.clone(),
         workload_name: journal.workload_name.clone(),
@@ -84,29 +79,45 @@ fn under_way(
     if !live {
         return Decision { plan, blocked: Vec::new(), act: Act::LookLive };
     }
-    if !upkeep.is_empty() {
-        return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep) };
+    if !upkeep.labels.is_empty() {
+        return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep.all()) };
     }
-    match advance::next(ctx, journal, deleting) {
-        Next::Wait(why, after) => Decision { plan, blocked: Vec::new(), act: Act::Wait(why, after) },
+    let (blocked, why, after) = match advance::next(ctx, journal, deleting) {
+        Next::Wait(why, after) => (Vec::new(), why, after),
         Next::Gate(blocked, after) => {
             let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
-            Decision { plan, blocked, act: Act::Wait(why, after) }
+            (blocked, why, after)
         }
-        next => Decision { plan, blocked: Vec::new(), act: Act::Go(next) },
-    }
+        next => return Decision { plan, blocked: Vec::new(), act: Act::Go(next) },
+    };
+    // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
+    let act = if upkeep.limits.is_empty() { Act::Wait(why, after) } else { Act::Upkeep(upkeep.limits) };
+    Decision { plan, blocked, act }
 }
 
-/// Labels before limits: clients are waiting for the first. Pods that the remediation restarts resize in their own
-/// step.
-fn upkeep(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
-    let mut due = labels::due(ctx, journal);
-    // People who stop everything want nothing changed; labels are what their clients are led by.
-    if ctx.snapshot.surroundings.stopped.is_some() {
-        return due;
+/// What is kept right whether a remediation is under way or not, each with its reason.
+#[derive(Default)]
+struct Upkeep {
+    labels: Vec<(Effect, String)>,
+    limits: Vec<(Effect, String)>,
+}
+
+impl Upkeep {
+    /// Pods that the remediation restarts are resized in its own step.
+    fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Self {
+        let labels = labels::due(ctx, journal);
+        // People who stop everything want nothing changed; labels are what their clients are led by.
+        if ctx.snapshot.surroundings.stopped.is_some() {
+            return Self { labels, limits: Vec::new() };
+        }
+        let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
+        busy.extend(returning::frozen_pods(ctx));
+        Self { labels, limits: resize::due(ctx, &busy) }
     }
-    let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
-    busy.extend(returning::frozen_pods(ctx));
-    due.extend(resize::due(ctx, &busy));
-    due
+
+    /// Labels before limits: clients are waiting for the first.
+    fn all(mut self) -> Vec<(Effect, String)> {
+        self.labels.append(&mut self.limits);
+        self.labels
+    }
 }

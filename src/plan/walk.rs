@@ -15,6 +15,7 @@ use super::{
     advance::{self, Next},
     begin,
     blocked::BlockReason,
+    decide::{self, Act},
     effect::Effect,
 };
 use crate::{
@@ -407,4 +408,38 @@ fn a_step_that_takes_too_long_times_out() {
         }
     }
     panic!("it never timed out");
+}
+
+/// A quota may refuse it for ever. What waits is not kept from anything by it.
+#[test]
+fn a_limit_of_another_workload_is_raised_while_the_remediation_waits() {
+    let mut world = World::new();
+    let mut other = fixtures::target(0);
+    other.pod.name = PodName::from("cache-0");
+    other.pod.uid = PodUid::from("cache");
+    let owner = other.pod.owner.as_mut().expect("an owner");
+    (owner.name, owner.uid) = ("cache".into(), "cache-set".into());
+    let container = other.pod.container.as_mut().expect("a container");
+    (container.spec_limit, container.live_limit) = (Some(fixtures::MAXMEMORY), Some(fixtures::MAXMEMORY));
+    let Observation::Seen(sample) = &mut other.redis else { panic!("a sample") };
+    sample.run_id = RunId::new("cache");
+    sample.replication.replicas.clear();
+    let journal = world.begin();
+    world.snapshot.targets.push(other);
+    let raised = |act: &Act| matches!(act, Act::Upkeep(due) if matches!(due.as_slice(), [(Effect::Resize { pod, .. }, _)] if pod.as_str() == "cache-0"));
+
+    let Act::Go(Next::Act(journal, effect)) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
+        panic!("the first eviction comes first")
+    };
+    world.apply(&effect);
+    world.snapshot.targets[1].pod.ready = false;
+    let Act::Go(Next::Record(journal)) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
+        panic!("the eviction is done")
+    };
+    let waiting = decide::decide(&world.ctx(), Some(&journal), false, true);
+    assert!(raised(&waiting.act), "{:?}", waiting.act);
+    // The step's deadline still counts.
+    world.now = world.now.saturating_add(SignedDuration::from_hours(24)).expect("in range");
+    let late = decide::decide(&world.ctx(), Some(&journal), false, true).act;
+    assert!(matches!(&late, Act::Go(Next::End(record)) if record.outcome == Outcome::TimedOut), "{late:?}");
 }
