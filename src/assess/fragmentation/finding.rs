@@ -107,7 +107,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
         return format!("policy {policy}, which is older, acts for this workload: see its status");
     }
     if view.policy.mode == Mode::Observe {
-        return "in mode Enforce the operator would restart the replicas, hand the primary role over and restart the old primary: see status.plan".into();
+        return "in mode Enforce the operator would restart it, replicas before the primary: see status.plan".into();
     }
     if view.policy.suspend {
         return "spec.suspend is set, so no restart is begun: unset it to let the operator act".into();
@@ -115,7 +115,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
     if view.around.is_some_and(|s| s.rights.evict == Right::Denied) {
         return "the operator lacks the right to evict pods (chart value acting.restart): grant it, or restart the pods yourself, replicas first".into();
     }
-    "the operator restarts the replicas, hands the primary role over and restarts the old primary: see status.plan, and the condition RemediationBlocked for what is in the way".into()
+    "the operator restarts it, replicas before the primary: see status.plan for the steps, and the condition RemediationBlocked for what is in the way".into()
 }
 
 /// Why a band above healthy is not cured by a restart yet.

@@ -35,7 +35,7 @@ fn the_evidence_of_fragmentation_is_quantised() {
 }
 
 #[rstest]
-#[case(|_: &mut Case| {}, "the operator restarts the replicas")]
+#[case(|_: &mut Case| {}, "the operator restarts it")]
 #[case(|c: &mut Case| c.policy.mode = Mode::Observe, "in mode Enforce the operator would restart")]
 #[case(|c: &mut Case| c.policy.suspend = true, "spec.suspend is set")]
 #[case(|c: &mut Case| c.policy.fragmentation.restart_allowed = false, "set spec.fragmentation.remedies to [Restart]")]
