@@ -1,18 +1,12 @@
 //! CA and client certificates, read from the cluster by the same rules as passwords, and built into a TLS
 //! configuration once for all targets.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
-use super::secrets::{FAILURE_AGE, MAX_AGE, READ_DEADLINE, SecretSource};
+use super::{secrets::SecretSource, shared_reads::SharedReads};
 use crate::{
     clock::Clock,
     domain::{snapshot::ProbeFailure, tls::TlsRule},
@@ -23,22 +17,19 @@ use crate::{
 /// so that connections are kept; when a certificate was renewed it is another, and every target connects anew.
 pub(super) struct CertificateCache {
     source: Arc<dyn SecretSource>,
-    entries: Mutex<HashMap<(String, TlsRule), Slot>>,
+    built: SharedReads<(String, TlsRule), Built>,
 }
 
-/// Locked while it is read, so that all who wait share the one read.
-type Slot = Arc<AsyncMutex<Option<Entry>>>;
-
-struct Entry {
-    value: Result<Tls, ProbeFailure>,
+#[derive(Clone)]
+struct Built {
+    tls: Tls,
     /// SHA-256 of what the Secrets held, to tell a renewed certificate; the private key itself is not kept.
-    digest: Option<[u8; 32]>,
-    read_at: Duration,
+    digest: [u8; 32],
 }
 
 impl CertificateCache {
     pub(super) fn new(source: Arc<dyn SecretSource>) -> Self {
-        Self { source, entries: Mutex::default() }
+        Self { source, built: SharedReads::default() }
     }
 
     /// The TLS configuration, from Secrets that were read at most `max_age` ago.
@@ -49,29 +40,17 @@ impl CertificateCache {
         max_age: Duration,
         clock: &Clock,
     ) -> Result<Tls, ProbeFailure> {
-        let slot = self.slot(namespace, rule, clock.uptime());
-        let mut entry = slot.lock().await;
-        let now = clock.uptime();
-        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_fresh(max_age, now)) {
-            return entry.value.clone();
-        }
-        let read = tokio::time::timeout(READ_DEADLINE, self.read(namespace, rule)).await.unwrap_or_else(|_| {
-            Err(ProbeFailure::SecretUnavailable("reading the Secrets of spec.redis.tls took too long".to_owned()))
-        });
-        let read_at = clock.uptime();
-        let fresh = match read {
-            Ok(material) => {
-                let digest = Some(digest(&material));
-                match entry.take().filter(|entry| entry.digest == digest) {
-                    Some(same) => Entry { read_at, ..same },
-                    None => Entry { value: Tls::new(&material).map_err(ProbeFailure::from), digest, read_at },
-                }
+        let late = || "reading the Secrets of spec.redis.tls took too long".to_owned();
+        let build = async |before: Option<Built>| {
+            let material = self.read(namespace, rule).await?;
+            let digest = digest(&material);
+            match before.filter(|before| before.digest == digest) {
+                Some(same) => Ok(same),
+                None => Ok(Built { tls: Tls::new(&material).map_err(ProbeFailure::from)?, digest }),
             }
-            Err(failure) => Entry { value: Err(failure), digest: None, read_at },
         };
-        let value = fresh.value.clone();
-        *entry = Some(fresh);
-        value
+        let key = (namespace.to_owned(), rule.clone());
+        self.built.get(key, max_age, clock, late, build).await.map(|built| built.tls)
     }
 
     async fn read(&self, namespace: &str, rule: &TlsRule) -> Result<TlsMaterial, ProbeFailure> {
@@ -81,26 +60,6 @@ impl CertificateCache {
             None => None,
         };
         Ok(TlsMaterial { authorities, client, server_name: rule.server_name.clone(), names: TlsNames::SPEC })
-    }
-
-    /// The slot of a rule. Slots that nobody asked for in a while are dropped.
-    fn slot(&self, namespace: &str, rule: &TlsRule, now: Duration) -> Slot {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (namespace.to_owned(), rule.clone());
-        entries.retain(|other, slot| {
-            *other == key
-                || slot.try_lock().map_or(true, |entry| {
-                    entry.as_ref().is_some_and(|entry| now.saturating_sub(entry.read_at) < MAX_AGE.saturating_mul(2))
-                })
-        });
-        Arc::clone(entries.entry(key).or_default())
-    }
-}
-
-impl Entry {
-    fn is_fresh(&self, max_age: Duration, now: Duration) -> bool {
-        let limit = if self.value.is_ok() { max_age } else { max_age.min(FAILURE_AGE) };
-        now.saturating_sub(self.read_at) < limit
     }
 }
 

@@ -9,6 +9,7 @@ mod changes;
 mod history;
 mod pace;
 mod secrets;
+mod shared_reads;
 mod target;
 mod worker;
 
@@ -212,7 +213,7 @@ impl SamplerHandle {
         let wanted = self.inner.state().targets.get(key).and_then(Target::wanted_credentials);
         match wanted {
             Some(wanted) => {
-                self.inner.shared.secrets.resolve(&wanted, secrets::MAX_AGE, &self.inner.shared.clock).await
+                self.inner.shared.secrets.resolve(&wanted, shared_reads::MAX_AGE, &self.inner.shared.clock).await
             }
             None => Err(ProbeFailure::Unreachable("this pod is not watched".to_owned())),
         }

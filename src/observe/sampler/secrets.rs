@@ -1,32 +1,20 @@
 //! Passwords, read from the cluster as seldom as possible and never kept longer than needed.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::sync::Mutex as AsyncMutex;
 use zeroize::Zeroizing;
 
 use super::{
     assignment::CredentialsFor,
     certificates::{CertificateCache, Pair},
+    shared_reads::SharedReads,
 };
 use crate::{
     clock::Clock,
     domain::{policy::SecretKey, snapshot::ProbeFailure},
     redis_io::Credentials,
 };
-
-/// A password that was read longer ago is read again before it is used.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
-/// Reading a Secret takes no longer than this.
-pub(super) const READ_DEADLINE: Duration = Duration::from_secs(5);
-/// A failure to read is believed for this long.
-pub(super) const FAILURE_AGE: Duration = Duration::from_secs(5);
 
 /// The keys of a Secret of type `kubernetes.io/tls`.
 pub(super) const TLS_CERTIFICATE: &str = "tls.crt";
@@ -53,23 +41,13 @@ pub trait SecretSource: Send + Sync + 'static {
 /// Passwords by Secret, shared by all targets: a thousand targets with one Secret cost one read a minute.
 pub(super) struct SecretCache {
     source: Arc<dyn SecretSource>,
-    entries: Mutex<HashMap<(String, SecretKey), Slot>>,
+    passwords: SharedReads<(String, SecretKey), Zeroizing<String>>,
     certificates: CertificateCache,
-}
-
-/// One Secret's password. Locked while it is read, so that all who wait share the one read.
-type Slot = Arc<AsyncMutex<Option<Entry>>>;
-
-#[derive(Clone)]
-struct Entry {
-    value: Result<Zeroizing<String>, ProbeFailure>,
-    /// Process uptime at the time of reading.
-    read_at: Duration,
 }
 
 impl SecretCache {
     pub(super) fn new(source: Arc<dyn SecretSource>) -> Self {
-        Self { certificates: CertificateCache::new(Arc::clone(&source)), source, entries: Mutex::default() }
+        Self { certificates: CertificateCache::new(Arc::clone(&source)), source, passwords: SharedReads::default() }
     }
 
     /// What to open a connection with, from Secrets that were read at most `max_age` ago.
@@ -105,39 +83,9 @@ impl SecretCache {
         max_age: Duration,
         clock: &Clock,
     ) -> Result<Zeroizing<String>, ProbeFailure> {
-        let slot = self.slot(namespace, secret, clock.uptime());
-        let mut entry = slot.lock().await;
-        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_fresh(max_age, clock.uptime())) {
-            return entry.value.clone();
-        }
-        let value =
-            tokio::time::timeout(READ_DEADLINE, self.source.get(namespace, secret)).await.unwrap_or_else(|_| {
-                let SecretKey { name, key } = secret;
-                Err(ProbeFailure::SecretUnavailable(format!("reading Secret {name}, key {key}, took too long")))
-            });
-        *entry = Some(Entry { value: value.clone(), read_at: clock.uptime() });
-        value
-    }
-
-    /// The slot of a Secret. Slots that nobody asked for in a while are wiped: their policy is gone, or names another
-    /// Secret now.
-    fn slot(&self, namespace: &str, secret: &SecretKey, now: Duration) -> Slot {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = || format!("reading Secret {}, key {}, took too long", secret.name, secret.key);
         let key = (namespace.to_owned(), secret.clone());
-        entries.retain(|other, slot| {
-            *other == key
-                || slot.try_lock().map_or(true, |entry| {
-                    entry.as_ref().is_some_and(|entry| now.saturating_sub(entry.read_at) < MAX_AGE.saturating_mul(2))
-                })
-        });
-        Arc::clone(entries.entry(key).or_default())
-    }
-}
-
-impl Entry {
-    fn is_fresh(&self, max_age: Duration, now: Duration) -> bool {
-        let limit = if self.value.is_ok() { max_age } else { max_age.min(FAILURE_AGE) };
-        now.saturating_sub(self.read_at) < limit
+        self.passwords.get(key, max_age, clock, late, |_| self.source.get(namespace, secret)).await
     }
 }
 
@@ -149,7 +97,7 @@ impl fmt::Debug for SecretCache {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shared_reads::MAX_AGE, *};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Counts its reads; the key "none" is missing.

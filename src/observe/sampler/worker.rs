@@ -8,7 +8,7 @@ use super::{
     Shared,
     assignment::CredentialsFor,
     pace,
-    secrets::MAX_AGE,
+    shared_reads::MAX_AGE,
     target::{Access, Seen, TargetState},
 };
 use crate::{

@@ -1,0 +1,85 @@
+//! What is read from the cluster as seldom as possible, by one reader for all who ask, and not kept longer than needed.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{clock::Clock, domain::snapshot::ProbeFailure};
+
+/// What was read longer ago is read again before it is used.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(60);
+/// A reading takes no longer than this.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+/// A failure to read is believed for this long.
+const FAILURE_AGE: Duration = Duration::from_secs(5);
+
+/// The last reading of each key.
+pub(super) struct SharedReads<K, V>(Mutex<HashMap<K, Slot<V>>>);
+
+/// One key's reading. Locked while it is read, so that all who wait share the one read.
+type Slot<V> = Arc<AsyncMutex<Option<Reading<V>>>>;
+
+struct Reading<V> {
+    value: Result<V, ProbeFailure>,
+    /// Process uptime at the end of the reading.
+    at: Duration,
+}
+
+impl<K, V> Default for SharedReads<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> SharedReads<K, V> {
+    /// The value, read at most `max_age` ago; else what `read` gives, which is handed the value of before. `late` is the
+    /// text of a reading that takes too long.
+    pub(super) async fn get<F>(
+        &self,
+        key: K,
+        max_age: Duration,
+        clock: &Clock,
+        late: impl FnOnce() -> String,
+        read: impl FnOnce(Option<V>) -> F,
+    ) -> Result<V, ProbeFailure>
+    where
+        F: Future<Output = Result<V, ProbeFailure>>,
+    {
+        let slot = self.slot(key, clock.uptime());
+        let mut last = slot.lock().await;
+        let now = clock.uptime();
+        if let Some(fresh) = last.as_ref().filter(|reading| reading.is_fresh(max_age, now)) {
+            return fresh.value.clone();
+        }
+        let before = last.as_ref().and_then(|reading| reading.value.clone().ok());
+        let read = tokio::time::timeout(READ_DEADLINE, read(before)).await;
+        let value = read.unwrap_or_else(|_| Err(ProbeFailure::SecretUnavailable(late())));
+        *last = Some(Reading { value: value.clone(), at: clock.uptime() });
+        value
+    }
+
+    /// The slot of a key. Slots that nobody asked for in a while are wiped: their policy is gone, or names another Secret
+    /// now.
+    fn slot(&self, key: K, now: Duration) -> Slot<V> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|other, slot| {
+            *other == key
+                || slot.try_lock().map_or(true, |last| {
+                    last.as_ref().is_some_and(|reading| now.saturating_sub(reading.at) < MAX_AGE.saturating_mul(2))
+                })
+        });
+        Arc::clone(slots.entry(key).or_default())
+    }
+}
+
+impl<V> Reading<V> {
+    fn is_fresh(&self, max_age: Duration, now: Duration) -> bool {
+        let limit = if self.value.is_ok() { max_age } else { max_age.min(FAILURE_AGE) };
+        now.saturating_sub(self.at) < limit
+    }
+}
