@@ -140,7 +140,7 @@ fn base_rights() -> BTreeSet<String> {
     add(&base, "events.k8s.io/events", &["create", "patch"]);
     let leader = format!("Role {NAME}-leader in ops");
     add(&leader, "coordination.k8s.io/leases", &["get", "create", "update", "patch"]);
-    add(&leader, "apps/deployments", &["get"]);
+    add(&leader, &format!("apps/deployments of {NAME}"), &["get"]);
     lines
 }
 
