@@ -9,7 +9,7 @@ use std::{
 
 use redis::{Pipeline, Value};
 use sha2::{Digest as _, Sha256};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     error::RedisError,
@@ -72,10 +72,8 @@ fn value(reply: Value) -> Result<Option<Zeroizing<String>>, ConfigUnreadable> {
     let (Some(_name), Some(value)) = (pair.next(), pair.next()) else {
         return Ok(None);
     };
-    let mut bytes = reply::text(Some(value)).map_err(|error| unreadable(&error))?;
-    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    bytes.zeroize();
-    Ok(Some(text))
+    let text = reply::text(Some(value)).map_err(|error| unreadable(&error))?;
+    Ok(Some(Zeroizing::new(text)))
 }
 
 fn unreadable(error: &RedisError) -> ConfigUnreadable {

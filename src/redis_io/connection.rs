@@ -1,16 +1,16 @@
 //! One connection to one node, under one deadline per request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value, aio::MultiplexedConnection};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use redis::{Pipeline, Value};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     credentials::Credentials,
     error::RedisError,
     info::Info,
     reply,
-    stream::{CappedStream, Meter, Transport},
+    wire::{Request, Wire},
 };
 use crate::domain::{
     names::RunId,
@@ -20,14 +20,12 @@ use crate::domain::{
 /// What `CLIENT LIST` shows of us.
 const CLIENT_NAME: &str = "redis-memory-operator";
 
-/// A connection to one node. It remembers which process it was opened on. After a failure other than an error reply
-/// it is closed for good: whoever opens the next one verifies again whom they talk to.
+/// A connection to one node. It remembers which process it was opened on. After a failure other than an error reply,
+/// or a request that was given up midway, it is closed for good: whoever opens the next one verifies again whom they
+/// talk to.
 #[derive(Debug)]
 pub struct Connection {
-    client: MultiplexedConnection,
-    meter: Arc<Meter>,
-    driver: JoinHandle<()>,
-    closed: bool,
+    wire: Wire,
     run_id: RunId,
     version: Version,
 }
@@ -56,21 +54,12 @@ impl Connection {
     ) -> Result<Self, RedisError> {
         let tcp = TcpStream::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
         tcp.set_nodelay(true).map_err(|e| RedisError::io("cannot connect", &e))?;
-        let transport = match credentials.and_then(Credentials::tls) {
-            Some(tls) => Transport::Tls(Box::new(tls.secure(tcp, address, deadline).await?)),
-            None => Transport::Plain(tcp),
+        let wire = match credentials.and_then(Credentials::tls) {
+            Some(tls) => Wire::tls(tls.secure(tcp, address, deadline).await?),
+            None => Wire::plain(tcp),
         };
-        let (stream, meter) = CappedStream::new(transport);
-        // No password in here and nothing to announce: the library then sends nothing of its own. Its copy of a
-        // password would outlive the connection attempt, and its timeouts are off because each request has ours.
-        let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let (client, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
-            .await
-            .map_err(|e| transport_error(&e, &meter))?;
-        let driver = tokio::spawn(driver);
         let unread = Version { major: 0, minor: 0, patch: 0 };
-        let mut connection = Self { client, meter, driver, closed: false, run_id: RunId::default(), version: unread };
+        let mut connection = Self { wire, run_id: RunId::default(), version: unread };
         connection.introduce(credentials).await?;
         Ok(connection)
     }
@@ -87,14 +76,13 @@ impl Connection {
             auth.arg(password);
         }
         pipeline.cmd("CLIENT").arg("SETNAME").arg(CLIENT_NAME).cmd("INFO").arg("server");
-        let mut replies = self.send(&pipeline).await?.into_iter();
+        let mut replies = self.wire.exchange(&Request::from(&pipeline)).await?.into_iter();
         if login.is_some() {
             reply::auth(replies.next())?;
         }
         // A server that knows no client names, or an ACL that forbids them, is served all the same.
         let _name_is_a_courtesy = replies.next();
         let text = reply::text(replies.next())?;
-        let text = String::from_utf8_lossy(&text);
         let info = Info::parse(&text);
         self.run_id = info.run_id()?;
         self.version = info.version()?;
@@ -112,8 +100,8 @@ impl Connection {
     }
 
     /// True when every further request would fail at once.
-    pub fn is_closed(&self) -> bool {
-        self.closed || self.driver.is_finished()
+    pub const fn is_closed(&self) -> bool {
+        self.wire.is_cut()
     }
 
     /// Reads the run id again and compares it with the process that is meant: the last look before an effect.
@@ -148,14 +136,13 @@ impl Connection {
         pipeline.cmd("INFO").arg("replication").cmd("INFO").arg("clients");
         let mut replies = self.request(&pipeline, "INFO replication", deadline).await?.into_iter();
         let (replication, clients) = (reply::text(replies.next())?, reply::text(replies.next())?);
-        let replication = Info::parse(&String::from_utf8_lossy(&replication)).replication()?;
-        Ok((replication, Info::parse(&String::from_utf8_lossy(&clients)).clients_paused()))
+        let replication = Info::parse(&replication).replication()?;
+        Ok((replication, Info::parse(&clients).clients_paused()))
     }
 
     /// Sends one command and returns its text reply.
     async fn text(&mut self, pipeline: &Pipeline, what: &str, deadline: Duration) -> Result<String, RedisError> {
-        let bytes = reply::text(self.request(pipeline, what, deadline).await?.into_iter().next())?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        reply::text(self.request(pipeline, what, deadline).await?.into_iter().next())
     }
 
     /// Sends the commands at once and returns one reply each, error replies among them.
@@ -165,55 +152,19 @@ impl Connection {
         what: &str,
         deadline: Duration,
     ) -> Result<Vec<Value>, RedisError> {
-        if self.closed {
-            return Err(RedisError::Connect("closed after an earlier failure".to_owned()));
-        }
-        let outcome = match timeout(deadline, self.send(pipeline)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(RedisError::timed_out(what, deadline)),
-        };
-        if outcome.as_ref().is_err_and(|error| !error.leaves_connection_usable()) {
-            self.close();
-        }
-        outcome
+        self.ask(&Request::from(pipeline), what, deadline).await
     }
 
-    async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        let count = pipeline.len();
-        self.meter.request_begins();
-        let replies = self
-            .client
-            .send_packed_commands(pipeline, 0, count)
+    /// The same with commands that are packed already.
+    pub(super) async fn ask(
+        &mut self,
+        request: &Request,
+        what: &str,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, RedisError> {
+        timeout(deadline, self.wire.exchange(request))
             .await
-            .map_err(|error| transport_error(&error, &self.meter))?;
-        if replies.len() == count {
-            Ok(replies)
-        } else {
-            Err(RedisError::NotRedis(format!("{} replies to {count} commands", replies.len())))
-        }
-    }
-
-    fn close(&mut self) {
-        self.closed = true;
-        self.driver.abort();
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// What the library could not do, in our words: our own verdict on the stream comes first.
-fn transport_error(error: &redis::RedisError, meter: &Meter) -> RedisError {
-    if let Some(verdict) = meter.verdict() {
-        return verdict;
-    }
-    match error.kind() {
-        redis::ErrorKind::Parse => RedisError::NotRedis("the answer cannot be parsed".to_owned()),
-        _ if error.is_connection_dropped() => RedisError::Connect("the server closed the connection".to_owned()),
-        _ => RedisError::Connect(super::text::shown(&error.to_string())),
+            .unwrap_or_else(|_| Err(RedisError::timed_out(what, deadline)))
     }
 }
 

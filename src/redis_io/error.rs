@@ -68,9 +68,10 @@ impl RedisError {
         }
     }
 
-    /// True when the connection is still in step with the server after this error.
-    pub(super) const fn leaves_connection_usable(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Auth(_) | Self::NotMeasured(_))
+    /// True when the whole connection is refused, whatever is sent on it: protected mode, or too many clients.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        let Self::Refused { code, message } = self else { return false };
+        code == "DENIED" || message.starts_with("max number of clients")
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct FrameGuard {
     open: Vec<i64>,
     /// The first bytes of the reply under way, to tell what else it may be.
     head: Vec<u8>,
+    /// Replies that have come whole.
+    complete: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,17 @@ fn kind(head: &[u8]) -> &'static str {
 
 impl FrameGuard {
     pub(super) const fn new() -> Self {
-        Self { state: State::Type, open: Vec::new(), head: Vec::new() }
+        Self { state: State::Type, open: Vec::new(), head: Vec::new(), complete: 0 }
+    }
+
+    /// How many replies have come whole.
+    pub(super) const fn complete(&self) -> usize {
+        self.complete
+    }
+
+    /// True between two replies: none is under way.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Type) && self.open.is_empty()
     }
 
     /// Follows the next bytes; an error ends the connection.
@@ -174,6 +186,7 @@ impl FrameGuard {
             }
             self.open.pop();
         }
+        self.complete += 1;
         self.head.clear();
     }
 }

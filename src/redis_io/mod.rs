@@ -13,9 +13,9 @@ mod persist;
 mod probe;
 mod refusal;
 mod reply;
-mod stream;
 mod text;
 mod tls;
+mod wire;
 
 pub use connection::Connection;
 pub use credentials::Credentials;

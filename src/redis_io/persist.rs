@@ -37,7 +37,7 @@ impl Connection {
     pub async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("INFO").arg("persistence");
-        let bytes = reply::text(self.request(&pipeline, "INFO persistence", deadline).await?.into_iter().next())?;
-        Ok(Info::parse(&String::from_utf8_lossy(&bytes)).persistence())
+        let text = reply::text(self.request(&pipeline, "INFO persistence", deadline).await?.into_iter().next())?;
+        Ok(Info::parse(&text).persistence())
     }
 }

@@ -1,10 +1,10 @@
 //! One look at one Redis.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use redis::Value;
 
-use super::{config, connection::Connection, error::RedisError, info::Info, reply};
+use super::{config, connection::Connection, error::RedisError, info::Info, reply, wire::Request};
 use crate::{
     clock::Clock,
     domain::{names::PodUid, sample::Sample, snapshot::ProbeFailure},
@@ -17,6 +17,14 @@ const SHORT_CLIENT_LIST: u64 = 256;
 /// Up to this many clients the list of those that subscribe is read. Beyond it not even that, it may be all of them.
 const LONGEST_CLIENT_LIST: u64 = 2000;
 
+/// What every probe asks, packed once.
+static QUESTIONS: LazyLock<Request> = LazyLock::new(|| {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("INFO");
+    config::ask(&mut pipeline);
+    Request::from(&pipeline)
+});
+
 /// Reads one sample within `deadline`. Only INFO is indispensable: what CONFIG or the client list refuse is missing
 /// from the sample, with the reason.
 pub async fn probe(
@@ -26,14 +34,10 @@ pub async fn probe(
     deadline: Duration,
 ) -> Result<Sample, ProbeFailure> {
     let begun = clock.uptime();
-    let mut pipeline = redis::pipe();
-    pipeline.cmd("INFO");
-    config::ask(&mut pipeline);
-    let mut replies = connection.request(&pipeline, "INFO", deadline).await?.into_iter();
+    let mut replies = connection.ask(&QUESTIONS, "INFO", deadline).await?.into_iter();
     let at = clock.now();
 
     let text = reply::text(replies.next())?;
-    let text = String::from_utf8_lossy(&text);
     let info = Info::parse(&text);
     let run_id = info.run_id().map_err(RedisError::from)?;
     if run_id != *connection.run_id() {
@@ -74,16 +78,23 @@ fn shows_sentinel(reply: Value) -> Option<bool> {
             Value::Int(count) => Some(count > 0),
             _ => None,
         },
-        list => reply::text(Some(list)).ok().map(|list| has_sentinel(&String::from_utf8_lossy(&list))),
+        list => reply::text(Some(list)).ok().map(|list| has_sentinel(&list)),
     }
 }
 
 /// A client named `sentinel-<8 hex>-cmd` or `sentinel-<8 hex>-pubsub` (`sentinel.c:sentinelSetClientName`).
 fn has_sentinel(list: &str) -> bool {
-    list.split_ascii_whitespace().filter_map(|word| word.strip_prefix("name=sentinel-")).any(|rest| {
-        rest.split_once('-').is_some_and(|(id, link)| {
-            id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && matches!(link, "cmd" | "pubsub")
-        })
+    const NAME: &str = "name=sentinel-";
+    list.match_indices(NAME).any(|(at, _)| {
+        let (before, found) = list.split_at(at);
+        // Not the end of another word, such as `lib-name=`.
+        let begins = before.bytes().next_back().is_none_or(|byte| byte.is_ascii_whitespace());
+        let name = found.get(NAME.len()..).and_then(|rest| rest.split_ascii_whitespace().next());
+        let parts = name.and_then(|name| name.split_once('-'));
+        begins
+            && parts.is_some_and(|(id, link)| {
+                id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && matches!(link, "cmd" | "pubsub")
+            })
     })
 }
 
@@ -98,6 +109,10 @@ mod tests {
     #[case("id=3 name=sentinel-exporter age=1\n", false)]
     #[case("id=3 name=sentinel-deadbeef-other age=1\n", false)]
     #[case("id=3 name=app cmd=sentinel-deadbeef-cmd\n", false)]
+    #[case("id=3 name=app lib-name=sentinel-deadbeef-cmd\n", false)]
+    #[case("id=3 name= sentinel-deadbeef-cmd\n", false)]
+    #[case("name=sentinel-deadbeef-cmd\n", true)]
+    #[case("id=3 name=sentinel-", false)]
     #[case("", false)]
     fn knows_a_sentinel_by_its_client_name(#[case] list: &str, #[case] seen: bool) {
         assert_eq!(has_sentinel(list), seen);

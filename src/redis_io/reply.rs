@@ -1,14 +1,18 @@
 //! Replies to their meanings. Each takes what the pipeline gave for one command.
 
 use redis::Value;
+use zeroize::Zeroizing;
 
 use super::error::RedisError;
 
-/// A text reply.
-pub(super) fn text(reply: Option<Value>) -> Result<Vec<u8>, RedisError> {
+/// A text reply. Bytes that are no UTF-8 (in the name of a client, say) are replaced.
+pub(super) fn text(reply: Option<Value>) -> Result<String, RedisError> {
     match reply {
-        Some(Value::BulkString(bytes)) => Ok(bytes),
-        Some(Value::SimpleString(line)) => Ok(line.into_bytes()),
+        Some(Value::BulkString(bytes)) => Ok(String::from_utf8(bytes).unwrap_or_else(|error| {
+            let bytes = Zeroizing::new(error.into_bytes());
+            String::from_utf8_lossy(&bytes).into_owned()
+        })),
+        Some(Value::SimpleString(line)) => Ok(line),
         other => Err(unexpected(other, "a text")),
     }
 }
