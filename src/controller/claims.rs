@@ -13,7 +13,8 @@ use crate::{
     observe::snapshot::Claim,
 };
 
-/// The claims of other policies on the controllers of those pods: what they remediate, and what older ones match. Pure.
+/// The claims of other policies on the controllers of those pods: what they remediate, and what older ones match, but
+/// for what this one remediates. Pure.
 pub(crate) fn of_others<'a>(
     mine: &RedisMemoryPolicy,
     others: impl Iterator<Item = &'a RedisMemoryPolicy>,
@@ -33,7 +34,13 @@ pub(crate) fn of_others<'a>(
         .filter(|other| age(other) < age(mine))
         .collect();
     older.sort_by_key(|policy| age(policy));
-    under_way.chain(older.into_iter().filter_map(|other| claim(other, pods))).collect()
+    // An older one that begins to enforce meanwhile waits: labels and limits of a set are kept by whoever restarts it.
+    let busy = mine.status.as_ref().and_then(|status| Some(&status.journal.as_ref()?.workload));
+    let older = older.into_iter().filter_map(|other| claim(other, pods)).filter_map(|mut claim| {
+        claim.controllers.retain(|uid| Some(uid) != busy);
+        (!claim.controllers.is_empty()).then_some(claim)
+    });
+    under_way.chain(older).collect()
 }
 
 fn claim(other: &RedisMemoryPolicy, pods: &[impl AsRef<Pod>]) -> Option<Claim> {
@@ -110,5 +117,7 @@ mod tests {
         assert_eq!(owners(&young, &old), ["old"]);
         let (old, young) = (policy("old", "2026-01-01T00:00:00Z", "Enforce"), remediating(young));
         assert_eq!(owners(&old, &young), ["young"]);
+        // Found by the simulator, too: each of the two left the labels to the other, and the remediation waited for them.
+        assert_eq!(owners(&young, &old), Vec::<String>::new(), "and keeps what belongs to it right");
     }
 }

@@ -224,6 +224,15 @@ impl<'a> Look<'a> {
         Next::Wait(why, pause)
     }
 
+    /// An effect that was answered well and cannot be seen is made again 1, 4, 9, 16 … s after the first time: a server
+    /// that says yes to everything makes no hot loop.
+    fn may_try_again(&self) -> bool {
+        let current = &self.journal.current;
+        current.begun_at.is_none_or(|begun| {
+            self.ctx.since(begun) >= SOON.saturating_mul(current.attempt.saturating_mul(current.attempt))
+        })
+    }
+
     /// The journal with the effect of the present step intended once more.
     fn intend(&self) -> Journal {
         let mut journal = self.journal.clone();

@@ -98,6 +98,19 @@ pub enum Effect {
     Switchover(Box<SwitchoverOrder>),
 }
 
+impl Effect {
+    /// Give a pod that value of the role label.
+    pub fn label(target: &Target, label: &RoleLabel, value: String) -> Self {
+        Self::Label {
+            pod: target.pod.name.clone(),
+            uid: target.pod.uid.clone(),
+            resource_version: target.pod.resource_version.clone(),
+            key: label.key.clone(),
+            value,
+        }
+    }
+}
+
 /// A Redis process in a pod, as it was seen when the decision was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -80,16 +80,9 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
             if switching.is_some_and(|pods| pods.contains(&&target.pod.name)) {
                 continue;
             }
-            let key = ctx.policy.redis.role_label.key.clone();
-            let reason = format!("{} is live {value}; Services follow {key}", target.pod.name);
-            let effect = Effect::Label {
-                pod: target.pod.name.clone(),
-                uid: target.pod.uid.clone(),
-                resource_version: target.pod.resource_version.clone(),
-                key,
-                value,
-            };
-            due.push((effect, reason));
+            let label = &ctx.policy.redis.role_label;
+            let reason = format!("{} is live {value}; Services follow {}", target.pod.name, label.key);
+            due.push((Effect::label(target, label, value), reason));
         }
     }
     due

@@ -15,8 +15,8 @@
 //! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
 //! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
 //! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
-//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well |
-//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute |
+//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well; but for what is lost by somebody else after the process that demoted it has gone too |
+//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute by one process |
 //!
 //! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
 //! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
@@ -60,15 +60,23 @@ pub struct Observer {
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     handed_over: BTreeMap<String, Vec<usize>>,
     answered: BTreeMap<(u32, usize), Ms>,
-    reconciles: BTreeMap<usize, VecDeque<Ms>>,
+    reconciles: BTreeMap<(usize, u32), VecDeque<Ms>>,
     progress: Ms,
     hanging: Ms,
     /// The last change of a role was a demotion of ours, and nobody was promoted since.
-    demoted: bool,
+    demoted: Option<Demoted>,
     leaderless: Ms,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
+}
+
+/// The process that we demoted.
+#[derive(Clone, Copy, Debug)]
+struct Demoted {
+    run: u32,
+    /// Whoever demoted it is gone, with the knowledge that nothing was lost until then.
+    alone: bool,
 }
 
 /// Who sends, and what for.
@@ -123,12 +131,19 @@ impl Observer {
 
     pub const fn became_primary(&mut self, cause: Cause) {
         self.last_primary = Some(cause);
-        self.demoted = false;
+        self.demoted = None;
     }
 
     /// The Guarded method made a primary a replica.
-    pub const fn demoted(&mut self) {
-        self.demoted = true;
+    pub const fn demoted(&mut self, run: u32) {
+        self.demoted = Some(Demoted { run, alone: false });
+    }
+
+    /// A process of the operator has ended, or its term has.
+    pub fn left(&mut self) {
+        if let Some(demoted) = &mut self.demoted {
+            demoted.alone = true;
+        }
     }
 
     /// The Guarded method gave a demoted primary its role back.
@@ -197,7 +212,11 @@ impl Observer {
 
     /// In every step: nobody is primary, by our doing, and nothing else is in the way.
     fn look_for_a_primary(&mut self, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
-        if !self.demoted {
+        let Some(demoted) = self.demoted else { return };
+        // Lost by somebody else before anybody could go on: from then on it is the loss of a primary, and nobody knows
+        // any more what the others lack. A person decides.
+        if demoted.alone && !servers.by_ip.values().any(|it| it.run == demoted.run) {
+            self.demoted = None;
             return;
         }
         let led = servers.by_ip.values().any(|it| it.role == Role::Primary || it.failover != Failover::None);
@@ -302,9 +321,9 @@ impl Observer {
     }
 
     /// A policy is reconciled. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
-    /// for each is no hot loop.
-    pub fn reconciling(&mut self, policy: usize, proving: bool, now: Ms) {
-        let times = self.reconciles.entry(policy).or_default();
+    /// for each is no hot loop. A new leader must look for itself: each is counted alone.
+    pub fn reconciling(&mut self, policy: usize, identity: u32, proving: bool, now: Ms) {
+        let times = self.reconciles.entry((policy, identity)).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {
             times.pop_front();

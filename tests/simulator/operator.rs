@@ -261,7 +261,7 @@ impl Process {
             let mut world = self.world.borrow_mut();
             let now = world.now;
             let step = resource.journal.as_ref().and_then(Journal::step);
-            world.observer.reconciling(p, matches!(step, Some(Step::Prove { .. })), now);
+            world.observer.reconciling(p, self.identity, matches!(step, Some(Step::Prove { .. })), now);
         }
         *self.remediation.borrow_mut() = resource.journal.as_ref().map(|journal| journal.id.clone());
         if resource.deleting.is_some_and(|since| self.now() > since + DELETION_PATIENCE) {
@@ -286,7 +286,8 @@ impl Process {
             return None;
         }
         let cache = self.cache.borrow();
-        let mut older = cache.policies.iter().take(p);
+        let busy = cache.policies[p].journal.is_some();
+        let mut older = cache.policies.iter().take(if busy { 0 } else { p });
         let claims = |it: &&Resource| !it.gone && it.deleting.is_none() && it.spec.mode == Mode::Enforce;
         let under_way = |it: &&Resource| !it.gone && it.journal.is_some();
         let mut others = cache.policies.iter().enumerate().filter(|(n, _)| *n != p).map(|(_, it)| it);

@@ -221,6 +221,7 @@ impl Runner {
         let over = process.term.get().is_some_and(|deadline| now >= deadline) && self.bug != Some(Bug::NoFence);
         if over && !process.in_flight.get() && now >= self.slots[n].stopped_until {
             process.note(|| "its term is over".to_owned());
+            self.world.borrow_mut().observer.left();
             process.term.set(None);
             process.wake.set(now);
             self.slots[n].future = Some(Box::pin(Rc::clone(process).run()));
@@ -338,6 +339,7 @@ impl Runner {
             match slot.blow.take() {
                 Some(Blow::Crash { back_after }) => {
                     process.note(|| "is killed".to_owned());
+                    self.world.borrow_mut().observer.left();
                     slot.future = None;
                     slot.process = None;
                     slot.back_at = now + back_after;

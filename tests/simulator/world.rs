@@ -43,6 +43,8 @@ pub struct World {
     pub someone_works: bool,
     healed: bool,
     person_at: Ms,
+    /// Nobody or more than one has been primary since then.
+    wrong_since: Option<Ms>,
     trace: Option<Vec<String>>,
 }
 
@@ -127,6 +129,7 @@ impl World {
             someone_works: false,
             healed: false,
             person_at: 0,
+            wrong_since: None,
             trace: traced.then(Vec::new),
         }
     }
@@ -215,10 +218,10 @@ impl World {
             }
             Order::Unpause => server.paused_until = 0,
             Order::Follow(host) => {
-                let led = server.role == Role::Primary;
+                let (led, run) = (server.role == Role::Primary, server.run);
                 self.servers.replicaof(ip, host, now)?;
                 if led && !self.servers.by_ip.values().any(|it| it.role == Role::Primary) {
-                    self.observer.demoted();
+                    self.observer.demoted(run);
                 }
             }
             Order::Lead { .. } if server.failover != Failover::None => return Err("not while failing over"),
@@ -542,13 +545,18 @@ impl World {
         if now < self.person_at {
             return;
         }
-        self.person_at = now + 20_000;
         let primaries: Vec<u32> =
             self.servers.by_ip.values().filter(|it| it.role == Role::Primary).map(|it| it.ip).collect();
         let failing_over = self.servers.by_ip.values().any(|it| it.failover != Failover::None);
         if primaries.len() == 1 || failing_over || self.kube.down().len() > 1 {
+            self.wrong_since = None;
             return;
         }
+        // Nobody comes for what lasts a moment.
+        if now < *self.wrong_since.get_or_insert(now) + 10_000 {
+            return;
+        }
+        self.person_at = now + 20_000;
         let Some(best) = self.servers.by_ip.values().max_by_key(|it| it.log.len()) else { return };
         let (ip, pod, log) = (best.ip, best.pod, best.log.clone());
         self.note(|| format!("a person makes redis-{pod} the primary, of {primaries:?}"));

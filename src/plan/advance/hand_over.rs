@@ -93,13 +93,18 @@ impl Look<'_> {
         if begun && another && is_primary(new) && is_replica(way.from) && free(way.from) {
             return Some(format!("the Redis of {} has restarted and is primary", new.pod.name));
         }
+        // Nor is the old primary's process there any more, which what was begun could be ended with.
+        let restarted = self.journal.current.switchover.as_ref().is_some_and(|record| {
+            way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id)
+        });
+        if begun && restarted && is_primary(new) && is_replica(way.from) && free(way.from) {
+            let (old, new) = (&way.from.pod.name, &new.pod.name);
+            return Some(format!("the Redis of {old} has restarted, and {new} is primary"));
+        }
         // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
         // roles as soon as the two pods are no longer left to this step.
         let third = self.workload.primary()?;
-        let settled = |target: &Target| {
-            target.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
-        };
-        (is_replica(way.from) && is_replica(new) && settled(way.from))
+        (is_replica(way.from) && is_replica(new) && free(way.from))
             .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
     }
 
@@ -196,6 +201,11 @@ impl Look<'_> {
             // No gate has looked at this process: it may have other settings, and become primary with them.
             return self.end(Outcome::Superseded, &format!("the Redis of {to} has restarted; a new plan is made"));
         }
+        if !way.back
+            && let Some(silent) = self.workload.unknown.first()
+        {
+            return self.call_off(way, new, &silent.pod.name);
+        }
         // The label came after all, while the role was about to go back.
         if way.back && self.label_at(way.from, new).is_ok() {
             return self.settled(way.from);
@@ -212,6 +222,18 @@ impl Look<'_> {
             Ok(()) => self.start(way, new),
             Err(why) => self.wait(why),
         }
+    }
+
+    /// Nothing is handed over while a member does not answer. Nothing was, either: the candidate's label is taken back,
+    /// so that clients do not meet a replica for as long as that lasts.
+    fn call_off(&self, way: &Direction<'_>, new: &Target, silent: &PodName) -> Next {
+        let label = &self.ctx.policy.redis.role_label;
+        if self.authority() == Authority::Operator && new.pod.role_label.as_ref() == Some(&label.primary) {
+            let effect = Effect::label(new, label, label.replica.clone());
+            return Next::Act(Box::new(self.journal.clone()), Box::new(effect));
+        }
+        let text = format!("{silent} does not answer, and {} is still primary; a new plan is made", way.from.pod.name);
+        self.end(Outcome::Superseded, &text)
     }
 
     /// The gates of a switchover that has not begun.

@@ -164,6 +164,9 @@ impl<'a> Look<'a> {
                 Err(why) => self.wait(why),
             };
         }
+        if !self.may_try_again() {
+            return self.wait(format!("{pod} was told to follow {to} and does not yet"));
+        }
         let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };

@@ -148,13 +148,20 @@ pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// When the pod last started, by its container and by our own record of restarts: the cooldown counts from here.
+/// A process that says that it is younger than its container by more than this was not started with it.
+const YOUNGER: Duration = Duration::from_secs(10);
+
+/// When the pod last started, by its container, by the process itself and by our own record of restarts: the cooldown
+/// counts from here.
 pub fn last_start(ctx: &Context<'_>, workload: &ControllerUid, target: &Target) -> Option<Timestamp> {
     let records = ctx.records.iter().filter(|record| record.uid == *workload);
     let restarts = records.flat_map(|record| &record.restarts).filter(|restart| restart.pod == target.pod.name);
     let by_record = restarts.map(|restart| restart.at).max();
     let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
-    started.max(by_record)
+    // The pod was read before the server: the container may have restarted in between, or the process within it.
+    let by_process = target.sample().and_then(|sample| sample.at.checked_sub(sample.server.uptime).ok());
+    let by_process = by_process.filter(|at| started.and_then(|it| it.checked_add(YOUNGER).ok()).is_none_or(|it| *at > it));
+    started.max(by_record).max(by_process)
 }
 
 /// To the second: fractions say nothing to people.

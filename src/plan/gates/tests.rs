@@ -316,6 +316,9 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[case::container_is_young(BlockReason::Cooldown, |w: &mut World| {
     w.snapshot.targets[1].pod.container.as_mut().unwrap().started_at = Some(seconds_ago(3600));
 })]
+#[case::its_process_is_young(BlockReason::Cooldown, |w: &mut World| {
+    w.sample(1).server.uptime = Duration::from_secs(3600);
+})]
 #[case::we_restarted_it(BlockReason::Cooldown, |w: &mut World| {
     let restarts = vec![RestartRecord { pod: pod_name(1), at: seconds_ago(3600) }];
     w.records.push(WorkloadRecord { restarts, ..record(Outcome::Succeeded) });

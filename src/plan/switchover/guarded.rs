@@ -184,10 +184,13 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
         return end(view, failure);
     }
     if view.did.demoted != Sent::No {
-        // Refused, or unanswered and perhaps on its way: once the pause is over it is nobody's any more. Should it
-        // arrive after all, both are replicas, and whoever looks next finds them so.
-        let over = view.did.demoted == Sent::Refused || view.waited >= limits.pause;
-        return if over { end(view, Failure::NotCaughtUp) } else { Move::Poll(POLL) };
+        return match (view.did.demoted, view.did.promoted) {
+            (Sent::Unanswered | Sent::Done, _) if view.waited < limits.pause => Move::Poll(POLL),
+            // Perhaps the command is still on its way; or it was confirmed, and the server does not say what it is. As
+            // nobody else was promoted, its role is given back: on a primary that changes nothing.
+            (Sent::Unanswered | Sent::Done, Sent::No) => Move::RollBack(Failure::NotCaughtUp),
+            _ => end(view, Failure::NotCaughtUp),
+        };
     }
     match (view.did.paused, to) {
         (Some(since), SeenRole::Replica) if since.saturating_add(PAUSE_MARGIN) < limits.pause && !view.did.unpaused => {
@@ -228,6 +231,8 @@ fn both_replicas(view: &View) -> Move {
         return again_or_leave(view, Move::RollBack(failure));
     }
     match view.did.promoted {
+        // Another process may have promoted it: its history is a new one then, whatever it says of its role.
+        Sent::No | Sent::Refused if view.did.demoted == Sent::No && !view.to.same_history => wait_or_leave(view),
         Sent::Refused => Move::RollBack(Failure::Refused),
         Sent::Done | Sent::Unanswered => promote(view),
         Sent::No if has_everything(view) => Move::Promote,
@@ -281,6 +286,12 @@ fn candidate_silent(view: &View) -> Move {
 
 /// The candidate is primary. Its clients first: those that were held back, then those of the Service, then its replicas.
 fn exchanged(view: &View) -> Move {
+    // It says so without having been told. If somebody else promoted it, its history is a new one, and our promotion
+    // changes nothing; if it lies, nobody is primary without.
+    let untold = view.did.demoted == Sent::Done && view.did.promoted == Sent::No;
+    if untold && view.from.role == SeenRole::Replica && has_everything(view) {
+        return Move::Promote;
+    }
     if view.from.role == SeenRole::Replica && view.did.paused.is_some() && !view.did.unpaused {
         return Move::Unpause;
     }

@@ -113,3 +113,24 @@ fn a_role_that_went_on_before_the_repointing_supersedes_the_plan() {
     world.hand_over(1, 0);
     assert!(ends_superseded(&world, &journal).contains("redis-0 became primary, not redis-1"));
 }
+
+// Found by the simulator: a replica that said yes and did not follow was told eight times a second.
+#[test]
+fn a_replica_that_says_yes_and_does_not_follow_is_told_less_and_less_often() {
+    let mut world = World::new();
+    let mut journal = at_the(StepKind::Repoint, &mut world);
+    let mut told = Vec::new();
+    for second in 0..60 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Act(next, effect) => {
+                assert!(matches!(*effect, Effect::Repoint { .. }), "{effect:?}");
+                told.push(second);
+                journal = *next;
+            }
+            Next::Wait(..) => {}
+            other => panic!("{other:?}"),
+        }
+        world.tick(1);
+    }
+    assert_eq!(told, [0, 1, 4, 9, 16, 25, 36, 49]);
+}

@@ -13,7 +13,7 @@ use crate::{
         names::{PodUid, RunId},
         policy::{AuthorityRule, Policy},
         sample::{ReplicaLink, Sample},
-        snapshot::{Observation, Snapshot},
+        snapshot::{Observation, ProbeFailure, Snapshot},
         step::StepKind,
     },
     plan::{Context, PlanSettings, advance, begin},
@@ -230,6 +230,32 @@ fn a_primary_that_restarted_meanwhile_is_another_plan() {
     let mut world = World::begun();
     world.sample(0).run_id = RunId::from("another");
     assert_eq!(world.outcome().0, Outcome::Superseded);
+}
+
+/// What is left of the step, the labels, is everybody's: upkeep moves them by the live roles.
+#[test]
+fn an_old_primary_that_restarted_after_the_exchange_is_not_waited_for() {
+    let mut world = World::begun();
+    world.primary_is(Some(1));
+    world.sample(0).run_id = RunId::from("another");
+    let (outcome, text) = world.outcome();
+    assert_eq!(outcome, Outcome::Superseded);
+    assert!(text.contains("redis-0 has restarted, and redis-1 is primary"), "{text}");
+}
+
+#[test]
+fn it_is_not_tried_again_while_a_member_does_not_answer() {
+    let mut world = World::begun();
+    world.label(1, "primary");
+    world.snapshot.targets[2].redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into()));
+    let Next::Act(journal, effect) = world.next() else { panic!("{:?}", world.next()) };
+    assert_eq!(*journal, world.journal, "no further attempt");
+    let Effect::Label { pod, value, .. } = *effect else { panic!("{effect:?}") };
+    assert_eq!((pod.as_str(), value.as_str()), ("redis-1", "replica"), "clients must not meet a replica meanwhile");
+    world.label(1, "replica");
+    let (outcome, text) = world.outcome();
+    assert_eq!(outcome, Outcome::Superseded);
+    assert!(text.contains("redis-2 does not answer"), "{text}");
 }
 
 #[test]

@@ -190,11 +190,15 @@ fn a_pause_that_may_lapse_before_demote_arrives_is_ended_and_the_label_taken_bac
 #[rstest]
 #[case::refused(Sent::Refused, ms(0), Move::Unpause)]
 #[case::on_its_way(Sent::Unanswered, ms(0), Move::Poll(POLL))]
-#[case::never_arrived(Sent::Unanswered, ms(3_000), Move::Unpause)]
+#[case::never_arrived(Sent::Unanswered, ms(3_000), Move::RollBack(Failure::NotCaughtUp))]
+#[case::it_said_yes(Sent::Done, ms(10), Move::Poll(POLL))]
+#[case::it_said_yes_and_is_primary_all_the_same(Sent::Done, ms(3_000), Move::RollBack(Failure::NotCaughtUp))]
 fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration, #[case] expected: Move) {
     let mut view = paused(ms(10));
     (view.did.demoted, view.waited) = (demoted, waited);
     assert_eq!(next(&view, &LIMITS), expected);
+    view.did.rolled_back = Some(Failure::NotCaughtUp);
+    assert_eq!(next(&view, &LIMITS), Move::Unpause, "it is told once, and its writers go on");
 }
 
 #[rstest]
@@ -203,7 +207,6 @@ fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration
 #[case::link_need_not_stand(|v: &mut View| v.to.linked = false, Move::Promote)]
 #[case::behind_but_the_rest_may_come(|v: &mut View| v.to.offset = 999, Move::Poll(CATCH_UP_POLL))]
 #[case::behind(|v: &mut View| (v.to.offset, v.waited) = (999, ms(200)), Move::RollBack(Failure::Behind))]
-#[case::another_history(|v: &mut View| (v.to.same_history, v.waited) = (false, ms(200)), Move::RollBack(Failure::Behind))]
 #[case::the_old_one_has_another(|v: &mut View| (v.from.same_history, v.waited) = (false, ms(200)), Move::RollBack(Failure::Behind))]
 #[case::refused(|v: &mut View| v.did.promoted = Sent::Refused, Move::RollBack(Failure::Refused))]
 #[case::answer_lost(|v: &mut View| v.did.promoted = Sent::Unanswered, Move::Poll(POLL))]
@@ -216,6 +219,25 @@ fn between_demote_and_promote(#[case] change: fn(&mut View), #[case] expected: M
         change(&mut view);
         assert_eq!(next(&view, &LIMITS), expected, "resumed: {}", view.resumed);
     }
+}
+
+/// A promotion begins a new history. Who did not promote it cannot know who did, whatever it says of its role.
+#[test]
+fn a_replica_of_another_history_may_be_a_primary_that_another_process_made() {
+    let other = |view: View| View { to: Seen { same_history: false, ..view.to }, waited: ms(200), ..view };
+    assert_eq!(next(&other(demoted()), &LIMITS), Move::RollBack(Failure::Behind));
+    assert_eq!(next(&other(found_demoted()), &LIMITS), Move::Poll(POLL));
+    let long = View { stuck: LONG, ..other(found_demoted()) };
+    assert_eq!(next(&long, &LIMITS), Move::Failed(Failure::Unclear));
+}
+
+/// It was not told yet. A liar is none, so that it is told; who was promoted by somebody else has a history of its own.
+#[test]
+fn a_candidate_that_says_too_soon_that_it_is_primary_is_told() {
+    let early = View { to: seen(SeenRole::Primary, 1000), ..demoted() };
+    assert_eq!(next(&early, &LIMITS), Move::Promote);
+    let foreign = View { to: Seen { same_history: false, ..early.to }, ..early };
+    assert_eq!(next(&foreign, &LIMITS), Move::Unpause);
 }
 
 /// Who knows that nobody promoted it gives the role back; who does not, looks for traces of a promotion.
@@ -347,11 +369,11 @@ fn no_combination_makes_two_writers() {
     let mut looked = 0;
     for (from, to) in roles.iter().flat_map(|from| roles.iter().map(move |to| (*from, *to))) {
         for (demoted, promoted) in sents.iter().flat_map(|one| sents.iter().map(move |two| (*one, *two))) {
-            for (time, flags) in times.iter().flat_map(|time| (0..64_u8).map(move |flags| (*time, flags))) {
+            for (time, flags) in times.iter().flat_map(|time| (0..128_u8).map(move |flags| (*time, flags))) {
                 let flag = |n: u8| flags & (1 << n) != 0;
                 let mut view = ready();
                 view.from = Seen { same_history: flag(0), ..seen(from, 1000) };
-                view.to = seen(to, if flag(1) { 999 } else { 1000 });
+                view.to = Seen { same_history: flag(6), ..seen(to, if flag(1) { 999 } else { 1000 }) };
                 view.follows_candidate = flag(2);
                 view.labels.from_labelled = flag(3);
                 let in_time = demoted == Sent::Done && flag(4);
@@ -363,12 +385,14 @@ fn no_combination_makes_two_writers() {
                     Move::Promote => {
                         assert_ne!(from, Primary, "{view:?}");
                         assert!(from == Replica || in_time, "{view:?}");
+                        assert!(to != Primary || (demoted == Sent::Done && flag(6)), "{view:?}");
                         let first = promoted == Sent::No;
                         assert!(!first || from != Replica || view.to.offset >= view.from.offset, "{view:?}");
                     }
                     Move::RollBack(_) => {
-                        assert_eq!(from, Replica, "{view:?}");
+                        assert!(from == Replica || (from == Primary && promoted == Sent::No), "{view:?}");
                         assert_ne!(to, Primary, "{view:?}");
+                        assert!(to != Replica || demoted != Sent::No || flag(6), "{view:?}");
                         assert!(to != Unknown || promoted == Sent::No, "{view:?}");
                         assert!(promoted != Sent::Done || to == Replica, "{view:?}");
                     }
@@ -383,5 +407,5 @@ fn no_combination_makes_two_writers() {
             }
         }
     }
-    assert_eq!(looked, 16 * 16 * 3 * 64);
+    assert_eq!(looked, 16 * 16 * 3 * 128);
 }
