@@ -556,7 +556,7 @@ impl World {
         if now < *self.wrong_since.get_or_insert(now) + 10_000 {
             return;
         }
-        self.person_at = now + 20_000;
+        (self.person_at, self.wrong_since) = (now + 20_000, None);
         let Some(best) = self.servers.by_ip.values().max_by_key(|it| it.log.len()) else { return };
         let (ip, pod, log) = (best.ip, best.pod, best.log.clone());
         self.note(|| format!("a person makes redis-{pod} the primary, of {primaries:?}"));
