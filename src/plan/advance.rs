@@ -134,7 +134,8 @@ impl<'a> Look<'a> {
     fn returning(&self) -> Option<Next> {
         match returning::judge(self.ctx, self.workload, self.journal) {
             Verdict::Clear => None,
-            Verdict::Demote(effect) => Some(Next::Act(Box::new(self.intend()), effect)),
+            Verdict::Demote(effect) if self.may_try_again() => Some(Next::Act(Box::new(self.intend()), effect)),
+            Verdict::Demote(_) => Some(self.wait("a second primary was told to follow and does not yet".to_owned())),
             Verdict::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
         }
     }
@@ -219,9 +220,10 @@ impl<'a> Look<'a> {
             return self.end(Outcome::TimedOut, &format!("after {} s: {why}", limit.as_secs()));
         }
         // A change of pod or Redis wakes us. What changes without a sign is looked at after 1, 2, 4 and 8 s and then
-        // every ten, so that what never comes makes no hot loop.
-        let pause = self.ctx.since(begun).clamp(SOON, LATER);
-        Next::Wait(why, pause)
+        // every ten, so that what never comes makes no hot loop: nor does a beginning that lies ahead, by the clock of
+        // another node.
+        let apart = self.ctx.now.duration_since(begun).unsigned_abs();
+        Next::Wait(why, apart.clamp(SOON, LATER))
     }
 
     /// An effect that was answered well and cannot be seen is made again 1, 4, 9, 16 … s after the first time: a server

@@ -15,8 +15,8 @@
 //! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
 //! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
 //! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
-//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well; but for what is lost by somebody else after the process that demoted it has gone too |
-//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute by one process |
+//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well, none of them denying that it is primary; but for what is lost by somebody else after the process that demoted it has gone too |
+//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute in one term |
 //!
 //! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
 //! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
@@ -60,12 +60,13 @@ pub struct Observer {
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     handed_over: BTreeMap<String, Vec<usize>>,
     answered: BTreeMap<(u32, usize), Ms>,
-    reconciles: BTreeMap<(usize, u32), VecDeque<Ms>>,
+    reconciles: BTreeMap<usize, VecDeque<Ms>>,
     progress: Ms,
     hanging: Ms,
     /// The last change of a role was a demotion of ours, and nobody was promoted since.
     demoted: Option<Demoted>,
-    leaderless: Ms,
+    /// Nobody has been primary for so long.
+    without: Ms,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
@@ -144,6 +145,7 @@ impl Observer {
         if let Some(demoted) = &mut self.demoted {
             demoted.alone = true;
         }
+        self.reconciles.clear();
     }
 
     /// The Guarded method gave a demoted primary its role back.
@@ -193,7 +195,6 @@ impl Observer {
         if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
             self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
         }
-        self.look_for_a_primary(servers, someone_works, dt, now);
         let journals = kube.policies.iter().filter(|policy| policy.journal.is_some()).count();
         if journals > 1 {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
@@ -211,7 +212,7 @@ impl Observer {
     }
 
     /// In every step: nobody is primary, by our doing, and nothing else is in the way.
-    fn look_for_a_primary(&mut self, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
+    pub fn leaderless(&mut self, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
         let Some(demoted) = self.demoted else { return };
         // Lost by somebody else before anybody could go on: from then on it is the loss of a primary, and nobody knows
         // any more what the others lack. A person decides.
@@ -221,8 +222,8 @@ impl Observer {
         }
         let led = servers.by_ip.values().any(|it| it.role == Role::Primary || it.failover != Failover::None);
         let well = servers.by_ip.values().all(|it| !it.hung(now) && now >= it.flap_until.max(it.loading_until));
-        self.leaderless = if led { 0 } else { self.leaderless + if someone_works && well { dt } else { 0 } };
-        if self.leaderless > HALF_DONE {
+        self.without = if led { 0 } else { self.without + if someone_works && well { dt } else { 0 } };
+        if self.without > HALF_DONE {
             self.flag(now, "L4", "nobody is primary by our doing, and an operator at work leaves it so".to_owned());
         }
     }
@@ -321,9 +322,9 @@ impl Observer {
     }
 
     /// A policy is reconciled. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
-    /// for each is no hot loop. A new leader must look for itself: each is counted alone.
-    pub fn reconciling(&mut self, policy: usize, identity: u32, proving: bool, now: Ms) {
-        let times = self.reconciles.entry((policy, identity)).or_default();
+    /// for each is no hot loop. Whoever comes to lead must look: each term is counted alone.
+    pub fn reconciling(&mut self, policy: usize, proving: bool, now: Ms) {
+        let times = self.reconciles.entry(policy).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {
             times.pop_front();

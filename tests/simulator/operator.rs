@@ -261,7 +261,7 @@ impl Process {
             let mut world = self.world.borrow_mut();
             let now = world.now;
             let step = resource.journal.as_ref().and_then(Journal::step);
-            world.observer.reconciling(p, self.identity, matches!(step, Some(Step::Prove { .. })), now);
+            world.observer.reconciling(p, matches!(step, Some(Step::Prove { .. })), now);
         }
         *self.remediation.borrow_mut() = resource.journal.as_ref().map(|journal| journal.id.clone());
         if resource.deleting.is_some_and(|since| self.now() > since + DELETION_PATIENCE) {

@@ -165,6 +165,9 @@ impl World {
             }
             self.kube.follow(self.now);
             self.write();
+            // Who is primary cannot be known from one that denies it.
+            let denied = (0..self.kube.places.len()).any(|pod| self.lies(pod, Lie::Replica));
+            self.observer.leaderless(&self.servers, self.someone_works && !denied, dt, self.now);
             self.observer.look(&self.kube, &self.servers, self.someone_works, dt, self.now);
         }
     }

@@ -134,3 +134,47 @@ fn a_replica_that_says_yes_and_does_not_follow_is_told_less_and_less_often() {
     }
     assert_eq!(told, [0, 1, 4, 9, 16, 25, 36, 49]);
 }
+
+// Found by the simulator: so was a second primary that said yes.
+#[test]
+fn a_second_primary_that_says_yes_and_stays_one_is_told_less_and_less_often() {
+    let mut world = World::new();
+    world.comes_back_as_primary = true;
+    let mut journal = world.begin();
+    let mut told = Vec::new();
+    for second in 0..600 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Act(next, effect) if matches!(*effect, Effect::Demote { .. }) => {
+                told.push(second);
+                journal = *next;
+            }
+            Next::Act(next, effect) => {
+                world.apply(&effect);
+                journal = *next;
+            }
+            Next::Record(next) => journal = *next,
+            Next::Wait(..) => {}
+            other => panic!("{other:?}"),
+        }
+        world.tick(1);
+        if told.first().is_some_and(|first| second - first >= 60) {
+            break;
+        }
+    }
+    assert!((3..=10).contains(&told.len()), "{told:?}");
+}
+
+// Found by the simulator: with the clock of the node before ahead of ours, a step that waits was looked at every second.
+#[test]
+fn a_beginning_that_lies_ahead_makes_no_hot_loop() {
+    let mut world = World::new();
+    let mut journal = at_the(StepKind::AwaitReplica, &mut world);
+    world.snapshot.targets[1].pod.ready = false;
+    for (ahead, wanted) in [(0, 1), (70, 10), (3, 3)] {
+        journal.current.begun_at = Some(world.now.saturating_add(SignedDuration::from_secs(ahead)).expect("in range"));
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Wait(_, pause) => assert_eq!(pause.as_secs(), wanted, "{ahead} s ahead"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
