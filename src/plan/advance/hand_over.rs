@@ -63,6 +63,9 @@ impl Look<'_> {
         }
         match way.to {
             Some(new) if begun && is_primary(new) && is_replica(old) => self.exchanged(&way, new),
+            Some(new) if begun && is_primary(new) && old.sample().is_none() && self.handed_over(&way, new) => {
+                self.settled(new)
+            }
             Some(new) if !begun => match self.ready_to_switch(old, new) {
                 Ok(()) => self.start(&way, new),
                 Err(next) => next,
@@ -94,9 +97,12 @@ impl Look<'_> {
             return Some(format!("the Redis of {} has restarted and is primary", new.pod.name));
         }
         // Nor is the old primary's process there any more, which what was begun could be ended with.
-        let restarted = self.journal.current.switchover.as_ref().is_some_and(|record| {
-            way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id)
-        });
+        let restarted = self
+            .journal
+            .current
+            .switchover
+            .as_ref()
+            .is_some_and(|record| way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id));
         if begun && restarted && is_primary(new) && is_replica(way.from) && free(way.from) {
             let (old, new) = (&way.from.pod.name, &new.pod.name);
             return Some(format!("the Redis of {old} has restarted, and {new} is primary"));
@@ -114,6 +120,13 @@ impl Look<'_> {
         self.authority() == Authority::Operator
             && old.pod.role_label.as_ref() != primary
             && new.pod.role_label.as_ref() == primary
+    }
+
+    /// The labels are moved once the exchange was seen: nothing of it is left to be done with an old primary that has
+    /// fallen silent since. The steps that need it have gates.
+    fn handed_over(&self, way: &Direction<'_>, new: &Target) -> bool {
+        let candidate = self.journal.current.switchover.as_ref().map(|record| &record.candidate);
+        candidate.is_some() && candidate == identity(new).as_ref() && self.labels_moved(way.from, new)
     }
 
     /// The roles are exchanged, by us before a restart of the operator or a moment ago.

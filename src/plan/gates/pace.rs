@@ -160,7 +160,8 @@ pub fn last_start(ctx: &Context<'_>, workload: &ControllerUid, target: &Target) 
     let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
     // The pod was read before the server: the container may have restarted in between, or the process within it.
     let by_process = target.sample().and_then(|sample| sample.at.checked_sub(sample.server.uptime).ok());
-    let by_process = by_process.filter(|at| started.and_then(|it| it.checked_add(YOUNGER).ok()).is_none_or(|it| *at > it));
+    let by_process =
+        by_process.filter(|at| started.and_then(|it| it.checked_add(YOUNGER).ok()).is_none_or(|it| *at > it));
     started.max(by_record).max(by_process)
 }
 

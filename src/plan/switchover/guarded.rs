@@ -8,7 +8,7 @@
 //!   offsets are compared once more, on the demoted primary: had the pause lapsed unseen, the candidate lacks something,
 //!   and the old primary gets its role back.
 //! - Never two writers after a failure either: the old primary gets its role back only when the candidate was surely
-//!   not promoted.
+//!   not promoted, and nobody else was: its history is still its own.
 //! - No endless pause: the server ends it by itself.
 //!
 //! Between demote and promote nothing is asked of Kubernetes while both servers answer.
@@ -230,9 +230,11 @@ fn both_replicas(view: &View) -> Move {
     if let Some(failure) = view.did.rolled_back {
         return again_or_leave(view, Move::RollBack(failure));
     }
+    // A promotion begins a new history. Another process may have promoted the candidate, whatever that says of its role;
+    // and an old primary of another history has followed somebody else who is primary.
+    let elsewhere = !view.from.same_history || (view.did.demoted == Sent::No && !view.to.same_history);
     match view.did.promoted {
-        // Another process may have promoted it: its history is a new one then, whatever it says of its role.
-        Sent::No | Sent::Refused if view.did.demoted == Sent::No && !view.to.same_history => wait_or_leave(view),
+        Sent::No | Sent::Refused if elsewhere => wait_or_leave(view),
         Sent::Refused => Move::RollBack(Failure::Refused),
         Sent::Done | Sent::Unanswered => promote(view),
         Sent::No if has_everything(view) => Move::Promote,
@@ -267,7 +269,7 @@ fn candidate_gone(view: &View) -> Move {
     if let Some(failure) = view.did.rolled_back {
         return again_or_leave(view, Move::RollBack(failure));
     }
-    if nobody_sent_it || no_trace {
+    if (nobody_sent_it && view.from.same_history) || no_trace {
         return Move::RollBack(Failure::CandidateLost);
     }
     wait_or_leave(view)
@@ -279,7 +281,9 @@ fn candidate_silent(view: &View) -> Move {
     let nobody_sent_it = view.did.demoted != Sent::No && view.did.promoted == Sent::No;
     match view.did.rolled_back {
         Some(failure) => again_or_leave(view, Move::RollBack(failure)),
-        None if nobody_sent_it && view.waited >= SILENCE => Move::RollBack(Failure::CandidateLost),
+        None if nobody_sent_it && view.from.same_history && view.waited >= SILENCE => {
+            Move::RollBack(Failure::CandidateLost)
+        }
         None => wait_or_leave(view),
     }
 }

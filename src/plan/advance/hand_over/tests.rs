@@ -244,6 +244,17 @@ fn an_old_primary_that_restarted_after_the_exchange_is_not_waited_for() {
 }
 
 #[test]
+fn an_old_primary_that_fell_silent_after_the_labels_were_moved_is_not_waited_for() {
+    let mut world = World::begun();
+    world.primary_is(Some(1));
+    world.snapshot.targets[0].redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into()));
+    assert!(world.act().resumed, "the labels are not there yet");
+    world.clients_follow(1);
+    world.record();
+    assert_eq!(world.journal.primary.pod.as_str(), "redis-1");
+}
+
+#[test]
 fn it_is_not_tried_again_while_a_member_does_not_answer() {
     let mut world = World::begun();
     world.label(1, "primary");
