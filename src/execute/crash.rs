@@ -38,6 +38,8 @@ situations! {
     AfterReplicas,
     /// Restarted replicas go on where they were if the backlog is raised.
     Backlog,
+    /// The old primary comes back as a primary.
+    Returning,
 }
 
 /// A crash point.
@@ -137,6 +139,10 @@ places! {
     SetBackDue = "set-back:before-effect" in Backlog,
     /// A raised backlog was set back; the journal does not say so yet.
     SetBackMade = "set-back:after-effect" in Backlog,
+    /// A second primary is about to be told to follow.
+    DemoteDue = "demote:before-effect" in Returning,
+    /// A second primary was told to follow; the journal does not say so yet.
+    DemoteMade = "demote:after-effect" in Returning,
     /// The candidate of a switchover has the primary's label too.
     CandidateLabelled = "switchover:candidate-labelled" in Any,
     /// Services have both pods, and have had them long enough; FAILOVER is sent next.

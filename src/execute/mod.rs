@@ -211,6 +211,10 @@ fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
         (_, Effect::SetBacklog { back: true, .. }) => {
             crash::at(if before { crash::Place::SetBackDue } else { crash::Place::SetBackMade });
         }
+        // At whichever step the old primary is back.
+        (_, Effect::Demote { .. }) => {
+            crash::at(if before { crash::Place::DemoteDue } else { crash::Place::DemoteMade });
+        }
         (Some(kind), _) => crash::of_step(kind, moment),
         (None, Effect::Resize { .. }) => {
             crash::at(if before { crash::Place::ResizeDue } else { crash::Place::ResizeMade });

@@ -105,6 +105,14 @@ async fn backlog() {
     assert_survives_all("backlog", Shape::Dumping, "auto", &crash::reached_in(&[Situation::Backlog])).await;
 }
 
+/// The old primary's replacement says that it is a primary, too: it is told to follow, and told once more when the
+/// operator died right then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn returning() {
+    assert_survives_all("returning", Shape::Returning, "auto", &crash::reached_in(&[Situation::Returning])).await;
+}
+
 /// The operator dies between demote and promote, then the candidate does, and the operator again when it has given the
 /// role back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

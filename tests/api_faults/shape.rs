@@ -19,6 +19,8 @@ pub(crate) enum Shape {
     Standalone,
     /// A primary that is fixed, and its replica; both keep their data, and the primary may be restarted.
     Static,
+    /// As `Replicated`, but the first pod always starts as a primary.
+    Returning,
     /// As `Replicated`, with dumps on claims and a backlog that is too small to go on from after a restart.
     Dumping,
 }
@@ -28,7 +30,7 @@ impl Shape {
         match self {
             Self::Standalone => 1,
             Self::Static => 2,
-            Self::Replicated | Self::Dumping => REPLICAS,
+            Self::Replicated | Self::Returning | Self::Dumping => REPLICAS,
         }
     }
 
@@ -40,6 +42,7 @@ impl Shape {
     pub(crate) const fn keeps(self) -> Keeps {
         match self {
             Self::Replicated => Keeps::Nothing,
+            Self::Returning => Keeps::NothingAndFirstLeads,
             Self::Dumping => Keeps::Data,
             Self::Standalone | Self::Static => Keeps::DataAndName,
         }
@@ -48,7 +51,7 @@ impl Shape {
     /// Options of every redis-server.
     pub(crate) fn options(self) -> Vec<&'static str> {
         match self {
-            Self::Replicated => vec!["--repl-backlog-size", "4mb"],
+            Self::Replicated | Self::Returning => vec!["--repl-backlog-size", "4mb"],
             Self::Standalone | Self::Static => {
                 vec!["--repl-backlog-size", "4mb", "--appendonly", "yes", "--appendfsync", "always"]
             }

@@ -55,6 +55,8 @@ pub struct Started {
 pub enum Keeps {
     /// Nothing: each starts empty.
     Nothing,
+    /// Nothing, and the first pod's arguments make it a primary, whoever is.
+    NothingAndFirstLeads,
     /// Its `dir`, as on a claim that is mounted at [`FakeNode::volume`].
     Data,
     /// Its `dir`, and its name in the headless Service, by which the others follow the first pod: it is always the
@@ -64,7 +66,7 @@ pub enum Keeps {
 
 impl Keeps {
     pub fn data(self) -> bool {
-        self != Self::Nothing
+        matches!(self, Self::Data | Self::DataAndName)
     }
 }
 

@@ -112,6 +112,9 @@ async fn start(state: Arc<State>, pod: Pod) {
             // As its arguments say, whether the primary is there or not.
             break (!first).then(|| first_of(&state, &pod));
         }
+        if first && state.keeps == Keeps::NothingAndFirstLeads {
+            break None;
+        }
         let others: Vec<Running> = state.running().values().filter(|it| !it.stopping).cloned().collect();
         let mut primary = None;
         for other in &others {

@@ -192,7 +192,9 @@ impl Runner {
         };
         let stopped = now < slot.stopped_until;
         if !stopped {
-            if now >= slot.next_lease {
+            // What was under way in a term that is over is never gone on with in the next.
+            self.end_of_term(n, &process, now);
+            if now >= self.slots[n].next_lease {
                 self.lease(n, &process, now);
             }
             if now >= self.slots[n].next_sample {
