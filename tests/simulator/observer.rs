@@ -195,7 +195,7 @@ impl Observer {
         if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
             self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
         }
-        let journals = kube.policies.iter().filter(|policy| policy.journal.is_some()).count();
+        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal.is_some()).count();
         if journals > 1 {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
         }

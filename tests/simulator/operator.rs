@@ -434,7 +434,8 @@ impl Process {
             let mut world = self.world.borrow_mut();
             let now = world.now;
             let due = (0..PODS).any(|n| world.lied(n) || world.servers.of_pod(n).is_some_and(|it| it.fragmented));
-            if !due {
+            // Who was to be cured may have been killed since.
+            if !due && world.kube.down().is_empty() {
                 world.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
             }
         }

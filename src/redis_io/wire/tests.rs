@@ -1,3 +1,5 @@
+//! What goes out and what comes in, in every order that a server can think of.
+
 use pretty_assertions::assert_eq;
 use redis::cmd;
 use rstest::rstest;
