@@ -1,11 +1,13 @@
 //! The loss checker is shown to fail: a primary that is killed without a switchover loses acknowledged writes, and the
 //! writer says so. Without this, "0 lost" elsewhere would prove nothing.
 
-use crate::support::{eventually, redis::Redis, require, space::Space};
+use crate::support::{eventually, operator, redis::Redis, require, space::Space};
 
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn a_primary_that_is_killed_without_a_switchover_loses_writes_and_the_checker_finds_them() {
+    // It needs no operator, but the cluster: no test may take that away meanwhile.
+    let _operator = operator::usual();
     let space = Space::new("loss");
     let set = Redis::deploy(&space, "redis", 2, &[]);
     set.label_roles();

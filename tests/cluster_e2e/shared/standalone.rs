@@ -2,39 +2,16 @@
 //!
 //! Its PersistentVolume is a directory of this machine, so this needs the test cluster, whose one node it is.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
-
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::support::{
-    client, operator,
+    disk::Disk,
+    operator,
     policy::Policy,
     redis::{Redis, SMALL_KEYS, SMALL_WASTE},
     space::Space,
     throughout,
 };
-
-/// A directory that a pod of any user may write to, and the PersistentVolume that a manifest makes of it.
-struct Disk {
-    directory: TempDir,
-    volume: String,
-}
-
-impl Disk {
-    fn new(space: &Space, set: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        Self { directory, volume: format!("{}-{set}", space.name) }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // It is of no namespace, so it does not go with the test's.
-        client::kubectl(&["delete", "persistentvolume", &self.volume, "--wait=false", "--ignore-not-found"]);
-    }
-}
 
 #[test]
 #[ignore = "needs a cluster: make test"]
@@ -42,8 +19,7 @@ fn a_standalone_redis_with_an_aof_is_restarted_with_consent_and_keeps_every_key(
     let _operator = operator::usual();
     let space = Space::new("standalone");
     let disk = Disk::new(&space, "redis");
-    let directory = disk.directory.path().display().to_string();
-    space.apply(&space.render("standalone.yaml", &[("NAME", "redis"), ("DIRECTORY", &directory)]));
+    space.apply(&space.render("standalone.yaml", &[("NAME", "redis"), ("DIRECTORY", &disk.path())]));
     space.must(&["rollout", "status", "statefulset/redis", "--timeout=180s"]);
     let set = Redis { space: &space, name: "redis".to_owned(), replicas: 1 };
     set.fragment(SMALL_KEYS);

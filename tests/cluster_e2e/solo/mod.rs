@@ -2,4 +2,6 @@
 
 mod acting_rights;
 mod crash;
+mod outage;
 mod secrets;
+mod slots;

@@ -1,6 +1,7 @@
 //! What the tests share: the clients, a namespace, a Redis, a policy, the operator, and waiting.
 
 pub(crate) mod client;
+pub(crate) mod disk;
 pub(crate) mod operator;
 pub(crate) mod policy;
 pub(crate) mod redis;

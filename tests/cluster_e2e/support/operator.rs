@@ -113,3 +113,11 @@ pub(crate) fn previous_log() -> Result<String, String> {
     let deployment = format!("deployment/{NAME}");
     client::kubectl(&["--namespace", NAMESPACE, "logs", &deployment, "--previous", "--tail=200"]).into_result()
 }
+
+/// What the operator's pod of that address serves under /metrics, asked inside the embedded cluster's network: the API
+/// server has no part in it.
+pub(crate) fn metrics(address: &str) -> Result<String, String> {
+    let mut command = client::script("tests/cluster/in-netns");
+    command.args(["curl", "--silent", "--fail", "--max-time", "5", &format!("http://{address}:8080/metrics")]);
+    client::run(command).into_result()
+}

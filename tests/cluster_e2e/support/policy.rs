@@ -138,6 +138,25 @@ impl<'a> Policy<'a> {
         })
     }
 
+    /// The record of a set: outcome and message of its last remediation.
+    pub(crate) fn record(&self, set: &str) -> Option<(String, String)> {
+        let status = self.status();
+        let record = status["workloads"].as_array()?.iter().find(|record| record["name"] == set)?.clone();
+        let word = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+        Some((word("outcome"), word("message")))
+    }
+
+    /// Waits until the last remediation of that set has succeeded and none is under way: one policy may select several.
+    pub(crate) fn await_cured(&self, set: &str, seconds: u64) {
+        eventually(&format!("{set} is cured"), seconds, || {
+            let record = self.record(set);
+            let idle = self.status()["journal"].is_null();
+            require(idle && record.as_ref().is_some_and(|(outcome, _)| outcome == "Succeeded"), || {
+                format!("{record:?}, idle: {idle}, blocked: {:?}", self.condition("RemediationBlocked"))
+            })
+        });
+    }
+
     /// Waits until a remediation has succeeded, and nothing of it is left behind.
     pub(crate) fn await_success(&self, seconds: u64) {
         let (outcome, message) = self.await_outcome(seconds);
@@ -150,11 +169,20 @@ impl<'a> Policy<'a> {
 
     /// The notes of the events about the policy, in order.
     pub(crate) fn event_notes(&self) -> Vec<String> {
+        self.events("note")
+    }
+
+    /// The reasons of the events about the policy, in order.
+    pub(crate) fn event_reasons(&self) -> Vec<String> {
+        self.events("reason")
+    }
+
+    fn events(&self, field: &str) -> Vec<String> {
         let list = self.space.get(&["events.events.k8s.io", "--sort-by=.metadata.creationTimestamp"]);
         let events = list["items"].as_array().cloned().unwrap_or_default();
         let about_us = |event: &&Value| event["regarding"]["name"] == self.name.as_str();
-        let note = |event: &Value| event["note"].as_str().unwrap_or_default().to_owned();
-        events.iter().filter(about_us).map(note).collect()
+        let word = |event: &Value| event[field].as_str().unwrap_or_default().to_owned();
+        events.iter().filter(about_us).map(word).collect()
     }
 }
 

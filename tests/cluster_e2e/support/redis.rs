@@ -149,6 +149,18 @@ impl<'a> Redis<'a> {
         });
     }
 
+    /// No member is fragmented any more, and exactly one is the primary that the others follow.
+    pub(crate) fn assert_cured(&self) {
+        for pod in self.pods() {
+            let info = self.info(&pod);
+            assert!(info.ratio() < 2.5, "{pod}: {}", info.ratio());
+            assert!(info.is_primary() || info.field("master_link_status") == "up", "{pod} is not connected");
+        }
+        let _one = self.primary();
+        self.assert_labels_follow_roles();
+        self.assert_writable();
+    }
+
     /// How often a container of the set was started again.
     pub(crate) fn container_restarts(&self) -> u64 {
         let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default();
