@@ -76,6 +76,43 @@ async fn one_connection_serves_many_probes() {
     assert!(matches!(other, Err(RedisError::RunIdChanged { .. })), "{other:?}");
 }
 
+/// Reads from sockets that the server has counted (`total_reads_processed`, from 6.0 on): one for each round trip.
+fn reads(server: &RedisServer) -> u64 {
+    let stats = server.run(&["INFO", "stats"]);
+    let field = stats.lines().find_map(|line| line.trim_end().strip_prefix("total_reads_processed:"));
+    field.and_then(|number| number.parse().ok()).expect("it is counted")
+}
+
+#[tokio::test]
+async fn from_the_second_look_on_a_probe_is_one_round_trip_and_sees_as_much() {
+    let server = RedisServer::start(&[]);
+    let mut connection = connect(&server).await;
+    let mut seen = Vec::new();
+    for probes in [1, 10] {
+        let before = reads(&server);
+        for _ in 0..probes {
+            seen.push(look(&mut connection).await.expect("a sample").sentinel_seen);
+        }
+        // The client that asks for the count is counted, too: opening and asking.
+        let trips = reads(&server) - before;
+        assert!(trips <= probes + 2 + u64::from(probes == 1), "{trips} reads for {probes} probes");
+    }
+    assert!(seen.iter().all(|seen| *seen == Some(false)), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_client_list_that_grew_long_since_the_last_look_is_read_all_the_same() {
+    let server = RedisServer::start(&["--maxclients", "4000"]);
+    let mut connection = connect(&server).await;
+    look(&mut connection).await.expect("a sample");
+    let crowd: Vec<_> =
+        (0..1000).map(|_| std::net::TcpStream::connect(server.address()).expect("one more client")).collect();
+    for _ in 0..2 {
+        assert_eq!(look(&mut connection).await.expect("a sample").sentinel_seen, Some(false));
+    }
+    drop(crowd);
+}
+
 #[tokio::test]
 async fn a_password_is_needed_and_the_right_one() {
     let server = RedisServer::start(&["--requirepass", "s3cr3t-of-the-test"]);
@@ -155,7 +192,10 @@ async fn sentinel_seen(server: &RedisServer, rights: &[&str]) -> Option<bool> {
     server.run(&[&["ACL", "SETUSER", "looker", "reset", "on", ">pw", "+info"], rights].concat());
     let credentials = Credentials::new(Some("looker".into()), "pw".into());
     let mut connection = Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect("a way in");
-    look(&mut connection).await.expect("a sample").sentinel_seen
+    let first = look(&mut connection).await.expect("a sample").sentinel_seen;
+    let again = look(&mut connection).await.expect("a sample").sentinel_seen;
+    assert_eq!(first, again, "in two round trips and in one");
+    first
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ pub struct Connection {
     wire: Wire,
     run_id: RunId,
     version: Version,
+    clients: Option<u64>,
 }
 
 impl Connection {
@@ -59,7 +60,7 @@ impl Connection {
             None => Wire::plain(tcp),
         };
         let unread = Version { major: 0, minor: 0, patch: 0 };
-        let mut connection = Self { wire, run_id: RunId::default(), version: unread };
+        let mut connection = Self { wire, run_id: RunId::default(), version: unread, clients: None };
         connection.introduce(credentials).await?;
         Ok(connection)
     }
@@ -97,6 +98,16 @@ impl Connection {
     /// The version that the server said when the connection was opened.
     pub const fn version(&self) -> Version {
         self.version
+    }
+
+    /// Connected clients at the last probe of this connection; `None`: not probed yet.
+    pub(super) const fn clients(&self) -> Option<u64> {
+        self.clients
+    }
+
+    /// Keeps the number of connected clients for the next probe.
+    pub(super) const fn note_clients(&mut self, clients: u64) {
+        self.clients = Some(clients);
     }
 
     /// True when every further request would fail at once.

@@ -14,16 +14,29 @@ use crate::{
 const SENTINEL_CHANNEL: &str = "__sentinel__:hello";
 /// Up to this many clients the whole client list is read: about 350 bytes each, so that it stays far below the cap.
 const SHORT_CLIENT_LIST: u64 = 256;
+/// Up to this many clients at the last look the whole list is asked for with the rest, in one round trip: it may have
+/// doubled since and is short still. Should it have grown above the cap on replies, that look fails and the next one
+/// asks INFO first.
+const TRUSTED_CLIENT_LIST: u64 = SHORT_CLIENT_LIST / 2;
 /// Up to this many clients the list of those that subscribe is read. Beyond it not even that, it may be all of them.
 const LONGEST_CLIENT_LIST: u64 = 2000;
 
 /// What every probe asks, packed once.
-static QUESTIONS: LazyLock<Request> = LazyLock::new(|| {
+static QUESTIONS: LazyLock<Request> = LazyLock::new(|| Request::from(&questions()));
+
+/// The same and the client list, as the last question.
+static QUESTIONS_AND_CLIENTS: LazyLock<Request> = LazyLock::new(|| {
+    let mut pipeline = questions();
+    pipeline.cmd("CLIENT").arg("LIST");
+    Request::from(&pipeline)
+});
+
+fn questions() -> redis::Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.cmd("INFO");
     config::ask(&mut pipeline);
-    Request::from(&pipeline)
-});
+    pipeline
+}
 
 /// Reads one sample within `deadline`. Only INFO is indispensable: what CONFIG or the client list refuse is missing
 /// from the sample, with the reason.
@@ -34,8 +47,12 @@ pub async fn probe(
     deadline: Duration,
 ) -> Result<Sample, ProbeFailure> {
     let begun = clock.uptime();
-    let mut replies = connection.ask(&QUESTIONS, "INFO", deadline).await?.into_iter();
+    let trusted = connection.clients().is_some_and(|clients| clients <= TRUSTED_CLIENT_LIST);
+    let questions: &Request = if trusted { &QUESTIONS_AND_CLIENTS } else { &QUESTIONS };
+    let mut replies = connection.ask(questions, "INFO", deadline).await?;
     let at = clock.now();
+    let listed = if trusted { replies.pop() } else { None };
+    let mut replies = replies.into_iter();
 
     let text = reply::text(replies.next())?;
     let info = Info::parse(&text);
@@ -47,8 +64,14 @@ pub async fn probe(
     let run_id = connection.run_id().clone();
     let config = config::read(replies);
     let sample = info.sample(at, pod_uid.clone(), config, None).map_err(RedisError::from)?;
-    let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
-    let sentinel_seen = sentinel_seen(connection, info.connected_clients(), left).await;
+    connection.note_clients(info.connected_clients());
+    let sentinel_seen = match listed {
+        Some(list) => shows_sentinel(list),
+        None => {
+            let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
+            sentinel_seen(connection, info.connected_clients(), left).await
+        }
+    };
     Ok(Sample { run_id, sentinel_seen, ..sample })
 }
 
