@@ -110,7 +110,8 @@ fn while_the_api_server_is_away_probing_and_series_go_on() {
     let stopped = Stopped::now();
     let mut looks = 0_u32;
     throughout(OUTAGE, || {
-        let text = operator::metrics(&address).unwrap_or_else(|error| panic!("no metrics after {looks} looks: {error}"));
+        let text =
+            operator::metrics(&address).unwrap_or_else(|error| panic!("no metrics after {looks} looks: {error}"));
         assert_eq!(ratios(&text).len(), 3, "after {looks} looks:\n{text}");
         let ages = series(&text, "redis_memory_policy_sample_age_seconds");
         assert!(ages.len() == 3 && ages.values().all(|age| *age < 5.0), "after {looks} looks: {ages:?}");
