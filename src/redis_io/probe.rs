@@ -65,12 +65,11 @@ pub async fn probe(
     let config = config::read(replies);
     let sample = info.sample(at, pod_uid.clone(), config, None).map_err(RedisError::from)?;
     connection.note_clients(info.connected_clients());
-    let sentinel_seen = match listed {
-        Some(list) => shows_sentinel(list),
-        None => {
-            let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
-            sentinel_seen(connection, info.connected_clients(), left).await
-        }
+    let sentinel_seen = if let Some(list) = listed {
+        shows_sentinel(list)
+    } else {
+        let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
+        sentinel_seen(connection, info.connected_clients(), left).await
     };
     Ok(Sample { run_id, sentinel_seen, ..sample })
 }
