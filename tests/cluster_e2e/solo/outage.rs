@@ -98,7 +98,7 @@ fn while_the_api_server_is_away_probing_and_series_go_on() {
         println!("skipped: the API server of an existing cluster is not ours to stop");
         return;
     }
-    let _operator = operator::special(&Options { set: vec![r#"stop=false"#.to_owned()], crash_image: false });
+    let _operator = operator::special(&Options { set: vec!["stop=false".to_owned()], crash_image: false });
     let space = Space::new("outage");
     let (_set, policy) = found(&space);
     let pod = operator::pod();
