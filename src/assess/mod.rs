@@ -13,6 +13,7 @@ pub mod persistence;
 mod reach;
 mod rights;
 pub mod roles;
+pub mod services;
 pub mod target;
 pub mod topology;
 mod usage;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
     names::{ControllerUid, NodeAddress, PodName, PodUid},
+    pod::Service,
     sample::{ReplicaLink, Role, Sample},
     snapshot::{Snapshot, Target},
 };
@@ -118,7 +119,7 @@ fn outside(members: &[&Target], snapshot: &Snapshot) -> Vec<NodeAddress> {
         let Some(link) = link(member) else { continue };
         let inside = position(&link.primary, targets).is_some()
             || listed_by(member, targets).is_some()
-            || is_own_service(&link.primary.host, snapshot);
+            || is_own_service(&link.primary.host, member, snapshot);
         if !inside {
             found.push(link.primary.clone());
         }
@@ -128,14 +129,15 @@ fn outside(members: &[&Target], snapshot: &Snapshot) -> Vec<NodeAddress> {
     found
 }
 
-/// A Service that selects the role label and has only selected pods behind it, by its short or long name.
-fn is_own_service(host: &str, snapshot: &Snapshot) -> bool {
+/// A Service that takes this member, follows a label and has only selected pods behind it, by its short or long name.
+fn is_own_service(host: &str, member: &Target, snapshot: &Snapshot) -> bool {
     let selected = |uid: &PodUid| snapshot.targets.iter().any(|t| t.pod.uid == *uid);
     let namespace = snapshot.targets.iter().find_map(|t| t.pod.dns_name.as_deref()?.split('.').nth(2));
     let mut labels = host.trim_end_matches('.').split('.');
     let (name, given) = (labels.next(), labels.next());
     let here = given.is_none() || given == namespace;
-    let named = snapshot.services.iter().find(|s| Some(s.name.as_str()) == name);
+    let takes = |service: &&Service| service.takes.contains(&member.pod.name) && !service.ready_pods.is_empty();
+    let named = snapshot.services.iter().filter(takes).find(|s| Some(s.name.as_str()) == name);
     here && named.is_some_and(|service| service.ready_pods.iter().all(selected))
 }
 

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
-    pod::{Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, RoleService, StatefulSet, VolumeKind},
+    pod::{Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, Service, StatefulSet, VolumeKind},
     policy::{
         Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule,
         RoleLabel,
@@ -100,11 +100,7 @@ pub fn three_pods() -> Snapshot {
         at: NOW,
         targets: (0..3).map(target).collect(),
         stateful_sets: vec![stateful_set()],
-        services: vec![RoleService {
-            name: "redis-primary".into(),
-            role_value: "primary".into(),
-            ready_pods: vec![pod_uid(0)],
-        }],
+        services: vec![primary_service((0..3).map(pod_name).collect(), vec![pod_uid(0)])],
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
         resize_supported: true,
         claimed_by_other: Vec::new(),
@@ -208,6 +204,18 @@ pub fn address(n: u8) -> NodeAddress {
 /// Stable DNS name of pod `redis-N`, as `replicaof` in a start script would have it.
 pub fn stable_address(n: u8) -> NodeAddress {
     NodeAddress { host: format!("redis-{n}.redis.shop.svc.cluster.local"), port: PORT }
+}
+
+/// Service `redis-primary`, which selects `app=redis` and the primary's label, takes the first and has the second behind it.
+pub fn primary_service(takes: Vec<PodName>, ready_pods: Vec<PodUid>) -> Service {
+    let role = policy().redis.role_label;
+    Service { ready_pods, ..service("redis-primary", &[("app", "redis"), (&role.key, &role.primary)], takes) }
+}
+
+/// A Service with that selector, and nobody behind it.
+pub fn service(name: &str, selector: &[(&str, &str)], takes: Vec<PodName>) -> Service {
+    let selector = selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Service { name: name.to_owned(), selector, takes, ready_pods: Vec::new() }
 }
 
 /// StatefulSet `redis`.

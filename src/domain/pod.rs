@@ -1,6 +1,6 @@
 //! What Kubernetes says of a pod, its workload and the Services in front of it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -207,16 +207,25 @@ impl StatefulSet {
     }
 }
 
-/// A Service of the namespace whose selector contains the role label: clients follow it.
+/// A Service of the namespace that leads clients to selected pods, now or when their role label says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoleService {
+pub struct Service {
     /// Name.
     pub name: String,
-    /// Value of the role label that the Service selects.
-    pub role_value: String,
-    /// UIDs of the pods behind ready endpoints of its `EndpointSlices`.
+    /// The whole selector.
+    pub selector: BTreeMap<String, String>,
+    /// Names of the selected pods whose labels have everything that the selector wants, the role label left aside.
+    pub takes: Vec<PodName>,
+    /// UIDs of the pods behind ready endpoints of its `EndpointSlices`; read only where the selector has the role label.
     pub ready_pods: Vec<PodUid>,
+}
+
+impl Service {
+    /// The value of the role label that it selects, if it selects that label.
+    pub fn role(&self, label_key: &str) -> Option<&str> {
+        self.selector.get(label_key).map(String::as_str)
+    }
 }
 
 /// What this operator may do in the policy's namespace, by the API server's own word.

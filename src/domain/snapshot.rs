@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{ControllerUid, PodName},
-    pod::{Pod, Rights, RoleService, StatefulSet},
+    pod::{Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     surroundings::Surroundings,
     tls::TlsProblem,
@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// The StatefulSets that own them.
     pub stateful_sets: Vec<StatefulSet>,
     /// Services whose selector contains the role label.
-    pub services: Vec<RoleService>,
+    pub services: Vec<Service>,
     /// What the operator may do here.
     pub rights: Rights,
     /// The API server has the `pods/resize` subresource (1.33 and newer).

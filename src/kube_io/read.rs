@@ -88,23 +88,15 @@ impl Reader {
         self.get(namespace, name).await.map_err(KubeError::GetStatefulSet)
     }
 
-    /// The Services whose selector contains the label, each with its `EndpointSlices`.
-    pub async fn role_services(
-        &self,
-        namespace: &str,
-        label_key: &str,
-    ) -> Result<Vec<(Service, Vec<EndpointSlice>)>, KubeError> {
-        let services: Vec<Service> = self.list(namespace, "").await.map_err(KubeError::ListServices)?;
-        let mut found = Vec::new();
-        for service in services.into_iter().filter(|service| selects(service, label_key)) {
-            let name = service.metadata.name.as_deref().unwrap_or_default();
-            let slices = self
-                .list(namespace, &format!("{SERVICE_LABEL}={name}"))
-                .await
-                .map_err(KubeError::ListEndpointSlices)?;
-            found.push((service, slices));
-        }
-        Ok(found)
+    /// The Services of the namespace.
+    pub async fn services(&self, namespace: &str) -> Result<Vec<Service>, KubeError> {
+        self.list(namespace, "").await.map_err(KubeError::ListServices)
+    }
+
+    /// The `EndpointSlices` of that Service; none when there is no such Service.
+    pub async fn endpoint_slices(&self, namespace: &str, service: &str) -> Result<Vec<EndpointSlice>, KubeError> {
+        let selector = format!("{SERVICE_LABEL}={service}");
+        self.list(namespace, &selector).await.map_err(KubeError::ListEndpointSlices)
     }
 
     /// Whether the pod's controller reference names a `StatefulSet` or `ReplicaSet` that exists and has that UID.
@@ -241,10 +233,6 @@ impl Reader {
     fn with_memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
         look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn selects(service: &Service, label_key: &str) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|labels| labels.contains_key(label_key))
 }
 
 #[cfg(test)]

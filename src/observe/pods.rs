@@ -8,7 +8,7 @@ use k8s_openapi::{
         apps::v1::StatefulSet as K8sStatefulSet,
         core::v1::{
             Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec,
-            ResourceRequirements, Service,
+            ResourceRequirements, Service as K8sService,
         },
         discovery::v1::EndpointSlice,
     },
@@ -20,7 +20,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, RoleService, StatefulSet, VolumeKind},
+        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
     },
@@ -102,10 +102,35 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
     }
 }
 
-/// What Kubernetes says of a Service, if its selector contains the role label.
-pub fn role_service(service: &Service, slices: &[EndpointSlice], role_label: &RoleLabel) -> Option<RoleService> {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let role_value = label(selector, &role_label.key)?;
+/// What Kubernetes says of a Service that takes some of these pods, without its endpoints. `None`: it takes none, or has
+/// no selector that Kubernetes follows.
+pub fn service<'a>(
+    service: &K8sService,
+    pods: impl IntoIterator<Item = &'a K8sPod>,
+    role_label: &RoleLabel,
+) -> Option<Service> {
+    let spec = service.spec.as_ref()?;
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return None;
+    }
+    let has = |pod: &K8sPod, key: &String, value: &String| {
+        pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
+    };
+    let wanted = |pod: &&K8sPod| selector.iter().all(|(key, value)| *key == role_label.key || has(pod, key, value));
+    let names = pods.into_iter().filter(wanted).filter_map(|pod| pod.metadata.name.clone());
+    let mut takes: Vec<PodName> = names.map(PodName::new).collect();
+    takes.sort_unstable();
+    (!takes.is_empty()).then(|| Service {
+        name: service.metadata.name.clone().unwrap_or_default(),
+        selector: selector.clone(),
+        takes,
+        ready_pods: Vec::new(),
+    })
+}
+
+/// UIDs of the pods behind ready endpoints, sorted.
+pub fn ready_pods(slices: &[EndpointSlice]) -> Vec<PodUid> {
     let mut ready_pods: Vec<PodUid> = slices
         .iter()
         .flat_map(|slice| &slice.endpoints)
@@ -118,7 +143,7 @@ pub fn role_service(service: &Service, slices: &[EndpointSlice], role_label: &Ro
     // A dual-stack Service has a slice per address family, with the same pods.
     ready_pods.sort_unstable();
     ready_pods.dedup();
-    Some(RoleService { name: service.metadata.name.clone().unwrap_or_default(), role_value, ready_pods })
+    ready_pods
 }
 
 fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerProblem> {

@@ -12,8 +12,8 @@ use crate::{
     clock::Clock,
     domain::{
         names::{ControllerUid, PodName},
-        pod::{Owner, Pod},
-        policy::{AuthorityRule, Policy},
+        pod::{Owner, Pod, Service},
+        policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::Surroundings,
@@ -56,9 +56,11 @@ impl Observer {
         claims: &[Claim],
         judge: impl Fn(&[Pod]) -> Judge,
     ) -> Result<Snapshot, KubeError> {
-        let pods = facts(policy, pods.iter().map(AsRef::as_ref));
+        let found = pods;
+        let pods = facts(policy, found.iter().map(AsRef::as_ref));
         self.assign(policy, &pods, judge).await;
-        let frame = self.frame(policy, &pods, claims).await?;
+        let services = self.services(policy, found.iter().map(AsRef::as_ref)).await?;
+        let frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
         let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
         Ok(self.complete(frame, pods, samples))
     }
@@ -75,7 +77,8 @@ impl Observer {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
         self.assign(policy, &pods, judge).await;
-        let mut frame = self.frame(policy, &pods, claims).await?;
+        let services = self.services(policy, found.iter()).await?;
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
         frame.redis_rights = self.redis_rights(policy, &pods).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
@@ -177,7 +180,7 @@ impl Observer {
         self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
     }
 
-    /// Everything of a snapshot but the targets.
+    /// Everything of a snapshot but the targets and the Services.
     async fn frame(&self, policy: &Policy, pods: &[Pod], claims: &[Claim]) -> Result<Snapshot, KubeError> {
         let mut stateful_sets = Vec::new();
         let mut owners: Vec<&Owner> = pods.iter().filter_map(|pod| pod.owner.as_ref()).collect();
@@ -188,13 +191,6 @@ impl Observer {
                 stateful_sets.push(pods::stateful_set(&set, &policy.redis.role_label));
             }
         }
-        let services = if policy.redis.authority == AuthorityRule::Auto || pods.is_empty() {
-            Vec::new()
-        } else {
-            let found = self.reader.role_services(&policy.namespace, &policy.redis.role_label.key).await?;
-            let label = &policy.redis.role_label;
-            found.iter().filter_map(|(service, slices)| pods::role_service(service, slices, label)).collect()
-        };
         let mut claimed_by_other = Vec::new();
         for claim in claims {
             claimed_by_other.extend(claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())));
@@ -203,13 +199,32 @@ impl Observer {
             at: self.clock.now(),
             targets: Vec::new(),
             stateful_sets,
-            services,
+            services: Vec::new(),
             rights: self.reader.rights(&policy.namespace).await,
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
             surroundings: Surroundings::default(),
         })
+    }
+
+    /// The Services that take any of these pods. Those that select the role label come with who is behind them.
+    async fn services<'a>(
+        &self,
+        policy: &Policy,
+        pods: impl Iterator<Item = &'a KubePod> + Clone,
+    ) -> Result<Vec<Service>, KubeError> {
+        let (namespace, label) = (&policy.namespace, &policy.redis.role_label);
+        if pods.clone().next().is_none() {
+            return Ok(Vec::new());
+        }
+        let found = self.reader.services(namespace).await?;
+        let mut services: Vec<Service> =
+            found.iter().filter_map(|service| pods::service(service, pods.clone(), label)).collect();
+        for service in services.iter_mut().filter(|service| service.role(&label.key).is_some()) {
+            service.ready_pods = pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?);
+        }
+        Ok(services)
     }
 
     fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {

@@ -79,6 +79,10 @@ reasons! {
     ForeignOwner,
     /// The pod template sets the role label: a new pod would claim a role before it has one.
     RoleLabelInTemplate,
+    /// A Service holds its clients to the primary's pod: they would not follow the role.
+    ClientsPinned,
+    /// A Service that selects the role label would take some members only.
+    ServiceTakesSome,
     /// No Service selects the role label: clients would not follow.
     NoRoleService,
     /// A pod's role label does not say its live role yet.

@@ -50,15 +50,16 @@ async fn a_workload_is_read_with_its_owner_services_and_endpoints() {
     let stored = sandbox.pod_when("redis-0", is_ready).await;
     let uid = PodUid::new(stored.uid().expect("a UID"));
 
-    let services = eventually("the endpoint is ready", || async {
-        let found = sandbox.reader.role_services(ns, "role").await.expect("Services");
-        let services: Vec<_> =
-            found.iter().filter_map(|(service, slices)| pods::role_service(service, slices, &role_label())).collect();
-        services.iter().any(|service| service.ready_pods == [uid.clone()]).then_some(services)
+    eventually("the endpoint is ready", || async {
+        let slices = sandbox.reader.endpoint_slices(ns, "writes").await.expect("EndpointSlices");
+        (pods::ready_pods(&slices) == [uid.clone()]).then_some(())
     })
     .await;
-    let names: Vec<_> = services.iter().map(|service| (service.name.as_str(), service.role_value.as_str())).collect();
-    assert_eq!(names, [("writes", "primary")]);
+    let services = sandbox.reader.services(ns).await.expect("Services");
+    let taking = services.iter().filter_map(|service| pods::service(service, [&stored], &role_label()));
+    let mut taking: Vec<_> = taking.map(|service| (service.name.clone(), service.takes)).collect();
+    taking.sort();
+    assert_eq!(taking, [("all".to_owned(), vec!["redis-0".into()]), ("writes".to_owned(), vec!["redis-0".into()])]);
 
     let read = sandbox.reader.stateful_set(ns, "redis").await.expect("an answer").expect("a StatefulSet");
     let read = pods::stateful_set(&read, &role_label());

@@ -9,7 +9,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress},
-        pod::{ContainerProblem, Owner, ResizeProgress, Right, RoleService, StartSettings, StatefulSet, VolumeKind},
+        pod::{ContainerProblem, Owner, ResizeProgress, Right, StartSettings, StatefulSet, VolumeKind},
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
@@ -216,15 +216,9 @@ impl Scenario {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets = pods.iter().map(|(n, name, pod)| target(*n, name, pod, &pods)).collect();
         snapshot.stateful_sets = self.stateful_sets(&pods);
-        snapshot.services = vec![RoleService {
-            name: "redis-primary".into(),
-            role_value: "primary".into(),
-            ready_pods: pods
-                .iter()
-                .filter(|(_, _, pod)| pod.follows.is_none())
-                .map(|(n, ..)| fixtures::pod_uid(*n))
-                .collect(),
-        }];
+        let takes = pods.iter().map(|(_, name, _)| (*name).into()).collect();
+        let ready = pods.iter().filter(|(_, _, pod)| pod.follows.is_none()).map(|(n, ..)| fixtures::pod_uid(*n));
+        snapshot.services = vec![fixtures::primary_service(takes, ready.collect())];
         for right in &self.denied {
             let rights = &mut snapshot.rights;
             *match right.as_str() {

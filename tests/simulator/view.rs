@@ -8,7 +8,7 @@ use redis_memory_operator::domain::{
     bytes::Bytes,
     fixtures,
     names::{NodeAddress, PodName, PodUid, RunId},
-    pod::{Pod as DomainPod, RoleService, StatefulSet},
+    pod::{Pod as DomainPod, StatefulSet},
     ratio::Ratio,
     sample::{self, FailoverState, Reading, ReplicaLine, ReplicaLink, Sample},
     snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
@@ -145,11 +145,12 @@ impl World {
             Some(Target { pod: self.domain_pod(n, pod), redis, history })
         });
         let ready_pods = pods.iter().flatten().filter(|pod| pod.slice).map(|pod| uid_text(pod.uid)).collect();
+        let takes = (0..PODS).filter(|n| pods[*n].is_some()).map(|n| fixtures::pod_name(n as u8)).collect();
         Snapshot {
             at: wall(self.now, skew),
             targets: targets.collect(),
             stateful_sets: vec![self.stateful_set()],
-            services: vec![RoleService { name: "redis-primary".into(), role_value: "primary".into(), ready_pods }],
+            services: vec![fixtures::primary_service(takes, ready_pods)],
             claimed_by_other: claimed.map(|name| (fixtures::workload_uid(), name)).into_iter().collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             ..empty()

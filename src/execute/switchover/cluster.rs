@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Surroundings;
 use crate::{
-    domain::{names::PodUid, pod::RoleService},
     execute::{
         ExecuteError, Executor,
         crash::{self, Place},
@@ -97,21 +96,19 @@ impl Surroundings for Cluster<'_> {
     /// What cannot be read is not so yet: the wait has a bound.
     async fn overlapping(&self) -> bool {
         let order = self.order;
-        let services = match self.executor.reader.role_services(self.namespace, &order.role_label.key).await {
-            Ok(services) => services,
-            Err(error) => {
-                tracing::debug!(namespace = self.namespace, %error, "the Services cannot be read yet");
+        for service in &order.services {
+            let ready = match self.executor.reader.endpoint_slices(self.namespace, service).await {
+                Ok(slices) => pods::ready_pods(&slices),
+                Err(error) => {
+                    tracing::debug!(namespace = self.namespace, service, %error, "its endpoints cannot be read yet");
+                    return false;
+                }
+            };
+            if !ready.contains(&order.from.uid) || !ready.contains(&order.to.uid) {
                 return false;
             }
-        };
-        let services: Vec<RoleService> = services
-            .iter()
-            .filter_map(|(service, slices)| pods::role_service(service, slices, &order.role_label))
-            .filter(|service| order.services.contains(&service.name))
-            .collect();
-        let has = |service: &RoleService, uid: &PodUid| service.ready_pods.contains(uid);
-        !services.is_empty()
-            && services.iter().all(|service| has(service, &order.from.uid) && has(service, &order.to.uid))
+        }
+        !order.services.is_empty()
     }
 
     async fn exists(&self, peer: &Peer) -> Option<bool> {

@@ -96,25 +96,14 @@ async fn an_owner_that_is_gone_is_not_proven_and_one_that_cannot_be_read_is_an_e
 }
 
 #[tokio::test]
-async fn role_services_are_those_that_select_the_label() {
-    let (reader, log) = reader(|request| {
-        let items = if request.uri.contains("/endpointslices") {
-            json!([{ "metadata": { "name": "writes-x" }, "addressType": "IPv4", "endpoints": [] }])
-        } else {
-            json!([
-                { "metadata": { "name": "writes" }, "spec": { "selector": { "role": "primary", "app": "redis" } } },
-                { "metadata": { "name": "all" }, "spec": { "selector": { "app": "redis" } } },
-                { "metadata": { "name": "external" }, "spec": { "type": "ExternalName" } },
-            ])
-        };
-        Answer::Http(200, json!({ "metadata": {}, "items": items }))
+async fn the_endpoints_of_a_service_are_asked_for_by_its_name() {
+    let (reader, log) = reader(|_| {
+        let slice = json!({ "metadata": { "name": "writes-x" }, "addressType": "IPv4", "endpoints": [] });
+        Answer::Http(200, json!({ "metadata": {}, "items": [slice] }))
     });
-    let found = reader.role_services("shop", "role").await.expect("services");
-    let names: Vec<_> =
-        found.iter().map(|(service, slices)| (service.metadata.name.as_deref(), slices.len())).collect();
-    assert_eq!(names, [(Some("writes"), 1)]);
-    let slices = &log.all()[1].uri;
-    assert!(slices.contains("labelSelector=kubernetes.io%2Fservice-name%3Dwrites"), "{slices}");
+    assert_eq!(reader.endpoint_slices("shop", "writes").await.expect("slices").len(), 1);
+    let asked = &log.all()[0].uri;
+    assert!(asked.contains("labelSelector=kubernetes.io%2Fservice-name%3Dwrites"), "{asked}");
 }
 
 /// Grants what `granted` says of (verb, subresource).

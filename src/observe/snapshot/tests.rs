@@ -22,7 +22,7 @@ use super::*;
 use crate::{
     domain::{
         fixtures,
-        policy::{PortRef, SecretKey},
+        policy::{AuthorityRule, PortRef, SecretKey},
     },
     kube_io::testing::{Answer, fake, refusal},
     observe::sampler::{Sampler, SamplerSettings, SamplerTask, SecretSource},
@@ -107,6 +107,9 @@ fn bench(pods: Vec<Value>, port: u16) -> Bench {
     let (client, _log) = fake(move |request| match request.uri.split('?').next().unwrap_or_default() {
         "/api/v1/namespaces/shop/pods" => {
             Answer::Http(200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
+        }
+        "/api/v1/namespaces/shop/services" => {
+            Answer::Http(200, json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": []}))
         }
         "/apis/apps/v1/namespaces/shop/statefulsets/redis" => Answer::Http(
             200,

@@ -8,6 +8,7 @@ use std::{
 
 use super::{LATER, Look, Next};
 use crate::{
+    assess::services,
     domain::{
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
         names::{NodeAddress, PodName},
@@ -188,7 +189,7 @@ impl Look<'_> {
         if carries(old) {
             return Err(format!("{} still carries {}={}", old.pod.name, label.key, label.primary));
         }
-        let mut services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
+        let mut services = services::to_primary(self.ctx.snapshot, self.workload, label);
         let behind = |target: &Target, pods: &[_]| pods.contains(&target.pod.uid);
         match services.find(|one| !behind(new, &one.ready_pods) || behind(old, &one.ready_pods)) {
             Some(service) => Err(format!("Service {} does not point at {} alone yet", service.name, new.pod.name)),
@@ -340,7 +341,7 @@ impl Look<'_> {
 
     fn order(&self, way: &Direction<'_>, record: &SwitchoverRecord, resumed: bool) -> Option<SwitchoverOrder> {
         let label = &self.ctx.policy.redis.role_label;
-        let services = self.ctx.snapshot.services.iter().filter(|service| service.role_value == label.primary);
+        let services = services::to_primary(self.ctx.snapshot, self.workload, label);
         let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
         let form = |replica: &Target| name_of(way, replica, candidate?);
         let uninvolved = |target: &&&Target| {

@@ -5,24 +5,38 @@ use std::net::IpAddr;
 
 use super::{Phase, Scene, structure::the_set};
 use crate::{
-    assess::{persistence, topology},
+    assess::{persistence, services, topology},
     domain::{names::PodName, sample::Role},
     plan::blocked::{BlockReason, Blocked},
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.in_place_now()?;
-    (!scene.ctx.policy.restart.allow_downtime).then(|| {
-        Blocked::new(
-            BlockReason::DowntimeNotAllowed,
-            format!(
-                "{} is the primary and nothing can take over from it, so writes would stop while it restarts: let a \
-                 Service of a set of three pods select the role label and set spec.redis.roleAuthority: Operator, or \
-                 set spec.restart.allowDowntime: true",
-                primary.pod.name
-            ),
-        )
-    })
+    if scene.ctx.policy.restart.allow_downtime {
+        return None;
+    }
+    let label = &scene.ctx.policy.redis.role_label;
+    let advice = match services::pinning(scene.ctx.snapshot, scene.workload, label, primary) {
+        // Clients that are held to this pod would all meet a replica once another one is primary.
+        Some(service) => format!(
+            "Service {} selects {}, so that its clients stay with this pod whoever is primary: set \
+             spec.restart.allowDowntime: true",
+            service.name,
+            services::selector(service)
+        ),
+        None => {
+            "let a Service of a set of three pods select the role label and set spec.redis.roleAuthority: Operator, \
+                 or set spec.restart.allowDowntime: true"
+                .to_owned()
+        }
+    };
+    Some(Blocked::new(
+        BlockReason::DowntimeNotAllowed,
+        format!(
+            "{} is the primary and nothing can take over from it, so writes would stop while it restarts: {advice}",
+            primary.pod.name
+        ),
+    ))
 }
 
 /// Other replicas that stay while one restarts: those of the set, less the one.

@@ -7,6 +7,7 @@ mod budget;
 mod capacity;
 mod copies;
 mod pace;
+mod services;
 mod state;
 mod structure;
 mod time;
@@ -41,6 +42,8 @@ pub struct Scene<'a> {
     pub in_place: Option<PodName>,
     /// The plan hands the role over.
     pub hands_over: bool,
+    /// Who has the role before the first hand-over of the plan.
+    pub hands_over_from: Option<PodName>,
     /// Which step is about to be taken.
     pub phase: Phase,
 }
@@ -72,9 +75,13 @@ impl<'a> Scene<'a> {
             Step::Persist { pod } => Some(pod.clone()),
             _ => None,
         });
-        let hands_over = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
+        let hands_over_from = steps.iter().find_map(|planned| match &planned.step {
+            Step::Switchover { from, .. } => Some(from.clone()),
+            _ => None,
+        });
+        let hands_over = hands_over_from.is_some();
         let restarting = order::restarted_pods(steps);
-        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, phase }
+        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hands_over_from, phase }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -139,7 +146,9 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::one_stateful_set),
     (Always, structure::foreign_owner),
     (Always, structure::template_role_label),
-    (Always, structure::role_service),
+    (Always, services::clients_follow),
+    (Always, services::takes_every_member),
+    (Always, services::role_service),
     (Beginning, structure::cause_curable),
     (Beginning, pace::not_ineffective),
     (Beginning, pace::not_failed),

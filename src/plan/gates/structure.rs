@@ -131,18 +131,6 @@ pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
     ))
 }
 
-pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
-    let label = &scene.ctx.policy.redis.role_label;
-    let followed = scene.ctx.snapshot.services.iter().any(|service| service.role_value == label.primary);
-    let by_label = matches!(scene.authority, Authority::Operator | Authority::Label);
-    (by_label && !followed).then(|| {
-        Blocked::new(
-            BlockReason::NoRoleService,
-            format!("no Service selects {}={}: clients would not follow a new primary", label.key, label.primary),
-        )
-    })
-}
-
 pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
     let Scene { ctx, workload, restarting, .. } = scene;
     workload.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {

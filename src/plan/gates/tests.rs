@@ -31,6 +31,15 @@ pub(super) struct World {
 }
 
 impl World {
+    pub(super) fn settings() -> PlanSettings {
+        PlanSettings {
+            assess: crate::assess::AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
+        }
+    }
+
     pub(super) fn good() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         Self { policy, snapshot, records: Vec::new() }
@@ -55,12 +64,7 @@ impl World {
     }
 
     pub(super) fn consider(&self) -> Considered {
-        let settings = PlanSettings {
-            assess: crate::assess::AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
-        };
+        let settings = Self::settings();
         let Self { policy, snapshot, records } = self;
         begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
     }

@@ -378,3 +378,14 @@ fn the_role_goes_back_only_to_a_replica_that_has_everything() {
     }
     assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("cannot go back yet")));
 }
+
+#[test]
+fn under_label_only_the_sets_own_services_have_to_follow() {
+    let mut world = World::begun().under_label();
+    let other = fixtures::primary_service(vec!["cart-0".into()], vec!["cart-0".into()]);
+    world.snapshot.services.push(crate::domain::pod::Service { name: "cart-primary".into(), ..other });
+    world.primary_is(Some(1));
+    world.clients_follow(1);
+    world.record();
+    assert_eq!(world.journal.primary.pod, pod_name(1), "it is settled");
+}

@@ -1,0 +1,67 @@
+//! Gates on how clients find the primary: the role moves only where they follow it.
+
+use super::Scene;
+use crate::{
+    assess::services,
+    plan::{
+        authority::Authority,
+        blocked::{BlockReason, Blocked},
+    },
+};
+
+/// No role is moved away from a pod that a Service holds its clients to: they would all meet a replica from then on.
+pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
+    let label = &scene.ctx.policy.redis.role_label;
+    let from = scene.primary().filter(|primary| scene.hands_over_from.as_ref() == Some(&primary.pod.name))?;
+    let service = services::pinning(scene.ctx.snapshot, scene.workload, label, from)?;
+    Some(Blocked::new(
+        BlockReason::ClientsPinned,
+        format!(
+            "Service {} selects {}, which holds its clients to {}: they would not follow the role away from {}. Let it \
+             select {}={} instead; or leave the role where it is (spec.redis.roleAuthority: Auto), so that only replicas \
+             are restarted, and the primary in place where spec.restart.allowDowntime is true",
+            service.name,
+            services::selector(service),
+            services::taken(service, scene.workload),
+            from.pod.name,
+            label.key,
+            label.primary,
+        ),
+    ))
+}
+
+/// A Service that selects the role label and one more, which some members lack, would lose its pods with the role.
+pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
+    let label = &scene.ctx.policy.redis.role_label;
+    let service = services::partial(scene.ctx.snapshot, scene.workload, label).filter(|_| scene.hands_over)?;
+    Some(Blocked::new(
+        BlockReason::ServiceTakesSome,
+        format!(
+            "Service {} selects {}, and of this set only {} can have all of that: its clients would lose the primary when \
+             another member gets the role; take the labels that the other members lack out of its selector",
+            service.name,
+            services::selector(service),
+            services::taken(service, scene.workload),
+        ),
+    ))
+}
+
+pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
+    let label = &scene.ctx.policy.redis.role_label;
+    let followed = services::to_primary(scene.ctx.snapshot, scene.workload, label).next().is_some();
+    let by_label = matches!(scene.authority, Authority::Operator | Authority::Label);
+    // What holds clients to some pods is said by its own reason, with what to do about it.
+    let told = || clients_follow(scene).is_some() || takes_every_member(scene).is_some();
+    (scene.hands_over && by_label && !followed && !told()).then(|| {
+        Blocked::new(
+            BlockReason::NoRoleService,
+            format!(
+                "no Service selects {}={} and takes every pod of {}: clients would not follow a new primary",
+                label.key, label.primary, scene.workload.name
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;
