@@ -27,6 +27,8 @@ use tokio::{
     time::Sleep,
 };
 
+mod listen;
+
 use crate::metrics::{self, Metrics};
 
 /// A kubelet and a few scrapers need a handful.
@@ -103,7 +105,7 @@ impl Admin {
     /// Listens, so that a taken port is known at start.
     pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen::on(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }

@@ -265,7 +265,8 @@ fn the_pod_is_restricted() {
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(
         pod["securityContext"],
-        json!({"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}})
+        json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
+        "the user is the image's, or the platform's"
     );
     let container = &pod["containers"][0];
     assert_eq!(
@@ -338,6 +339,8 @@ fn the_admission_policy_is_about_the_operator_and_the_listed_labels_only() {
 #[case::a_stop_that_is_no_switch("stop=now", "/stop")]
 #[case::duration_without_unit("timing.warmUp=5", "/timing/warmUp")]
 #[case::duration_of_no_such_form("timing.sampleInterval=soon", "/timing/sampleInterval")]
+#[case::no_pause_between_samples("timing.sampleInterval=0s", "/timing/sampleInterval")]
+#[case::no_lease("timing.leaseDuration=0m", "/timing/leaseDuration")]
 #[case::no_label("roleLabel.keys={}", "/roleLabel/keys")]
 #[case::labels_taken_away("roleLabel.keys=null", "/roleLabel")]
 #[case::time_taken_away("timing.warmUp=null", "/timing")]
@@ -379,6 +382,31 @@ fn the_binary_knows_every_flag_and_variable_that_the_chart_sets() {
         let name = variable["name"].as_str().unwrap();
         assert!(help.contains(name), "no variable {name} in:\n{help}");
     }
+}
+
+/// Starts the operator with these arguments and no cluster to find: it gets as far as looking for one.
+fn starts(arguments: &[String]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"))
+        .args(arguments)
+        .env_clear()
+        .envs([("RMO_IDENTITY", "pod"), ("RMO_LEASE_NAMESPACE", "ops"), ("KUBECONFIG", "/nonexistent")])
+        .output()
+        .unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert!(said.contains("cannot go on") && said.contains("kubeconfig"), "{arguments:?}: {said}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_operator_starts_with_the_arguments_of_every_value() {
+    starts(&operator_arguments(&render(&[])));
+    for (path, other, with) in OTHER_VALUES {
+        let (before, changed) = setting(path, other, with);
+        starts(&operator_arguments(&render(&[before.as_slice(), &[changed.as_str()]].concat())));
+    }
+    // A flag of the chart's own, given again.
+    starts(&operator_arguments(&render(&[r#"json:extraArgs=["--listen=127.0.0.1:0","--log-level=warn"]"#])));
 }
 
 #[test]
@@ -489,7 +517,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("podDisruptionBudget.enabled", "false", "replicas=2"),
     ("podDisruptionBudget.maxUnavailable", "50%", "replicas=2"),
     ("spreadReplicas", "false", "replicas=2"),
-    ("timing.leaseDuration", "1s", ""),
+    ("timing.leaseDuration", "20s", ""),
     ("timing.leaseRenew", "1s", ""),
     ("timing.sampleInterval", "1s", ""),
     ("timing.warmUp", "1s", ""),
@@ -520,12 +548,19 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("podAnnotations", r#"{"a":"b"}"#, ""),
     ("podLabels", r#"{"a":"b"}"#, ""),
     ("extraEnv", r#"[{"name":"A","value":"b"}]"#, ""),
-    ("extraArgs", r#"["--more"]"#, ""),
+    ("extraArgs", r#"["--sample-interval=1s"]"#, ""),
     ("extraVolumes", r#"[{"name":"v","emptyDir":{}}]"#, ""),
     ("extraVolumeMounts", r#"[{"name":"v","mountPath":"/v"}]"#, ""),
     ("nameOverride", "other", ""),
     ("fullnameOverride", "other", ""),
 ];
+
+/// What must be on for a row of [`OTHER_VALUES`] to matter, and its setting.
+fn setting<'a>(path: &str, other: &str, with: &'a str) -> (Vec<&'a str>, String) {
+    let is_json = other.starts_with(['[', '{']) && other.contains('"');
+    let changed = if is_json { format!("json:{path}={other}") } else { format!("{path}={other}") };
+    (with.split(' ').filter(|it| !it.is_empty()).collect(), changed)
+}
 
 #[test]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
@@ -533,9 +568,7 @@ fn every_value_does_something() {
     let listed: BTreeSet<String> = OTHER_VALUES.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(value_paths(), listed, "OTHER_VALUES lists each value once");
     for (path, other, with) in OTHER_VALUES {
-        let is_json = other.starts_with(['[', '{']) && other.contains('"');
-        let changed = if is_json { format!("json:{path}={other}") } else { format!("{path}={other}") };
-        let before: Vec<&str> = with.split(' ').filter(|it| !it.is_empty()).collect();
+        let (before, changed) = setting(path, other, with);
         let after = [before.as_slice(), &[changed.as_str()]].concat();
         assert_ne!(render(&before), render(&after), "{path} does nothing");
     }

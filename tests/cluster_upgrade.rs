@@ -26,6 +26,8 @@ use redis_memory_operator::api::v1alpha1;
 use serde_json::{Map, Value, json};
 
 const RELEASE: &str = "rmo-upgrade";
+/// Another name, under which somebody installs it again.
+const OTHER: &str = "rmo-other";
 const DEFINITION: &str = "redismemorypolicies.redismemory.io";
 /// Kinds that come and go without us, or that are only views of others.
 const NOISE: [&str; 5] =
@@ -117,7 +119,9 @@ impl Place {
 
     fn clear(&self) {
         let gone = |arguments: &[&str]| drop(client("kubectl", arguments, ""));
-        drop(client("helm", &["uninstall", RELEASE, "--namespace", &self.namespace, "--wait"], ""));
+        for release in [RELEASE, OTHER] {
+            drop(client("helm", &["uninstall", release, "--namespace", &self.namespace, "--wait"], ""));
+        }
         // A finalizer without an operator would keep a policy, and with it the definition, for ever.
         for policy in client("kubectl", &["get", DEFINITION, "--all-namespaces", "--output", "json"], "")
             .ok()
@@ -140,7 +144,7 @@ impl Place {
             ]);
         }
         gone(&["delete", "crd", DEFINITION, "--ignore-not-found", "--timeout=60s"]);
-        let ours = format!("app.kubernetes.io/instance={RELEASE}");
+        let ours = format!("app.kubernetes.io/instance in ({RELEASE},{OTHER})");
         for kind in
             ["validatingadmissionpolicybinding", "validatingadmissionpolicy", "clusterrolebinding", "clusterrole"]
         {
@@ -305,7 +309,18 @@ fn from_the_first_version_to_this_one_and_away() {
     let kept = [format!("CustomResourceDefinition <none> {DEFINITION}")].into_iter();
     let kept = kept.chain(stored.iter().map(|(name, _)| format!("RedisMemoryPolicy {} {name}", place.namespace)));
     helm(&[&["uninstall", RELEASE, "--wait"], &at[..]].concat());
-    left(&before, &kept.collect());
+    let kept: BTreeSet<String> = kept.collect();
+    left(&before, &kept);
+
+    // Under another name: the definition that was kept is no obstacle, is said to be another's, and stays.
+    let values = format!("{acting},{}", image());
+    let chart = new.to_str().unwrap();
+    let said = helm(&[&["install", OTHER, chart, "--set", &values, "--wait", "--timeout", "120s"], &at[..]].concat());
+    assert!(said.contains("is not of this release"), "{said}");
+    eventually("the policies that were kept are evaluated", || place.policies().iter().try_for_each(settled));
+    helm(&[&["upgrade", OTHER, chart, "--reuse-values", "--wait", "--timeout", "120s"], &at[..]].concat());
+    helm(&[&["uninstall", OTHER, "--wait"], &at[..]].concat());
+    left(&before, &kept);
 
     // The definition that was kept is taken over again; and without crds.keep it goes, with every policy.
     let values = format!("{acting},crds.keep=false,{}", image());

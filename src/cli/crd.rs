@@ -68,11 +68,13 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// Wraps the manifest in the chart's switches. Braces of the text itself are kept from the template engine.
+/// Wraps the manifest in the chart's switches, and leaves a definition alone that another release has kept: Helm would
+/// refuse the whole install for it. Braces of the text itself are kept from the template engine.
 fn templated(plain: &str) -> String {
     const KEEP: &str =
         "metadata:\n  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n";
     let escaped = plain.replace("{{", "{{ \"{{\" }}");
     let annotated = escaped.replacen("metadata:\n", KEEP, 1);
-    format!("{{{{- if .Values.crds.install }}}}\n{annotated}{{{{- end }}}}\n")
+    let wanted = r#"and .Values.crds.install (include "rmo.ownsDefinition" .)"#;
+    format!("{{{{- if {wanted} }}}}\n{annotated}{{{{- end }}}}\n")
 }

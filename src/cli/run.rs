@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     assess::AssessSettings,
@@ -17,11 +17,13 @@ use crate::{
     plan::PlanSettings,
 };
 
-/// Arguments of `run`. The timing flags exist for tests: they are facts of the process, not of a policy.
+/// Arguments of `run`. The timing flags exist for tests: they are facts of the process, not of a policy. A flag that
+/// is given twice has its last value, so that a chart's more arguments can change what the chart sets.
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub(super) struct Args {
-    /// Where /metrics, /livez and /readyz are served.
-    #[arg(long, env = "RMO_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Where /metrics, /livez and /readyz are served. [::] is every address, IPv4 and IPv6.
+    #[arg(long, env = "RMO_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// Namespace of the Lease: the operator's own.
     #[arg(long, env = "RMO_LEASE_NAMESPACE", default_value = "default")]
@@ -37,25 +39,25 @@ pub(super) struct Args {
     #[arg(long, env = "RMO_IDENTITY")]
     identity: String,
     /// How long a Lease that is not renewed stays valid.
-    #[arg(long, env = "RMO_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_LEASE_DURATION", default_value = "15s", value_parser = between::<1_000, 600_000>)]
     lease_duration: Duration,
     /// How often the Lease is renewed.
-    #[arg(long, env = "RMO_LEASE_RENEW", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_LEASE_RENEW", default_value = "5s", value_parser = between::<100, 300_000>)]
     lease_renew: Duration,
     /// Time between two samples of a Redis.
-    #[arg(long, env = "RMO_SAMPLE_INTERVAL", default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_SAMPLE_INTERVAL", default_value = "15s", value_parser = between::<500, 300_000>)]
     sample_interval: Duration,
     /// A Redis that started more recently is not judged for fragmentation.
-    #[arg(long, env = "RMO_WARM_UP", default_value = "5m", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_WARM_UP", default_value = "5m", value_parser = between::<0, 86_400_000>)]
     warm_up: Duration,
     /// A proof begins this long after a restarted Redis has caught up.
-    #[arg(long, env = "RMO_PROOF_SETTLE", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_PROOF_SETTLE", default_value = "60s", value_parser = between::<0, 3_600_000>)]
     proof_settle: Duration,
     /// A proof that does not hold by then has failed.
-    #[arg(long, env = "RMO_PROOF_TIMEOUT", default_value = "5m", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_PROOF_TIMEOUT", default_value = "5m", value_parser = between::<1_000, 86_400_000>)]
     proof_timeout: Duration,
     /// How long kube-proxy may take to act on a changed endpoint.
-    #[arg(long, env = "RMO_ENDPOINT_SYNC", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, env = "RMO_ENDPOINT_SYNC", default_value = "2s", value_parser = between::<0, 60_000>)]
     endpoint_sync: Duration,
     /// How the primary role is handed over. auto: guarded where the Redis user may run CLIENT PAUSE, else native.
     #[arg(long, env = "RMO_SWITCHOVER", default_value = "auto")]
@@ -74,7 +76,7 @@ pub(super) struct Args {
     #[arg(long, env = "RMO_LOG_FORMAT", default_value = "json")]
     log_format: LogFormat,
     /// Level of the log, for example `info` or `redis_memory_operator=debug`.
-    #[arg(long, env = "RMO_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "RMO_LOG_LEVEL", default_value = "info", value_parser = parse_level)]
     log_level: String,
 }
 
@@ -102,8 +104,30 @@ impl From<Switchover> for SwitchoverChoice {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
+/// A duration from `LEAST` to `MOST` milliseconds: outside of them the flag is a mistake, and the operator would probe
+/// without a pause, or never act.
+fn between<const LEAST: u64, const MOST: u64>(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(LEAST), Duration::from_millis(MOST));
+    let given = duration::parse(text).map_err(|error| error.to_string())?;
+    if (least..=most).contains(&given) {
+        Ok(given)
+    } else {
+        Err(format!("is outside of {} to {}", duration::format(least), duration::format(most)))
+    }
+}
+
+/// A filter that the log understands, checked before anything runs.
+fn parse_level(text: &str) -> Result<String, String> {
+    let known = EnvFilter::try_new(text).map_err(|error| error.to_string());
+    // A word that names no level is taken for a module, and would silence everything else.
+    let word = !text.contains(['=', ',']) && text.parse::<LevelFilter>().is_err();
+    match known {
+        Ok(_) if !word => Ok(text.to_owned()),
+        Ok(_) => Err("is no level: write error, warn, info, debug or trace, or a filter such as \
+                      info,redis_memory_operator=debug"
+            .to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
 impl Args {

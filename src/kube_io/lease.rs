@@ -8,7 +8,10 @@
 
 mod record;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use k8s_openapi::{
     Resource as _,
@@ -23,7 +26,10 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{OnceCell, watch},
+    task::JoinHandle,
+};
 
 use self::record::{Record, STOP_ANNOTATION, Verdict, judge, whole_seconds};
 use super::{
@@ -46,8 +52,8 @@ pub struct LeaseParams {
     pub namespace: String,
     /// Name of the Lease.
     pub name: String,
-    /// The Deployment of the operator, in the same namespace: the Lease goes when it goes. `None`, or one that cannot
-    /// be read: the Lease stays until somebody deletes it.
+    /// The Deployment of the operator, in the same namespace: the Lease goes when it goes, but for a Lease that carries
+    /// a stop, which outlives it. `None`, or one that cannot be read: the Lease stays until somebody deletes it.
     pub owner: Option<String>,
     /// Who we are. Must be unique among processes that run at the same time: a Lease that names us is taken back at
     /// once. The pod's name is right, because a pod's container is not restarted before the old one has ended.
@@ -149,7 +155,7 @@ pub fn run(
     let (stop, stopped) = watch::channel(false);
     let deployments = Api::namespaced(client.clone(), &params.namespace);
     let api = Api::namespaced(client, &params.namespace);
-    let election = Election { api, deployments, params, clock, publish, stop };
+    let election = Election { api, deployments, owner: OnceCell::new(), ownership_refused: AtomicBool::new(false), params, clock, publish, stop };
     let task = tokio::spawn(async move {
         let gone = {
             let publish = election.publish.clone();
@@ -167,6 +173,10 @@ pub fn run(
 struct Election {
     api: Api<Lease>,
     deployments: Api<Deployment>,
+    /// The Deployment that the Lease goes with, once it was asked for.
+    owner: OnceCell<Option<OwnerReference>>,
+    /// The API server refused to change who the Lease goes with: it is not tried again.
+    ownership_refused: AtomicBool,
     params: LeaseParams,
     clock: Clock,
     publish: watch::Sender<Option<Fence>>,
@@ -223,7 +233,10 @@ impl Election {
             return Ok(None);
         }
         let claimed = match &record {
-            Some(record) => self.write(record, REQUEST_TIMEOUT).await,
+            Some(record) => {
+                self.owner().await?;
+                self.write(record, REQUEST_TIMEOUT).await
+            }
             None => self.create().await,
         };
         match claimed {
@@ -238,7 +251,7 @@ impl Election {
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(self.params.name.clone()),
-                owner_references: self.owner().await?.map(|owner| vec![owner]),
+                owner_references: self.owner().await?.clone().map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             spec: Some(self.claimed(&Record::default())),
@@ -250,7 +263,11 @@ impl Election {
     }
 
     /// The Deployment that the Lease goes with. One that cannot be had is no reason not to lead.
-    async fn owner(&self) -> Result<Option<OwnerReference>, Cause> {
+    async fn owner(&self) -> Result<&Option<OwnerReference>, Cause> {
+        self.owner.get_or_try_init(|| self.ask_for_owner()).await
+    }
+
+    async fn ask_for_owner(&self) -> Result<Option<OwnerReference>, Cause> {
         let Some(name) = &self.params.owner else { return Ok(None) };
         match within(REQUEST_TIMEOUT, self.deployments.get_metadata_opt(name)).await {
             Ok(found) => {
@@ -295,8 +312,8 @@ impl Election {
                     if !extend(&guard.renewals, &self.clock, term) {
                         return Ended::NotRenewed;
                     }
-                    record = renewed;
-                    self.tell(&record);
+                    self.tell(&renewed);
+                    record = self.keep_ownership(renewed).await;
                     deadline = term.deadline;
                     pause = self.params.renew;
                 }
@@ -362,6 +379,29 @@ impl Election {
         let patch = json!({ "metadata": { "resourceVersion": before.resource_version }, "spec": self.claimed(before) });
         let lease = within(limit, self.patch(&patch)).await?;
         Ok((Record::of(lease), self.term(sent)))
+    }
+
+    /// The Lease goes with the operator's Deployment, but not while it carries people's stop: an operator that is
+    /// installed again finds it. A write of its own, because platforms may refuse it (admission plugin
+    /// OwnerReferencesPermissionEnforcement), and a renewal must not fail for it.
+    async fn keep_ownership(&self, record: Record) -> Record {
+        let Some(owner) = self.owner.get().and_then(Option::as_ref) else { return record };
+        let wanted = if record.stop { Vec::new() } else { vec![owner.clone()] };
+        if record.owners == wanted || self.ownership_refused.load(Ordering::Relaxed) {
+            return record;
+        }
+        let metadata = json!({ "resourceVersion": record.resource_version, "ownerReferences": wanted });
+        match within(REQUEST_TIMEOUT, self.patch(&json!({ "metadata": metadata }))).await {
+            Ok(lease) => Record::of(lease),
+            // Somebody wrote meanwhile: the next renewal reads it, and this comes again.
+            Err(Cause::Refused { code: 409, .. }) => record,
+            Err(cause) => {
+                let lease = &self.params.name;
+                tracing::warn!(%lease, %cause, stop = record.stop, "whether the lease goes with the Deployment cannot be changed");
+                self.ownership_refused.store(true, Ordering::Relaxed);
+                record
+            }
+        }
     }
 
     async fn patch(&self, patch: &serde_json::Value) -> Result<Lease, kube::Error> {

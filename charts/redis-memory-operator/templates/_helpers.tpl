@@ -50,3 +50,15 @@ subjects:
     name: {{ include "rmo.serviceAccountName" . }}
     namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{/*
+"true" unless the definition that is in the cluster belongs to another release, or to none: kept by one that was
+uninstalled, or applied by hand.
+*/}}
+{{- define "rmo.ownsDefinition" -}}
+{{- $there := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "redismemorypolicies.redismemory.io" | default dict }}
+{{- $of := dig "metadata" "annotations" dict $there | default dict }}
+{{- $name := get $of "meta.helm.sh/release-name" }}
+{{- $namespace := get $of "meta.helm.sh/release-namespace" }}
+{{- if or (not $there) (and (eq $name .Release.Name) (eq $namespace .Release.Namespace)) }}true{{ end }}
+{{- end }}

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 
 /// `"true"` on the Lease: nothing is disturbed any more, in the whole cluster.
 pub(super) const STOP_ANNOTATION: &str = "redismemory.io/stop";
@@ -16,6 +19,8 @@ pub(super) struct Record {
     pub(super) spec: LeaseSpec,
     /// People have asked for a stop of the operator, by [`STOP_ANNOTATION`].
     pub(super) stop: bool,
+    /// With whom the Lease goes.
+    pub(super) owners: Vec<OwnerReference>,
 }
 
 impl Record {
@@ -25,6 +30,7 @@ impl Record {
             stop: stop.is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
             resource_version: lease.metadata.resource_version.unwrap_or_default(),
             spec: lease.spec.unwrap_or_default(),
+            owners: lease.metadata.owner_references.unwrap_or_default(),
         }
     }
 

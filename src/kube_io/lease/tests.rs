@@ -64,7 +64,10 @@ impl Server {
                 if patch["metadata"]["resourceVersion"] != at {
                     return refusal(409, "Conflict", "the object has been modified", &json!([]));
                 }
-                for (field, value) in patch["spec"].as_object().expect("a spec") {
+                if patch["metadata"].get("ownerReferences").is_some() {
+                    lease["metadata"]["ownerReferences"] = patch["metadata"]["ownerReferences"].clone();
+                }
+                for (field, value) in patch["spec"].as_object().into_iter().flatten() {
                     lease["spec"][field] = value.clone();
                 }
                 Self::touch(lease);
@@ -180,6 +183,48 @@ async fn the_lease_goes_with_the_deployment(#[case] deployment: Option<Answer>, 
     only.leads().await;
     let lease = server.lease.lock().expect("no panic").clone().expect("a lease");
     assert_eq!(lease["metadata"]["ownerReferences"], owners);
+}
+
+/// The UIDs that the Lease goes with.
+async fn goes_with(server: &Server, wanted: &Value) {
+    let settled = async {
+        loop {
+            let lease = server.lease.lock().expect("no panic").clone().expect("a lease");
+            if lease["metadata"]["ownerReferences"] == *wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_lease_that_carries_a_stop_outlives_the_deployment() {
+    let server = Server::default();
+    let deployment = |uid: &str| {
+        let metadata = json!({ "name": "operator", "uid": uid });
+        Some(Answer::Http(
+            200,
+            json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata }),
+        ))
+    };
+    let owner = |uid: &str| json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "operator", "uid": uid }]);
+    *server.deployment.lock().expect("no panic") = deployment("u-1");
+    let mut first = Contender::start(&server, "a");
+    let fence = first.leads().await;
+    goes_with(&server, &owner("u-1")).await;
+    server.change(|lease| lease["metadata"]["annotations"] = json!({ "redismemory.io/stop": "true" }));
+    goes_with(&server, &json!([])).await;
+    assert_eq!(fence.check(), Ok(()));
+    first.stop().await;
+    // Another Deployment: still stopped, and its own only when people take the stop back.
+    *server.deployment.lock().expect("no panic") = deployment("u-2");
+    let mut second = Contender::start(&server, "b");
+    second.leads().await;
+    assert!(*second.leadership.stop.borrow());
+    server.change(|lease| lease["metadata"]["annotations"] = json!({}));
+    goes_with(&server, &owner("u-2")).await;
 }
 
 #[tokio::test]
