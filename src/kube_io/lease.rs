@@ -155,7 +155,16 @@ pub fn run(
     let (stop, stopped) = watch::channel(false);
     let deployments = Api::namespaced(client.clone(), &params.namespace);
     let api = Api::namespaced(client, &params.namespace);
-    let election = Election { api, deployments, owner: OnceCell::new(), ownership_refused: AtomicBool::new(false), params, clock, publish, stop };
+    let election = Election {
+        api,
+        deployments,
+        owner: OnceCell::new(),
+        ownership_refused: AtomicBool::new(false),
+        params,
+        clock,
+        publish,
+        stop,
+    };
     let task = tokio::spawn(async move {
         let gone = {
             let publish = election.publish.clone();
