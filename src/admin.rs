@@ -103,6 +103,7 @@ pub struct Admin {
 
 impl Admin {
     /// Listens, so that a taken port is known at start.
+    #[allow(clippy::unused_async, reason = "async: it must be called inside of the runtime that it listens in")]
     pub async fn bind(address: SocketAddr) -> Result<Self, AdminError> {
         let failed = |source| AdminError::Listen { address, source };
         let listener = listen::on(address).map_err(failed)?;
