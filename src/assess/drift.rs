@@ -5,7 +5,8 @@
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
-    journal::{Outcome, WorkloadRecord},
+    journal::{Journal, Outcome, StartRecord, WorkloadRecord},
+    names::{ControllerUid, PodName},
     policy::Policy,
     sample::Config,
     snapshot::{Snapshot, Target},
@@ -29,6 +30,57 @@ pub fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
                 .into(),
         })
         .collect()
+}
+
+/// Settings with which the last replacement of a pod started and that are others now: whoever restarts it next brings them
+/// back. Said until it came back without them, has another revision, or is set to them. `journal`: the remediation under
+/// way, which may have seen more.
+pub fn of_starts(snapshot: &Snapshot, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
+    let seen: Vec<&StartRecord> =
+        journal.into_iter().flat_map(|journal| &journal.members).filter_map(|member| member.started.as_ref()).collect();
+    let of_set =
+        |target: &Target, uid: &ControllerUid| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid);
+    let under_way = |uid: &ControllerUid, pod: &PodName| {
+        journal.is_some_and(|journal| journal.workload == *uid) && seen.iter().any(|start| start.pod == *pod)
+    };
+    let mut findings = Vec::new();
+    for target in &snapshot.targets {
+        let name = &target.pod.name;
+        let now = journal.filter(|journal| of_set(target, &journal.workload));
+        let now = now.and_then(|_| seen.iter().copied().find(|start| start.pod == *name));
+        let mut before = records.iter().filter(|record| of_set(target, &record.uid) && !under_way(&record.uid, name));
+        let before = before.find_map(|record| record.starts.iter().find(|start| start.pod == *name));
+        findings.extend(now.or(before).and_then(|start| started_otherwise(snapshot, target, start)));
+    }
+    findings
+}
+
+fn started_otherwise(snapshot: &Snapshot, target: &Target, start: &StartRecord) -> Option<Finding> {
+    let config = target.sample()?.config.as_ref().ok()?;
+    if target.pod.revision.as_deref().unwrap_or_default() != start.revision {
+        return None;
+    }
+    let container = target.pod.container.as_ref().ok().map(|container| container.name.as_str()).unwrap_or_default();
+    let set = target.pod.owner.as_ref().and_then(|owner| snapshot.stateful_set(&owner.uid));
+    let differing: Vec<String> = start
+        .settings
+        .iter()
+        // What the template says has its own finding.
+        .filter(|value| set.is_none_or(|set| set.start_value(container, &value.name).is_none()))
+        .filter_map(|value| {
+            let live = config.get(&value.name)?;
+            (live != value.start)
+                .then(|| format!("{} is {}, it started with {}", value.name, shown(&live), shown(&value.start)))
+        })
+        .collect();
+    (!differing.is_empty()).then(|| Finding {
+        code: FindingCode::ConfigDrift,
+        pod: Some(target.pod.name.clone()),
+        evidence: format!("when it was last restarted: {}", differing.join("; ")),
+        remedy: "write the value that is meant into the configuration that the pod starts with (file, script or \
+                 arguments): the next restart that is not this operator's brings back what it started with"
+            .into(),
+    })
 }
 
 fn finding(snapshot: &Snapshot, target: &Target) -> Option<Finding> {
@@ -70,7 +122,7 @@ fn live(config: &Config) -> [(&'static str, String, Same<'_>); 5] {
     ]
 }
 
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     if value.is_empty() { "\"\"".to_owned() } else { value.to_owned() }
 }
 
@@ -108,6 +160,7 @@ mod tests {
             generation: policy.generation,
             message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
             restarts: Vec::new(),
+            starts: Vec::new(),
         };
         let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
         let found = of_records(&policy, &records);

@@ -7,6 +7,7 @@ use super::{
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
+    journal::{StartRecord, StartValue},
     pod::{Mount, StatefulSet, VolumeKind},
     sample::Config,
     snapshot::{Snapshot, Target},
@@ -92,6 +93,39 @@ fn starts_large_enough(target: &Target, set: Option<&StatefulSet>) -> Result<(),
         )),
         None => Ok(()),
     }
+}
+
+/// Whether the replacement of that pod would start so that it finds its data and keeps it, by how replacements of the same
+/// revision were seen to start: a file or a script may say what the template does not. The error says what is missing.
+pub fn starts_with_data(target: &Target, starts: &[StartRecord]) -> Result<(), String> {
+    let Some(sample) = target.sample() else { return Err("it gave no sample".to_owned()) };
+    let Ok(config) = &sample.config else { return Ok(()) };
+    let same_revision = |start: &&StartRecord| target.pod.revision.as_deref().unwrap_or_default() == start.revision;
+    for start in starts.iter().filter(same_revision) {
+        for StartValue { name, start: value, .. } in &start.settings {
+            let differs = match name.as_str() {
+                "appendonly" => (value == "yes") != config.appendonly,
+                "dir" => *value != config.dir,
+                // What an AOF holds is loaded whatever the save points are.
+                "save" => *value != config.save && !config.appendonly,
+                "maxmemory" => {
+                    drift::redis_bytes(value).is_some_and(|max| max > Bytes::ZERO && max < sample.memory.used)
+                }
+                _ => false,
+            };
+            if differs {
+                return Err(format!(
+                    "{}, of the same revision, came back from its restart with {name} {}, which {} has otherwise: it \
+                     would start without its data, or lose some of it; write the value that is meant into the \
+                     configuration that the pods start with",
+                    start.pod,
+                    drift::shown(value),
+                    target.pod.name
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {

@@ -270,6 +270,7 @@ mod tests {
             generation: 1,
             message: "fine".into(),
             restarts: Vec::new(),
+            starts: Vec::new(),
         }];
         let text = written.write().unwrap();
         assert_eq!(SnapshotFile::read(&text).unwrap(), written, "{text}");

@@ -202,6 +202,7 @@ impl Shared {
         let snapshot = self.observer.settled(&policy, &snapshot);
         let mut findings = assess::assess(&policy, &snapshot, &self.settings.assess);
         findings.extend(assess::drift::of_records(&policy, &previous.workloads));
+        findings.extend(assess::drift::of_starts(&snapshot, &previous.workloads, previous.journal.as_ref()));
         assess::sort(&mut findings);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
         self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings));

@@ -41,12 +41,16 @@ pub struct Journal {
     /// Who is the primary by our record: the one found at the start, after the switchover the new one.
     pub primary: MemberIdentity,
     /// The members as they were when the remediation began.
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 64))]
     pub members: Vec<MemberRecord>,
     /// Replication backlogs that were raised, with what they were: set back before the remediation ends, however it ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub raised: Vec<RaisedBacklog>,
+    /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub left: Vec<PodName>,
 }
 
 /// A replication backlog that was raised for the time of the remediation.
@@ -129,14 +133,14 @@ pub struct MemberIdentity {
     pub run_id: RunId,
 }
 
-/// A member as it was when the remediation began, and what became of it.
+/// A member as it was right before its own eviction (until then, when the remediation began), and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberRecord {
     /// Identity when the remediation began.
     #[serde(flatten)]
     pub identity: MemberIdentity,
-    /// `used_memory` then, in bytes.
+    /// `used_memory` right before its eviction, in bytes.
     pub used_bytes: i64,
     /// `used_memory_rss` then, in bytes.
     pub rss_bytes: i64,
@@ -147,6 +151,13 @@ pub struct MemberRecord {
     pub limit_bytes: Option<i64>,
     /// Settings then, by the name that `CONFIG SET` takes.
     pub settings: Settings,
+    /// `dir` then: it is compared with the replacement's, and cannot be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub dir: Option<String>,
+    /// How its replacement started, as it was first seen; absent: not seen yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<StartRecord>,
     /// When a save or rewrite that was begun for its restart had finished well (a primary that nothing takes over from).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
@@ -187,6 +198,41 @@ pub struct Settings {
     pub save: String,
     /// `repl-backlog-size` in bytes.
     pub repl_backlog_size: i64,
+}
+
+/// How the replacement of a pod started: the only true evidence of what its start configuration says, which may be a
+/// file or a script that nobody else can read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StartRecord {
+    /// The pod.
+    pub pod: PodName,
+    /// The revision of the template that it started with (label `controller-revision-hash`).
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub revision: String,
+    /// When it was seen.
+    #[schemars(with = "String", length(max = 40))]
+    pub at: Timestamp,
+    /// The settings with which it started and that were not what the pod before had; empty: there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub settings: Vec<StartValue>,
+}
+
+/// A setting with which a replacement started, unlike the pod before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StartValue {
+    /// Its name, as `CONFIG GET` has it.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// What the pod before had, as `CONFIG GET` gives it.
+    #[schemars(length(max = 256))]
+    pub before: String,
+    /// What the replacement started with.
+    #[schemars(length(max = 256))]
+    pub start: String,
 }
 
 /// How a remediation ended.
@@ -258,6 +304,10 @@ pub struct WorkloadRecord {
     /// the last day.
     #[schemars(length(max = 64))]
     pub restarts: Vec<RestartRecord>,
+    /// How replacements started, where that was not what the pod before had: the last return of each pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub starts: Vec<StartRecord>,
 }
 
 /// When we restarted a pod.

@@ -272,6 +272,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// The value of a setting that is compared with what a replacement started with, as `CONFIG GET` gives it.
+    pub fn get(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "maxmemory" => self.maxmemory.0.to_string(),
+            "maxmemory-policy" => self.maxmemory_policy.clone(),
+            "appendonly" => if self.appendonly { "yes" } else { "no" }.to_owned(),
+            "save" => self.save.clone(),
+            "repl-backlog-size" => self.repl_backlog_size.0.to_string(),
+            "dir" => self.dir.clone(),
+            _ => return None,
+        };
+        Some(value)
+    }
+
     /// Something of the data is written to disk: an AOF, or save points.
     pub fn persists(&self) -> bool {
         self.appendonly || !self.save.is_empty()

@@ -230,9 +230,14 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// Names this plan: the first 16 hexadecimal digits of the SHA-256 over workload and steps.
     pub hash: String,
+    /// Pods that are to be restarted too and for which this plan had no room.
+    pub left: Vec<PodName>,
 }
 
 impl Plan {
     /// A plan covers one workload and at most this many steps.
     pub const MAX_STEPS: usize = 64;
+    /// A set of more members is not remediated: a hand-over takes a step for each member, five to restart the old primary
+    /// and at most one for the backlog, and is planned in one piece.
+    pub const MAX_MEMBERS: usize = Self::MAX_STEPS - 8;
 }

@@ -14,6 +14,7 @@ use super::{
     blocked::{BlockReason, Blocked},
     effect::Effect,
     gates::{self, Phase, Scene},
+    order, records,
     returning::{self, Verdict},
 };
 use crate::{
@@ -67,7 +68,7 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
         return end(ctx, journal, Outcome::Superseded, "the selector no longer finds a member of the set");
     };
     let Some(planned) = journal.planned() else {
-        return end(ctx, journal, Outcome::Succeeded, &summary(journal));
+        return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, workload)));
     };
     let look = Look { ctx, journal, workload };
     if let Some(stop) = look.interrupted(deleting) {
@@ -194,7 +195,8 @@ impl<'a> Look<'a> {
     fn gates(&self, phase: Phase) -> Result<(), Next> {
         let authority = authority::of(self.ctx.policy, self.workload);
         let scene =
-            Scene::new(*self.ctx, self.workload, authority, &self.journal.plan_hash, &self.journal.steps, phase);
+            Scene::new(*self.ctx, self.workload, authority, &self.journal.plan_hash, &self.journal.steps, phase)
+                .during(self.journal);
         let blocked = gates::check(&scene);
         if blocked.is_empty() { Ok(()) } else { Err(Next::Gate(blocked, LATER)) }
     }
@@ -266,6 +268,7 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         }
     }
     let restarts = remembered(restarts, ctx);
+    let starts = records::starts(before, journal);
     let mut message = message.to_owned();
     message.truncate(message.floor_char_boundary(512));
     Next::End(Box::new(WorkloadRecord {
@@ -277,6 +280,7 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         generation: ctx.policy.generation,
         message,
         restarts,
+        starts,
     }))
 }
 
@@ -291,6 +295,16 @@ fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<Restar
     });
     restarts.truncate(MAX_RESTARTS);
     restarts
+}
+
+/// "; the other 3 pods follow in the next plan": what a plan that had no room for all pods leaves.
+fn left(ctx: &Context<'_>, journal: &Journal, workload: &Workload<'_>) -> String {
+    if journal.left.is_empty() {
+        return String::new();
+    }
+    let due = !order::restarts(ctx, workload).is_empty();
+    let names = journal.left.iter().map(PodName::as_str).collect::<Vec<_>>().join(", ");
+    format!("; {}: {names}", order::rest(journal.left.len(), due))
 }
 
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.

@@ -82,6 +82,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         primary: identity(primary)?,
         members,
         raised: Vec::new(),
+        left: plan.left.clone(),
     })
 }
 
@@ -103,6 +104,8 @@ pub(super) fn member(target: &Target) -> Option<MemberRecord> {
         expected_gain_bytes: stored(fragmentation::expected_gain(&sample.memory)),
         limit_bytes: target.pod.container.as_ref().ok().and_then(Container::limit).map(stored),
         settings: settings(sample.config.as_ref().ok()?),
+        dir: sample.config.as_ref().ok().map(|config| config.dir.clone()),
+        started: None,
         persisted_at: None,
         keys: None,
         lasting_keys: None,

@@ -75,6 +75,8 @@ reasons! {
     MemberOutsideSelector,
     /// The members are not the pods of exactly one StatefulSet.
     NotOneStatefulSet,
+    /// The set has more members than a plan covers.
+    SetTooLarge,
     /// The StatefulSet belongs to another controller, which may undo or fight what we do.
     ForeignOwner,
     /// The pod template sets the role label: a new pod would claim a role before it has one.

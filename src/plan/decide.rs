@@ -75,6 +75,7 @@ fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, u
         workload_name: journal.workload_name.clone(),
         steps: journal.steps.clone(),
         hash: journal.plan_hash.clone(),
+        left: journal.left.clone(),
     });
     if !live {
         return Decision { plan, blocked: Vec::new(), act: Act::LookLive };

@@ -1,7 +1,7 @@
 //! A primary that nothing can take over from: when it is restarted as the primary that it is, and what it must hold
 //! when it is back.
 
-use super::{Context, authority::Authority};
+use super::{Context, authority::Authority, records};
 use crate::{
     assess::{persistence, topology::Workload},
     domain::{
@@ -32,7 +32,10 @@ pub fn applies(authority: Authority, workload: &Workload<'_>) -> bool {
 pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
     let owner = primary.pod.owner.as_ref();
     let set = owner.and_then(|owner| ctx.snapshot.stateful_set(&owner.uid));
-    ctx.policy.restart.allow_downtime && persistence::survives_restart(primary, set).is_ok()
+    let starts = owner.map(|owner| records::remembered(ctx, &owner.uid)).unwrap_or_default();
+    ctx.policy.restart.allow_downtime
+        && persistence::survives_restart(primary, set).is_ok()
+        && persistence::starts_with_data(primary, &starts).is_ok()
 }
 
 /// How often the process has begun to write everything out, by the way that counts for its restart: it loads its AOF

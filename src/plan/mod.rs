@@ -16,6 +16,7 @@ pub mod labels;
 pub mod order;
 pub mod pace;
 pub mod proof;
+mod records;
 pub mod replica;
 pub mod resize;
 pub mod returning;

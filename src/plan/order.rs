@@ -1,9 +1,13 @@
 //! Which pods are restarted, in which order, and who becomes the primary.
 
+mod cut;
+
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+pub use self::cut::rest;
+use self::cut::{Cut, Unit};
 use super::{
     Context, authority,
     backlog::{self, Resync},
@@ -59,37 +63,40 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
     if restarts.is_empty() {
         return None;
     }
-    let mut steps = Vec::new();
-    if let [primary] = workload.primaries.as_slice() {
-        steps = ordered(ctx, workload, primary, &restarts);
-    }
-    steps.truncate(Plan::MAX_STEPS);
+    let Cut { steps, left } = match workload.primaries.as_slice() {
+        [primary] => cut::fitting(units(ctx, workload, primary, &restarts)),
+        _ => Cut::default(),
+    };
+    let steps = prove_replicas_together(steps);
     let hash = hash(workload, &steps);
-    Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash })
+    Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash, left })
 }
 
-fn ordered(
-    ctx: &Context<'_>,
-    workload: &Workload<'_>,
-    primary: &Target,
-    restarts: &[Candidate<'_>],
-) -> Vec<PlannedStep> {
-    let mut steps = Vec::new();
+/// What is done, in order, in pieces that are done wholly or not at all.
+fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts: &[Candidate<'_>]) -> Vec<Unit> {
     let (old, replicas): (Vec<_>, Vec<_>) =
         restarts.iter().partition(|candidate| candidate.target.pod.uid == primary.pod.uid);
-    raise_backlog(ctx, primary, &replicas, &mut steps);
-    for candidate in &replicas {
-        let returns = Returns::AsReplicaOf(primary, workload.replicas.len() == 1);
-        restart(ctx, candidate, &returns, &mut steps);
+    let mut backlog = Vec::new();
+    raise_backlog(ctx, primary, &replicas, &mut backlog);
+    let mut units: Vec<Unit> = replicas
+        .iter()
+        .map(|candidate| {
+            let mut steps = Vec::new();
+            restart(ctx, candidate, &Returns::AsReplicaOf(primary, workload.replicas.len() == 1), &mut steps);
+            Unit { steps, due: candidate.verdict.restart_due.is_some() }
+        })
+        .collect();
+    cut::most_urgent_first(&mut units, backlog.len());
+    if let Some(first) = units.first_mut() {
+        first.steps.splice(0..0, backlog);
     }
-    let Some(old) = old.first() else { return prove_replicas_together(steps) };
+    let Some(old) = old.first() else { return units };
+    let mut steps = Vec::new();
     if in_place::applies(authority::of(ctx.policy, workload), workload) {
         // Replicas are not kept waiting for a primary that may not be restarted; when they are done, it is refused.
         if replicas.is_empty() || in_place::allowed(ctx, primary) {
-            steps = prove_replicas_together(steps);
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
-            return steps;
         }
     } else if let Some(next) = next_primary(workload, restarts) {
         hand_over(ctx, workload, old, next, &mut steps);
@@ -97,7 +104,10 @@ fn ordered(
         let returns = Returns::AsReplicaOf(next, workload.replicas.len() == 1);
         restart(ctx, old, &returns, &mut steps);
     }
-    prove_replicas_together(steps)
+    if !steps.is_empty() {
+        units.push(Unit { steps, due: old.verdict.restart_due.is_some() });
+    }
+    units
 }
 
 /// What a restarted pod is when it is back.
@@ -179,7 +189,7 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
         Step::RestoreSettings { pod: pod.clone() },
         "a new pod starts with its template's settings; what was changed at run time is applied again".to_owned(),
     );
-    push(Step::Prove { pod }, format!("at least half of the expected {gain} must have come back"));
+    push(Step::Prove { pod }, format!("it must be clean, or at least half of the expected {gain} must have come back"));
 }
 
 /// Why a pod is restarted, with quantised numbers.
@@ -223,8 +233,8 @@ fn hand_over(
 /// Moves the proofs of the replicas behind the last replica's settings: they settle at the same time, and nothing is
 /// handed over before all of them hold. The old primary's proof stays last.
 fn prove_replicas_together(steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
-    let first_part =
-        steps.iter().position(|planned| matches!(planned.step, Step::Switchover { .. })).unwrap_or(steps.len());
+    let of_the_primary = |planned: &PlannedStep| matches!(planned.step, Step::Switchover { .. } | Step::Persist { .. });
+    let first_part = steps.iter().position(of_the_primary).unwrap_or(steps.len());
     let mut steps = steps;
     let rest = steps.split_off(first_part);
     let (proofs, mut ordered): (Vec<_>, Vec<_>) =
@@ -261,3 +271,6 @@ fn hash(workload: &Workload<'_>, steps: &[PlannedStep]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;

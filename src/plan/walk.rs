@@ -4,6 +4,7 @@
 mod backlog;
 mod found;
 mod in_place;
+mod records;
 mod time;
 
 use std::time::Duration;

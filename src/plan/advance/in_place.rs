@@ -19,7 +19,7 @@ use crate::{
         blocked::{BlockReason, Blocked},
         effect::{Effect, Peer},
         gates::Phase,
-        in_place, replica,
+        in_place, records, replica,
     },
 };
 
@@ -123,9 +123,10 @@ impl Look<'_> {
             return self.wait(format!("{pod} has no address"));
         };
         if self.journal.current.begun_at.is_some() {
-            return Next::Act(Box::new(self.journal.clone()), Box::new(Effect::EvictPrimary { peer }));
+            let journal = records::renewed(self.journal.clone(), target);
+            return Next::Act(Box::new(journal), Box::new(Effect::EvictPrimary { peer }));
         }
-        let mut journal = self.intend();
+        let mut journal = records::renewed(self.intend(), target);
         if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
             let number = |keys: u64| Some(i64::try_from(keys).unwrap_or(i64::MAX));
             record.keys = number(sample.keys);

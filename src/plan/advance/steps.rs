@@ -3,20 +3,13 @@
 
 use super::{LATER, Look, Next, SOON};
 use crate::{
-    domain::{
-        bytes::Bytes,
-        journal::{Outcome, Settings},
-        names::PodName,
-        sample::Role,
-        snapshot::Target,
-        step::Step,
-    },
+    domain::{bytes::Bytes, journal::Outcome, names::PodName, sample::Role, snapshot::Target, step::Step},
     plan::{
         begin::{settings, stored},
         effect::{Effect, Peer},
         gates::Phase,
         proof::{self, Proof},
-        replica, resize,
+        records, replica, resize,
     },
 };
 
@@ -53,8 +46,9 @@ impl<'a> Look<'a> {
         if target.sample().is_some_and(|sample| sample.run_id != record.identity.run_id) {
             return self.end(Outcome::Superseded, &format!("the Redis of {pod} has restarted; a new plan is made"));
         }
-        // While a disruption budget says no, the same intent is carried out again: nothing new is written.
-        let journal = if begun { self.journal.clone() } else { self.intend() };
+        // While a disruption budget says no, the same intent is carried out again: nothing new is written, unless what is
+        // to be remembered of the pod is another thing by now.
+        let journal = records::renewed(if begun { self.journal.clone() } else { self.intend() }, target);
         match Peer::of(target) {
             Some(peer) => Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })),
             None => self.wait(format!("{pod} has no address")),
@@ -108,18 +102,20 @@ impl<'a> Look<'a> {
         let Ok(config) = &sample.config else {
             return self.wait(format!("the settings of {pod} cannot be read"));
         };
-        let differing = differing(&record.settings, &settings(config));
+        let seen = |journal| records::started(self.ctx, journal, target, config);
+        let differing = records::differing(&record.settings, &settings(config));
         if differing.is_empty() {
-            return Next::Record(Box::new(self.proceed()));
+            return Next::Record(Box::new(seen(self.proceed())));
         }
         if self.journal.current.attempt >= RESTORE_ATTEMPTS {
-            let names: Vec<_> = differing.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<_> = differing.iter().map(|value| value.name.as_str()).collect();
             return self.end(
                 Outcome::ConfigDrift,
                 &format!("{} of {pod} could not be set to what the pod before had", names.join(", ")),
             );
         }
-        Next::Act(Box::new(self.intend()), Box::new(Effect::Restore { peer, settings: differing }))
+        let settings = differing.into_iter().map(|value| (value.name, value.before)).collect();
+        Next::Act(Box::new(seen(self.intend())), Box::new(Effect::Restore { peer, settings }))
     }
 
     pub(super) fn prove(&self, pod: &PodName) -> Next {
@@ -131,7 +127,10 @@ impl<'a> Look<'a> {
                 // There is nothing new to judge before the next sample.
                 let next = self.ctx.settings.assess.sample_interval;
                 let pause = proof::pause(self.ctx, record).max(next).clamp(SOON, LATER);
-                Next::Wait(format!("proof of {pod}: {why}"), pause)
+                match self.wait(format!("proof of {pod}: {why}")) {
+                    Next::Wait(why, _) => Next::Wait(why, pause),
+                    over => over,
+                }
             }
             Proof::Failed(why) => self.end(Outcome::Ineffective, &format!("{pod} was restarted, but {why}")),
             Proof::Holds { rss, used, .. } => {
@@ -177,17 +176,4 @@ impl<'a> Look<'a> {
         let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod));
         Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer: replica, by_name, to: new }))
     }
-}
-
-/// The settings that must be applied so that `now` becomes `before`, in `CONFIG SET` form.
-fn differing(before: &Settings, now: &Settings) -> Vec<(String, String)> {
-    let yes_no = |on: bool| if on { "yes" } else { "no" }.to_owned();
-    let all = [
-        ("maxmemory", before.maxmemory != now.maxmemory, before.maxmemory.to_string()),
-        ("maxmemory-policy", before.maxmemory_policy != now.maxmemory_policy, before.maxmemory_policy.clone()),
-        ("appendonly", before.appendonly != now.appendonly, yes_no(before.appendonly)),
-        ("save", before.save != now.save, before.save.clone()),
-        ("repl-backlog-size", before.repl_backlog_size != now.repl_backlog_size, before.repl_backlog_size.to_string()),
-    ];
-    all.into_iter().filter(|(_, differs, _)| *differs).map(|(name, _, value)| (name.to_owned(), value)).collect()
 }

@@ -89,7 +89,8 @@ pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.in_place_now()?;
-    let missing = persistence::survives_restart(primary, the_set(scene)).err()?;
+    let survives = persistence::survives_restart(primary, the_set(scene));
+    let missing = survives.and_then(|()| persistence::starts_with_data(primary, &scene.starts)).err()?;
     Some(Blocked::new(
         BlockReason::PersistenceNotProven,
         format!("{} would be restarted as the primary that it is, but {missing}", primary.pod.name),

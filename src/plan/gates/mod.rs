@@ -15,10 +15,11 @@ mod time;
 pub(super) use self::capacity::fork_need;
 pub(super) use self::time::next_window;
 pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
-use super::{Context, authority::Authority, blocked::Blocked, order};
+use super::{Context, authority::Authority, blocked::Blocked, order, records};
 use crate::{
     assess::topology::Workload,
     domain::{
+        journal::{Journal, StartRecord},
         names::PodName,
         snapshot::Target,
         step::{PlannedStep, Step},
@@ -46,6 +47,8 @@ pub struct Scene<'a> {
     pub hands_over_from: Option<PodName>,
     /// Which step is about to be taken.
     pub phase: Phase,
+    /// How replacements of the set's pods were seen to start.
+    pub starts: Vec<StartRecord>,
 }
 
 /// Which step is about to be taken.
@@ -81,7 +84,14 @@ impl<'a> Scene<'a> {
         });
         let hands_over = hands_over_from.is_some();
         let restarting = order::restarted_pods(steps);
-        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hands_over_from, phase }
+        let starts = records::remembered(&ctx, &workload.uid);
+        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hands_over_from, phase, starts }
+    }
+
+    /// The same in that remediation, which may have seen more.
+    pub fn during(self, journal: &Journal) -> Self {
+        let before = self.ctx.records.iter().find(|record| record.uid == journal.workload);
+        Self { starts: records::starts(before, journal), ..self }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -144,6 +154,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::primary_holds_data),
     (Always, structure::inside_selector),
     (Always, structure::one_stateful_set),
+    (Beginning, structure::fits_a_plan),
     (Always, structure::foreign_owner),
     (Always, structure::template_role_label),
     (Always, services::clients_follow),

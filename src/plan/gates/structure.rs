@@ -6,6 +6,7 @@ use crate::{
     domain::{
         pod::StatefulSet,
         sample::{Engine, Version},
+        step::Plan,
     },
     plan::{
         authority::Authority,
@@ -64,6 +65,21 @@ pub(super) fn chained(scene: &Scene<'_>) -> Option<Blocked> {
         Blocked::new(
             BlockReason::ChainedReplicas,
             "a replica follows another replica; let every replica follow the primary",
+        )
+    })
+}
+
+/// A hand-over is planned in one piece, and a plan has a bound.
+pub(super) fn fits_a_plan(scene: &Scene<'_>) -> Option<Blocked> {
+    let members = scene.workload.members.len();
+    (members > Plan::MAX_MEMBERS).then(|| {
+        Blocked::new(
+            BlockReason::SetTooLarge,
+            format!(
+                "{} has {members} members, and a plan covers at most {}: restart its pods by hand, the primary last",
+                scene.workload.name,
+                Plan::MAX_MEMBERS
+            ),
         )
     })
 }

@@ -99,6 +99,7 @@ pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
         generation: fixtures::policy().generation,
         message: "redis-1 was restarted, but nothing came back".into(),
         restarts: Vec::new(),
+        starts: Vec::new(),
     }
 }
 

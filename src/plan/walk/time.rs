@@ -181,6 +181,7 @@ fn restarts_of_a_day_are_remembered_each() {
         generation: 1,
         message: String::new(),
         restarts,
+        starts: Vec::new(),
     }];
     let record = world.walk(journal, None);
     let kept: Vec<&str> = record.restarts.iter().map(|restart| restart.pod.as_str()).collect();
