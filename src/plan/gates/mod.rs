@@ -89,6 +89,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The same in that remediation, which may have seen more.
+    #[must_use]
     pub fn during(self, journal: &Journal) -> Self {
         let before = self.ctx.records.iter().find(|record| record.uid == journal.workload);
         Self { starts: records::starts(before, journal), ..self }

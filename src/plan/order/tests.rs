@@ -191,7 +191,7 @@ fn a_plan_is_cut_between_whole_units_and_the_next_one_does_the_rest(#[values(fal
             let all: usize = evicted.len() + plan.left.len() + restarted.len();
             assert_eq!((all, &journal.left), (usize::from(pods), &plan.left), "{pods} pods: every pod has its place");
             let says = plan.steps.iter().any(|planned| planned.reason.contains("follow"));
-            assert_eq!(says, !plan.left.is_empty() || pods_of(&plan.steps, StepKind::Repoint).len() > 0);
+            assert_eq!(says, !plan.left.is_empty() || !pods_of(&plan.steps, StepKind::Repoint).is_empty());
             restarted.extend(evicted);
             set.carry_out(&plan.steps);
         }

@@ -156,7 +156,8 @@ fn comes_back(world: &mut World, change: impl FnOnce(&mut Config)) -> Journal {
 /// restart in place must not be made against.
 #[test]
 fn a_primary_is_not_evicted_against_what_a_replacement_started_with() {
-    let cases: [(fn(&mut Config), Option<&str>); 6] = [
+    type Change = fn(&mut Config);
+    let cases: [(Change, Option<&str>); 6] = [
         (|config| config.appendonly = false, Some("appendonly no")),
         (|config| config.dir = "/".into(), Some("dir /")),
         (|config| config.maxmemory = Bytes::mib(64), Some("maxmemory 67108864")),
