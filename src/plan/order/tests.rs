@@ -46,6 +46,8 @@ impl Set {
         policy.restart.minimum_synced_replicas = 0;
         if pods > 1 {
             snapshot.targets = (0..pods).map(member).collect();
+            snapshot.services =
+                vec![fixtures::primary_service((0..pods).map(pod_name).collect(), vec!["uid-0".into()])];
         }
         for set in &mut snapshot.stateful_sets {
             set.replicas = pods.into();
