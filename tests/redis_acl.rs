@@ -10,7 +10,7 @@ use common::{DEADLINE, eventually, look, server::RedisServer, versions};
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     domain::{
-        acl::{ASKING, OBSERVING},
+        acl::{ASKING, COMPARING, OBSERVING},
         sample::Role,
     },
     redis_io::{Connection, Credentials},
@@ -31,7 +31,7 @@ const WHAT_NOBODY_MAY: &[&[&str]] = &[
     &["SUBSCRIBE", "channel"],
     &["PUBLISH", "channel", "message"],
     &["ACL", "SETUSER", "other", "on", "nopass", "+@all"],
-    &["ACL", "LIST"],
+    &["ACL", "GETUSER", "default"],
     &["CONFIG", "REWRITE"],
     &["CLIENT", "KILL", "TYPE", "normal"],
     &["MODULE", "LIST"],
@@ -42,6 +42,7 @@ const WHAT_AN_OBSERVER_MAY_NOT: &[&[&str]] = &[
     &["FAILOVER", "ABORT"],
     &["REPLICAOF", "NO", "ONE"],
     &["CLIENT", "PAUSE", "1"],
+    &["ACL", "LIST"],
 ];
 
 /// The words of a printed line, with the password of the test.
@@ -112,6 +113,7 @@ async fn the_actor_may_act_and_nothing_else() {
         let mut connection = log_in(&primary, "memory-operator").await;
         let none: Vec<String> = Vec::new();
         assert_eq!(connection.acting_rights(DEADLINE).await.expect(name), none, "{name}");
+        assert!(connection.users(DEADLINE).await.is_some(), "{name}: its users may be compared");
         look(&mut connection).await.expect(name).config.expect("the configuration may be read");
         connection.config_set("maxmemory", "123456789").await.expect(name);
         connection.failover_to(&replica.node(), DEADLINE).await.expect(name);
@@ -155,6 +157,13 @@ async fn no_right_is_there_for_nothing() {
                     assert!(as_user(&server, user, &["PUBSUB", "NUMSUB", "c"]).contains("NOPERM"));
                 }
                 assert!(!server.run(&["ACL", "LOG"]).is_empty(), "{name}: {right} is not used");
+                continue;
+            }
+            if COMPARING.contains(&right) {
+                assert_eq!(connection.users(DEADLINE).await, None, "{name}: {right} is not used");
+                // From 7.0 on it is asked before, so that a refusal is no entry in the server's log.
+                let logged = !server.run(&["ACL", "LOG"]).is_empty();
+                assert_eq!(logged, version_flag(&server).await == "6.2", "{name}");
                 continue;
             }
             let missing = connection.acting_rights(DEADLINE).await.expect("the question is answered");

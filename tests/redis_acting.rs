@@ -187,6 +187,20 @@ async fn rights_are_known_before_anything_is_tried() {
 }
 
 #[tokio::test]
+async fn users_are_compared_without_being_kept() {
+    let (one, other) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let of = async |server: &RedisServer| connect(server).await.users(DEADLINE).await.expect("they may be read");
+    assert_eq!(of(&one).await, of(&other).await);
+    let user = ["ACL", "SETUSER", "app", "on", ">first", ">second", "~*", "+get"];
+    let turned = ["ACL", "SETUSER", "app", "on", ">second", ">first", "~*", "+get"];
+    assert_eq!((one.run(&user), other.run(&turned)), ("OK".into(), "OK".into()));
+    assert_eq!(of(&one).await, of(&other).await, "the order of passwords says nothing");
+    assert_eq!(other.run(&["ACL", "SETUSER", "app", "<first"]), "OK");
+    assert_ne!(of(&one).await, of(&other).await);
+    assert!(!of(&one).await.contains("a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e"), "sha256 of first");
+}
+
+#[tokio::test]
 async fn an_acting_command_to_a_frozen_server_ends() {
     let server = RedisServer::start(&[]);
     let mut connection = connect(&server).await;

@@ -13,6 +13,7 @@ use redis_memory_operator::{
     domain::{
         bytes::{Bytes, GIB, MIB},
         sample::{Engine, Role, Sample},
+        serving::CARRIED,
         snapshot::ProbeFailure,
     },
     redis_io::{Connection, Credentials, RedisError, probe},
@@ -48,6 +49,12 @@ async fn sees_a_primary_and_its_replica() {
     let shutdown_timeout = if sample.server.version.major < 7 { 0 } else { 10 };
     assert_eq!(config.shutdown_timeout, Duration::from_secs(shutdown_timeout));
     assert_eq!((config.save.as_str(), config.appendonly, config.primary_auth), ("", false, None));
+    let serving = config.serving;
+    assert_eq!((serving.ignores_maxmemory, serving.append_fsync.as_deref()), (Some(true), Some("everysec")));
+    assert_eq!((serving.client_auth.as_deref(), serving.max_clients.is_some()), (Some(""), true));
+    assert_eq!((serving.databases, serving.port), (Some(16), Some(u64::from(primary.node().port))));
+    assert_eq!((serving.tls_port.unwrap_or(0), serving.replica_priority), (0, Some(100)));
+    assert_eq!(serving.carried.len(), CARRIED.len(), "{:?}", serving.carried);
 
     let sample = look_at(&replica).await;
     let Role::Replica(link) = sample.replication.role else { panic!("not a replica") };

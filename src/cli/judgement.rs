@@ -123,6 +123,11 @@ fn shown(effect: &Effect) -> String {
             let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
             format!("restore {} on {}", names.join(", "), peer.pod)
         }
+        Effect::Carry { peer, settings, back } => {
+            let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
+            let why = if *back { "as it was before" } else { "as on the primary" };
+            format!("set {} on {} {why}", names.join(", "), peer.pod)
+        }
         Effect::Demote { peer, to, .. } => format!("make {}, a second primary, follow {}", peer.pod, to.pod),
         Effect::Repoint { peer, to, .. } => format!("make {} follow {}", peer.pod, to.pod),
         Effect::Switchover(order) => format!("hand the primary role from {} to {}", order.from.pod, order.to.pod),

@@ -194,17 +194,24 @@ pub fn settings(judged: Judged) -> PlanSettings {
 /// Equal fingerprints become equal numbers, in the order of the members.
 fn hide_credentials(snapshot: &mut Snapshot) {
     let mut known: Vec<String> = Vec::new();
-    for target in &mut snapshot.targets {
-        let Observation::Seen(sample) = &mut target.redis else { continue };
-        let Some(fingerprint) = sample.config.as_mut().ok().and_then(|config| config.primary_auth.as_mut()) else {
-            continue;
-        };
+    let mut hide = |fingerprint: &mut String| {
+        // Empty: none is set.
+        if fingerprint.is_empty() {
+            return;
+        }
         let number = known.iter().position(|seen| seen == fingerprint).unwrap_or_else(|| {
             known.push(fingerprint.clone());
             known.len() - 1
         });
         *fingerprint = format!("credentials-{}", number + 1);
+    };
+    for target in &mut snapshot.targets {
+        let Observation::Seen(sample) = &mut target.redis else { continue };
+        let Ok(config) = sample.config.as_mut() else { continue };
+        config.primary_auth.iter_mut().for_each(&mut hide);
+        config.serving.client_auth.iter_mut().for_each(&mut hide);
     }
+    snapshot.acl_users.iter_mut().for_each(|(_, users)| hide(users));
 }
 
 /// The path of the first field that was given and not read.
@@ -283,13 +290,16 @@ mod tests {
         let mut snapshot = fixtures::three_pods();
         for (target, fingerprint) in snapshot.targets.iter_mut().zip(["feed", "beef", "feed"]) {
             if let Observation::Seen(sample) = &mut target.redis {
-                sample.config.as_mut().unwrap().primary_auth = Some(fingerprint.into());
+                let config = sample.config.as_mut().unwrap();
+                config.primary_auth = Some(fingerprint.into());
+                config.serving.client_auth = Some(format!("{fingerprint}0"));
             }
+            snapshot.acl_users.push((target.pod.name.clone(), format!("{fingerprint}1")));
         }
         let file = SnapshotFile::new(policy(), snapshot, Judged::OverTime);
         let text = file.write().unwrap();
         assert!(!text.contains("feed") && !text.contains("beef"), "{text}");
-        for (number, count) in [(1, 2), (2, 1)] {
+        for (number, count) in [(1, 2), (2, 2), (3, 1), (4, 1), (5, 2), (6, 1)] {
             assert_eq!(text.matches(&format!("credentials-{number}")).count(), count, "{text}");
         }
     }

@@ -151,6 +151,8 @@ fn words(effect: &Effect) -> (&'static str, &'static str, String) {
         Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
         Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
         Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
+        Effect::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", peer.pod.to_string()),
+        Effect::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", peer.pod.to_string()),
         Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
         Effect::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", peer.pod.to_string()),
         Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
@@ -278,6 +280,15 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     let mut note = format!("{pod}: {reason}");
     if let Effect::SetBacklog { size, back: true, .. } = effect {
         note = format!("{pod}: repl-backlog-size is {size} again, as before the remediation");
+    }
+    if let Effect::Carry { settings, back, .. } = effect {
+        let values = settings.iter().map(|(name, value)| format!("{name} is {value:?}")).collect::<Vec<_>>().join(", ");
+        let why = if *back {
+            "again, because it did not become primary"
+        } else {
+            "now, as on the primary, whose role it gets"
+        };
+        note = format!("{pod}: {values} {why}");
     }
     if *done == Done::Evicted {
         performed.again = AFTER_EVICTION;

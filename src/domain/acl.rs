@@ -20,6 +20,10 @@ pub const OBSERVING: &[&str] = &["info", "client|setname", "client|list", "pubsu
 /// What is sent to learn whether the acting commands are allowed, from 7.0 on.
 pub const ASKING: &[&str] = &["acl|whoami", "acl|dryrun"];
 
+/// What is sent to compare the users of the members before a role moves. It changes nothing, and shows hashes of passwords
+/// that are hashed again and dropped. Without it they are not compared, and nothing is refused for that.
+pub const COMPARING: &[&str] = &["acl|list"];
+
 /// The first version that has `ACL DRYRUN`.
 pub const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
 
@@ -91,7 +95,7 @@ steps! {
     AwaitReplica => [];
     RestoreSettings => [ConfigSet];
     Prove => [];
-    Switchover => [Failover, ReplicaOf, ClientPause, ClientUnpause];
+    Switchover => [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause];
     Repoint => [ReplicaOf];
     Persist => [BgSave, BgRewriteAof];
     AwaitPrimary => [];
@@ -112,6 +116,7 @@ pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
     rules.extend(OBSERVING.iter().map(|rule| format!("+{rule}")));
     if role == Role::Act {
         rules.extend(acting(methods).into_iter().map(|command| format!("+{}", command.rule())));
+        rules.extend(COMPARING.iter().map(|rule| format!("+{rule}")));
         if server >= DRYRUN_SINCE {
             rules.extend(ASKING.iter().map(|rule| format!("+{rule}")));
         }
@@ -137,10 +142,10 @@ mod tests {
     fn a_user_gets_what_is_sent_and_no_more() {
         let observe = "resetkeys resetchannels -@all +info +client|setname +client|list +pubsub|numsub +config|get";
         assert_eq!(rules(Role::Observe, &[Method::Native], SEVEN), observe);
-        let native = "+failover +replicaof +config|set +bgsave +bgrewriteaof";
+        let native = "+failover +replicaof +config|set +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Native], SIX), format!("{observe} {native}"));
         assert_eq!(rules(Role::Act, &[Method::Native], SEVEN), format!("{observe} {native} +acl|whoami +acl|dryrun"));
-        let guarded = "+replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof";
+        let guarded = "+replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));
     }
 

@@ -20,6 +20,7 @@ use super::{
         Config, Engine, FailoverState, Memory, Persistence, Reading, ReplicaLine, ReplicaLink, Replication, Role,
         Sample, Server, Version,
     },
+    serving::Serving,
     snapshot::{Observation, RedisRights, Snapshot, Target},
     surroundings::Surroundings,
 };
@@ -105,6 +106,7 @@ pub fn three_pods() -> Snapshot {
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::default(),
+        acl_users: Vec::new(),
         surroundings: Surroundings::default(),
     }
 }
@@ -367,6 +369,7 @@ pub fn config() -> Config {
         replica_output_limit: Bytes::mib(256),
         diskless_load: "disabled".into(),
         dir: "/data".into(),
+        serving: Serving::default(),
     }
 }
 

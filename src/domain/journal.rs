@@ -47,10 +47,50 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub raised: Vec<RaisedBacklog>,
+    /// Settings that were given to the candidate of a switchover, with what they were: taken back when it does not become
+    /// primary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub carried: Vec<CarriedSettings>,
     /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub left: Vec<PodName>,
+}
+
+/// Settings of the primary that were given to the candidate of a switchover.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CarriedSettings {
+    /// The candidate's process.
+    #[serde(flatten)]
+    pub identity: MemberIdentity,
+    /// What was set.
+    #[schemars(length(max = 16))]
+    pub settings: Vec<CarriedSetting>,
+    /// How often it was tried to set them.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub attempt: u32,
+    /// How often it was tried to take them back.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub back_attempt: u32,
+}
+
+/// One setting that was given to a candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CarriedSetting {
+    /// Its name, as `CONFIG SET` takes it.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// What the candidate had.
+    #[schemars(length(max = 256))]
+    pub before: String,
+    /// What the primary has.
+    #[schemars(length(max = 256))]
+    pub value: String,
 }
 
 /// A replication backlog that was raised for the time of the remediation.
@@ -198,6 +238,22 @@ pub struct Settings {
     pub save: String,
     /// `repl-backlog-size` in bytes.
     pub repl_backlog_size: i64,
+    /// What clients rely on besides, by name, as `CONFIG GET` gives it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub others: Vec<OtherSetting>,
+}
+
+/// A run-time setting by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherSetting {
+    /// Its name.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 256))]
+    pub value: String,
 }
 
 /// How the replacement of a pod started: the only true evidence of what its start configuration says, which may be a

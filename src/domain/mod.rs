@@ -17,6 +17,7 @@ pub mod policy;
 pub mod quantity;
 pub mod ratio;
 pub mod sample;
+pub mod serving;
 pub mod snapshot;
 pub mod step;
 pub mod surroundings;

@@ -11,6 +11,7 @@ use super::{
     bytes::Bytes,
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
+    serving::Serving,
     written,
 };
 
@@ -269,6 +270,9 @@ pub struct Config {
     pub diskless_load: String,
     /// `dir`: where the AOF and the dump are, absolute.
     pub dir: String,
+    /// What it is to its clients beside that.
+    #[serde(default, skip_serializing_if = "Serving::is_unknown")]
+    pub serving: Serving,
 }
 
 impl Config {
@@ -281,7 +285,7 @@ impl Config {
             "save" => self.save.clone(),
             "repl-backlog-size" => self.repl_backlog_size.0.to_string(),
             "dir" => self.dir.clone(),
-            _ => return None,
+            name => return self.serving.carried.get(name).cloned(),
         };
         Some(value)
     }

@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub claimed_by_other: Vec<(ControllerUid, String)>,
     /// What the Redis users may do. Asked only in a live observation, before something is begun.
     pub redis_rights: RedisRights,
+    /// A fingerprint of the ACL users of each member that let them be read. Read with the rights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acl_users: Vec<(PodName, String)>,
     /// What lies around the policy: what people said, and what runs elsewhere. Filled by the controller.
     #[serde(default, skip_serializing_if = "Surroundings::are_quiet")]
     pub surroundings: Surroundings,
@@ -51,6 +54,11 @@ impl Snapshot {
     /// The target of that name.
     pub fn target(&self, name: &PodName) -> Option<&Target> {
         self.targets.iter().find(|t| t.pod.name == *name)
+    }
+
+    /// The fingerprint of the ACL users of that member; `None`: not known.
+    pub fn users_of(&self, name: &PodName) -> Option<&str> {
+        self.acl_users.iter().find(|(pod, _)| pod == name).map(|(_, users)| users.as_str())
     }
 
     /// The StatefulSet of that UID.

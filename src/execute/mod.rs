@@ -195,7 +195,9 @@ impl Executor {
                     .map_err(|source| ExecuteError::Write { what: "labelling", source })?;
                 Ok(Done::Labelled)
             }
-            Effect::Restore { peer, settings } => self.restore(namespace, peer, settings).await,
+            Effect::Restore { peer, settings } | Effect::Carry { peer, settings, .. } => {
+                self.restore(namespace, peer, settings).await
+            }
             Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
             Effect::Demote { peer, by_name, to } => self.demote(namespace, peer, by_name.as_ref(), to).await,
             Effect::Switchover(order) => self.switch_over(namespace, order).await,
@@ -208,7 +210,7 @@ fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
     let before = moment == crash::Moment::BeforeEffect;
     match (step, effect) {
         // At whichever step the remediation ends.
-        (_, Effect::SetBacklog { back: true, .. }) => {
+        (_, Effect::SetBacklog { back: true, .. } | Effect::Carry { back: true, .. }) => {
             crash::at(if before { crash::Place::SetBackDue } else { crash::Place::SetBackMade });
         }
         // At whichever step the old primary is back.

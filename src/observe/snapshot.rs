@@ -79,7 +79,7 @@ impl Observer {
         self.assign(policy, &pods, judge).await;
         let services = self.services(policy, found.iter()).await?;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
-        frame.redis_rights = self.redis_rights(policy, &pods).await;
+        (frame.redis_rights, frame.acl_users) = self.redis_rights(policy, &pods).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
             .sampler
@@ -204,6 +204,7 @@ impl Observer {
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
+            acl_users: Vec::new(),
             surroundings: Surroundings::default(),
         })
     }
@@ -232,17 +233,20 @@ impl Observer {
         Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame }
     }
 
-    /// Asks every member that has an address which acting commands its user may not run. One that cannot be asked
-    /// leaves it unknown.
-    async fn redis_rights(&self, policy: &Policy, pods: &[Pod]) -> RedisRights {
+    /// Asks every member that has an address which acting commands its user may not run, and for the fingerprint of its
+    /// users. One that cannot be asked leaves the rights unknown.
+    async fn redis_rights(&self, policy: &Policy, pods: &[Pod]) -> (RedisRights, Vec<(PodName, String)>) {
         let mut asked = Vec::new();
         for pod in pods {
             if let (Some(ip), Ok(container)) = (&pod.ip, &pod.container) {
                 asked.push(self.missing_commands(policy, pod, ip, container.port));
             }
         }
-        let answers = futures::future::join_all(asked).await;
-        answers.into_iter().collect::<Option<Vec<_>>>().map_or(RedisRights::Unknown, RedisRights::Known)
+        let mut answers = futures::future::join_all(asked).await;
+        let users = answers.iter_mut().flatten().filter_map(|(pod, _, users)| Some((pod.clone(), users.take()?)));
+        let users = users.collect();
+        let rights = answers.into_iter().map(|answer| answer.map(|(pod, missing, _)| (pod, missing)));
+        (rights.collect::<Option<Vec<_>>>().map_or(RedisRights::Unknown, RedisRights::Known), users)
     }
 
     async fn missing_commands(
@@ -251,11 +255,12 @@ impl Observer {
         pod: &Pod,
         ip: &str,
         port: u16,
-    ) -> Option<(PodName, Vec<String>)> {
+    ) -> Option<(PodName, Vec<String>, Option<String>)> {
         let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
         let address = SocketAddr::new(ip.parse().ok()?, port);
         let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
-        Some((pod.name.clone(), connection.acting_rights(RIGHTS_DEADLINE).await.ok()?))
+        let missing = connection.acting_rights(RIGHTS_DEADLINE).await.ok()?;
+        Some((pod.name.clone(), missing, connection.users(RIGHTS_DEADLINE).await))
     }
 }
 

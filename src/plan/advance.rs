@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{
     Context, authority, backlog,
     blocked::{BlockReason, Blocked},
+    carry,
     effect::Effect,
     gates::{self, Phase, Scene},
     order, records,
@@ -55,7 +56,10 @@ const MAX_RESTARTS: usize = 64;
 /// One look. Before the remediation ends, however it ends, what was changed for its time only is set back.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     match look(ctx, journal, deleting) {
-        Next::End(record) => backlog::set_back(ctx, journal, record),
+        Next::End(record) => match carry::take_back(ctx, journal, record) {
+            Next::End(record) => backlog::set_back(ctx, journal, record),
+            next => next,
+        },
         next => next,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     domain::{
         bytes::Bytes,
-        journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, Settings},
+        journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, OtherSetting, Settings},
         pod::Container,
         policy::Mode,
         sample::Config,
@@ -82,6 +82,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         primary: identity(primary)?,
         members,
         raised: Vec::new(),
+        carried: Vec::new(),
         left: plan.left.clone(),
     })
 }
@@ -123,7 +124,13 @@ pub(super) fn settings(config: &Config) -> Settings {
         appendonly: config.appendonly,
         save: config.save.clone(),
         repl_backlog_size: stored(config.repl_backlog_size),
+        others: others(config),
     }
+}
+
+fn others(config: &Config) -> Vec<OtherSetting> {
+    let carried = config.serving.carried.iter();
+    carried.map(|(name, value)| OtherSetting { name: name.clone(), value: value.clone() }).collect()
 }
 
 /// Bytes as the journal stores them.

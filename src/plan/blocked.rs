@@ -95,6 +95,8 @@ reasons! {
     ConfigUnreadable,
     /// Members differ in version, maxmemory or the credentials of replication.
     MembersDiffer,
+    /// The replica that would become primary keeps less, lets fewer in, or declares that it is never to.
+    CandidateUnfit,
     /// A member is not Ready, or is being deleted.
     MemberNotReady,
     /// A member loads, saves, rewrites, syncs, resizes or fails over.

@@ -75,6 +75,15 @@ pub enum Effect {
         /// Name and value, as `CONFIG SET` takes them, in order.
         settings: Vec<(String, String)>,
     },
+    /// Give the candidate of a switchover what clients rely on at the primary, or take it back; precondition: the `run_id`.
+    Carry {
+        /// The candidate.
+        peer: Peer,
+        /// Name and value, as `CONFIG SET` takes them.
+        settings: Vec<(String, String)>,
+        /// They are what they were before.
+        back: bool,
+    },
     /// Make a replica follow another primary; precondition: its `run_id`.
     Repoint {
         /// The replica.

@@ -7,6 +7,8 @@ pub mod authority;
 pub mod backlog;
 pub mod begin;
 pub mod blocked;
+mod candidate;
+mod carry;
 pub mod decide;
 pub mod effect;
 pub mod estimate;

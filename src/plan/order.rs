@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context, authority,
     backlog::{self, Resync},
-    in_place, resize,
+    candidate, in_place, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -98,7 +98,7 @@ fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts:
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
-    } else if let Some(next) = next_primary(workload, restarts) {
+    } else if let Some(next) = next_primary(ctx, workload, primary, restarts) {
         hand_over(ctx, workload, old, next, &mut steps);
         raise_backlog(ctx, next, &[*old], &mut steps);
         let returns = Returns::AsReplicaOf(next, workload.replicas.len() == 1);
@@ -147,10 +147,20 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that is not restarted (it is clean) before one that is; ties by name.
-fn next_primary<'a>(workload: &Workload<'a>, restarts: &[Candidate<'_>]) -> Option<&'a Target> {
+/// The best replica to become primary: one that may before one that may not (the gates say why), one that is not restarted
+/// (it is clean) before one that is, then by `replica-priority`, the lowest first; ties by name.
+fn next_primary<'a>(
+    ctx: &Context<'_>,
+    workload: &Workload<'a>,
+    primary: &Target,
+    restarts: &[Candidate<'_>],
+) -> Option<&'a Target> {
     let restarted = |target: &Target| restarts.iter().any(|candidate| candidate.target.pod.uid == target.pod.uid);
-    workload.replicas.iter().copied().min_by_key(|target| (restarted(target), target.pod.name.clone()))
+    workload.replicas.iter().copied().min_by_key(|target| {
+        let fit = candidate::is_fit(ctx.snapshot, primary, target);
+        let never = candidate::priority(target) == 0;
+        (never, !fit, restarted(target), candidate::priority(target), target.pod.name.clone())
+    })
 }
 
 fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {

@@ -60,7 +60,13 @@ pub(super) fn differing(before: &Settings, now: &Settings) -> Vec<StartValue> {
         ("repl-backlog-size", before.repl_backlog_size.to_string(), now.repl_backlog_size.to_string()),
     ];
     let values = all.into_iter().filter(|(_, before, now)| before != now);
-    values.map(|(name, before, start)| StartValue { name: name.to_owned(), before, start }).collect()
+    let first = values.map(|(name, before, start)| StartValue { name: name.to_owned(), before, start });
+    // What one of them does not say is not known to differ.
+    let others = before.others.iter().filter_map(|before| {
+        let now = now.others.iter().find(|now| now.name == before.name && now.value != before.value)?;
+        Some(StartValue { name: now.name.clone(), before: before.value.clone(), start: now.value.clone() })
+    });
+    first.chain(others).collect()
 }
 
 /// The journal with how that replacement started. Only the first look shows it: later ones show what was set since.

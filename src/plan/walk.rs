@@ -2,6 +2,7 @@
 //! again, as the controller does. What must hold is asserted at each look.
 
 mod backlog;
+mod carry;
 mod found;
 mod in_place;
 mod records;
@@ -209,6 +210,7 @@ impl World {
             Effect::EvictPrimary { peer } => self.evict_primary(peer),
             Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),
             Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),
+            Effect::Carry { peer, settings, back } => self.carry(peer, settings, *back),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `CONFIG GET` replies to [`Config`]. One parameter a command: before 7.0 CONFIG GET takes no more.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     sync::LazyLock,
@@ -19,10 +20,11 @@ use super::{
 use crate::domain::{
     bytes::Bytes,
     sample::{Config, ConfigUnreadable},
+    serving::Serving,
 };
 
 /// The parameters that are asked for, in the order of the replies.
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 24] = [
     "maxmemory",
     "maxmemory-policy",
     "save",
@@ -35,6 +37,18 @@ const PARAMETERS: [&str; 12] = [
     "dir",
     "masteruser",
     "masterauth",
+    "replica-ignore-maxmemory",
+    "appendfsync",
+    "requirepass",
+    "maxclients",
+    "databases",
+    "port",
+    "tls-port",
+    "tls-auth-clients",
+    "replica-priority",
+    "notify-keyspace-events",
+    "timeout",
+    "min-replicas-max-lag",
 ];
 
 /// Adds the CONFIG GET commands.
@@ -48,7 +62,8 @@ pub(super) fn ask(pipeline: &mut Pipeline) {
 pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, ConfigUnreadable> {
     let mut values = replies.map(value);
     let mut next = || values.next().unwrap_or(Ok(None));
-    let config = Config {
+    let limits: Option<String>;
+    let mut config = Config {
         maxmemory: Bytes(number("maxmemory", next()?)?),
         maxmemory_policy: text("maxmemory-policy", next()?)?,
         save: save_points(&required("save", next()?)?)?,
@@ -57,12 +72,63 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
         min_replicas_to_write: u32::try_from(number("min-replicas-to-write", next()?)?).unwrap_or(u32::MAX),
         // From 7.0 on; before it, SIGTERM waits for no replica.
         shutdown_timeout: Duration::from_secs(next()?.and_then(|text| text.parse().ok()).unwrap_or(0)),
-        replica_output_limit: replica_output_limit(&required("client-output-buffer-limit", next()?)?)?,
+        replica_output_limit: {
+            limits = next()?.map(|line| line.to_string());
+            replica_output_limit(limits.as_deref().unwrap_or_default())?
+        },
         diskless_load: text("repl-diskless-load", next()?)?,
         dir: path(&required("dir", next()?)?)?,
         primary_auth: primary_auth(next()?, &required("masterauth", next()?)?),
+        serving: Serving::default(),
     };
+    let carried = carried(limits.as_deref(), config.min_replicas_to_write);
+    config.serving = serving(|| next().ok().flatten(), carried);
     Ok(config)
+}
+
+/// What no decision rests on alone: a server without such a setting, or with a value that cannot be read, is one of which
+/// it is not known.
+fn serving(mut next: impl FnMut() -> Option<Zeroizing<String>>, carried: BTreeMap<String, String>) -> Serving {
+    let number = |value: Option<Zeroizing<String>>| value.and_then(|text| text.parse().ok());
+    let readable = |value: Option<Zeroizing<String>>| value.map(|text| word(&text)).filter(|text| text != "unreadable");
+    let mut serving = Serving {
+        ignores_maxmemory: next().and_then(|text| match text.as_str() {
+            "yes" => Some(true),
+            "no" => Some(false),
+            _ => None,
+        }),
+        append_fsync: readable(next()),
+        client_auth: next().map(|password| {
+            if password.is_empty() { String::new() } else { fingerprint([password.as_str()].into_iter()) }
+        }),
+        max_clients: number(next()),
+        databases: number(next()),
+        port: number(next()),
+        tls_port: number(next()),
+        tls_auth_clients: readable(next()),
+        replica_priority: number(next()),
+        carried,
+    };
+    for name in ["notify-keyspace-events", "timeout", "min-replicas-max-lag"] {
+        carry(&mut serving.carried, name, next().as_deref().map(String::as_str));
+    }
+    serving
+}
+
+/// Of those that are asked for anyway.
+fn carried(output_limits: Option<&str>, min_replicas_to_write: u32) -> BTreeMap<String, String> {
+    let mut carried = BTreeMap::new();
+    carry(&mut carried, "client-output-buffer-limit", output_limits);
+    carry(&mut carried, "min-replicas-to-write", Some(&min_replicas_to_write.to_string()));
+    carried
+}
+
+/// It is given to another server, so only what such a setting may hold is taken.
+fn carry(carried: &mut BTreeMap<String, String>, name: &str, value: Option<&str>) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'$');
+    if let Some(value) = value.filter(|value| value.len() <= 256 && value.bytes().all(plain)) {
+        carried.insert(name.to_owned(), value.to_owned());
+    }
 }
 
 /// The value of one CONFIG GET reply; `None`: this server has no such parameter.
@@ -119,33 +185,40 @@ fn replica_output_limit(line: &str) -> Result<Bytes, ConfigUnreadable> {
         .ok_or_else(|| ConfigUnreadable("CONFIG GET client-output-buffer-limit names no limit for replicas".to_owned()))
 }
 
-/// A fingerprint that is equal on members that authenticate alike, and says nothing else: it is salted anew in each
-/// process, so that a fingerprint that leaked could not be tried against a list of passwords.
+/// A fingerprint that is equal on members that authenticate alike, and says nothing else.
 fn primary_auth(user: Option<Zeroizing<String>>, password: &str) -> Option<String> {
-    static SALT: LazyLock<[u64; 2]> =
-        LazyLock::new(|| [RandomState::new().hash_one("a"), RandomState::new().hash_one("b")]);
     let user = user.unwrap_or_default();
     if user.is_empty() && password.is_empty() {
         return None;
     }
+    Some(fingerprint([user.as_str(), password].into_iter()))
+}
+
+/// A hash of secrets that is equal where they are equal. It is salted anew in each process, so that a fingerprint that
+/// leaked could not be tried against a list of passwords.
+pub(super) fn fingerprint<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    static SALT: LazyLock<[u64; 2]> =
+        LazyLock::new(|| [RandomState::new().hash_one("a"), RandomState::new().hash_one("b")]);
     let mut hasher = Sha256::new();
     for word in *SALT {
         hasher.update(word.to_le_bytes());
     }
-    // The length keeps ("ab", "c") and ("a", "bc") apart.
-    hasher.update(user.len().to_le_bytes());
-    hasher.update(user.as_bytes());
-    hasher.update(password.as_bytes());
+    for word in words {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hasher.update(word.len().to_le_bytes());
+        hasher.update(word.as_bytes());
+    }
     let mut hex = String::with_capacity(64);
     for byte in hasher.finalize() {
         let _writing_to_a_string_cannot_fail = write!(hex, "{byte:02x}");
     }
-    Some(hex)
+    hex
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::serving::CARRIED;
     use rstest::rstest;
 
     fn bulk(text: &str) -> Value {
@@ -167,6 +240,18 @@ mod tests {
             "/data",
             "",
             "hunter2",
+            "no",
+            "everysec",
+            "hunter3",
+            "10000",
+            "16",
+            "6379",
+            "0",
+            "yes",
+            "50",
+            "AKE",
+            "300",
+            "10",
         ];
         let reply = |(name, value): (&&str, &str)| match (name == &replaced, with) {
             (true, None) => Value::Array(vec![]),
@@ -189,7 +274,48 @@ mod tests {
         assert_eq!(config.replica_output_limit, Bytes(268_435_456));
         assert_eq!(config.diskless_load, "disabled");
         assert_eq!(config.dir, "/data");
-        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter"));
+        let serving = config.serving;
+        assert_eq!((serving.ignores_maxmemory, serving.append_fsync.as_deref()), (Some(false), Some("everysec")));
+        assert_eq!(
+            (serving.max_clients, serving.databases, serving.replica_priority),
+            (Some(10_000), Some(16), Some(50))
+        );
+        assert_eq!(
+            (serving.port, serving.tls_port, serving.tls_auth_clients.as_deref()),
+            (Some(6379), Some(0), Some("yes"))
+        );
+        let names: Vec<&str> = serving.carried.keys().map(String::as_str).collect();
+        assert_eq!(names, CARRIED);
+        assert_eq!(serving.carried["notify-keyspace-events"], "AKE");
+        assert_eq!(serving.carried["client-output-buffer-limit"].split(' ').count(), 12);
+    }
+
+    #[rstest]
+    #[case("tls-port", None)]
+    #[case("replica-priority", Some("high"))]
+    #[case("notify-keyspace-events", Some("A\r\nCONFIG SET dir /"))]
+    #[case("requirepass", None)]
+    #[case("appendfsync", Some("when it rains"))]
+    fn what_a_server_does_not_say_is_not_known(#[case] name: &str, #[case] with: Option<&str>) {
+        let serving = read(replies(name, with).into_iter()).unwrap().serving;
+        let known = [
+            serving.tls_port.is_some(),
+            serving.replica_priority.is_some(),
+            serving.carried.contains_key("notify-keyspace-events"),
+            serving.client_auth.is_some(),
+            serving.append_fsync.is_some(),
+        ];
+        assert_eq!(known.iter().filter(|known| !**known).count(), 1, "{serving:?}");
+    }
+
+    #[test]
+    fn no_password_is_told_from_another() {
+        let print =
+            |password: &str| read(replies("requirepass", Some(password)).into_iter()).unwrap().serving.client_auth;
+        assert_eq!(print("").as_deref(), Some(""));
+        assert_eq!(print("a"), print("a"));
+        assert_ne!(print("a"), print("b"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod refusal;
 mod reply;
 mod text;
 mod tls;
+mod users;
 mod wire;
 
 pub use connection::Connection;

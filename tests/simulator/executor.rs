@@ -75,7 +75,7 @@ impl Process {
             Effect::Repoint { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, false).await,
             Effect::Demote { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, true).await,
             // This world's sets have a role authority and no volumes: nothing is restarted in place.
-            Effect::EvictPrimary { .. } | Effect::Persist { .. } | Effect::SetBacklog { .. } => {
+            Effect::EvictPrimary { .. } | Effect::Persist { .. } | Effect::SetBacklog { .. } | Effect::Carry { .. } => {
                 panic!("not in this world: {effect:?}")
             }
             Effect::Switchover(order) => self.switch_over(order).await,

@@ -29,6 +29,7 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::Unknown,
+        acl_users: Vec::new(),
         surroundings: Surroundings::default(),
     };
     let policy = WrittenPolicy::from(&default_policy()?);

@@ -20,6 +20,7 @@ use crate::{
         authority::{self, Authority},
         begin::identity,
         blocked::{BlockReason, Blocked},
+        carry,
         effect::{Effect, Peer, SwitchoverOrder},
         gates::Phase,
         replica,
@@ -68,7 +69,11 @@ impl Look<'_> {
                 self.settled(new)
             }
             Some(new) if !begun => match self.ready_to_switch(old, new) {
-                Ok(()) => self.start(&way, new),
+                Ok(()) => match carry::over(self.journal.clone(), old, new) {
+                    Ok(None) => self.start(&way, new),
+                    Ok(Some((journal, effect))) => Next::Act(Box::new(journal), Box::new(effect)),
+                    Err(why) => self.end(Outcome::ConfigDrift, &why),
+                },
                 Err(next) => next,
             },
             Some(new) if is_primary(old) && is_replica(new) => self.once_more(&way, new),
@@ -140,7 +145,12 @@ impl Look<'_> {
 
     fn settled(&self, new: &Target) -> Next {
         match identity(new) {
-            Some(primary) => Next::Record(Box::new(Journal { primary, ..self.proceed() })),
+            Some(primary) => {
+                let mut journal = Journal { primary, ..self.proceed() };
+                // What was given to it is its own now.
+                journal.carried.retain(|carried| carried.identity != journal.primary);
+                Next::Record(Box::new(journal))
+            }
             None => self.wait(format!("{} gave no sample", new.pod.name)),
         }
     }
@@ -280,6 +290,10 @@ impl Look<'_> {
         let chosen = choose(choice, &self.ctx.snapshot.redis_rights, members);
         let before = self.journal.current.switchover.as_ref();
         let mut why = chosen.why;
+        let known = |target: &Target| self.ctx.snapshot.users_of(&target.pod.name).is_some();
+        if !(known(way.from) && known(new)) {
+            why.push_str("; their ACL users are not compared: ACL LIST could not be read (right acl|list)");
+        }
         why.truncate(why.floor_char_boundary(256));
         let record = SwitchoverRecord {
             method: chosen.method,

@@ -7,7 +7,10 @@ use super::{Phase, Scene, structure::the_set};
 use crate::{
     assess::{persistence, services, topology},
     domain::{names::PodName, sample::Role},
-    plan::blocked::{BlockReason, Blocked},
+    plan::{
+        blocked::{BlockReason, Blocked},
+        candidate,
+    },
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
@@ -85,6 +88,19 @@ pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
         };
         Some(Blocked::new(BlockReason::ReplicaFollowsNoMember, text))
     })
+}
+
+/// Whoever becomes primary is at least what the primary is. Looked at when the remediation begins, and again right before
+/// the role moves: the candidate may have been restarted in between.
+pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
+    if !matches!(scene.phase, Phase::Preflight | Phase::Switchover) {
+        return None;
+    }
+    let primary = scene.primary()?;
+    let (_, to) = scene.hand_overs.iter().find(|(from, _)| *from == primary.pod.name)?;
+    let candidate = scene.workload.replicas.iter().find(|replica| replica.pod.name == *to)?;
+    let unfit = candidate::unfit(scene.ctx.snapshot, scene.workload, primary, candidate)?;
+    Some(Blocked::new(BlockReason::CandidateUnfit, unfit))
 }
 
 pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {

@@ -43,8 +43,8 @@ pub struct Scene<'a> {
     pub in_place: Option<PodName>,
     /// The plan hands the role over.
     pub hands_over: bool,
-    /// Who has the role before the first hand-over of the plan.
-    pub hands_over_from: Option<PodName>,
+    /// Who gives the role to whom by the plan, in order.
+    pub hand_overs: Vec<(PodName, PodName)>,
     /// Which step is about to be taken.
     pub phase: Phase,
     /// How replacements of the set's pods were seen to start.
@@ -78,14 +78,17 @@ impl<'a> Scene<'a> {
             Step::Persist { pod } => Some(pod.clone()),
             _ => None,
         });
-        let hands_over_from = steps.iter().find_map(|planned| match &planned.step {
-            Step::Switchover { from, .. } => Some(from.clone()),
-            _ => None,
-        });
-        let hands_over = hands_over_from.is_some();
+        let hand_overs: Vec<_> = steps
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                Step::Switchover { from, to } => Some((from.clone(), to.clone())),
+                _ => None,
+            })
+            .collect();
+        let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
         let starts = records::remembered(&ctx, &workload.uid);
-        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hands_over_from, phase, starts }
+        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hand_overs, phase, starts }
     }
 
     /// The same in that remediation, which may have seen more.
@@ -168,6 +171,7 @@ const GATES: &[(When, Gate)] = &[
     (Beginning, pace::redis_rights),
     (Always, state::config_readable),
     (Always, state::members_equal),
+    (Always, copies::candidate_fit),
     (Always, state::members_ready),
     (Always, state::members_idle),
     (Always, state::persistence_ok),

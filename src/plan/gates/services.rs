@@ -12,7 +12,8 @@ use crate::{
 /// No role is moved away from a pod that a Service holds its clients to: they would all meet a replica from then on.
 pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
-    let from = scene.primary().filter(|primary| scene.hands_over_from.as_ref() == Some(&primary.pod.name))?;
+    let (first, _) = scene.hand_overs.first()?;
+    let from = scene.primary().filter(|primary| primary.pod.name == *first)?;
     let service = services::pinning(scene.ctx.snapshot, scene.workload, label, from)?;
     Some(Blocked::new(
         BlockReason::ClientsPinned,
