@@ -197,7 +197,10 @@ async fn users_are_compared_without_being_kept() {
     assert_eq!(of(&one).await, of(&other).await, "the order of passwords says nothing");
     assert_eq!(other.run(&["ACL", "SETUSER", "app", "<first"]), "OK");
     assert_ne!(of(&one).await, of(&other).await);
-    assert!(!of(&one).await.contains("a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e"), "sha256 of first");
+    assert!(
+        !of(&one).await.contains("a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e"),
+        "sha256 of first"
+    );
 }
 
 #[tokio::test]
