@@ -285,7 +285,7 @@ impl Config {
             "save" => self.save.clone(),
             "repl-backlog-size" => self.repl_backlog_size.0.to_string(),
             "dir" => self.dir.clone(),
-            name => return self.serving.carried.get(name).cloned(),
+            name => return self.serving.at_run_time().remove(name),
         };
         Some(value)
     }

@@ -53,6 +53,19 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// What of it can be set at run time, and so is undone by a restart, by the names that `CONFIG SET` takes.
+    pub fn at_run_time(&self) -> BTreeMap<String, String> {
+        let yes_no = |on| if on { "yes" } else { "no" }.to_owned();
+        let beside = [
+            ("appendfsync", self.append_fsync.clone()),
+            ("maxclients", self.max_clients.map(|clients| clients.to_string())),
+            ("replica-ignore-maxmemory", self.ignores_maxmemory.map(yes_no)),
+            ("replica-priority", self.replica_priority.map(|priority| priority.to_string())),
+        ];
+        let beside = beside.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        self.carried.clone().into_iter().chain(beside).collect()
+    }
+
     /// Nothing of it is known.
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()

@@ -129,8 +129,7 @@ pub(super) fn settings(config: &Config) -> Settings {
 }
 
 fn others(config: &Config) -> Vec<OtherSetting> {
-    let carried = config.serving.carried.iter();
-    carried.map(|(name, value)| OtherSetting { name: name.clone(), value: value.clone() }).collect()
+    config.serving.at_run_time().into_iter().map(|(name, value)| OtherSetting { name, value }).collect()
 }
 
 /// Bytes as the journal stores them.

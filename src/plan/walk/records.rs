@@ -135,6 +135,31 @@ fn data_that_grew_is_not_ineffective() {
     assert_eq!(record.outcome, Outcome::Ineffective);
 }
 
+/// What makes a candidate less than its primary must not be what our own restart of it has undone.
+#[test]
+fn what_is_compared_before_the_role_moves_is_restored_too() {
+    let mut world = World::new();
+    for n in 0..3 {
+        let serving = &mut world.config(n).serving;
+        (serving.max_clients, serving.replica_priority) = (Some(20_000), Some(50));
+        serving.append_fsync = Some("always".into());
+        serving.carried.insert("timeout".into(), "300".into());
+    }
+    let mut journal = world.begin();
+    world.replace(1);
+    let serving = &mut world.config(1).serving;
+    (serving.max_clients, serving.replica_priority) = (Some(10_000), Some(100));
+    serving.carried.insert("timeout".into(), "0".into());
+    at(&mut journal, StepKind::RestoreSettings);
+    journal.current.begun_at = Some(world.now);
+    let (journal, effect) = act(&world, &journal);
+    let Effect::Restore { settings, .. } = effect else { panic!("{effect:?}") };
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(settings, [("maxclients", "20000"), ("replica-priority", "50"), ("timeout", "300")]);
+    let started = &journal.members[1].started.as_ref().unwrap().settings;
+    assert_eq!((started.len(), started[0].start.as_str()), (3, "10000"));
+}
+
 /// The first replica comes back, with what the change makes of its settings; then its settings are restored.
 fn comes_back(world: &mut World, change: impl FnOnce(&mut Config)) -> Journal {
     let mut journal = world.begin();
