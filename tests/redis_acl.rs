@@ -33,7 +33,6 @@ const WHAT_NOBODY_MAY: &[&[&str]] = &[
     &["ACL", "SETUSER", "other", "on", "nopass", "+@all"],
     &["ACL", "GETUSER", "default"],
     &["CONFIG", "REWRITE"],
-    &["CLIENT", "KILL", "TYPE", "normal"],
     &["MODULE", "LIST"],
     &["CLUSTER", "RESET"],
 ];
@@ -43,6 +42,7 @@ const WHAT_AN_OBSERVER_MAY_NOT: &[&[&str]] = &[
     &["REPLICAOF", "NO", "ONE"],
     &["CLIENT", "PAUSE", "1"],
     &["ACL", "LIST"],
+    &["CLIENT", "KILL", "TYPE", "normal"],
 ];
 
 /// The words of a printed line, with the password of the test.

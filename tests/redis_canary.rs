@@ -144,7 +144,7 @@ fn login() -> CredentialsFor {
 
 fn over_tls(client: Option<&str>) -> CredentialsFor {
     let rule = TlsRule { ca: secret("ca", "ca.crt"), client_cert: client.map(str::to_owned), server_name: None };
-    CredentialsFor::Tls { namespace: "shop".into(), rule, login: Box::new(login()) }
+    CredentialsFor::Tls { namespace: "shop".into(), rule, names: Vec::new(), login: Box::new(login()) }
 }
 
 /// Servers that take the password, refuse it, repeat it, or are not there.

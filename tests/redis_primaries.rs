@@ -37,6 +37,10 @@ use redis_memory_operator::{
     },
     redis_io::RedisError,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use zeroize::Zeroizing;
 
 const KEYS: u64 = 500;
@@ -237,7 +241,7 @@ async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
     let kept = set.run_id(1).await;
     let effect = demotion(&set.observe().await, &journal);
     let done = set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
-    assert_eq!(done, Done::Demoted);
+    assert!(matches!(done, Done::Demoted(_)), "{done:?}");
     eventually("redis-0 is a replica with the data", async || {
         (!set.servers[0].is_primary().await && set.keys(0) == KEYS).then_some(())
     })
@@ -304,7 +308,7 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     assert!(set.servers[2].is_primary().await);
 
     set.servers[2].follow(&set.servers[0]).await;
-    assert_eq!(set.executor.carry_out("shop", &repoint, None).await.expect("it is carried out"), Done::Repointed);
+    assert_eq!(set.executor.carry_out("shop", &repoint, None).await.expect("it is carried out"), Done::Repointed(None));
     eventually("redis-2 follows redis-1", async || (followed() != before).then_some(())).await;
 }
 
@@ -403,4 +407,81 @@ async fn a_primary_that_comes_back_empty_freezes_everything() {
     assert_eq!((set.keys(0), set.keys(1), set.keys(2)), (0, KEYS, KEYS), "the premise");
     assert_frozen(&set.observe().await, &journal, BlockReason::PrimaryEmpty);
     assert_eq!((set.keys(1), set.keys(2)), (KEYS, KEYS), "what is left is left alone");
+}
+
+/// A client that says one thing and then keeps its connection.
+async fn client(server: &RedisServer, says: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).await.expect("it accepts");
+    stream.write_all(format!("{says}\r\n").as_bytes()).await.expect("it listens");
+    let mut first = [0];
+    stream.read_exact(&mut first).await.expect("it answers");
+    stream
+}
+
+/// Whether the server has closed it.
+async fn is_closed(mut stream: TcpStream) -> bool {
+    let mut rest = Vec::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+/// Everybody who is connected has been so for a second at least.
+async fn a_second_old(server: &RedisServer, clients: usize) {
+    eventually("they have been connected for a second", async || {
+        let list = server.run(&["CLIENT", "LIST"]);
+        (list.lines().filter(|line| !line.contains(" age=0 ")).count() >= clients).then_some(())
+    })
+    .await;
+}
+
+async fn close_clients(set: &Set, n: usize) -> Result<Done, ExecuteError> {
+    let effect = Effect::CloseClients {
+        peer: set.peer(n).await,
+        primary: fixtures::pod_name(1),
+        // As long as kube-proxy needs, and no longer: who has come since then stays.
+        standing: set.executor.endpoint_sync,
+    };
+    set.executor.carry_out("shop", &effect, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ordinary_clients_of_an_old_primary_are_led_away_and_nobody_else() {
+    let set = Set::start(&[]).await;
+    let old = &set.servers[0];
+    let mut sticky = Vec::new();
+    for _ in 0..600 {
+        sticky.push(client(old, "PING").await);
+    }
+    let subscriber = client(old, "SUBSCRIBE news").await;
+    let mut ours = connect(old).await;
+    set.hand_over().await;
+    a_second_old(old, 602).await;
+    let meant_this_pod = client(old, "PING").await;
+    let begun = set.executor.clock.uptime();
+    let done = close_clients(&set, 0).await.expect("it is carried out");
+    let took = set.executor.clock.uptime().saturating_sub(begun);
+    assert_eq!(done, Done::ClientsClosed { closed: 600 });
+    assert!(took >= Duration::from_secs(1), "at most 500 a second: {took:?}");
+    for stream in sticky {
+        assert!(is_closed(stream).await);
+    }
+    assert_eq!(old.run(&["PUBLISH", "news", "x"]), "1", "the subscriber is still there");
+    drop((subscriber, meant_this_pod));
+    let follows = ours.replication(DEADLINE).await.expect("our own connection is still there");
+    assert!(matches!(follows.role, Role::Replica(link) if link.link_up), "nor was replication disturbed");
+    let list = old.run(&["CLIENT", "LIST", "TYPE", "normal"]);
+    assert!(list.lines().count() >= 2, "who came since meant this pod: {list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_primary_stay_and_so_do_all_where_the_right_is_missing() {
+    let set = Set::start(&[]).await;
+    let _stays = client(&set.servers[0], "PING").await;
+    a_second_old(&set.servers[0], 1).await;
+    let error = close_clients(&set, 0).await.expect_err("it is the primary");
+    assert!(matches!(&error, ExecuteError::LeadsAgain { pod } if pod == "redis-0"), "{error}");
+    set.hand_over().await;
+    let limited = ["ACL", "SETUSER", "default", "-client", "+client|list", "+client|setname"];
+    assert_eq!(set.servers[0].run(&limited), "OK");
+    let done = close_clients(&set, 0).await.expect("a missing right is no refusal");
+    assert_eq!(done, Done::ClientsClosed { closed: 0 });
 }

@@ -135,6 +135,34 @@ async fn a_verified_server_is_spoken_to(#[case] names: &[&str], #[case] server_n
     }
 }
 
+#[rstest]
+#[case::by_its_name(&["redis-0.redis.shop.svc"], None, None)]
+#[case::with_the_cluster_domain(&["*.redis.shop.svc.cluster.local"], None, None)]
+#[case::by_its_address(&["127.0.0.1"], None, None)]
+#[case::by_another_pods_name(&["redis-1.redis.shop.svc"], None, Some(TlsProblem::NameMismatch))]
+#[case::a_prescribed_name_alone_counts(&["redis-0.redis.shop.svc", "127.0.0.1"], Some("redis.shop.svc"), Some(TlsProblem::NameMismatch))]
+#[tokio::test]
+async fn without_a_server_name_the_pods_dns_name_counts_and_then_its_address(
+    #[case] names: &[&str],
+    #[case] server_name: Option<&str>,
+    #[case] want: Option<TlsProblem>,
+) {
+    let authority = Authority::new("shop");
+    let server = TlsServer::start(&authority.server(names, Valid::Now), &authority, NO_CLIENTS);
+    let of_the_pod = ["redis-0.redis.shop.svc.cluster.local", "redis-0.redis.shop.svc"].map(str::to_owned);
+    let tls = Tls::new(&material(&authority, None, server_name)).expect("good material").or_named(of_the_pod);
+    let credentials = Credentials::new(None, PASSWORD.into()).over(tls);
+    match want {
+        None => {
+            open(server.address, &credentials).await.expect("it is verified");
+        }
+        Some(problem) => {
+            refused(server.address, &credentials, problem).await;
+            assert_eq!(server.logins(), 0, "no password was sent");
+        }
+    }
+}
+
 #[tokio::test]
 async fn check_speaks_tls_with_what_its_flags_name() {
     let (authority, clients, other) = (Authority::new("shop"), Authority::new("clients"), Authority::new("other"));
@@ -334,7 +362,7 @@ async fn a_renewed_authority_is_picked_up_in_either_order() {
     let secret = |name: &str, key: &str| SecretKey { name: name.into(), key: key.into() };
     let login = CredentialsFor::Secret { namespace: "shop".into(), secret: secret("auth", "password"), username: None };
     let rule = TlsRule { ca: secret("ca", "ca.crt"), client_cert: None, server_name: None };
-    let credentials = CredentialsFor::Tls { namespace: "shop".into(), rule, login: Box::new(login) };
+    let credentials = CredentialsFor::Tls { namespace: "shop".into(), rule, names: Vec::new(), login: Box::new(login) };
     let assignment =
         Assignment { key: key.clone(), address: server.address, credentials, keep: Duration::from_secs(60) };
     sampler.assign("policy", "shop", vec![assignment], Arc::new(|_, _| 0));

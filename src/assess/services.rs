@@ -21,7 +21,7 @@ pub fn to_primary<'a>(
     workload: &'a Workload<'_>,
     label: &'a RoleLabel,
 ) -> impl Iterator<Item = &'a Service> {
-    let leads = |service: &&Service| service.role(&label.key) == Some(label.primary.as_str());
+    let leads = |service: &&Service| service.role.as_ref() == Some(&label.primary);
     snapshot
         .services
         .iter()
@@ -31,20 +31,15 @@ pub fn to_primary<'a>(
 
 /// A Service that selects the role label and would take some members of the set only: with the role its clients would lose
 /// the primary.
-pub fn partial<'a>(snapshot: &'a Snapshot, workload: &Workload<'_>, label: &RoleLabel) -> Option<&'a Service> {
-    snapshot.services.iter().find(|service| service.role(&label.key).is_some() && divides(service, snapshot, workload))
+pub fn partial<'a>(snapshot: &'a Snapshot, workload: &Workload<'_>) -> Option<&'a Service> {
+    snapshot.services.iter().find(|service| service.role.is_some() && divides(service, snapshot, workload))
 }
 
 /// A Service that holds its clients to this member, whatever its role: it takes it and not every member, by labels that
 /// do not follow the role, and the other members have no such Service of their own.
-pub fn pinning<'a>(
-    snapshot: &'a Snapshot,
-    workload: &Workload<'_>,
-    label: &RoleLabel,
-    member: &Target,
-) -> Option<&'a Service> {
+pub fn pinning<'a>(snapshot: &'a Snapshot, workload: &Workload<'_>, member: &Target) -> Option<&'a Service> {
     snapshot.services.iter().find(|service| {
-        service.role(&label.key).is_none()
+        service.role.is_none()
             && takes(service, member)
             && (divides(service, snapshot, workload) || workload.members.len() == 1 && names_a_pod(service))
     })

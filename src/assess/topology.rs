@@ -136,8 +136,8 @@ fn is_own_service(host: &str, member: &Target, snapshot: &Snapshot) -> bool {
     let mut labels = host.trim_end_matches('.').split('.');
     let (name, given) = (labels.next(), labels.next());
     let here = given.is_none() || given == namespace;
-    let takes = |service: &&Service| service.takes.contains(&member.pod.name) && !service.ready_pods.is_empty();
-    let named = snapshot.services.iter().filter(takes).find(|s| Some(s.name.as_str()) == name);
+    let own = |service: &&Service| service.role.is_some() && service.takes.contains(&member.pod.name);
+    let named = snapshot.services.iter().filter(own).find(|s| Some(s.name.as_str()) == name);
     here && named.is_some_and(|service| service.ready_pods.iter().all(selected))
 }
 

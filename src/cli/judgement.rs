@@ -130,6 +130,7 @@ fn shown(effect: &Effect) -> String {
         }
         Effect::Demote { peer, to, .. } => format!("make {}, a second primary, follow {}", peer.pod, to.pod),
         Effect::Repoint { peer, to, .. } => format!("make {} follow {}", peer.pod, to.pod),
+        Effect::CloseClients { peer, .. } => format!("close ordinary connections that still stand on {}", peer.pod),
         Effect::Switchover(order) => format!("hand the primary role from {} to {}", order.from.pod, order.to.pod),
     }
 }

@@ -155,6 +155,7 @@ fn words(effect: &Effect) -> (&'static str, &'static str, String) {
         Effect::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", peer.pod.to_string()),
         Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
         Effect::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", peer.pod.to_string()),
+        Effect::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", peer.pod.to_string()),
         Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
     }
 }
@@ -293,7 +294,16 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
     if *done == Done::Evicted {
         performed.again = AFTER_EVICTION;
     }
-    if let (Done::SwitchedOver { method, paused }, Effect::Switchover(order)) = (done, effect) {
+    if let (Done::ClientsClosed { closed }, Effect::CloseClients { primary, .. }) = (done, effect) {
+        if *closed == 0 {
+            return;
+        }
+        note = format!(
+            "{closed} connections that still stood on {pod} were closed: {primary} is primary, and the eviction of {pod} \
+             is waited for"
+        );
+    }
+    if let (Done::SwitchedOver { method, paused, .. }, Effect::Switchover(order)) = (done, effect) {
         note = format!(
             "{} is primary now instead of {}: {reason}; method {}",
             order.to.pod,
@@ -312,6 +322,22 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
         tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
     }
     performed.say(EventType::Normal, word, action, note, Some(pod));
+    say_fallbacks(effect, done, performed);
+}
+
+/// A replica that follows by an address loses its primary at that one's next restart: people must know.
+fn say_fallbacks(effect: &Effect, done: &Done, performed: &mut Performed) {
+    let (primary, fallbacks) = match (effect, done) {
+        (Effect::Repoint { to, .. }, Done::Repointed(fallback))
+        | (Effect::Demote { to, .. }, Done::Demoted(fallback)) => (&to.pod, fallback.as_slice()),
+        (Effect::Switchover(order), Done::SwitchedOver { fallbacks, .. }) => (&order.to.pod, fallbacks.as_slice()),
+        _ => return,
+    };
+    for fallback in fallbacks {
+        tracing::warn!(pod = %fallback.replica, name = %fallback.name, "the name of the new primary does not resolve");
+        let pod = Some(fallback.replica.to_string());
+        performed.say(EventType::Warning, "FollowsByAddress", words(effect).1, fallback.text(primary), pod);
+    }
 }
 
 fn failed(
@@ -337,6 +363,7 @@ fn failed(
         }
         // Somebody else was faster: what is true now is looked at again.
         ExecuteError::NowPrimary { .. }
+        | ExecuteError::LeadsAgain { .. }
         | ExecuteError::NotAsJudged { .. }
         | ExecuteError::NotAsExpected { .. }
         | ExecuteError::Evict(EvictError::Gone | EvictError::UidChanged(_))

@@ -68,8 +68,18 @@ commands! {
     ConfigSet "config|set", asked: &["CONFIG", "SET", "maxmemory", "1"], harmless: Some(&["CONFIG", "SET"]), by: None;
     ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: Some(&["CLIENT", "PAUSE"]), by: Some(Method::Guarded);
     ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: Some(&["CLIENT", "UNPAUSE", "nobody"]), by: Some(Method::Guarded);
+    ClientKill "client|kill", asked: &["CLIENT", "KILL", "ID", "1"], harmless: Some(&["CLIENT", "KILL"]), by: None;
     BgSave "bgsave", asked: &["BGSAVE"], harmless: Some(&["BGSAVE", "nothing"]), by: None;
     BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: None, by: None;
+}
+
+/// Commands that make things easier for people and without which everything is done all the same: a user that may not run
+/// them is no refusal and no finding.
+pub const COURTESIES: &[Command] = &[Command::ClientKill];
+
+/// Whether the command of that rule is one of the [`COURTESIES`].
+pub fn is_courtesy(rule: &str) -> bool {
+    COURTESIES.iter().any(|command| command.rule() == rule)
 }
 
 /// The only method of switchover that sends the command of that rule; `None`: both do, or it belongs to another step.
@@ -95,7 +105,7 @@ steps! {
     AwaitReplica => [];
     RestoreSettings => [ConfigSet];
     Prove => [];
-    Switchover => [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause];
+    Switchover => [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause, ClientKill];
     Repoint => [ReplicaOf];
     Persist => [BgSave, BgRewriteAof];
     AwaitPrimary => [];
@@ -142,10 +152,10 @@ mod tests {
     fn a_user_gets_what_is_sent_and_no_more() {
         let observe = "resetkeys resetchannels -@all +info +client|setname +client|list +pubsub|numsub +config|get";
         assert_eq!(rules(Role::Observe, &[Method::Native], SEVEN), observe);
-        let native = "+failover +replicaof +config|set +bgsave +bgrewriteaof +acl|list";
+        let native = "+failover +replicaof +config|set +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Native], SIX), format!("{observe} {native}"));
         assert_eq!(rules(Role::Act, &[Method::Native], SEVEN), format!("{observe} {native} +acl|whoami +acl|dryrun"));
-        let guarded = "+replicaof +config|set +client|pause +client|unpause +bgsave +bgrewriteaof +acl|list";
+        let guarded = "+replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));
     }
 

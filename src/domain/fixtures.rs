@@ -3,7 +3,7 @@
 //!
 //! Always compiled, so that unit tests and the tests in `tests/` share one copy; hidden from the documentation.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -216,8 +216,10 @@ pub fn primary_service(takes: Vec<PodName>, ready_pods: Vec<PodUid>) -> Service 
 
 /// A Service with that selector, and nobody behind it.
 pub fn service(name: &str, selector: &[(&str, &str)], takes: Vec<PodName>) -> Service {
-    let selector = selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Service { name: name.to_owned(), selector, takes, ready_pods: Vec::new() }
+    let selector: BTreeMap<String, String> =
+        selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let role = selector.get(&policy().redis.role_label.key).cloned();
+    Service { name: name.to_owned(), selector, role, takes, ready_pods: Vec::new() }
 }
 
 /// StatefulSet `redis`.

@@ -56,6 +56,25 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub left: Vec<PodName>,
+    /// Leading clients away from the old primary, when its eviction is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led: Option<LedClients>,
+}
+
+/// Clients of an old primary that is not restarted yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LedClients {
+    /// The process that was primary.
+    #[serde(flatten)]
+    pub identity: MemberIdentity,
+    /// When the Services were first seen to lead to the new primary alone, and its eviction waited for.
+    #[schemars(with = "String", length(max = 40))]
+    pub since: Timestamp,
+    /// How often closing its clients was intended.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub attempt: u32,
 }
 
 /// Settings of the primary that were given to the candidate of a switchover.

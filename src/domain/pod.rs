@@ -215,17 +215,13 @@ pub struct Service {
     pub name: String,
     /// The whole selector.
     pub selector: BTreeMap<String, String>,
+    /// The value of the role label that it selects, if it selects that label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Names of the selected pods whose labels have everything that the selector wants, the role label left aside.
     pub takes: Vec<PodName>,
-    /// UIDs of the pods behind ready endpoints of its `EndpointSlices`; read only where the selector has the role label.
+    /// UIDs of the pods behind ready endpoints of its `EndpointSlices`; read only where it selects the role label.
     pub ready_pods: Vec<PodUid>,
-}
-
-impl Service {
-    /// The value of the role label that it selects, if it selects that label.
-    pub fn role(&self, label_key: &str) -> Option<&str> {
-        self.selector.get(label_key).map(String::as_str)
-    }
 }
 
 /// What this operator may do in the policy's namespace, by the API server's own word.

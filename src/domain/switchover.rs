@@ -36,7 +36,8 @@ impl SwitchoverMethod {
     /// Of the missing commands, in the words of ACL rules, those that are in the way of this method.
     pub fn in_the_way(self, missing: &[String]) -> Vec<&str> {
         let words = missing.iter().map(String::as_str);
-        words.filter(|command| acl::only_by(command).is_none_or(|method| method == self)).collect()
+        let needed = words.filter(|command| !acl::is_courtesy(command));
+        needed.filter(|command| acl::only_by(command).is_none_or(|method| method == self)).collect()
     }
 }
 
@@ -47,7 +48,7 @@ pub fn in_every_way(missing: &[String]) -> Vec<&str> {
         .find(|method| !missing.iter().any(|command| acl::only_by(command) == Some(*method)));
     match open {
         Some(method) => method.in_the_way(missing),
-        None => missing.iter().map(String::as_str).collect(),
+        None => missing.iter().map(String::as_str).filter(|command| !acl::is_courtesy(command)).collect(),
     }
 }
 
@@ -62,6 +63,8 @@ mod tests {
     #[case(SwitchoverMethod::Guarded, &["client|pause", "failover", "config|set"], &["client|pause", "config|set"])]
     #[case(SwitchoverMethod::Native, &["client|pause", "client|unpause"], &[])]
     #[case(SwitchoverMethod::Native, &["failover", "replicaof"], &["failover", "replicaof"])]
+    #[case(SwitchoverMethod::Native, &["client|kill"], &[])]
+    #[case(SwitchoverMethod::Guarded, &["client|kill"], &[])]
     fn a_command_of_the_other_method_is_not_in_the_way(
         #[case] method: SwitchoverMethod,
         #[case] missing: &[&str],
@@ -75,6 +78,7 @@ mod tests {
     #[case(&["client|pause"], &[])]
     #[case(&["failover", "config|set"], &["config|set"])]
     #[case(&["failover", "client|pause"], &["failover", "client|pause"])]
+    #[case(&["failover", "client|pause", "client|kill"], &["failover", "client|pause"])]
     fn one_closed_method_is_no_finding(#[case] missing: &[&str], #[case] found: &[&str]) {
         let missing: Vec<String> = missing.iter().map(|&command| command.to_owned()).collect();
         assert_eq!(in_every_way(&missing), found);

@@ -12,7 +12,7 @@ pub struct TlsRule {
     pub ca: SecretKey,
     /// The `kubernetes.io/tls` Secret with our own certificate; `None`: the server is shown none.
     pub client_cert: Option<String>,
-    /// The name that the server's certificate must have; `None`: the pod's IP address.
+    /// The name that the server's certificate must have; `None`: the pod's DNS name, else its IP address.
     pub server_name: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl TlsProblem {
             Self::Expired => "renew the server's certificate, and have Redis load it",
             Self::NotYetValid => "check the clocks of the node and of whoever made the server's certificate",
             Self::NameMismatch => {
-                "set spec.redis.tls.serverName to a name in the server's certificate, or add the name to the certificate; without serverName it needs the pod's IP address"
+                "set spec.redis.tls.serverName to a name in the server's certificate, or add the name to the certificate; without serverName it needs the pod's DNS name or its IP address"
             }
             Self::CertificateInvalid => "give Redis an end-entity certificate for server authentication",
             Self::ClientCertificateRefused => {

@@ -40,6 +40,8 @@ situations! {
     Backlog,
     /// The old primary comes back as a primary.
     Returning,
+    /// The eviction of the old primary is waited for, by a budget say.
+    Held,
 }
 
 /// A crash point.
@@ -143,6 +145,10 @@ places! {
     DemoteDue = "demote:before-effect" in Returning,
     /// A second primary was told to follow; the journal does not say so yet.
     DemoteMade = "demote:after-effect" in Returning,
+    /// Clients that still stand on the old primary are about to be sent away.
+    CloseDue = "close-clients:before-effect" in Held,
+    /// They were sent away; nothing says so yet.
+    CloseMade = "close-clients:after-effect" in Held,
     /// The candidate of a switchover has the primary's label too.
     CandidateLabelled = "switchover:candidate-labelled" in Any,
     /// Services have both pods, and have had them long enough; FAILOVER is sent next.

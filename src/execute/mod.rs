@@ -1,5 +1,6 @@
 //! The only place that changes the world: one [`Effect`] at a time, each with its preconditions and behind the fence.
 
+mod clients;
 pub mod crash;
 mod persist;
 mod redis;
@@ -9,7 +10,11 @@ use std::time::Duration;
 
 use crate::{
     clock::Clock,
-    domain::{step::StepKind, switchover::SwitchoverMethod},
+    domain::{
+        names::{NodeAddress, PodName},
+        step::StepKind,
+        switchover::SwitchoverMethod,
+    },
     kube_io::{
         fence::{Fence, Fenced},
         read::Reader,
@@ -52,17 +57,46 @@ pub enum Done {
     Persisting,
     /// The backlog has that size.
     BacklogSet,
-    /// The replica accepted its new primary.
-    Repointed,
-    /// The old primary accepted the new one as its primary.
-    Demoted,
+    /// The replica accepted its new primary; by its address, if there is a fallback.
+    Repointed(Option<Fallback>),
+    /// The old primary accepted the new one as its primary; by its address, if there is a fallback.
+    Demoted(Option<Fallback>),
+    /// Clients that still stood on the old primary were led away.
+    ClientsClosed {
+        /// So many connections were closed.
+        closed: u32,
+    },
     /// The role is handed over and the labels say so.
     SwitchedOver {
         /// By this method; a FAILOVER that was found under way is Native, whatever was ordered.
         method: SwitchoverMethod,
         /// How long writes were held back, as seen from here; `None` when the roles were found exchanged.
         paused: Option<Duration>,
+        /// Who was told an address instead of a name.
+        fallbacks: Vec<Fallback>,
     },
+}
+
+/// A replica follows its primary by an address, which the primary loses when it restarts, because its name did not resolve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The replica.
+    pub replica: PodName,
+    /// The primary's full name.
+    pub name: String,
+    /// What the replica was told instead.
+    pub address: NodeAddress,
+}
+
+impl Fallback {
+    /// For people.
+    pub fn text(&self, primary: &PodName) -> String {
+        let Self { replica, name, address } = self;
+        format!(
+            "{replica} follows {primary} by its address {address}, because {name} does not resolve to it from here; when \
+             {primary} restarts, {replica} loses it: see that the name resolves, then give {replica} the name by REPLICAOF"
+        )
+    }
 }
 
 /// Why an effect was not made, named after what failed.
@@ -110,6 +144,12 @@ pub enum ExecuteError {
     /// long: nothing was done.
     #[error("the role of {pod} was read too long ago, and it is not evicted on that")]
     RoleReadTooLongAgo {
+        /// Which pod.
+        pod: String,
+    },
+    /// The old primary whose clients were to be led away is the primary again: they stay.
+    #[error("{pod} is the primary again, and its clients stay")]
+    LeadsAgain {
         /// Which pod.
         pod: String,
     },
@@ -200,6 +240,7 @@ impl Executor {
             }
             Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
             Effect::Demote { peer, by_name, to } => self.demote(namespace, peer, by_name.as_ref(), to).await,
+            Effect::CloseClients { peer, standing, .. } => self.close_clients(namespace, peer, *standing).await,
             Effect::Switchover(order) => self.switch_over(namespace, order).await,
         }
     }
@@ -216,6 +257,10 @@ fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
         // At whichever step the old primary is back.
         (_, Effect::Demote { .. }) => {
             crash::at(if before { crash::Place::DemoteDue } else { crash::Place::DemoteMade });
+        }
+        // At whichever step the eviction of the old primary is waited for.
+        (_, Effect::CloseClients { .. }) => {
+            crash::at(if before { crash::Place::CloseDue } else { crash::Place::CloseMade });
         }
         (Some(kind), _) => crash::of_step(kind, moment),
         (None, Effect::Resize { .. }) => {

@@ -1,15 +1,15 @@
 //! Effects on Redis other than the switchover: settings and repointing.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use super::{Done, ExecuteError, Executor};
+use super::{Done, ExecuteError, Executor, Fallback};
 use crate::{
     domain::{
         names::NodeAddress,
         sample::{FailoverState, Role},
     },
     observe::sampler::TargetKey,
-    plan::effect::Peer,
+    plan::effect::{MemberName, Peer},
     redis_io::{Connection, RedisError},
 };
 
@@ -85,11 +85,11 @@ impl Executor {
         &self,
         namespace: &str,
         peer: &Peer,
-        by_name: Option<&NodeAddress>,
+        by_name: Option<&MemberName>,
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
-        let address = way_to(by_name, to).await;
+        let way = way_to(by_name, to).await;
         let mut primary = self.connect(namespace, to).await?;
         let mut connection = self.connect(namespace, peer).await?;
         let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
@@ -101,8 +101,8 @@ impl Executor {
             return Err(off(format!("{} is a primary", peer.pod)));
         }
         self.fence.check()?;
-        connection.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
-        Ok(Done::Repointed)
+        connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
+        Ok(Done::Repointed(way.fallback(peer)))
     }
 }
 
@@ -113,11 +113,11 @@ impl Executor {
         &self,
         namespace: &str,
         peer: &Peer,
-        by_name: Option<&NodeAddress>,
+        by_name: Option<&MemberName>,
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
-        let address = way_to(by_name, to).await;
+        let way = way_to(by_name, to).await;
         let mut kept = self.connect(namespace, to).await?;
         let mut demoted = self.connect(namespace, peer).await?;
         let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
@@ -133,8 +133,8 @@ impl Executor {
             return Err(off(format!("{} is not simply a primary", peer.pod)));
         }
         self.fence.check()?;
-        demoted.replicaof(&address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
-        Ok(Done::Demoted)
+        demoted.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
+        Ok(Done::Demoted(way.fallback(peer)))
     }
 }
 
@@ -143,24 +143,45 @@ pub(super) fn address_of(peer: &Peer) -> NodeAddress {
     peer.address.into()
 }
 
-/// The address by which a replica is to follow. A name that does not resolve blocks a replica's main thread for about
-/// 20 s at a time (measured), so it is used only when it resolves, from here, to the new primary's pod and nothing else.
-pub(super) async fn way_to(by_name: Option<&NodeAddress>, to: &Peer) -> NodeAddress {
-    match by_name {
-        Some(name) if resolves_to(name, to).await => name.clone(),
-        _ => address_of(to),
+/// How a replica is told to follow.
+pub(super) struct Way {
+    /// What is sent.
+    pub(super) address: NodeAddress,
+    /// The name that would have been sent, had it resolved.
+    unresolved: Option<String>,
+}
+
+impl Way {
+    /// What is to be said when this replica was told.
+    pub(super) fn fallback(&self, replica: &Peer) -> Option<Fallback> {
+        let name = self.unresolved.clone()?;
+        Some(Fallback { replica: replica.pod.clone(), name, address: self.address.clone() })
     }
 }
 
-async fn resolves_to(name: &NodeAddress, to: &Peer) -> bool {
-    let look_up = tokio::net::lookup_host((name.host.as_str(), name.port));
+/// The address by which a replica is to follow. A name that does not resolve blocks a replica's main thread for about
+/// 20 s at a time (measured), so it is used only when it resolves, from here, to the new primary's pod and nothing else.
+pub(super) async fn way_to(by_name: Option<&MemberName>, to: &Peer) -> Way {
+    match by_name {
+        Some(name) if resolves_to(name, to).await => Way { address: name.sent.clone(), unresolved: None },
+        Some(name) => Way { address: address_of(to), unresolved: Some(name.full.clone()) },
+        None => Way { address: address_of(to), unresolved: None },
+    }
+}
+
+async fn resolves_to(name: &MemberName, to: &Peer) -> bool {
+    let look_up = tokio::net::lookup_host((name.full.as_str(), name.sent.port));
     match tokio::time::timeout(RESOLVE_DEADLINE, look_up).await {
-        Ok(Ok(addresses)) => {
-            let found: Vec<_> = addresses.map(|address| address.ip()).collect();
-            !found.is_empty() && found.iter().all(|ip| *ip == to.address.ip())
-        }
+        Ok(Ok(addresses)) => means(&addresses.map(|address| address.ip()).collect::<Vec<_>>(), to.address.ip()),
         Ok(Err(_)) | Err(_) => false,
     }
+}
+
+/// Whether a name with these addresses is the pod's: it has the pod's address, and no other of that family. A pod of two
+/// families has one address of each.
+fn means(found: &[IpAddr], pod: IpAddr) -> bool {
+    let of_its_family = |ip: &&IpAddr| ip.is_ipv4() == pod.is_ipv4();
+    found.contains(&pod) && found.iter().filter(of_its_family).all(|ip| *ip == pod)
 }
 
 pub(super) fn redis(what: &'static str, peer: &Peer, source: RedisError) -> ExecuteError {
@@ -182,5 +203,39 @@ mod tests {
         assert!(at(7_999).is_ok());
         assert!(matches!(at(8_000), Err(ExecuteError::RoleReadTooLongAgo { pod }) if pod == "redis-1"));
         assert!(at(17_000).is_err());
+    }
+
+    #[test]
+    fn a_name_is_the_pods_when_it_has_its_address_and_no_other_of_that_family() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let (pod, six, other) = (ip("10.0.0.1"), ip("fd00::1"), ip("10.0.0.2"));
+        assert!(means(&[pod], pod));
+        assert!(means(&[six, pod], pod), "dual stack");
+        assert!(means(&[six, pod], six));
+        assert!(!means(&[pod, other], pod));
+        assert!(!means(&[six], pod));
+        assert!(!means(&[], pod));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_replaced_by_the_address_and_said() {
+        let peer = |n: u8, address| Peer {
+            pod: fixtures::pod_name(n),
+            uid: fixtures::pod_uid(n),
+            run_id: RunId::new("run"),
+            address,
+        };
+        let to = peer(1, ([127, 0, 0, 1], fixtures::PORT).into());
+        let sent = NodeAddress { host: "redis-1.redis".into(), port: fixtures::PORT };
+        // By its short form it means nothing here; by its full name it does.
+        let name = MemberName { sent: sent.clone(), full: "localhost".into() };
+        let way = way_to(Some(&name), &to).await;
+        assert_eq!((way.address.clone(), way.fallback(&to)), (sent.clone(), None));
+        let name = MemberName { sent, full: "redis-1.redis.shop.invalid".into() };
+        let way = way_to(Some(&name), &to).await;
+        let said = way.fallback(&peer(2, ([10, 0, 0, 2], fixtures::PORT).into())).expect("it is said");
+        assert_eq!(way.address, address_of(&to));
+        let said = said.text(&to.pod);
+        assert!(said.contains("redis-2") && said.contains("redis-1.redis.shop.invalid"), "{said}");
     }
 }

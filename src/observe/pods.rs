@@ -124,6 +124,7 @@ pub fn service<'a>(
     (!takes.is_empty()).then(|| Service {
         name: service.metadata.name.clone().unwrap_or_default(),
         selector: selector.clone(),
+        role: selector.get(&role_label.key).cloned(),
         takes,
         ready_pods: Vec::new(),
     })

@@ -24,6 +24,9 @@ use crate::{
 
 /// History is kept for `sustained` and this much more, so that the window is never cut short by a late probe.
 const HISTORY_MARGIN: Duration = Duration::from_secs(120);
+/// The cluster domain that Kubernetes comes with. Where it is another one, certificates need the shorter name, or the policy
+/// says which.
+const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Asking what the Redis user may do.
 const RIGHTS_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -138,9 +141,12 @@ impl Observer {
         }
         let login = self.login_for(policy, pod, proven).await;
         match &policy.redis.tls {
-            Some(rule) => {
-                CredentialsFor::Tls { namespace: policy.namespace.clone(), rule: rule.clone(), login: Box::new(login) }
-            }
+            Some(rule) => CredentialsFor::Tls {
+                namespace: policy.namespace.clone(),
+                rule: rule.clone(),
+                names: names(pod),
+                login: Box::new(login),
+            },
             None => login,
         }
     }
@@ -222,7 +228,7 @@ impl Observer {
         let found = self.reader.services(namespace).await?;
         let mut services: Vec<Service> =
             found.iter().filter_map(|service| pods::service(service, pods.clone(), label)).collect();
-        for service in services.iter_mut().filter(|service| service.role(&label.key).is_some()) {
+        for service in services.iter_mut().filter(|service| service.role.is_some()) {
             service.ready_pods = pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?);
         }
         Ok(services)
@@ -262,6 +268,12 @@ impl Observer {
         let missing = connection.acting_rights(RIGHTS_DEADLINE).await.ok()?;
         Some((pod.name.clone(), missing, connection.users(RIGHTS_DEADLINE).await))
     }
+}
+
+/// The names by which a certificate may call that pod: with the usual cluster domain, and without one.
+fn names(pod: &Pod) -> Vec<String> {
+    let name = pod.dns_name.as_deref();
+    name.map(|name| vec![format!("{name}.{CLUSTER_DOMAIN}"), name.to_owned()]).unwrap_or_default()
 }
 
 fn key(policy: &Policy, pod: &Pod) -> TargetKey {

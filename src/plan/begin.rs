@@ -84,6 +84,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         raised: Vec::new(),
         carried: Vec::new(),
         left: plan.left.clone(),
+        led: None,
     })
 }
 

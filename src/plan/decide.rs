@@ -7,6 +7,7 @@ use super::{
     advance::{self, Next},
     begin,
     blocked::Blocked,
+    clients,
     effect::Effect,
     labels, order, resize, returning,
 };
@@ -83,13 +84,16 @@ fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, u
     if !upkeep.labels.is_empty() {
         return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep.all()) };
     }
-    let (blocked, why, after) = match advance::next(ctx, journal, deleting) {
+    let next = advance::next(ctx, journal, deleting);
+    // What is in the way is in the way also while clients are led.
+    let gated = if let Next::Gate(blocked, _) = &next { blocked.clone() } else { Vec::new() };
+    let (blocked, why, after) = match clients::lead(ctx, journal, next) {
         Next::Wait(why, after) => (Vec::new(), why, after),
         Next::Gate(blocked, after) => {
             let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
             (blocked, why, after)
         }
-        next => return Decision { plan, blocked: Vec::new(), act: Act::Go(next) },
+        next => return Decision { plan, blocked: gated, act: Act::Go(next) },
     };
     // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
     let act = if upkeep.limits.is_empty() { Act::Wait(why, after) } else { Act::Upkeep(upkeep.limits) };

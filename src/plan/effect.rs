@@ -89,7 +89,7 @@ pub enum Effect {
         /// The replica.
         peer: Peer,
         /// The name to use if it resolves to `to`'s pod: the form that the replica used before.
-        by_name: Option<NodeAddress>,
+        by_name: Option<MemberName>,
         /// The new primary.
         to: Peer,
     },
@@ -99,9 +99,18 @@ pub enum Effect {
         /// The old primary's replacement.
         peer: Peer,
         /// The name to use if it resolves to `to`'s pod: the form that the other replicas use.
-        by_name: Option<NodeAddress>,
+        by_name: Option<MemberName>,
         /// The new primary.
         to: Peer,
+    },
+    /// Close ordinary connections that still stand on an old primary; preconditions: its `run_id`, and that it is no primary.
+    CloseClients {
+        /// The old primary.
+        peer: Peer,
+        /// Who is primary now.
+        primary: PodName,
+        /// For how long the Services have led to that one alone.
+        standing: Duration,
     },
     /// Hand the primary role over, label moves included.
     Switchover(Box<SwitchoverOrder>),
@@ -147,6 +156,16 @@ impl Peer {
     }
 }
 
+/// A member's DNS name, as replicas follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberName {
+    /// What a replica is told: the form in which it had its primary's name.
+    pub sent: NodeAddress,
+    /// What is looked up: the pod's full name. A short form is read in the namespace of whoever reads it, and this operator's
+    /// is another.
+    pub full: String,
+}
+
 /// Everything that a switchover needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchoverOrder {
@@ -168,9 +187,9 @@ pub struct SwitchoverOrder {
     /// roles have changed already and no FAILOVER will be sent.
     pub failover_address: Option<NodeAddress>,
     /// The name by which the old primary is to follow `to`, in the form that replicas use here; `None`: by address.
-    pub by_name: Option<NodeAddress>,
+    pub by_name: Option<MemberName>,
     /// The other replicas, and the name by which each is to follow `to`.
-    pub others: Vec<(Peer, Option<NodeAddress>)>,
+    pub others: Vec<(Peer, Option<MemberName>)>,
     /// We keep the role label. Else another controller does.
     pub keeps_labels: bool,
     /// The role label that Services follow.

@@ -9,6 +9,7 @@ pub mod begin;
 pub mod blocked;
 mod candidate;
 mod carry;
+mod clients;
 pub mod decide;
 pub mod effect;
 pub mod estimate;

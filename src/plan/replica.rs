@@ -9,6 +9,7 @@ use crate::{
         sample::{ReplicaLine, Role, Sample},
         snapshot::{Snapshot, Target},
     },
+    plan::effect::MemberName,
 };
 
 /// The primary's `slaveN` line of that pod. A server announces itself by address or by name.
@@ -85,7 +86,7 @@ pub fn follows(snapshot: &Snapshot, primary: &Target, configured: &NodeAddress) 
 
 /// The name by which a replica should follow `to`, when it followed `old` by that pod's DNS name: the same form, with
 /// the new pod's name in place of the old one's. `None` when it used an address or a Service name.
-pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<NodeAddress> {
+pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<MemberName> {
     let (old_name, new_name) = (old.dns_name.as_deref()?, to.dns_name.as_deref()?);
     let host = if let Some(rest) = configured.host.strip_prefix(old_name) {
         if !rest.is_empty() && !rest.starts_with('.') {
@@ -100,5 +101,39 @@ pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<Node
         }
         new_name.split('.').take(labels).collect::<Vec<_>>().join(".")
     };
-    Some(NodeAddress { host, port: configured.port })
+    // With its cluster domain it is whole as it is.
+    let full = if host.len() > new_name.len() { host.clone() } else { new_name.to_owned() };
+    Some(MemberName { sent: NodeAddress { host, port: configured.port }, full })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures;
+    use pretty_assertions::assert_eq;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("redis-0.redis", "redis-1.redis", "redis-1.redis.shop.svc")]
+    #[case("redis-0.redis.shop", "redis-1.redis.shop", "redis-1.redis.shop.svc")]
+    #[case("redis-0.redis.shop.svc", "redis-1.redis.shop.svc", "redis-1.redis.shop.svc")]
+    #[case(
+        "redis-0.redis.shop.svc.cluster.local",
+        "redis-1.redis.shop.svc.cluster.local",
+        "redis-1.redis.shop.svc.cluster.local"
+    )]
+    fn a_short_name_is_sent_as_it_was_and_looked_up_in_full(#[case] had: &str, #[case] sent: &str, #[case] full: &str) {
+        let configured = NodeAddress { host: had.into(), port: fixtures::PORT };
+        let name = stable_name(&configured, &fixtures::pod(0), &fixtures::pod(1)).expect("a name");
+        assert_eq!((name.sent.host.as_str(), name.full.as_str(), name.sent.port), (sent, full, fixtures::PORT));
+    }
+
+    #[rstest]
+    #[case("10.0.0.10")]
+    #[case("redis-primary")]
+    #[case("redis-2.redis.shop.svc")]
+    fn what_is_not_the_pods_name_has_no_other_form(#[case] had: &str) {
+        let configured = NodeAddress { host: had.into(), port: fixtures::PORT };
+        assert_eq!(stable_name(&configured, &fixtures::pod(0), &fixtures::pod(1)), None);
+    }
 }

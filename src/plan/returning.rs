@@ -8,7 +8,7 @@ use super::{
     Context,
     authority::{self, Authority},
     blocked::{BlockReason, Blocked},
-    effect::{Effect, Peer},
+    effect::{Effect, MemberName, Peer},
     replica,
 };
 use crate::{
@@ -137,7 +137,7 @@ fn evicted_after_switchover(journal: &Journal, old: &Target, new: &Target) -> Re
 }
 
 /// The new primary's name in the form by which another replica follows it: survives its next restart.
-fn stable_name(workload: &Workload<'_>, new: &Target) -> Option<crate::domain::names::NodeAddress> {
+fn stable_name(workload: &Workload<'_>, new: &Target) -> Option<MemberName> {
     let mut followed = workload.replicas.iter().filter_map(|target| match &target.sample()?.replication.role {
         Role::Replica(link) => Some(&link.primary),
         Role::Primary => None,

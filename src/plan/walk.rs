@@ -174,7 +174,7 @@ impl World {
             Effect::Repoint { peer, by_name, to } => {
                 let n = self.index(&peer.pod);
                 self.done.push(("Repoint", peer.pod.to_string()));
-                let name = by_name.clone().expect("the replica followed a stable name");
+                let name = by_name.clone().expect("the replica followed a stable name").sent;
                 assert!(name.host.starts_with(to.pod.as_str()), "{name}");
                 if let Role::Replica(link) = &mut self.sample(n).replication.role {
                     link.primary = name;
@@ -207,6 +207,7 @@ impl World {
                     Role::Replica(ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true });
             }
             Effect::Label { .. } => panic!("labels are upkeep"),
+            Effect::CloseClients { .. } => panic!("clients are led outside of the steps"),
             Effect::EvictPrimary { peer } => self.evict_primary(peer),
             Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),
             Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),

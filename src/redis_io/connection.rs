@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use redis::{Pipeline, Value};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     credentials::Credentials,
     error::RedisError,
     info::Info,
     reply,
+    tls::reach,
     wire::{Request, Wire},
 };
 use crate::domain::{
@@ -18,7 +19,7 @@ use crate::domain::{
 };
 
 /// What `CLIENT LIST` shows of us.
-const CLIENT_NAME: &str = "redis-memory-operator";
+pub(super) const CLIENT_NAME: &str = "redis-memory-operator";
 
 /// A connection to one node. It remembers which process it was opened on. After a failure other than an error reply,
 /// or a request that was given up midway, it is closed for good: whoever opens the next one verifies again whom they
@@ -53,11 +54,9 @@ impl Connection {
         credentials: Option<&Credentials>,
         deadline: Duration,
     ) -> Result<Self, RedisError> {
-        let tcp = TcpStream::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
-        tcp.set_nodelay(true).map_err(|e| RedisError::io("cannot connect", &e))?;
         let wire = match credentials.and_then(Credentials::tls) {
-            Some(tls) => Wire::tls(tls.secure(tcp, address, deadline).await?),
-            None => Wire::plain(tcp),
+            Some(tls) => Wire::tls(tls.connect(address, deadline).await?),
+            None => Wire::plain(reach(address).await?),
         };
         let unread = Version { major: 0, minor: 0, patch: 0 };
         let mut connection = Self { wire, run_id: RunId::default(), version: unread, clients: None };

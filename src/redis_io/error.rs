@@ -68,6 +68,12 @@ impl RedisError {
         }
     }
 
+    /// True when the user lacks the right, or the server has no such command.
+    pub fn is_forbidden(&self) -> bool {
+        let Self::Refused { code, message } = self else { return false };
+        code == "NOPERM" || message.starts_with("unknown command")
+    }
+
     /// True when the whole connection is refused, whatever is sent on it: protected mode, or too many clients.
     pub(super) fn is_of_the_connection(&self) -> bool {
         let Self::Refused { code, message } = self else { return false };

@@ -30,6 +30,8 @@ pub(super) struct FrameGuard {
     head: Vec<u8>,
     /// Replies that have come whole.
     complete: usize,
+    /// Most bytes of a string.
+    most: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +70,9 @@ fn kind(head: &[u8]) -> &'static str {
 }
 
 impl FrameGuard {
-    pub(super) const fn new() -> Self {
-        Self { state: State::Type, open: Vec::new(), head: Vec::new(), complete: 0 }
+    /// No string may have more than that many bytes.
+    pub(super) const fn up_to(most: usize) -> Self {
+        Self { state: State::Type, open: Vec::new(), head: Vec::new(), complete: 0, most }
     }
 
     /// How many replies have come whole.
@@ -87,7 +90,7 @@ impl FrameGuard {
         let mut rest = bytes;
         self.follow(&mut rest).map_err(|stop| match stop {
             Stop::TooLarge(length) => {
-                RedisError::TooLarge(format!("a string of {length} bytes; the cap is {MAX_REPLY}"))
+                RedisError::TooLarge(format!("a string of {length} bytes; the cap is {}", self.most))
             }
             Stop::Garbage(how) => {
                 self.head.extend(rest.iter().take(HEAD));
@@ -163,7 +166,7 @@ impl FrameGuard {
             self.element_done();
         } else if kind == b'$' {
             match usize::try_from(value) {
-                Ok(length) if length <= MAX_REPLY => self.state = State::Bulk { left: length + 2 },
+                Ok(length) if length <= self.most => self.state = State::Bulk { left: length + 2 },
                 _ => return Err(Stop::TooLarge(value)),
             }
         } else if value > MAX_ARRAY || self.open.len() >= MAX_DEPTH {
@@ -199,7 +202,7 @@ mod tests {
 
     /// The verdict on the whole text, fed in pieces of the given size.
     fn verdict(bytes: &[u8], piece: usize) -> Result<(), RedisError> {
-        let mut guard = FrameGuard::new();
+        let mut guard = FrameGuard::up_to(MAX_REPLY);
         bytes.chunks(piece).try_for_each(|chunk| guard.feed(chunk))
     }
 

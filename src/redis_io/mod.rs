@@ -3,6 +3,7 @@
 //! safe to show: what is said of an answer is said in words of ours.
 
 mod acting;
+mod clients;
 mod config;
 mod connection;
 mod credentials;

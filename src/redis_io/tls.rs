@@ -32,7 +32,8 @@ pub struct TlsMaterial {
     pub authorities: Zeroizing<String>,
     /// Our certificate with its chain, and its private key.
     pub client: Option<(Zeroizing<String>, Zeroizing<String>)>,
-    /// The name that the server's certificate must have; `None`: the address that is connected to.
+    /// The name that the server's certificate must have; `None`: one of [`Tls::or_named`], else the address that is
+    /// connected to.
     pub server_name: Option<String>,
     /// By which it is spoken of.
     pub names: TlsNames,
@@ -71,6 +72,8 @@ impl fmt::Debug for TlsMaterial {
 pub struct Tls {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    /// Names that the certificate may have instead of the address, when none is prescribed.
+    names: Vec<ServerName<'static>>,
 }
 
 impl Tls {
@@ -105,18 +108,46 @@ impl Tls {
         let server_name = material.server_name.clone().map(ServerName::try_from).transpose();
         let server_name =
             server_name.map_err(|_| unusable(&format!("{name} is neither a DNS name nor an IP address")))?;
-        Ok(Self { config: Arc::new(config), server_name })
+        Ok(Self { config: Arc::new(config), server_name, names: Vec::new() })
     }
 
-    /// The handshake. The stream that comes out belongs to a server that is who it must be. A server that has not
-    /// finished it after two thirds of `deadline` is looked at once more: whether it is a plain Redis.
-    pub(super) async fn secure(
+    /// The same for a server that its certificate may call by any of these names, unless one is prescribed. What is no DNS
+    /// name is left out.
+    #[must_use]
+    pub fn or_named(self, names: impl IntoIterator<Item = String>) -> Self {
+        let names = names.into_iter().filter_map(|name| ServerName::try_from(name).ok());
+        Self { names: names.collect(), ..self }
+    }
+
+    /// Connects and shakes hands, until `deadline`. The stream that comes out belongs to a server that is who it must be:
+    /// whose certificate has the prescribed name, else one of the names that it may have, else the address.
+    pub(super) async fn connect(
         &self,
-        tcp: TcpStream,
         address: SocketAddr,
         deadline: Duration,
     ) -> Result<TlsStream<TcpStream>, RedisError> {
-        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(address.ip()));
+        if let Some(prescribed) = &self.server_name {
+            return self.secure(prescribed.clone(), address, deadline).await;
+        }
+        for name in &self.names {
+            match self.secure(name.clone(), address, deadline).await {
+                // Each attempt verifies one name.
+                Err(RedisError::Tls(TlsProblem::NameMismatch, _)) => {}
+                outcome => return outcome,
+            }
+        }
+        self.secure(ServerName::from(address.ip()), address, deadline).await
+    }
+
+    /// The handshake with a server of that name. One that has not finished it after two thirds of `deadline` is looked at
+    /// once more: whether it is a plain Redis.
+    async fn secure(
+        &self,
+        name: ServerName<'static>,
+        address: SocketAddr,
+        deadline: Duration,
+    ) -> Result<TlsStream<TcpStream>, RedisError> {
+        let tcp = reach(address).await?;
         let handshake = TlsConnector::from(Arc::clone(&self.config)).connect(name, tcp);
         let Ok(handshake) = timeout(deadline.saturating_mul(2) / 3, handshake).await else {
             return Err(if answers_plainly(address).await {
@@ -135,6 +166,13 @@ impl Tls {
     }
 }
 
+/// A TCP connection.
+pub(super) async fn reach(address: SocketAddr) -> Result<TcpStream, RedisError> {
+    let tcp = TcpStream::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
+    tcp.set_nodelay(true).map_err(|e| RedisError::io("cannot connect", &e))?;
+    Ok(tcp)
+}
+
 /// Whether a plain PING is answered. A plain Redis keeps silent about a TLS handshake: it waits for the end of a line,
 /// and looks for it only up to the first NUL. Nothing but the PING is said, and no use is made of the connection.
 async fn answers_plainly(address: SocketAddr) -> bool {
@@ -148,7 +186,7 @@ async fn answers_plainly(address: SocketAddr) -> bool {
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
+        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name && self.names == other.names
     }
 }
 
@@ -156,7 +194,10 @@ impl Eq for Tls {}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("server_name", &self.server_name).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("server_name", &self.server_name)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 

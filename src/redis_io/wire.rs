@@ -31,11 +31,20 @@ pub(super) struct Request {
     packed: Zeroizing<Vec<u8>>,
     /// One reply each.
     commands: usize,
+    /// Most bytes of the replies.
+    most: usize,
+}
+
+impl Request {
+    /// The same, with replies of up to that many bytes.
+    pub(super) fn up_to(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
 }
 
 impl From<&Pipeline> for Request {
     fn from(pipeline: &Pipeline) -> Self {
-        Self { packed: Zeroizing::new(pipeline.get_packed_pipeline()), commands: pipeline.len() }
+        Self { packed: Zeroizing::new(pipeline.get_packed_pipeline()), commands: pipeline.len(), most: MAX_REPLY }
     }
 }
 
@@ -80,7 +89,7 @@ impl fmt::Debug for Wire {
 }
 
 async fn exchange(transport: &mut dyn Duplex, request: &Request) -> Result<Vec<Value>, RedisError> {
-    let mut replies = Replies::new();
+    let mut replies = Replies::up_to(request.most);
     // Nothing was asked, so that nothing should be there; nor is anything sent to a server that has gone.
     if let Some(heard) = replies.hear(transport).now_or_never() {
         heard?;
@@ -107,11 +116,12 @@ async fn send(transport: &mut dyn Duplex, bytes: &[u8]) -> io::Result<()> {
 struct Replies {
     bytes: Vec<u8>,
     guard: FrameGuard,
+    most: usize,
 }
 
 impl Replies {
-    const fn new() -> Self {
-        Self { bytes: Vec::new(), guard: FrameGuard::new() }
+    const fn up_to(most: usize) -> Self {
+        Self { bytes: Vec::new(), guard: FrameGuard::up_to(most), most }
     }
 
     /// Reads until so many replies are complete.
@@ -135,8 +145,8 @@ impl Replies {
             return Err(closed());
         }
         self.guard.feed(self.bytes.get(before..).unwrap_or_default())?;
-        if self.bytes.len() > MAX_REPLY {
-            return Err(RedisError::TooLarge(format!("more than {MAX_REPLY} bytes")));
+        if self.bytes.len() > self.most {
+            return Err(RedisError::TooLarge(format!("more than {} bytes", self.most)));
         }
         Ok(())
     }

@@ -113,6 +113,29 @@ async fn returning() {
     assert_survives_all("returning", Shape::Returning, "auto", &crash::reached_in(&[Situation::Returning])).await;
 }
 
+/// A budget holds the eviction of the old primary back: its clients are led away meanwhile, and once more by whoever takes
+/// over from an operator that died in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn held() {
+    let points = crash::reached_in(&[Situation::Held]);
+    let world = World::new("held").await;
+    let mut operator = Operator::start(&world, dying("auto", &points)).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    eventually("the switchover", async || world.step().await.filter(|step| step == "Switchover")).await;
+    world.allow_disruptions(0).await;
+    let all = u32::try_from(points.len()).expect("small");
+    see_through(&world, &mut operator, points.len(), async |death| {
+        if death == all {
+            world.allow_disruptions(1).await;
+        }
+    })
+    .await;
+    assert_undisturbed(&world, writer).await;
+    assert_eq!(operator.fired(), points.len());
+}
+
 /// The operator dies between demote and promote, then the candidate does, and the operator again when it has given the
 /// role back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

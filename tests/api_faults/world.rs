@@ -192,6 +192,13 @@ impl World {
         .await;
     }
 
+    /// So many pods may be evicted at a time.
+    pub(crate) async fn allow_disruptions(&self, most: u32) {
+        let patch = kube::api::Patch::Merge(json!({ "spec": { "maxUnavailable": most } }));
+        let budgets = self.api::<PodDisruptionBudget>();
+        budgets.patch(SET, &kube::api::PatchParams::default(), &patch).await.expect("the budget is changed");
+    }
+
     pub(crate) async fn policy(&self) -> Option<Value> {
         let policy = self.api::<RedisMemoryPolicy>().get_opt(SET).await.ok()??;
         serde_json::to_value(policy).ok()

@@ -12,7 +12,7 @@ use redis_memory_operator::{
     clock::Clock,
     domain::{
         bytes::Bytes,
-        names::{NodeAddress, PodName, PodUid},
+        names::{PodName, PodUid},
         policy::RoleLabel,
         switchover::SwitchoverMethod,
     },
@@ -22,7 +22,7 @@ use redis_memory_operator::{
         switchover::{HandedOver, Surroundings, bare::Bare, hand_over},
     },
     kube_io::fence::Fenced,
-    plan::effect::{Peer, SwitchoverOrder},
+    plan::effect::{MemberName, Peer, SwitchoverOrder},
     redis_io::Connection,
 };
 use tokio::sync::Notify;
@@ -49,7 +49,7 @@ pub async fn order(
     to: &RedisServer,
     others: &[&RedisServer],
 ) -> SwitchoverOrder {
-    let mut peers: Vec<(Peer, Option<NodeAddress>)> = Vec::new();
+    let mut peers: Vec<(Peer, Option<MemberName>)> = Vec::new();
     for other in others {
         peers.push((peer(other).await, None));
     }

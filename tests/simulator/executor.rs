@@ -5,13 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use redis_memory_operator::{
     assess::headroom,
-    domain::{
-        bytes::Bytes, journal::Journal, names::NodeAddress, sample::Role as SeenAs, snapshot::Snapshot, step::Step,
-    },
+    domain::{bytes::Bytes, journal::Journal, sample::Role as SeenAs, snapshot::Snapshot, step::Step},
     plan::{
         advance::Next,
         decide::{Act, Decision},
-        effect::{Effect, Peer},
+        effect::{Effect, MemberName, Peer},
         switchover::guarded::Sent,
     },
 };
@@ -72,6 +70,8 @@ impl Process {
                 .await
             }
             Effect::Restore { peer, settings } => self.restore(peer, settings).await,
+            // Clients of this world connect anew for each write: nobody stands anywhere.
+            Effect::CloseClients { .. } => Ok(()),
             Effect::Repoint { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, false).await,
             Effect::Demote { peer, by_name, to } => self.follow(peer, by_name.as_ref(), to, true).await,
             // This world's sets have a role authority and no volumes: nothing is restarted in place.
@@ -271,7 +271,7 @@ impl Process {
     }
 
     /// `execute::redis::repoint`, or `demote`: both roles are read right before.
-    async fn follow(&self, peer: &Peer, by_name: Option<&NodeAddress>, to: &Peer, demote: bool) -> Result<(), Refusal> {
+    async fn follow(&self, peer: &Peer, by_name: Option<&MemberName>, to: &Peer, demote: bool) -> Result<(), Refusal> {
         let host = self.way(by_name, to);
         let (kept, follower) = (self.connect(to).await?, self.connect(peer).await?);
         let leads = self.role(&kept).await? == Role::Primary;
@@ -290,9 +290,9 @@ impl Process {
     }
 
     /// The name is used only when it resolves to the new primary's pod.
-    pub fn way(&self, by_name: Option<&NodeAddress>, to: &Peer) -> Host {
+    pub fn way(&self, by_name: Option<&MemberName>, to: &Peer) -> Host {
         let target = address(to);
-        let named = by_name.and_then(|name| name.host.split('.').next()?.rsplit('-').next()?.parse().ok());
+        let named = by_name.and_then(|name| name.full.split('.').next()?.rsplit('-').next()?.parse().ok());
         let resolves = |n: &usize| self.world.borrow().kube.pod(*n).is_some_and(|pod| pod.ip == target);
         named.filter(resolves).map_or(Host::Ip(target), Host::Pod)
     }

@@ -166,7 +166,7 @@ pub struct Tls {
     /// A Secret of type kubernetes.io/tls (keys tls.crt and tls.key), shown to servers that want a client certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_cert_secret: Option<SecretRef>,
-    /// The name that the server's certificate must have. Default: the pod's IP address.
+    /// The name that the server's certificate must have. Default: the pod's DNS name, else its IP address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), transform = rules::server_name)]
     pub server_name: Option<String>,

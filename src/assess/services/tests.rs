@@ -39,7 +39,7 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
     let [workload] = workloads(&snapshot).try_into().unwrap();
     let found: Vec<_> = to_primary(&snapshot, &workload, &label).map(|service| service.name.as_str()).collect();
     assert_eq!(found, ["redis-primary", "both"]);
-    assert_eq!(partial(&snapshot, &workload, &label).map(|service| service.name.as_str()), Some("part"));
+    assert_eq!(partial(&snapshot, &workload).map(|service| service.name.as_str()), Some("part"));
 }
 
 #[rstest]
@@ -57,8 +57,7 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
 #[case::the_only_member(1, vec![service("redis", &[(POD_NAME, "redis-0")], names(&[0]))], true)]
 #[case::the_only_member_by_its_app(1, vec![service("redis", &[("app", "redis")], names(&[0]))], false)]
 fn clients_are_held_to_the_primarys_pod(#[case] members: usize, #[case] services: Vec<Service>, #[case] held: bool) {
-    let label = fixtures::policy().redis.role_label;
     let snapshot = world(members, services);
     let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(pinning(&snapshot, &workload, &label, &snapshot.targets[0]).is_some(), held);
+    assert_eq!(pinning(&snapshot, &workload, &snapshot.targets[0]).is_some(), held);
 }

@@ -14,9 +14,9 @@ use crate::{
         switchover::SwitchoverMethod,
     },
     execute::{
-        ExecuteError,
+        ExecuteError, Fallback,
         crash::Place,
-        redis::{address_of, redis},
+        redis::{Way, address_of, redis, way_to},
     },
     plan::{
         effect::Peer,
@@ -49,8 +49,17 @@ struct Progress {
 
 /// The addresses by which the old primary and the other replicas are to follow the candidate.
 struct Ways {
-    old: NodeAddress,
-    others: Vec<(Peer, NodeAddress)>,
+    old: Way,
+    others: Vec<(Peer, Way)>,
+}
+
+impl Ways {
+    /// Of those that were told now, who was told an address instead of a name.
+    fn fallbacks(&self, old: &Peer, did: &Did) -> Vec<Fallback> {
+        let old = self.old.fallback(old).filter(|_| did.demoted == Sent::Done);
+        let others = self.others.iter().filter(|_| did.repointed).filter_map(|(peer, way)| way.fallback(peer));
+        old.into_iter().chain(others).collect()
+    }
 }
 
 impl<S: Surroundings> Conduct<'_, S> {
@@ -102,7 +111,7 @@ impl<S: Surroundings> Conduct<'_, S> {
                     progress.did.released = true;
                 }
                 Move::Pause => self.pause(from, progress).await?,
-                Move::Demote => self.demote(from, &ways.old, progress).await?,
+                Move::Demote => self.demote(from, &ways.old.address, progress).await?,
                 Move::Promote => self.promote(to, progress).await?,
                 Move::RollBack(failure) => self.roll_back(from, failure, progress).await?,
                 Move::Unpause => {
@@ -128,7 +137,12 @@ impl<S: Surroundings> Conduct<'_, S> {
                 }
                 Move::Done => {
                     self.around.reached(Place::SwitchoverDone).await;
-                    return Ok(HandedOver { method: SwitchoverMethod::Guarded, paused: progress.paused_for });
+                    let fallbacks = ways.fallbacks(&self.order.from, &progress.did);
+                    return Ok(HandedOver {
+                        method: SwitchoverMethod::Guarded,
+                        paused: progress.paused_for,
+                        fallbacks,
+                    });
                 }
             }
             progress.changed_at = self.clock.uptime();
@@ -186,9 +200,9 @@ impl<S: Surroundings> Conduct<'_, S> {
     fn follows_candidate(&self, old: &Reading, ways: &Ways) -> bool {
         let Role::Replica(link) = &old.replication.role else { return false };
         let order = self.order;
-        link.primary == ways.old
+        link.primary == ways.old.address
             || link.primary == address_of(&order.to)
-            || Some(&link.primary) == order.by_name.as_ref()
+            || Some(&link.primary) == order.by_name.as_ref().map(|name| &name.sent)
             || Some(&link.primary) == order.failover_address.as_ref()
             // All that is known of a candidate whose pod is gone.
             || order.to_addresses.contains(&link.primary.to_string())
@@ -197,13 +211,11 @@ impl<S: Surroundings> Conduct<'_, S> {
     /// Names are resolved here, before anybody waits for us.
     async fn ways(&self) -> Ways {
         let order = self.order;
-        let others = order.others.iter().map(|(peer, name)| async move {
-            (peer.clone(), crate::execute::redis::way_to(name.as_ref(), &order.to).await)
-        });
-        let (old, others) = tokio::join!(
-            crate::execute::redis::way_to(order.by_name.as_ref(), &order.to),
-            futures::future::join_all(others)
-        );
+        let others = order
+            .others
+            .iter()
+            .map(|(peer, name)| async move { (peer.clone(), way_to(name.as_ref(), &order.to).await) });
+        let (old, others) = tokio::join!(way_to(order.by_name.as_ref(), &order.to), futures::future::join_all(others));
         Ways { old, others }
     }
 
@@ -309,11 +321,11 @@ impl<S: Surroundings> Conduct<'_, S> {
     /// Best effort, all at once: what is missed here, the step Repoint finds.
     async fn repoint_others(&self, ways: &Ways) -> Result<(), ExecuteError> {
         self.around.may_change()?;
-        let told = ways.others.iter().map(|(peer, address)| async move {
+        let told = ways.others.iter().map(|(peer, way)| async move {
             let tell = async {
                 let mut connection = self.around.connect(peer).await?;
                 self.around.may_change()?;
-                connection.replicaof(address).await.map_err(|source| redis("REPLICAOF", peer, source))
+                connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))
             };
             match tokio::time::timeout(REPOINT_DEADLINE, tell).await {
                 Ok(Ok(())) => {}

@@ -12,7 +12,7 @@ mod watched;
 
 use std::{future::Future, time::Duration};
 
-use super::{Done, ExecuteError, Executor, crash::Place};
+use super::{Done, ExecuteError, Executor, Fallback, crash::Place};
 use crate::{
     clock::Clock,
     domain::switchover::SwitchoverMethod,
@@ -44,12 +44,14 @@ pub trait Surroundings: Sync {
 }
 
 /// The role was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandedOver {
     /// By this method.
     pub method: SwitchoverMethod,
     /// How long writes were held back, as seen from here; `None` when the roles were found exchanged.
     pub paused: Option<Duration>,
+    /// Who was told to follow the new primary by an address, because its name did not resolve.
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// One switchover under way.
@@ -144,7 +146,8 @@ impl<S: Surroundings> Conduct<'_, S> {
 impl Executor {
     pub(super) async fn switch_over(&self, namespace: &str, order: &SwitchoverOrder) -> Result<Done, ExecuteError> {
         let cluster = cluster::Cluster { executor: self, namespace, order };
-        let HandedOver { method, paused } = hand_over(&cluster, order, self.clock, self.endpoint_sync).await?;
-        Ok(Done::SwitchedOver { method, paused })
+        let HandedOver { method, paused, fallbacks } =
+            hand_over(&cluster, order, self.clock, self.endpoint_sync).await?;
+        Ok(Done::SwitchedOver { method, paused, fallbacks })
     }
 }

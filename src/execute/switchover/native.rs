@@ -43,7 +43,8 @@ impl<S: Surroundings> Conduct<'_, S> {
                 Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused: paused() }),
                 Move::Done => {
                     self.around.reached(Place::SwitchoverDone).await;
-                    return Ok(HandedOver { method: SwitchoverMethod::Native, paused: progress.took });
+                    let method = SwitchoverMethod::Native;
+                    return Ok(HandedOver { method, paused: progress.took, fallbacks: Vec::new() });
                 }
             }
         }

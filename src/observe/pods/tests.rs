@@ -432,7 +432,7 @@ fn a_service_takes_the_pods_that_have_all_that_it_selects_but_the_role() {
     external.spec.as_mut().expect("a spec").type_ = Some("ExternalName".into());
     assert_eq!(service(&external, &pods, &role_label()), None);
     let found = service(&k8s_service(&json!({ ROLE: "primary", "app": "redis" })), &pods, &role_label()).expect("one");
-    assert_eq!((found.name.as_str(), found.role(ROLE)), ("writes", Some("primary")));
+    assert_eq!((found.name.as_str(), found.role.as_deref()), ("writes", Some("primary")));
 }
 
 /// The pod of [`object`] with something more in every part that is read, and much in parts that are not.

@@ -52,6 +52,8 @@ pub enum CredentialsFor {
         namespace: String,
         /// The Secrets, and whom to expect.
         rule: TlsRule,
+        /// Names that the pod's certificate may have, where the rule prescribes none.
+        names: Vec<String>,
         /// How to log in then.
         login: Box<Self>,
     },

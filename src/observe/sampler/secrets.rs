@@ -64,10 +64,10 @@ impl SecretCache {
                 let password = self.password(namespace, secret, max_age, clock).await?;
                 Ok(Some(Credentials::new(username.clone(), String::clone(&password))))
             }
-            CredentialsFor::Tls { namespace, rule, login } => {
+            CredentialsFor::Tls { namespace, rule, names, login } => {
                 // A login that is withheld is withheld over TLS as well.
                 let login = Box::pin(self.resolve(login, max_age, clock)).await?;
-                let tls = self.certificates.resolve(namespace, rule, max_age, clock).await?;
+                let tls = self.certificates.resolve(namespace, rule, max_age, clock).await?.or_named(names.clone());
                 Ok(Some(match login {
                     Some(login) => login.over(tls),
                     None => Credentials::tls_only(tls),

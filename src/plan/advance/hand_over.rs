@@ -21,7 +21,7 @@ use crate::{
         begin::identity,
         blocked::{BlockReason, Blocked},
         carry,
-        effect::{Effect, Peer, SwitchoverOrder},
+        effect::{Effect, MemberName, Peer, SwitchoverOrder},
         gates::Phase,
         replica,
         switchover::choice::choose,
@@ -390,14 +390,14 @@ impl Look<'_> {
 /// itself knows it by.
 fn addresses(way: &Direction<'_>, new: &Target) -> Vec<String> {
     let address = Peer::of(new).map(|peer| NodeAddress::from(peer.address));
-    let known = [address, name_of(way, new, new), line_of(way, new)];
+    let known = [address, name_of(way, new, new).map(|name| name.sent), line_of(way, new)];
     let mut texts: Vec<String> = known.into_iter().flatten().map(|known| known.to_string()).collect();
     texts.dedup();
     texts
 }
 
 /// The name by which a replica that follows the old primary by name is to follow the candidate.
-fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<NodeAddress> {
+fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<MemberName> {
     let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
     replica::stable_name(&link.primary, &way.from.pod, &new.pod)
 }

@@ -18,8 +18,7 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
     if scene.ctx.policy.restart.allow_downtime {
         return None;
     }
-    let label = &scene.ctx.policy.redis.role_label;
-    let advice = match services::pinning(scene.ctx.snapshot, scene.workload, label, primary) {
+    let advice = match services::pinning(scene.ctx.snapshot, scene.workload, primary) {
         // Clients that are held to this pod would all meet a replica once another one is primary.
         Some(service) => format!(
             "Service {} selects {}, so that its clients stay with this pod whoever is primary: set \

@@ -14,7 +14,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
     let (first, _) = scene.hand_overs.first()?;
     let from = scene.primary().filter(|primary| primary.pod.name == *first)?;
-    let service = services::pinning(scene.ctx.snapshot, scene.workload, label, from)?;
+    let service = services::pinning(scene.ctx.snapshot, scene.workload, from)?;
     Some(Blocked::new(
         BlockReason::ClientsPinned,
         format!(
@@ -33,8 +33,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// A Service that selects the role label and one more, which some members lack, would lose its pods with the role.
 pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
-    let label = &scene.ctx.policy.redis.role_label;
-    let service = services::partial(scene.ctx.snapshot, scene.workload, label).filter(|_| scene.hands_over)?;
+    let service = services::partial(scene.ctx.snapshot, scene.workload).filter(|_| scene.hands_over)?;
     Some(Blocked::new(
         BlockReason::ServiceTakesSome,
         format!(

@@ -95,7 +95,7 @@ fn the_old_primary_that_we_evicted_is_demoted() {
     assert_eq!((peer.pod, to.pod), (fixtures::pod_name(0), fixtures::pod_name(1)));
     assert_eq!((peer.uid, peer.run_id), (PodUid::from("back"), RunId::from("b".repeat(40).as_str())));
     assert_eq!(to.run_id, fixtures::run_id(1));
-    assert_eq!(by_name, Some(fixtures::stable_address(1)), "as redis-2 follows it");
+    assert_eq!(by_name.map(|name| name.sent), Some(fixtures::stable_address(1)), "as redis-2 follows it");
 }
 
 fn to_the_switchover(w: &mut World) {

@@ -1,0 +1,105 @@
+//! Leading clients: a connection through a Service stays where it is when the Service turns elsewhere. As a rule the old
+//! primary is restarted within seconds of a switchover, and that sends its clients on. When its eviction has to wait, those
+//! that are still there have every write refused for as long as that lasts; so they are sent away by hand.
+
+use std::time::Duration;
+
+use super::{
+    Context,
+    advance::Next,
+    begin::identity,
+    effect::{Effect, Peer},
+};
+use crate::{
+    assess::{services, topology},
+    domain::{
+        journal::{Journal, LedClients},
+        sample::Role,
+        snapshot::{RedisRights, Target},
+        step::Step,
+    },
+};
+
+/// The eviction of the old primary has so long to follow, before its clients are sent away without it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Tried so often, each after as much patience: an operator may have died in the middle, or there are too many for one time.
+const ATTEMPTS: u32 = 3;
+/// So often when the remediation ends here: then the eviction does not follow at all.
+const LAST_ATTEMPTS: u32 = 2;
+
+/// What to do instead of waiting, or before the end: nothing, as a rule.
+pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
+    let ending = match &next {
+        Next::Wait(..) | Next::Gate(..) => false,
+        // It was refused before: a budget says no.
+        Next::Act(_, effect) if journal.current.attempt > 0 && matches!(**effect, Effect::Evict { .. }) => false,
+        // Who stops the whole operator wants nothing done at all.
+        Next::End(_) if ctx.snapshot.surroundings.stopped.is_none() => true,
+        Next::End(_) | Next::Record(_) | Next::Act(..) => return next,
+    };
+    let Some((old, new)) = left_behind(ctx, journal) else { return next };
+    let (Some(process), Some(peer)) = (identity(old), Peer::of(old)) else { return next };
+    let with = |led: LedClients| Box::new(Journal { led: Some(led), ..journal.clone() });
+    let Some(led) = journal.led.as_ref().filter(|led| led.identity == process) else {
+        return Next::Record(with(LedClients { identity: process, since: ctx.now, attempt: 0 }));
+    };
+    let standing = ctx.since(led.since);
+    let due = PATIENCE.saturating_mul(led.attempt.saturating_add(1));
+    let most = if ending { LAST_ATTEMPTS } else { ATTEMPTS };
+    if led.attempt >= most {
+        return next;
+    }
+    if !ending && standing < due {
+        return sooner(next, due.saturating_sub(standing));
+    }
+    let intended = LedClients { attempt: led.attempt.saturating_add(1), ..led.clone() };
+    let effect = Effect::CloseClients { peer, primary: new.pod.name.clone(), standing };
+    Next::Act(with(intended), Box::new(effect))
+}
+
+/// The old primary that clients may still stand on, and the new one that every Service of the set leads to, and to no
+/// other.
+fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, &'a Target)> {
+    let done = journal.steps.get(..usize::try_from(journal.cursor).ok()?.min(journal.steps.len()))?;
+    let (at, from, to) = done.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
+        Step::Switchover { from, to } => Some((at, from, to)),
+        _ => None,
+    })?;
+    let restarted = |step: &Step| matches!(step, Step::Evict { pod } if pod == from);
+    if done.iter().skip(at).any(|planned| restarted(&planned.step)) {
+        return None;
+    }
+    let (old, new) = (ctx.snapshot.target(from)?, ctx.snapshot.target(to)?);
+    let exchanged =
+        matches!(old.sample()?.replication.role, Role::Replica(_)) && new.sample()?.replication.role == Role::Primary;
+    if !exchanged || old.pod.terminating || forbidden(ctx, old) {
+        return None;
+    }
+    let workloads = topology::workloads(ctx.snapshot);
+    let workload = workloads.iter().find(|workload| workload.uid == journal.workload)?;
+    let mut found = services::to_primary(ctx.snapshot, workload, &ctx.policy.redis.role_label).peekable();
+    found.peek()?;
+    let leads =
+        found.all(|service| service.ready_pods.contains(&new.pod.uid) && !service.ready_pods.contains(&old.pod.uid));
+    leads.then_some((old, new))
+}
+
+/// The Redis user is known not to have the right: nothing is lost but the courtesy.
+fn forbidden(ctx: &Context<'_>, old: &Target) -> bool {
+    let RedisRights::Known(missing) = &ctx.snapshot.redis_rights else { return false };
+    missing
+        .iter()
+        .any(|(pod, commands)| *pod == old.pod.name && commands.iter().any(|command| command == "client|kill"))
+}
+
+/// The same wait, but no longer than that.
+fn sooner(next: Next, within: Duration) -> Next {
+    match next {
+        Next::Wait(why, after) => Next::Wait(why, after.min(within)),
+        Next::Gate(blocked, after) => Next::Gate(blocked, after.min(within)),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! The old primary waits for its eviction, and clients stand on it.
+
+use jiff::{SignedDuration, Timestamp};
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::{
+    assess::AssessSettings,
+    domain::{
+        fixtures::{self, NOW, pod_name},
+        journal::{Outcome, WorkloadRecord},
+        policy::Policy,
+        sample::Sample,
+        snapshot::{Observation, Snapshot},
+        step::StepKind,
+        switchover::SwitchoverChoice,
+    },
+    plan::{
+        PlanSettings, begin,
+        blocked::BlockReason,
+        decide::{self, Act},
+    },
+};
+
+/// redis-1 has taken over from redis-0, whose eviction is the step under way; clients follow.
+struct World {
+    policy: Policy,
+    snapshot: Snapshot,
+    journal: Journal,
+    now: Timestamp,
+    settings: PlanSettings,
+}
+
+impl World {
+    fn new() -> Self {
+        let (policy, snapshot) = fixtures::enforced();
+        let settings = PlanSettings {
+            assess: AssessSettings::default(),
+            proof_settle: Duration::from_secs(60),
+            proof_timeout: Duration::from_secs(300),
+            switchover: SwitchoverChoice::Auto,
+        };
+        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let journal = begin::consider(&ctx).begin.expect("nothing is in the way");
+        let mut world = Self { policy, snapshot, journal, now: NOW, settings };
+        for n in 0..3_u8 {
+            let sample = world.sample(usize::from(n));
+            sample.replication.role = fixtures::replica_role();
+            if let Role::Replica(link) = &mut sample.replication.role {
+                link.primary = fixtures::stable_address(1);
+            }
+            sample.replication.replicas.clear();
+        }
+        world.sample(1).replication.role = Role::Primary;
+        world.sample(1).replication.replicas = vec![fixtures::replica_line(0), fixtures::replica_line(2)];
+        world.snapshot.services[0].ready_pods = vec![fixtures::pod_uid(1)];
+        world.at(|step| matches!(step, Step::Evict { pod } if *pod == pod_name(0)));
+        world
+    }
+
+    fn at(&mut self, wanted: impl Fn(&Step) -> bool) {
+        let at = self.journal.steps.iter().position(|planned| wanted(&planned.step)).expect("the plan has it");
+        self.journal.cursor = u32::try_from(at).expect("small");
+    }
+
+    fn sample(&mut self, n: usize) -> &mut Sample {
+        match &mut self.snapshot.targets[n].redis {
+            Observation::Seen(sample) => sample,
+            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
+        }
+    }
+
+    fn lead(&self, next: Next) -> Next {
+        let Self { policy, snapshot, settings, .. } = self;
+        let ctx = Context { policy, snapshot, records: &[], now: self.now, settings };
+        lead(&ctx, &self.journal, next)
+    }
+
+    /// Looked at while the eviction is waited for.
+    fn look(&mut self) -> Option<Effect> {
+        match self.lead(waiting()) {
+            Next::Record(journal) => self.journal = *journal,
+            Next::Act(journal, effect) => {
+                self.journal = *journal;
+                return Some(*effect);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        self.now = self.now.saturating_add(SignedDuration::from_secs(seconds)).expect("in range");
+    }
+}
+
+fn waiting() -> Next {
+    Next::Wait("a budget says no".into(), Duration::from_secs(60))
+}
+
+fn end() -> Next {
+    Next::End(Box::new(WorkloadRecord {
+        uid: fixtures::workload_uid(),
+        name: "redis".into(),
+        outcome: Outcome::WindowClosed,
+        remediation: "r".into(),
+        ended_at: NOW,
+        generation: 1,
+        message: String::new(),
+        restarts: Vec::new(),
+        starts: Vec::new(),
+    }))
+}
+
+#[test]
+fn who_still_stands_on_the_old_primary_is_sent_away_after_ten_seconds() {
+    let mut world = World::new();
+    assert_eq!(world.look(), None);
+    assert_eq!(world.journal.led.as_ref().map(|led| led.since), Some(NOW), "it is written when that began");
+    let Next::Wait(_, after) = world.lead(waiting()) else { panic!("it waits") };
+    assert_eq!(after, PATIENCE, "and is looked at in time");
+    world.wait(9);
+    assert_eq!(world.look(), None);
+    world.wait(1);
+    let Some(Effect::CloseClients { peer, primary, standing }) = world.look() else { panic!("it is done") };
+    assert_eq!((peer.pod, peer.run_id), (pod_name(0), fixtures::run_id(0)));
+    assert_eq!((primary, standing), (pod_name(1), PATIENCE));
+    // Whoever takes over finds it intended, and does it again, a few times.
+    let mut again = 0;
+    for _ in 0..100 {
+        world.wait(10);
+        again += u32::from(world.look().is_some());
+    }
+    assert_eq!(again, ATTEMPTS - 1);
+}
+
+#[test]
+fn an_eviction_that_goes_on_is_never_kept_waiting() {
+    let world = World::new();
+    let journal = Box::new(world.journal.clone());
+    let evict = evict(&world);
+    assert_eq!(world.lead(evict.clone()), evict);
+    let record = Next::Record(journal);
+    assert_eq!(world.lead(record.clone()), record);
+}
+
+fn evict(world: &World) -> Next {
+    let peer = Peer::of(&world.snapshot.targets[0]).expect("it has an address");
+    Next::Act(Box::new(world.journal.clone()), Box::new(Effect::Evict { peer }))
+}
+
+#[test]
+fn an_eviction_that_is_refused_again_and_again_is_tried_all_the_same() {
+    let mut world = World::new();
+    world.journal.current.attempt = 1;
+    let Next::Record(journal) = world.lead(evict(&world)) else { panic!("it is written") };
+    world.journal = *journal;
+    assert_eq!(world.lead(evict(&world)), evict(&world), "meanwhile it is tried");
+    world.wait(10);
+    let Next::Act(journal, effect) = world.lead(evict(&world)) else { panic!("it is done") };
+    assert!(matches!(*effect, Effect::CloseClients { .. }), "{effect:?}");
+    world.journal = *journal;
+    assert_eq!(world.lead(evict(&world)), evict(&world));
+}
+
+#[test]
+fn before_a_remediation_ends_here_they_are_sent_away_at_once() {
+    let mut world = World::new();
+    let Next::Record(journal) = world.lead(end()) else { panic!("it is written first") };
+    world.journal = *journal;
+    let Next::Act(journal, effect) = world.lead(end()) else { panic!("it is done") };
+    assert!(matches!(*effect, Effect::CloseClients { standing: Duration::ZERO, .. }), "{effect:?}");
+    world.journal = *journal;
+    let Next::Act(journal, _) = world.lead(end()) else { panic!("once more, had the operator died") };
+    world.journal = *journal;
+    assert_eq!(world.lead(end()), end());
+    world.journal.led = None;
+    world.snapshot.surroundings.stopped = Some("the Lease".into());
+    assert_eq!(world.lead(end()), end(), "who stops everything wants nothing done");
+}
+
+#[test]
+fn nobody_is_sent_away() {
+    let changes: [(&str, fn(&mut World)); 9] = [
+        ("before the switchover", |w| w.at(|step| step.kind() == StepKind::Switchover)),
+        ("after the eviction", |w| w.at(|step| *step == Step::AwaitReplica { pod: pod_name(0) })),
+        ("it goes by itself", |w| w.snapshot.targets[0].pod.terminating = true),
+        ("it is primary again", |w| w.sample(0).replication.role = Role::Primary),
+        ("nobody is primary", |w| w.sample(1).replication.role = fixtures::replica_role()),
+        ("a Service still has it", |w| w.snapshot.services[0].ready_pods.push(fixtures::pod_uid(0))),
+        ("a Service has nobody", |w| w.snapshot.services[0].ready_pods.clear()),
+        ("there is no Service", |w| w.snapshot.services.clear()),
+        ("there is no right", |w| {
+            w.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(0), vec!["client|kill".into()])]);
+        }),
+    ];
+    for (name, change) in changes {
+        let mut world = World::new();
+        change(&mut world);
+        assert_eq!(world.lead(waiting()), waiting(), "{name}");
+        assert_eq!(world.lead(end()), end(), "{name}");
+    }
+}
+
+#[test]
+fn another_process_in_that_pod_has_its_own_time() {
+    let mut world = World::new();
+    world.look();
+    world.wait(30);
+    world.sample(0).run_id = crate::domain::names::RunId::new("restarted");
+    assert_eq!(world.look(), None);
+    assert_eq!(world.journal.led.as_ref().map(|led| led.since), Some(world.now));
+}
+
+#[test]
+fn what_holds_the_eviction_is_said_meanwhile() {
+    let mut world = World::new();
+    for (n, role) in ["replica", "primary", "replica"].into_iter().enumerate() {
+        world.snapshot.targets[n].pod.role_label = Some(role.into());
+    }
+    world.journal.primary = identity(&world.snapshot.targets[1]).expect("a sample");
+    world.snapshot.surroundings.maximum_restarts_per_hour = Some(2);
+    world.snapshot.surroundings.restarts_last_hour = 2;
+    let decide = |world: &World| {
+        let World { policy, snapshot, settings, .. } = world;
+        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        decide::decide(&ctx, Some(&world.journal), false, true)
+    };
+    let decision = decide(&world);
+    let Act::Go(Next::Record(journal)) = decision.act else { panic!("{decision:?}") };
+    assert_eq!(decision.blocked[0].reason, BlockReason::ClusterBudget);
+    world.journal = *journal;
+    let Act::Wait(_, after) = decide(&world).act else { panic!("it waits") };
+    assert!(after <= PATIENCE);
+    world.wait(10);
+    let decision = decide(&world);
+    assert!(matches!(decision.act, Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::CloseClients { .. })));
+    assert_eq!(decision.blocked[0].reason, BlockReason::ClusterBudget);
+}
