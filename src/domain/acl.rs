@@ -155,7 +155,8 @@ mod tests {
         let native = "+failover +replicaof +config|set +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Native], SIX), format!("{observe} {native}"));
         assert_eq!(rules(Role::Act, &[Method::Native], SEVEN), format!("{observe} {native} +acl|whoami +acl|dryrun"));
-        let guarded = "+replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof +acl|list";
+        let guarded =
+            "+replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));
     }
 
