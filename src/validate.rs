@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 pub use self::selector::selector_string;
-use self::syntax::{belongs_to_kubernetes, is_label, is_label_key, is_label_value, is_secret_key, is_subdomain, port};
+use self::syntax::{
+    belongs_to_kubernetes, is_eviction_policy, is_label, is_label_key, is_label_value, is_secret_key, is_subdomain,
+    port,
+};
 use crate::{
     api::v1alpha1::{
         self as api, RedisMemoryPolicy,
@@ -223,7 +226,10 @@ fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {
 
 fn eviction(spec: &api::Eviction, problems: &mut Problems) -> Vec<String> {
     problems.set(&spec.allowed, "spec.eviction.allowed");
-    spec.allowed.iter().map(|policy| policy.as_str().to_owned()).collect()
+    for (n, api::EvictionPolicy(name)) in spec.allowed.iter().enumerate() {
+        problems.unless(is_eviction_policy(name), &format!("spec.eviction.allowed[{n}]"), rules::EVICTION_POLICY);
+    }
+    spec.allowed.iter().map(|api::EvictionPolicy(name)| name.clone()).collect()
 }
 
 fn fragmentation(spec: &api::Fragmentation, problems: &mut Problems) -> FragmentationRule {

@@ -69,7 +69,7 @@ fn say(file: &SnapshotFile) -> Said {
     let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
     for finding in &findings {
         let pod = finding.pod.as_ref().map_or("-", |pod| pod.as_str());
-        lines.push(format!("  {} {} {pod}", finding.severity(), finding.code));
+        lines.push(format!("  {} {} {pod}", finding.severity, finding.code));
         lines.push(format!("    {}", finding.evidence));
         lines.push(format!("    -> {}", finding.remedy));
     }

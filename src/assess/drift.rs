@@ -22,12 +22,13 @@ pub fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
         .iter()
         .filter(|record| record.outcome == Outcome::ConfigDrift && record.generation == policy.generation);
     failed
-        .map(|record| Finding {
-            code: FindingCode::ConfigDrift,
-            pod: None,
-            evidence: format!("{}: {}", record.name, record.message),
-            remedy: "set it by hand and write it into the template, then change the spec or wait for the cooldown"
-                .into(),
+        .map(|record| {
+            Finding::new(
+                FindingCode::ConfigDrift,
+                None,
+                format!("{}: {}", record.name, record.message),
+                "set it by hand and write it into the template, then change the spec or wait for the cooldown",
+            )
         })
         .collect()
 }
@@ -94,15 +95,17 @@ fn finding(snapshot: &Snapshot, target: &Target) -> Option<Finding> {
             (!same(start)?).then(|| format!("{name} is {live}, the template starts it with {}", shown(start)))
         })
         .collect();
-    (!differing.is_empty()).then(|| Finding {
-        code: FindingCode::ConfigDrift,
-        pod: Some(target.pod.name.clone()),
-        evidence: differing.join("; "),
-        remedy: format!(
-            "write the value that is meant into the template of {}, or set it by CONFIG SET: the next restart that is \
-             not this operator's returns to the template's",
-            set.name
-        ),
+    (!differing.is_empty()).then(|| {
+        Finding::new(
+            FindingCode::ConfigDrift,
+            Some(target.pod.name.clone()),
+            differing.join("; "),
+            format!(
+                "write the value that is meant into the template of {}, or set it by CONFIG SET: the next restart that \
+                 is not this operator's returns to the template's",
+                set.name
+            ),
+        )
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{
     bytes::{Bytes, MIB},
-    finding::{Finding, FindingCode},
+    finding::{Finding, FindingCode, Severity},
     pod::{Container, ResizeProgress, Right},
     policy::Mode,
     quantity,
@@ -14,8 +14,10 @@ use crate::domain::{
     sample::Sample,
 };
 
-/// From here on the resident memory is near the limit, in percent of it.
+/// From here on the resident memory is near the limit, in percent of it (ADR 0010).
 const RSS_NEAR_LIMIT: Ratio = Ratio(80);
+/// From here on a burst of writes, or the pages that a fork copies, reach it (ADR 0010).
+const RSS_AT_LIMIT: Ratio = Ratio(90);
 
 pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -162,6 +164,9 @@ fn under_way(progress: &ResizeProgress, need: Bytes) -> String {
                 short(text)
             )
         }
+        ResizeProgress::Error(text) => {
+            format!("a limit of {need} is asked for, and the kubelet fails to set it: {}", short(text))
+        }
     }
 }
 
@@ -215,11 +220,14 @@ fn template(view: &View<'_>, container: &Container, sample: &Sample) -> Option<F
 fn rss_near_limit(view: &View<'_>, container: &Container, sample: &Sample) -> Option<Finding> {
     let limit = container.limit()?;
     let share = Ratio::of(sample.memory.rss, limit)?;
-    (share >= RSS_NEAR_LIMIT).then(|| {
+    let severity = if share >= RSS_AT_LIMIT { Severity::Critical } else { Severity::Warning };
+    let finding = || {
         view.finding(
             FindingCode::RssNearLimit,
             format!("RSS about {}, limit {limit}", sample.memory.rss.quantised()),
-            "raise the limit or lower maxmemory before the kernel kills Redis; fragmentation counts, maxmemory does not bound it",
+            "raise the limit before the kernel kills Redis; where much of it is fragmentation, a restart gives that back. \
+             Lowering maxmemory evicts data and gives no resident memory back",
         )
-    })
+    };
+    (share >= RSS_NEAR_LIMIT).then(|| finding().with_severity(severity))
 }

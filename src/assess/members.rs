@@ -29,12 +29,12 @@ fn finding(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
         .or_else(|| of_config(workload, "save", |config| quoted(&config.save)))
         .or_else(|| credentials(workload))
         .or_else(|| limits(policy, workload))?;
-    Some(Finding {
-        code: FindingCode::MembersDiffer,
-        pod: None,
-        evidence: format!("{}: {evidence}", workload.name),
-        remedy: "make the members equal: after a change of roles what holds is what the new primary has".into(),
-    })
+    Some(Finding::new(
+        FindingCode::MembersDiffer,
+        None,
+        format!("{}: {evidence}", workload.name),
+        "make the members equal: after a change of roles what holds is what the new primary has",
+    ))
 }
 
 fn of_samples(workload: &Workload<'_>, what: &str, fact: impl Fn(&Sample) -> String) -> Option<String> {

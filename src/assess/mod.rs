@@ -48,12 +48,12 @@ impl Default for AssessSettings {
 pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -> Vec<Finding> {
     let mut findings = Vec::new();
     if snapshot.targets.is_empty() {
-        findings.push(Finding {
-            code: FindingCode::NoTargets,
-            pod: None,
-            evidence: format!("the selector matches no pod in namespace {}", policy.namespace),
-            remedy: "check spec.selector against the labels of the Redis pods".into(),
-        });
+        findings.push(Finding::new(
+            FindingCode::NoTargets,
+            None,
+            format!("the selector matches no pod in namespace {}", policy.namespace),
+            "check spec.selector against the labels of the Redis pods",
+        ));
     }
     for target in &snapshot.targets {
         let view = View { policy, target, around: Some(snapshot), now: snapshot.at, settings };
@@ -71,7 +71,7 @@ pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -
 /// Puts findings into the order of [`assess`].
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
-        let worst_first = b.severity().cmp(&a.severity());
+        let worst_first = b.severity.cmp(&a.severity);
         worst_first.then(a.code.cmp(&b.code)).then_with(|| a.pod.cmp(&b.pod)).then_with(|| a.evidence.cmp(&b.evidence))
     });
 }
@@ -89,8 +89,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn finding(&self, code: FindingCode, evidence: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        let pod = Some(self.target.pod.name.clone());
-        Finding { code, pod, evidence: evidence.into(), remedy: remedy.into() }
+        Finding::new(code, Some(self.target.pod.name.clone()), evidence, remedy)
     }
 
     /// The older policy that acts for this target's workload instead of ours.

@@ -158,7 +158,7 @@ fn finding(workload: &Workload<'_>) -> Option<Finding> {
         return None;
     };
     let pod = Some(primary.pod.name.clone());
-    Some(Finding { code: FindingCode::PersistenceMissing, pod, evidence, remedy })
+    Some(Finding::new(FindingCode::PersistenceMissing, pod, evidence, remedy))
 }
 
 #[cfg(test)]

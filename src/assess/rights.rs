@@ -35,11 +35,9 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         ),
     ];
     let denied = needs.into_iter().filter(|(needed, right, ..)| *needed && *right == Right::Denied);
-    let kubernetes = denied.map(|(_, _, action, remedy)| Finding {
-        code: FindingCode::PermissionMissing,
-        pod: None,
-        evidence: format!("the operator may not {action} in namespace {}", policy.namespace),
-        remedy: remedy.into(),
+    let kubernetes = denied.map(|(_, _, action, remedy)| {
+        let evidence = format!("the operator may not {action} in namespace {}", policy.namespace);
+        Finding::new(FindingCode::PermissionMissing, None, evidence, remedy)
     });
     let redis = match &snapshot.redis_rights {
         RedisRights::Known(missing) if restarts => missing.as_slice(),
@@ -49,13 +47,13 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         // Only a primary that is restarted as such is made to write its data out.
         let persists = |command: &&str| policy.restart.allow_downtime || !["bgsave", "bgrewriteaof"].contains(command);
         let missing: Vec<&str> = switchover::in_every_way(commands).into_iter().filter(persists).collect();
-        (!missing.is_empty()).then(|| Finding {
-            code: FindingCode::PermissionMissing,
-            pod: Some(pod.clone()),
-            evidence: format!("the Redis user may not run {}", missing.join(", ")),
-            remedy:
-                "give the user of spec.redis.username these commands; until then no pod of this workload is restarted"
-                    .into(),
+        (!missing.is_empty()).then(|| {
+            Finding::new(
+                FindingCode::PermissionMissing,
+                Some(pod.clone()),
+                format!("the Redis user may not run {}", missing.join(", ")),
+                "give the user of spec.redis.username these commands; until then no pod of this workload is restarted",
+            )
         })
     });
     kubernetes.chain(redis).collect()

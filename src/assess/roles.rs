@@ -29,7 +29,7 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
 }
 
 fn about_workload(code: FindingCode, evidence: String, remedy: impl Into<String>) -> Finding {
-    Finding { code, pod: None, evidence, remedy: remedy.into() }
+    Finding::new(code, None, evidence, remedy)
 }
 
 /// True when one primary is meant and several say that they are it. Several servers under one controller that replicate nothing may each be meant to stand alone, unless the policy
@@ -132,7 +132,7 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
             format!("the operator sets it to {should}; Services that select it follow")
         }
     };
-    Some(Finding { code: FindingCode::RoleLabelMissing, pod: Some(pod.name.clone()), evidence, remedy })
+    Some(Finding::new(FindingCode::RoleLabelMissing, Some(pod.name.clone()), evidence, remedy))
 }
 
 /// A label in the template would claim a role before the new pod has one.

@@ -13,7 +13,10 @@ use rstest::rstest;
 use super::*;
 use crate::domain::{
     bytes::Bytes,
-    finding::FindingCode::{self as Code, *},
+    finding::{
+        FindingCode::{self as Code, *},
+        Severity,
+    },
     fixtures::{self, policy, three_pods},
     names::PodName,
     pod::{ContainerProblem, ResizeProgress, Right},

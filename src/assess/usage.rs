@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::View;
 use crate::domain::{
-    finding::{Finding, FindingCode},
+    bytes::Bytes,
+    finding::{Finding, FindingCode, Severity},
     ratio::Ratio,
     sample::Sample,
 };
@@ -13,8 +14,11 @@ use crate::domain::{
 const WARNING: Ratio = Ratio(75);
 /// From here on UtilizationCritical.
 const CRITICAL: Ratio = Ratio(85);
-/// Above this a fork is slow: every client waits for so long.
+/// Above this a fork is slow: every client waits for this long.
 const SLOW_FORK: Duration = Duration::from_millis(10);
+/// A fork copies the page tables, so it takes longer the more there is (measured: 8 ms a GB): up to this much for each
+/// GB of resident memory it is what the size of the server explains (ADR 0010).
+const FORK_PER_GB: Duration = Duration::from_millis(20);
 
 pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     [utilization(view, sample), eviction_policy(view, sample), slow_fork(view, sample)].into_iter().flatten().collect()
@@ -60,21 +64,33 @@ fn eviction_policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
 
 /// What the server says its policy is; its text is not ours, so only what such a name can hold is shown.
 fn named(policy: &str) -> String {
-    policy.chars().filter(|c| c.is_ascii_lowercase() || *c == '-').take(32).collect()
+    policy.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(64).collect()
 }
 
 fn slow_fork(view: &View<'_>, sample: &Sample) -> Option<Finding> {
-    (sample.latest_fork > SLOW_FORK).then(|| {
-        view.finding(
-            FindingCode::ForkSlow,
-            format!(
-                "the last fork blocked Redis for about {} ms, data about {}",
-                two_digits(sample.latest_fork),
-                sample.memory.used.quantised()
-            ),
-            "turn transparent huge pages off, or hold less data per server: every save, rewrite and full sync forks",
-        )
-    })
+    if sample.latest_fork <= SLOW_FORK {
+        return None;
+    }
+    let evidence = format!(
+        "the last fork blocked Redis for about {} ms, data about {}",
+        two_digits(sample.latest_fork),
+        sample.memory.used.quantised()
+    );
+    if sample.latest_fork <= expected_fork(sample.memory.rss) {
+        let remedy = "expected for this size: hold less data per server where clients cannot wait for it; every save, \
+                      rewrite and full sync forks";
+        return Some(view.finding(FindingCode::ForkSlow, evidence, remedy).with_severity(Severity::Info));
+    }
+    let remedy = "more than its size explains: look at transparent huge pages (turn them off), at the host's CPU and at \
+                  nested virtualisation; every save, rewrite and full sync forks";
+    Some(view.finding(FindingCode::ForkSlow, evidence, remedy))
+}
+
+/// How long a fork may take for this much resident memory.
+fn expected_fork(rss: Bytes) -> Duration {
+    const GB: u128 = 1_000_000_000;
+    let nanos = u128::from(rss.0) * FORK_PER_GB.as_nanos() / GB;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// Whole milliseconds with two significant digits.

@@ -171,6 +171,6 @@ fn blocked(judged: &Judged<'_>) -> Said {
 /// True when nothing worse than Info concerns that pod.
 pub fn compliant(findings: &[Finding], pod: &str) -> bool {
     !findings.iter().any(|finding| {
-        finding.severity() >= Severity::Warning && finding.pod.as_ref().is_some_and(|name| name.as_str() == pod)
+        finding.severity >= Severity::Warning && finding.pod.as_ref().is_some_and(|name| name.as_str() == pod)
     })
 }

@@ -152,7 +152,7 @@ fn finding(finding: &Finding) -> FindingStatus {
     let cap = |text: &str| text.chars().take(500).collect::<String>();
     FindingStatus {
         code: finding.code.as_str().to_owned(),
-        severity: finding.severity().to_string(),
+        severity: finding.severity.to_string(),
         pod: finding.pod.as_ref().map(ToString::to_string),
         evidence: cap(&finding.evidence),
         remedy: cap(&finding.remedy),

@@ -20,6 +20,8 @@ pub enum Severity {
 pub struct Finding {
     /// What was found.
     pub code: FindingCode,
+    /// How bad it is: what its code usually is, unless its numbers say otherwise.
+    pub severity: Severity,
     /// The pod that it is about; `None`: the policy or a workload as a whole.
     pub pod: Option<PodName>,
     /// The numbers that show it, with units, quantised so that noise does not change the text.
@@ -29,9 +31,20 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The severity of its code.
-    pub const fn severity(&self) -> Severity {
-        self.code.severity()
+    /// A finding as bad as its code usually is.
+    pub fn new(
+        code: FindingCode,
+        pod: Option<PodName>,
+        evidence: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { code, severity: code.severity(), pod, evidence: evidence.into(), remedy: remedy.into() }
+    }
+
+    /// The same finding, as bad as its numbers say.
+    #[must_use]
+    pub fn with_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
     }
 }
 
@@ -52,7 +65,7 @@ macro_rules! finding_codes {
                 match self { $(Self::$code => stringify!($code),)* }
             }
 
-            /// How bad it is.
+            /// How bad it usually is (ADR 0010: the numbers of a finding may say otherwise).
             pub const fn severity(self) -> Severity {
                 match self { $(Self::$code => Severity::$severity,)* }
             }
@@ -91,9 +104,9 @@ finding_codes! {
     UtilizationWarning => Warning,
     /// 85 % of `maxmemory` is used.
     UtilizationCritical => Critical,
-    /// Resident memory is at 80 % of the container limit or more.
-    RssNearLimit => Critical,
-    /// The last fork blocked the server for more than 10 ms.
+    /// Resident memory is at 80 % of the container limit or more; from 90 % on Critical.
+    RssNearLimit => Warning,
+    /// The last fork blocked the server for more than 10 ms; Info where the size of the server explains it.
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,

@@ -260,6 +260,7 @@ pub fn pod(n: u8) -> Pod {
         guaranteed: false,
         pod_level_resources: false,
         resize: ResizeProgress::None,
+        trouble: None,
     }
 }
 

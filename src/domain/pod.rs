@@ -52,6 +52,19 @@ pub struct Pod {
     pub pod_level_resources: bool,
     /// What the kubelet says of a pending resize.
     pub resize: ResizeProgress,
+    /// What keeps the pod from being Ready, by what Kubernetes says of it; `None`: it is Ready, or nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl Pod {
+    /// "not Ready", with what Kubernetes says of it.
+    pub fn not_ready(&self) -> String {
+        match &self.trouble {
+            Some(trouble) => format!("not Ready: {trouble}"),
+            None => "not Ready".to_owned(),
+        }
+    }
 }
 
 /// The pod's controller reference.
@@ -154,6 +167,8 @@ pub enum ResizeProgress {
     Deferred(String),
     /// The node can never hold it (`Infeasible`); the text is the kubelet's.
     Infeasible(String),
+    /// The kubelet tried and failed (`Error`); the text is the kubelet's.
+    Error(String),
 }
 
 /// A StatefulSet that owns selected pods.

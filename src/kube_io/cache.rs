@@ -195,6 +195,7 @@ pub fn prune(pod: &mut Pod) {
         *status = k8s_openapi::api::core::v1::PodStatus {
             conditions: kept.conditions,
             container_statuses: kept.container_statuses,
+            init_container_statuses: kept.init_container_statuses,
             phase: kept.phase,
             pod_ip: kept.pod_ip,
             qos_class: kept.qos_class,

@@ -1,6 +1,8 @@
 //! Kubernetes objects as the domain sees them. Pure: no client, no clock. What is read here must be kept by the
 //! pruning of `kube_io::cache`.
 
+mod trouble;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
@@ -62,6 +64,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         guaranteed: status.and_then(|status| status.qos_class.as_deref()) == Some("Guaranteed"),
         pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
         resize: resize_progress(conditions),
+        trouble: trouble::of(pod),
     }
 }
 
@@ -288,7 +291,14 @@ fn resize_progress(conditions: &[PodCondition]) -> ResizeProgress {
             _ => ResizeProgress::Deferred(text),
         };
     }
-    if is_true(conditions, "PodResizeInProgress").is_some() { ResizeProgress::InProgress } else { ResizeProgress::None }
+    match is_true(conditions, "PodResizeInProgress") {
+        // The kubelet tries and fails: an error is no progress.
+        Some(tried) if tried.reason.as_deref() == Some("Error") => {
+            ResizeProgress::Error(plain(tried.message.as_deref().unwrap_or_default(), TEXT_CAP))
+        }
+        Some(_) => ResizeProgress::InProgress,
+        None => ResizeProgress::None,
+    }
 }
 
 fn owner(meta: &ObjectMeta) -> Option<Owner> {

@@ -28,6 +28,14 @@ pub(super) fn is_label(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// Lower-case letters, digits and `-`, with a letter in front and no `-` at the end, 1 to 64.
+pub(super) fn is_eviction_policy(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && has_solid_ends(text)
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 /// RFC 1123 subdomain, as Kubernetes checks names: labels of any length, at most 253 in all.
 pub(super) fn is_subdomain(text: &str) -> bool {
     let label = |part: &str| {

@@ -69,7 +69,7 @@ fn what_is_written_arrives() {
             "passwordSecret": {"name": "redis-auth", "key": "password"},
         },
         "headroom": {"percent": 20, "minimum": "1.5Gi", "remedies": ["Report"], "maximumLimit": "16Gi"},
-        "eviction": {"allowed": ["allkeys-lru", "volatile-ttl"]},
+        "eviction": {"allowed": ["allkeys-lru", "allkeys-lrm"]},
         "fragmentation": {"remedies": ["Report"], "sustained": "1h30m", "minimumWaste": "200M"},
         "restart": {
             "cooldown": "0s", "maxReplicationLag": "1", "stepTimeout": "10s",
@@ -86,7 +86,7 @@ fn what_is_written_arrives() {
     assert_eq!(policy.redis.password, Some(SecretKey { name: "redis-auth".into(), key: "password".into() }));
     assert_eq!(policy.headroom.minimum, Bytes::mib(1536));
     assert_eq!((policy.headroom.resize_pod, policy.headroom.maximum_limit), (false, Some(Bytes::mib(16 * 1024))));
-    assert_eq!(policy.eviction_allowed, ["allkeys-lru", "volatile-ttl"]);
+    assert_eq!(policy.eviction_allowed, ["allkeys-lru", "allkeys-lrm"], "a newer server brings new names");
     assert!(!policy.fragmentation.restart_allowed);
     assert_eq!(policy.fragmentation.sustained, Duration::from_secs(5400));
     assert_eq!(policy.fragmentation.minimum_waste, Bytes(200_000_000));

@@ -56,7 +56,7 @@ pub fn full() -> Value {
         "headroom": {
             "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod"], "maximumLimit": "16Gi",
         },
-        "eviction": {"allowed": ["allkeys-lru", "allkeys-lfu", "volatile-ttl"]},
+        "eviction": {"allowed": ["allkeys-lru", "allkeys-lrm", "volatile-ttl"]},
         "fragmentation": {
             "moderatePercent": 130, "seriousPercent": 150, "criticalPercent": 200, "restartPercent": 250,
             "minimumWaste": "100Mi", "sustained": "1h30m", "remedies": ["Restart"],
@@ -223,6 +223,11 @@ fn rules() -> Vec<Bad> {
             "value twice",
         ),
         rule(json!({"eviction": {"allowed": ["noeviction", "noeviction"]}}), "spec.eviction.allowed", "value twice"),
+        rule(
+            json!({"eviction": {"allowed": ["AllKeys LRU"]}}),
+            "spec.eviction.allowed[0]",
+            "name of a maxmemory-policy",
+        ),
         rule(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
@@ -310,7 +315,6 @@ fn types() -> Vec<Bad> {
             "spec.restart.windows[0].duration",
             "Required value",
         ),
-        of_type(json!({"eviction": {"allowed": ["lru"]}}), "spec.eviction.allowed", "Unsupported value"),
         of_type(json!({"redis": {"tls": {}}}), "spec.redis.tls.caSecret", "Required value"),
         of_type(
             json!({"redis": {"tls": {"caSecret": {"name": "ca", "key": "ca.crt"}, "insecure": true}}}),

@@ -81,6 +81,11 @@ pub const CONTAINER: Rule = rule(
     "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
     "is not a container name; use 1 to 63 lower-case letters, digits or '-', for example redis",
 );
+/// The name of an eviction policy: of which kind there are is the server's affair.
+pub const EVICTION_POLICY: Rule = rule(
+    "self.matches('^[a-z]([-a-z0-9]{0,62}[a-z0-9])?$')",
+    "is not the name of a maxmemory-policy; write it as the server does, for example noeviction or allkeys-lru",
+);
 /// A port number, quoted or not, or the name of a container port.
 pub const PORT: Rule = rule(
     "string(self).matches('^-?[0-9]+$') ? (int(string(self)) >= 1 && int(string(self)) <= 65535) : \
@@ -249,6 +254,7 @@ attachers! {
     headroom: [MAXIMUM_LIMIT],
     headroom_remedies: [NO_VALUE_TWICE, HEADROOM_REPORT_ALONE],
     eviction_allowed: [NO_VALUE_TWICE],
+    eviction_policy: [EVICTION_POLICY],
     fragmentation: [SERIOUS_ABOVE_MODERATE, CRITICAL_ABOVE_SERIOUS, RESTART_ABOVE_CRITICAL],
     fragmentation_remedies: [NO_VALUE_TWICE, FRAGMENTATION_REPORT_ALONE],
     sustained: [SUSTAINED],

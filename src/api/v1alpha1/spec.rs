@@ -237,40 +237,15 @@ pub enum HeadroomRemedy {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Eviction {
     /// Allowed values of maxmemory-policy. Empty: every value.
-    #[schemars(length(max = 8), transform = rules::eviction_allowed)]
+    #[schemars(length(max = 16), transform = rules::eviction_allowed)]
     pub allowed: Vec<EvictionPolicy>,
 }
 
-/// A value of maxmemory-policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "the names are Redis' own")]
-pub enum EvictionPolicy {
-    Noeviction,
-    AllkeysLru,
-    AllkeysLfu,
-    AllkeysRandom,
-    VolatileLru,
-    VolatileLfu,
-    VolatileRandom,
-    VolatileTtl,
-}
-
-impl EvictionPolicy {
-    /// The name that Redis gives it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Noeviction => "noeviction",
-            Self::AllkeysLru => "allkeys-lru",
-            Self::AllkeysLfu => "allkeys-lfu",
-            Self::AllkeysRandom => "allkeys-random",
-            Self::VolatileLru => "volatile-lru",
-            Self::VolatileLfu => "volatile-lfu",
-            Self::VolatileRandom => "volatile-random",
-            Self::VolatileTtl => "volatile-ttl",
-        }
-    }
-}
+/// A value of maxmemory-policy, by the server's own name: newer servers bring new ones, for example allkeys-lrm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transform = rules::eviction_policy)]
+pub struct EvictionPolicy(#[schemars(length(max = 64))] pub String);
 
 /// When memory is fragmented, and what may be done about it. Percent of used memory: 250 is a ratio of 2.5.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

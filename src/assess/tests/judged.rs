@@ -118,6 +118,25 @@ fn fork_slow() {
     assert!(hundred[0].evidence.contains("about 100 ms"), "{}", hundred[0].evidence);
 }
 
+#[rstest]
+#[case(1_000, 20, Severity::Info)]
+#[case(1_000, 21, Severity::Warning)]
+#[case(25_000, 500, Severity::Info)]
+#[case(25_000, 501, Severity::Warning)]
+fn a_fork_in_proportion_to_the_size_is_worth_knowing(
+    #[case] megabytes: u64,
+    #[case] millis: u64,
+    #[case] severity: Severity,
+) {
+    let findings = case(|c| {
+        let sample = c.sample(0);
+        sample.memory.rss = Bytes(megabytes * 1_000_000);
+        sample.latest_fork = Duration::from_millis(millis);
+    });
+    let fork = findings.iter().find(|finding| finding.code == ForkSlow);
+    assert_eq!(fork.map(|finding| finding.severity), Some(severity));
+}
+
 #[test]
 fn eviction_policy_unsafe() {
     let allow = |allowed: &[&str]| {
@@ -138,5 +157,5 @@ fn what_a_server_writes_as_its_policy_is_not_repeated_unfiltered() {
         c.sample(0).memory.maxmemory_policy = "<script>\u{1b}[31m EVIL".into();
     });
     let finding = findings.iter().find(|f| f.pod == pod(0)).unwrap();
-    assert!(finding.evidence.starts_with("maxmemory-policy is scriptm,"), "{}", finding.evidence);
+    assert!(finding.evidence.starts_with("maxmemory-policy is script31m,"), "{}", finding.evidence);
 }

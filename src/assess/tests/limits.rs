@@ -61,6 +61,7 @@ fn headroom_names_the_minimum_when_that_is_what_counts() {
 #[case(|c: &mut Case| c.container(1).spec_limit = Some(Bytes::mib(768)), "the kubelet is raising the limit")]
 #[case(|c: &mut Case| { c.container(1).spec_limit = Some(Bytes::mib(768)); c.snapshot.targets[1].pod.resize = ResizeProgress::Deferred("no room".into()); }, "will try again: no room")]
 #[case(|c: &mut Case| { c.container(1).spec_limit = Some(Bytes::mib(768)); c.snapshot.targets[1].pod.resize = ResizeProgress::Infeasible("too big".into()); }, "larger one: too big")]
+#[case(|c: &mut Case| { c.container(1).spec_limit = Some(Bytes::mib(768)); c.snapshot.targets[1].pod.resize = ResizeProgress::Error("cgroup".into()); }, "fails to set it: cgroup")]
 fn the_remedy_of_headroom_says_what_is_done_or_what_is_in_the_way(#[case] change: Change, #[case] says: &str) {
     let findings = case(|c| {
         c.limit(1, 600);
@@ -124,6 +125,30 @@ fn rss_near_limit() {
     let rss = |mib: u64| case(move |c| c.sample(0).memory.rss = Bytes::mib(mib));
     assert_eq!(rss(819), []);
     assert_eq!(codes(&rss(820)), [RssNearLimit]);
+    assert!(!rss(820)[0].remedy.contains("or lower maxmemory"), "it evicts data and gives nothing back");
+}
+
+/// The usual limit of 1.5 x maxmemory: a cache that is full and healthy stands at 80 to 86 % of it.
+#[rstest]
+#[case(1190, None)]
+#[case(1200, Some(Severity::Warning))]
+#[case(1290, Some(Severity::Warning))]
+#[case(1349, Some(Severity::Warning))]
+#[case(1350, Some(Severity::Critical))]
+fn a_full_healthy_cache_is_not_critical(#[case] rss: u64, #[case] severity: Option<Severity>) {
+    let findings = case(|c| {
+        for n in 0..3 {
+            let memory = &mut c.sample(n).memory;
+            (memory.used, memory.maxmemory, memory.rss) = (Bytes::mib(1000), Bytes::mib(1000), Bytes::mib(rss));
+            memory.maxmemory_policy = "allkeys-lru".into();
+            let container = c.container(n);
+            (container.live_limit, container.spec_limit) = (Some(Bytes::mib(1500)), Some(Bytes::mib(1500)));
+            container.spec_request = Some(Bytes::mib(1500));
+        }
+        c.snapshot.stateful_sets.clear();
+    });
+    let near = findings.iter().find(|finding| finding.code == RssNearLimit);
+    assert_eq!(near.map(|finding| finding.severity), severity);
 }
 
 #[test]

@@ -238,11 +238,11 @@ fn notes(sample: &Sample, fragmentation: &Verdict) -> Vec<String> {
 
 fn shown(finding: &Finding) -> Shown {
     Shown {
-        severity: finding.severity().to_string(),
+        severity: finding.severity.to_string(),
         code: finding.code.as_str(),
         evidence: finding.evidence.clone(),
         remedy: finding.remedy.clone(),
-        rank: finding.severity(),
+        rank: finding.severity,
     }
 }
 

@@ -90,5 +90,6 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         guaranteed: false,
         pod_level_resources: false,
         resize: ResizeProgress::None,
+        trouble: None,
     }
 }

@@ -290,7 +290,7 @@ impl<'a> Explained<'a> {
         for finding in findings {
             none = false;
             let about = if finding.pod.is_some() { "" } else { "  (policy)" };
-            line(out, &format!("{:<8}  {}{about}", finding.severity().to_string(), finding.code));
+            line(out, &format!("{:<8}  {}{about}", finding.severity.to_string(), finding.code));
             paragraph(out, "          ", "          ", &finding.evidence);
             paragraph(out, "          -> ", "             ", &finding.remedy);
         }

@@ -60,7 +60,7 @@ struct InTheWay {
 impl From<&Finding> for Found {
     fn from(finding: &Finding) -> Self {
         Self {
-            severity: finding.severity().to_string(),
+            severity: finding.severity.to_string(),
             code: finding.code.as_str(),
             pod: finding.pod.as_ref().map(ToString::to_string),
             evidence: finding.evidence.clone(),

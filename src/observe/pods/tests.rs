@@ -134,6 +134,7 @@ fn a_whole_pod() {
             guaranteed: false,
             pod_level_resources: false,
             resize: ResizeProgress::None,
+            trouble: None,
         }
     );
 }
@@ -300,6 +301,15 @@ fn a_pending_resize_says_more_than_one_in_progress(
         ]);
     });
     assert_eq!(pod(&object, &by_number()).resize, want);
+}
+
+#[test]
+fn a_resize_that_fails_is_no_progress() {
+    let object = changed(|object| {
+        object["status"]["conditions"] =
+            json!([{ "type": "PodResizeInProgress", "status": "True", "reason": "Error", "message": "cgroup" }]);
+    });
+    assert_eq!(pod(&object, &by_number()).resize, ResizeProgress::Error("cgroup".into()));
 }
 
 fn set() -> Value {

@@ -161,7 +161,7 @@ impl Look<'_> {
             return self.wait(format!("{pod} is not primary again"));
         }
         if !target.pod.ready {
-            return self.wait(format!("{pod} is not Ready yet"));
+            return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
         let lag = self.ctx.policy.restart.max_replication_lag;
         let others = self.workload.members.iter().filter(|member| member.pod.uid != target.pod.uid);

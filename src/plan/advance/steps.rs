@@ -76,7 +76,7 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         if !target.pod.ready {
-            return self.wait(format!("{pod} is not Ready yet"));
+            return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
         let Some(primary) = self.workload.primary() else {
             return self.no_single_primary();

@@ -21,6 +21,7 @@ pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
         Observation::Failed(failure) => failure.text().to_owned(),
         Observation::Pending | Observation::Seen(_) => "not probed yet".to_owned(),
     };
+    let why = if target.pod.trouble.is_some() { format!("{why}; the pod is {}", target.pod.not_ready()) } else { why };
     Some(Blocked::new(BlockReason::MemberUnknown, format!("{} gave no sample: {why}", target.pod.name)))
 }
 
@@ -94,7 +95,7 @@ impl std::fmt::Display for Fingerprint {
 
 pub(super) fn members_ready(scene: &Scene<'_>) -> Option<Blocked> {
     let target = scene.workload.members.iter().find(|target| !target.pod.ready || target.pod.terminating)?;
-    let state = if target.pod.terminating { "being deleted" } else { "not Ready" };
+    let state = if target.pod.terminating { "being deleted".to_owned() } else { target.pod.not_ready() };
     Some(Blocked::new(BlockReason::MemberNotReady, format!("{} is {state}", target.pod.name)))
 }
 
@@ -119,7 +120,8 @@ fn busy_with(target: &Target) -> Option<&'static str> {
         (syncing, "in a full sync"),
         (sample.replication.failover_state != FailoverState::None, "failing over"),
         (sample.memory.active_defrag_running, "defragmenting"),
-        (target.pod.resize != ResizeProgress::None, "being resized"),
+        // What the kubelet has put off, or fails to do, goes on for ever and disturbs nothing: it is said elsewhere.
+        (target.pod.resize == ResizeProgress::InProgress, "being resized"),
     ];
     reasons.into_iter().find_map(|(holds, text)| holds.then_some(text))
 }

@@ -402,3 +402,28 @@ fn a_partition_decides_which_revision_a_replacement_gets() {
     world.snapshot.stateful_sets[0].on_delete = true;
     assert_eq!(world.consider().blocked[0].reason, BlockReason::EvictionWouldRollOut, "OnDelete gives the new one");
 }
+
+#[rstest]
+#[case(ResizeProgress::Infeasible("Node didn't have enough capacity: memory".into()))]
+#[case(ResizeProgress::Deferred("no room now".into()))]
+#[case(ResizeProgress::Error("cgroup".into()))]
+fn what_the_kubelet_puts_off_or_fails_to_do_is_not_being_done(#[case] resize: ResizeProgress) {
+    let mut world = World::good();
+    world.snapshot.targets[1].pod.resize = resize;
+    assert_eq!(world.consider().blocked, Vec::new());
+}
+
+#[test]
+fn a_pod_that_is_not_ready_is_explained_by_its_own_conditions() {
+    let mut world = World::good();
+    world.snapshot.targets[1].pod.ready = false;
+    world.snapshot.targets[1].pod.trouble =
+        Some("Unschedulable: 0/3 nodes are available: 3 Insufficient memory.".into());
+    let blocked = world.consider().blocked;
+    let not_ready = blocked.iter().find(|blocked| blocked.reason == BlockReason::MemberNotReady).unwrap();
+    assert!(not_ready.text.contains("3 Insufficient memory"), "{}", not_ready.text);
+    world.snapshot.targets[1].redis = Observation::Pending;
+    let blocked = world.consider().blocked;
+    let unknown = blocked.iter().find(|blocked| blocked.reason == BlockReason::MemberUnknown).unwrap();
+    assert!(unknown.text.contains("3 Insufficient memory"), "{}", unknown.text);
+}
