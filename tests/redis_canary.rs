@@ -201,11 +201,15 @@ impl Servers {
 fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let (policy, mut snapshot) = fixtures::enforced();
     snapshot.targets[1].redis = seen;
-    let findings = assess::assess(&policy, &snapshot, &AssessSettings::default());
+    let settings = AssessSettings::default();
+    let judged = Judged::of(&policy, &snapshot, &settings);
+    let found = assess::assess(&policy, &snapshot, &settings);
+    let findings = carry::findings(&found, &judged, &snapshot, &RedisMemoryPolicyStatus::default());
     let input = report::Input {
         generation: 1,
         snapshot: &snapshot,
         findings: &findings,
+        judged: &judged,
         plan: None,
         blocked: &[],
         journal: None,
@@ -215,7 +219,7 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let status = report::status(&input, &RedisMemoryPolicyStatus::default());
     witness.saw(format!("status of {name}"), serde_json::to_string(&status).unwrap());
     witness.saw(format!("findings of {name}"), format!("{findings:?}"));
-    let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status);
+    let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status, |_| true);
     witness.saw(format!("events of {name}"), format!("{events:?}"));
     let metrics = Metrics::new(Clock::start(), "lease");
     metrics.set_leader(true);

@@ -7,6 +7,7 @@ pub mod drift;
 pub mod empty;
 pub mod fragmentation;
 pub mod headroom;
+pub mod judged;
 mod limits;
 mod members;
 pub mod persistence;

@@ -89,16 +89,24 @@ fn outside(workload: &Workload<'_>) -> Option<Finding> {
 
 /// What every member's label should say, where one primary is known and the label is what clients follow.
 fn role_labels(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<Finding> {
-    let label_counts = policy.redis.authority != AuthorityRule::Auto
-        && !in_cluster_mode(workload)
-        && !has(workload, |s| {
-            // A Sentinel tells clients itself; in a failover both roles and labels are on the move.
-            s.sentinel_seen == Some(true) || s.replication.failover_state != FailoverState::None
-        });
-    if !label_counts || workload.primary().is_none() || empty::primary_empty(workload).is_some() {
+    // In a failover both roles and labels are on the move.
+    let counts = labels_count(policy, workload) && !failing_over(workload);
+    if !counts || workload.primary().is_none() || empty::primary_empty(workload).is_some() {
         return Vec::new();
     }
     workload.members.iter().filter_map(|target| role_label(policy, target, snapshot)).collect()
+}
+
+/// The label is what clients follow: a Sentinel tells them itself, and so does a cluster.
+pub(super) fn labels_count(policy: &Policy, workload: &Workload<'_>) -> bool {
+    policy.redis.authority != AuthorityRule::Auto
+        && !in_cluster_mode(workload)
+        && !has(workload, |s| s.sentinel_seen == Some(true))
+}
+
+/// A member says that it fails over.
+pub(super) fn failing_over(workload: &Workload<'_>) -> bool {
+    has(workload, |s| s.replication.failover_state != FailoverState::None)
 }
 
 fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<Finding> {

@@ -5,19 +5,23 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::domain::{
-    finding::{Finding, FindingCode, Severity},
-    journal::Journal,
+use crate::{
+    api::v1alpha1::FindingStatus,
+    assess::judged::Judged,
+    domain::{
+        finding::{FindingCode as Code, Severity},
+        journal::Journal,
+    },
+    plan::blocked::Blocked,
 };
-use crate::plan::blocked::Blocked;
 
 /// What the conditions are made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Judged<'a> {
-    /// Everything that was found.
-    pub findings: &'a [Finding],
-    /// Targets of which a sample exists.
-    pub sampled: usize,
+pub struct Known<'a> {
+    /// Everything that is found, and what was found earlier and could not be judged again; the worst first.
+    pub findings: &'a [FindingStatus],
+    /// What could be judged.
+    pub judged: &'a Judged,
     /// What is in the way.
     pub blocked: &'a [Blocked],
     /// A restart is due.
@@ -33,30 +37,38 @@ type Said = (Option<bool>, String, String);
 const MESSAGE_CAP: usize = 1024;
 
 /// All conditions of an evaluated policy. `lastTransitionTime` moves only when the status does.
-pub fn evaluated(judged: &Judged<'_>, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn evaluated(known: &Known<'_>, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let all = [
         ("Ready", said(Some(true), "Evaluated", "this generation of the policy has been evaluated")),
         ("Reconciling", said(Some(false), "Evaluated", "")),
         ("Stalled", said(Some(false), "Evaluated", "")),
-        ("HeadroomSufficient", headroom(judged)),
-        ("FragmentationWithinBounds", fragmentation(judged)),
-        ("ConfigurationSafe", configuration(judged)),
-        ("Remediating", remediating(judged)),
-        ("RemediationBlocked", blocked(judged)),
+        ("HeadroomSufficient", no_finding(known, HEADROOM, "Sufficient")),
+        ("FragmentationWithinBounds", no_finding(known, FRAGMENTATION, "WithinBounds")),
+        ("ConfigurationSafe", no_finding(known, CONFIGURATION, "Safe")),
+        ("Remediating", remediating(known)),
+        ("RemediationBlocked", blocked(known)),
     ];
     all.into_iter().map(|(kind, said)| condition(kind, said, previous, generation, now)).collect()
 }
 
-/// The conditions of a policy that cannot be evaluated; what was judged before is unknown now.
-pub fn stalled(reason: &str, message: &str, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
-    let unknown = || said(None, reason, "not evaluated");
+/// The conditions of a policy that cannot be evaluated: what was found before (`findings`, all stale) still counts, and
+/// the rest is unknown now.
+pub fn stalled(
+    reason: &str,
+    message: &str,
+    findings: &[FindingStatus],
+    previous: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let judged = |codes| worst(findings, codes).unwrap_or_else(|| said(None, reason, "not evaluated"));
     let all = [
         ("Ready", said(Some(false), reason, message)),
         ("Reconciling", said(Some(false), reason, "")),
         ("Stalled", said(Some(true), reason, message)),
-        ("HeadroomSufficient", unknown()),
-        ("FragmentationWithinBounds", unknown()),
-        ("ConfigurationSafe", unknown()),
+        ("HeadroomSufficient", judged(HEADROOM)),
+        ("FragmentationWithinBounds", judged(FRAGMENTATION)),
+        ("ConfigurationSafe", judged(CONFIGURATION)),
     ];
     all.into_iter().map(|(kind, said)| condition(kind, said, previous, generation, now)).collect()
 }
@@ -85,59 +97,65 @@ fn condition(kind: &str, said: Said, previous: &[Condition], generation: i64, no
     }
 }
 
-/// False when a finding of one of these codes exists; the worst one is the reason.
-fn no_finding(judged: &Judged<'_>, codes: &[FindingCode], good: &str) -> Said {
-    let mut hits = judged.findings.iter().filter(|finding| codes.contains(&finding.code));
-    if let Some(worst) = hits.next() {
-        let more = hits.count();
-        let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-        return said(Some(false), worst.code.as_str(), format!("{}{rest}", text(worst)));
+/// False when a finding of one of these codes exists, also one that is carried from before; the worst one is the
+/// reason. True only when every pod was judged for every one of them.
+fn no_finding(known: &Known<'_>, codes: &[Code], good: &str) -> Said {
+    if let Some(bad) = worst(known.findings, codes) {
+        return bad;
     }
-    if judged.sampled == 0 {
-        return said(None, "NoSample", "no target has been sampled");
+    match codes.iter().find_map(|code| known.judged.missing(*code)) {
+        None => said(Some(true), good, ""),
+        Some(Some(pod)) => {
+            said(None, "NotEnoughReadings", format!("{pod} has not been judged yet: it is neither well nor not"))
+        }
+        Some(None) => said(None, "NoSample", "not every target has been sampled"),
     }
-    said(Some(true), good, "")
 }
 
-fn text(finding: &Finding) -> String {
+/// What the worst finding of these codes says.
+fn worst(findings: &[FindingStatus], codes: &[Code]) -> Option<Said> {
+    let among = |finding: &&FindingStatus| codes.iter().any(|code| code.as_str() == finding.code);
+    let mut hits = findings.iter().filter(among);
+    let worst = hits.next()?;
+    let more = hits.count();
+    let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Some(said(Some(false), &worst.code, format!("{}{rest}", text(worst))))
+}
+
+fn text(finding: &FindingStatus) -> String {
+    let stale = if finding.stale { " (found earlier, not judged again yet)" } else { "" };
     match &finding.pod {
-        Some(pod) => format!("{pod}: {}", finding.evidence),
-        None => finding.evidence.clone(),
+        Some(pod) => format!("{pod}: {}{stale}", finding.evidence),
+        None => format!("{}{stale}", finding.evidence),
     }
 }
 
-fn headroom(judged: &Judged<'_>) -> Said {
-    use FindingCode::{HeadroomInsufficient, LimitMissing, MaxmemoryUnset};
-    no_finding(judged, &[MaxmemoryUnset, HeadroomInsufficient, LimitMissing], "Sufficient")
-}
+/// What keeps HeadroomSufficient from being True.
+const HEADROOM: &[Code] = &[Code::MaxmemoryUnset, Code::HeadroomInsufficient, Code::LimitMissing];
 
-fn fragmentation(judged: &Judged<'_>) -> Said {
-    use FindingCode::{FragmentationCritical, FragmentationRestartDue, FragmentationSerious, MemoryEfficiencyLow};
-    let codes = [FragmentationRestartDue, FragmentationCritical, FragmentationSerious, MemoryEfficiencyLow];
-    no_finding(judged, &codes, "WithinBounds")
-}
+/// What keeps FragmentationWithinBounds from being True.
+const FRAGMENTATION: &[Code] = &[
+    Code::FragmentationRestartDue,
+    Code::FragmentationCritical,
+    Code::FragmentationSerious,
+    Code::MemoryEfficiencyLow,
+];
 
-fn configuration(judged: &Judged<'_>) -> Said {
-    use FindingCode::{
-        ContainerUnknown, EvictionPolicyUnsafe, MemberOutsideSelector, NoPrimary, PermissionMissing, PrimaryEmpty,
-        RoleLabelMissing, TemplateTooSmall, TwoPrimaries,
-    };
-    let codes = [
-        TwoPrimaries,
-        PrimaryEmpty,
-        NoPrimary,
-        EvictionPolicyUnsafe,
-        TemplateTooSmall,
-        RoleLabelMissing,
-        MemberOutsideSelector,
-        ContainerUnknown,
-        PermissionMissing,
-    ];
-    no_finding(judged, &codes, "Safe")
-}
+/// What keeps ConfigurationSafe from being True.
+const CONFIGURATION: &[Code] = &[
+    Code::TwoPrimaries,
+    Code::PrimaryEmpty,
+    Code::NoPrimary,
+    Code::EvictionPolicyUnsafe,
+    Code::TemplateTooSmall,
+    Code::RoleLabelMissing,
+    Code::MemberOutsideSelector,
+    Code::ContainerUnknown,
+    Code::PermissionMissing,
+];
 
-fn remediating(judged: &Judged<'_>) -> Said {
-    let Some(journal) = judged.journal else {
+fn remediating(known: &Known<'_>) -> Said {
+    let Some(journal) = known.journal else {
         return said(Some(false), "Idle", "");
     };
     let total = journal.steps.len();
@@ -154,9 +172,9 @@ fn remediating(judged: &Judged<'_>) -> Said {
     said(Some(true), &format!("{:?}", planned.step.kind()), what)
 }
 
-fn blocked(judged: &Judged<'_>) -> Said {
-    match judged.blocked {
-        [] if judged.due || judged.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
+fn blocked(known: &Known<'_>) -> Said {
+    match known.blocked {
+        [] if known.due || known.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
         [] => said(Some(false), "NothingDue", ""),
         [first, rest @ ..] => {
             let mut message = first.text.clone();
@@ -168,9 +186,14 @@ fn blocked(judged: &Judged<'_>) -> Said {
     }
 }
 
-/// True when nothing worse than Info concerns that pod.
-pub fn compliant(findings: &[Finding], pod: &str) -> bool {
-    !findings.iter().any(|finding| {
-        finding.severity >= Severity::Warning && finding.pod.as_ref().is_some_and(|name| name.as_str() == pod)
-    })
+/// Whether that pod is well: not when something worse than Info concerns it, also from before; `None` as long as it is
+/// not judged for all of that.
+pub fn compliant(known: &[FindingStatus], judged: &Judged, pod: &str) -> Option<bool> {
+    let bad = |finding: &FindingStatus| {
+        Severity::named(&finding.severity) >= Severity::Warning && finding.pod.as_deref() == Some(pod)
+    };
+    if known.iter().any(bad) {
+        return Some(false);
+    }
+    judged.fully(pod).then_some(true)
 }

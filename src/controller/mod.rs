@@ -1,5 +1,6 @@
 //! Watches, the reconcile pipeline, error policy, status and events.
 
+pub mod carry;
 pub(crate) mod claims;
 pub mod conditions;
 mod journal;

@@ -10,7 +10,7 @@ use kube::{
 };
 
 use super::{
-    claims, judge, ledger,
+    carry, claims, judge, ledger,
     perform::{self, Performed},
     registry::{Guarded, PolicyRef},
     report, series,
@@ -18,10 +18,9 @@ use super::{
     transitions::{self, Transition},
 };
 use crate::{
-    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
-    assess,
+    api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    assess::{self, judged::Judged},
     domain::{
-        finding::Finding,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Elsewhere, Surroundings},
@@ -114,8 +113,8 @@ impl Shared {
         let others = self.policies.state();
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.0.as_ref().ok()), pods);
         // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
-        let active =
-            resource.status.as_ref().is_some_and(|status| status.journal.is_some()) || self.ledger.holds(&policy.uid);
+        let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some() || carry::asks(status))
+            || self.ledger.holds(&policy.uid);
         if !active && resource.metadata.deletion_timestamp.is_none() {
             let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
             let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
@@ -204,12 +203,14 @@ impl Shared {
         findings.extend(assess::drift::of_records(&policy, &previous.workloads));
         findings.extend(assess::drift::of_starts(&snapshot, &previous.workloads, previous.journal.as_ref()));
         assess::sort(&mut findings);
+        let judged = Judged::of(&policy, &snapshot, &self.settings.assess);
+        let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
-        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings));
+        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings, &judged));
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
             Act::Begin(_) => {
-                let input = self.input(&policy, &snapshot, &findings, &decision, &previous);
+                let input = self.input(&policy, &snapshot, (&findings, &judged), &decision, &previous);
                 self.write_status(resource, &policy, &report::status(&input, &previous)).await?
             }
             _ => resource,
@@ -229,6 +230,7 @@ impl Shared {
             generation: policy.generation,
             snapshot: &snapshot,
             findings: &findings,
+            judged: &judged,
             plan: plan.as_ref(),
             blocked: &blocked,
             journal: journal.as_ref(),
@@ -241,7 +243,7 @@ impl Shared {
         let since = self.registry.since_written(&policy.uid, self.clock.uptime());
         self.emit(&resource, events, &snapshot).await;
         if report::worth_writing(&previous, &status, since) {
-            let mut news = transitions::between(&previous, &status);
+            let mut news = transitions::between(&previous, &status, |pod| carry::is_there(&snapshot, pod));
             if journal.is_some() {
                 news.retain(transitions::matters_while_remediating);
             }
@@ -259,7 +261,7 @@ impl Shared {
         &self,
         policy: &Policy,
         snapshot: &'a Snapshot,
-        findings: &'a [Finding],
+        (findings, judged): (&'a [FindingStatus], &'a Judged),
         decision: &'a Decision,
         previous: &'a RedisMemoryPolicyStatus,
     ) -> report::Input<'a> {
@@ -267,6 +269,7 @@ impl Shared {
             generation: policy.generation,
             snapshot,
             findings,
+            judged,
             plan: decision.plan.as_ref(),
             blocked: &decision.blocked,
             journal: previous.journal.as_ref(),

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::conditions::{self, Judged};
+use super::{
+    carry,
+    conditions::{self, Known},
+};
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
+    assess::judged::Judged,
     domain::{
         bytes::Bytes,
-        finding::Finding,
         journal::{Journal, WorkloadRecord},
         quantity,
         ratio::Ratio,
@@ -31,8 +34,10 @@ pub struct Input<'a> {
     pub generation: i64,
     /// What was observed.
     pub snapshot: &'a Snapshot,
-    /// What was found.
-    pub findings: &'a [Finding],
+    /// What is found, and what was found earlier and could not be judged again ([`carry::findings`]).
+    pub findings: &'a [FindingStatus],
+    /// What could be judged.
+    pub judged: &'a Judged,
     /// What is due or under way.
     pub plan: Option<&'a Plan>,
     /// What is in the way.
@@ -48,17 +53,17 @@ pub struct Input<'a> {
 /// The part of the status that the main field manager writes: everything but journal and workloads.
 pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
     let sampled = input.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
-    let judged = Judged {
+    let known = Known {
         findings: input.findings,
-        sampled,
+        judged: input.judged,
         blocked: input.blocked,
         due: input.plan.is_some(),
         journal: input.journal,
     };
-    let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).map(finding).collect();
+    let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).cloned().collect();
     RedisMemoryPolicyStatus {
         observed_generation: Some(input.generation),
-        conditions: conditions::evaluated(&judged, &previous.conditions, input.generation, input.now),
+        conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
         summary: Some(summary(input, sampled, previous.summary.as_ref())),
         findings,
         plan: input.plan.map(|plan| plan_status(plan, previous)),
@@ -75,9 +80,11 @@ pub fn stalled(
     previous: &RedisMemoryPolicyStatus,
     now: Timestamp,
 ) -> RedisMemoryPolicyStatus {
+    let findings = carry::all(previous);
     RedisMemoryPolicyStatus {
         observed_generation: Some(generation),
-        conditions: conditions::stalled(reason, message, &previous.conditions, generation, now),
+        conditions: conditions::stalled(reason, message, &findings, &previous.conditions, generation, now),
+        findings,
         ..RedisMemoryPolicyStatus::default()
     }
 }
@@ -95,8 +102,8 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
 fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Summary {
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let targets = &input.snapshot.targets;
-    let compliant =
-        targets.iter().filter(|t| t.sample().is_some() && conditions::compliant(input.findings, t.pod.name.as_str()));
+    let well = |pod: &str| conditions::compliant(input.findings, input.judged, pod) == Some(true);
+    let compliant = targets.iter().filter(|target| well(target.pod.name.as_str()));
     let seen = || targets.iter().filter_map(|target| target.sample());
     // An almost empty server has a ratio of ten: what is shown is the worst that means something.
     let meant = seen().filter(|sample| sample.memory.rss >= Bytes::mib(64));
@@ -148,17 +155,6 @@ fn last_action(input: &Input<'_>) -> Option<String> {
     Some(format!("{} {}", last.outcome.as_str(), last.name).chars().take(128).collect())
 }
 
-fn finding(finding: &Finding) -> FindingStatus {
-    let cap = |text: &str| text.chars().take(500).collect::<String>();
-    FindingStatus {
-        code: finding.code.as_str().to_owned(),
-        severity: finding.severity.to_string(),
-        pod: finding.pod.as_ref().map(ToString::to_string),
-        evidence: cap(&finding.evidence),
-        remedy: cap(&finding.remedy),
-    }
-}
-
 /// Whether the new status is worth a write. Nothing is written at rest; a change of numbers alone waits.
 pub fn worth_writing(
     previous: &RedisMemoryPolicyStatus,
@@ -188,7 +184,8 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
         .findings
         .iter()
         .map(|finding| {
-            (&finding.code, &finding.pod, without_numbers(&finding.evidence), without_numbers(&finding.remedy))
+            let texts = (without_numbers(&finding.evidence), without_numbers(&finding.remedy));
+            (&finding.code, &finding.severity, &finding.pod, finding.stale, texts)
         })
         .collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
@@ -240,6 +237,8 @@ mod tests {
                 code: "AuthenticationFailed".into(),
                 severity: "Warning".into(),
                 pod: Some("redis-0".into()),
+                pod_uid: None,
+                stale: false,
                 evidence: evidence.into(),
                 remedy: String::new(),
             }],

@@ -2,10 +2,10 @@
 
 use super::conditions;
 use crate::{
-    assess::headroom,
+    api::v1alpha1::FindingStatus,
+    assess::{headroom, judged::Judged},
     domain::{
         bytes::Bytes,
-        finding::Finding,
         pod::Container,
         policy::Policy,
         snapshot::{Snapshot, Target},
@@ -14,22 +14,30 @@ use crate::{
 };
 
 /// The series of every target. What is not known has no value.
-pub(super) fn of(policy: &Policy, snapshot: &Snapshot, findings: &[Finding]) -> Vec<TargetSeries> {
-    snapshot.targets.iter().map(|target| series(policy, target, findings)).collect()
+pub(super) fn of(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    findings: &[FindingStatus],
+    judged: &Judged,
+) -> Vec<TargetSeries> {
+    snapshot.targets.iter().map(|target| series(policy, target, findings, judged)).collect()
 }
 
-fn series(policy: &Policy, target: &Target, findings: &[Finding]) -> TargetSeries {
+fn series(policy: &Policy, target: &Target, findings: &[FindingStatus], judged: &Judged) -> TargetSeries {
+    let pod = target.pod.name.as_str();
+    let stale = findings.iter().filter(|finding| finding.stale && finding.pod.as_deref() == Some(pod)).count();
     let container = target.pod.container.as_ref().ok();
     let limit = container.and_then(Container::limit);
     let mut series = TargetSeries {
         pod: target.pod.name.to_string(),
         container: container.map(|container| container.name.clone()).unwrap_or_default(),
         container_limit: limit,
+        compliant: conditions::compliant(findings, judged, pod),
+        stale_findings: u32::try_from(stale).ok().filter(|stale| *stale > 0),
         ..TargetSeries::default()
     };
     let Some(sample) = target.sample() else { return series };
     let memory = &sample.memory;
-    series.compliant = Some(conditions::compliant(findings, target.pod.name.as_str()));
     series.fragmentation_ratio = Some(memory.ratio);
     series.fragmentation_bytes = Some(difference(memory.rss, memory.used));
     series.sampled_at = Some(sample.at);

@@ -1,5 +1,6 @@
 //! Events: one for each transition, found by comparing the status before and after. Pure.
 
+use super::carry;
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     kube_io::event::{EventNote, EventType},
@@ -15,12 +16,15 @@ pub struct Transition {
 }
 
 /// What changed between two statuses and is worth an event: findings that came or went (Warning and worse), and what
-/// blocks a remediation.
-pub fn between(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus) -> Vec<Transition> {
+/// blocks a remediation. What could not be judged is in both, marked stale: what is not in `after` was judged and not
+/// found, or is about a pod that is gone for good (`is_there` says which there are), of which nothing is said.
+pub fn between(
+    before: &RedisMemoryPolicyStatus,
+    after: &RedisMemoryPolicyStatus,
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<Transition> {
     let mut events = Vec::new();
-    let known = |list: &[FindingStatus], finding: &FindingStatus| {
-        list.iter().any(|other| other.code == finding.code && other.pod == finding.pod)
-    };
+    let known = carry::is_among;
     let weighty = |finding: &&FindingStatus| finding.severity != "Info";
     for finding in after.findings.iter().filter(weighty).filter(|finding| !known(&before.findings, finding)) {
         let note = format!("{}. {}", about(finding, &finding.evidence), finding.remedy);
@@ -28,7 +32,8 @@ pub fn between(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus
     }
     // The list is capped: a finding that fell off its end is not over.
     if after.findings.len() < 20 {
-        for finding in before.findings.iter().filter(weighty).filter(|finding| !known(&after.findings, finding)) {
+        let over = before.findings.iter().filter(weighty).filter(|finding| !known(&after.findings, finding));
+        for finding in over.filter(|finding| finding.pod.as_deref().is_none_or(&is_there)) {
             let reason = format!("{}Resolved", finding.code);
             let note = about(finding, "no longer found");
             events.push(event(EventType::Normal, &reason, "Assess", note, finding.pod.clone()));

@@ -65,6 +65,11 @@ macro_rules! finding_codes {
                 match self { $(Self::$code => stringify!($code),)* }
             }
 
+            /// The code of that name; `None`: this version knows none such.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == name)
+            }
+
             /// How bad it usually is (ADR 0010: the numbers of a finding may say otherwise).
             pub const fn severity(self) -> Severity {
                 match self { $(Self::$code => Severity::$severity,)* }
@@ -142,12 +147,28 @@ impl fmt::Display for FindingCode {
     }
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Severity {
+    /// The name as it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Info => "Info",
             Self::Warning => "Warning",
             Self::Critical => "Critical",
-        })
+        }
+    }
+
+    /// The severity of that name; what is no such name is a Warning.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "Info" => Self::Info,
+            "Critical" => Self::Critical,
+            _ => Self::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -49,8 +49,10 @@ pub struct TargetSeries {
     pub headroom_required: Option<Bytes>,
     /// Limit − `maxmemory`, in bytes; negative when the limit is the smaller.
     pub headroom: Option<i64>,
-    /// Nothing above Info was found.
+    /// Nothing above Info is found; `None` as long as not everything is judged.
     pub compliant: Option<bool>,
+    /// Findings from before that are not judged again yet; `None`: there are none.
+    pub stale_findings: Option<u32>,
     /// Resident / used memory.
     pub fragmentation_ratio: Option<Ratio>,
     /// Resident − used memory, in bytes; negative when memory is swapped out.
@@ -121,7 +123,7 @@ struct TargetGauge {
 }
 
 /// In the order in which they are shown.
-const TARGET_GAUGES: [TargetGauge; 7] = [
+const TARGET_GAUGES: [TargetGauge; 8] = [
     TargetGauge {
         name: "redis_memory_policy_container_limit_bytes",
         help: "Memory limit of the Redis container that holds now",
@@ -139,8 +141,13 @@ const TARGET_GAUGES: [TargetGauge; 7] = [
     },
     TargetGauge {
         name: "redis_memory_policy_compliant",
-        help: "1 when nothing above Info was found",
+        help: "1 when nothing above Info was found, absent until everything is judged",
         value: |target, _| target.compliant.map(|yes| f64::from(u8::from(yes))),
+    },
+    TargetGauge {
+        name: "redis_memory_policy_stale_findings",
+        help: "Findings from before that are not judged again yet, absent when there are none",
+        value: |target, _| target.stale_findings.map(f64::from),
     },
     TargetGauge {
         name: "redis_memory_policy_fragmentation_ratio",

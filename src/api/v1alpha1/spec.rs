@@ -22,7 +22,7 @@ use super::rules;
     doc = "Keeps the memory of the Redis pods that it selects healthy: headroom, fragmentation, safe restarts.",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode","description":"Observe or Enforce"}"#,
     printcolumn = r#"{"name":"Targets","type":"integer","jsonPath":".status.summary.targets","description":"Selected pods"}"#,
-    printcolumn = r#"{"name":"Compliant","type":"integer","jsonPath":".status.summary.compliant","description":"Targets without a Warning or Critical finding"}"#,
+    printcolumn = r#"{"name":"Compliant","type":"integer","jsonPath":".status.summary.compliant","description":"Targets that are judged and have no Warning or Critical finding"}"#,
     printcolumn = r#"{"name":"Worst-Frag","type":"string","jsonPath":".status.summary.worstFragmentation","description":"Highest fragmentation ratio"}"#,
     printcolumn = r#"{"name":"Last-Action","type":"string","jsonPath":".status.summary.lastAction","description":"What was last done"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"This generation has been evaluated"}"#,

@@ -50,7 +50,7 @@ pub struct Summary {
     /// Targets whose Redis answers.
     #[schemars(range(min = 0), extend("format" = "int32"))]
     pub reachable: i32,
-    /// Targets without a Critical or Warning finding.
+    /// Targets that are judged for everything and have no Critical or Warning finding.
     #[schemars(range(min = 0), extend("format" = "int32"))]
     pub compliant: i32,
     /// Highest fragmentation ratio, for example "2.5"; absent when nothing was sampled.
@@ -81,6 +81,14 @@ pub struct FindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub pod: Option<String>,
+    /// UID of that pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pod_uid: Option<String>,
+    /// Found earlier and not judged again since: an operator that has just started, or a pod that does not answer. It
+    /// stays until it is judged; nothing is done because of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// The numbers that show it.
     #[schemars(length(max = 512))]
     pub evidence: String,

@@ -308,7 +308,12 @@ impl<'a> Explained<'a> {
         }
         let pod = self.target.pod.name.as_str();
         let findings = status.findings.iter().filter(|f| f.pod.as_deref().is_none_or(|about| about == pod));
-        let mut rows: Rows = findings.map(|f| row(&f.code, format!("{}: {}", f.severity, f.evidence))).collect();
+        let mut rows: Rows = findings
+            .map(|f| {
+                let stale = if f.stale { ", stale" } else { "" };
+                row(&f.code, format!("{}{stale}: {}", f.severity, f.evidence))
+            })
+            .collect();
         if rows.is_empty() {
             rows.push(row("findings", "none about this pod"));
         }

@@ -36,7 +36,8 @@ impl Facts {
         for finding in &status.findings {
             let about = finding.pod.as_deref().unwrap_or("(policy)");
             let subject = format!("finding {} {about}", finding.code);
-            facts.insert(subject, format!("{}: {}", finding.severity, finding.evidence));
+            let stale = if finding.stale { ", stale" } else { "" };
+            facts.insert(subject, format!("{}{stale}: {}", finding.severity, finding.evidence));
         }
         for record in &status.workloads {
             let text = format!("{} {}: {}", record.remediation, record.outcome.as_str(), record.message);

@@ -134,7 +134,7 @@ fn heading(out: &mut String, text: &str) {
 fn summary(out: &mut String, status: &RedisMemoryPolicyStatus) {
     let Some(summary) = &status.summary else { return };
     let (targets, reachable, compliant) = (summary.targets, summary.reachable, summary.compliant);
-    line(out, &format!("pods         {targets} selected, {reachable} answer, {compliant} without a Warning or worse"));
+    line(out, &format!("pods         {targets} selected, {reachable} answer, {compliant} judged and without a Warning or worse"));
     if let (Some(worst), Some(waste)) = (&summary.worst_fragmentation, &summary.waste) {
         line(out, &format!("memory       worst fragmentation ratio {worst}, waste {waste} in all"));
     }
@@ -187,7 +187,8 @@ fn findings(out: &mut String, status: &RedisMemoryPolicyStatus) {
     }
     for finding in &status.findings {
         let about = finding.pod.as_deref().unwrap_or("(policy)");
-        line(out, &format!("{:<8}  {}  {about}", finding.severity, finding.code));
+        let stale = if finding.stale { "  (stale: found earlier, not judged again yet)" } else { "" };
+        line(out, &format!("{:<8}  {}  {about}{stale}", finding.severity, finding.code));
         paragraph(out, "          ", "          ", &finding.evidence);
         paragraph(out, "          -> ", "             ", &finding.remedy);
     }
