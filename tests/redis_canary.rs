@@ -26,9 +26,9 @@ use common::{
 use futures::{FutureExt as _, future::BoxFuture};
 use redis_memory_operator::{
     api::v1alpha1::RedisMemoryPolicyStatus,
-    assess::{self, AssessSettings},
+    assess::{self, AssessSettings, judged::Judged},
     clock::Clock,
-    controller::{report, transitions},
+    controller::{carry, report, transitions},
     domain::{
         fixtures,
         policy::SecretKey,

@@ -13,7 +13,7 @@ use crate::domain::{
 pub fn primary_empty<'a>(workload: &Workload<'a>) -> Option<(&'a Target, &'a Target)> {
     let primary = workload.primary()?;
     let upstream = primary.sample()?;
-    if upstream.keys > 0 || upstream.persistence.loading {
+    if upstream.keys > 0 || upstream.keys_unread() || upstream.persistence.loading {
         return None;
     }
     let holder = workload
@@ -28,7 +28,7 @@ pub fn primary_empty<'a>(workload: &Workload<'a>) -> Option<(&'a Target, &'a Tar
 fn same_data_set(primary: &Sample, replica: &Sample) -> bool {
     let linked = match &replica.replication.role {
         Role::Replica(link) => link.link_up && !link.sync_in_progress,
-        Role::Primary => false,
+        Role::Primary | Role::Unknown => false,
     };
     linked && primary.replication.replid == replica.replication.replid
 }

@@ -56,6 +56,9 @@ pub fn judge(policy: &Policy, target: &Target) -> HeadroomVerdict {
         return HeadroomVerdict::Unknown;
     };
     let maxmemory = sample.memory.maxmemory;
+    if sample.is_unread("maxmemory") {
+        return HeadroomVerdict::Unknown;
+    }
     if maxmemory == Bytes::ZERO {
         return HeadroomVerdict::Unbounded;
     }

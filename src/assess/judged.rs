@@ -12,7 +12,7 @@ use crate::domain::{
     finding::{FindingCode, Severity},
     pod::Right,
     policy::{Mode, Policy},
-    sample::Sample,
+    sample::{Role, Sample},
     snapshot::{RedisRights, Snapshot, Target},
 };
 
@@ -103,7 +103,7 @@ impl Judged {
             (target.pod.name.to_string(), there_is(policy, snapshot, target, workload, settings))
         };
         let pods: BTreeMap<String, Vec<Need>> = snapshot.targets.iter().map(of_target).collect();
-        let whole = FindingCode::ALL.iter().copied().filter(|code| whole(*code, snapshot, &pods)).collect();
+        let whole = FindingCode::ALL.iter().copied().filter(|code| whole(*code, snapshot, &workloads, &pods)).collect();
         Self { pods, whole }
     }
 
@@ -164,12 +164,13 @@ fn there_is(
     add(Need::Used, data(sample.memory.used > Bytes::ZERO));
     add(Need::Rss, data(sample.memory.rss > Bytes::ZERO));
     add(Need::Dataset, data(dataset_known(sample)));
-    add(Need::Maxmemory, data(true));
+    add(Need::Maxmemory, data(!sample.is_unread("maxmemory")));
     add(Need::EvictionPolicy, data(!sample.memory.maxmemory_policy.is_empty()));
-    add(Need::Fork, data(true));
+    add(Need::Fork, data(!sample.is_unread("latest_fork_usec")));
     let verdict = fragmentation::judge(policy, target, snapshot.at, settings);
     add(Need::Readings, data(verdict.band != fragmentation::Band::Unknown));
-    add(Need::Role, data(workload.is_none_or(|workload| role_known(policy, workload))));
+    let has_role = sample.replication.role != Role::Unknown;
+    add(Need::Role, data(has_role && workload.is_none_or(|workload| role_known(policy, workload))));
     add(Need::Persistence, data(workload.is_none_or(persistence_known)));
     there
 }
@@ -198,10 +199,19 @@ fn persistence_known(workload: &Workload<'_>) -> bool {
 }
 
 /// Whether that code could be judged for the policy or its workloads as a whole.
-fn whole(code: FindingCode, snapshot: &Snapshot, pods: &BTreeMap<String, Vec<Need>>) -> bool {
+fn whole(
+    code: FindingCode,
+    snapshot: &Snapshot,
+    workloads: &[Workload<'_>],
+    pods: &BTreeMap<String, Vec<Need>>,
+) -> bool {
     use FindingCode as Code;
     let all = |need: Need| !pods.is_empty() && pods.values().all(|there| there.contains(&need));
-    let loading = snapshot.targets.iter().filter_map(Target::sample).any(|sample| sample.persistence.loading);
+    let samples = || snapshot.targets.iter().filter_map(Target::sample);
+    let keys_told = samples().all(|sample| !sample.persistence.loading && !sample.keys_unread());
+    let everybody = workloads.iter().all(|workload| workload.unknown.is_empty())
+        && all(Need::Answer)
+        && samples().all(|sample| !sample.replicas_unread());
     match code {
         Code::NoTargets | Code::ConfigDrift => true,
         Code::PermissionMissing => {
@@ -209,11 +219,11 @@ fn whole(code: FindingCode, snapshot: &Snapshot, pods: &BTreeMap<String, Vec<Nee
             ![rights.evict, rights.resize, rights.label].contains(&Right::Unknown)
         }
         Code::RoleLabelMissing => all(Need::Template),
-        Code::MembersDiffer => all(Need::Answer) && all(Need::Settings) && all(Need::Container),
-        Code::PrimaryEmpty => all(Need::Answer) && !loading,
+        Code::MembersDiffer => everybody && all(Need::Settings) && all(Need::Container),
+        Code::PrimaryEmpty => everybody && keys_told,
         // Codes about one pod only: nothing is to be found about the whole.
         _ if is_about_a_pod(code) => true,
-        _ => all(Need::Answer),
+        _ => everybody,
     }
 }
 

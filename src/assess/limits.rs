@@ -22,7 +22,7 @@ const RSS_AT_LIMIT: Ratio = Ratio(90);
 pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     let mut findings = Vec::new();
     let maxmemory = sample.memory.maxmemory;
-    if maxmemory == Bytes::ZERO {
+    if maxmemory == Bytes::ZERO && !sample.is_unread("maxmemory") {
         findings.push(view.finding(
             FindingCode::MaxmemoryUnset,
             "maxmemory is 0: nothing bounds the data but the kernel's OOM killer",

@@ -152,6 +152,8 @@ fn finding(workload: &Workload<'_>) -> Option<Finding> {
             "set appendonly yes, or save points, with dir on a PersistentVolumeClaim".to_owned(),
         )
     } else if alone {
+        // Of a container that is not known no mount is known, and a missing one neither.
+        primary.pod.container.as_ref().ok()?;
         let why = durable(primary, config).err()?;
         (format!("nothing else holds the data, and {why}"), "or run replicas".to_owned())
     } else {

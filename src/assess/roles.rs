@@ -114,6 +114,7 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
     let should = match target.sample()?.replication.role {
         Role::Primary => &label.primary,
         Role::Replica(_) => &label.replica,
+        Role::Unknown => return None,
     };
     let pod = &target.pod;
     if pod.terminating || pod.role_label.as_ref() == Some(should) {

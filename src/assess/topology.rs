@@ -27,7 +27,7 @@ pub struct Workload<'a> {
     pub replicas: Vec<&'a Target>,
     /// Addresses of the replication graph that are no selected pod, sorted.
     pub outside: Vec<NodeAddress>,
-    /// Members without a sample: their role is not known.
+    /// Members without a sample, or that do not say it: their role is not known.
     pub unknown: Vec<&'a Target>,
     /// A replica has replicas of its own.
     pub chained: bool,
@@ -95,7 +95,7 @@ fn workload<'a>(mut members: Vec<&'a Target>, snapshot: &Snapshot) -> Workload<'
         uid: owner.map(|o| o.uid.clone()).unwrap_or_default(),
         name,
         outside: outside(&members, snapshot),
-        unknown: members.iter().copied().filter(|t| t.sample().is_none()).collect(),
+        unknown: members.iter().copied().filter(|t| t.sample().is_none_or(|s| s.replication.role == Role::Unknown)).collect(),
         chained: replicas.iter().any(|t| !lines(t).is_empty() || follows_a_replica(t, targets)),
         members,
         primaries,
@@ -153,7 +153,7 @@ pub fn live_outside(workload: &Workload<'_>) -> Vec<NodeAddress> {
         let replicas = sample.replication.replicas.iter().filter(|l| l.online && l.lag <= SILENT_REPLICA);
         let primary = match &sample.replication.role {
             Role::Replica(link) if link.link_up => Some(&link.primary),
-            Role::Replica(_) | Role::Primary => None,
+            Role::Replica(_) | Role::Primary | Role::Unknown => None,
         };
         let named = replicas.map(|l| &l.address).chain(primary);
         live.extend(named.filter(|a| workload.outside.contains(a)).cloned());
@@ -179,7 +179,7 @@ fn lines(target: &Target) -> Vec<&NodeAddress> {
 fn link(target: &Target) -> Option<&ReplicaLink> {
     match &target.sample()?.replication.role {
         Role::Replica(link) => Some(link),
-        Role::Primary => None,
+        Role::Primary | Role::Unknown => None,
     }
 }
 

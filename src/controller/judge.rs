@@ -47,5 +47,6 @@ fn links(replication: &Replication, hasher: &mut DefaultHasher) {
     match &replication.role {
         Role::Primary => replication.replicas.iter().filter(|line| line.online).count().hash(hasher),
         Role::Replica(link) => (link.link_up, link.sync_in_progress).hash(hasher),
+        Role::Unknown => u8::MAX.hash(hasher),
     }
 }

@@ -38,8 +38,10 @@ fn series(policy: &Policy, target: &Target, findings: &[FindingStatus], judged: 
     };
     let Some(sample) = target.sample() else { return series };
     let memory = &sample.memory;
-    series.fragmentation_ratio = Some(memory.ratio);
-    series.fragmentation_bytes = Some(difference(memory.rss, memory.used));
+    if memory.is_measured() {
+        series.fragmentation_ratio = Some(memory.ratio);
+        series.fragmentation_bytes = Some(difference(memory.rss, memory.used));
+    }
     series.sampled_at = Some(sample.at);
     if memory.maxmemory > Bytes::ZERO {
         let required = headroom::required_limit(&policy.headroom, memory.maxmemory);

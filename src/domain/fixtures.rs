@@ -333,6 +333,7 @@ pub fn sample(role: Role) -> Sample {
         keys_with_ttl: 0,
         config: Ok(config()),
         sentinel_seen: Some(false),
+        unread: Vec::new(),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Sample {
     pub at: Timestamp,
     /// The pod that was asked.
     pub pod_uid: PodUid,
-    /// The process that answered.
+    /// The process that answered; empty: the server does not say.
     pub run_id: RunId,
     /// Which server, which version.
     pub server: Server,
@@ -45,6 +45,28 @@ pub struct Sample {
     pub config: Result<Config, ConfigUnreadable>,
     /// Whether a Sentinel is connected (seen in the client list); `None`: could not be told.
     pub sentinel_seen: Option<bool>,
+    /// Fields of INFO that every Redis has and that are missing, and fields whose value cannot be: sorted. What stands in
+    /// their place in this sample (zero, an empty name, [`Role::Unknown`]) says nothing: findings that rest on them are
+    /// not judged, and a server that has any is not acted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+}
+
+impl Sample {
+    /// That field of INFO could not be read.
+    pub fn is_unread(&self, field: &str) -> bool {
+        self.unread.iter().any(|unread| unread == field)
+    }
+
+    /// How many keys there are could not be read.
+    pub fn keys_unread(&self) -> bool {
+        self.unread.iter().any(|unread| unread.starts_with("db"))
+    }
+
+    /// A replica that is connected here could not be read: who replicates with this server is not known.
+    pub fn replicas_unread(&self) -> bool {
+        self.unread.iter().any(|unread| unread.starts_with("slave"))
+    }
 }
 
 /// Which server answered.
@@ -90,8 +112,16 @@ pub struct Version {
     pub patch: u16,
 }
 
+impl Version {
+    /// The server does not say; older than every version that is.
+    pub const UNKNOWN: Self = Self { major: 0, minor: 0, patch: 0 };
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::UNKNOWN {
+            return f.write_str("of an unknown version");
+        }
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
@@ -100,9 +130,9 @@ impl fmt::Display for Version {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Memory {
-    /// `used_memory`.
+    /// `used_memory`; zero: not measured, as just after the start.
     pub used: Bytes,
-    /// `used_memory_rss`; never zero (a sample with RSS 0 is no sample).
+    /// `used_memory_rss`; zero: not measured, as just after the start.
     pub rss: Bytes,
     /// `used_memory_peak`.
     pub peak: Bytes,
@@ -140,6 +170,11 @@ impl Memory {
         self.rss.saturating_sub(self.used)
     }
 
+    /// The server has measured itself: no server holds nothing.
+    pub fn is_measured(&self) -> bool {
+        self.used > Bytes::ZERO && self.rss > Bytes::ZERO
+    }
+
     /// On libc builds only the total ratio means anything (redis-server reports 1.00 or mirrors the total).
     pub fn allocator_is_jemalloc(&self) -> bool {
         self.allocator.starts_with("jemalloc")
@@ -172,6 +207,8 @@ pub enum Role {
     Primary,
     /// `role:slave`.
     Replica(ReplicaLink),
+    /// The server says something else, or nothing.
+    Unknown,
 }
 
 /// A replica's view of its link.

@@ -61,7 +61,8 @@ impl Executor {
         let seen = connection.replication(CONNECT_DEADLINE).await;
         match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
             Role::Replica(_) => Ok(seen_at),
-            Role::Primary => Err(ExecuteError::NowPrimary { pod: peer.pod.to_string() }),
+            // What does not say that it is a replica is not evicted as one.
+            Role::Primary | Role::Unknown => Err(ExecuteError::NowPrimary { pod: peer.pod.to_string() }),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     effect::Effect,
     labels, order, resize, returning,
 };
-use crate::domain::{journal::Journal, policy::Mode, step::Plan};
+use crate::domain::{journal::Journal, policy::Mode, snapshot::Target, step::Plan};
 
 /// What follows from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,11 +113,23 @@ impl Upkeep {
         let labels = labels::due(ctx, journal);
         // People who stop everything want nothing changed; labels are what their clients are led by.
         if ctx.snapshot.surroundings.stopped.is_some() {
-            return Self { labels, limits: Vec::new() };
+            return Self { labels, limits: Vec::new() }.of_the_known(ctx);
         }
         let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
         busy.extend(returning::frozen_pods(ctx));
-        Self { labels, limits: resize::due(ctx, &busy) }
+        Self { labels, limits: resize::due(ctx, &busy) }.of_the_known(ctx)
+    }
+
+    /// A server that does not say which process it is is watched, and nothing is done to its pod.
+    fn of_the_known(mut self, ctx: &Context<'_>) -> Self {
+        let nameless = |effect: &Effect| {
+            let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
+            let sample = ctx.snapshot.target(pod).and_then(Target::sample);
+            sample.is_some_and(|sample| sample.run_id.is_empty())
+        };
+        self.labels.retain(|(effect, _)| !nameless(effect));
+        self.limits.retain(|(effect, _)| !nameless(effect));
+        self
     }
 
     /// Labels before limits: clients are waiting for the first.

@@ -38,6 +38,7 @@ pub fn wrong<'a>(policy: &Policy, workload: &Workload<'a>) -> Vec<(&'a Target, S
             let should = match target.sample()?.replication.role {
                 Role::Primary => &label.primary,
                 Role::Replica(_) => &label.replica,
+                Role::Unknown => return None,
             };
             (target.pod.role_label.as_ref() != Some(should)).then(|| (target, should.clone()))
         })

@@ -40,8 +40,10 @@ pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: 
     if sample.persistence.loading {
         return Err(format!("{name} is loading its data"));
     }
-    let Role::Replica(link) = &sample.replication.role else {
-        return Err(format!("{name} is a primary, not a replica"));
+    let link = match &sample.replication.role {
+        Role::Replica(link) => link,
+        Role::Primary => return Err(format!("{name} is a primary, not a replica")),
+        Role::Unknown => return Err(format!("{name} does not say its role")),
     };
     if !follows(snapshot, primary, &link.primary) && sample.replication.replid != upstream.replication.replid {
         return Err(format!("{name} follows {}, not {}", link.primary, primary.pod.name));

@@ -140,7 +140,7 @@ fn evicted_after_switchover(journal: &Journal, old: &Target, new: &Target) -> Re
 fn stable_name(workload: &Workload<'_>, new: &Target) -> Option<MemberName> {
     let mut followed = workload.replicas.iter().filter_map(|target| match &target.sample()?.replication.role {
         Role::Replica(link) => Some(&link.primary),
-        Role::Primary => None,
+        Role::Primary | Role::Unknown => None,
     });
     // Only a name of that very pod is the same name with that pod's name put in.
     followed.find_map(|configured| replica::stable_name(configured, &new.pod, &new.pod))

@@ -58,8 +58,7 @@ impl Connection {
             Some(tls) => Wire::tls(tls.connect(address, deadline).await?),
             None => Wire::plain(reach(address).await?),
         };
-        let unread = Version { major: 0, minor: 0, patch: 0 };
-        let mut connection = Self { wire, run_id: RunId::default(), version: unread, clients: None };
+let mut connection = Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None };
         connection.introduce(credentials).await?;
         Ok(connection)
     }
@@ -84,8 +83,13 @@ impl Connection {
         let _name_is_a_courtesy = replies.next();
         let text = reply::text(replies.next())?;
         let info = Info::parse(&text);
-        self.run_id = info.run_id()?;
-        self.version = info.version()?;
+        // A server that does not say which process it is, or which version, is watched; what says neither is no Redis.
+        let (run_id, version) = (info.run_id(), info.version());
+        if version.is_err() {
+            run_id.clone()?;
+        }
+        self.run_id = run_id.unwrap_or_default();
+        self.version = version.unwrap_or(Version::UNKNOWN);
         Ok(())
     }
 

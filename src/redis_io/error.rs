@@ -34,9 +34,6 @@ pub enum RedisError {
         /// The rest, capped, in the server's words: never to be shown.
         message: String,
     },
-    /// A server that has just started and has no numbers yet.
-    #[error("{0}")]
-    NotMeasured(String),
     /// Another process answers than the one that was expected: whatever was decided about it no longer holds.
     #[error("run_id changed: expected {expected}, found {found}")]
     RunIdChanged {
@@ -92,7 +89,6 @@ impl fmt::Debug for RedisError {
             Self::NotRedis(_) => "NotRedis",
             Self::TooLarge(_) => "TooLarge",
             Self::Refused { .. } => "Refused",
-            Self::NotMeasured(_) => "NotMeasured",
             Self::RunIdChanged { .. } => "RunIdChanged",
         };
         f.debug_tuple(variant).field(&self.to_string()).finish()
@@ -102,7 +98,6 @@ impl fmt::Debug for RedisError {
 impl From<InfoError> for RedisError {
     fn from(error: InfoError) -> Self {
         match error {
-            InfoError::NotMeasured(_) => Self::NotMeasured(error.to_string()),
             InfoError::Missing(_) | InfoError::Unreadable(_) | InfoError::Sentinel => Self::NotRedis(error.to_string()),
         }
     }
@@ -117,7 +112,7 @@ impl From<RedisError> for ProbeFailure {
             RedisError::Tls(problem, text) => Self::Tls(problem, text),
             RedisError::NotRedis(text) => Self::NotRedis(text),
             RedisError::TooLarge(text) => Self::ReplyTooLarge(text),
-            RedisError::Refused { .. } | RedisError::NotMeasured(_) => Self::Refused(shown(&error.to_string())),
+            RedisError::Refused { .. } => Self::Refused(shown(&error.to_string())),
             RedisError::RunIdChanged { .. } => Self::Unreachable(shown(&error.to_string())),
         }
     }

@@ -20,6 +20,61 @@ use crate::domain::{
 /// Longest host name that is taken from a server: that of DNS.
 const MAX_HOST: usize = 253;
 
+/// No machine has more memory (1 PiB): more is not measured, whatever the server says.
+const ABSURD: u64 = 1 << 50;
+
+/// Fields that every Redis has.
+const ESSENTIAL: [&str; 6] = ["run_id", "redis_version", "role", "used_memory", "used_memory_rss", "maxmemory"];
+
+/// Amounts of memory that a server holds or may hold: neither negative nor absurd.
+const AMOUNTS: [&str; 6] =
+    ["used_memory", "used_memory_rss", "used_memory_peak", "maxmemory", "repl_backlog_size", "allocator_active"];
+
+/// Numbers that are not negative. (Differences, and times of what never was, may be: those count as zero.)
+const COUNTS: [&str; 13] = [
+    "uptime_in_seconds",
+    "latest_fork_usec",
+    "master_repl_offset",
+    "cluster_enabled",
+    "master_sync_in_progress",
+    "loading",
+    "async_loading",
+    "rdb_bgsave_in_progress",
+    "aof_rewrite_in_progress",
+    "module_fork_in_progress",
+    "aof_rewrite_scheduled",
+    "aof_enabled",
+    "lazyfree_pending_objects",
+];
+
+/// Whether a server can say that of itself. Fields that are not read here can say what they like.
+fn can_be(name: &str, value: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let count = || is_number(value) && value.parse::<u64>().is_ok();
+    if AMOUNTS.contains(&name) {
+        return count() && value.parse::<u64>().is_ok_and(|amount| amount <= ABSURD);
+    }
+    if COUNTS.contains(&name) {
+        return count();
+    }
+    match name {
+        "run_id" => is_run_id(value),
+        "redis_version" => parse_version(value).is_some(),
+        "role" => matches!(value, "master" | "slave" | "replica" | "active-replica"),
+        "master_host" => host("master_host", value).is_ok(),
+        "master_port" => port("master_port", value).is_ok(),
+        _ if name.strip_prefix("slave").is_some_and(is_number) => replica_line(value).is_ok(),
+        _ if name.strip_prefix("db").is_some_and(is_number) => {
+            ["keys", "expires"].iter().all(|part| pair(value, part).is_some_and(is_number))
+        }
+        _ => true,
+    }
+}
+
+fn is_run_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 /// Why an INFO reply gives no sample.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InfoError {
@@ -29,9 +84,6 @@ pub enum InfoError {
     /// A field has a value that no Redis gives it.
     #[error("INFO has an unreadable {0}")]
     Unreadable(&'static str),
-    /// The server has just started and has not measured itself.
-    #[error("the server has not measured its memory yet ({0})")]
-    NotMeasured(&'static str),
     /// A Sentinel answers, not a data server.
     #[error("a Sentinel answers here, not a data server")]
     Sentinel,
@@ -59,7 +111,8 @@ impl<'a> Info<'a> {
         Self { fields }
     }
 
-    /// Everything at once.
+    /// Everything at once. What cannot be read costs that field, which [`Sample::unread`] names; an error is only what
+    /// shows that no Redis data server answers.
     pub fn sample(
         &self,
         at: Timestamp,
@@ -67,27 +120,49 @@ impl<'a> Info<'a> {
         config: Result<Config, ConfigUnreadable>,
         sentinel_seen: Option<bool>,
     ) -> Result<Sample, InfoError> {
+        if !ESSENTIAL.iter().any(|name| self.get(name).is_some()) {
+            return Err(InfoError::Missing("run_id"));
+        }
         let (keys, keys_with_ttl) = self.keyspace();
+        let memory = self.memory(config.as_ref().ok());
+        let mut unread = self.unread();
+        if config.is_ok() && self.get("maxmemory").is_none() {
+            unread.retain(|name| name != "maxmemory");
+        }
         Ok(Sample {
             at,
             pod_uid,
-            run_id: self.run_id()?,
+            run_id: self.run_id().unwrap_or_default(),
             server: self.server()?,
-            memory: self.memory()?,
-            replication: self.replication()?,
+            memory,
+            replication: self.replication_seen(),
             persistence: self.persistence(),
             latest_fork: Duration::from_micros(self.number("latest_fork_usec")),
             keys,
             keys_with_ttl,
             config,
             sentinel_seen,
+            unread,
         })
+    }
+
+    /// The fields that are missing although every Redis has them, and those whose value cannot be, sorted.
+    fn unread(&self) -> Vec<String> {
+        let missing = ESSENTIAL.iter().filter(|name| self.get(name).is_none()).map(|name| (*name).to_owned());
+        let odd = self.fields.iter().filter(|(name, value)| !can_be(name, value)).map(|(name, _)| (*name).to_owned());
+        let mut unread: Vec<String> = missing.chain(odd).collect();
+        // Nothing is zero that the server needs to run: it has not measured itself yet.
+        let zero = |name: &&&str| self.get(name).and_then(parse_number) == Some(0);
+        unread.extend(["used_memory", "used_memory_rss"].iter().filter(zero).map(|name| (*name).to_owned()));
+        unread.sort_unstable();
+        unread.dedup();
+        unread
     }
 
     /// `run_id`.
     pub fn run_id(&self) -> Result<RunId, InfoError> {
         let text = self.required("run_id")?;
-        if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !is_run_id(text) {
             return Err(unreadable("run_id"));
         }
         Ok(RunId::from(text))
@@ -121,36 +196,31 @@ impl<'a> Info<'a> {
         }
         Ok(Server {
             engine: self.engine(),
-            version: self.version()?,
+            version: self.version().unwrap_or(Version::UNKNOWN),
             cluster_enabled: mode == "cluster" || self.flag("cluster_enabled"),
             is_sentinel: false,
             uptime: Duration::from_secs(self.number("uptime_in_seconds")),
         })
     }
 
-    /// `INFO memory`.
-    pub fn memory(&self) -> Result<Memory, InfoError> {
-        let used = self.required_bytes("used_memory")?;
-        let rss = self.required_bytes("used_memory_rss")?;
-        if used == Bytes::ZERO {
-            return Err(InfoError::NotMeasured("used_memory is 0"));
-        }
-        if rss == Bytes::ZERO {
-            return Err(InfoError::NotMeasured("used_memory_rss is 0"));
-        }
-        let ratio = match self.get("mem_fragmentation_ratio") {
-            Some(text) => parse_ratio(text).ok_or(InfoError::NotMeasured("mem_fragmentation_ratio is no number"))?,
-            None => Ratio::of(rss, used).ok_or(InfoError::NotMeasured("used_memory is 0"))?,
-        };
-        let dataset = self.bytes("used_memory_dataset");
-        Ok(Memory {
+    /// `INFO memory`. A server that does not say its `maxmemory` there says it in its settings.
+    fn memory(&self, config: Option<&Config>) -> Memory {
+        let (used, rss) = (self.bytes("used_memory"), self.bytes("used_memory_rss"));
+        // Just after the start it is `nan`.
+        let said = self.get("mem_fragmentation_ratio").and_then(parse_ratio);
+        let ratio = said.or_else(|| Ratio::of(rss, used)).unwrap_or_default();
+        let dataset = self.number("used_memory_dataset");
+        Memory {
             used,
             rss,
             peak: self.bytes("used_memory_peak").max(used),
             // The server subtracts overhead from used without a check: what exceeds `used` wrapped around.
-            dataset: if dataset > used { Bytes::ZERO } else { dataset },
+            dataset: if dataset > used.0 { Bytes::ZERO } else { Bytes(dataset) },
             ratio,
-            maxmemory: self.required_bytes("maxmemory")?,
+            maxmemory: match self.get("maxmemory") {
+                Some(_) => self.bytes("maxmemory"),
+                None => config.map(|config| config.maxmemory).unwrap_or_default(),
+            },
             maxmemory_policy: self.text("maxmemory_policy"),
             allocator: self.text("mem_allocator"),
             allocator_active: self.bytes("allocator_active"),
@@ -161,16 +231,27 @@ impl<'a> Info<'a> {
             clients_normal: self.bytes("mem_clients_normal"),
             lazyfree_pending: self.number("lazyfree_pending_objects"),
             active_defrag_running: self.flag("active_defrag_running"),
-        })
+        }
     }
 
-    /// `INFO replication`.
+    /// `INFO replication`, for who acts on it: what cannot be read is an error.
     pub fn replication(&self) -> Result<Replication, InfoError> {
-        Ok(Replication {
-            role: self.role()?,
+        let replicas = self.replica_lines().into_iter().collect::<Result<_, _>>()?;
+        Ok(self.replication_of(self.role()?, replicas))
+    }
+
+    /// `INFO replication`, for who only looks.
+    fn replication_seen(&self) -> Replication {
+        let replicas = self.replica_lines().into_iter().filter_map(Result::ok).collect();
+        self.replication_of(self.role().unwrap_or(Role::Unknown), replicas)
+    }
+
+    fn replication_of(&self, role: Role, replicas: Vec<ReplicaLine>) -> Replication {
+        Replication {
+            role,
             replid: self.text("master_replid"),
             offset: self.number("master_repl_offset"),
-            replicas: self.replica_lines()?,
+            replicas,
             failover_state: match self.get("master_failover_state") {
                 None | Some("no-failover") => FailoverState::None,
                 Some("waiting-for-sync") => FailoverState::WaitingForSync,
@@ -178,7 +259,7 @@ impl<'a> Info<'a> {
                 Some(_) => FailoverState::InProgress,
             },
             backlog_size: self.bytes("repl_backlog_size"),
-        })
+        }
     }
 
     fn role(&self) -> Result<Role, InfoError> {
@@ -198,8 +279,8 @@ impl<'a> Info<'a> {
         }
     }
 
-    /// All `slaveN` lines in the order of N. A line that cannot be read is an error: a replica must not go unseen.
-    fn replica_lines(&self) -> Result<Vec<ReplicaLine>, InfoError> {
+    /// All `slaveN` lines in the order of N. One that cannot be read is an error: a replica must not go unseen.
+    fn replica_lines(&self) -> Vec<Result<ReplicaLine, InfoError>> {
         let mut lines: Vec<(u32, &str)> = self
             .fields
             .iter()
@@ -271,18 +352,15 @@ impl<'a> Info<'a> {
         self.get(name).ok_or(InfoError::Missing(name))
     }
 
-    fn required_bytes(&self, name: &'static str) -> Result<Bytes, InfoError> {
-        let text = self.required(name)?;
-        parse_number(text).map(Bytes).ok_or_else(|| unreadable(name))
-    }
-
     /// A number that some versions do not have; zero then. Negative numbers (differences) are clamped at zero.
     fn number(&self, name: &str) -> u64 {
         self.get(name).and_then(parse_number).unwrap_or(0)
     }
 
+    /// An amount of memory; zero where it cannot be.
     fn bytes(&self, name: &str) -> Bytes {
-        Bytes(self.number(name))
+        let amount = self.get(name).and_then(parse_number).filter(|amount| *amount <= ABSURD);
+        Bytes(amount.unwrap_or(0))
     }
 
     /// A number that is not zero.

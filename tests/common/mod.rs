@@ -57,7 +57,7 @@ pub async fn look(connection: &mut Connection) -> Result<Sample, ProbeFailure> {
     let clock = Clock::start();
     loop {
         match probe(connection, &pod(), &clock, DEADLINE).await {
-            Err(ProbeFailure::Refused(text)) if text.contains("not measured") && clock.uptime() < PATIENCE => {
+            Ok(sample) if !sample.memory.is_measured() && clock.uptime() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             outcome => return outcome,

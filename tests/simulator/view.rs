@@ -49,7 +49,7 @@ impl Memory {
 /// What of a sample is kept, as `observe::sampler` does it.
 fn reading(sample: &Sample) -> Reading {
     let syncing = match &sample.replication.role {
-        sample::Role::Primary => false,
+        sample::Role::Primary | sample::Role::Unknown => false,
         sample::Role::Replica(link) => link.sync_in_progress,
     };
     let feeding = sample.replication.replicas.iter().any(|replica| !replica.online);

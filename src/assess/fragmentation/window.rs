@@ -76,6 +76,9 @@ impl<'a> Window<'a> {
 fn running_process(target: &Target) -> Result<&RunId, String> {
     match &target.redis {
         Observation::Seen(sample) if sample.persistence.loading => Err("the server loads its data".into()),
+        Observation::Seen(sample) if sample.run_id.is_empty() => {
+            Err("the server does not say which process it is (run_id)".into())
+        }
         Observation::Seen(sample) => Ok(&sample.run_id),
         Observation::Failed(failure) => Err(format!("the last probe failed: {}", failure.reason())),
         Observation::Pending => Err("not probed yet".into()),

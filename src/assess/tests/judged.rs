@@ -138,6 +138,38 @@ fn a_fork_in_proportion_to_the_size_is_worth_knowing(
 }
 
 #[test]
+fn what_could_not_be_read_is_not_judged() {
+    let unread = |field: &'static str| move |c: &mut Case| c.sample(0).unread = vec![field.into()];
+    let hidden = case(|c| {
+        c.sample(0).memory.maxmemory = Bytes::ZERO;
+        unread("maxmemory")(c);
+    });
+    assert!(!codes(&hidden).contains(&MaxmemoryUnset), "{hidden:#?}");
+    let nameless = case(|c| {
+        c.fragmented();
+        c.sample(0).run_id = "".into();
+        c.snapshot.targets[0].history.iter_mut().for_each(|reading| reading.run_id = "".into());
+    });
+    assert!(!nameless.iter().any(|finding| finding.code == FragmentationRestartDue && finding.pod == pod(0)));
+}
+
+#[test]
+fn a_container_that_is_not_known_is_no_missing_persistence() {
+    let alone = |known: bool| {
+        let (policy, mut snapshot) = fixtures::standalone();
+        let Observation::Seen(sample) = &mut snapshot.targets[0].redis else { panic!("a sample") };
+        let config = sample.config.as_mut().unwrap();
+        (config.maxmemory_policy, config.dir, config.appendonly) = ("noeviction".into(), "/elsewhere".into(), true);
+        if !known {
+            snapshot.targets[0].pod.container = Err(ContainerProblem("two containers".into()));
+        }
+        assess(&policy, &snapshot, &AssessSettings::default())
+    };
+    assert!(codes(&alone(true)).contains(&PersistenceMissing));
+    assert!(!codes(&alone(false)).contains(&PersistenceMissing));
+}
+
+#[test]
 fn eviction_policy_unsafe() {
     let allow = |allowed: &[&str]| {
         let allowed: Vec<String> = allowed.iter().map(|p| (*p).to_owned()).collect();

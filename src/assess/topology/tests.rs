@@ -24,7 +24,7 @@ fn names(targets: &[&Target]) -> Vec<String> {
 fn point(snapshot: &mut Snapshot, n: usize, host: &str) {
     match &mut sample(snapshot, n).replication.role {
         Role::Replica(link) => link.primary.host = host.into(),
-        Role::Primary => panic!("target {n} is a primary"),
+        Role::Primary | Role::Unknown => panic!("target {n} is no replica"),
     }
 }
 

@@ -258,6 +258,7 @@ fn shown_headroom(verdict: HeadroomVerdict) -> Option<Headroom> {
 fn role(role: &Role) -> String {
     match role {
         Role::Primary => "primary".to_owned(),
+        Role::Unknown => "unknown".to_owned(),
         Role::Replica(link) => {
             let state = if link.link_up { "link up" } else { "link DOWN" };
             format!("replica of {} ({state})", link.primary)

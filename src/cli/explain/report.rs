@@ -94,6 +94,7 @@ impl<'a> Explained<'a> {
         let set = pod.owner.as_ref().map(|owner| format!(", of {} {}", owner.kind, owner.name)).unwrap_or_default();
         let role = match self.target.sample().map(|sample| &sample.replication.role) {
             None => String::new(),
+            Some(Role::Unknown) => ", role unknown".to_owned(),
             Some(Role::Primary) => ", primary".to_owned(),
             Some(Role::Replica(link)) => {
                 let state = if link.link_up { "" } else { ", link DOWN" };

@@ -70,6 +70,7 @@ impl<'a> Watched<'a> {
             return match reading.replication.role {
                 Role::Primary => SeenRole::Primary,
                 Role::Replica(_) => SeenRole::Replica,
+                Role::Unknown => SeenRole::Unknown,
             };
         }
         let due = self.asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_EVERY);

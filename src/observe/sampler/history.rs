@@ -46,11 +46,13 @@ impl History {
 pub fn reading_of(sample: &Sample) -> Reading {
     let Sample { memory, persistence, replication, .. } = sample;
     let syncing = match &replication.role {
-        Role::Primary => false,
+        Role::Primary | Role::Unknown => false,
         Role::Replica(link) => link.sync_in_progress,
     };
     let feeding = replication.replicas.iter().any(|replica| !replica.online);
-    let quiet = !(syncing
+    // What was not measured judges nothing.
+    let quiet = memory.is_measured()
+        && !(syncing
         || feeding
         || persistence.loading
         || persistence.child_running

@@ -16,13 +16,30 @@ use crate::{
 };
 
 pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
-    let target = scene.workload.members.iter().find(|target| target.sample().is_none())?;
+    let Some(target) = scene.workload.members.iter().find(|target| target.sample().is_none()) else {
+        return unread(scene);
+    };
     let why = match &target.redis {
         Observation::Failed(failure) => failure.text().to_owned(),
         Observation::Pending | Observation::Seen(_) => "not probed yet".to_owned(),
     };
     let why = if target.pod.trouble.is_some() { format!("{why}; the pod is {}", target.pod.not_ready()) } else { why };
     Some(Blocked::new(BlockReason::MemberUnknown, format!("{} gave no sample: {why}", target.pod.name)))
+}
+
+/// A member that answers and does not say what decisions rest on.
+fn unread(scene: &Scene<'_>) -> Option<Blocked> {
+    let mut samples = scene.workload.members.iter().filter_map(|target| Some((target, target.sample()?)));
+    let (target, sample) = samples.find(|(_, sample)| !sample.unread.is_empty())?;
+    Some(Blocked::new(
+        BlockReason::MemberUnknown,
+        format!(
+            "INFO of {} has no {} that can be read (a server that has just started has not measured itself yet): it is \
+             watched and not acted on",
+            target.pod.name,
+            sample.unread.join(", ")
+        ),
+    ))
 }
 
 pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
@@ -111,7 +128,7 @@ fn busy_with(target: &Target) -> Option<&'static str> {
     let sample = target.sample()?;
     let syncing = match &sample.replication.role {
         Role::Replica(link) => link.sync_in_progress,
-        Role::Primary => sample.replication.replicas.iter().any(|line| !line.online),
+        Role::Primary | Role::Unknown => sample.replication.replicas.iter().any(|line| !line.online),
     };
     let reasons = [
         (sample.persistence.loading, "loading its data"),

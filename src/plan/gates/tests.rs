@@ -263,6 +263,13 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[case::masterauth(BlockReason::MembersDiffer, |w: &mut World| {
     w.sample(0).config.as_mut().unwrap().primary_auth = Some("cafe".into());
 })]
+#[case::not_measured(BlockReason::MemberUnknown, |w: &mut World| w.sample(1).unread = vec!["used_memory_rss".into()])]
+#[case::no_run_id(BlockReason::MemberUnknown, |w: &mut World| {
+    (w.sample(1).run_id, w.sample(1).unread) = ("".into(), vec!["run_id".into()]);
+})]
+#[case::no_role(BlockReason::MemberUnknown, |w: &mut World| {
+    (w.sample(1).replication.role, w.sample(1).unread) = (Role::Unknown, vec!["role".into()]);
+})]
 #[case::not_ready(BlockReason::MemberNotReady, |w: &mut World| w.snapshot.targets[1].pod.ready = false)]
 #[case::terminating(BlockReason::MemberNotReady, |w: &mut World| w.snapshot.targets[1].pod.terminating = true)]
 #[case::loading(BlockReason::MemberBusy, |w: &mut World| w.sample(1).persistence.loading = true)]
@@ -426,4 +433,28 @@ fn a_pod_that_is_not_ready_is_explained_by_its_own_conditions() {
     let blocked = world.consider().blocked;
     let unknown = blocked.iter().find(|blocked| blocked.reason == BlockReason::MemberUnknown).unwrap();
     assert!(unknown.text.contains("3 Insufficient memory"), "{}", unknown.text);
+}
+
+#[test]
+fn a_server_that_does_not_say_which_process_it_is_is_watched_only() {
+    let mut world = World::good();
+    let container = world.snapshot.targets[1].pod.container.as_mut().unwrap();
+    (container.spec_limit, container.live_limit) = (Some(Bytes::mib(600)), Some(Bytes::mib(600)));
+    world.snapshot.targets[1].pod.role_label = None;
+    let settings = PlanSettings {
+        assess: crate::assess::AssessSettings::default(),
+        proof_settle: Duration::from_secs(60),
+        proof_timeout: Duration::from_secs(300),
+        switchover: crate::domain::switchover::SwitchoverChoice::Auto,
+    };
+    let acts = |world: &World| {
+        let World { policy, snapshot, records } = world;
+        let ctx = Context { policy, snapshot, records, now: NOW, settings: &settings };
+        crate::plan::decide::decide(&ctx, None, false, true).act
+    };
+    let crate::plan::decide::Act::Upkeep(due) = acts(&world) else { panic!("a limit and a label are due") };
+    assert_eq!(due.len(), 2, "{due:?}");
+    world.sample(1).run_id = "".into();
+    world.sample(1).unread = vec!["run_id".into()];
+    assert_eq!(acts(&world), crate::plan::decide::Act::Rest);
 }
