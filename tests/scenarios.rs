@@ -21,14 +21,18 @@ use std::{
 };
 
 use redis_memory_operator::{
-    assess,
+    assess::{WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
-    domain::finding::FindingCode,
+    domain::{
+        finding::{Finding, FindingCode},
+        step::Step,
+    },
     plan::{
         Context,
         blocked::BlockReason,
         decide::{self, Act},
         effect::Effect,
+        promise,
     },
 };
 use rstest::rstest;
@@ -57,13 +61,18 @@ struct Said {
     lines: Vec<String>,
     codes: Vec<FindingCode>,
     reasons: Vec<BlockReason>,
+    /// What the findings say that is done or can be done, with the pod.
+    remedies: Vec<(String, String)>,
+    /// The pods that the plan restarts.
+    planned: Vec<String>,
+    act: String,
 }
 
 fn say(file: &SnapshotFile) -> Said {
     let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
     let (snapshot, settings) = (&file.snapshot, file.settings());
-    let findings = assess::assess(&policy, snapshot, &settings.assess);
     let ctx = Context { policy: &policy, snapshot, records: &[], now: snapshot.at, settings: &settings };
+    let findings = promise::findings(&ctx, None);
     let decision = decide::decide(&ctx, None, false, true);
 
     let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
@@ -78,7 +87,13 @@ fn say(file: &SnapshotFile) -> Said {
     lines.push(format!("plan: {}", joined(steps.map(|s| format!("{:?} {}", s.step.kind(), s.step.pod())))));
     lines.push(format!("blocked: {}", joined(decision.blocked.iter().map(|b| b.reason.to_string()))));
     lines.push(format!("act: {}", act(&decision.act)));
+    let remedy = |f: &Finding| (f.pod.as_ref().map(ToString::to_string).unwrap_or_default(), f.remedy.clone());
+    let steps = decision.plan.iter().flat_map(|plan| &plan.steps);
+    let evictions = steps.filter(|planned| matches!(planned.step, Step::Evict { .. }));
     Said {
+        remedies: findings.iter().map(remedy).collect(),
+        planned: evictions.map(|planned| planned.step.pod().to_string()).collect(),
+        act: act(&decision.act),
         lines,
         codes: findings.iter().map(|f| f.code).collect(),
         reasons: decision.blocked.iter().map(|b| b.reason).collect(),
@@ -172,5 +187,37 @@ fn nothing_begins_beside_a_refusal() {
     for said in all() {
         let begins = said.lines.iter().any(|line| line == "act: begin");
         assert!(!begins || said.reasons.is_empty(), "{:#?}", said.lines);
+    }
+}
+
+/// What a finding says that the operator does, the decision does too.
+#[test]
+fn no_finding_promises_what_the_decision_refuses() {
+    let mut promises = 0;
+    for said in all() {
+        for (pod, remedy) in &said.remedies {
+            let kept = if remedy.starts_with(WILL_RESTART) {
+                said.reasons.is_empty() && said.planned.contains(pod)
+            } else if remedy.starts_with(WILL_RAISE) {
+                said.act.contains(&format!("resize {pod} "))
+            } else if remedy.starts_with(WILL_LABEL) {
+                said.act.contains(&format!("label {pod} "))
+            } else {
+                continue;
+            };
+            promises += 1;
+            assert!(kept, "{pod}: {remedy}\n{:#?}", said.lines);
+        }
+    }
+    assert!(promises > 5, "{promises}");
+}
+
+/// A plan shows no step that can never run.
+#[test]
+fn nothing_is_planned_where_a_refusal_makes_all_else_moot() {
+    use BlockReason::*;
+    for said in all() {
+        let moot = [ClusterMode, SentinelSeen, ForeignOwner].iter().any(|reason| said.reasons.contains(reason));
+        assert!(!moot || (said.reasons.len() == 1 && said.planned.is_empty()), "{:#?}", said.lines);
     }
 }

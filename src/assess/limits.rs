@@ -14,6 +14,8 @@ use crate::domain::{
     sample::Sample,
 };
 
+/// A limit that the operator raises begins like this.
+pub const WILL_RAISE: &str = "the operator will raise the limit to ";
 /// From here on the resident memory is near the limit, in percent of it (ADR 0010).
 const RSS_NEAR_LIMIT: Ratio = Ratio(80);
 /// From here on a burst of writes, or the pages that a fork copies, reach it (ADR 0010).
@@ -52,7 +54,13 @@ fn suggested_maxmemory(view: &View<'_>) -> String {
         // Whole mebibytes, downwards: what is shown must not be more than what fits.
         Bytes(room.0 / MIB * MIB)
     });
+    let used = view.target.sample().map(|sample| sample.memory.used).unwrap_or_default();
     match (limit, room) {
+        (Some(limit), Some(room)) if room > Bytes::ZERO && used > room => format!(
+            "raise the limit of {limit} first: with about {} used, a maxmemory that fits it would evict data or refuse \
+             writes at once",
+            used.quantised()
+        ),
         (Some(limit), Some(room)) if room > Bytes::ZERO => {
             format!("set maxmemory to at most {room}, for which the limit of {limit} is enough")
         }
@@ -108,7 +116,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
         );
     }
     if let Some(most) = rule.maximum_limit.filter(|most| *most < need) {
-        return format!("spec.headroom.maximumLimit {most} is below the {need} needed: raise it, or lower maxmemory");
+        return format!("spec.headroom.maximumLimit {most} is below the {need} needed: raise it (lowering maxmemory evicts data, or refuses writes)");
     }
     if container.resize_restarts {
         return format!("not resized, because that would restart Redis: set the limit to {need} in the pod template");
@@ -139,10 +147,10 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
             )
         }
         Some(Right::Unknown) => {
-            format!("the operator will raise the limit to {need} in place once it knows that it may patch pods/resize")
+            format!("once the operator knows that it may patch pods/resize it raises the limit to {need} in place")
         }
         Some(Right::Granted) | None => {
-            format!("the operator will raise the limit to {need} in place, without a restart")
+            format!("{WILL_RAISE}{need} in place, without a restart")
         }
     }
 }

@@ -19,6 +19,8 @@ pub mod target;
 pub mod topology;
 mod usage;
 
+pub use limits::WILL_RAISE;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

@@ -52,7 +52,8 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
                 FindingCode::PermissionMissing,
                 Some(pod.clone()),
                 format!("the Redis user may not run {}", missing.join(", ")),
-                "give the user of spec.redis.username these commands; until then no pod of this workload is restarted",
+                "give the user of spec.redis.username these commands, or, where one was renamed (rename-command), take that \
+                 out: no ACL helps there; until then no pod of this workload is restarted",
             )
         })
     });

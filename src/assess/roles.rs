@@ -12,14 +12,18 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 
+/// A label that the operator sets begins like this.
+pub const WILL_LABEL: &str = "the operator sets it to ";
+/// So much of a replication ID tells one history from another.
+const HISTORY_SHOWN: usize = 8;
 /// Names shown before the rest is only counted.
 const SHOWN: usize = 4;
 
 pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     for workload in topology::workloads(snapshot) {
-        findings.extend(two_primaries(policy, &workload));
-        findings.extend(no_primary(&workload));
+        findings.extend(two_primaries(policy, &workload, snapshot));
+        findings.extend(no_primary(&workload, snapshot));
         findings.extend(primary_empty(&workload));
         findings.extend(outside(&workload));
         findings.extend(role_labels(policy, &workload, snapshot));
@@ -39,29 +43,85 @@ pub fn several_primaries(policy: &Policy, workload: &Workload<'_>) -> bool {
     workload.primaries.len() > 1 && !in_cluster_mode(workload) && one_is_meant
 }
 
-fn two_primaries(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
+fn two_primaries(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
     if !several_primaries(policy, workload) {
         return None;
     }
     Some(about_workload(
         FindingCode::TwoPrimaries,
-        format!("{}: {} each say that they are primary", workload.name, names(&workload.primaries)),
-        "find the one with the current data and make the others its replicas (REPLICAOF); until then nothing is done here",
+        format!("{}: {} each say that they are primary ({})", workload.name, names(&workload.primaries), held(workload)),
+        format!("{}; until then nothing is done here", with_two_primaries(workload, snapshot)),
     ))
 }
 
 /// Silent while a member is unknown: it may be the primary. Silent too when a replica is connected to a server that
 /// is not selected: that is the primary, see [`outside`].
-fn no_primary(workload: &Workload<'_>) -> Option<Finding> {
+fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
     let seen = !workload.replicas.is_empty() && workload.primaries.is_empty();
     if !seen || !workload.unknown.is_empty() || !topology::live_outside(workload).is_empty() {
         return None;
     }
     Some(about_workload(
         FindingCode::NoPrimary,
-        format!("{}: {} are replicas and no member is primary", workload.name, names(&workload.replicas)),
-        "promote the replica with the most data (REPLICAOF NO ONE) and point the others at it; the operator never promotes after a loss",
+        format!("{}: {} are replicas and no member is primary ({})", workload.name, names(&workload.replicas), held(workload)),
+        without_primary(workload, snapshot),
     ))
+}
+
+/// Nobody here is primary, and the members are connected with one that the policy does not select.
+pub fn primary_is_outside(workload: &Workload<'_>) -> bool {
+    workload.primaries.is_empty() && !topology::live_outside(workload).is_empty()
+}
+
+/// What each member holds, for who has to compare them: keys, offset, and the history (replication ID) that it is of.
+pub fn held(workload: &Workload<'_>) -> String {
+    let of = |target: &&Target| {
+        let sample = target.sample()?;
+        let keys = if sample.keys_unread() { "an unknown number of".to_owned() } else { sample.keys.to_string() };
+        let history: String = sample.replication.replid.chars().take(HISTORY_SHOWN).collect();
+        Some(format!("{}: {keys} keys, offset {}, history {history}", target.pod.name, sample.replication.offset))
+    };
+    let all: Vec<String> = workload.members.iter().filter_map(of).collect();
+    let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if all.len() > SHOWN { format!("{shown} and {} more", all.len() - SHOWN) } else { shown }
+}
+
+/// Who else decides the roles of that set.
+fn decider(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<String> {
+    if has(workload, |sample| sample.sentinel_seen == Some(true)) {
+        return Some("Sentinel".to_owned());
+    }
+    let owner = snapshot.stateful_set(&workload.uid)?.owner.as_ref()?;
+    Some(format!("{} {}", owner.kind, owner.name))
+}
+
+/// What a person can do about a set without a primary: nothing that could make a second one.
+pub fn without_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> String {
+    if let Some(decider) = decider(workload, snapshot) {
+        return format!("wait: {decider} decides who becomes primary; if nobody does, look at its log");
+    }
+    let wanted = snapshot.stateful_set(&workload.uid).map(|set| set.replicas);
+    let there = u32::try_from(workload.members.len()).unwrap_or(u32::MAX);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > there) {
+        return format!(
+            "wait for the pods that are missing ({there} of {wanted} are there): one of them may come back as the \
+             primary; a replica that is promoted before would be a second one"
+        );
+    }
+    "this operator never promotes after a loss: of the members of one history the one with the highest offset has \
+     everything that the others have; promote it (REPLICAOF NO ONE) and point the others at it. Where histories differ, \
+     save the data of each first"
+        .to_owned()
+}
+
+/// What a person can do about several primaries: nothing that throws data away unseen.
+pub fn with_two_primaries(workload: &Workload<'_>, snapshot: &Snapshot) -> String {
+    if let Some(decider) = decider(workload, snapshot) {
+        return format!("wait: {decider} decides which of them stays; if both do, look at its log");
+    }
+    "REPLICAOF throws away what only the one that follows has, so compare first: keys, and writes since the histories \
+     parted; save the data of both, then let the others follow the one that clients have written to"
+        .to_owned()
 }
 
 fn primary_empty(workload: &Workload<'_>) -> Option<Finding> {
@@ -82,7 +142,11 @@ fn outside(workload: &Workload<'_>) -> Option<Finding> {
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     Some(about_workload(
         FindingCode::MemberOutsideSelector,
-        format!("{} replicates with {}, not selected by this policy", workload.name, list(&shown)),
+        if primary_is_outside(workload) {
+            format!("the primary of {} is {}, not selected by this policy", workload.name, list(&shown))
+        } else {
+            format!("{} replicates with {}, not selected by this policy", workload.name, list(&shown))
+        },
         "extend spec.selector to every member of the workload; until then none of its pods is restarted",
     ))
 }
@@ -137,8 +201,11 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
         (AuthorityRule::Operator, Mode::Enforce, Right::Denied) => {
             "the operator lacks the right to label pods: set the chart value acting.roleLabel".into()
         }
-        (AuthorityRule::Operator, Mode::Enforce, Right::Granted | Right::Unknown) => {
-            format!("the operator sets it to {should}; Services that select it follow")
+        (AuthorityRule::Operator, Mode::Enforce, Right::Unknown) => {
+            format!("the operator will set it to {should} once it knows that it may label pods")
+        }
+        (AuthorityRule::Operator, Mode::Enforce, Right::Granted) => {
+            format!("{WILL_LABEL}{should}; Services that select it follow")
         }
     };
     Some(Finding::new(FindingCode::RoleLabelMissing, Some(pod.name.clone()), evidence, remedy))

@@ -2,7 +2,6 @@
 //! its way, and what would be done next. Shared by `plan` and `explain`; there is no second logic.
 
 use crate::{
-    assess,
     domain::{
         finding::Finding,
         journal::{Journal, WorkloadRecord},
@@ -14,6 +13,7 @@ use crate::{
         advance::Next,
         decide::{self, Act, Decision},
         effect::Effect,
+        promise,
     },
 };
 
@@ -48,8 +48,8 @@ impl Judgement {
         journal: Option<&Journal>,
         settings: &PlanSettings,
     ) -> Self {
-        let findings = assess::assess(policy, snapshot, &settings.assess);
         let ctx = Context { policy, snapshot, records, now: snapshot.at, settings };
+        let findings = promise::findings(&ctx, journal);
         let decision = decide::decide(&ctx, journal, false, true);
         let next = next(&ctx, &decision, journal);
         Self { findings, decision, next }

@@ -32,7 +32,7 @@ use crate::{
     plan::{
         Context,
         decide::{self, Act, Decision},
-        gates,
+        gates, promise,
     },
     validate,
 };
@@ -199,7 +199,9 @@ impl Shared {
         let previous = resource.status.clone().unwrap_or_default();
         // The decision stands on what was seen; people are told of it when it has settled.
         let snapshot = self.observer.settled(&policy, &snapshot);
-        let mut findings = assess::assess(&policy, &snapshot, &self.settings.assess);
+        let (records, now) = (&previous.workloads, self.clock.now());
+        let ctx = Context { policy: &policy, snapshot: &snapshot, records, now, settings: &self.settings };
+        let mut findings = promise::findings(&ctx, previous.journal.as_ref());
         findings.extend(assess::drift::of_records(&policy, &previous.workloads));
         findings.extend(assess::drift::of_starts(&snapshot, &previous.workloads, previous.journal.as_ref()));
         assess::sort(&mut findings);

@@ -47,10 +47,13 @@ pub fn consider(ctx: &Context<'_>) -> Considered {
     first.unwrap_or_default()
 }
 
-fn consider_one(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Considered> {
+/// One workload; `None`: nothing is due there.
+pub(super) fn consider_one(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Considered> {
     let plan = order::plan(ctx, workload)?;
     let scene = scene(ctx, workload, authority::of(ctx.policy, workload), &plan);
     let blocked = gates::check(&scene);
+    // What can never run is not shown as a plan.
+    let plan = if blocked.iter().any(|blocked| blocked.rules) { order::without_steps(workload) } else { plan };
     let may_begin = blocked.is_empty() && acts(ctx) && ctx.snapshot.redis_rights != RedisRights::Unknown;
     let begin = if may_begin { journal(ctx, workload, &plan) } else { None };
     Some(Considered { plan: Some(plan), blocked, begin })

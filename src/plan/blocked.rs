@@ -9,12 +9,20 @@ pub struct Blocked {
     pub reason: BlockReason,
     /// What is in the way, with numbers, and what a person can do about it.
     pub text: String,
+    /// It makes every other reason moot: such a set is not restarted by this version, whatever else is mended.
+    pub rules: bool,
 }
 
 impl Blocked {
     /// A refusal.
     pub fn new(reason: BlockReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), rules: false }
+    }
+
+    /// The same refusal, which makes every other moot.
+    #[must_use]
+    pub fn ruling(self) -> Self {
+        Self { rules: true, ..self }
     }
 }
 

@@ -100,6 +100,13 @@ fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, u
     Decision { plan, blocked, act }
 }
 
+/// The upkeep is of a pod whose server does not say which process it is.
+pub(super) fn nameless(ctx: &Context<'_>, effect: &Effect) -> bool {
+    let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
+    let sample = ctx.snapshot.target(pod).and_then(Target::sample);
+    sample.is_some_and(|sample| sample.run_id.is_empty())
+}
+
 /// What is kept right whether a remediation is under way or not, each with its reason.
 #[derive(Default)]
 struct Upkeep {
@@ -122,13 +129,8 @@ impl Upkeep {
 
     /// A server that does not say which process it is is watched, and nothing is done to its pod.
     fn of_the_known(mut self, ctx: &Context<'_>) -> Self {
-        let nameless = |effect: &Effect| {
-            let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
-            let sample = ctx.snapshot.target(pod).and_then(Target::sample);
-            sample.is_some_and(|sample| sample.run_id.is_empty())
-        };
-        self.labels.retain(|(effect, _)| !nameless(effect));
-        self.limits.retain(|(effect, _)| !nameless(effect));
+        self.labels.retain(|(effect, _)| !nameless(ctx, effect));
+        self.limits.retain(|(effect, _)| !nameless(ctx, effect));
         self
     }
 

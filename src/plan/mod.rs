@@ -18,6 +18,7 @@ pub mod in_place;
 pub mod labels;
 pub mod order;
 pub mod pace;
+pub mod promise;
 pub mod proof;
 mod records;
 pub mod replica;

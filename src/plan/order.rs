@@ -72,6 +72,12 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
     Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash, left })
 }
 
+/// Something is due, and no step of it can be taken.
+pub fn without_steps(workload: &Workload<'_>) -> Plan {
+    let hash = hash(workload, &[]);
+    Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps: Vec::new(), hash, left: Vec::new() }
+}
+
 /// What is done, in order, in pieces that are done wholly or not at all.
 fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts: &[Candidate<'_>]) -> Vec<Unit> {
     let (old, replicas): (Vec<_>, Vec<_>) =

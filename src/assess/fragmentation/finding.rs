@@ -13,13 +13,19 @@ use crate::{
     },
 };
 
+/// What is said where a restart is due and nothing is known to be in its way.
+pub const WILL_RESTART: &str = "the operator restarts it, replicas before the primary: see status.plan for the steps";
+/// The same in Observe.
+pub const WOULD_RESTART: &str =
+    "in mode Enforce the operator would restart it, replicas before the primary: see status.plan";
+
 /// An unknown verdict gives no finding: it is neither good nor bad.
 pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
     let verdict = super::judge(view.policy, view.target, view.now, view.settings);
     let Some(sample) = view.target.sample() else { return Vec::new() };
     let by_ratio = code(&verdict).map(|code| {
         let evidence = evidence(view, &verdict, &sample.memory);
-        view.finding(code, evidence, remedy(view, &verdict, code))
+        view.finding(code, evidence, remedy(view, &verdict, &sample.memory, code))
     });
     let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
         let rss = sample.memory.rss.quantised();
@@ -58,8 +64,11 @@ fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
     // `check` has one look and asks for no time.
     let time =
         if rule.sustained.is_zero() { "now".into() } else { format!("for {}", duration::format(rule.sustained)) };
+    let limit = ratio_at_limit(view, memory)
+        .map(|end| format!("; the container limit is reached at ratio {}", tenths(end)))
+        .unwrap_or_default();
     format!(
-        "ratio {}, {held} {time}: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}",
+        "ratio {}, {held} {time}: RSS about {}, used about {}, waste about {}, {}; a restart should give back about {}{limit}",
         tenths(verdict.ratio),
         memory.rss.quantised(),
         memory.used.quantised(),
@@ -67,6 +76,12 @@ fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
         cause(verdict),
         verdict.expected_gain.quantised(),
     )
+}
+
+/// The ratio at which this much data fills the container's limit, and the kernel kills the process.
+fn ratio_at_limit(view: &View<'_>, memory: &Memory) -> Option<Ratio> {
+    let limit = view.target.pod.container.as_ref().ok()?.limit()?;
+    Ratio::of(limit, memory.used.quantised())
 }
 
 fn cause(verdict: &Verdict) -> String {
@@ -86,7 +101,7 @@ fn tenths(ratio: Ratio) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
+fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode) -> String {
     let rule = &view.policy.fragmentation;
     match verdict.cause {
         Cause::Purgeable => {
@@ -98,7 +113,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
         Cause::Fragmented | Cause::TotalOnly => {}
     }
     if code != FindingCode::FragmentationRestartDue {
-        return not_due(verdict, rule.restart, rule.minimum_waste);
+        return not_due(view, verdict, memory);
     }
     if !rule.restart_allowed {
         return "restart the replicas one by one, hand the primary role over and restart the old primary; or set spec.fragmentation.remedies to [Restart]".into();
@@ -107,7 +122,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
         return format!("policy {policy}, which is older, acts for this workload: see its status");
     }
     if view.policy.mode == Mode::Observe {
-        return "in mode Enforce the operator would restart it, replicas before the primary: see status.plan".into();
+        return WOULD_RESTART.into();
     }
     if view.policy.suspend {
         return "spec.suspend is set, so no restart is begun: unset it to let the operator act".into();
@@ -115,11 +130,20 @@ fn remedy(view: &View<'_>, verdict: &Verdict, code: FindingCode) -> String {
     if view.around.is_some_and(|s| s.rights.evict == Right::Denied) {
         return "the operator lacks the right to evict pods (chart value acting.restart): grant it, or restart the pods yourself, replicas first".into();
     }
-    "the operator restarts it, replicas before the primary: see status.plan for the steps, and the condition RemediationBlocked for what is in the way".into()
+    WILL_RESTART.into()
 }
 
 /// Why a band above healthy is not cured by a restart yet.
-fn not_due(verdict: &Verdict, restart: Ratio, minimum: crate::domain::bytes::Bytes) -> String {
+fn not_due(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
+    let rule = &view.policy.fragmentation;
+    let (restart, minimum) = (rule.restart, rule.minimum_waste);
+    if let Some(end) = ratio_at_limit(view, memory).filter(|end| *end < restart && verdict.band != Band::Restart) {
+        return format!(
+            "no restart is due below ratio {restart}, and the container limit is reached at {} already: raise the limit, \
+             or lower spec.fragmentation.restartPercent",
+            tenths(end)
+        );
+    }
     if verdict.falling {
         "the ratio is falling: wait until it is stable".into()
     } else if verdict.band == Band::Restart {

@@ -6,6 +6,7 @@ mod window;
 use jiff::Timestamp;
 
 pub(super) use self::finding::findings;
+pub use self::finding::{WILL_RESTART, WOULD_RESTART};
 use self::window::Window;
 use super::{
     AssessSettings,

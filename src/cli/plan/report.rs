@@ -142,7 +142,7 @@ impl Report {
         if steps.is_empty() {
             line(
                 out,
-                &format!("{hash}: restarts in {workload}; in which order is not known without exactly one primary"),
+                &format!("{hash}: restarts are due in {workload}, and no step of them can be taken: see what is in the way"),
             );
         } else {
             line(out, &format!("{hash}: {} steps on {workload}", steps.len()));

@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_measured_is_not_quiet() {
+        let mut sample = crate::domain::fixtures::sample(Role::Primary);
+        assert!(reading_of(&sample).quiet);
+        sample.memory.rss = Bytes::ZERO;
+        assert!(!reading_of(&sample).quiet, "no judgement may rest on it");
+    }
+
+    #[test]
     fn drops_what_is_too_old() {
         let mut history = History::default();
         for second in 0..10 {

@@ -194,11 +194,15 @@ const GATES: &[(When, Gate)] = &[
     (Always, time::approved),
 ];
 
-/// Every gate that does not hold, in order. Empty: go.
+/// Every gate that does not hold, in order; only the ruling one, where one makes the others moot. Empty: go.
 pub fn check(scene: &Scene<'_>) -> Vec<Blocked> {
     let beginning = scene.phase == Phase::Preflight;
     let due = GATES.iter().filter(|(when, _)| beginning || *when == Always);
-    due.filter_map(|(_, gate)| gate(scene)).collect()
+    let blocked: Vec<Blocked> = due.filter_map(|(_, gate)| gate(scene)).collect();
+    match blocked.iter().find(|blocked| blocked.rules) {
+        Some(ruling) => vec![ruling.clone()],
+        None => blocked,
+    }
 }
 
 /// "redis-0, redis-1": the names, for a text.

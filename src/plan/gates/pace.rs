@@ -113,7 +113,8 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
     Some(Blocked::new(
         BlockReason::PermissionMissing,
         format!(
-            "the Redis user may not run {} on {pod} (switchover method {}); extend its ACL",
+            "the Redis user may not run {} on {pod} (switchover method {}); extend its ACL, or, where the command was \
+             renamed (rename-command), take that out: no ACL helps there",
             commands.join(", "),
             chosen.method.as_str()
         ),

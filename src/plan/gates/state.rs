@@ -2,6 +2,7 @@
 
 use super::{Scene, names};
 use crate::{
+    assess::roles,
     domain::{
         pod::ResizeProgress,
         policy::Mode,
@@ -43,17 +44,22 @@ fn unread(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
-    match scene.workload.primaries.as_slice() {
+    let Scene { workload, ctx, .. } = scene;
+    let held = roles::held(workload);
+    match workload.primaries.as_slice() {
         [_] => None,
+        // It is only unselected: that is said by its own gate.
+        [] if roles::primary_is_outside(workload) => None,
         [] => Some(Blocked::new(
             BlockReason::NoPrimary,
-            "no member is primary; this operator never promotes after a loss: promote one by hand",
+            format!("no member is primary ({held}): {}", roles::without_primary(workload, ctx.snapshot)),
         )),
         several => Some(Blocked::new(
             BlockReason::TwoPrimaries,
             format!(
-                "{} are all primaries; nothing is done until exactly one is: compare their data, then REPLICAOF",
-                names(several.iter().copied())
+                "{} are all primaries ({held}); nothing is done until exactly one is: {}",
+                names(several.iter().copied()),
+                roles::with_two_primaries(workload, ctx.snapshot)
             ),
         )),
     }

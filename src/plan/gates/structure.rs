@@ -2,7 +2,10 @@
 
 use super::{Scene, names};
 use crate::{
-    assess::fragmentation::{self, Cause},
+    assess::{
+        fragmentation::{self, Cause},
+        roles,
+    },
     domain::{
         pod::StatefulSet,
         sample::{Engine, Version},
@@ -23,16 +26,15 @@ pub(super) fn cluster_mode(scene: &Scene<'_>) -> Option<Blocked> {
             BlockReason::ClusterMode,
             "a member runs with cluster-enabled yes; Redis Cluster is watched but not restarted by this version",
         )
+        .ruling()
     })
 }
 
 pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
     if scene.authority == Authority::Sentinel {
-        return Some(Blocked::new(
-            BlockReason::SentinelSeen,
-            "a Sentinel is connected to a member; a switchover behind its back would be undone by it, so sets under \
-             Sentinel are watched but not restarted by this version",
-        ));
+        let text = "a Sentinel is connected to a member; a switchover behind its back would be undone by it, so sets \
+                    under Sentinel are watched but not restarted by this version";
+        return Some(Blocked::new(BlockReason::SentinelSeen, text).ruling());
     }
     let untold = scene.workload.members.iter().filter(|t| t.sample().is_some_and(|s| s.sentinel_seen.is_none()));
     let untold = names(untold.copied());
@@ -47,16 +49,14 @@ pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
     scene.workload.members.iter().find_map(|target| {
         let server = &target.sample()?.server;
-        let fits = matches!(server.engine, Engine::Redis | Engine::Valkey) && server.version >= OLDEST;
-        (!fits).then(|| {
-            Blocked::new(
-                BlockReason::ServerUnsupported,
-                format!(
-                    "{} runs {:?} {}; a switchover needs FAILOVER of Redis {OLDEST} or Valkey",
-                    target.pod.name, server.engine, server.version
-                ),
-            )
-        })
+        let known = matches!(server.engine, Engine::Redis | Engine::Valkey);
+        let text = format!(
+            "{} runs {:?} {}; a switchover needs FAILOVER of Redis {OLDEST} or Valkey",
+            target.pod.name, server.engine, server.version
+        );
+        let blocked = Blocked::new(BlockReason::ServerUnsupported, text);
+        // An old version can be upgraded; another product stays one.
+        (!(known && server.version >= OLDEST)).then(|| if known { blocked } else { blocked.ruling() })
     })
 }
 
@@ -88,10 +88,12 @@ pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
     let outside = &scene.workload.outside;
     (!outside.is_empty()).then(|| {
         let list = outside.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        Blocked::new(
-            BlockReason::MemberOutsideSelector,
-            format!("{list} replicates with this set but is no selected pod; widen spec.selector"),
-        )
+        let text = if roles::primary_is_outside(scene.workload) {
+            format!("the primary of this set is {list}, which is no selected pod; widen spec.selector")
+        } else {
+            format!("{list} replicates with this set but is no selected pod; widen spec.selector")
+        };
+        Blocked::new(BlockReason::MemberOutsideSelector, text)
     })
 }
 
@@ -103,8 +105,26 @@ pub(crate) fn the_set<'a>(scene: &Scene<'a>) -> Option<&'a StatefulSet> {
         .then(|| scene.ctx.snapshot.stateful_set(&first.uid))?
 }
 
+/// What owns the members, where it is no StatefulSet.
+fn no_stateful_set(scene: &Scene<'_>) -> Option<String> {
+    let target = scene
+        .workload
+        .members
+        .iter()
+        .find(|target| target.pod.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet"))?;
+    let pod = &target.pod.name;
+    let only = "only the pods of a StatefulSet come back under their name, with their volumes";
+    Some(match &target.pod.owner {
+        Some(owner) => format!("{pod} belongs to {} {}: {only}, so no other is restarted", owner.kind, owner.name),
+        None => format!("no controller of {pod} is known: {only}, so no other is restarted"),
+    })
+}
+
 pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
     let blocked = |text| Some(Blocked::new(BlockReason::NotOneStatefulSet, text));
+    if let Some(text) = no_stateful_set(scene) {
+        return Some(Blocked::new(BlockReason::NotOneStatefulSet, text).ruling());
+    }
     let Some(set) = the_set(scene) else {
         return blocked(
             "the members are not the pods of exactly one StatefulSet; only such pods come back under their name"
@@ -131,7 +151,8 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
              watched but not restarted by this version",
             set.name, owner.kind, owner.name
         ),
-    ))
+    )
+    .ruling())
 }
 
 pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {

@@ -1,0 +1,87 @@
+//! Findings that promise nothing which the decision refuses: what `assess` says that the operator will do is held
+//! against what it would do now, by the very functions that decide.
+
+use super::{Context, begin, decide, effect::Effect, labels, order, resize, returning};
+use crate::{
+    assess::{self, fragmentation, roles, topology},
+    domain::{
+        finding::{Finding, FindingCode},
+        journal::Journal,
+        names::PodName,
+        policy::Mode,
+    },
+};
+
+/// Every finding, with remedies that are true. While a remediation is under way its own status says what is done.
+pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
+    let mut findings = assess::assess(ctx.policy, ctx.snapshot, &ctx.settings.assess);
+    if journal.is_some() {
+        return findings;
+    }
+    let due = findings.iter().any(promises_a_restart);
+    let refused = if due { refused_restarts(ctx) } else { Vec::new() };
+    let frozen = returning::frozen_pods(ctx);
+    let pods = |due: Vec<(Effect, String)>| -> Vec<PodName> {
+        due.iter().filter(|(effect, _)| !decide::nameless(ctx, effect)).filter_map(pod_of).collect()
+    };
+    let (resized, labelled) = (pods(resize::due(ctx, &frozen)), pods(labels::due(ctx, None)));
+    for finding in &mut findings {
+        let Some(pod) = finding.pod.clone() else { continue };
+        if promises_a_restart(finding) {
+            if let Some((_, why)) = refused.iter().find(|(refused, _)| *refused == pod) {
+                finding.remedy.clone_from(why);
+            }
+        } else if finding.remedy.starts_with(assess::WILL_RAISE) {
+            let stopped = ctx.snapshot.surroundings.stopped.as_ref();
+            let why = match stopped {
+                Some(how) => format!("the whole operator is stopped by {how}"),
+                None if frozen.contains(&pod) => "the roles of its set are not clear".to_owned(),
+                None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
+            };
+            if stopped.is_some() || !resized.contains(&pod) {
+                finding.remedy = format!("no limit is raised now: {why}; else the limit is raised in place");
+            }
+        } else if finding.remedy.starts_with(roles::WILL_LABEL) && !labelled.contains(&pod) {
+            finding.remedy =
+                "no label is moved now: another policy acts for this set, or a member does not answer".to_owned();
+        }
+    }
+    findings
+}
+
+/// The pod whose limit or label an upkeep is about.
+fn pod_of((effect, _): &(Effect, String)) -> Option<PodName> {
+    match effect {
+        Effect::Resize { pod, .. } | Effect::Label { pod, .. } => Some(pod.clone()),
+        _ => None,
+    }
+}
+
+fn promises_a_restart(finding: &Finding) -> bool {
+    finding.code == FindingCode::FragmentationRestartDue
+        && [fragmentation::WILL_RESTART, fragmentation::WOULD_RESTART].contains(&finding.remedy.as_str())
+}
+
+/// Pods whose restart is due and would not be begun, each with the reason.
+fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
+    let mut refused = Vec::new();
+    for workload in topology::workloads(ctx.snapshot) {
+        let Some(considered) = begin::consider_one(ctx, &workload) else { continue };
+        let steps = considered.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
+        let planned = order::restarted_pods(steps);
+        let first = considered.blocked.first();
+        for member in &workload.members {
+            let pod = &member.pod.name;
+            let why = match first {
+                Some(first) => format!("a restart is due and is not begun: {}: {}", first.reason, first.text),
+                None if !planned.contains(pod) => "the others of its set are restarted and it is not: it is the \
+                    primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
+                    .to_owned(),
+                None => continue,
+            };
+            let mode = if ctx.policy.mode == Mode::Observe { "in mode Enforce too: " } else { "" };
+            refused.push((pod.clone(), format!("{mode}{why}")));
+        }
+    }
+    refused
+}
