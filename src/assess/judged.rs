@@ -151,7 +151,11 @@ fn there_is(
     settings: &AssessSettings,
 ) -> Vec<Need> {
     let mut there = Vec::new();
-    let mut add = |need, holds: bool| if holds { there.push(need) };
+    let mut add = |need, holds: bool| {
+        if holds {
+            there.push(need)
+        }
+    };
     add(Need::Container, target.pod.container.is_ok());
     add(Need::Template, template_known(snapshot, target));
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;

@@ -116,7 +116,9 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
         );
     }
     if let Some(most) = rule.maximum_limit.filter(|most| *most < need) {
-        return format!("spec.headroom.maximumLimit {most} is below the {need} needed: raise it (lowering maxmemory evicts data, or refuses writes)");
+        return format!(
+            "spec.headroom.maximumLimit {most} is below the {need} needed: raise it (lowering maxmemory evicts data, or refuses writes)"
+        );
     }
     if container.resize_restarts {
         return format!("not resized, because that would restart Redis: set the limit to {need} in the pod template");

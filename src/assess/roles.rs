@@ -49,7 +49,12 @@ fn two_primaries(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) 
     }
     Some(about_workload(
         FindingCode::TwoPrimaries,
-        format!("{}: {} each say that they are primary ({})", workload.name, names(&workload.primaries), held(workload)),
+        format!(
+            "{}: {} each say that they are primary ({})",
+            workload.name,
+            names(&workload.primaries),
+            held(workload)
+        ),
         format!("{}; until then nothing is done here", with_two_primaries(workload, snapshot)),
     ))
 }
@@ -63,7 +68,12 @@ fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
     }
     Some(about_workload(
         FindingCode::NoPrimary,
-        format!("{}: {} are replicas and no member is primary ({})", workload.name, names(&workload.replicas), held(workload)),
+        format!(
+            "{}: {} are replicas and no member is primary ({})",
+            workload.name,
+            names(&workload.replicas),
+            held(workload)
+        ),
         without_primary(workload, snapshot),
     ))
 }

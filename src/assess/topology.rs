@@ -95,7 +95,11 @@ fn workload<'a>(mut members: Vec<&'a Target>, snapshot: &Snapshot) -> Workload<'
         uid: owner.map(|o| o.uid.clone()).unwrap_or_default(),
         name,
         outside: outside(&members, snapshot),
-        unknown: members.iter().copied().filter(|t| t.sample().is_none_or(|s| s.replication.role == Role::Unknown)).collect(),
+        unknown: members
+            .iter()
+            .copied()
+            .filter(|t| t.sample().is_none_or(|s| s.replication.role == Role::Unknown))
+            .collect(),
         chained: replicas.iter().any(|t| !lines(t).is_empty() || follows_a_replica(t, targets)),
         members,
         primaries,

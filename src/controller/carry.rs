@@ -105,7 +105,10 @@ fn sort(findings: &mut [FindingStatus]) {
     let place = |finding: &FindingStatus| FindingCode::ALL.iter().position(|code| code.as_str() == finding.code);
     findings.sort_by(|a, b| {
         let worst_first = Severity::named(&b.severity).cmp(&Severity::named(&a.severity));
-        worst_first.then_with(|| place(a).cmp(&place(b))).then_with(|| a.pod.cmp(&b.pod)).then_with(|| a.evidence.cmp(&b.evidence))
+        worst_first
+            .then_with(|| place(a).cmp(&place(b)))
+            .then_with(|| a.pod.cmp(&b.pod))
+            .then_with(|| a.evidence.cmp(&b.evidence))
     });
 }
 

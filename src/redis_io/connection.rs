@@ -58,7 +58,7 @@ impl Connection {
             Some(tls) => Wire::tls(tls.connect(address, deadline).await?),
             None => Wire::plain(reach(address).await?),
         };
-let mut connection = Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None };
+        let mut connection = Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None };
         connection.introduce(credentials).await?;
         Ok(connection)
     }

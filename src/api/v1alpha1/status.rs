@@ -85,8 +85,7 @@ pub struct FindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub pod_uid: Option<String>,
-    /// Found earlier and not judged again since: an operator that has just started, or a pod that does not answer. It
-    /// stays until it is judged; nothing is done because of it.
+    /// Found earlier and not judged again since: it stays until it is judged, and nothing is done because of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
     /// The numbers that show it.

@@ -142,7 +142,9 @@ impl Report {
         if steps.is_empty() {
             line(
                 out,
-                &format!("{hash}: restarts are due in {workload}, and no step of them can be taken: see what is in the way"),
+                &format!(
+                    "{hash}: restarts are due in {workload}, and no step of them can be taken: see what is in the way"
+                ),
             );
         } else {
             line(out, &format!("{hash}: {} steps on {workload}", steps.len()));

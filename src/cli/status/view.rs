@@ -134,7 +134,12 @@ fn heading(out: &mut String, text: &str) {
 fn summary(out: &mut String, status: &RedisMemoryPolicyStatus) {
     let Some(summary) = &status.summary else { return };
     let (targets, reachable, compliant) = (summary.targets, summary.reachable, summary.compliant);
-    line(out, &format!("pods         {targets} selected, {reachable} answer, {compliant} judged and without a Warning or worse"));
+    line(
+        out,
+        &format!(
+            "pods         {targets} selected, {reachable} answer, {compliant} judged and without a Warning or worse"
+        ),
+    );
     if let (Some(worst), Some(waste)) = (&summary.worst_fragmentation, &summary.waste) {
         line(out, &format!("memory       worst fragmentation ratio {worst}, waste {waste} in all"));
     }

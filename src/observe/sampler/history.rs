@@ -53,11 +53,11 @@ pub fn reading_of(sample: &Sample) -> Reading {
     // What was not measured judges nothing.
     let quiet = memory.is_measured()
         && !(syncing
-        || feeding
-        || persistence.loading
-        || persistence.child_running
-        || persistence.rewrite_scheduled
-        || memory.lazyfree_pending > 0);
+            || feeding
+            || persistence.loading
+            || persistence.child_running
+            || persistence.rewrite_scheduled
+            || memory.lazyfree_pending > 0);
     Reading {
         at: sample.at,
         run_id: sample.run_id.clone(),

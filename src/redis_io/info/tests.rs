@@ -140,7 +140,10 @@ fn a_ratio_that_is_no_number_is_computed(#[case] ratio: &str) {
 #[case("used_memory", "much")]
 #[case("used_memory", "99999999999999999999999999")]
 #[case("used_memory_rss", "9999999999999999")]
-fn a_server_that_has_not_measured_itself_is_seen_and_its_memory_is_not_judged(#[case] field: &str, #[case] value: &str) {
+fn a_server_that_has_not_measured_itself_is_seen_and_its_memory_is_not_judged(
+    #[case] field: &str,
+    #[case] value: &str,
+) {
     let sample = sample(&with(field, value)).unwrap();
     assert!(!sample.memory.is_measured() && sample.is_unread(field), "{:?}", sample.unread);
     assert_eq!(sample.replication.role, Role::Primary);
