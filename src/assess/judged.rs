@@ -107,9 +107,9 @@ impl Judged {
         Self { pods, whole }
     }
 
-    /// Nothing could be judged.
-    pub const fn nothing() -> Self {
-        Self { pods: BTreeMap::new(), whole: Vec::new() }
+    /// There is no pod to judge.
+    pub fn is_nothing(&self) -> bool {
+        self.pods.is_empty()
     }
 
     /// Whether an earlier finding of that code is judged anew: about that pod, or about the policy as a whole.

@@ -108,7 +108,8 @@ fn no_finding(known: &Known<'_>, codes: &[Code], good: &str) -> Said {
         Some(Some(pod)) => {
             said(None, "NotEnoughReadings", format!("{pod} has not been judged yet: it is neither well nor not"))
         }
-        Some(None) => said(None, "NoSample", "not every target has been sampled"),
+        Some(None) if known.judged.is_nothing() => said(None, "NoSample", "there is no target to judge"),
+        Some(None) => said(None, "NotEnoughReadings", "not every member has said its role yet"),
     }
 }
 
