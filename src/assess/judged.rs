@@ -191,13 +191,14 @@ fn dataset_known(sample: &Sample) -> bool {
 
 /// Either no label is to say who is primary, or it is known who is.
 fn role_known(policy: &Policy, workload: &Workload<'_>) -> bool {
-    let told = workload.primary().is_some() && empty::primary_empty(workload).is_none();
+    // Who does not answer may be a primary too.
+    let told = workload.primary().is_some() && workload.unknown.is_empty() && empty::primary_empty(workload).is_none();
     !roles::labels_count(policy, workload) || (told && !roles::failing_over(workload))
 }
 
 /// The primary's settings are known, and where nothing else holds the data its volumes are.
 fn persistence_known(workload: &Workload<'_>) -> bool {
-    let Some(primary) = workload.primary() else { return false };
+    let Some(primary) = workload.primary().filter(|_| workload.unknown.is_empty()) else { return false };
     let settings = primary.sample().is_some_and(|sample| sample.config.is_ok());
     settings && (primary.pod.container.is_ok() || !workload.replicates_nothing())
 }

@@ -149,7 +149,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
             )
         }
         Some(Right::Unknown) => {
-            format!("once the operator knows that it may patch pods/resize it raises the limit to {need} in place")
+            format!("the operator raises the limit to {need} in place once it knows that it may patch pods/resize")
         }
         Some(Right::Granted) | None => {
             format!("{WILL_RAISE}{need} in place, without a restart")

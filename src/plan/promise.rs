@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// A refusal that is longer than this is not repeated in each finding.
+const SHORT: usize = 200;
+
 /// Every finding, with remedies that are true. While a remediation is under way its own status says what is done.
 pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
     let mut findings = assess::assess(ctx.policy, ctx.snapshot, &ctx.settings.assess);
@@ -73,7 +76,12 @@ fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
         for member in &workload.members {
             let pod = &member.pod.name;
             let why = match first {
-                Some(first) => format!("a restart is due and is not begun: {}: {}", first.reason, first.text),
+                Some(first) if first.text.len() <= SHORT => {
+                    format!("a restart is due and is not begun: {}: {}", first.reason, first.text)
+                }
+                Some(first) => {
+                    format!("a restart is due and is not begun: {}, see the condition RemediationBlocked", first.reason)
+                }
                 None if !planned.contains(pod) => "the others of its set are restarted and it is not: it is the \
                     primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
                     .to_owned(),

@@ -22,7 +22,7 @@ fn the_evidence_of_fragmentation_is_quantised() {
     assert_eq!(
         findings[0].evidence,
         "ratio 2.9, 2.50 or more for 10m: RSS about 200 MiB, used about 69 MiB, waste about 130 MiB, mostly half-empty \
-         slabs (about 120 MiB); a restart should give back about 110 MiB"
+         slabs (about 120 MiB); a restart should give back about 110 MiB; the container limit is reached at ratio 14.8"
     );
     let noise = case(|c| {
         c.ratio(1, 293);

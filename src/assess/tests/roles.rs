@@ -12,7 +12,29 @@ fn no_primary() {
     };
     let findings = case(orphaned);
     assert_eq!(codes(&findings), [NoPrimary]);
-    assert_eq!(findings[0].evidence, "redis: redis-0, redis-1, redis-2 are replicas and no member is primary");
+    assert_eq!(
+        findings[0].evidence,
+        "redis: redis-0, redis-1, redis-2 are replicas and no member is primary (redis-0: 333334 keys, offset 1000000, history aaaaaaaa; redis-1: 333334 keys, \
+         offset 1000000, history aaaaaaaa; redis-2: 333334 keys, offset 1000000, history aaaaaaaa)"
+    );
+    let under_sentinel = case(|c| {
+        orphaned(c);
+        c.sample(1).sentinel_seen = Some(true);
+    });
+    let remedy = &only(&under_sentinel, NoPrimary).remedy;
+    assert!(remedy.starts_with("wait: Sentinel decides") && !remedy.contains("REPLICAOF"), "{remedy}");
+    let owned = case(|c| {
+        orphaned(c);
+        let uid = "o".into();
+        c.snapshot.stateful_sets[0].owner =
+            Some(crate::domain::pod::Owner { kind: "RedisFailover".into(), name: "shop".into(), uid });
+    });
+    assert!(only(&owned, NoPrimary).remedy.starts_with("wait: RedisFailover shop decides"));
+    let one_is_missing = case(|c| {
+        orphaned(c);
+        c.snapshot.stateful_sets[0].replicas = 4;
+    });
+    assert!(only(&one_is_missing, NoPrimary).remedy.starts_with("wait for the pods that are missing (3 of 4"));
     let unknown = case(|c| c.fail(0, ProbeFailure::TimedOut("no answer in 1s".into())));
     assert_eq!(codes(&unknown), [Unreachable], "the unknown member may be the primary");
 }
@@ -37,7 +59,11 @@ fn two_primaries() {
         c.sample(0).replication.replicas.pop();
     });
     assert_eq!(codes(&findings), [TwoPrimaries], "labels are not judged while it is unclear who is primary");
-    assert_eq!(findings[0].evidence, "redis: redis-0, redis-2 each say that they are primary");
+    assert_eq!(
+        findings[0].evidence,
+        "redis: redis-0, redis-2 each say that they are primary (redis-0: 333334 keys, offset 1000000, history aaaaaaaa; redis-1: 333334 keys, \
+         offset 1000000, history aaaaaaaa; redis-2: 333334 keys, offset 1000000, history aaaaaaaa)"
+    );
 }
 
 #[test]

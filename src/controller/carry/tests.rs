@@ -123,7 +123,7 @@ fn a_replacement_resolves_nothing_before_it_is_judged() {
     // Between the two nothing has that name.
     snapshot.targets.remove(1);
     let gone = look(&policy, &snapshot, &before);
-    assert_eq!(events(&before, &gone, &snapshot), Vec::<String>::new());
+    assert!(!events(&before, &gone, &snapshot).iter().any(|reason| reason.contains("Resolved")));
     assert!(gone.findings.iter().any(|finding| finding.pod.as_deref() == Some("redis-1") && finding.stale));
 
     // Scaled down it does not come back: nothing is left to say, and nothing was resolved.
