@@ -201,8 +201,11 @@ fn narrowed(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
     for value in values(old).difference(&values(new)).filter(|_| new.get("enum").is_some()) {
         say(format!("{value} is refused"));
     }
+    // A list of values bounds the length as well.
+    let longest = old["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::len).max();
     for bound in ["maximum", "maxLength", "maxItems", "maxProperties"] {
-        let (before, now) = (old[bound].as_f64(), new[bound].as_f64());
+        let listed = longest.filter(|_| bound == "maxLength").map(|most| f64::from(u32::try_from(most).unwrap()));
+        let (before, now) = (old[bound].as_f64().or(listed), new[bound].as_f64());
         if now.is_some_and(|now| before.is_none_or(|before| now < before)) {
             say(format!("{bound} {before:?} became {now:?}"));
         }

@@ -53,14 +53,14 @@ fn explains_every_number_of_a_pod(#[case] name: &str, #[case] pod: &str) {
 
 #[test]
 fn programs_read_the_same_plan_as_json_and_yaml() {
-    let text = snapshot("foreign-owner");
+    let text = snapshot("restarted-lately");
     let json = run(&["plan", "-f", "-", "-o", "json"], &text);
     let yaml = run(&["plan", "-f", "-", "-o", "yaml"], &text);
     assert_eq!((json.code, yaml.code), (2, 2));
     let json: Value = serde_json::from_str(&json.out).expect("it is JSON");
     let yaml: Value = serde_yaml::from_str(&yaml.out).expect("it is YAML");
     assert_eq!(json, yaml);
-    assert_eq!(json["blocked"][0]["reason"], "ForeignOwner");
+    assert_eq!(json["blocked"][0]["reason"], "Cooldown");
     assert_eq!(json["plan"]["steps"][0]["kind"], "Evict");
     assert_eq!(json["findings"][0]["code"], "FragmentationRestartDue");
     assert_eq!((json["pods"].as_u64(), json["answered"].as_u64()), (Some(3), Some(3)));

@@ -140,12 +140,7 @@ impl Report {
             return;
         };
         if steps.is_empty() {
-            line(
-                out,
-                &format!(
-                    "{hash}: restarts are due in {workload}, and no step of them can be taken: see what is in the way"
-                ),
-            );
+            line(out, &format!("{hash}: due on {workload}, and no step can be taken: see what is in the way"));
         } else {
             line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
         }
