@@ -74,13 +74,14 @@ fn started_otherwise(snapshot: &Snapshot, target: &Target, start: &StartRecord) 
                 .then(|| format!("{} is {}, it started with {}", value.name, shown(&live), shown(&value.start)))
         })
         .collect();
-    (!differing.is_empty()).then(|| Finding {
-        code: FindingCode::ConfigDrift,
-        pod: Some(target.pod.name.clone()),
-        evidence: format!("when it was last restarted: {}", differing.join("; ")),
-        remedy: "write the value that is meant into the configuration that the pod starts with (file, script or \
-                 arguments): the next restart that is not this operator's brings back what it started with"
-            .into(),
+    (!differing.is_empty()).then(|| {
+        Finding::new(
+            FindingCode::ConfigDrift,
+            Some(target.pod.name.clone()),
+            format!("when it was last restarted: {}", differing.join("; ")),
+            "write the value that is meant into the configuration that the pod starts with (file, script or \
+             arguments): the next restart that is not this operator's brings back what it started with",
+        )
     })
 }
 

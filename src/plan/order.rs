@@ -75,7 +75,13 @@ pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
 /// Something is due, and no step of it can be taken.
 pub fn without_steps(workload: &Workload<'_>) -> Plan {
     let hash = hash(workload, &[]);
-    Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps: Vec::new(), hash, left: Vec::new() }
+    Plan {
+        workload: workload.uid.clone(),
+        workload_name: workload.name.clone(),
+        steps: Vec::new(),
+        hash,
+        left: Vec::new(),
+    }
 }
 
 /// What is done, in order, in pieces that are done wholly or not at all.

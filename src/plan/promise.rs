@@ -72,6 +72,7 @@ fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
         let Some(considered) = begin::consider_one(ctx, &workload) else { continue };
         let steps = considered.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
         let planned = order::restarted_pods(steps);
+        let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
         for member in &workload.members {
             let pod = &member.pod.name;
@@ -82,6 +83,7 @@ fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
                 Some(first) => {
                     format!("a restart is due and is not begun: {}, see the condition RemediationBlocked", first.reason)
                 }
+                None if left.contains(pod) => "it is restarted by the plan after this one".to_owned(),
                 None if !planned.contains(pod) => "the others of its set are restarted and it is not: it is the \
                     primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
                     .to_owned(),
