@@ -1,15 +1,16 @@
-//! `/metrics`, `/livez` and `/readyz` on one port. Bounded: so many connections, each for so long.
+//! Two ports: `/metrics` on one, `/livez` and `/readyz` on the other, so that no crowd of scrapers takes the kubelet's
+//! place.
+
+mod listen;
+mod serve;
 
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
@@ -18,25 +19,10 @@ use axum::{
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
-    serve::Listener,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
-};
-
-mod listen;
+use tokio::net::TcpListener;
 
 use crate::metrics::{self, Metrics};
-
-/// A kubelet and a few scrapers need a handful.
-const MAX_CONNECTIONS: usize = 32;
-/// A connection lives no longer, busy or not: a stuck client cannot keep its place.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
-/// What answers in flight may take after shutdown has begun.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// The admin server failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,52 +35,82 @@ pub enum AdminError {
         /// Why.
         source: io::Error,
     },
-    /// The server ended although nobody asked it to.
-    #[error("the admin server failed: {0}")]
-    Serve(#[source] io::Error),
 }
 
 /// What `/readyz` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Not ready: the first look is not complete.
-    Starting,
+    /// Not ready: the Lease was never read.
+    LeaseUnread,
+    /// Not ready: the policies were never listed; their definition or the right may be missing.
+    PoliciesUnlisted,
     /// Ready: another process leads, this one can take over.
     Standby,
-    /// Ready: leads, and has seen everything once.
+    /// Ready: leads.
     Leading,
 }
 
 impl Readiness {
-    const ALL: [Self; 3] = [Self::Starting, Self::Standby, Self::Leading];
-
     const fn text(self) -> &'static str {
         match self {
-            Self::Starting => "starting\n",
+            Self::LeaseUnread => "starting: the Lease was not read yet\n",
+            Self::PoliciesUnlisted => {
+                "starting: the RedisMemoryPolicies were not listed yet: definition or right missing?\n"
+            }
             Self::Standby => "ok: standby\n",
             Self::Leading => "ok: leading\n",
         }
+    }
+
+    const fn is_ready(self) -> bool {
+        matches!(self, Self::Standby | Self::Leading)
     }
 }
 
 /// Says whether the process is ready. Cheap to clone; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<AtomicU8>);
+pub struct Health(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    lease_read: AtomicBool,
+    policies_listed: AtomicBool,
+    leads: AtomicBool,
+}
 
 impl Health {
-    /// Sets what `/readyz` says. At first it is [`Readiness::Starting`].
-    pub fn set(&self, readiness: Readiness) {
-        self.0.store(readiness as u8, Ordering::Relaxed);
+    /// The API server has answered what the Lease says.
+    pub fn lease_read(&self) {
+        self.0.lease_read.store(true, Ordering::Relaxed);
     }
 
-    /// What `/readyz` says.
+    /// The API server has listed policies: their definition is there, and we may read them.
+    pub fn policies_listed(&self) {
+        self.0.policies_listed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.0.leads.store(leads, Ordering::Relaxed);
+    }
+
+    /// What `/readyz` says. What was true once is enough: an API server that goes away later is no reason to take this
+    /// process out, nor to replace it by one that cannot reach it either.
     pub fn get(&self) -> Readiness {
-        let now = usize::from(self.0.load(Ordering::Relaxed));
-        Readiness::ALL.get(now).copied().unwrap_or(Readiness::Starting)
+        let is = |known: &AtomicBool| known.load(Ordering::Relaxed);
+        if !is(&self.0.lease_read) {
+            Readiness::LeaseUnread
+        } else if !is(&self.0.policies_listed) {
+            Readiness::PoliciesUnlisted
+        } else if is(&self.0.leads) {
+            Readiness::Leading
+        } else {
+            Readiness::Standby
+        }
     }
 }
 
-/// The admin server, listening but not yet answering.
+/// One port, listening but not yet answering.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
@@ -116,35 +132,23 @@ impl Admin {
         self.address
     }
 
-    /// Answers until `shutdown` completes, and then for at most 2 s more.
-    pub async fn serve(
-        self,
-        metrics: Metrics,
-        health: Health,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), AdminError> {
-        let routes = Router::new()
-            .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(readyz))
-            .with_state(health)
-            .route("/metrics", get(scrape).with_state(metrics));
-        let listener = Bounded { listener: self.listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
-        let (begun, begins) = tokio::sync::oneshot::channel();
-        let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-            shutdown.await;
-            // The receiver waits as long as the server runs.
-            let _ = begun.send(());
-        });
-        tokio::select! {
-            ended = server => ended.map_err(AdminError::Serve),
-            () = async { let _ = begins.await; tokio::time::sleep(DRAIN).await } => Ok(()),
-        }
+    /// Answers `/metrics` until `shutdown` completes, and then for at most 2 s more.
+    pub async fn serve_metrics(self, metrics: Metrics, shutdown: impl Future<Output = ()>) {
+        let routes = Router::new().route("/metrics", get(scrape).with_state(metrics));
+        serve::serve(self.listener, routes, shutdown).await;
+    }
+
+    /// Answers `/livez` and `/readyz` until `shutdown` completes, and then for at most 2 s more.
+    pub async fn serve_health(self, health: Health, shutdown: impl Future<Output = ()>) {
+        let alive = get(|| async { "ok\n" });
+        let routes = Router::new().route("/livez", alive).route("/readyz", get(readyz)).with_state(health);
+        serve::serve(self.listener, routes, shutdown).await;
     }
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
     let readiness = health.get();
-    let status = if readiness == Readiness::Starting { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, readiness.text())
 }
 
@@ -155,95 +159,34 @@ async fn scrape(State(metrics): State<Metrics>) -> Response {
     }
 }
 
-/// Accepts a connection only when there is a place for it.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed; without a place the connection waits in the kernel's queue.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let ends = Box::pin(tokio::time::sleep(CONNECTION_LIFETIME));
-        (Connection { stream, ends, _place: place }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that fails when its time is over, and gives its place back when dropped.
-struct Connection {
-    stream: TcpStream,
-    ends: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Connection {
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        self.ends
-            .as_mut()
-            .poll(context)
-            .map(|()| io::Error::new(io::ErrorKind::TimedOut, "the connection's time is over"))
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(over) = self.poll_over(context) {
-            return Poll::Ready(Err(over));
-        }
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(over) = self.poll_over(context) {
-            return Poll::Ready(Err(over));
-        }
-        Pin::new(&mut self.stream).poll_write(context, from)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
         sync::oneshot,
         task::JoinHandle,
     };
 
-    use super::*;
-    use crate::clock::Clock;
+    use super::{
+        serve::{DRAIN, MAX_CONNECTIONS, READ_TIMEOUT},
+        *,
+    };
 
     struct Running {
         address: SocketAddr,
         health: Health,
         stop: oneshot::Sender<()>,
-        task: JoinHandle<Result<(), AdminError>>,
+        task: JoinHandle<()>,
     }
 
     async fn running() -> Running {
         let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
         let (address, health) = (admin.address(), Health::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let metrics = Metrics::new(Clock::start(), "operator");
-        let serve = admin.serve(metrics, health.clone(), async move { drop(stopped.await) });
+        let serve = admin.serve_health(health.clone(), async move { drop(stopped.await) });
         Running { address, health, stop, task: tokio::spawn(serve) }
     }
 
@@ -257,25 +200,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn is_ready_when_standing_by_or_leading_and_alive_from_the_start() {
+    async fn is_ready_when_the_lease_was_read_and_the_policies_listed_and_alive_from_the_start() {
         let server = running().await;
-        assert!(get(server.address, "/readyz").await.starts_with("HTTP/1.1 503"));
         assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200"));
-        for readiness in [Readiness::Standby, Readiness::Leading] {
-            server.health.set(readiness);
+        let unready = |answer: String, text: &str| answer.starts_with("HTTP/1.1 503") && answer.contains(text);
+        assert!(unready(get(server.address, "/readyz").await, "Lease"));
+        server.health.lease_read();
+        server.health.leads(true);
+        assert!(unready(get(server.address, "/readyz").await, "definition or right missing"));
+        server.health.policies_listed();
+        for (leads, text) in [(true, "ok: leading\n"), (false, "ok: standby\n")] {
+            server.health.leads(leads);
             let answer = get(server.address, "/readyz").await;
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(readiness.text()), "{answer}");
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(text), "{answer}");
         }
-        assert!(get(server.address, "/secrets").await.starts_with("HTTP/1.1 404"));
+        assert!(get(server.address, "/metrics").await.starts_with("HTTP/1.1 404"), "scrapes share nothing with health");
     }
 
     #[tokio::test]
     async fn a_scrape_gets_openmetrics() {
-        let server = running().await;
-        let answer = get(server.address, "/metrics").await;
+        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+        let address = admin.address();
+        let metrics = Metrics::new("operator");
+        let serving = tokio::spawn(admin.serve_metrics(metrics, std::future::pending()));
+        let answer = get(address, "/metrics").await;
         assert!(answer.contains(&format!("content-type: {}", metrics::CONTENT_TYPE)), "{answer}");
         assert!(answer.contains("leader_election_master_status{name=\"operator\"} 0"), "{answer}");
         assert!(answer.contains("process_resident_memory_bytes "), "{answer}");
+        serving.abort();
     }
 
     #[tokio::test]
@@ -285,24 +237,34 @@ mod tests {
         hanging.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("half a request");
         assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200"));
         server.stop.send(()).expect("a running server");
-        let ended = tokio::time::timeout(DRAIN * 3, server.task).await.expect("in time");
-        ended.expect("no panic").expect("no error");
+        tokio::time::timeout(DRAIN * 3, server.task).await.expect("in time").expect("no panic");
         assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
     }
 
+    // Any pod could have the operator restarted for ever: 32 connections that said nothing, again each minute.
     #[tokio::test]
-    async fn a_client_beyond_the_bound_waits_and_is_served_when_there_is_a_place() {
+    async fn health_is_answered_at_once_however_many_connections_say_nothing() {
         let server = running().await;
         let mut idle = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
+        for _ in 0..MAX_CONNECTIONS * 2 {
             idle.push(TcpStream::connect(server.address).await.expect("a connection"));
         }
-        let mut waiting = Box::pin(get(server.address, "/livez"));
-        let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
-        assert!(early.is_err(), "served without a place: {early:?}");
-        idle.pop();
-        let answer = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("a place");
+        let answer = tokio::time::timeout(Duration::from_secs(2), get(server.address, "/livez")).await;
+        let answer = answer.expect("before the kubelet gives up");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_send_its_request_is_sent_away() {
+        let server = running().await;
+        let mut silent = TcpStream::connect(server.address).await.expect("a connection");
+        let mut slow = TcpStream::connect(server.address).await.expect("a connection");
+        slow.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("half a request");
+        for stream in [&mut silent, &mut slow] {
+            let mut rest = Vec::new();
+            let ended = tokio::time::timeout(READ_TIMEOUT * 3, stream.read_to_end(&mut rest)).await;
+            ended.expect("it does not keep its place").ok();
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Prometheus metrics (OpenMetrics text). What a scrape shows was measured before: a scrape never causes a probe.
+//! Prometheus metrics (OpenMetrics text). What a scrape shows is the newest that was measured: it never causes a probe.
 //!
 //! `redis_memory_policy_*` joins with redis_exporter on namespace and pod. Controller health has the names of Go's
 //! controller-runtime, so that its dashboards work unchanged.
@@ -14,9 +14,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use targets::{PolicyKey, TargetSeries};
+pub use targets::{Measured, PolicyKey, Source, TargetSeries};
 
-use crate::{clock::Clock, kube_io::client::AnswerObserver};
+use crate::kube_io::client::AnswerObserver;
 
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,6 +26,11 @@ const CONTROLLER: &str = "redismemorypolicy";
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +93,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     targets: Arc<targets::Targets>,
     probe_errors: Family<ReasonLabel, Counter>,
+    watch_errors: Family<KindLabel, Counter>,
     probe_duration: Histogram,
     remediations: Family<RemediationLabels, Counter>,
     write_pause: Histogram,
@@ -121,9 +127,9 @@ fn reconcile_histogram() -> Histogram {
 
 impl Metrics {
     /// All metrics, at zero. `lease_name` labels `leader_election_master_status`.
-    pub fn new(clock: Clock, lease_name: &str) -> Self {
+    pub fn new(lease_name: &str) -> Self {
         let mut registry = Registry::default();
-        let targets = Arc::new(targets::Targets::new(clock));
+        let targets = Arc::<targets::Targets>::default();
         registry.register_collector(Box::new(Arc::clone(&targets)));
         registry.register_collector(Box::new(process::Process));
 
@@ -135,6 +141,7 @@ impl Metrics {
             registry: Arc::default(),
             targets,
             probe_errors: Family::default(),
+            watch_errors: Family::default(),
             probe_duration: probe_histogram(),
             remediations: Family::default(),
             write_pause: pause_histogram(),
@@ -152,6 +159,7 @@ impl Metrics {
     fn register_ours(&self, ours: &mut Registry, build: Family<VersionLabel, Gauge>) {
         ours.register("operator_build_info", "The running version, always 1", build);
         ours.register("probe_errors", "Probes of Redis without a sample, by reason", self.probe_errors.clone());
+        ours.register("watch_errors", "Lists and watches of the API server that failed, by kind", self.watch_errors.clone());
         ours.register("probe_duration_seconds", "Time of one probe of Redis", self.probe_duration.clone());
         ours.register("remediations", "Steps and remediations that ended, by result", self.remediations.clone());
         ours.register(
@@ -200,10 +208,25 @@ impl Metrics {
         self.targets.forget(policy);
     }
 
-    /// Only the leader exports targets: two processes must not tell two stories about one pod.
+    /// Exports nothing any more of policies that do not exist.
+    pub fn retain(&self, exists: impl Fn(&PolicyKey) -> bool) {
+        self.targets.retain(exists);
+    }
+
+    /// Whether this process leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
-        self.targets.set_leader(leads);
+    }
+
+    /// Only the last known leader exports targets: two processes must not tell two stories about one pod. While the API
+    /// server is away nobody leads, and what is watched is shown all the same.
+    pub fn show_targets(&self, watches: bool) {
+        self.targets.show(watches);
+    }
+
+    /// A list or watch of the API server failed.
+    pub fn watch_failed(&self, kind: &'static str) {
+        self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// A probe gave a sample.
@@ -258,14 +281,16 @@ mod tests {
 
     #[test]
     fn counters_have_the_names_that_dashboards_know() {
-        let metrics = Metrics::new(Clock::start(), "operator");
+        let metrics = Metrics::new("operator");
         metrics.probe_failed("Unreachable");
         metrics.remediated("Evict", "Succeeded");
         metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
         metrics.answer_observer()(&http::Method::PATCH, Some(http::StatusCode::CONFLICT));
         metrics.answer_observer()(&http::Method::GET, None);
         metrics.set_leader(true);
+        metrics.watch_failed("Pod");
         for line in [
+            "redis_memory_policy_watch_errors_total{kind=\"Pod\"} 1",
             "redis_memory_policy_probe_errors_total{reason=\"Unreachable\"} 1",
             "redis_memory_policy_remediations_total{action=\"Evict\",result=\"Succeeded\"} 1",
             "controller_runtime_reconcile_total{controller=\"redismemorypolicy\",result=\"error\"} 1",
@@ -280,7 +305,7 @@ mod tests {
 
     #[test]
     fn histograms_count_what_was_observed() {
-        let metrics = Metrics::new(Clock::start(), "operator");
+        let metrics = Metrics::new("operator");
         metrics.write_paused(Duration::from_millis(200));
         metrics.probe_took(Duration::from_millis(2));
         let pause = "redis_memory_policy_failover_write_pause_seconds";
@@ -298,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_page_is_closed_as_openmetrics_wants_it() {
-        let page = Metrics::new(Clock::start(), "operator").render().expect("a page");
+        let page = Metrics::new("operator").render().expect("a page");
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }

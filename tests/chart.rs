@@ -279,8 +279,8 @@ fn the_pod_is_restricted() {
         assert!(pod[field].is_null(), "{field}");
     }
     assert_eq!(of_kind(&objects, "ServiceAccount")[0]["automountServiceAccountToken"], false);
-    assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/livez", "port": "http"}));
-    assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "http"}));
+    assert_eq!(container["livenessProbe"]["httpGet"], json!({"path": "/livez", "port": "health"}));
+    assert_eq!(container["readinessProbe"]["httpGet"], json!({"path": "/readyz", "port": "health"}));
 }
 
 /// What keeps several replicas apart and drains them one at a time; nothing of it for a single one, whose budget

@@ -221,8 +221,8 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     witness.saw(format!("findings of {name}"), format!("{findings:?}"));
     let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status, |_| true);
     witness.saw(format!("events of {name}"), format!("{events:?}"));
-    let metrics = Metrics::new(Clock::start(), "lease");
-    metrics.set_leader(true);
+    let metrics = Metrics::new("lease");
+    metrics.show_targets(true);
     if let Observation::Failed(failure) = &snapshot.targets[1].redis {
         metrics.probe_failed(failure.reason());
     }

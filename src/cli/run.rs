@@ -22,9 +22,12 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(args_override_self = true)]
 pub(super) struct Args {
-    /// Where /metrics, /livez and /readyz are served. [::] is every address, IPv4 and IPv6.
+    /// Where /metrics is served. [::] is every address, IPv4 and IPv6.
     #[arg(long, env = "RMO_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
+    /// Where /livez and /readyz are served: a port of their own, so that no crowd of scrapers takes the kubelet's place.
+    #[arg(long, env = "RMO_HEALTH_LISTEN", default_value = "[::]:8081")]
+    health_listen: SocketAddr,
     /// Namespace of the Lease: the operator's own.
     #[arg(long, env = "RMO_LEASE_NAMESPACE", default_value = "default")]
     lease_namespace: String,
@@ -139,6 +142,7 @@ impl Args {
         .timing(self.lease_duration, self.lease_renew);
         Settings {
             listen: self.listen,
+            health_listen: self.health_listen,
             lease,
             sampler: SamplerSettings { interval: self.sample_interval, ..SamplerSettings::default() },
             plan: PlanSettings {

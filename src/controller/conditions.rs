@@ -73,6 +73,21 @@ pub fn stalled(
     all.into_iter().map(|(kind, said)| condition(kind, said, previous, generation, now)).collect()
 }
 
+/// Says of one condition something else than was said.
+pub fn replace(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    (holds, reason, message): (bool, &str, &str),
+    generation: i64,
+    now: Timestamp,
+) {
+    let new = condition(kind, said(Some(holds), reason, message), conditions, generation, now);
+    match conditions.iter_mut().find(|condition| condition.type_ == kind) {
+        Some(condition) => *condition = new,
+        None => conditions.push(new),
+    }
+}
+
 fn said(status: Option<bool>, reason: &str, message: impl Into<String>) -> Said {
     (status, reason.to_owned(), message.into())
 }

@@ -3,9 +3,11 @@
 use kube::ResourceExt as _;
 use serde_json::json;
 
+use super::shared::Shared;
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
-    domain::journal::{Journal, WorkloadRecord},
+    domain::journal::{Journal, JournalOwner, WorkloadRecord},
+    execute::Executor,
     kube_io::{
         fence::Fence,
         write::{WriteError, Writer},
@@ -15,24 +17,55 @@ use crate::{
 /// The status keeps this many workload records; the oldest make room.
 const MAX_RECORDS: usize = 100;
 
-/// Writes journal and records; returns the resource as it is then.
+/// A spec that is longer is not kept beside the journal: the bound of its field.
+const MAX_SPEC: usize = 32_768;
+
+/// Writes journal and records, the journal with its heartbeat; returns the resource as it is then.
 pub(super) async fn write(
-    writer: &Writer,
-    fence: &Fence,
+    shared: &Shared,
     resource: &RedisMemoryPolicy,
     journal: Option<&Journal>,
     records: &[WorkloadRecord],
 ) -> Result<RedisMemoryPolicy, WriteError> {
+    let Executor { writer, fence, .. } = &shared.executor;
+    let uid = resource.uid().unwrap_or_default();
     let mut part = serde_json::Map::new();
     if let Some(journal) = journal {
-        part.insert("journal".to_owned(), json!(journal));
+        let owner = JournalOwner {
+            install: shared.install.clone(),
+            policy_uid: uid.clone(),
+            renewed_at: shared.clock.now(),
+        };
+        part.insert("journal".to_owned(), json!(Journal { owner: Some(owner), ..journal.clone() }));
+        if let Some(spec) = frozen_spec(resource, journal) {
+            part.insert("frozenSpec".to_owned(), json!(spec));
+        }
     }
     if !records.is_empty() {
         part.insert("workloads".to_owned(), json!(records));
     }
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let version = resource.resource_version().unwrap_or_default();
-    writer.apply_journal(fence, &namespace, &name, &version, part.into()).await
+    let written = writer.apply_journal(fence, &namespace, &name, &version, part.into()).await?.under(&resource.spec);
+    shared.memory.beat(&uid, written.resource_version(), shared.clock.uptime());
+    Ok(written)
+}
+
+/// The spec with which the remediation was begun: as it was kept, or as it is now if the journal was made from it.
+fn frozen_spec(resource: &RedisMemoryPolicy, journal: &Journal) -> Option<String> {
+    let status = resource.status.as_ref().filter(|status| status.journal.is_some());
+    if let Some(kept) = status.and_then(|status| status.frozen_spec.clone()) {
+        return Some(kept);
+    }
+    let made_from_it = resource.metadata.generation.unwrap_or_default() == journal.generation;
+    let spec = serde_json::to_string(&resource.spec).ok().filter(|spec| spec.len() <= MAX_SPEC);
+    spec.filter(|_| made_from_it)
+}
+
+/// Whether two journals say the same: a heartbeat in between is no difference.
+pub(super) fn same(one: &Journal, other: &Journal) -> bool {
+    let bare = |journal: &Journal| Journal { owner: None, ..journal.clone() };
+    bare(one) == bare(other)
 }
 
 /// Adds or removes the finalizer; returns the resource as it is then.
@@ -47,7 +80,7 @@ pub(super) async fn finalizer(
     }
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let version = resource.resource_version().unwrap_or_default();
-    writer.set_finalizer(fence, &namespace, &name, &version, present).await
+    Ok(writer.set_finalizer(fence, &namespace, &name, &version, present).await?.under(&resource.spec))
 }
 
 /// The records with this one in place of the workload's earlier one.

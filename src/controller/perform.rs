@@ -35,7 +35,7 @@ use crate::{
 /// At rest: how often a policy is looked at although nothing woke us.
 const REST: Duration = Duration::from_secs(60);
 /// After something was done: look again at once.
-const AT_ONCE: Duration = Duration::from_millis(50);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(50);
 /// An eviction was accepted: the pod needs a moment to go.
 const AFTER_EVICTION: Duration = Duration::from_millis(500);
 /// A budget says no, or a switchover did not come about.
@@ -186,7 +186,7 @@ async fn begin(
     crash::at(Place::BeginShown);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, true).await?;
     crash::at(Place::BeginFinalizer);
-    let resource = journal::write(&shared.executor.writer, fence, &resource, Some(&journal), &records).await?;
+    let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
     crash::at(Place::BeginJournal);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %journal.id, steps = journal.steps.len(),
@@ -214,8 +214,7 @@ async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) 
 
 async fn record(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
     let records = resource.status.clone().unwrap_or_default().workloads;
-    let writer = &shared.executor.writer;
-    let resource = journal::write(writer, &shared.executor.fence, &resource, Some(&journal), &records).await?;
+    let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
     Ok(Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) })
 }
 
@@ -236,7 +235,8 @@ async fn step(
             return Ok(performed);
         }
     }
-    let stands = resource.status.as_ref().and_then(|status| status.journal.as_ref()) == Some(&journal);
+    let stored = resource.status.as_ref().and_then(|status| status.journal.as_ref());
+    let stands = stored.is_some_and(|stored| journal::same(stored, &journal));
     let planned = journal.planned().cloned();
     let kind = planned.as_ref().map(|planned| planned.step.kind());
     let mut performed = if stands {
@@ -398,7 +398,7 @@ async fn end(
     let records = journal::with_record(&before, record.clone());
     let fence = &shared.executor.fence;
     crash::at(Place::EndDue);
-    let resource = journal::write(&shared.executor.writer, fence, &resource, None, &records).await?;
+    let resource = journal::write(shared, &resource, None, &records).await?;
     crash::at(Place::EndRecorded);
     shared.ledger.release(&policy.uid);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;

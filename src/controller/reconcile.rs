@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    ResourceExt as _,
+    Resource as _, ResourceExt as _,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
 use super::{
-    carry, claims, judge, ledger,
+    carry, claims, conditions, judge, ledger, ownership,
     perform::{self, Performed},
     registry::{Guarded, PolicyRef},
-    report, series,
+    report,
+    resolve::{Problem, Resolved, resolve},
+    series,
     shared::{ReconcileError, Shared},
     transitions::{self, Transition},
 };
@@ -37,25 +39,22 @@ use crate::{
     validate,
 };
 
-/// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
-const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// The pod cache has not been filled yet.
 const CACHE_AGAIN: Duration = Duration::from_secs(1);
 /// Events that are being written at the same time.
 const EVENTS_AT_ONCE: usize = 8;
-/// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s).
-const DELETION_PATIENCE: Duration = Duration::from_secs(20);
+/// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s). Counted from when
+/// it was first seen: another machine's clock says nothing.
+pub(super) const DELETION_PATIENCE: Duration = Duration::from_secs(20);
+/// What is being deleted is looked at this often.
+pub(super) const DELETING_AGAIN: Duration = Duration::from_secs(5);
+/// A watch that has failed for so long is said in the status.
+const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reconciles one policy.
-pub async fn reconcile(resource: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    shared.forget_gone();
-    match &resource.0 {
-        Ok(policy) => Box::pin(shared.reconcile(policy.clone())).await,
-        Err(invalid) => {
-            tracing::warn!(name = %resource.name_any(), error = %invalid.error, "a stored policy cannot be read");
-            Ok(Action::requeue(STALLED_AGAIN))
-        }
-    }
+pub async fn reconcile(stored: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let again = Box::pin(shared.look(&stored)).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// What was observed and decided, and from which version of the resource.
@@ -64,54 +63,81 @@ struct Turn {
     policy: Arc<Policy>,
     snapshot: Snapshot,
     decision: Decision,
+    problem: Option<Problem>,
+}
+
+/// What came of observing.
+enum Looked {
+    /// A decision.
+    Decided(Box<Turn>),
+    /// The policy is gone.
+    Gone,
+    /// Its journal is not ours; look again after this time.
+    NotOurs(Duration),
 }
 
 impl Shared {
-    async fn reconcile(&self, resource: RedisMemoryPolicy) -> Result<Action, ReconcileError> {
-        // Nothing of ours is under way and it is going: it needs nothing from us.
-        let deleting = resource.metadata.deletion_timestamp.is_some();
-        if deleting && !resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-            return Ok(Action::await_change());
-        }
-        if self.overdue_deletion(&resource) {
-            self.release(resource).await?;
-            return Ok(Action::await_change());
-        }
-        let policy = match validate::validate(&resource) {
-            Ok(policy) => Arc::new(policy),
-            Err(invalid) => {
-                let text: Vec<String> = invalid.iter().map(ToString::to_string).collect();
-                return self.stalled(&resource, "InvalidSpec", &text.join("; ")).await;
-            }
-        };
-        let selector = validate::selector_string(&resource.spec.selector);
-        let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
-        let cache = self.registry.cache(&policy.uid, &reference, &selector, self.clock.uptime());
-        if !cache.is_ready() {
-            let failing = cache.changes().borrow().failing.clone();
-            return match failing {
-                Some(failure) if failure.forbidden => {
-                    self.stalled(&resource, "ReadingRightsMissing", &failure.text).await
-                }
-                _ => Ok(Action::requeue(CACHE_AGAIN)),
+    /// Deletion comes first, then the remediation under way, under its own spec if need be, and then the spec. `None`: not
+    /// looked at again before something changes.
+    pub(super) async fn look(&self, stored: &Guarded) -> Result<Option<Duration>, ReconcileError> {
+        let resolved = resolve(stored);
+        if stored.meta().deletion_timestamp.is_none() {
+            return match resolved {
+                Ok(resolved) => Box::pin(self.reconcile(resolved)).await,
+                Err(problem) => self.stalled(stored, &problem).await.map(Some),
             };
         }
-        let Some(turn) = Box::pin(self.decide(resource, policy, &selector, &cache.pods())).await? else {
-            return Ok(Action::await_change());
-        };
-        Box::pin(self.act_and_report(turn)).await
+        let ours = stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        let waited = self.memory.deleting_for(&stored.uid().unwrap_or_default(), self.clock.uptime());
+        if let (true, true, Ok(resolved)) = (ours, waited <= DELETION_PATIENCE, resolved) {
+            let again = Box::pin(self.reconcile(resolved)).await?;
+            return Ok(again.map(|again| again.min(DELETING_AGAIN)));
+        }
+        // Nothing of ours is under way, or nothing can be done about it any more.
+        self.let_go(stored).await?;
+        self.forget(stored);
+        Ok(None)
     }
 
-    /// Observes and decides: from caches first, and live when something is to be done. `None`: the policy is gone.
+    async fn reconcile(&self, resolved: Resolved) -> Result<Option<Duration>, ReconcileError> {
+        let Resolved { resource, policy, mut problem } = resolved;
+        let selector = validate::selector_string(&resource.spec.selector);
+        let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
+        let now = self.clock.uptime();
+        let cache = self.registry.cache(&policy.uid, &reference, &selector, now);
+        let failing = cache.changes().borrow().failing.clone();
+        let failing_for = self.memory.failing_for(&policy.uid, failing.is_some(), now);
+        if !cache.is_ready() && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
+            return match failing {
+                Some(failure) if failure.forbidden => {
+                    let problem = Problem::new("ReadingRightsMissing", failure.text);
+                    self.cannot_be_evaluated(&resource, &problem).await.map(Some)
+                }
+                _ => Ok(Some(CACHE_AGAIN)),
+            };
+        }
+        if let (Some(failure), true) = (failing, failing_for >= WATCH_PATIENCE) {
+            let text = format!("the pods have not been watched for {} s: {}", failing_for.as_secs(), failure.text);
+            problem.get_or_insert(Problem::new("WatchFailing", text));
+        }
+        match Box::pin(self.decide(resource, policy, &selector, &cache.pods(), problem)).await? {
+            Looked::Decided(turn) => Box::pin(self.act_and_report(*turn)).await,
+            Looked::Gone => Ok(None),
+            Looked::NotOurs(again) => Ok(Some(again)),
+        }
+    }
+
+    /// Observes and decides: from caches first, and live when something is to be done.
     async fn decide(
         &self,
         resource: RedisMemoryPolicy,
         policy: Arc<Policy>,
         selector: &str,
         pods: &[Arc<Pod>],
-    ) -> Result<Option<Turn>, ReconcileError> {
+        problem: Option<Problem>,
+    ) -> Result<Looked, ReconcileError> {
         let others = self.policies.state();
-        let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.0.as_ref().ok()), pods);
+        let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.policy()), pods);
         // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
         let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some() || carry::asks(status))
             || self.ledger.holds(&policy.uid);
@@ -121,10 +147,10 @@ impl Shared {
             let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
             let decision = self.decision(&resource, &policy, &snapshot, false);
             if decision.act != Act::LookLive {
-                return Ok(Some(Turn { resource, policy, snapshot, decision }));
+                return Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })));
             }
         }
-        self.decide_live(&resource, selector, &claims).await
+        self.decide_live(&resource, selector, &claims, problem).await
     }
 
     /// The resource, the pods and every Redis as they are now; only from this is anything changed.
@@ -133,18 +159,24 @@ impl Shared {
         seen: &RedisMemoryPolicy,
         selector: &str,
         claims: &[Claim],
-    ) -> Result<Option<Turn>, ReconcileError> {
+        seen_problem: Option<Problem>,
+    ) -> Result<Looked, ReconcileError> {
         let namespace = seen.namespace().unwrap_or_default();
-        let Some(resource) = self.observer.reader.policy(&namespace, &seen.name_any()).await? else {
-            return Ok(None);
+        let Some(stored) = self.observer.reader.policy(&namespace, &seen.name_any()).await? else {
+            return Ok(Looked::Gone);
         };
         // A spec that changed in between is validated, and its selector watched, in a reconcile of its own.
-        if resource.metadata.generation != seen.metadata.generation || resource.uid() != seen.uid() {
-            return Err(ReconcileError::Write(WriteError::Conflict("the spec changed".to_owned())));
+        let changed = || ReconcileError::Write(WriteError::Conflict("the spec changed".to_owned()));
+        if stored.meta().generation != seen.metadata.generation || stored.uid() != seen.uid() {
+            return Err(changed());
         }
-        let Ok(policy) = validate::validate(&resource).map(Arc::new) else {
-            return Ok(None);
-        };
+        let Resolved { resource, policy, problem } = resolve(&stored).map_err(|_| changed())?;
+        if resource.spec != seen.spec {
+            return Err(changed());
+        }
+        if let Some(again) = self.journal_of_another(&resource, &policy).await? {
+            return Ok(Looked::NotOurs(again));
+        }
         // Reconciles of one policy never overlap: without a journal now, none is being written.
         if resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             self.ledger.release(&policy.uid);
@@ -153,7 +185,8 @@ impl Shared {
         let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
         let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
         let decision = self.decision(&resource, &policy, &snapshot, true);
-        Ok(Some(Turn { resource, policy, snapshot, decision }))
+        let problem = problem.or(seen_problem);
+        Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })))
     }
 
     /// What lies around that policy: what people said, and what the other policies do.
@@ -174,13 +207,13 @@ impl Shared {
     /// The remediations of all policies, by their journals.
     pub(super) fn stored_remediations(&self) -> BTreeMap<String, Elsewhere> {
         let policies = self.policies.state();
-        ledger::remediations(policies.iter().filter_map(|policy| policy.0.as_ref().ok()))
+        ledger::remediations(policies.iter().filter_map(|policy| policy.policy()))
     }
 
     /// The restarts of all policies, that policy's by what was just read of it.
     pub(super) fn stored_restarts(&self, resource: &RedisMemoryPolicy) -> Vec<ledger::Restart> {
         let policies = self.policies.state();
-        let others = policies.iter().filter_map(|policy| policy.0.as_ref().ok());
+        let others = policies.iter().filter_map(|policy| policy.policy());
         let others = others.filter(|other| other.uid() != resource.uid());
         ledger::restarts(others.chain([resource]), self.clock.now())
     }
@@ -194,8 +227,8 @@ impl Shared {
         decide::decide(&ctx, status.journal.as_ref(), deleting, live)
     }
 
-    async fn act_and_report(&self, turn: Turn) -> Result<Action, ReconcileError> {
-        let Turn { resource, policy, snapshot, decision } = turn;
+    async fn act_and_report(&self, turn: Turn) -> Result<Option<Duration>, ReconcileError> {
+        let Turn { resource, policy, snapshot, decision, problem } = turn;
         let previous = resource.status.clone().unwrap_or_default();
         // The decision stands on what was seen; people are told of it when it has settled.
         let snapshot = self.observer.settled(&policy, &snapshot);
@@ -208,20 +241,28 @@ impl Shared {
         let judged = Judged::of(&policy, &snapshot, &self.settings.assess);
         let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
-        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings, &judged));
+        let sampler = &self.observer.sampler;
+        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings, &judged, sampler));
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
             Act::Begin(_) => {
+                if let Some(left) = self.memory.pause(&policy.uid, self.clock.uptime()) {
+                    return Ok(Some(left));
+                }
                 let input = self.input(&policy, &snapshot, (&findings, &judged), &decision, &previous);
-                self.write_status(resource, &policy, &report::status(&input, &previous)).await?
+                let status = self.status(&input, &previous, problem.as_ref());
+                let said = self.memory.written(&policy.uid).unwrap_or_else(|| previous.clone());
+                let written = self.write_status(&resource, &status).await?;
+                self.news(&written, &said, &status, &snapshot, false).await;
+                written
             }
             _ => resource,
         };
         // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes.
         let idle = previous.journal.is_none() && !matches!(decision.act, Act::Begin(_));
-        let resource = if idle { self.release(resource).await? } else { resource };
+        let resource = if idle { self.release(resource).await? } else { self.beat(resource).await? };
         if resource.metadata.deletion_timestamp.is_some() && idle {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act)).await?;
@@ -239,24 +280,79 @@ impl Shared {
             records: &records,
             now: self.clock.now(),
         };
-        let status = report::status(&input, &previous);
+        let status = self.status(&input, &previous, problem.as_ref());
         self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
         self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
-        let since = self.registry.since_written(&policy.uid, self.clock.uptime());
-        self.emit(&resource, events, &snapshot).await;
-        if report::worth_writing(&previous, &status, since) {
-            let mut news = transitions::between(&previous, &status, |pod| carry::is_there(&snapshot, pod));
-            if journal.is_some() {
-                news.retain(transitions::matters_while_remediating);
-            }
-            self.emit(&resource, news, &snapshot).await;
-            self.write_status(resource, &policy, &status).await?;
-        }
+        let later = self.tell(&resource, &previous, &status, &snapshot, events).await?;
         if failed {
-            return Ok(Action::requeue(self.pace.failed(&policy.uid, self.clock.uptime())));
+            return Ok(Some(self.pace.failed(&policy.uid, self.clock.uptime())));
         }
+        let again = if journal.is_some() { again.min(ownership::HEARTBEAT) } else { again };
         self.pace.through(&policy.uid, again, self.clock.uptime());
-        Ok(Action::requeue(again))
+        let again = later.map_or(again, |later| again.min(later));
+        self.memory.look_again(&policy.uid, again, self.clock.uptime());
+        Ok(Some(again))
+    }
+
+    /// Writes the status if it is news, and then the events: of what was done, whatever came of the write, and of what
+    /// was written. What is left of the pause between two writes, if one is on: then nothing new is written or said.
+    pub(super) async fn tell(
+        &self,
+        resource: &RedisMemoryPolicy,
+        previous: &RedisMemoryPolicyStatus,
+        status: &RedisMemoryPolicyStatus,
+        snapshot: &Snapshot,
+        done: Vec<Transition>,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let worth = report::worth_writing(previous, status, self.registry.since_written(&uid, now));
+        let pause = if worth { self.memory.pause(&uid, now) } else { None };
+        let said = self.memory.written(&uid).unwrap_or_else(|| previous.clone());
+        let written =
+            if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };
+        self.emit(resource, done, Some(snapshot)).await;
+        if let Some(written) = written {
+            let written = written?;
+            self.news(&written, &said, status, snapshot, previous.journal.is_some()).await;
+        }
+        Ok(pause)
+    }
+
+    /// Events of what was written and was not before.
+    async fn news(
+        &self,
+        resource: &RedisMemoryPolicy,
+        before: &RedisMemoryPolicyStatus,
+        status: &RedisMemoryPolicyStatus,
+        snapshot: &Snapshot,
+        remediating: bool,
+    ) {
+        let mut news = transitions::between(before, status, |pod| carry::is_there(snapshot, pod));
+        if remediating {
+            news.retain(transitions::matters_while_remediating);
+        }
+        self.emit(resource, news, Some(snapshot)).await;
+    }
+
+    /// The status as it is written: with who writes it, and what keeps the spec from being used.
+    fn status(
+        &self,
+        input: &report::Input<'_>,
+        previous: &RedisMemoryPolicyStatus,
+        problem: Option<&Problem>,
+    ) -> RedisMemoryPolicyStatus {
+        let mut status = report::status(input, previous);
+        status.operator = Some(self.install.clone());
+        if let Some(Problem { reason, text }) = problem {
+            for (kind, holds) in [("Ready", false), ("Stalled", true)] {
+                let earlier = previous.conditions.iter().find(|it| it.type_ == kind).cloned();
+                if let (Some(earlier), Some(new)) = (earlier, status.conditions.iter_mut().find(|it| it.type_ == kind)) {
+                    *new = earlier;
+                }
+                conditions::replace(&mut status.conditions, kind, (holds, reason, text), input.generation, input.now);
+            }
+        }
+        status
     }
 
     fn input<'a>(
@@ -280,75 +376,53 @@ impl Shared {
         }
     }
 
-    async fn write_status(
+    pub(super) async fn write_status(
         &self,
-        resource: RedisMemoryPolicy,
-        policy: &Policy,
+        resource: &RedisMemoryPolicy,
         status: &RedisMemoryPolicyStatus,
     ) -> Result<RedisMemoryPolicy, ReconcileError> {
         let part = serde_json::to_value(status).unwrap_or_default();
         let version = resource.resource_version().unwrap_or_default();
+        let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
         let Executor { writer, fence, .. } = &self.executor;
-        let written = writer.apply_status(fence, &policy.namespace, &policy.name, &version, part).await?;
-        self.registry.written(&policy.uid, self.clock.uptime());
+        let written = writer.apply_status(fence, &namespace, &name, &version, part).await?.under(&resource.spec);
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let before = resource.status.clone().unwrap_or_default();
+        self.memory.wrote(&uid, &before, written.status.clone().unwrap_or_default(), now);
+        self.registry.written(&uid, now);
         Ok(written)
     }
 
-    async fn stalled(
-        &self,
-        resource: &RedisMemoryPolicy,
-        reason: &str,
-        message: &str,
-    ) -> Result<Action, ReconcileError> {
-        let previous = resource.status.clone().unwrap_or_default();
-        let generation = resource.metadata.generation.unwrap_or_default();
-        let status = report::stalled(reason, message, generation, &previous, self.clock.now());
-        if report::worth_writing(&previous, &status, None) {
-            let part = serde_json::to_value(&status).unwrap_or_default();
-            let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-            let version = resource.resource_version().unwrap_or_default();
-            let Executor { writer, fence, .. } = &self.executor;
-            writer.apply_status(fence, &namespace, &name, &version, part).await?;
-        }
-        Ok(Action::requeue(STALLED_AGAIN))
-    }
-
     /// Events are for people: one that cannot be written stops nothing, and slow ones do not wait for each other.
-    async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: &Snapshot) {
+    async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: Option<&Snapshot>) {
         let Executor { writer, fence, .. } = &self.executor;
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
         let write = |Transition { pod, note }| async move {
             let mut about = EventTarget::policy(resource);
-            if let Some(target) = pod.and_then(|pod| snapshot.target(&pod.into())) {
+            if let Some(target) = pod.and_then(|pod| snapshot?.target(&pod.into())) {
                 about = about.with_pod(&target.pod.name, &target.pod.uid);
             }
             if let Err(error) = writer.event(fence, &about, &note).await {
                 tracing::warn!(%error, reason = %note.reason, "an event could not be written");
             }
         };
-        stream::iter(events).for_each_concurrent(EVENTS_AT_ONCE, write).await;
+        let total = events.len();
+        let allowed: Vec<Transition> = events.into_iter().filter(|_| self.memory.may_say(&uid, now)).collect();
+        if allowed.len() < total {
+            let (policy, unsaid) = (resource.name_any(), total - allowed.len());
+            tracing::warn!(%policy, unsaid, "too many events of this policy: see its status");
+        }
+        stream::iter(allowed).for_each_concurrent(EVENTS_AT_ONCE, write).await;
     }
 
-    fn overdue_deletion(&self, resource: &RedisMemoryPolicy) -> bool {
-        resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
-            let waited = Duration::try_from(self.clock.now().duration_since(since.0)).unwrap_or_default();
-            waited > DELETION_PATIENCE
-        })
+    /// Events that concern no pod.
+    pub(super) async fn say(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>) {
+        self.emit(resource, events, None).await;
     }
 
     /// Takes the finalizer away, if it is there.
     async fn release(&self, resource: RedisMemoryPolicy) -> Result<RedisMemoryPolicy, ReconcileError> {
         let Executor { writer, fence, .. } = &self.executor;
         Ok(super::journal::finalizer(writer, fence, resource, false).await?)
-    }
-
-    /// Drops caches, connections and series of policies that no longer exist.
-    fn forget_gone(&self) {
-        let live: Vec<String> = self.policies.state().iter().filter_map(|policy| policy.uid()).collect();
-        self.ledger.retain(|uid| live.iter().any(|known| known == uid));
-        for (uid, policy) in self.registry.retain(|uid| live.iter().any(|known| known == uid)) {
-            self.observer.sampler.forget(&uid);
-            self.pace.forget(&uid);
-            self.metrics.forget(&PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name));
-        }
     }
 }

@@ -6,26 +6,30 @@ use std::{
     time::Duration,
 };
 
-use kube::{Client, core::error_boundary::DeserializeGuard, runtime::reflector::ObjectRef};
-use tokio::{sync::mpsc, task::AbortHandle};
+use kube::{Client, runtime::reflector::ObjectRef};
+use tokio::task::AbortHandle;
 
-use crate::{api::v1alpha1::RedisMemoryPolicy, kube_io::cache::PodCache};
+use super::wakes::Wakes;
+use crate::{
+    api::v1alpha1::StoredPolicy,
+    kube_io::cache::{PodCache, WatchFailed},
+};
 
 /// A policy as the controller sees it: one that cannot be read must not stop the rest.
-pub(super) type Guarded = DeserializeGuard<RedisMemoryPolicy>;
+pub(super) type Guarded = StoredPolicy;
 /// Names a policy to be reconciled.
 pub(super) type PolicyRef = ObjectRef<Guarded>;
 
 /// What is kept per policy, by UID.
 pub struct Registry {
     client: Client,
-    wake: mpsc::UnboundedSender<PolicyRef>,
+    wakes: Wakes,
+    watch_failed: WatchFailed,
     entries: Mutex<HashMap<String, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    policy: PolicyRef,
     selector: String,
     cache: Arc<PodCache>,
     forward: AbortHandle,
@@ -40,9 +44,9 @@ impl Drop for Entry {
 }
 
 impl Registry {
-    /// An empty registry. Changes of pods are sent to `wake`.
-    pub fn new(client: Client, wake: mpsc::UnboundedSender<PolicyRef>) -> Self {
-        Self { client, wake, entries: Mutex::default() }
+    /// An empty registry. Changes of pods wake their policy; failures of watches are counted.
+    pub fn new(client: Client, wakes: Wakes, watch_failed: WatchFailed) -> Self {
+        Self { client, wakes, watch_failed, entries: Mutex::default() }
     }
 
     /// The pod cache of that policy; a changed selector starts a new one.
@@ -54,23 +58,25 @@ impl Registry {
             return Arc::clone(&entry.cache);
         }
         let namespace = policy.namespace.as_deref().unwrap_or_default();
-        let cache = Arc::new(PodCache::watch(self.client.clone(), namespace, selector));
+        let cache = Arc::new(PodCache::watch_counted(
+            self.client.clone(),
+            namespace,
+            selector,
+            Arc::clone(&self.watch_failed),
+        ));
         let forward = self.forward(&cache, policy.clone());
-        let policy = policy.clone();
         let entry =
-            Entry { policy, selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+            Entry { selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
         entries.insert(uid.to_owned(), entry);
         cache
     }
 
     fn forward(&self, cache: &PodCache, policy: PolicyRef) -> AbortHandle {
         let mut changes = cache.changes();
-        let wake = self.wake.clone();
+        let wakes = self.wakes.clone();
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
-                if wake.send(policy.clone()).is_err() {
-                    return;
-                }
+                wakes.wake(policy.clone());
             }
         })
         .abort_handle()
@@ -90,11 +96,13 @@ impl Registry {
         }
     }
 
-    /// Drops what belongs to policies that no longer exist; returns their UIDs and names.
-    pub fn retain(&self, exists: impl Fn(&str) -> bool) -> Vec<(String, PolicyRef)> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<String> = entries.keys().filter(|uid| !exists(uid)).cloned().collect();
-        let removed = gone.into_iter().filter_map(|uid| entries.remove(&uid).map(|entry| (uid, entry.policy.clone())));
-        removed.collect()
+    /// Drops what belongs to policies that no longer exist.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| exists(uid));
+    }
+
+    /// Drops what belongs to that policy.
+    pub fn forget(&self, uid: &str) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }

@@ -67,8 +67,7 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
         summary: Some(summary(input, sampled, previous.summary.as_ref())),
         findings,
         plan: input.plan.map(|plan| plan_status(plan, previous)),
-        workloads: Vec::new(),
-        journal: None,
+        ..RedisMemoryPolicyStatus::default()
     }
 }
 
@@ -164,8 +163,20 @@ pub fn worth_writing(
     if essence(previous) != essence(new) {
         return true;
     }
-    let same = RedisMemoryPolicyStatus { workloads: Vec::new(), journal: None, ..previous.clone() } == *new;
+    let same = RedisMemoryPolicyStatus {
+        workloads: Vec::new(),
+        journal: None,
+        frozen_spec: None,
+        // Who wrote it last is no news: two installs that judge the same must not write in turn.
+        operator: new.operator.clone(),
+        ..previous.clone()
+    } == *new;
     !same && since_last_write.is_some_and(|since| since >= NUMBERS_EVERY)
+}
+
+/// Whether both say the same to people, numbers aside.
+pub fn says_the_same(one: &RedisMemoryPolicyStatus, other: &RedisMemoryPolicyStatus) -> bool {
+    essence(one) == essence(other)
 }
 
 /// What of a status is more than a number: everything, with the digits of its texts taken out.

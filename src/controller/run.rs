@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -14,19 +14,23 @@ use kube::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
 };
 use zeroize::Zeroizing;
 
 use super::{
+    gone,
     ledger::{Ledger, Limits},
+    listing::{self, Failures},
+    memory::Memory,
     pace::Pace,
-    reconcile,
-    registry::{Guarded, PolicyRef, Registry},
+    reconcile::{self, DELETING_AGAIN, DELETION_PATIENCE},
+    registry::{Guarded, Registry},
     shared::{ReconcileError, Shared, Stop},
+    wakes::Wakes,
 };
 use crate::{
-    admin::{Admin, AdminError, Health, Readiness},
+    admin::{Admin, AdminError, Health},
     clock::Clock,
     domain::{policy::SecretKey, snapshot::ProbeFailure},
     execute::Executor,
@@ -34,7 +38,7 @@ use crate::{
         client::{self, ClientOptions},
         error::KubeError,
         fence::Fence,
-        lease::{self, LeaseError, LeaseParams},
+        lease::{self, Holder, LeaseError, LeaseParams},
         overload::Overload,
         read::Reader,
         secrets::Secrets,
@@ -42,7 +46,7 @@ use crate::{
     },
     metrics::{Metrics, ReconcileResult},
     observe::{
-        sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SecretSource},
+        sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
         snapshot::Observer,
     },
     plan::PlanSettings,
@@ -52,12 +56,16 @@ use crate::{
 const CONCURRENCY: u16 = 8;
 /// What is under way when the process is asked to stop has this long to finish.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How often the wall clock is read anew, besides at every look.
+const WALL_EVERY: Duration = Duration::from_secs(1);
 
 /// Flags of `run`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where /metrics, /livez and /readyz are served.
+    /// Where /metrics is served.
     pub listen: SocketAddr,
+    /// Where /livez and /readyz are served.
+    pub health_listen: SocketAddr,
     /// The Lease.
     pub lease: LeaseParams,
     /// The sampler.
@@ -80,7 +88,7 @@ pub enum RunError {
     /// The Kubernetes client.
     #[error(transparent)]
     Client(#[from] KubeError),
-    /// The admin server.
+    /// A port of the admin server.
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// The lease settings.
@@ -120,11 +128,23 @@ struct Process {
     stop: watch::Receiver<bool>,
     /// People have stopped the operator by the Lease's annotation.
     lease_stop: watch::Receiver<bool>,
+    /// Policies cannot be listed or watched.
+    failures: Failures,
+}
+
+/// What watches and remembers. It outlives a term that ends because the API server is away: whoever cannot act can still
+/// see, and knows all the more when it may act again. It ends when the Lease is seen to be another's.
+struct Watching {
+    sampler: SamplerHandle,
+    /// Probing stops when this is dropped.
+    _sampling: SamplerTask,
+    registry: Arc<Registry>,
+    wakes: Wakes,
 }
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
-    let metrics = Metrics::new(clock, &settings.lease.name);
+    let metrics = Metrics::new(&settings.lease.name);
     let overload = Overload::new(clock);
     let options = ClientOptions {
         observer: Some(metrics.answer_observer()),
@@ -132,7 +152,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
         ..ClientOptions::default()
     };
     let client = client::client(&options).await?;
-    let admin = Admin::bind(settings.listen).await?;
+    let (scraped, probed) = (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
     let health = Health::default();
     let (stopped, stop) = watch::channel(false);
     listen_for_signals(stopped)?;
@@ -141,18 +161,43 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let (released, lease_may_go) = ended;
     let leadership = lease::run(settings.lease.clone(), client.clone(), clock, until(lease_may_go))?;
     let (closed, close_admin) = watch::channel(false);
-    let serving = tokio::spawn(admin.serve(metrics.clone(), health.clone(), until(close_admin)));
+    let scrapes = tokio::spawn(scraped.serve_metrics(metrics.clone(), until(close_admin.clone())));
+    let probes = tokio::spawn(probed.serve_health(health.clone(), until(close_admin)));
+    tokio::spawn(note_lease_read(leadership.holder.clone(), health.clone()));
+    tokio::spawn(keep_time(clock));
+    let failures = Failures::new(clock, metrics.clone());
+    tokio::spawn(listing::until_listed(client.clone(), health.clone(), failures.clone()));
     let lease_stop = leadership.stop.clone();
-    let process = Process { settings, client, clock, metrics, health, overload, stop: stop.clone(), lease_stop };
-    process.lead(leadership.fence).await;
+    let process =
+        Process { settings, client, clock, metrics, health, overload, stop: stop.clone(), lease_stop, failures };
+    process.lead(leadership.fence, leadership.holder).await;
 
     // Nothing of ours is under way any more: the Lease may go to the next.
     let _ = released.send(true);
     let _ = leadership.task.await;
     let _ = closed.send(true);
-    match serving.await {
-        Ok(result) => Ok(result?),
-        Err(_) => Ok(()),
+    let _ = tokio::join!(scrapes, probes);
+    Ok(())
+}
+
+/// A process that has never read the Lease is not ready to take over.
+async fn note_lease_read(mut holder: watch::Receiver<Holder>, health: Health) {
+    if holder.wait_for(|holder| *holder != Holder::Unread).await.is_ok() {
+        health.lease_read();
+    }
+}
+
+/// Reads the wall clock anew, so that one that was corrected is known to windows, cooldowns and events.
+async fn keep_time(clock: Clock) {
+    loop {
+        follow_wall_clock(&clock);
+        tokio::time::sleep(WALL_EVERY).await;
+    }
+}
+
+fn follow_wall_clock(clock: &Clock) {
+    if let Some(by) = clock.reanchor() {
+        tracing::warn!(seconds = by.as_secs_f64(), "the wall clock was set: each policy waits for one look");
     }
 }
 
@@ -178,59 +223,75 @@ async fn until(mut flag: watch::Receiver<bool>) {
 
 impl Process {
     /// Leads whenever the lease is held, until asked to stop.
-    async fn lead(&self, mut leadership: watch::Receiver<Option<Fence>>) {
-        self.health.set(Readiness::Standby);
+    async fn lead(&self, mut leadership: watch::Receiver<Option<Fence>>, holder: watch::Receiver<Holder>) {
+        let mut watching: Option<Watching> = None;
         loop {
             let fence = leadership.borrow_and_update().clone();
             if let Some(fence) = fence {
                 tracing::info!("leading");
+                let kept = watching.get_or_insert_with(|| self.watch());
                 self.metrics.set_leader(true);
-                self.term(fence).await;
+                self.metrics.show_targets(true);
+                self.term(fence, kept).await;
                 self.metrics.set_leader(false);
-                self.health.set(Readiness::Standby);
+                self.health.leads(false);
             }
             if *self.stop.borrow() {
                 return;
             }
             tokio::select! {
                 changed = leadership.changed() => if changed.is_err() { return },
+                () = another_leads(holder.clone()), if watching.is_some() => {
+                    tracing::info!("another process leads: nothing is watched by this one");
+                    watching = None;
+                    self.metrics.show_targets(false);
+                }
                 () = until(self.stop.clone()) => return,
             }
         }
     }
 
-    /// One term: everything that only the leader does. Ends when the fence falls or the process is asked to stop.
-    async fn term(&self, fence: Fence) {
+    /// Begins to watch.
+    fn watch(&self) -> Watching {
         let secrets = Arc::new(FromKubernetes(Secrets::new(self.client.clone())));
-        // The task stops all probing when it is dropped at the end of the term.
         let metrics = self.metrics.clone();
         let count = Arc::new(move |took: Duration, failure: Option<&'static str>| match failure {
             None => metrics.probe_took(took),
             Some(reason) => metrics.probe_failed(reason),
         });
-        let (sampler, _sampling) = Sampler::spawn_counted(self.settings.sampler, self.clock, secrets, count);
-        let (wake, woken) = mpsc::unbounded_channel();
+        let (sampler, sampling) = Sampler::spawn_counted(self.settings.sampler, self.clock, secrets, count);
+        let (wakes, metrics) = (Wakes::default(), self.metrics.clone());
+        let failed = Arc::new(move || metrics.watch_failed("Pod"));
+        let registry = Arc::new(Registry::new(self.client.clone(), wakes.clone(), failed));
+        Watching { sampler, _sampling: sampling, registry, wakes }
+    }
+
+    /// One term: everything that only the leader does. Ends when the fence falls or the process is asked to stop.
+    async fn term(&self, fence: Fence, watching: &Watching) {
+        let Watching { sampler, wakes, .. } = watching;
         let api: Api<Guarded> = Api::all(self.client.clone());
         let config = Config::default().concurrency(CONCURRENCY);
         let controller = Controller::new(api, watcher::Config::default()).with_config(config);
         let policies = controller.store();
-        let forwarding = tokio::spawn(forward(sampler.clone(), policies.clone(), wake.clone()));
-        let stopping = tokio::spawn(wake_all(self.lease_stop.clone(), policies.clone(), wake.clone()));
-        let shared = Arc::new(self.shared(fence.clone(), sampler, policies, wake));
-        let stream = futures::stream::unfold(woken, |mut woken| async move { Some((woken.recv().await?, woken)) });
+        let shared = Arc::new(self.shared(fence.clone(), watching, policies.clone()));
+        let tasks = [
+            tokio::spawn(forward(sampler.clone(), policies.clone(), wakes.clone())),
+            tokio::spawn(wake_all(self.lease_stop.clone(), policies, wakes.clone())),
+            tokio::spawn(gone::sweep(Arc::clone(&shared))),
+        ];
+        let failures = self.failures.clone();
         let running = controller
-            .reconcile_on(stream)
+            .reconcile_on(wakes.stream())
             .graceful_shutdown_on(until(self.stop.clone()))
             .run(timed, failed, shared)
-            .for_each(|_| async {});
-        self.health.set(Readiness::Leading);
+            .for_each(|told| std::future::ready(failures.told(&told)));
+        self.health.leads(true);
         tokio::select! {
             () = running => {}
             () = fence.lost() => tracing::warn!("the lease is lost: nothing more is changed by this process"),
             () = self.overstayed() => tracing::warn!("what was under way did not finish in time"),
         }
-        forwarding.abort();
-        stopping.abort();
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     async fn overstayed(&self) {
@@ -238,13 +299,9 @@ impl Process {
         tokio::time::sleep(STOP_PATIENCE).await;
     }
 
-    fn shared(
-        &self,
-        fence: Fence,
-        sampler: SamplerHandle,
-        policies: Store<Guarded>,
-        wake: mpsc::UnboundedSender<PolicyRef>,
-    ) -> Shared {
+    fn shared(&self, fence: Fence, watching: &Watching, policies: Store<Guarded>) -> Shared {
+        let sampler = watching.sampler.clone();
+        let install = format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name);
         let reader = Reader::new(self.client.clone(), self.clock);
         let writer = Writer::new(self.client.clone(), self.clock, self.settings.lease.identity.clone());
         Shared {
@@ -257,7 +314,8 @@ impl Process {
                 clock: self.clock,
                 endpoint_sync: self.settings.endpoint_sync,
             },
-            registry: Registry::new(self.client.clone(), wake),
+            registry: Arc::clone(&watching.registry),
+            wakes: watching.wakes.clone(),
             policies,
             settings: self.settings.plan,
             limits: Limits {
@@ -268,44 +326,63 @@ impl Process {
             stop: Stop {
                 flag: self.settings.stop,
                 annotation: self.lease_stop.clone(),
-                lease: format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name),
+                lease: install.clone(),
             },
             clock: self.clock,
             metrics: self.metrics.clone(),
             pace: Pace::default(),
+            memory: Memory::default(),
+            install,
             overload: self.overload.clone(),
         }
     }
 }
 
+/// Completes when the Lease is seen to be held by another process.
+async fn another_leads(mut holder: watch::Receiver<Holder>) {
+    if holder.wait_for(|holder| *holder == Holder::Another).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Turns the sampler's changes, which name a policy by UID, into what the controller understands.
-async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wake: mpsc::UnboundedSender<PolicyRef>) {
+async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wakes: Wakes) {
     let mut changes = Box::pin(sampler.changes());
     while let Some((_, uid)) = changes.next().await {
-        let Some(policy) = policies.find(|policy| policy.uid().as_deref() == Some(uid.as_str())) else { continue };
-        if wake.send(ObjectRef::from_obj(&*policy)).is_err() {
-            return;
+        if let Some(policy) = policies.find(|policy| policy.uid().as_deref() == Some(uid.as_str())) {
+            wakes.wake(ObjectRef::from_obj(&*policy));
         }
     }
 }
 
 /// Every policy is looked at when people stop the operator, or let it go on.
-async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wake: mpsc::UnboundedSender<PolicyRef>) {
+async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wakes: Wakes) {
     while stop.changed().await.is_ok() {
         for policy in policies.state() {
-            if wake.send(ObjectRef::from_obj(&*policy)).is_err() {
-                return;
-            }
+            wakes.wake(ObjectRef::from_obj(&*policy));
         }
     }
 }
 
 /// Reconciles and measures.
 async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let (uid, now) = (policy.uid().unwrap_or_default(), shared.clock.uptime());
+    let deleting_for = policy.meta().deletion_timestamp.as_ref().map(|_| shared.memory.deleting_for(&uid, now));
+    let patience = |left: Duration| deleting_for.map_or(left, |_| left.min(DELETING_AGAIN));
     // The API server asked us to come back later, or the last look failed. Probing, metrics and the lease go on.
-    let paused = shared.pace.left(&policy.uid().unwrap_or_default(), shared.clock.uptime());
-    if let Some(left) = shared.overload.left().max(paused) {
+    let paused = shared.pace.left(&uid, now).filter(|_| deleting_for.is_none_or(|waited| waited <= DELETION_PATIENCE));
+    if let Some(left) = shared.overload.left().max(paused.map(patience)) {
         return Ok(Action::requeue(left));
+    }
+    let woken = shared.wakes.taken(&ObjectRef::from_obj(&*policy));
+    if let Some(left) = shared.memory.only_our_heartbeat(&uid, policy.resource_version().as_deref(), now)
+        && !woken
+    {
+        return Ok(Action::requeue(left));
+    }
+    follow_wall_clock(&shared.clock);
+    if shared.memory.clock_was_set(&uid, shared.clock.steps()) {
+        return Ok(Action::requeue(WALL_EVERY));
     }
     let begun = shared.clock.uptime();
     let result = Box::pin(reconcile::reconcile(policy, Arc::clone(&shared))).await;
@@ -323,5 +400,7 @@ fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> 
         tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
     }
     let pause = shared.pace.failed(&policy.uid().unwrap_or_default(), shared.clock.uptime());
+    let deleting = policy.meta().deletion_timestamp.is_some();
+    let pause = if deleting { pause.min(DELETING_AGAIN) } else { pause };
     Action::requeue(pause.max(shared.overload.left().unwrap_or_default()))
 }

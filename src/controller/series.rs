@@ -1,4 +1,4 @@
-//! What is exported of a policy's targets. Pure.
+//! What is exported of a policy's targets: the verdicts of this reconcile, and where a scrape finds what is measured.
 
 use super::conditions;
 use crate::{
@@ -7,10 +7,11 @@ use crate::{
     domain::{
         bytes::Bytes,
         pod::Container,
-        policy::Policy,
+        policy::{HeadroomRule, Policy},
         snapshot::{Snapshot, Target},
     },
-    metrics::TargetSeries,
+    metrics::{Measured, Source, TargetSeries},
+    observe::sampler::{Gauged, SamplerHandle, TargetKey},
 };
 
 /// The series of every target. What is not known has no value.
@@ -19,36 +20,47 @@ pub(super) fn of(
     snapshot: &Snapshot,
     findings: &[FindingStatus],
     judged: &Judged,
+    sampler: &SamplerHandle,
 ) -> Vec<TargetSeries> {
-    snapshot.targets.iter().map(|target| series(policy, target, findings, judged)).collect()
+    snapshot.targets.iter().map(|target| series(policy, target, findings, judged, sampler)).collect()
 }
 
-fn series(policy: &Policy, target: &Target, findings: &[FindingStatus], judged: &Judged) -> TargetSeries {
+fn series(
+    policy: &Policy,
+    target: &Target,
+    findings: &[FindingStatus],
+    judged: &Judged,
+    sampler: &SamplerHandle,
+) -> TargetSeries {
     let pod = target.pod.name.as_str();
     let stale = findings.iter().filter(|finding| finding.stale && finding.pod.as_deref() == Some(pod)).count();
     let container = target.pod.container.as_ref().ok();
     let limit = container.and_then(Container::limit);
-    let mut series = TargetSeries {
+    let key = TargetKey { namespace: policy.namespace.clone(), pod_uid: target.pod.uid.clone() };
+    let (rule, sampler) = (policy.headroom.clone(), sampler.clone());
+    TargetSeries {
         pod: target.pod.name.to_string(),
         container: container.map(|container| container.name.clone()).unwrap_or_default(),
         container_limit: limit,
         compliant: conditions::compliant(findings, judged, pod),
         stale_findings: u32::try_from(stale).ok().filter(|stale| *stale > 0),
-        ..TargetSeries::default()
-    };
-    let Some(sample) = target.sample() else { return series };
-    let memory = &sample.memory;
+        measured: Source::new(move || measured(&sampler.gauged(&key), &rule, limit)),
+    }
+}
+
+fn measured(gauged: &Gauged, rule: &HeadroomRule, limit: Option<Bytes>) -> Measured {
+    let mut measured = Measured { sample_age: gauged.sample_age, ..Measured::default() };
+    let Some(memory) = &gauged.memory else { return measured };
     if memory.is_measured() {
-        series.fragmentation_ratio = Some(memory.ratio);
-        series.fragmentation_bytes = Some(difference(memory.rss, memory.used));
+        measured.fragmentation_ratio = Some(memory.ratio);
+        measured.fragmentation_bytes = Some(difference(memory.rss, memory.used));
     }
-    series.sampled_at = Some(sample.at);
     if memory.maxmemory > Bytes::ZERO {
-        let required = headroom::required_limit(&policy.headroom, memory.maxmemory);
-        series.headroom_required = Some(required.saturating_sub(memory.maxmemory));
-        series.headroom = limit.map(|limit| difference(limit, memory.maxmemory));
+        let required = headroom::required_limit(rule, memory.maxmemory);
+        measured.headroom_required = Some(required.saturating_sub(memory.maxmemory));
+        measured.headroom = limit.map(|limit| difference(limit, memory.maxmemory));
     }
-    series
+    measured
 }
 
 fn difference(left: Bytes, right: Bytes) -> i64 {

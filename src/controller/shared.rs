@@ -1,12 +1,16 @@
 //! What every reconcile of one term of leadership shares, and how one can fail.
 
+use std::sync::Arc;
+
 use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use super::{
     ledger::{Ledger, Limits},
+    memory::Memory,
     pace::Pace,
     registry::{Guarded, Registry},
+    wakes::Wakes,
 };
 use crate::{
     clock::Clock,
@@ -23,8 +27,10 @@ pub struct Shared {
     pub observer: Observer,
     /// Writes.
     pub executor: Executor,
-    /// Pod caches.
-    pub registry: Registry,
+    /// Pod caches; they outlive the term.
+    pub registry: Arc<Registry>,
+    /// Who is to be looked at.
+    pub wakes: Wakes,
     /// Every policy, as last seen.
     pub policies: Store<Guarded>,
     /// Flags of the binary.
@@ -41,6 +47,10 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Failures in a row.
     pub pace: Pace,
+    /// What is remembered of each policy.
+    pub memory: Memory,
+    /// Names this install: namespace and name of its Lease.
+    pub install: String,
     /// Until when the API server asked us to wait.
     pub overload: Overload,
 }

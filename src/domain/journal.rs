@@ -59,6 +59,9 @@ pub struct Journal {
     /// Leading clients away from the old primary, when its eviction is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led: Option<LedClients>,
+    /// Who carries it out, set with every write; absent: begun by a version that had one install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<JournalOwner>,
 }
 
 /// Clients of an old primary that is not restarted yet.
@@ -75,6 +78,22 @@ pub struct LedClients {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
     pub attempt: u32,
+}
+
+/// The install that carries a remediation out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalOwner {
+    /// Namespace and name of its Lease.
+    #[schemars(length(max = 320))]
+    pub install: String,
+    /// UID of the policy: a journal that came with a restored backup names another one.
+    #[schemars(length(max = 64))]
+    pub policy_uid: String,
+    /// Its heartbeat, written anew every ten seconds. Another install waits until it has stood still for a minute, by
+    /// its own clock; the time itself is compared with nothing.
+    #[schemars(with = "String", length(max = 40))]
+    pub renewed_at: Timestamp,
 }
 
 /// Settings of the primary that were given to the candidate of a switchover.

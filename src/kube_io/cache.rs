@@ -19,6 +19,9 @@ use super::{error::Cause, text::plain};
 /// Objects per page where lists are not streamed: whole pods are big before they are pruned.
 const PAGE: u32 = 50;
 
+/// Told of each failure of a list or watch: counts them.
+pub type WatchFailed = Arc<dyn Fn() + Send + Sync>;
+
 /// The pods of one policy. The watch ends when this is dropped.
 #[derive(Debug)]
 pub struct PodCache {
@@ -51,11 +54,16 @@ impl PodCache {
     /// Starts to watch the pods that the selector (in the form of a query) matches. Fails never: a watch that cannot
     /// be had is tried again with backoff, and [`CacheState::failing`] says so.
     pub fn watch(client: Client, namespace: &str, selector: &str) -> Self {
+        Self::watch_counted(client, namespace, selector, Arc::new(|| {}))
+    }
+
+    /// The same, and `failed` is told of every failure.
+    pub fn watch_counted(client: Client, namespace: &str, selector: &str, failed: WatchFailed) -> Self {
         let api: Api<Pod> = Api::namespaced(client, namespace);
         let config = watcher::Config::default().labels(selector);
         let (reader, writer) = store();
         let (publish, state) = watch::channel(CacheState::default());
-        let feed = Feed { writer, reader: reader.clone(), publish };
+        let feed = Feed { writer, reader: reader.clone(), publish, failed };
         let task = tokio::spawn(feed.run(api, config)).abort_handle();
         Self { reader, state, task }
     }
@@ -98,6 +106,7 @@ struct Feed {
     writer: kube::runtime::reflector::store::Writer<Pod>,
     reader: Store<Pod>,
     publish: watch::Sender<CacheState>,
+    failed: WatchFailed,
 }
 
 type PodEvents = BoxStream<'static, Result<Event<Pod>, watcher::Error>>;
@@ -139,6 +148,7 @@ impl Feed {
     }
 
     fn fail(&self, error: watcher::Error) {
+        (self.failed)();
         let failure = failure(error);
         tracing::warn!(error = %failure.text, "the watch on the pods fails");
         self.publish.send_if_modified(|state| {

@@ -136,8 +136,23 @@ pub struct Leadership {
     /// True while an annotation on the Lease says that people want the operator stopped. Seen by the holder, at each
     /// renewal; known before the fence of a term is.
     pub stop: watch::Receiver<bool>,
+    /// What the last look at the Lease has shown.
+    pub holder: watch::Receiver<Holder>,
     /// Ends after `shutdown`, once the Lease has been released (or could not be, within 3 s).
     pub task: JoinHandle<()>,
+}
+
+/// Who holds the Lease, as it was last read. An API server that does not answer changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The Lease was never read.
+    Unread,
+    /// Nobody, or somebody who has not renewed it in time.
+    Nobody,
+    /// This process.
+    Us,
+    /// Another process.
+    Another,
 }
 
 /// Starts to contend for the Lease, in a task of its own, until `shutdown` completes or every receiver is gone.
@@ -153,6 +168,7 @@ pub fn run(
     params.check()?;
     let (publish, fence) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
+    let (holder, held_by) = watch::channel(Holder::Unread);
     let deployments = Api::namespaced(client.clone(), &params.namespace);
     let api = Api::namespaced(client, &params.namespace);
     let election = Election {
@@ -164,6 +180,7 @@ pub fn run(
         clock,
         publish,
         stop,
+        holder,
     };
     let task = tokio::spawn(async move {
         let gone = {
@@ -176,7 +193,7 @@ pub fn run(
         }
         election.release().await;
     });
-    Ok(Leadership { fence, stop: stopped, task })
+    Ok(Leadership { fence, stop: stopped, holder: held_by, task })
 }
 
 struct Election {
@@ -190,6 +207,7 @@ struct Election {
     clock: Clock,
     publish: watch::Sender<Option<Fence>>,
     stop: watch::Sender<bool>,
+    holder: watch::Sender<Holder>,
 }
 
 /// Why a term ended.
@@ -239,8 +257,10 @@ impl Election {
         };
         *seen = Some((spec, since));
         if judge(record.as_ref(), &self.params.identity, self.params.duration, since, now) == Verdict::Held {
+            self.holder.send_replace(self.seen(record.as_ref()));
             return Ok(None);
         }
+        self.holder.send_replace(Holder::Nobody);
         let claimed = match &record {
             Some(record) => {
                 self.owner().await?;
@@ -253,6 +273,15 @@ impl Election {
             // Somebody else was faster: look again.
             Err(Cause::Refused { code: 409, .. }) => Ok(None),
             Err(cause) => Err(cause),
+        }
+    }
+
+    /// Who holds a Lease that says this.
+    fn seen(&self, record: Option<&Record>) -> Holder {
+        match record.and_then(Record::holder) {
+            None => Holder::Nobody,
+            Some(holder) if holder == self.params.identity => Holder::Us,
+            Some(_) => Holder::Another,
         }
     }
 
@@ -304,6 +333,7 @@ impl Election {
     async fn hold(&self, mut record: Record, term: Term) -> Ended {
         tracing::info!(lease = %self.params.name, identity = %self.params.identity, "leading");
         self.tell(&record);
+        self.holder.send_replace(Holder::Us);
         let (renewals, term_seen) = watch::channel(Some(term));
         self.publish.send_replace(Some(Fence::of(self.clock, term_seen)));
         // Ends the term on every way out, also when `contend` is dropped at shutdown.
@@ -358,7 +388,10 @@ impl Election {
                 let read = within(REQUEST_TIMEOUT, self.api.get_opt(&self.params.name)).await.map_err(Lost::Failed)?;
                 match read.map(Record::of) {
                     Some(read) if read.holder() == Some(&self.params.identity) => Err(Lost::Stale(Box::new(read))),
-                    _ => Err(Lost::Taken),
+                    read => {
+                        self.holder.send_replace(self.seen(read.as_ref()));
+                        Err(Lost::Taken)
+                    }
                 }
             }
             Err(Cause::Refused { code: 404, .. }) => Err(Lost::Taken),

@@ -94,6 +94,12 @@ impl Policies {
         Err(KubeError::ListPolicies(Cause::Refused { code: 413, message }))
     }
 
+    /// Whether policies can be listed at all: their definition is there, and we may read them.
+    pub async fn can_be_listed(&self) -> Result<(), KubeError> {
+        let one = ListParams::default().limit(1);
+        within(READ_TIMEOUT, self.api.list_metadata(&one)).await.map(drop).map_err(KubeError::ListPolicies)
+    }
+
     /// Watches the policy of that name, or every one. Never ends by itself.
     pub fn watch(&self, name: Option<&str>) -> impl Stream<Item = Change> + Send + 'static {
         let config = watcher::Config::default().page_size(PAGE);

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Cause, KubeError, within};
 use crate::{
-    api::v1alpha1::RedisMemoryPolicy,
+    api::v1alpha1::StoredPolicy,
     clock::Clock,
     domain::{
         names::{ControllerUid, PodName},
@@ -68,8 +68,8 @@ impl Reader {
         Self { client, clock, memory: Arc::default() }
     }
 
-    /// The policy as it is now; `None` when there is none.
-    pub async fn policy(&self, namespace: &str, name: &str) -> Result<Option<RedisMemoryPolicy>, KubeError> {
+    /// The policy as it is stored now, readable or not; `None` when there is none.
+    pub async fn policy(&self, namespace: &str, name: &str) -> Result<Option<StoredPolicy>, KubeError> {
         self.get(namespace, name).await.map_err(KubeError::GetPolicy)
     }
 

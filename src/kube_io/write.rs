@@ -21,7 +21,7 @@ use super::{
     text::plain,
 };
 use crate::{
-    api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
+    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, StoredPolicy},
     clock::Clock,
     domain::{
         bytes::{Bytes, MIB},
@@ -46,7 +46,7 @@ pub enum WriteError {
     /// The object changed since it was read (409): read again, decide again.
     #[error("changed since it was read: {0}")]
     Conflict(String),
-    /// Another field manager owns what we wanted to set, and we never force.
+    /// Another field manager owns what we wanted to set of an object of others, and there we never force.
     #[error("owned by another field manager: {0}")]
     FieldConflict(String),
     /// A pod of that name exists, but it is another one.
@@ -251,7 +251,7 @@ impl Writer {
         name: &str,
         resource_version: &str,
         status: Value,
-    ) -> Result<RedisMemoryPolicy, WriteError> {
+    ) -> Result<StoredPolicy, WriteError> {
         self.apply(fence, MANAGER, namespace, name, resource_version, status).await
     }
 
@@ -263,7 +263,7 @@ impl Writer {
         name: &str,
         resource_version: &str,
         part: Value,
-    ) -> Result<RedisMemoryPolicy, WriteError> {
+    ) -> Result<StoredPolicy, WriteError> {
         self.apply(fence, JOURNAL_MANAGER, namespace, name, resource_version, part).await
     }
 
@@ -276,13 +276,13 @@ impl Writer {
         name: &str,
         resource_version: &str,
         present: bool,
-    ) -> Result<RedisMemoryPolicy, WriteError> {
-        let policies: Api<RedisMemoryPolicy> = Api::namespaced(self.client.clone(), namespace);
+    ) -> Result<StoredPolicy, WriteError> {
+        let policies: Api<StoredPolicy> = Api::namespaced(self.client.clone(), namespace);
         let policy = send(fence, policies.get(name)).await?;
-        if policy.metadata.resource_version.as_deref() != Some(resource_version) {
+        if policy.meta().resource_version.as_deref() != Some(resource_version) {
             return Err(WriteError::Conflict(format!("{namespace}/{name} is not at version {resource_version}")));
         }
-        let before = policy.metadata.finalizers.clone().unwrap_or_default();
+        let before = policy.meta().finalizers.clone().unwrap_or_default();
         let wanted = with_finalizer(&before, present);
         if wanted == before {
             return Ok(policy);
@@ -306,15 +306,17 @@ impl Writer {
         name: &str,
         resource_version: &str,
         status: Value,
-    ) -> Result<RedisMemoryPolicy, WriteError> {
+    ) -> Result<StoredPolicy, WriteError> {
         let patch = json!({
             "apiVersion": RedisMemoryPolicy::api_version(&()),
             "kind": RedisMemoryPolicy::kind(&()),
             "metadata": { "name": name, "resourceVersion": resource_version },
             "status": status,
         });
-        let policies: Api<RedisMemoryPolicy> = Api::namespaced(self.client.clone(), namespace);
-        let params = PatchParams::apply(manager);
+        let policies: Api<StoredPolicy> = Api::namespaced(self.client.clone(), namespace);
+        // The status is ours alone: what somebody else wrote there, by hand or with a backup, is overwritten. The version
+        // guards what the decision rests on. Objects of others are never forced.
+        let params = PatchParams::apply(manager).force();
         send(fence, policies.patch_status(name, &params, &Patch::Apply(&patch))).await
     }
 }

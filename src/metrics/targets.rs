@@ -1,24 +1,21 @@
-//! The series of targets and policies: encoded from what the controller published last, so that a target that is
-//! gone has no series, and a scrape never sees half of an update.
+//! The series of targets and policies: verdicts as the controller published them last, so that a target that is gone has
+//! no series and a scrape never sees half of an update; measurements as they are when the scrape asks.
 
 use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use jiff::Timestamp;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use crate::{
-    clock::Clock,
-    domain::{bytes::Bytes, ratio::Ratio},
-};
+use crate::domain::{bytes::Bytes, ratio::Ratio};
 
 /// Names a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +33,8 @@ impl PolicyKey {
     }
 }
 
-/// What is exported of one target. What is not known has no series: a zero would be a lie.
+/// What is exported of one target: what the last reconcile judged, and what is measured, read when a scrape asks. What
+/// is not known has no series: a zero would be a lie.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetSeries {
     /// Pod.
@@ -45,20 +43,56 @@ pub struct TargetSeries {
     pub container: String,
     /// The memory limit that holds.
     pub container_limit: Option<Bytes>,
-    /// The headroom that the policy wants over `maxmemory`.
-    pub headroom_required: Option<Bytes>,
-    /// Limit − `maxmemory`, in bytes; negative when the limit is the smaller.
-    pub headroom: Option<i64>,
     /// Nothing above Info is found; `None` as long as not everything is judged.
     pub compliant: Option<bool>,
     /// Findings from before that are not judged again yet; `None`: there are none.
     pub stale_findings: Option<u32>,
+    /// What is measured.
+    pub measured: Source,
+}
+
+/// What is measured of one target, from its newest sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The headroom that the policy wants over `maxmemory`.
+    pub headroom_required: Option<Bytes>,
+    /// Limit − `maxmemory`, in bytes; negative when the limit is the smaller.
+    pub headroom: Option<i64>,
     /// Resident / used memory.
     pub fragmentation_ratio: Option<Ratio>,
     /// Resident − used memory, in bytes; negative when memory is swapped out.
     pub fragmentation_bytes: Option<i64>,
-    /// When the newest sample was taken. Its age is computed by the scrape, so that it grows while no sample comes.
-    pub sampled_at: Option<Timestamp>,
+    /// Age of the newest sample; it grows while no sample comes.
+    pub sample_age: Option<Duration>,
+}
+
+/// Where a scrape gets what is measured.
+#[derive(Clone)]
+pub struct Source(Arc<dyn Fn() -> Measured + Send + Sync>);
+
+impl Source {
+    /// Asked at every scrape; must be quick.
+    pub fn new(read: impl Fn() -> Measured + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::new(Measured::default)
+    }
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0)() == (other.0)()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)().fmt(f)
+    }
 }
 
 /// What is exported of one policy.
@@ -69,28 +103,23 @@ pub(super) struct Exported {
     pub(super) active: Option<String>,
 }
 
-/// Everything that only the leader exports.
-#[derive(Debug)]
+/// Everything that only who watches exports.
+#[derive(Debug, Default)]
 pub(super) struct Targets {
-    clock: Clock,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    leads: bool,
+    watches: bool,
     policies: BTreeMap<PolicyKey, Exported>,
 }
 
 impl Targets {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
-    }
-
     /// Without effect on a standby: a reconcile that outlives its term must not leave news for the next one.
     pub(super) fn update(&self, policy: &PolicyKey, change: impl FnOnce(&mut Exported)) {
         let mut state = self.lock();
-        if state.leads {
+        if state.watches {
             change(state.policies.entry(policy.clone()).or_default());
         }
     }
@@ -99,10 +128,14 @@ impl Targets {
         self.lock().policies.remove(policy);
     }
 
-    pub(super) fn set_leader(&self, leads: bool) {
+    pub(super) fn retain(&self, exists: impl Fn(&PolicyKey) -> bool) {
+        self.lock().policies.retain(|policy, _| exists(policy));
+    }
+
+    pub(super) fn show(&self, watches: bool) {
         let mut state = self.lock();
-        state.leads = leads;
-        if !leads {
+        state.watches = watches;
+        if !watches {
             state.policies.clear();
         }
     }
@@ -119,7 +152,7 @@ type TargetLabels<'a> = [(&'static str, Cow<'a, str>); 4];
 struct TargetGauge {
     name: &'static str,
     help: &'static str,
-    value: fn(&TargetSeries, Timestamp) -> Option<f64>,
+    value: fn(&TargetSeries, &Measured) -> Option<f64>,
 }
 
 /// In the order in which they are shown.
@@ -132,12 +165,12 @@ const TARGET_GAUGES: [TargetGauge; 8] = [
     TargetGauge {
         name: "redis_memory_policy_headroom_required_bytes",
         help: "Headroom over maxmemory that the policy wants",
-        value: |target, _| target.headroom_required.map(bytes),
+        value: |_, measured| measured.headroom_required.map(bytes),
     },
     TargetGauge {
         name: "redis_memory_policy_headroom_bytes",
         help: "Memory limit less maxmemory",
-        value: |target, _| target.headroom.map(signed),
+        value: |_, measured| measured.headroom.map(signed),
     },
     TargetGauge {
         name: "redis_memory_policy_compliant",
@@ -152,17 +185,17 @@ const TARGET_GAUGES: [TargetGauge; 8] = [
     TargetGauge {
         name: "redis_memory_policy_fragmentation_ratio",
         help: "Resident memory of Redis divided by used memory",
-        value: |target, _| target.fragmentation_ratio.map(|ratio| f64::from(ratio.0) / 100.0),
+        value: |_, measured| measured.fragmentation_ratio.map(|ratio| f64::from(ratio.0) / 100.0),
     },
     TargetGauge {
         name: "redis_memory_policy_fragmentation_bytes",
         help: "Resident memory of Redis less used memory",
-        value: |target, _| target.fragmentation_bytes.map(signed),
+        value: |_, measured| measured.fragmentation_bytes.map(signed),
     },
     TargetGauge {
         name: "redis_memory_policy_sample_age_seconds",
         help: "Age of the newest sample",
-        value: |target, now| target.sampled_at.map(|at| now.duration_since(at).as_secs_f64().max(0.0)),
+        value: |_, measured| measured.sample_age.map(|age| age.as_secs_f64()),
     },
 ];
 
@@ -180,12 +213,13 @@ const fn signed(amount: i64) -> f64 {
 impl Collector for Targets {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let state = self.lock();
-        if !state.leads {
+        if !state.watches {
             return Ok(());
         }
-        let now = self.clock.now();
+        let read = |exported: &Exported| exported.series.iter().map(|target| (target.measured.0)()).collect();
+        let measured: Vec<Vec<Measured>> = state.policies.values().map(read).collect();
         for gauge in &TARGET_GAUGES {
-            encode_targets(&mut encoder, &state, gauge, now)?;
+            encode_targets(&mut encoder, &state, gauge, &measured)?;
         }
         encode_policies(&mut encoder, &state)
     }
@@ -195,12 +229,12 @@ fn encode_targets(
     encoder: &mut DescriptorEncoder<'_>,
     state: &State,
     gauge: &TargetGauge,
-    now: Timestamp,
+    measured: &[Vec<Measured>],
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(gauge.name, gauge.help, None, MetricType::Gauge)?;
-    for (key, exported) in &state.policies {
-        for target in &exported.series {
-            let Some(value) = (gauge.value)(target, now) else { continue };
+    for ((key, exported), measured) in state.policies.iter().zip(measured) {
+        for (target, measured) in exported.series.iter().zip(measured) {
+            let Some(value) = (gauge.value)(target, measured) else { continue };
             let labels: TargetLabels<'_> = [
                 ("namespace", Cow::Borrowed(&key.namespace)),
                 ("policy", Cow::Borrowed(&key.policy)),
@@ -236,16 +270,15 @@ fn encode_policies(encoder: &mut DescriptorEncoder<'_>, state: &State) -> fmt::R
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::metrics::Metrics;
 
-    fn leading() -> (Metrics, PolicyKey, Clock) {
-        let clock = Clock::start();
-        let metrics = Metrics::new(clock, "operator");
-        metrics.set_leader(true);
-        (metrics, PolicyKey::new("shop", "sessions"), clock)
+    fn watching() -> (Metrics, PolicyKey) {
+        let metrics = Metrics::new("operator");
+        metrics.show_targets(true);
+        (metrics, PolicyKey::new("shop", "sessions"))
     }
 
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -260,13 +293,16 @@ mod tests {
 
     #[test]
     fn only_what_is_known_is_exported() {
-        let (metrics, policy, clock) = leading();
-        let sampled_at = clock.now().checked_sub(Duration::from_secs(90)).expect("a time");
-        let known = TargetSeries {
-            container_limit: Some(Bytes::mib(512)),
+        let (metrics, policy) = watching();
+        let measured = Measured {
             headroom: Some(-1),
             fragmentation_ratio: Some(Ratio(253)),
-            sampled_at: Some(sampled_at),
+            sample_age: Some(Duration::from_secs(90)),
+            ..Measured::default()
+        };
+        let known = TargetSeries {
+            container_limit: Some(Bytes::mib(512)),
+            measured: Source::new(move || measured),
             ..target("redis-0")
         };
         metrics.publish_targets(&policy, vec![known, target("redis-1")]);
@@ -277,15 +313,29 @@ mod tests {
         assert_eq!(lines[2], format!("redis_memory_policy_compliant{} 0.0", labels("redis-0")));
         assert_eq!(lines[3], format!("redis_memory_policy_compliant{} 0.0", labels("redis-1")));
         assert_eq!(lines[4], format!("redis_memory_policy_fragmentation_ratio{} 2.53", labels("redis-0")));
-        let age = lines[5].strip_prefix(&format!("redis_memory_policy_sample_age_seconds{} ", labels("redis-0")));
-        let age: f64 = age.expect("an age").parse().expect("a number");
-        assert!((90.0..120.0).contains(&age), "{age}");
+        assert_eq!(lines[5], format!("redis_memory_policy_sample_age_seconds{} 90.0", labels("redis-0")));
         assert_eq!(lines.len(), 6, "{lines:#?}");
+    }
+
+    // At rest a policy is reconciled once a minute: what was exported was up to a minute old, and said to be.
+    #[test]
+    fn a_scrape_shows_what_was_measured_since_the_last_reconcile() {
+        let (metrics, policy) = watching();
+        let age = Arc::new(AtomicU64::new(50));
+        let read = Arc::clone(&age);
+        let measured = move || Measured {
+            sample_age: Some(Duration::from_secs(read.load(Ordering::Relaxed))),
+            ..Measured::default()
+        };
+        metrics.publish_targets(&policy, vec![TargetSeries { measured: Source::new(measured), ..target("redis-0") }]);
+        assert!(series(&metrics)[1].ends_with(" 50.0"), "{:?}", series(&metrics));
+        age.store(1, Ordering::Relaxed);
+        assert!(series(&metrics)[1].ends_with(" 1.0"), "{:?}", series(&metrics));
     }
 
     #[test]
     fn stale_series_vanish() {
-        let (metrics, policy, _) = leading();
+        let (metrics, policy) = watching();
         metrics.publish_targets(&policy, vec![target("redis-0"), target("redis-1")]);
         metrics.publish_targets(&policy, vec![target("redis-1")]);
         metrics.set_blocked(&policy, Some("DisruptionBudget"));
@@ -306,18 +356,18 @@ mod tests {
 
     #[test]
     fn a_standby_exports_no_targets() {
-        let (metrics, policy, _) = leading();
+        let (metrics, policy) = watching();
         metrics.publish_targets(&policy, vec![target("redis-0")]);
-        metrics.set_leader(false);
+        metrics.show_targets(false);
         assert_eq!(series(&metrics), Vec::<String>::new());
         metrics.publish_targets(&policy, vec![target("redis-0")]);
-        metrics.set_leader(true);
+        metrics.show_targets(true);
         assert_eq!(series(&metrics), Vec::<String>::new(), "what was known before the term is not shown as news");
     }
 
     #[test]
     fn label_values_cannot_break_out() {
-        let (metrics, policy, _) = leading();
+        let (metrics, policy) = watching();
         metrics.publish_targets(&policy, vec![target("a\"} 1\nevil 2")]);
         let lines = series(&metrics);
         assert_eq!(lines.len(), 1, "{lines:#?}");

@@ -88,6 +88,7 @@ fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Jo
         carried: Vec::new(),
         left: plan.left.clone(),
         led: None,
+        owner: None,
     })
 }
 

@@ -51,6 +51,8 @@ reasons! {
     Suspended,
     /// People have stopped the whole operator.
     ClusterStopped,
+    /// Another install of the operator carries a remediation of this policy out.
+    AnotherOperator,
     /// Much of what is watched in the cluster does not answer.
     GlobalFault,
     /// An older policy matches members of the workload and acts for it.

@@ -22,6 +22,7 @@ mod leaders;
 mod operator;
 mod rest;
 mod shape;
+mod surroundings;
 mod world;
 
 /// Whether the long list is wanted.

@@ -129,6 +129,7 @@ fn spawn(options: &Options, namespace: &str, listen: SocketAddr, directory: &Tem
     let log = File::options().create(true).append(true).open(directory.path().join("log")).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
     command.arg("run").args(["--listen", &listen.to_string(), "--identity", options.identity]);
+    command.args(["--health-listen", "127.0.0.1:0"]);
     command.args(["--lease-namespace", namespace, "--lease-name", LEASE]);
     command.args(["--lease-duration", options.lease[0], "--lease-renew", options.lease[1]]);
     command.args(["--sample-interval", "500ms", "--warm-up", "1s", "--endpoint-sync", "1s"]);

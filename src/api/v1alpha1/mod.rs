@@ -4,10 +4,12 @@ mod crd;
 pub mod rules;
 mod spec;
 mod status;
+mod stored;
 
 pub use crd::crd;
 pub use spec::*;
 pub use status::*;
+pub use stored::StoredPolicy;
 
 /// API group.
 pub const GROUP: &str = "redismemory.io";

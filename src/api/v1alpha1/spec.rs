@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::rules;
 
 /// Which Redis pods are watched, how much memory headroom they need, and what may be done about fragmentation.
-#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "redismemory.io",
     version = "v1alpha1",

@@ -21,6 +21,10 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+    /// The install that wrote this: namespace and name of its Lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub operator: Option<String>,
     /// Counts and worst numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -38,6 +42,11 @@ pub struct RedisMemoryPolicyStatus {
     /// The remediation under way. Written by the journal's field manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Journal>,
+    /// The spec with which the remediation under way was begun, as JSON: it goes on under it should the spec become
+    /// invalid. Written by the journal's field manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub frozen_spec: Option<String>,
 }
 
 /// Counts and worst numbers, quantised so that noise writes nothing.

@@ -61,12 +61,11 @@ async fn what_is_missing_is_none_and_what_is_forbidden_says_so() {
 }
 
 #[tokio::test]
-async fn a_broken_policy_is_an_error_and_no_panic() {
+async fn a_broken_policy_is_there_and_says_what_is_wrong() {
     let broken = json!({ "metadata": { "name": "sessions" }, "spec": { "selector": 5 } });
     let (reader, _) = reader(move |_| Answer::Http(200, broken.clone()));
-    let error = reader.policy("shop", "sessions").await.expect_err("broken");
-    assert!(matches!(error, KubeError::GetPolicy(Cause::Malformed(_))), "{error:?}");
-    assert!(!error.is_forbidden());
+    let stored = reader.policy("shop", "sessions").await.expect("an answer").expect("a policy");
+    assert!(stored.policy().is_none() && stored.problem().is_some(), "{stored:?}");
 }
 
 #[rstest]

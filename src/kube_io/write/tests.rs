@@ -145,7 +145,7 @@ async fn a_label_patch_is_exactly_that_label() {
 }
 
 #[tokio::test]
-async fn each_part_of_the_status_has_its_own_manager_and_nothing_is_forced() {
+async fn each_part_of_our_own_status_has_its_manager_and_is_forced() {
     let (writer, log) = writer(|| policy(&[]));
     let fence = Fence::always();
     let part = json!({ "observedGeneration": 1 });
@@ -153,8 +153,8 @@ async fn each_part_of_the_status_has_its_own_manager_and_nothing_is_forced() {
     writer.apply_journal(&fence, "shop", "sessions", "7", part.clone()).await.expect("applied");
     let sent = log.all();
     let path = "/apis/redismemory.io/v1alpha1/namespaces/shop/redismemorypolicies/sessions/status?";
-    assert_eq!(sent[0].uri, format!("{path}&fieldManager=redis-memory-operator"));
-    assert_eq!(sent[1].uri, format!("{path}&fieldManager=redis-memory-operator-journal"));
+    assert_eq!(sent[0].uri, format!("{path}&force=true&fieldManager=redis-memory-operator"));
+    assert_eq!(sent[1].uri, format!("{path}&force=true&fieldManager=redis-memory-operator-journal"));
     let body = json!({
         "apiVersion": "redismemory.io/v1alpha1",
         "kind": "RedisMemoryPolicy",

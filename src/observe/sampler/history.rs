@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::sample::{Reading, Role, Sample};
 
@@ -33,6 +33,13 @@ impl History {
         self.readings.push_back(reading);
         while self.readings.len() > MAX_READINGS || self.readings.front().is_some_and(|r| age(r.at, now) > keep) {
             self.readings.pop_front();
+        }
+    }
+
+    /// The wall clock was set by so much: what was read before it is as old as it was.
+    pub(super) fn shift(&mut self, by: SignedDuration) {
+        for reading in &mut self.readings {
+            reading.at = reading.at.saturating_add(by).unwrap_or(reading.at);
         }
     }
 

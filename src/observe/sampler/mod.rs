@@ -29,7 +29,7 @@ pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
 pub use certificates::Pair;
 pub use history::reading_of;
 pub use secrets::SecretSource;
-pub use target::ProbeStats;
+pub use target::{Gauged, ProbeStats};
 
 use self::{changes::Changes, secrets::SecretCache, target::Target};
 use crate::{
@@ -181,6 +181,21 @@ impl SamplerHandle {
         }
     }
 
+    /// Lets go of all targets of policies that are not among these UIDs.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = {
+            let state = self.inner.state();
+            state.policies.keys().filter(|uid| !exists(uid)).cloned().collect()
+        };
+        gone.iter().for_each(|uid| self.forget(uid));
+    }
+
+    /// What a scrape shows of a target; nothing is copied but numbers.
+    pub fn gauged(&self, key: &TargetKey) -> Gauged {
+        let now = self.inner.shared.clock.uptime();
+        self.inner.state().targets.get(key).map_or_else(Gauged::default, |target| target.gauged(now))
+    }
+
     /// What people are told: the last sample, or why there is none, once two probes in a row have failed; and the
     /// history, oldest first. A target that is not assigned is `Pending`. Nothing is done on the strength of it: what is
     /// acted on comes from [`Self::probe_now`], where a single failure counts.
@@ -246,7 +261,7 @@ impl SamplerHandle {
 
     /// How the probes of each target went.
     pub fn probe_stats(&self) -> Vec<ProbeStats> {
-        let now = self.inner.shared.clock.now();
+        let now = self.inner.shared.clock.uptime();
         self.inner.state().targets.values().map(|target| target.stats(now)).collect()
     }
 }

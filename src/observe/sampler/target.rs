@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -20,9 +20,12 @@ use super::{
     history::{History, reading_of},
     worker::Worker,
 };
-use crate::domain::{
-    sample::{Reading, Sample},
-    snapshot::{Observation, ProbeFailure},
+use crate::{
+    clock::Clock,
+    domain::{
+        sample::{Memory, Reading, Sample},
+        snapshot::{Observation, ProbeFailure},
+    },
 };
 
 /// Gates that may wait for one target at once; more are answered as if it had timed out.
@@ -57,6 +60,15 @@ pub struct ProbeStats {
     pub errors: BTreeMap<&'static str, u64>,
 }
 
+/// What a scrape shows of a target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gauged {
+    /// Age of the newest sample, whatever came after it; `None`: there never was one.
+    pub sample_age: Option<Duration>,
+    /// What it says of the memory, as long as the target is seen.
+    pub memory: Option<Memory>,
+}
+
 /// A target and its task, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -68,8 +80,9 @@ pub(super) struct Target {
 }
 
 /// What the task and the handle share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TargetState {
+    clock: Clock,
     seen: Mutex<State>,
 }
 
@@ -86,14 +99,18 @@ struct State {
     /// UID of the policy whose access is used.
     access_of: Option<String>,
     last_duration: Option<Duration>,
-    last_sample: Option<Timestamp>,
+    /// Uptime of the process when the newest sample was recorded.
+    last_sample: Option<Duration>,
+    /// By how much the wall clock was set when the times in here were last moved along.
+    moved: SignedDuration,
     probes: u64,
     errors: BTreeMap<&'static str, u64>,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    fn new(moved: SignedDuration) -> Self {
         Self {
+            moved,
             observation: Observation::Pending,
             settled: Observation::Pending,
             failures: 0,
@@ -106,12 +123,27 @@ impl Default for State {
             errors: BTreeMap::new(),
         }
     }
+
+    /// The wall clock was set: what was seen is as old as it was.
+    fn follow(&mut self, moved: SignedDuration) {
+        let by = moved.saturating_sub(self.moved);
+        if by.is_zero() {
+            return;
+        }
+        self.moved = moved;
+        self.history.shift(by);
+        for observation in [&mut self.observation, &mut self.settled] {
+            if let Observation::Seen(sample) = observation {
+                sample.at = sample.at.saturating_add(by).unwrap_or(sample.at);
+            }
+        }
+    }
 }
 
 impl Target {
     /// Starts the task; it waits until the target is assigned.
     pub(super) fn start(key: TargetKey, shared: Arc<Shared>, runtime: &Handle) -> Self {
-        let state = Arc::new(TargetState::default());
+        let state = Arc::new(TargetState::new(shared.clock));
         let (access, access_seen) = watch::channel(None);
         let (gates, gates_seen) = mpsc::channel(WAITING_GATES);
         let worker = Worker::new(key.pod_uid.clone(), shared, Arc::clone(&state));
@@ -180,12 +212,22 @@ impl Target {
         async move { if asked { seen.await.ok() } else { None } }
     }
 
-    pub(super) fn stats(&self, now: Timestamp) -> ProbeStats {
+    /// What a scrape shows.
+    pub(super) fn gauged(&self, now: Duration) -> Gauged {
+        let state = self.state.lock();
+        let memory = match &state.settled {
+            Observation::Seen(sample) => Some(sample.memory.clone()),
+            Observation::Pending | Observation::Failed(_) => None,
+        };
+        Gauged { sample_age: state.last_sample.map(|at| now.saturating_sub(at)), memory }
+    }
+
+    pub(super) fn stats(&self, now: Duration) -> ProbeStats {
         let state = self.state.lock();
         ProbeStats {
             key: self.key.clone(),
             last_duration: state.last_duration,
-            sample_age: state.last_sample.and_then(|at| Duration::try_from(now.duration_since(at)).ok()),
+            sample_age: state.last_sample.map(|at| now.saturating_sub(at)),
             probes: state.probes,
             errors: state.errors.clone(),
         }
@@ -199,8 +241,14 @@ impl Drop for Target {
 }
 
 impl TargetState {
+    fn new(clock: Clock) -> Self {
+        Self { clock, seen: Mutex::new(State::new(clock.moved())) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        state.follow(self.clock.moved());
+        state
     }
 
     /// What the last probe gave.
@@ -226,7 +274,7 @@ impl TargetState {
                 Ok(sample) => {
                     state.failures = 0;
                     let keep = state.watchers.iter().map(|watcher| watcher.keep).max().unwrap_or_default();
-                    state.last_sample = Some(sample.at);
+                    state.last_sample = Some(self.clock.uptime());
                     state.history.push(reading_of(&sample), keep);
                     Observation::Seen(Box::new(sample))
                 }

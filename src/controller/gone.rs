@@ -1,0 +1,121 @@
+//! What is over: policies that are deleted, or cannot be evaluated any more. No connection, login, Secret read or series
+//! of theirs is left.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use kube::{Resource as _, ResourceExt as _};
+
+use super::{
+    registry::Guarded,
+    report,
+    resolve::Problem,
+    shared::{ReconcileError, Shared},
+};
+use crate::{
+    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
+    execute::Executor,
+    metrics::PolicyKey,
+};
+
+/// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
+const STALLED_AGAIN: Duration = Duration::from_secs(300);
+/// How often it is looked whether policies are gone: nothing else tells of the last one.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// Forgets what is gone, for as long as it is polled.
+pub(super) async fn sweep(shared: Arc<Shared>) {
+    if shared.policies.wait_until_ready().await.is_err() {
+        return;
+    }
+    loop {
+        shared.forget_gone();
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+impl Shared {
+    /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
+    /// its policy went has taken up again.
+    fn forget_gone(&self) {
+        let policies = self.policies.state();
+        let live: HashSet<String> = policies.iter().filter_map(|policy| policy.uid()).collect();
+        let exists = |uid: &str| live.contains(uid);
+        self.ledger.retain(exists);
+        self.registry.retain(exists);
+        self.observer.sampler.retain(exists);
+        self.pace.retain(exists);
+        self.memory.retain(exists);
+        let names: HashSet<PolicyKey> = policies.iter().map(|policy| key(policy)).collect();
+        self.metrics.retain(|policy| names.contains(policy));
+    }
+
+    /// Nothing is watched for that policy any more.
+    pub(super) fn forget(&self, stored: &Guarded) {
+        let uid = stored.uid().unwrap_or_default();
+        self.registry.forget(&uid);
+        self.observer.sampler.forget(&uid);
+        self.metrics.forget(&key(stored));
+    }
+
+    /// Takes our finalizer away, if it is there, whatever else the policy says.
+    pub(super) async fn let_go(&self, stored: &Guarded) -> Result<(), ReconcileError> {
+        if stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
+            let version = stored.resource_version().unwrap_or_default();
+            let Executor { writer, fence, .. } = &self.executor;
+            writer.set_finalizer(fence, &namespace, &name, &version, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The policy cannot be evaluated as it is written, and nothing of it is under way that could go on.
+    pub(super) async fn stalled(&self, stored: &Guarded, problem: &Problem) -> Result<Duration, ReconcileError> {
+        let (namespace, policy) = (stored.namespace().unwrap_or_default(), stored.name_any());
+        tracing::warn!(%namespace, %policy, reason = problem.reason, text = %problem.text, "a policy is not evaluated");
+        self.registry.forget(&stored.uid().unwrap_or_default());
+        self.no_longer_watched(&stored.uid().unwrap_or_default(), &key(stored));
+        // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes. That is
+        // a write, and the next look comes with it.
+        if !stored.is_remediated() && stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            self.let_go(stored).await?;
+            return Ok(STALLED_AGAIN);
+        }
+        let resource = stored.clone().under(&RedisMemoryPolicySpec::default());
+        self.say_stalled(&resource, problem).await
+    }
+
+    /// The same of one whose pods may not be read: it is watched on, so that the right is noticed when it comes.
+    pub(super) async fn cannot_be_evaluated(
+        &self,
+        resource: &RedisMemoryPolicy,
+        problem: &Problem,
+    ) -> Result<Duration, ReconcileError> {
+        let key = PolicyKey::new(resource.namespace().unwrap_or_default(), resource.name_any());
+        self.no_longer_watched(&resource.uid().unwrap_or_default(), &key);
+        self.say_stalled(resource, problem).await
+    }
+
+    fn no_longer_watched(&self, uid: &str, key: &PolicyKey) {
+        self.observer.sampler.forget(uid);
+        self.metrics.forget(key);
+    }
+
+    async fn say_stalled(&self, resource: &RedisMemoryPolicy, problem: &Problem) -> Result<Duration, ReconcileError> {
+        let previous = resource.status.clone().unwrap_or_default();
+        let generation = resource.metadata.generation.unwrap_or_default();
+        let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.clock.now());
+        status.operator = Some(self.install.clone());
+        if !report::worth_writing(&previous, &status, None) {
+            return Ok(STALLED_AGAIN);
+        }
+        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.clock.uptime()) {
+            return Ok(left);
+        }
+        self.write_status(resource, &status).await?;
+        Ok(STALLED_AGAIN)
+    }
+}
+
+fn key(stored: &Guarded) -> PolicyKey {
+    PolicyKey::new(stored.meta().namespace.clone().unwrap_or_default(), stored.name_any())
+}

@@ -1,0 +1,230 @@
+//! What is remembered of each policy while this process leads: what was last written and said, and since when something
+//! is waited for. All times are of the monotonic clock.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::report;
+use crate::{api::v1alpha1::RedisMemoryPolicyStatus, domain::journal::JournalOwner};
+
+/// Between two status writes of a policy …
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// … and while writes undo each other: twice as long each time, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Events of a policy that may follow each other without a pause …
+const EVENT_BURST: u32 = 40;
+/// … and then one in this time. Each is kept by the API server for an hour.
+const EVENT_EVERY: Duration = Duration::from_secs(6);
+
+/// What is remembered, by the policy's UID.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<String, Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// The status as the API server returned it from our last write.
+    written: Option<RedisMemoryPolicyStatus>,
+    written_at: Option<Duration>,
+    pause: Duration,
+    /// Events that were spent of the burst, and up to when they were forgiven.
+    spent: u32,
+    forgiven_at: Duration,
+    deleting_since: Option<Duration>,
+    failing_since: Option<Duration>,
+    /// How often the wall clock had been set at the last look.
+    clock_steps: Option<u64>,
+    /// The heartbeat of another install, and since when it stands still.
+    other: Option<(JournalOwner, Duration)>,
+    heartbeat_at: Option<Duration>,
+    /// The version that our last heartbeat made, until it was seen.
+    heartbeat_version: Option<String>,
+    next_look: Duration,
+}
+
+impl Memory {
+    fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(all.entry(uid.to_owned()).or_default())
+    }
+
+    /// For how long the policy has been seen to be deleted.
+    pub fn deleting_for(&self, uid: &str, now: Duration) -> Duration {
+        self.with(uid, |it| now.saturating_sub(*it.deleting_since.get_or_insert(now)))
+    }
+
+    /// For how long its watch has been failing.
+    pub fn failing_for(&self, uid: &str, failing: bool, now: Duration) -> Duration {
+        self.with(uid, |it| {
+            if !failing {
+                it.failing_since = None;
+                return Duration::ZERO;
+            }
+            now.saturating_sub(*it.failing_since.get_or_insert(now))
+        })
+    }
+
+    /// The status that was last written, as the API server returned it.
+    pub fn written(&self, uid: &str) -> Option<RedisMemoryPolicyStatus> {
+        self.with(uid, |it| it.written.clone())
+    }
+
+    /// The status was written over `before`. What was ours and was changed by somebody else makes the next write wait.
+    pub fn wrote(&self, uid: &str, before: &RedisMemoryPolicyStatus, after: RedisMemoryPolicyStatus, now: Duration) {
+        self.with(uid, |it| {
+            let undone = it.written.as_ref().is_some_and(|ours| !report::says_the_same(ours, before));
+            let longer = it.pause.saturating_mul(2).min(LONGEST_PAUSE);
+            it.pause = if undone { longer.max(SHORTEST_PAUSE) } else { SHORTEST_PAUSE };
+            (it.written, it.written_at) = (Some(after), Some(now));
+        });
+    }
+
+    /// What is left of the pause between two status writes, if one is on.
+    pub fn pause(&self, uid: &str, now: Duration) -> Option<Duration> {
+        self.with(uid, |it| {
+            let until = it.written_at?.saturating_add(it.pause);
+            Some(until.saturating_sub(now)).filter(|left| !left.is_zero())
+        })
+    }
+
+    /// Whether one more event may be written.
+    pub fn may_say(&self, uid: &str, now: Duration) -> bool {
+        self.with(uid, |it| {
+            while it.spent > 0 && now.saturating_sub(it.forgiven_at) >= EVENT_EVERY {
+                it.spent -= 1;
+                it.forgiven_at = it.forgiven_at.saturating_add(EVENT_EVERY);
+            }
+            if it.spent == 0 {
+                it.forgiven_at = now;
+            }
+            let may = it.spent < EVENT_BURST;
+            it.spent += u32::from(may);
+            may
+        })
+    }
+
+    /// Whether the wall clock was set since the last look: windows and cooldowns are judged anew before anything is done.
+    pub fn clock_was_set(&self, uid: &str, steps: u64) -> bool {
+        self.with(uid, |it| it.clock_steps.replace(steps).is_some_and(|before| before != steps))
+    }
+
+    /// How long another install's heartbeat has stood still, and whether this is the first that is seen of it.
+    pub fn silence(&self, uid: &str, owner: &JournalOwner, now: Duration) -> (Duration, bool) {
+        self.with(uid, |it| match &it.other {
+            Some((seen, since)) if seen == owner => (now.saturating_sub(*since), false),
+            before => {
+                let new = before.as_ref().is_none_or(|(seen, _)| seen.install != owner.install);
+                it.other = Some((owner.clone(), now));
+                (Duration::ZERO, new)
+            }
+        })
+    }
+
+    /// The journal was written, and made this version.
+    pub fn beat(&self, uid: &str, version: Option<String>, now: Duration) {
+        self.with(uid, |it| (it.heartbeat_at, it.heartbeat_version) = (Some(now), version));
+    }
+
+    /// Time since the journal was last written.
+    pub fn since_heartbeat(&self, uid: &str, now: Duration) -> Option<Duration> {
+        self.with(uid, |it| Some(now.saturating_sub(it.heartbeat_at?)))
+    }
+
+    /// The next look is wanted after this time.
+    pub fn look_again(&self, uid: &str, again: Duration, now: Duration) {
+        self.with(uid, |it| it.next_look = now.saturating_add(again));
+    }
+
+    /// What is left until the next look is wanted, if nothing but our own heartbeat has changed the policy. Said once.
+    pub fn only_our_heartbeat(&self, uid: &str, version: Option<&str>, now: Duration) -> Option<Duration> {
+        self.with(uid, |it| {
+            let ours = it.heartbeat_version.take_if(|ours| Some(ours.as_str()) == version).is_some();
+            Some(it.next_look.saturating_sub(now)).filter(|left| ours && !left.is_zero())
+        })
+    }
+
+    /// Forgets the policies that do not exist any more.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| exists(uid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use pretty_assertions::assert_eq;
+
+    use super::*;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn status(generation: i64) -> RedisMemoryPolicyStatus {
+        RedisMemoryPolicyStatus { observed_generation: Some(generation), ..RedisMemoryPolicyStatus::default() }
+    }
+
+    // Two installs wrote one policy's status thirty times in twenty seconds.
+    #[test]
+    fn writes_that_undo_each_other_come_less_and_less_often() {
+        let memory = Memory::default();
+        assert_eq!(memory.pause("a", at(0)), None);
+        let (mut now, mut writes) = (at(0), 0);
+        while now < at(600) {
+            now = now.saturating_add(memory.pause("a", now).unwrap_or_default());
+            memory.wrote("a", &status(9), status(1), now);
+            writes += 1;
+        }
+        assert!((5..=12).contains(&writes), "{writes} writes in ten minutes");
+        now = now.saturating_add(at(400));
+        memory.wrote("a", &status(1), status(2), now);
+        assert_eq!(memory.pause("a", now), Some(at(1)), "nobody undid it: at least a second all the same");
+    }
+
+    #[test]
+    fn events_are_bounded_whatever_is_new() {
+        let memory = Memory::default();
+        let said = (0..600).filter(|second| memory.may_say("a", at(*second))).count();
+        assert!((130..=145).contains(&said), "{said} of 600 in ten minutes");
+        assert!(memory.may_say("b", at(0)), "each policy has its own");
+    }
+
+    #[test]
+    fn deletion_is_waited_for_from_its_first_sight() {
+        let memory = Memory::default();
+        assert_eq!(memory.deleting_for("a", at(100)), at(0));
+        assert_eq!(memory.deleting_for("a", at(121)), at(21));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_holds_one_look() {
+        let memory = Memory::default();
+        let held: Vec<bool> = [3, 3, 4, 4].iter().map(|steps| memory.clock_was_set("a", *steps)).collect();
+        assert_eq!(held, [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_heartbeat_stands_still_by_our_own_clock() {
+        let memory = Memory::default();
+        let owner = |second| JournalOwner {
+            install: "ops/a".into(),
+            policy_uid: "u".into(),
+            renewed_at: Timestamp::from_second(second).unwrap(),
+        };
+        assert_eq!(memory.silence("a", &owner(5), at(100)), (at(0), true));
+        assert_eq!(memory.silence("a", &owner(5), at(150)), (at(50), false));
+        assert_eq!(memory.silence("a", &owner(4), at(155)), (at(0), false), "any change is life, also to an earlier time");
+    }
+
+    #[test]
+    fn our_own_heartbeat_wakes_nobody() {
+        let memory = Memory::default();
+        memory.beat("a", Some("7".into()), at(100));
+        memory.look_again("a", at(10), at(100));
+        assert_eq!(memory.only_our_heartbeat("a", Some("8"), at(101)), None, "somebody wrote since");
+        assert_eq!(memory.only_our_heartbeat("a", Some("7"), at(101)), Some(at(9)));
+        assert_eq!(memory.only_our_heartbeat("a", Some("7"), at(102)), None, "once");
+    }
+}

@@ -1,0 +1,179 @@
+//! Whose a journal is. Two installs never act on one: who carries a remediation out is named in the journal and renews
+//! its heartbeat there; another install stands back until that has stood still for a minute, by its own clock. The same
+//! install under another process goes on at once: its Lease has seen to it that the other has ended.
+
+use std::time::Duration;
+
+use super::{
+    conditions, journal,
+    perform::AT_ONCE,
+    report,
+    shared::{ReconcileError, Shared},
+    transitions,
+};
+use crate::{
+    api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    domain::{
+        journal::{Journal, JournalOwner},
+        policy::Policy,
+    },
+    execute::Executor,
+    kube_io::event::EventType,
+    metrics::PolicyKey,
+    plan::blocked::BlockReason,
+};
+
+/// How often the heartbeat is renewed.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A heartbeat that has stood still for so long belongs to an install that is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// One that has stood still for so long is said in the status. Before that its owner writes the status.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Whose a journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Ours, or nobody's any more.
+    Ours,
+    /// Another install's, which is at work.
+    Theirs,
+    /// Of another policy: it came with a restored backup.
+    Restored,
+}
+
+/// Judges a journal's owner, whose heartbeat has stood still for `silent`. Pure.
+pub(super) fn standing(owner: Option<&JournalOwner>, install: &str, policy_uid: &str, silent: Duration) -> Standing {
+    let Some(owner) = owner else { return Standing::Ours };
+    if owner.policy_uid != policy_uid {
+        Standing::Restored
+    } else if owner.install == install || silent >= SILENCE {
+        Standing::Ours
+    } else {
+        Standing::Theirs
+    }
+}
+
+impl Shared {
+    /// `None`: the policy has no journal, or it is ours. Else what was done about it: when to look again.
+    pub(super) async fn journal_of_another(
+        &self,
+        resource: &RedisMemoryPolicy,
+        policy: &Policy,
+    ) -> Result<Option<Duration>, ReconcileError> {
+        let Some(journal) = resource.status.as_ref().and_then(|status| status.journal.as_ref()) else {
+            return Ok(None);
+        };
+        let Some(owner) = &journal.owner else { return Ok(None) };
+        let (silent, new) = if owner.install == self.install {
+            (Duration::ZERO, false)
+        } else {
+            self.memory.silence(&policy.uid, owner, self.clock.uptime())
+        };
+        match standing(Some(owner), &self.install, &policy.uid, silent) {
+            Standing::Ours => Ok(None),
+            Standing::Restored => self.discard(resource, journal, owner).await.map(Some),
+            Standing::Theirs => self.stand_back(resource, policy, owner, silent, new).await.map(Some),
+        }
+    }
+
+    /// A journal that came with a backup tells of pods and processes that are long gone.
+    async fn discard(
+        &self,
+        resource: &RedisMemoryPolicy,
+        journal: &Journal,
+        owner: &JournalOwner,
+    ) -> Result<Duration, ReconcileError> {
+        let records = resource.status.as_ref().map(|status| status.workloads.clone()).unwrap_or_default();
+        let resource = journal::write(self, resource, None, &records).await?;
+        let note = format!(
+            "the journal of {} belongs to the policy with UID {}: it came with a backup, and is discarded",
+            journal.id, owner.policy_uid
+        );
+        tracing::warn!(policy = ?resource.metadata.name, namespace = ?resource.metadata.namespace, "{note}");
+        self.say(&resource, vec![transitions::event(EventType::Warning, "JournalDiscarded", "Plan", note, None)]).await;
+        let Executor { writer, fence, .. } = &self.executor;
+        journal::finalizer(writer, fence, resource, false).await?;
+        Ok(AT_ONCE)
+    }
+
+    async fn stand_back(
+        &self,
+        resource: &RedisMemoryPolicy,
+        policy: &Policy,
+        owner: &JournalOwner,
+        silent: Duration,
+        new: bool,
+    ) -> Result<Duration, ReconcileError> {
+        let reason = BlockReason::AnotherOperator.as_str();
+        self.metrics.set_blocked(&PolicyKey::new(&policy.namespace, &policy.name), Some(reason));
+        let text = format!(
+            "the install {} (namespace/name of its Lease) carries a remediation of this policy out; this install, {}, \
+             stands back until the other's heartbeat has stood still for {} s. Only one install may watch a cluster: \
+             uninstall the other",
+            owner.install,
+            self.install,
+            SILENCE.as_secs()
+        );
+        if new {
+            tracing::warn!(policy = %policy.name, namespace = %policy.namespace, "{text}");
+            let event = transitions::event(EventType::Warning, reason, "Plan", text.clone(), None);
+            self.say(resource, vec![event]).await;
+        }
+        let before = resource.status.clone().unwrap_or_default();
+        let mut status = RedisMemoryPolicyStatus {
+            workloads: Vec::new(),
+            journal: None,
+            frozen_spec: None,
+            operator: Some(self.install.clone()),
+            ..before.clone()
+        };
+        let (generation, now) = (policy.generation, self.clock.now());
+        conditions::replace(&mut status.conditions, "RemediationBlocked", (true, reason, &text), generation, now);
+        let waits = self.memory.pause(&policy.uid, self.clock.uptime()).is_some();
+        if silent >= QUIET && !waits && report::worth_writing(&before, &status, None) {
+            self.write_status(resource, &status).await?;
+        }
+        Ok(SILENCE.saturating_sub(silent).min(HEARTBEAT))
+    }
+
+    /// Renews the heartbeat when it is time, and makes the journal ours when it was another's: before anything is done.
+    pub(super) async fn beat(&self, resource: RedisMemoryPolicy) -> Result<RedisMemoryPolicy, ReconcileError> {
+        let Some(status) = &resource.status else { return Ok(resource) };
+        let Some(journal) = &status.journal else { return Ok(resource) };
+        let uid = resource.metadata.uid.clone().unwrap_or_default();
+        let ours = journal.owner.as_ref().is_some_and(|owner| owner.install == self.install);
+        let since = self.memory.since_heartbeat(&uid, self.clock.uptime());
+        if ours && since.is_some_and(|since| since < HEARTBEAT) {
+            return Ok(resource);
+        }
+        if let Some(owner) = journal.owner.as_ref().filter(|_| !ours) {
+            tracing::warn!(policy = ?resource.metadata.name, from = %owner.install, "a remediation is taken over");
+        }
+        Ok(journal::write(self, &resource, Some(journal), &status.workloads).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::of_a_version_that_had_no_owner(None, 0, Standing::Ours)]
+    #[case::ours_after_a_restart(Some(("ops/a", "u-1")), 0, Standing::Ours)]
+    #[case::another_at_work(Some(("ops/b", "u-1")), 0, Standing::Theirs)]
+    #[case::another_that_is_slow(Some(("ops/b", "u-1")), 59, Standing::Theirs)]
+    #[case::another_that_is_gone(Some(("ops/b", "u-1")), 60, Standing::Ours)]
+    #[case::restored(Some(("ops/a", "u-0")), 0, Standing::Restored)]
+    #[case::restored_of_another(Some(("ops/b", "u-0")), 0, Standing::Restored)]
+    fn whose_a_journal_is(#[case] owner: Option<(&str, &str)>, #[case] silent: u64, #[case] want: Standing) {
+        let owner = owner.map(|(install, uid)| JournalOwner {
+            install: install.into(),
+            policy_uid: uid.into(),
+            renewed_at: Timestamp::UNIX_EPOCH,
+        });
+        assert_eq!(standing(owner.as_ref(), "ops/a", "u-1", Duration::from_secs(silent)), want);
+    }
+}

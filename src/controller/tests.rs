@@ -1,0 +1,242 @@
+//! Looks of the controller against a stand-in for the API server: what is written, in which order, and what is left.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+use kube::{ResourceExt as _, runtime::reflector};
+use pretty_assertions::assert_eq;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{
+    ledger::{Ledger, Limits},
+    memory::Memory,
+    pace::Pace,
+    registry::{Guarded, Registry},
+    run::FromKubernetes,
+    shared::{Shared, Stop},
+    transitions,
+    wakes::Wakes,
+};
+use crate::{
+    api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicyStatus},
+    clock::Clock,
+    domain::fixtures,
+    execute::Executor,
+    kube_io::{
+        event::EventType,
+        fence::Fence,
+        overload::Overload,
+        read::Reader,
+        secrets::Secrets,
+        testing::{Answer, Log, Recorded, fake, refusal},
+        write::Writer,
+    },
+    metrics::Metrics,
+    observe::{
+        sampler::{Sampler, SamplerSettings, SamplerTask},
+        snapshot::Observer,
+    },
+    plan::PlanSettings,
+};
+
+struct Bench {
+    shared: Shared,
+    log: Log,
+    _sampling: SamplerTask,
+}
+
+fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench {
+    let (client, log) = fake(answer);
+    let clock = Clock::start();
+    let secrets = Arc::new(FromKubernetes(Secrets::new(client.clone())));
+    let (sampler, sampling) = Sampler::spawn(SamplerSettings::default(), clock, secrets);
+    let (reader, writer) = (Reader::new(client.clone(), clock), Writer::new(client.clone(), clock, "me"));
+    let wakes = Wakes::default();
+    let (policies, _) = reflector::store();
+    let (_, annotation) = watch::channel(false);
+    let shared = Shared {
+        observer: Observer {
+            reader: reader.clone(),
+            sampler: sampler.clone(),
+            clock,
+        },
+        executor: Executor {
+            writer,
+            reader,
+            sampler,
+            fence: Fence::always(),
+            clock,
+            endpoint_sync: Duration::from_secs(2),
+        },
+        registry: Arc::new(Registry::new(client, wakes.clone(), Arc::new(|| {}))),
+        wakes,
+        policies,
+        settings: PlanSettings::default(),
+        limits: Limits { remediations: 1, restarts_per_hour: None },
+        ledger: Ledger::default(),
+        stop: Stop { flag: false, annotation, lease: "ops/a".into() },
+        clock,
+        metrics: Metrics::new("a"),
+        pace: Pace::default(),
+        memory: Memory::default(),
+        install: "ops/a".into(),
+        overload: Overload::new(clock),
+    };
+    Bench { shared, log, _sampling: sampling }
+}
+
+fn object(spec: &Value, status: &Value, deleted: bool) -> Value {
+    let mut metadata = json!({
+        "name": "sessions", "namespace": "shop", "uid": "u-1", "generation": 1, "resourceVersion": "7",
+        "finalizers": [FINALIZER],
+    });
+    if deleted {
+        // By a clock that is a day ahead of ours: it says nothing.
+        metadata["deletionTimestamp"] = json!("2099-01-01T00:00:00Z");
+    }
+    json!({
+        "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy", "metadata": metadata, "spec": spec,
+        "status": status,
+    })
+}
+
+fn stored(object: &Value) -> Guarded {
+    serde_json::from_value(object.clone()).expect("whatever it says")
+}
+
+fn valid() -> Value {
+    json!({"selector": {"matchLabels": {"app": "redis"}}})
+}
+
+/// Answers with that object, with the status that was last applied.
+fn keeps(object: Value) -> impl Fn(&Recorded) -> Answer + Send + Sync + 'static {
+    move |request| {
+        let mut answer = object.clone();
+        if request.uri.contains("/status?") {
+            answer["status"] = request.body["status"].clone();
+        }
+        if request.uri.contains("/events") {
+            answer = json!({"metadata": {}, "eventTime": null});
+        }
+        Answer::Http(200, answer)
+    }
+}
+
+fn status(code: &str) -> RedisMemoryPolicyStatus {
+    let finding = FindingStatus {
+        code: code.into(),
+        severity: "Warning".into(),
+        pod: None,
+        pod_uid: None,
+        stale: false,
+        evidence: "it is so".into(),
+        remedy: "mend it".into(),
+    };
+    RedisMemoryPolicyStatus { findings: vec![finding], ..RedisMemoryPolicyStatus::default() }
+}
+
+fn reasons(log: &Log) -> Vec<String> {
+    let events = log.all().into_iter().filter(|request| request.method == Method::POST);
+    events.map(|event| event.body["reason"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn events_are_what_was_written_once_each() {
+    let bench = bench(keeps(object(&valid(), &json!({}), false)));
+    let resource = stored(&object(&valid(), &json!({}), false)).policy().expect("a policy").clone();
+    let (_, snapshot) = fixtures::enforced();
+    let before = RedisMemoryPolicyStatus::default();
+    let done = || vec![transitions::event(EventType::Normal, "PodEvicted", "Evict", "redis-1".into(), None)];
+    let pause = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done()).await.expect("told");
+    assert_eq!(pause, None);
+    assert_eq!(reasons(&bench.log), ["PodEvicted", "MaxmemoryUnset"]);
+    assert_eq!(bench.log.all()[0].method, Method::PATCH, "the status comes first");
+    // The cache lags: it still shows the status from before our own write.
+    let pause = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, Vec::new()).await.expect("told");
+    assert!(pause.is_some(), "and writes have a second between them");
+    assert_eq!(reasons(&bench.log).len(), 2);
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_no_news_and_what_was_done_is() {
+    let bench = bench(|request| match request.method {
+        Method::PATCH => refusal(403, "Forbidden", "no", &json!([])),
+        _ => Answer::Http(201, json!({"metadata": {}, "eventTime": null})),
+    });
+    let resource = stored(&object(&valid(), &json!({}), false)).policy().expect("a policy").clone();
+    let (_, snapshot) = fixtures::enforced();
+    for _ in 0..3 {
+        let done = vec![transitions::event(EventType::Normal, "PodEvicted", "Evict", "redis-1".into(), None)];
+        let before = RedisMemoryPolicyStatus::default();
+        let told = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done).await;
+        assert!(told.is_err());
+    }
+    assert_eq!(reasons(&bench.log), ["PodEvicted"; 3]);
+}
+
+// 304 s for an invalid spec, and never for one that could not be read.
+#[tokio::test]
+async fn what_cannot_be_evaluated_is_let_go_at_once() {
+    let mut unreadable = valid();
+    unreadable["mode"] = json!("Oversee");
+    let invalid = json!({"selector": {"matchLabels": {"app": "redis"}}, "redis": {"port": 0}});
+    for spec in [invalid, unreadable] {
+        let object = object(&spec, &json!({}), true);
+        let bench = bench(keeps(object.clone()));
+        assert_eq!(bench.shared.look(&stored(&object)).await.expect("let go"), None);
+        let patch = bench.log.all().into_iter().find(|request| request.method == Method::PATCH).expect("a patch");
+        assert_eq!(patch.body["metadata"]["finalizers"], json!([]), "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_said_in_its_status() {
+    let mut spec = valid();
+    spec["mode"] = json!("Oversee");
+    let mut object = object(&spec, &json!({}), false);
+    object["metadata"]["finalizers"] = json!([]);
+    let bench = bench(keeps(object.clone()));
+    bench.shared.look(&stored(&object)).await.expect("said");
+    let written = bench.log.only();
+    let conditions = written.body["status"]["conditions"].as_array().expect("conditions").clone();
+    let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").expect("Stalled");
+    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("Unreadable")));
+    assert!(stalled["message"].as_str().is_some_and(|text| text.contains("Oversee")), "{stalled}");
+}
+
+/// A policy with a journal of that owner.
+fn remediated(install: &str, policy_uid: &str) -> Value {
+    let (rule, snapshot) = fixtures::enforced();
+    let (settings, now) = (PlanSettings::default(), fixtures::NOW);
+    let ctx = crate::plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now, settings: &settings };
+    let mut journal = json!(crate::plan::begin::consider(&ctx).begin.expect("a remediation begins"));
+    journal["owner"] = json!({"install": install, "policyUid": policy_uid, "renewedAt": "2026-01-01T00:00:00Z"});
+    object(&valid(), &json!({"journal": journal}), false)
+}
+
+#[tokio::test]
+async fn a_journal_of_another_policy_is_discarded() {
+    let object = remediated("ops/a", "u-0");
+    let bench = bench(keeps(object.clone()));
+    let again = bench.shared.look(&stored(&object)).await.expect("discarded").expect("looked at again");
+    assert!(again < Duration::from_secs(1));
+    let sent = bench.log.all();
+    let journal = sent.iter().find(|request| request.uri.contains("journal")).expect("the journal is written");
+    assert_eq!(journal.body["status"], json!({}), "away with it");
+    assert_eq!(reasons(&bench.log), ["JournalDiscarded"]);
+}
+
+#[tokio::test]
+async fn another_installs_journal_is_left_alone_and_said_once() {
+    let object = remediated("ops/b", "u-1");
+    let bench = bench(keeps(object.clone()));
+    for _ in 0..2 {
+        let again = bench.shared.look(&stored(&object)).await.expect("left alone").expect("looked at again");
+        assert!(again <= Duration::from_secs(10));
+    }
+    assert_eq!(reasons(&bench.log), ["AnotherOperator"]);
+    let patches = bench.log.all().into_iter().filter(|request| request.method == Method::PATCH).count();
+    assert_eq!(patches, 0, "its owner writes the status");
+    assert_eq!(stored(&object).name_any(), "sessions");
+}

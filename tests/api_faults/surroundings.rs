@@ -1,0 +1,152 @@
+//! What lies around the operator and is not a fault of a request: an API server that is away, policies that go or cannot
+//! be evaluated, another install, and somebody who writes into its status.
+
+use std::time::Duration;
+
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use redis_memory_operator::api::v1alpha1::RedisMemoryPolicy;
+use serde_json::{Value, json};
+
+use crate::{
+    end::assert_undisturbed,
+    fault_proxy::{Fault, Kind, Times},
+    operator::{Operator, Options},
+    world::{SET, World, eventually},
+};
+
+/// Longer than the term of leadership that is used here.
+const OUTAGE: Duration = Duration::from_secs(20);
+/// Deletions are through by then.
+const DELETED_WITHIN: Duration = Duration::from_secs(30);
+
+async fn series(operator: &Operator) -> Vec<String> {
+    let page = operator.metrics().await.unwrap_or_default();
+    page.lines().filter(|line| line.contains(&format!("policy=\"{SET}\""))).map(str::to_owned).collect()
+}
+
+fn oldest_sample(series: &[String]) -> f64 {
+    let ages = series.iter().filter(|line| line.starts_with("redis_memory_policy_sample_age_seconds"));
+    ages.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).fold(0.0, f64::max)
+}
+
+async fn watched(operator: &Operator) {
+    eventually("series of every pod", async || {
+        let ages = series(operator).await;
+        (ages.iter().filter(|line| line.contains("sample_age_seconds")).count() == 3).then_some(())
+    })
+    .await;
+}
+
+async fn condition(world: &World, kind: &str) -> Option<Value> {
+    let policy = world.policy().await?;
+    policy["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind).cloned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn the_api_server_is_away() {
+    let world = World::new("away").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    world.apply_policy().await;
+    watched(&operator).await;
+    operator.proxy.inject(|_| true, Fault::Blackhole, Times::Always);
+    eventually("the end of the term", async || (!operator.leads().await).then_some(())).await;
+    let since = operator.proxy.now();
+    while operator.proxy.now() < since + OUTAGE {
+        let series = series(&operator).await;
+        assert!(series.iter().any(|line| line.contains("fragmentation_ratio")), "series go on: {series:#?}");
+        assert!(oldest_sample(&series) < 5.0, "probing goes on: {series:#?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let writer = world.writer().await;
+    operator.proxy.heal();
+    assert_undisturbed(&world, writer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn the_last_policy_goes() {
+    let world = World::new("last").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    operator.proxy.inject(|call| call.kind == Kind::Finalizer, Fault::Answer { code: 500, retry_after: None }, Times::Always);
+    world.apply_policy().await;
+    watched(&operator).await;
+    operator.proxy.heal();
+    world.api::<RedisMemoryPolicy>().delete(SET, &DeleteParams::default()).await.expect("it is deleted");
+    eventually("nothing is exported any more", async || series(&operator).await.is_empty().then_some(())).await;
+}
+
+async fn change_spec(world: &World, spec: Value) {
+    let policies: Api<RedisMemoryPolicy> = world.api();
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    policies.patch(SET, &PatchParams::default(), &patch).await.expect("the API server takes it");
+}
+
+/// A time zone with a typo passes the API server.
+fn typo() -> Value {
+    json!({ "restart": { "windows": [{ "schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Berlinn" }] } })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn a_typo_in_the_middle_neither_freezes_a_remediation_nor_a_deletion() {
+    let world = World::new("typo").await;
+    let operator = Operator::start(&world, Options::default()).await;
+    world.apply_policy().await;
+    eventually("a step under way", async || (world.step().await? == "AwaitReplica").then_some(())).await;
+    change_spec(&world, typo()).await;
+    let outcome = eventually("the end at a safe boundary", async || world.outcome().await).await;
+    assert_eq!(outcome, "Superseded");
+    let stalled = eventually("it is said", async || {
+        condition(&world, "Stalled").await.filter(|condition| condition["status"] == "True")
+    })
+    .await;
+    assert_eq!(stalled["reason"], "InvalidSpec", "{stalled}");
+    assert!(series(&operator).await.is_empty(), "nothing is watched for it");
+    let since = operator.proxy.now();
+    world.api::<RedisMemoryPolicy>().delete(SET, &DeleteParams::default()).await.expect("it is deleted");
+    eventually("the end of the policy", async || world.policy().await.is_none().then_some(())).await;
+    assert!(operator.proxy.now() < since + DELETED_WITHIN);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn two_installs() {
+    let world = World::new("installs").await;
+    let first = Operator::start(&world, Options::default()).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    eventually("a step under way", async || (world.step().await? == "AwaitReplica").then_some(())).await;
+    let extra = ["--lease-name", "another"].map(str::to_owned).to_vec();
+    let second = Operator::start(&world, Options { identity: "operator-b", extra, ..Options::default() }).await;
+    eventually("a second leader", async || second.leads().await.then_some(())).await;
+    assert_undisturbed(&world, writer).await;
+    let writes = second.proxy.seen().into_iter().filter(|seen| seen.call.kind.is_change());
+    let acted: Vec<_> = writes.filter(|seen| !matches!(seen.call.kind, Kind::Status | Kind::Event | Kind::LeaseWrite)).collect();
+    assert!(acted.is_empty(), "the second install changed something: {acted:?}");
+    drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn somebody_writes_into_the_status() {
+    let world = World::new("status").await;
+    let _operator = Operator::start(&world, Options::default()).await;
+    change_after(&world).await;
+    eventually("our status again", async || {
+        (world.policy().await?["status"]["summary"]["targets"] == json!(3)).then_some(())
+    })
+    .await;
+}
+
+/// A status that somebody set by hand, in the first moment.
+async fn change_after(world: &World) {
+    world.apply_policy().await;
+    let policies: Api<RedisMemoryPolicy> = world.api();
+    eventually("a status", async || condition(world, "Ready").await).await;
+    let theirs = Patch::Merge(json!({ "status": { "summary": { "targets": 99, "reachable": 99, "compliant": 99 } } }));
+    policies.patch_status(SET, &PatchParams::default(), &theirs).await.expect("anybody with the right may");
+}
