@@ -159,7 +159,11 @@ impl Metrics {
     fn register_ours(&self, ours: &mut Registry, build: Family<VersionLabel, Gauge>) {
         ours.register("operator_build_info", "The running version, always 1", build);
         ours.register("probe_errors", "Probes of Redis without a sample, by reason", self.probe_errors.clone());
-        ours.register("watch_errors", "Lists and watches of the API server that failed, by kind", self.watch_errors.clone());
+        ours.register(
+            "watch_errors",
+            "Lists and watches of the API server that failed, by kind",
+            self.watch_errors.clone(),
+        );
         ours.register("probe_duration_seconds", "Time of one probe of Redis", self.probe_duration.clone());
         ours.register("remediations", "Steps and remediations that ended, by result", self.remediations.clone());
         ours.register(

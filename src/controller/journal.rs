@@ -31,11 +31,8 @@ pub(super) async fn write(
     let uid = resource.uid().unwrap_or_default();
     let mut part = serde_json::Map::new();
     if let Some(journal) = journal {
-        let owner = JournalOwner {
-            install: shared.install.clone(),
-            policy_uid: uid.clone(),
-            renewed_at: shared.clock.now(),
-        };
+        let owner =
+            JournalOwner { install: shared.install.clone(), policy_uid: uid.clone(), renewed_at: shared.clock.now() };
         part.insert("journal".to_owned(), json!(Journal { owner: Some(owner), ..journal.clone() }));
         if let Some(spec) = frozen_spec(resource, journal) {
             part.insert("frozenSpec".to_owned(), json!(spec));

@@ -215,7 +215,11 @@ mod tests {
         };
         assert_eq!(memory.silence("a", &owner(5), at(100)), (at(0), true));
         assert_eq!(memory.silence("a", &owner(5), at(150)), (at(50), false));
-        assert_eq!(memory.silence("a", &owner(4), at(155)), (at(0), false), "any change is life, also to an earlier time");
+        assert_eq!(
+            memory.silence("a", &owner(4), at(155)),
+            (at(0), false),
+            "any change is life, also to an earlier time"
+        );
     }
 
     #[test]

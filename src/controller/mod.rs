@@ -3,8 +3,8 @@
 pub mod carry;
 pub(crate) mod claims;
 pub mod conditions;
-mod journal;
 mod gone;
+mod journal;
 pub mod judge;
 mod ledger;
 mod listing;

@@ -308,8 +308,7 @@ impl Shared {
         let worth = report::worth_writing(previous, status, self.registry.since_written(&uid, now));
         let pause = if worth { self.memory.pause(&uid, now) } else { None };
         let said = self.memory.written(&uid).unwrap_or_else(|| previous.clone());
-        let written =
-            if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };
+        let written = if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };
         self.emit(resource, done, Some(snapshot)).await;
         if let Some(written) = written {
             let written = written?;
@@ -346,7 +345,8 @@ impl Shared {
         if let Some(Problem { reason, text }) = problem {
             for (kind, holds) in [("Ready", false), ("Stalled", true)] {
                 let earlier = previous.conditions.iter().find(|it| it.type_ == kind).cloned();
-                if let (Some(earlier), Some(new)) = (earlier, status.conditions.iter_mut().find(|it| it.type_ == kind)) {
+                if let (Some(earlier), Some(new)) = (earlier, status.conditions.iter_mut().find(|it| it.type_ == kind))
+                {
                     *new = earlier;
                 }
                 conditions::replace(&mut status.conditions, kind, (holds, reason, text), input.generation, input.now);

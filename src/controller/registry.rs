@@ -58,15 +58,10 @@ impl Registry {
             return Arc::clone(&entry.cache);
         }
         let namespace = policy.namespace.as_deref().unwrap_or_default();
-        let cache = Arc::new(PodCache::watch_counted(
-            self.client.clone(),
-            namespace,
-            selector,
-            Arc::clone(&self.watch_failed),
-        ));
+        let cache =
+            Arc::new(PodCache::watch_counted(self.client.clone(), namespace, selector, Arc::clone(&self.watch_failed)));
         let forward = self.forward(&cache, policy.clone());
-        let entry =
-            Entry { selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+        let entry = Entry { selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
         entries.insert(uid.to_owned(), entry);
         cache
     }

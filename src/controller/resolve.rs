@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn a_remediation_goes_on_under_the_spec_with_which_it_was_begun() {
         let mut invalid = spec("Enforce", "redis");
-        invalid["restart"] = json!({"windows": [{"schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Berlinn"}]});
+        invalid["restart"] =
+            json!({"windows": [{"schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Berlinn"}]});
         for (spec_now, reason) in [(invalid, "InvalidSpec"), (spec("Oversee", "redis"), "Unreadable")] {
             let resolved = resolve(&stored(&spec_now, Some(&spec("Enforce", "redis")))).unwrap();
             assert_eq!(resolved.problem.map(|problem| problem.reason), Some(reason));

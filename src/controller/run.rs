@@ -323,11 +323,7 @@ impl Process {
                 restarts_per_hour: self.settings.maximum_restarts_per_hour,
             },
             ledger: Ledger::default(),
-            stop: Stop {
-                flag: self.settings.stop,
-                annotation: self.lease_stop.clone(),
-                lease: install.clone(),
-            },
+            stop: Stop { flag: self.settings.stop, annotation: self.lease_stop.clone(), lease: install.clone() },
             clock: self.clock,
             metrics: self.metrics.clone(),
             pace: Pace::default(),

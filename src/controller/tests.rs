@@ -56,11 +56,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let (policies, _) = reflector::store();
     let (_, annotation) = watch::channel(false);
     let shared = Shared {
-        observer: Observer {
-            reader: reader.clone(),
-            sampler: sampler.clone(),
-            clock,
-        },
+        observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock },
         executor: Executor {
             writer,
             reader,
@@ -148,12 +144,14 @@ async fn events_are_what_was_written_once_each() {
     let (_, snapshot) = fixtures::enforced();
     let before = RedisMemoryPolicyStatus::default();
     let done = || vec![transitions::event(EventType::Normal, "PodEvicted", "Evict", "redis-1".into(), None)];
-    let pause = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done()).await.expect("told");
+    let pause =
+        bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done()).await.expect("told");
     assert_eq!(pause, None);
     assert_eq!(reasons(&bench.log), ["PodEvicted", "MaxmemoryUnset"]);
     assert_eq!(bench.log.all()[0].method, Method::PATCH, "the status comes first");
     // The cache lags: it still shows the status from before our own write.
-    let pause = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, Vec::new()).await.expect("told");
+    let pause =
+        bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, Vec::new()).await.expect("told");
     assert!(pause.is_some(), "and writes have a second between them");
     assert_eq!(reasons(&bench.log).len(), 2);
 }

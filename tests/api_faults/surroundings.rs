@@ -71,7 +71,11 @@ async fn the_api_server_is_away() {
 async fn the_last_policy_goes() {
     let world = World::new("last").await;
     let operator = Operator::start(&world, Options::default()).await;
-    operator.proxy.inject(|call| call.kind == Kind::Finalizer, Fault::Answer { code: 500, retry_after: None }, Times::Always);
+    operator.proxy.inject(
+        |call| call.kind == Kind::Finalizer,
+        Fault::Answer { code: 500, retry_after: None },
+        Times::Always,
+    );
     world.apply_policy().await;
     watched(&operator).await;
     operator.proxy.heal();
@@ -125,7 +129,8 @@ async fn two_installs() {
     eventually("a second leader", async || second.leads().await.then_some(())).await;
     assert_undisturbed(&world, writer).await;
     let writes = second.proxy.seen().into_iter().filter(|seen| seen.call.kind.is_change());
-    let acted: Vec<_> = writes.filter(|seen| !matches!(seen.call.kind, Kind::Status | Kind::Event | Kind::LeaseWrite)).collect();
+    let acted: Vec<_> =
+        writes.filter(|seen| !matches!(seen.call.kind, Kind::Status | Kind::Event | Kind::LeaseWrite)).collect();
     assert!(acted.is_empty(), "the second install changed something: {acted:?}");
     drop(first);
 }

@@ -61,23 +61,27 @@ async fn status_and_journal_do_not_touch_each_other(sandbox: &Sandbox) {
     let (fence, ns) = (Fence::always(), &sandbox.namespace);
     let policy = stored(sandbox).await;
     let status = json!({ "observedGeneration": 1, "summary": { "targets": 3, "reachable": 3, "compliant": 1 } });
-    let policy = readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
+    let policy =
+        readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
 
     let journal = json!({ "workloads": [{
         "uid": "set-1", "name": "redis", "outcome": "Succeeded", "remediation": "r-1",
         "endedAt": "2026-01-02T03:04:05Z", "generation": 1, "message": "done", "restarts": [],
     }] });
-    let policy = readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), journal).await.expect("applied"));
+    let policy =
+        readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), journal).await.expect("applied"));
     let both = policy.status.clone().expect("a status");
     assert_eq!((both.observed_generation, both.workloads.len()), (Some(1), 1));
 
     // Each applies its whole set: what is left out is removed, but only of its own.
     let status = json!({ "observedGeneration": 1 });
-    let policy = readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
+    let policy =
+        readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
     let both = policy.status.clone().expect("a status");
     assert_eq!((both.summary, both.workloads.len()), (None, 1));
 
-    let policy = readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await.expect("applied"));
+    let policy =
+        readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await.expect("applied"));
     let both = policy.status.expect("a status");
     assert_eq!((both.observed_generation, both.workloads.len()), (Some(1), 0));
 }
@@ -151,7 +155,8 @@ async fn the_finalizer_comes_and_goes_alone(sandbox: &Sandbox) {
     // A policy that is being deleted still takes its journal.
     let journal = sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await;
     let policy = readable(journal.expect("applied"));
-    let policy = readable(sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), false).await.expect("removed"));
+    let policy =
+        readable(sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), false).await.expect("removed"));
     assert_eq!(policy.finalizers(), ["example.com/theirs"]);
 
     let none = json!({ "metadata": { "finalizers": null } });
