@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
     execute::Executor,
+    kube_io::policies::Policies,
     metrics::PolicyKey,
 };
 
@@ -23,17 +24,24 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Forgets what is gone, for as long as it is polled.
-pub(super) async fn sweep(shared: Arc<Shared>) {
-    if shared.policies.wait_until_ready().await.is_err() {
-        return;
-    }
+///
+/// A store that holds anything is complete. One that is empty may not have been filled yet: then the API server is asked.
+/// (Not `Store::wait_until_ready`: it wakes one waiter only, and the controller waits there.)
+pub(super) async fn sweep(shared: Arc<Shared>, policies: Policies) {
     loop {
-        shared.forget_gone();
+        let known = !shared.policies.state().is_empty();
+        if known || (shared.is_watching() && matches!(policies.exist().await, Ok(false))) {
+            shared.forget_gone();
+        }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 
 impl Shared {
+    fn is_watching(&self) -> bool {
+        self.registry.is_watching() || self.observer.sampler.is_watching()
+    }
+
     /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
     /// its policy went has taken up again.
     fn forget_gone(&self) {

@@ -60,7 +60,7 @@ impl Failures {
 /// one that cannot see policies must not take the place of one that can.
 pub(super) async fn until_listed(client: Client, health: Health, failures: Failures) {
     let policies = Policies::new(client, None);
-    while let Err(error) = policies.can_be_listed().await {
+    while let Err(error) = policies.exist().await {
         failures.failed(&error);
         tokio::time::sleep(ASK_AGAIN).await;
     }

@@ -96,6 +96,11 @@ impl Registry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| exists(uid));
     }
 
+    /// Whether anything is kept.
+    pub fn is_watching(&self) -> bool {
+        !self.entries.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Drops what belongs to that policy.
     pub fn forget(&self, uid: &str) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);

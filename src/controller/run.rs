@@ -40,6 +40,7 @@ use crate::{
         fence::Fence,
         lease::{self, Holder, LeaseError, LeaseParams},
         overload::Overload,
+        policies::Policies,
         read::Reader,
         secrets::Secrets,
         write::Writer,
@@ -277,7 +278,7 @@ impl Process {
         let tasks = [
             tokio::spawn(forward(sampler.clone(), policies.clone(), wakes.clone())),
             tokio::spawn(wake_all(self.lease_stop.clone(), policies, wakes.clone())),
-            tokio::spawn(gone::sweep(Arc::clone(&shared))),
+            tokio::spawn(gone::sweep(Arc::clone(&shared), Policies::new(self.client.clone(), None))),
         ];
         let failures = self.failures.clone();
         let running = controller

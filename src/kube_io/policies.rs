@@ -94,10 +94,13 @@ impl Policies {
         Err(KubeError::ListPolicies(Cause::Refused { code: 413, message }))
     }
 
-    /// Whether policies can be listed at all: their definition is there, and we may read them.
-    pub async fn can_be_listed(&self) -> Result<(), KubeError> {
+    /// Whether there is any policy. An answer says besides that their definition is there, and that we may read them.
+    pub async fn exist(&self) -> Result<bool, KubeError> {
         let one = ListParams::default().limit(1);
-        within(READ_TIMEOUT, self.api.list_metadata(&one)).await.map(drop).map_err(KubeError::ListPolicies)
+        within(READ_TIMEOUT, self.api.list_metadata(&one))
+            .await
+            .map(|page| !page.items.is_empty())
+            .map_err(KubeError::ListPolicies)
     }
 
     /// Watches the policy of that name, or every one. Never ends by itself.

@@ -181,6 +181,11 @@ impl SamplerHandle {
         }
     }
 
+    /// Whether any policy has targets.
+    pub fn is_watching(&self) -> bool {
+        !self.inner.state().policies.is_empty()
+    }
+
     /// Lets go of all targets of policies that are not among these UIDs.
     pub fn retain(&self, exists: impl Fn(&str) -> bool) {
         let gone: Vec<String> = {
