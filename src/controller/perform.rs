@@ -264,10 +264,28 @@ async fn step(
             {
                 shared.ledger.give_restart_back(&policy.uid, &peer.uid);
             }
+            let settled = matches!(&error, ExecuteError::Switchover { failure, .. } if failure.restores());
             failed(policy, effect, error, &mut performed)?;
+            if settled {
+                settle(shared, &mut performed).await?;
+            }
         }
     }
     Ok(performed)
+}
+
+/// Keeps in the journal that an attempt of the switchover has ended by its own word. If that cannot be written, whoever
+/// ends the switchover makes sure of it once more.
+async fn settle(shared: &Shared, performed: &mut Performed) -> Result<(), ReconcileError> {
+    let Some(mut journal) = performed.journal.clone() else { return Ok(()) };
+    let Some(record) = journal.current.switchover.as_mut().filter(|record| !record.settled) else { return Ok(()) };
+    record.settled = true;
+    match self::record(shared, performed.resource.clone(), journal).await {
+        Ok(written) => (performed.resource, performed.journal) = (written.resource, written.journal),
+        Err(error @ ReconcileError::Fenced(_)) => return Err(error),
+        Err(error) => tracing::warn!(%error, "that a switchover has ended could not be kept in the journal"),
+    }
+    Ok(())
 }
 
 /// An eviction whose answer was lost may have been carried out.

@@ -197,6 +197,10 @@ pub struct SwitchoverRecord {
     /// The one compensating switch back: the label did not follow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub back: bool,
+    /// An attempt has ended by its own word since this was written: the old primary is primary, and nothing that was sent
+    /// can change that any more. Before that a switchover never ends with the old primary as primary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 }
 
 /// A member by pod, UID and process.

@@ -68,6 +68,12 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
     }
 }
 
+/// Whether the pod is Ready and nobody is deleting it.
+pub fn stays(pod: &K8sPod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    pod.metadata.deletion_timestamp.is_none() && is_true(conditions, "Ready").is_some()
+}
+
 /// What Kubernetes says of a `StatefulSet`. A template container whose limit cannot be read is left out of
 /// `template_limits`: unknown is neither "no limit" nor a limit.
 pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet {

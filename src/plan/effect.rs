@@ -177,8 +177,13 @@ pub struct SwitchoverOrder {
     pub to: Peer,
     /// The candidate's pod of that UID no longer exists, by a list that was just read.
     pub to_gone: bool,
+    /// The candidate's pod is being deleted, by the same list.
+    pub to_going: bool,
     /// It was begun before: another process may have done any part of it.
     pub resumed: bool,
+    /// An exchange may be begun, if the roles are found as they were. Else what was begun is ended, one way or the other,
+    /// and nothing more.
+    pub begins: bool,
     /// `master_replid` of both when it was begun.
     pub replid: String,
     /// The addresses, `host:port`, by which `from` may have been told to follow `to` when it was begun.

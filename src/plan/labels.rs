@@ -4,6 +4,7 @@ use super::{
     Context,
     authority::{self, Authority},
     effect::Effect,
+    replica,
 };
 use crate::{
     assess::{
@@ -74,6 +75,14 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         // A member that does not answer may be the primary that clients are using: then no label that a pod has is
         // moved on the word of the others, and only new pods get theirs.
         let blind = !workload.unknown.is_empty();
+        // In the middle of a hand-over nobody is primary, and whoever then says so need not have been given the role.
+        if let (Some(pods), Some(primary)) = (switching, workload.primary()) {
+            let two = workload.members.iter().copied().filter(|member| pods.contains(&&member.pod.name));
+            let third = !pods.contains(&&primary.pod.name);
+            if third && !replica::adopted(ctx.snapshot, primary, two) {
+                continue;
+            }
+        }
         for (target, value) in wrong(ctx.policy, &workload) {
             if blind && (target.pod.role_label.is_some() || value == ctx.policy.redis.role_label.primary) {
                 continue;

@@ -86,6 +86,16 @@ pub fn follows(snapshot: &Snapshot, primary: &Target, configured: &NodeAddress) 
     topology::resolve(configured, snapshot).is_some_and(|found| found.pod.uid == primary.pod.uid)
 }
 
+/// Whether one of these members is configured to follow that primary: somebody gave it the role on purpose.
+pub fn adopted<'a>(snapshot: &Snapshot, primary: &Target, members: impl IntoIterator<Item = &'a Target>) -> bool {
+    members.into_iter().any(|member| {
+        member.sample().is_some_and(|sample| match &sample.replication.role {
+            Role::Replica(link) => follows(snapshot, primary, &link.primary),
+            Role::Primary => false,
+        })
+    })
+}
+
 /// The name by which a replica should follow `to`, when it followed `old` by that pod's DNS name: the same form, with
 /// the new pod's name in place of the old one's. `None` when it used an address or a Service name.
 pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<MemberName> {

@@ -58,7 +58,9 @@ pub async fn order(
         from: peer(from).await,
         to: peer(to).await,
         to_gone: false,
+        to_going: false,
         resumed: false,
+        begins: true,
         replid: from.replication().await.replid,
         to_addresses: vec![to.node().to_string()],
         failover_address: Some(to.node()),
@@ -141,6 +143,10 @@ impl Surroundings for Hooked {
 
     async fn overlapping(&self) -> bool {
         self.bare.overlapping().await
+    }
+
+    async fn fit(&self, peer: &Peer) -> Option<bool> {
+        self.bare.fit(peer).await
     }
 
     async fn exists(&self, peer: &Peer) -> Option<bool> {

@@ -1,6 +1,8 @@
 //! Drives the Guarded method: carries out the moves that the real pure machine `plan::switchover::guarded::next`
 //! decides, as `execute::switchover::guarded` does.
 
+use std::time::Duration;
+
 use redis_memory_operator::{
     domain::sample::FailoverState,
     plan::{
@@ -63,6 +65,7 @@ struct Progress {
     roles: (SeenRole, SeenRole),
     roles_at: Ms,
     offset_before: Option<u64>,
+    unfit_at: Option<Ms>,
 }
 
 /// How it ended without exchange.
@@ -91,6 +94,7 @@ impl Process {
             roles: (SeenRole::Unknown, SeenRole::Unknown),
             roles_at: now,
             offset_before: None,
+            unfit_at: None,
         };
         let (mut from, mut to) = (Watched::new(&order.from, false), Watched::new(&order.to, order.to_gone));
         let result = self.guarded_moves(order, &mut from, &mut to, &mut progress).await;
@@ -103,7 +107,7 @@ impl Process {
             Ended::Refused(refusal) => refusal,
             Ended::Failure(failure) => {
                 self.note(|| format!("switchover failed: {}", failure.text()));
-                Refusal::Switchover
+                Refusal::Switchover(failure)
             }
         })
     }
@@ -131,6 +135,7 @@ impl Process {
                 }
                 Move::Release => {
                     done(self.tell(from, Order::Unpause).await?)?;
+                    done(self.tell(from, Order::Lead { back: true }).await?)?;
                     progress.did.released = true;
                 }
                 Move::Pause => self.hold_back(order, from, progress).await?,
@@ -195,6 +200,7 @@ impl Process {
             same_history: reading.is_some_and(|it| it.history == order.replid),
         };
         let (from, to) = (seen(roles.0, old.as_ref()), seen(roles.1, new.as_ref()));
+        progress.unfit_at = if to.linked && to.same_history { None } else { progress.unfit_at.or(Some(now)) };
         let trails = progress.offset_before.is_none_or(|before| to.offset < before);
         progress.offset_before = Some(from.offset);
         let candidate = [Host::Ip(address(&order.to)), Host::Pod(view::ordinal(&order.to.pod))];
@@ -207,6 +213,9 @@ impl Process {
                 .is_some_and(|old| matches!(old.role, Role::Replica(host) if candidate.contains(&host))),
             clients_paused: old.as_ref().and_then(|old| old.clients_paused),
             far_behind: trails || from.offset.saturating_sub(to.offset) > order.max_lag.0,
+            to_going: order.to_going,
+            unfit: progress.unfit_at.map_or(Duration::ZERO, |at| since(now, at).max(Duration::from_millis(1))),
+            may_begin: order.begins,
             labels: progress.labels.view(now),
             resumed: order.resumed,
             did: progress.did,
@@ -246,6 +255,7 @@ impl Process {
         }
         if watched.connection.is_none() {
             watched.connection = self.connect_within(watched.peer, REOPEN_DEADLINE).await.ok();
+            watched.gone |= watched.connection.is_none() && self.replaced(watched.peer);
             watched.closed_at = watched.connection.is_none().then(|| self.now());
         }
         let connection = watched.connection.as_ref()?;
@@ -275,6 +285,13 @@ impl Process {
         })
     }
 
+    /// Another process answers at that address.
+    fn replaced(&self, peer: &Peer) -> bool {
+        let world = self.world.borrow();
+        let server = world.servers.by_ip.get(&address(peer)).filter(|server| !server.hung(world.now));
+        server.is_some_and(|server| server.run != view::run_number(&peer.run_id))
+    }
+
     async fn guarded_role(&self, watched: &mut Watched<'_>, seen: Option<&Reading>, overdue: bool) -> SeenRole {
         if let Some(reading) = seen {
             return if reading.role == Role::Primary { SeenRole::Primary } else { SeenRole::Replica };
@@ -302,6 +319,9 @@ impl Process {
         progress: &mut Progress,
     ) -> Result<(), Refusal> {
         self.point("switchover:overlap").await;
+        if !self.confirm(order, &mut progress.labels, &mut progress.did.obstacle).await {
+            return Ok(());
+        }
         if from.connection.is_none() {
             return Err(Refusal::Unconfirmed);
         }

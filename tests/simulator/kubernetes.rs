@@ -2,9 +2,12 @@
 //! operator can tell: pods with UID and resourceVersion, evictions with a disruption budget, labels and endpoints that
 //! follow late, the policies with journal and finalizer, and the lease.
 
-use redis_memory_operator::domain::{
-    journal::{Journal, WorkloadRecord},
-    policy::Policy,
+use redis_memory_operator::{
+    domain::{
+        journal::{Journal, WorkloadRecord},
+        policy::Policy,
+    },
+    plan::switchover::Failure,
 };
 
 use crate::redis::Ms;
@@ -23,6 +26,8 @@ pub struct Pod {
     pub ready: bool,
     /// When its process is gone and it is removed.
     pub terminating: Option<Ms>,
+    /// When somebody began to delete it.
+    pub deleted_at: Option<Ms>,
     pub role: Option<&'static str>,
     pub limit_mib: u64,
     pub revision: u32,
@@ -128,7 +133,7 @@ pub enum Refusal {
     /// What was to be evicted is primary.
     NowPrimary,
     /// The switchover ended without exchange.
-    Switchover,
+    Switchover(Failure),
 }
 
 impl Kubernetes {
@@ -176,6 +181,7 @@ impl Kubernetes {
     pub fn delete(&mut self, n: usize, now: Ms, grace: Ms) {
         self.touch(n, |pod| {
             pod.terminating = Some(now + grace);
+            pod.deleted_at = pod.deleted_at.or(Some(now));
             pod.ready = false;
         });
     }

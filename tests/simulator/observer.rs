@@ -14,6 +14,7 @@
 //! | S9 one owner | two policies never have a remediation of the same workload at the same time |
 //! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
 //! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
+//! | S14 no pod that goes | at each promotion of ours: the pod was not being deleted already when writes were held back for it |
 //! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
 //! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well, none of them denying that it is primary; but for what is lost by somebody else after the process that demoted it has gone too |
 //! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute in one term |
@@ -65,6 +66,8 @@ pub struct Observer {
     hanging: Ms,
     /// The last change of a role was a demotion of ours, and nobody was promoted since.
     demoted: Option<Demoted>,
+    /// When writes were last held back by us.
+    held_at: Ms,
     /// Nobody has been primary for so long.
     without: Ms,
     /// Counted for the report.
@@ -188,6 +191,16 @@ impl Observer {
         }
     }
 
+    /// A server was promoted by us: its pod stays.
+    pub fn stays(&mut self, kube: &Kubernetes, pod: usize, now: Ms) {
+        /// From the last look at the pods to the arrival of the first command.
+        const LAST_LOOK: Ms = 100;
+        if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < self.held_at) {
+            let text = format!("redis-{pod} was promoted although its pod was being deleted since {deleted}");
+            self.flag(now, "S14", text);
+        }
+    }
+
     /// In every step.
     pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
         let writers: Vec<usize> =
@@ -302,6 +315,7 @@ impl Observer {
 
     /// The first command of a switchover arrives: every member must have answered.
     pub fn switching(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, now: Ms) {
+        self.held_at = now;
         self.evidence(kube, sender, &format!("redis-{from} got CLIENT PAUSE"), now);
     }
 
@@ -310,6 +324,7 @@ impl Observer {
         if timeout.is_none_or(|timeout| timeout > MOST_PAUSE) {
             self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
         }
+        self.held_at = now;
         self.evidence(kube, sender, &format!("redis-{from} got FAILOVER"), now);
     }
 

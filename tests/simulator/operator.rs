@@ -501,11 +501,27 @@ impl Process {
             Err(Refusal::Conflict | Refusal::Gone | Refusal::UidChanged | Refusal::NowPrimary) => {
                 Stepped { failed: true, ..Stepped::again(AT_ONCE) }
             }
-            Err(Refusal::Switchover) => Stepped::again(LATER),
+            Err(Refusal::Switchover(failure)) => {
+                if failure.restores() {
+                    self.settle(p, resource).await?;
+                }
+                Stepped::again(LATER)
+            }
             Err(Refusal::Unconfirmed | Refusal::Unread) => {
                 Stepped { blocked: Some("StepFailed"), failed: true, ..Stepped::again(LATER) }
             }
         })
+    }
+
+    /// As `controller::perform::settle`.
+    async fn settle(&self, p: usize, resource: &mut Resource) -> Result<(), Refusal> {
+        let Some(mut journal) = resource.journal.clone() else { return Ok(()) };
+        let Some(record) = journal.current.switchover.as_mut().filter(|record| !record.settled) else { return Ok(()) };
+        record.settled = true;
+        match self.journal(p, resource, Some(journal)).await {
+            Err(Refusal::Fenced) => Err(Refusal::Fenced),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     async fn end(&self, p: usize, resource: &mut Resource, record: WorkloadRecord) -> Result<Ms, Refusal> {

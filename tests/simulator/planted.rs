@@ -47,6 +47,8 @@ pub enum Bug {
     GuardedPromotesFirst,
     /// Guarded: the candidate's offset is not looked at.
     GuardedNoOffsets,
+    /// Nothing is looked at once more right before writes are held back.
+    NoLastLook,
     /// Guarded: `CLIENT PAUSE` without a bound.
     GuardedEndlessPause,
     /// Guarded: the age of the pause is not looked at right before the demotion, nor the offsets after it.
@@ -80,6 +82,7 @@ impl Bug {
         (Self::IgnoreClaims, &["S9"]),
         (Self::ForgetTheJournal, &["S7", "S9", "L1", "L4"]),
         (Self::JournalAfterTheEffect, &["S7", "L4"]),
+        (Self::NoLastLook, &["S5", "S14"]),
         (Self::GuardedPromotesFirst, &["S1", "S2"]),
         (Self::GuardedEndlessPause, &["S8"]),
         (Self::GuardedAnyCandidate, &["S6", "S2"]),
@@ -94,6 +97,7 @@ impl Bug {
             Self::GuardedNoOffsets => &["switchover:overlap", "switchover:paused"],
             Self::GuardedNoSecondLook => &["switchover:caught-up"],
             Self::GuardedAnyCandidate => &["switchover:demoted"],
+            Self::NoLastLook => &["switchover:overlap"],
             _ => &[],
         }
     }

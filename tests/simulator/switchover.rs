@@ -6,7 +6,7 @@ use redis_memory_operator::{
     plan::{
         effect::{Peer, SwitchoverOrder},
         switchover::{
-            LabelView, Limits, SeenRole,
+            Failure, LabelView, Limits, SeenRole,
             native::{self, Move, View},
         },
     },
@@ -23,6 +23,8 @@ use crate::{
 };
 
 /// As in `execute::switchover`.
+const CONFIRM_DEADLINE: Ms = 3_000;
+const ANSWER_DEADLINE: Ms = 1_000;
 const LABEL_ATTEMPTS: usize = 8;
 const ENDPOINT_SYNC: Ms = 2_000;
 const READ_DEADLINE: Ms = 500;
@@ -36,6 +38,7 @@ struct Progress {
     labels: Labels,
     failover_at: Option<Ms>,
     aborted: bool,
+    obstacle: Option<Failure>,
 }
 
 /// What is known of the labels.
@@ -102,12 +105,53 @@ impl Process {
         after: std::time::Duration,
         labels: &mut Labels,
     ) -> Result<(), Refusal> {
-        if labels.overlap_at.is_none() && self.overlapping(order).await? {
-            labels.overlap_at = Some(self.now());
-        } else {
+        let before = labels.overlap_at;
+        let overlapping = self.overlapping(order).await.unwrap_or(false);
+        labels.overlap_at = if overlapping { before.or_else(|| Some(self.now())) } else { None };
+        if before.is_some() || labels.overlap_at.is_none() {
             self.pause(ms(after).min(200)).await;
         }
         Ok(())
+    }
+
+    /// Everything that must be true, once more, right before writes are held back: the others, then both pods.
+    pub async fn confirm(&self, order: &SwitchoverOrder, labels: &mut Labels, obstacle: &mut Option<Failure>) -> bool {
+        if self.bug == Some(Bug::NoLastLook) {
+            return true;
+        }
+        let begun = self.now();
+        let mut silent = false;
+        for (peer, _) in &order.others {
+            match self.connect_within(peer, ANSWER_DEADLINE).await {
+                Ok(connection) => silent |= self.role(&connection).await.is_err(),
+                Err(_) => silent = true,
+            }
+        }
+        let peers = [&order.from, &order.to].map(|peer| (view::ordinal(&peer.pod), view::uid_number(&peer.uid)));
+        let pods = self
+            .read(move |world| {
+                let stays = peers.iter().all(|(n, uid)| {
+                    world.kube.pod(*n).is_some_and(|pod| pod.uid == *uid && pod.ready && pod.terminating.is_none())
+                });
+                (stays, peers.iter().all(|(n, uid)| world.kube.pod(*n).is_some_and(|it| it.uid == *uid && it.slice)))
+            })
+            .await;
+        let (stays, overlapping) = match pods {
+            Ok(seen) if self.now() <= begun + CONFIRM_DEADLINE => seen,
+            Ok(_) | Err(_) => {
+                *obstacle = Some(Failure::NotConfirmed);
+                return false;
+            }
+        };
+        *obstacle = match (stays, silent) {
+            (false, _) => Some(Failure::PodNotFit),
+            (true, true) => Some(Failure::MemberSilent),
+            (true, false) => None,
+        };
+        if !overlapping {
+            labels.overlap_at = None;
+        }
+        obstacle.is_none() && overlapping
     }
 
     pub async fn unlabel_old(&self, order: &SwitchoverOrder, labels: &mut Labels) -> Result<(), Refusal> {
@@ -122,9 +166,14 @@ impl Process {
         let limits = limits(order);
         let mut from = Watched { peer: &order.from, connection: None };
         let mut to = Watched { peer: &order.to, connection: None };
-        let mut progress = Progress { labels: self.labels(order).await?, failover_at: None, aborted: false };
+        let labels = self.labels(order).await?;
+        let mut progress = Progress { labels, failover_at: None, aborted: false, obstacle: None };
         loop {
-            let view = self.look(&mut from, &mut to, &mut progress, &limits).await;
+            let view = View {
+                may_begin: order.begins,
+                obstacle: progress.obstacle,
+                ..self.look(&mut from, &mut to, &mut progress, &limits).await
+            };
             if self.bug == Some(Bug::AbortBlindly) && view.failover != FailoverState::None && !progress.aborted {
                 self.abort(&mut from, &mut progress).await?;
                 continue;
@@ -136,13 +185,13 @@ impl Process {
                 Move::Poll(after) => self.pause(ms(after)).await,
                 Move::Abort => self.abort(&mut from, &mut progress).await?,
                 Move::UnlabelOld => self.unlabel_old(order, &mut progress.labels).await?,
-                Move::TakeBack(_) => {
+                Move::TakeBack(failure) => {
                     self.set_role(&order.to, "replica").await?;
-                    return Err(Refusal::Switchover);
+                    return Err(Refusal::Switchover(failure));
                 }
                 Move::Failed(failure) => {
                     self.note(|| format!("switchover failed: {}", failure.text()));
-                    return Err(Refusal::Switchover);
+                    return Err(Refusal::Switchover(failure));
                 }
                 Move::Done => {
                     self.point("switchover:done").await;
@@ -176,6 +225,8 @@ impl Process {
             labels: progress.labels.view(now),
             since_failover: running,
             aborted: progress.aborted,
+            may_begin: true,
+            obstacle: None,
         }
     }
 
@@ -226,6 +277,9 @@ impl Process {
         self.point("switchover:overlap").await;
         if self.bug == Some(Bug::PromoteBeforeDemote) {
             return self.promote_before_demote(from, to).await;
+        }
+        if !self.confirm(order, &mut progress.labels, &mut progress.obstacle).await {
+            return Ok(());
         }
         let (Some(connection), Some(address)) = (from.connection.as_ref(), order.failover_address.as_ref()) else {
             return Err(Refusal::Unread);

@@ -79,6 +79,7 @@ impl World {
                 old: true,
                 ready: true,
                 terminating: None,
+                deleted_at: None,
                 role: Some(role),
                 limit_mib: 1024,
                 revision: 1,
@@ -165,8 +166,9 @@ impl World {
             }
             self.kube.follow(self.now);
             self.write();
-            // Who is primary cannot be known from one that denies it.
-            let denied = (0..self.kube.places.len()).any(|pod| self.lies(pod, Lie::Replica));
+            // Who is primary cannot be known from one that denies it, nor whether nobody is from one that claims it.
+            let lied = |pod| self.lies(pod, Lie::Replica) || self.lies(pod, Lie::Primary);
+            let denied = (0..self.kube.places.len()).any(lied);
             self.observer.leaderless(&self.servers, self.someone_works && !denied, dt, self.now);
             self.observer.look(&self.kube, &self.servers, self.someone_works, dt, self.now);
         }
@@ -179,6 +181,9 @@ impl World {
             let server = &self.servers.by_ip[&ip];
             let pod = server.pod;
             self.observer.promoted(server, cause, id.as_ref(), self.now);
+            if cause == Cause::Ours {
+                self.observer.stays(&self.kube, pod, self.now);
+            }
             if cause == Cause::Foreign {
                 // Whoever moved the role tells the other replicas, too.
                 let others: Vec<u32> = self.servers.by_ip.keys().copied().filter(|it| *it != ip).collect();
@@ -235,7 +240,9 @@ impl World {
                 if !led && back {
                     self.observer.took_back(server, now);
                 } else if !led {
+                    let pod = server.pod;
                     self.observer.promoted(server, Cause::Ours, remediation, now);
+                    self.observer.stays(&self.kube, pod, now);
                 }
             }
         }
@@ -312,6 +319,7 @@ impl World {
             old: false,
             ready: false,
             terminating: None,
+            deleted_at: None,
             role: None,
             limit_mib: self.kube.template_limit_mib,
             revision: self.kube.template_revision,

@@ -46,6 +46,10 @@ impl Surroundings for Bare {
         true
     }
 
+    async fn fit(&self, _peer: &Peer) -> Option<bool> {
+        Some(true)
+    }
+
     async fn exists(&self, _peer: &Peer) -> Option<bool> {
         Some(true)
     }

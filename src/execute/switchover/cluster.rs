@@ -111,6 +111,11 @@ impl Surroundings for Cluster<'_> {
         !order.services.is_empty()
     }
 
+    async fn fit(&self, peer: &Peer) -> Option<bool> {
+        let pod = self.live_pod(peer).await.ok()?;
+        Some(pod.is_some_and(|pod| pods::stays(&pod)))
+    }
+
     async fn exists(&self, peer: &Peer) -> Option<bool> {
         self.live_pod(peer).await.ok().map(|pod| pod.is_some())
     }

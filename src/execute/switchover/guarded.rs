@@ -30,6 +30,8 @@ use crate::{
 
 /// A silence that has lasted this long is taken to the API server.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// A candidate that has just been seen unfit is so for at least this long.
+const UNFIT_AT_LEAST: Duration = Duration::from_millis(1);
 /// Telling one of the other replicas of the new primary, connecting included. One that fails has a step of its own.
 const REPOINT_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,8 @@ struct Progress {
     roles_at: Duration,
     /// The old primary's offset at the look before.
     offset_before: Option<u64>,
+    /// Since when the candidate's link has been down, or its history another one.
+    unfit_at: Option<Duration>,
 }
 
 /// The addresses by which the old primary and the other replicas are to follow the candidate.
@@ -77,6 +81,7 @@ impl<S: Surroundings> Conduct<'_, S> {
             roles: (SeenRole::Unknown, SeenRole::Unknown),
             roles_at: now,
             offset_before: None,
+            unfit_at: None,
         };
         let ways = self.ways().await;
         let result = self.guarded_moves(from, to, &ways, &mut progress).await;
@@ -108,6 +113,7 @@ impl<S: Surroundings> Conduct<'_, S> {
                 }
                 Move::Release => {
                     self.unpause(from).await?;
+                    self.undo(from).await?;
                     progress.did.released = true;
                 }
                 Move::Pause => self.pause(from, progress).await?,
@@ -171,6 +177,8 @@ impl<S: Surroundings> Conduct<'_, S> {
         progress.did.paused = progress.paused_at.map(|at| now.saturating_sub(at));
         let from = self.seen(roles.0, old.as_ref());
         let to = self.seen(roles.1, new.as_ref());
+        let fit = to.linked && to.same_history;
+        progress.unfit_at = if fit { None } else { progress.unfit_at.or(Some(now)) };
         let trails = progress.offset_before.is_none_or(|before| to.offset < before);
         progress.offset_before = Some(from.offset);
         View {
@@ -180,6 +188,9 @@ impl<S: Surroundings> Conduct<'_, S> {
             follows_candidate: old.as_ref().is_some_and(|old| self.follows_candidate(old, ways)),
             clients_paused: old.as_ref().and_then(|old| old.clients_paused),
             far_behind: trails || from.offset.saturating_sub(to.offset) > self.order.max_lag.0,
+            to_going: self.order.to_going,
+            unfit: progress.unfit_at.map_or(Duration::ZERO, |at| now.saturating_sub(at).max(UNFIT_AT_LEAST)),
+            may_begin: self.order.begins,
             labels: self.label_view(),
             resumed: self.order.resumed,
             did: progress.did,
@@ -219,8 +230,11 @@ impl<S: Surroundings> Conduct<'_, S> {
         Ways { old, others }
     }
 
-    async fn pause(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+    async fn pause(&mut self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
         self.around.reached(Place::AfterOverlap).await;
+        if !self.confirm(&mut progress.did.obstacle).await {
+            return Ok(());
+        }
         let connection = connection(from)?;
         self.around.may_change()?;
         let sent_at = self.clock.uptime();
@@ -286,6 +300,13 @@ impl<S: Surroundings> Conduct<'_, S> {
         );
         self.around.reached(Place::RolledBack).await;
         Ok(())
+    }
+
+    /// For a demotion that an earlier process sent and that is still on its way. On a primary it changes nothing.
+    async fn undo(&self, from: &mut Watched<'_>) -> Result<(), ExecuteError> {
+        let connection = connection(from)?;
+        self.around.may_change()?;
+        connection.promote().await.map_err(|source| redis("REPLICAOF NO ONE", &self.order.from, source))
     }
 
     async fn unpause(&self, from: &mut Watched<'_>) -> Result<(), ExecuteError> {

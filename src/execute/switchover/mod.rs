@@ -37,11 +37,18 @@ pub trait Surroundings: Sync {
     fn set_role(&self, peer: &Peer, primary: bool) -> impl Future<Output = Result<(), ExecuteError>> + Send;
     /// Whether every Service that clients follow has both pods behind ready endpoints.
     fn overlapping(&self) -> impl Future<Output = bool> + Send;
+    /// Whether the pod of that UID exists, is Ready and is not being deleted; `None`: could not be told.
+    fn fit(&self, peer: &Peer) -> impl Future<Output = Option<bool>> + Send;
     /// Whether the pod of that UID still exists; `None`: could not be told.
     fn exists(&self, peer: &Peer) -> impl Future<Output = Option<bool>> + Send;
     /// A boundary between two effects was reached: where a test may end the process, or this future.
     fn reached(&self, boundary: Place) -> impl Future<Output = ()> + Send;
 }
+
+/// Everything that is looked at once more right before writes are held back, all at once.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
+/// A member that does not answer within this time does not answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The role was handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,12 +125,44 @@ impl<S: Surroundings> Conduct<'_, S> {
     }
 
     async fn await_overlap(&mut self, after: Duration) -> Result<(), ExecuteError> {
-        if self.labels.overlap_at.is_none() && self.around.overlapping().await {
-            self.labels.overlap_at = Some(self.clock.uptime());
-        } else {
+        let before = self.labels.overlap_at;
+        self.look_at_overlap().await;
+        if before.is_some() || self.labels.overlap_at.is_none() {
             tokio::time::sleep(after.min(Duration::from_millis(200))).await;
         }
         Ok(())
+    }
+
+    /// Until the exchange: endpoints that have come may go again.
+    async fn look_at_overlap(&mut self) {
+        let overlapping = self.around.overlapping().await;
+        self.labels.overlap_at =
+            if overlapping { self.labels.overlap_at.or_else(|| Some(self.clock.uptime())) } else { None };
+    }
+
+    /// Looks once more at everything that must be true, right before writes are held back: nobody waits for us yet.
+    /// False: it is not, and the obstacle says what, or the Services no longer have both pods.
+    async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
+        let (around, order) = (self.around, self.order);
+        let overlapping = async { !self.labels.kept || around.overlapping().await };
+        let members = futures::future::join_all(order.others.iter().map(|(peer, _)| async move {
+            tokio::time::timeout(ANSWER_DEADLINE, around.connect(peer)).await.is_ok_and(|answer| answer.is_ok())
+        }));
+        let look = async { tokio::join!(around.fit(&order.from), around.fit(&order.to), members, overlapping) };
+        let Ok((from, to, members, overlapping)) = tokio::time::timeout(CONFIRM_DEADLINE, look).await else {
+            *obstacle = Some(Failure::NotConfirmed);
+            return false;
+        };
+        *obstacle = match (from, to) {
+            (Some(false), _) | (_, Some(false)) => Some(Failure::PodNotFit),
+            (None, _) | (_, None) => Some(Failure::NotConfirmed),
+            _ if members.contains(&false) => Some(Failure::MemberSilent),
+            _ => None,
+        };
+        if !overlapping {
+            self.labels.overlap_at = None;
+        }
+        obstacle.is_none() && overlapping
     }
 
     async fn unlabel_old(&mut self) -> Result<(), ExecuteError> {

@@ -8,7 +8,7 @@ use crate::{
     domain::{sample::FailoverState, switchover::SwitchoverMethod},
     execute::{ExecuteError, crash::Place, redis::redis},
     plan::switchover::{
-        SeenRole,
+        Failure, SeenRole,
         native::{self, Move, View},
     },
 };
@@ -20,6 +20,7 @@ struct Progress {
     took: Option<Duration>,
     sent: bool,
     aborted: bool,
+    obstacle: Option<Failure>,
 }
 
 impl<S: Surroundings> Conduct<'_, S> {
@@ -66,11 +67,23 @@ impl<S: Surroundings> Conduct<'_, S> {
         if exchanged && progress.sent && progress.took.is_none() {
             progress.took = running;
         }
-        View { from, to, failover, labels: self.label_view(), since_failover: running, aborted: progress.aborted }
+        View {
+            from,
+            to,
+            failover,
+            labels: self.label_view(),
+            since_failover: running,
+            aborted: progress.aborted,
+            may_begin: self.order.begins,
+            obstacle: progress.obstacle,
+        }
     }
 
-    async fn send_failover(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+    async fn send_failover(&mut self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
         self.around.reached(Place::AfterOverlap).await;
+        if !self.confirm(&mut progress.obstacle).await {
+            return Ok(());
+        }
         let order = self.order;
         let (Some(connection), Some(address)) = (from.connection.as_mut(), order.failover_address.as_ref()) else {
             return Err(ExecuteError::Read {

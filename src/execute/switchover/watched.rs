@@ -6,8 +6,9 @@ use super::Surroundings;
 use crate::{
     clock::Clock,
     domain::sample::{Replication, Role},
+    execute::ExecuteError,
     plan::{effect::Peer, switchover::SeenRole},
-    redis_io::Connection,
+    redis_io::{Connection, RedisError},
 };
 
 /// One reading of the replication state.
@@ -48,6 +49,8 @@ impl<'a> Watched<'a> {
         }
         if self.connection.is_none() {
             let opened = tokio::time::timeout(REOPEN_DEADLINE, around.connect(self.peer)).await;
+            // Another process answers in its place: this one is gone for good, whatever became of its pod.
+            self.gone = matches!(&opened, Ok(Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. })));
             self.connection = opened.ok().and_then(Result::ok);
             self.closed_at = self.connection.is_none().then(|| clock.uptime());
         }

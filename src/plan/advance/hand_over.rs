@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{LATER, Look, Next};
+mod holding;
+
+use super::{Look, Next};
 use crate::{
     assess::services,
     domain::{
@@ -27,6 +29,7 @@ use crate::{
         switchover::choice::choose,
     },
 };
+use holding::Labels;
 
 /// A switchover that failed this often ends the remediation: the cause is not going away by itself.
 const ATTEMPTS: u32 = 2;
@@ -53,13 +56,17 @@ impl Look<'_> {
         let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);
         let (from, to) = if back { (to, from) } else { (from, to) };
         let Some(old) = self.target(from) else {
-            return self.wait(format!("{from} does not exist"));
+            let labels = if begun { Labels::AsTheyAre } else { Labels::LeftToUpkeep };
+            return self.hold(&labels, format!("{from} does not exist"));
         };
         if begun && self.workload.primaries.len() > 1 {
             let text = format!("{from} and {to} must not both be primary: nothing is done until exactly one is");
-            return Next::Gate(vec![Blocked::new(BlockReason::TwoPrimaries, text)], LATER);
+            return self.hold_at(&Labels::AsTheyAre, Blocked::new(BlockReason::TwoPrimaries, text));
         }
         let way = Direction { from: old, to: self.target(to), to_name: to, back };
+        if begun && let Some(claimant) = self.claimed_by_third(&way) {
+            return self.hold_at(&Labels::AsTheyAre, claimant);
+        }
         if let Some(moved) = self.moved_by_somebody(&way) {
             return self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
         }
@@ -77,7 +84,7 @@ impl Look<'_> {
                 Err(next) => next,
             },
             Some(new) if is_primary(old) && is_replica(new) => self.once_more(&way, new),
-            None if !begun => self.wait(format!("{to} does not exist")),
+            None if !begun => self.hold(&Labels::LeftToUpkeep, format!("{to} does not exist")),
             _ => self.go_on(&way),
         }
     }
@@ -113,11 +120,28 @@ impl Look<'_> {
             let (old, new) = (&way.from.pod.name, &new.pod.name);
             return Some(format!("the Redis of {old} has restarted, and {new} is primary"));
         }
-        // Somebody else gave the role to a third member: there is nothing left to hand over. The labels follow the live
-        // roles as soon as the two pods are no longer left to this step.
+        // Somebody else gave the role to a third member, and one of the two follows it: there is nothing left to hand over.
+        // The labels follow the live roles as soon as the two pods are no longer left to this step.
         let third = self.workload.primary()?;
-        (is_replica(way.from) && is_replica(new) && free(way.from))
+        let adopted = !begun || replica::adopted(self.ctx.snapshot, third, [way.from, new]);
+        (is_replica(way.from) && is_replica(new) && free(way.from) && adopted)
             .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
+    }
+
+    /// A third member says that it is primary, and neither of the two follows it: it may have started as one, or lie. What
+    /// it holds is not what they hold, and with the candidate promoted there would be two.
+    fn claimed_by_third(&self, way: &Direction<'_>) -> Option<Blocked> {
+        let third = self.workload.primary()?;
+        let new = way.to?;
+        if !is_replica(way.from) || !is_replica(new) || replica::adopted(self.ctx.snapshot, third, [way.from, new]) {
+            return None;
+        }
+        let (third, from, new) = (&third.pod.name, &way.from.pod.name, &new.pod.name);
+        let text = format!(
+            "{third} says that it is primary, and neither {from} nor {new}, which share the data, follows it: make \
+             {third} follow {new} (REPLICAOF) to keep theirs; the switchover then goes on by itself"
+        );
+        Some(Blocked::new(BlockReason::TwoPrimaries, text))
     }
 
     /// The labels that this operator keeps say that the role is handed over.
@@ -151,7 +175,7 @@ impl Look<'_> {
                 journal.carried.retain(|carried| carried.identity != journal.primary);
                 Next::Record(Box::new(journal))
             }
-            None => self.wait(format!("{} gave no sample", new.pod.name)),
+            None => self.hold(&Labels::AsTheyAre, format!("{} gave no sample", new.pod.name)),
         }
     }
 
@@ -176,14 +200,18 @@ impl Look<'_> {
                 Next::Record(Box::new(journal))
             }
             Some(since) if self.ctx.since(since) < LABEL_DEADLINE => {
-                Next::Wait(format!("{} is primary; {why}", new.pod.name), LABEL_AGAIN)
+                let why = format!("{} is primary; {why}", new.pod.name);
+                self.hold_for(&Labels::Only { primary: new, other: way.from }, why, LABEL_AGAIN)
             }
             Some(_) => {
                 // As if it were begun now: what it was, turned round.
                 let turned = Direction { from: new, to: Some(way.from), to_name: &way.from.pod.name, back: true };
                 match self.fit(new, way.from) {
                     Ok(()) => self.start(&turned, way.from),
-                    Err(missing) => self.wait(format!("{why}, and the role cannot go back yet: {missing}")),
+                    Err(missing) => self.hold(
+                        &Labels::Only { primary: new, other: way.from },
+                        format!("{why}, and the role cannot go back yet: {missing}"),
+                    ),
                 }
             }
         }
@@ -223,12 +251,16 @@ impl Look<'_> {
         let candidate = self.journal.current.switchover.as_ref().map(|record| &record.candidate);
         if !way.back && candidate.is_some() && candidate != identity(new).as_ref() {
             // No gate has looked at this process: it may have other settings, and become primary with them.
-            return self.end(Outcome::Superseded, &format!("the Redis of {to} has restarted; a new plan is made"));
+            return self.close(
+                way,
+                Outcome::Superseded,
+                &format!("the Redis of {to} has restarted; a new plan is made"),
+            );
         }
         if !way.back
-            && let Some(silent) = self.workload.unknown.first()
+            && let Some(unseen) = self.unseen()
         {
-            return self.call_off(way, new, &silent.pod.name);
+            return self.call_off(way, new, &unseen);
         }
         // The label came after all, while the role was about to go back.
         if way.back && self.label_at(way.from, new).is_ok() {
@@ -237,33 +269,51 @@ impl Look<'_> {
         if self.journal.current.attempt >= ATTEMPTS {
             let failed = format!("the role could not be handed from {from} to {to}");
             return if way.back {
-                self.end(Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
+                self.close(way, Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
             } else {
-                self.end(Outcome::SwitchoverFailed, &failed)
+                self.close(way, Outcome::SwitchoverFailed, &failed)
             };
         }
         match self.fit(way.from, new) {
             Ok(()) => self.start(way, new),
-            Err(why) => self.wait(why),
+            Err(why) => self.hold_as_before(way, new, why),
         }
+    }
+
+    /// A member of the plan that does not answer, or does not exist, in words.
+    fn unseen(&self) -> Option<String> {
+        if let Some(silent) = self.workload.unknown.first() {
+            return Some(format!("{} does not answer", silent.pod.name));
+        }
+        let absent = self.journal.members.iter().find(|record| self.target(&record.identity.pod).is_none())?;
+        Some(format!("{} does not exist", absent.identity.pod))
     }
 
     /// Nothing is handed over while a member does not answer. Nothing was, either: the candidate's label is taken back,
     /// so that clients do not meet a replica for as long as that lasts.
-    fn call_off(&self, way: &Direction<'_>, new: &Target, silent: &PodName) -> Next {
-        let label = &self.ctx.policy.redis.role_label;
-        if self.authority() == Authority::Operator && new.pod.role_label.as_ref() == Some(&label.primary) {
-            let effect = Effect::label(new, label, label.replica.clone());
-            return Next::Act(Box::new(self.journal.clone()), Box::new(effect));
+    fn call_off(&self, way: &Direction<'_>, new: &Target, unseen: &str) -> Next {
+        if let Some(first) = self.set_first(&Labels::Only { primary: way.from, other: new }) {
+            return first;
         }
-        let text = format!("{silent} does not answer, and {} is still primary; a new plan is made", way.from.pod.name);
-        self.end(Outcome::Superseded, &text)
+        let text = format!("{unseen}, and {} is still primary; a new plan is made", way.from.pod.name);
+        self.close(way, Outcome::Superseded, &text)
+    }
+
+    /// Ends a switchover that was begun, with the old primary as primary: only when an attempt has ended by its own word.
+    /// Until then a command of a process that died may be on its way to the old primary, and would leave nobody primary
+    /// with nobody who knows why: it is undone first.
+    fn close(&self, way: &Direction<'_>, outcome: Outcome, message: &str) -> Next {
+        match &self.journal.current.switchover {
+            Some(record) if !record.settled => self.go_on(way),
+            _ => self.end(outcome, message),
+        }
     }
 
     /// The gates of a switchover that has not begun.
     fn ready_to_switch(&self, old: &Target, new: &Target) -> Result<(), Next> {
         self.gates(Phase::Switchover)?;
-        self.fit(old, new).map_err(|why| Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER))
+        self.fit(old, new)
+            .map_err(|why| self.hold_at(&Labels::LeftToUpkeep, Blocked::new(BlockReason::ReplicaNotSynced, why)))
     }
 
     /// Whether the candidate holds what the primary holds. The error says what is missing.
@@ -280,11 +330,16 @@ impl Look<'_> {
     fn start(&self, way: &Direction<'_>, new: &Target) -> Next {
         let (Some(primary), Some(candidate), Some(sample)) = (identity(way.from), identity(new), way.from.sample())
         else {
-            return self.wait(format!("{} or {} gave no sample", way.from.pod.name, way.to_name));
+            let why = format!("{} or {} gave no sample", way.from.pod.name, way.to_name);
+            return self.hold_as_before(way, new, why);
         };
+        if let Some(unseen) = self.unseen() {
+            return self.hold_as_before(way, new, unseen);
+        }
         let choice = self.ctx.settings.switchover;
         if choice == SwitchoverChoice::Auto && self.ctx.snapshot.redis_rights == RedisRights::Unknown {
-            return self.wait("a member could not be asked what its Redis user may do".to_owned());
+            let why = "a member could not be asked what its Redis user may do".to_owned();
+            return self.hold_as_before(way, new, why);
         }
         let members = self.workload.members.iter().map(|member| &member.pod.name);
         let chosen = choose(choice, &self.ctx.snapshot.redis_rights, members);
@@ -304,6 +359,7 @@ impl Look<'_> {
             candidate_addresses: addresses(way, new),
             exchanged_at: None,
             back: way.back,
+            settled: false,
         };
         let mut journal = self.journal.clone();
         if way.back && before.is_some_and(|record| !record.back) {
@@ -314,12 +370,15 @@ impl Look<'_> {
         journal.current.switchover = Some(record.clone());
         let resumed = before.is_some();
         match self.order(way, &record, resumed) {
-            Some(order) => Next::Act(Box::new(journal), Box::new(Effect::Switchover(Box::new(order)))),
-            None => self.wait(format!("{} or {} has no address", way.from.pod.name, way.to_name)),
+            Some(order) => {
+                let order = SwitchoverOrder { begins: true, ..order };
+                Next::Act(Box::new(journal), Box::new(Effect::Switchover(Box::new(order))))
+            }
+            None => self.hold_as_before(way, new, format!("{} or {} has no address", way.from.pod.name, way.to_name)),
         }
     }
 
-    /// Somewhere in between: what was begun is ended, with the processes that it was begun with.
+    /// Somewhere in between: what was begun is ended, with the processes that it was begun with. Nothing more is begun.
     fn go_on(&self, way: &Direction<'_>) -> Next {
         let Some(record) = &self.journal.current.switchover else {
             // A journal of the first version, which knew only FAILOVER.
@@ -339,17 +398,18 @@ impl Look<'_> {
                         candidate_addresses,
                         exchanged_at,
                         back,
+                        settled: false,
                     };
                     let mut journal = self.journal.clone();
                     journal.current.switchover = Some(record);
                     Next::Record(Box::new(journal))
                 }
-                _ => self.wait(format!("{} or {} gave no sample", way.from.pod.name, way.to_name)),
+                _ => self.hold(&Labels::AsTheyAre, format!("{} or {} gave no sample", way.from.pod.name, way.to_name)),
             };
         };
         match self.order(way, record, true) {
             Some(order) => Next::Act(Box::new(self.journal.clone()), Box::new(Effect::Switchover(Box::new(order)))),
-            None => self.wait(format!("{} or {} has no address", way.from.pod.name, way.to_name)),
+            None => self.hold(&Labels::AsTheyAre, format!("{} or {} has no address", way.from.pod.name, way.to_name)),
         }
     }
 
@@ -367,7 +427,9 @@ impl Look<'_> {
             from: recorded_peer(&record.primary, Some(way.from))?,
             to: recorded_peer(&record.candidate, candidate)?,
             to_gone: candidate.is_none(),
+            to_going: candidate.is_some_and(|new| new.pod.terminating),
             resumed,
+            begins: false,
             replid: record.replid.clone(),
             to_addresses: record.candidate_addresses.clone(),
             failover_address: candidate.and_then(|new| line_of(way, new)),

@@ -4,6 +4,10 @@
 //! What keeps it safe, whoever dies when:
 //!
 //! - Never two writers: promote is sent only after the old primary was read as, or confirmed to be, a replica.
+//! - Nothing on a guess: right before the pause the driver looks once more whether both pods are as they were and stay,
+//!   the Services still have both, and every member answers. What it finds is [`Did::obstacle`].
+//! - Nothing left on its way: who takes over, and finds the old primary as primary, first undoes whatever was sent to it
+//!   and may lie unread in its socket ([`Move::Release`]).
 //! - Nothing lost: demote is sent only under a pause that surely still holds and with equal offsets. Before promote the
 //!   offsets are compared once more, on the demoted primary: had the pause lapsed unseen, the candidate lacks something,
 //!   and the old primary gets its role back.
@@ -33,6 +37,8 @@ const RESEND: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_millis(200);
 /// A candidate that is not close enough is waited for so long before writes are held back.
 const APPROACH: Duration = Duration::from_secs(10);
+/// One whose link is down, or that receives a full sync, is given up after this time.
+const UNFIT: Duration = Duration::from_secs(5);
 
 /// One of the two servers, as it was just read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +70,10 @@ pub enum Sent {
 /// What this process has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Did {
-    /// `CLIENT UNPAUSE`, for a pause that an earlier process may have left.
+    /// `CLIENT UNPAUSE` and `REPLICAOF NO ONE` on the old primary, for what an earlier process may have left.
     pub released: bool,
+    /// What the last look, right before the pause, found in the way.
+    pub obstacle: Option<Failure>,
     /// `CLIENT PAUSE`; how long ago it was sent.
     pub paused: Option<Duration>,
     /// `REPLICAOF candidate` on the old primary.
@@ -99,6 +107,12 @@ pub struct View {
     /// sync a replica gets nothing until its first acknowledgement, up to a second later (measured on 7.0.15): writers
     /// must not wait for that.
     pub far_behind: bool,
+    /// The candidate's pod was being deleted already when this process began to look.
+    pub to_going: bool,
+    /// How long the candidate's link has been down, or its history another one, without a break.
+    pub unfit: Duration,
+    /// An exchange may be begun. Else what was begun is ended, and nothing more.
+    pub may_begin: bool,
     /// The role labels.
     pub labels: LabelView,
     /// The journal says that it was begun before: another process may have done any part of it.
@@ -118,7 +132,8 @@ pub enum Move {
     LabelCandidate,
     /// Look at the Services' endpoints again after this time.
     AwaitOverlap(Duration),
-    /// End a pause that an earlier process may have left.
+    /// Undo what an earlier process may have left: a pause, and a demotion that is still on its way. On a primary without
+    /// a pause it changes nothing.
     Release,
     /// Hold back the writes of the old primary.
     Pause,
@@ -198,6 +213,7 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
             if caught_up { Move::Demote } else { Move::Poll(CATCH_UP_POLL) }
         }
         (Some(_), _) => end(view, Failure::NotCaughtUp),
+        (None, SeenRole::Replica | SeenRole::Gone) if view.resumed && !view.did.released => Move::Release,
         (None, SeenRole::Replica) => prepare(view, limits),
         (None, SeenRole::Gone) => give_up(view, Failure::NotCaughtUp),
         (None, _) if view.waited >= APPROACH => give_up(view, Failure::NotCaughtUp),
@@ -207,10 +223,18 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
 
 /// Before the pause: everything that takes time and can be done without holding anybody back.
 fn prepare(view: &View, limits: &Limits) -> Move {
-    if view.resumed && !view.did.released {
-        return Move::Release;
+    if !view.may_begin {
+        return give_up(view, Failure::CalledOff);
+    }
+    if let Some(obstacle) = view.did.obstacle {
+        return give_up(view, obstacle);
+    }
+    // A candidate that is not fit gets no label, and does not keep it while it becomes so: clients would meet it.
+    if view.unfit >= UNFIT {
+        return give_up(view, Failure::NotCaughtUp);
     }
     match view.labels.overlap(limits) {
+        Overlap::Unlabelled if !view.unfit.is_zero() => return Move::Poll(POLL),
         Overlap::Unlabelled => return Move::LabelCandidate,
         Overlap::Wait(after) => return Move::AwaitOverlap(after),
         Overlap::Never => return give_up(view, Failure::NoOverlap),
@@ -237,6 +261,8 @@ fn both_replicas(view: &View) -> Move {
         Sent::No | Sent::Refused if elsewhere => wait_or_leave(view),
         Sent::Refused => Move::RollBack(Failure::Refused),
         Sent::Done | Sent::Unanswered => promote(view),
+        // It would take the role with it.
+        Sent::No if view.to_going => Move::RollBack(Failure::CandidateLost),
         Sent::No if has_everything(view) => Move::Promote,
         Sent::No if view.waited < DRAIN => Move::Poll(CATCH_UP_POLL),
         Sent::No => Move::RollBack(Failure::Behind),
@@ -299,7 +325,7 @@ fn exchanged(view: &View) -> Move {
     if view.from.role == SeenRole::Replica && view.did.paused.is_some() && !view.did.unpaused {
         return Move::Unpause;
     }
-    if view.labels.lingers() && view.from.role != SeenRole::Gone {
+    if view.labels.lingers() {
         return Move::UnlabelOld;
     }
     if view.labels.lacks() {

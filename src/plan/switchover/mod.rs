@@ -117,6 +117,14 @@ pub enum Failure {
     BothPrimary,
     /// The roles could not be read for too long: nothing is touched.
     Unclear,
+    /// Right before writes were to be held back one of the two pods was being deleted, not Ready, or another one.
+    PodNotFit,
+    /// Right before writes were to be held back another member did not answer.
+    MemberSilent,
+    /// What must be true right before writes are held back could not be read in time.
+    NotConfirmed,
+    /// It was only to be ended, and nothing of it had been done.
+    CalledOff,
 }
 
 impl Failure {
@@ -132,11 +140,18 @@ impl Failure {
             Self::Refused => "the candidate refused the role; the old primary is primary again",
             Self::BothPrimary => "both pods say that they are primary; nothing was touched",
             Self::Unclear => "the roles could not be read; nothing was touched",
+            Self::PodNotFit => {
+                "one of the two pods is being deleted, is not Ready or was replaced; no write was held back"
+            }
+            Self::MemberSilent => "a member does not answer; no write was held back",
+            Self::NotConfirmed => "pods and endpoints could not be read in time; no write was held back",
+            Self::CalledOff => "it was called off; the old primary is primary",
         }
     }
 
-    /// Whether the old primary is primary as before, so that the candidate's label goes back.
-    const fn restores(self) -> bool {
+    /// Whether the old primary is primary as before, so that the candidate's label goes back, and nothing that was sent
+    /// for the switchover can still change that.
+    pub const fn restores(self) -> bool {
         !matches!(self, Self::BothPrimary | Self::Unclear)
     }
 }

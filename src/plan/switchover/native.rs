@@ -29,6 +29,10 @@ pub struct View {
     pub since_failover: Option<Duration>,
     /// ABORT was sent.
     pub aborted: bool,
+    /// An exchange may be begun. Else what was begun is ended, and nothing more.
+    pub may_begin: bool,
+    /// What the last look, right before FAILOVER, found in the way.
+    pub obstacle: Option<Failure>,
 }
 
 /// The next move.
@@ -77,7 +81,7 @@ pub fn next(view: &View, limits: &Limits) -> Move {
             Primary | Replica | Gone | Unknown => Move::Poll(POLL),
         },
         // The role is handed over. Whatever process did it, the labels follow.
-        (Replica | Gone | Unknown, Primary) if view.labels.lingers() && view.from != Gone => Move::UnlabelOld,
+        (Replica | Gone | Unknown, Primary) if view.labels.lingers() => Move::UnlabelOld,
         (Replica | Gone | Unknown, Primary) if view.labels.lacks() => Move::LabelCandidate,
         (Replica | Gone | Unknown, Primary) => Move::Done,
         (Primary, Primary) => Move::Failed(Failure::BothPrimary),
@@ -85,6 +89,8 @@ pub fn next(view: &View, limits: &Limits) -> Move {
         (Primary, Replica | Gone | Unknown) if view.since_failover.is_some() => {
             give_up(view, if view.aborted { Failure::Hung } else { Failure::NotCaughtUp })
         }
+        (Primary, Replica) if !view.may_begin => give_up(view, Failure::CalledOff),
+        (Primary, Replica) if view.obstacle.is_some() => give_up(view, view.obstacle.unwrap_or(Failure::Unclear)),
         (Primary, Replica) => match view.labels.overlap(limits) {
             Overlap::Unlabelled => Move::LabelCandidate,
             Overlap::Wait(after) => Move::AwaitOverlap(after),
@@ -126,6 +132,8 @@ mod tests {
             },
             since_failover: None,
             aborted: false,
+            may_begin: true,
+            obstacle: None,
         }
     }
 

@@ -129,6 +129,21 @@ impl World {
         self.now = self.now.saturating_add(SignedDuration::from_secs(seconds)).expect("in range");
     }
 
+    /// The attempt under way has ended by its own word.
+    fn answered(&mut self) {
+        self.journal.current.switchover.as_mut().expect("it was begun").settled = true;
+    }
+
+    /// The next look ends what may be left of an attempt that nobody answers for, begins nothing, and then it ends.
+    fn closed(&mut self) -> (Outcome, String) {
+        let journal = self.journal.clone();
+        let order = self.act();
+        assert!(order.resumed && !order.begins, "{order:?}");
+        assert_eq!(self.journal, journal, "no further attempt");
+        self.answered();
+        self.outcome()
+    }
+
     fn begun_record(&self) -> &SwitchoverRecord {
         self.journal.current.switchover.as_ref().expect("it was begun")
     }
@@ -139,7 +154,7 @@ fn method_and_processes_are_written_before_the_first_effect() {
     let mut world = World::new();
     let order = world.act();
     assert_eq!(order.method, SwitchoverMethod::Guarded);
-    assert!(!order.resumed && !order.to_gone && order.keeps_labels);
+    assert!(order.begins && !order.resumed && !order.to_gone && !order.to_going && order.keeps_labels);
     assert_eq!((order.from.pod.as_str(), order.to.pod.as_str()), ("redis-0", "redis-1"));
     let sent = |name: Option<MemberName>| name.map(|name| name.sent);
     assert_eq!(sent(order.by_name.clone()), Some(fixtures::stable_address(1)), "in the form that replicas use");
@@ -175,8 +190,10 @@ fn in_between_it_goes_on_with_what_was_begun() {
     world.snapshot.redis_rights = RedisRights::Known(vec![(pod_name(2), vec!["client|pause".into()])]);
     let order = world.act();
     assert_eq!(order.method, SwitchoverMethod::Guarded);
-    assert!(order.resumed && !order.to_gone);
+    assert!(order.resumed && !order.to_gone && !order.begins);
     assert_eq!(world.journal, journal, "nothing new is written");
+    world.snapshot.targets[1].pod.terminating = true;
+    assert!(world.act().to_going);
 }
 
 #[test]
@@ -214,7 +231,17 @@ fn a_candidate_that_restarted_in_between_is_not_taken_for_the_one_before() {
 fn a_candidate_that_is_another_process_is_another_plan() {
     let mut world = World::begun();
     world.sample(1).run_id = RunId::from("another");
-    assert_eq!(world.outcome().0, Outcome::Superseded);
+    assert_eq!(world.closed().0, Outcome::Superseded);
+}
+
+// Seen in the simulator: of two attempts the second was cut short, and its demotion arrived after the plan had ended.
+#[test]
+fn it_never_ends_with_the_old_primary_before_an_attempt_has_answered() {
+    let mut world = World::begun();
+    world.answered();
+    assert!(world.act().begins);
+    assert!(!world.begun_record().settled, "the second attempt has not answered yet");
+    assert_eq!(world.closed().0, Outcome::SwitchoverFailed);
 }
 
 #[test]
@@ -223,6 +250,7 @@ fn it_is_tried_twice_and_the_second_time_a_pause_may_be_left() {
     let order = world.act();
     assert!(order.resumed);
     assert_eq!(world.journal.current.attempt, 2);
+    world.answered();
     assert_eq!(world.outcome().0, Outcome::SwitchoverFailed);
 }
 
@@ -265,9 +293,81 @@ fn it_is_not_tried_again_while_a_member_does_not_answer() {
     let Effect::Label { pod, value, .. } = *effect else { panic!("{effect:?}") };
     assert_eq!((pod.as_str(), value.as_str()), ("redis-1", "replica"), "clients must not meet a replica meanwhile");
     world.label(1, "replica");
-    let (outcome, text) = world.outcome();
+    let (outcome, text) = world.closed();
     assert_eq!(outcome, Outcome::Superseded);
     assert!(text.contains("redis-2 does not answer"), "{text}");
+}
+
+// Seen in the simulator: a member that was deleted meanwhile came back, silent, while the next attempt waited.
+#[test]
+fn it_is_not_tried_again_while_a_member_does_not_exist() {
+    let mut world = World::begun();
+    world.snapshot.targets.remove(2);
+    let (outcome, text) = world.closed();
+    assert_eq!(outcome, Outcome::Superseded);
+    assert!(text.contains("redis-2 does not exist"), "{text}");
+}
+
+// Seen in the simulator: the plan ended for somebody who only said that it was primary, and nobody was.
+#[test]
+fn a_third_primary_whom_neither_of_the_two_follows_is_waited_for_and_gets_no_label() {
+    let mut world = World::begun();
+    world.primary_is(None);
+    let follows = |world: &mut World, n: usize, upstream: u8| {
+        world.sample(n).replication.role = Role::Replica(ReplicaLink {
+            primary: fixtures::stable_address(upstream),
+            link_up: true,
+            sync_in_progress: false,
+            read_only: true,
+        });
+    };
+    follows(&mut world, 0, 1);
+    follows(&mut world, 1, 0);
+    world.sample(2).replication.role = Role::Primary;
+    assert!(matches!(world.next(), Next::Gate(blocked, _) if blocked[0].reason == BlockReason::TwoPrimaries));
+    let due = |world: &World| {
+        let World { policy, snapshot, settings, now, journal } = world;
+        let ctx = Context { policy, snapshot, records: &[], now: *now, settings };
+        crate::plan::labels::due(&ctx, Some(journal)).len()
+    };
+    assert_eq!(due(&world), 0);
+    follows(&mut world, 0, 2);
+    assert_eq!(world.outcome().0, Outcome::Superseded, "somebody gave it the role");
+    assert_eq!(due(&world), 1);
+}
+
+// The operator died after it had labelled the candidate, which then took a full sync.
+#[test]
+fn the_candidates_label_goes_back_before_it_is_waited_for() {
+    let mut world = World::begun();
+    world.label(1, "primary");
+    if let Role::Replica(link) = &mut world.sample(1).replication.role {
+        (link.link_up, link.sync_in_progress) = (false, true);
+    }
+    let Next::Act(journal, effect) = world.next() else { panic!("{:?}", world.next()) };
+    assert_eq!(*journal, world.journal, "no further attempt");
+    assert!(
+        matches!(*effect, Effect::Label { ref pod, ref value, .. } if (pod.as_str(), value.as_str()) == ("redis-1", "replica"))
+    );
+    world.label(1, "replica");
+    assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("full sync")));
+    world.label(0, "replica");
+    let Next::Act(_, effect) = world.next() else { panic!("{:?}", world.next()) };
+    assert!(
+        matches!(*effect, Effect::Label { ref pod, ref value, .. } if (pod.as_str(), value.as_str()) == ("redis-0", "primary"))
+    );
+    world.label(0, "primary");
+    world.wait(24 * 3600);
+    assert_eq!(world.closed().0, Outcome::TimedOut);
+}
+
+/// The mechanism: whoever adds a wait has to say with which labels.
+#[test]
+fn no_wait_comes_about_without_its_labels() {
+    let source = include_str!("../hand_over.rs");
+    for bare in ["self.wait(", "Next::Wait(", "Next::Gate("] {
+        assert!(!source.contains(bare), "{bare}…) in hand_over.rs: use hold, hold_for, hold_at or hold_as_before");
+    }
 }
 
 #[test]
@@ -362,6 +462,7 @@ fn a_role_that_cannot_go_back_is_said() {
     world.wait(31);
     world.act();
     world.act();
+    world.answered();
     let (outcome, message) = world.outcome();
     assert_eq!(outcome, Outcome::LabelDidNotFollow);
     assert!(message.contains("could not be handed from redis-1 to redis-0"), "{message}");

@@ -34,6 +34,9 @@ fn start() -> View {
         follows_candidate: false,
         clients_paused: None,
         far_behind: false,
+        to_going: false,
+        unfit: Duration::ZERO,
+        may_begin: true,
         labels: LabelView {
             kept: true,
             to_labelled: false,
@@ -148,6 +151,14 @@ fn the_undisturbed_order() {
     v.labels = LabelView { since_labelled: OVERLAP_DEADLINE, since_overlap: None, ..v.labels };
 }, Move::TakeBack(Failure::NoOverlap))]
 #[case::after_a_crash_a_pause_may_be_left(|v: &mut View| v.resumed = true, Move::Release)]
+#[case::after_a_crash_the_candidate_is_gone(|v: &mut View| (v.resumed, v.to) = (true, gone()), Move::Release)]
+#[case::after_a_crash_nothing_new_is_begun(|v: &mut View| (v.resumed, v.may_begin) = (true, false), Move::Release)]
+#[case::nothing_new_is_begun(|v: &mut View| v.may_begin = false, Move::TakeBack(Failure::CalledOff))]
+#[case::a_member_is_silent(|v: &mut View| v.did.obstacle = Some(Failure::MemberSilent), Move::TakeBack(Failure::MemberSilent))]
+#[case::a_pod_is_being_deleted(|v: &mut View| v.did.obstacle = Some(Failure::PodNotFit), Move::TakeBack(Failure::PodNotFit))]
+#[case::unfit_for_long(|v: &mut View| v.unfit = UNFIT, Move::TakeBack(Failure::NotCaughtUp))]
+#[case::an_unfit_candidate_gets_no_label(|v: &mut View| (v.labels.to_labelled, v.unfit) = (false, ms(1)), Move::Poll(POLL))]
+#[case::the_endpoints_are_gone_again(|v: &mut View| v.labels.since_overlap = None, Move::AwaitOverlap(ms(200)))]
 #[case::a_failover_runs(|v: &mut View| v.failover = FailoverState::WaitingForSync, Move::LeaveToServer)]
 #[case::two_primaries(|v: &mut View| v.to.role = SeenRole::Primary, Move::Failed(Failure::BothPrimary))]
 fn before_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
@@ -207,6 +218,7 @@ fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration
 #[case::link_need_not_stand(|v: &mut View| v.to.linked = false, Move::Promote)]
 #[case::behind_but_the_rest_may_come(|v: &mut View| v.to.offset = 999, Move::Poll(CATCH_UP_POLL))]
 #[case::behind(|v: &mut View| (v.to.offset, v.waited) = (999, ms(200)), Move::RollBack(Failure::Behind))]
+#[case::its_pod_is_being_deleted(|v: &mut View| v.to_going = true, Move::RollBack(Failure::CandidateLost))]
 #[case::the_old_one_has_followed_another(|v: &mut View| (v.from.same_history, v.waited) = (false, ms(200)), Move::Poll(POLL))]
 #[case::refused(|v: &mut View| v.did.promoted = Sent::Refused, Move::RollBack(Failure::Refused))]
 #[case::answer_lost(|v: &mut View| v.did.promoted = Sent::Unanswered, Move::Poll(POLL))]
@@ -322,7 +334,7 @@ fn an_old_primary_lost_after_demote_is_succeeded_only_when_nothing_can_be_missin
 #[rstest]
 #[case::by_us(promoted(), &[Move::Unpause, Move::UnlabelOld, Move::Repoint])]
 #[case::found(View { did: Did::default(), resumed: true, ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
-#[case::old_primary_gone(View { from: gone(), ..promoted() }, &[Move::Repoint])]
+#[case::old_primary_gone(View { from: gone(), ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
 #[case::old_primary_silent(View { from: silent(), ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
 fn after_promote(#[case] view: View, #[case] expected: &[Move]) {
     let mut view = view;
