@@ -159,6 +159,10 @@ pub struct CurrentStep {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
     pub attempt: u32,
+    /// When its effect was last intended; absent in a journal of the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub tried_at: Option<Timestamp>,
     /// The hand-over that a Switchover step is carrying out; whoever takes over goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRecord>,

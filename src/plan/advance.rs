@@ -227,18 +227,20 @@ impl<'a> Look<'a> {
         }
         // A change of pod or Redis wakes us. What changes without a sign is looked at after 1, 2, 4 and 8 s and then
         // every ten, so that what never comes makes no hot loop: nor does a beginning that lies ahead, by the clock of
-        // another node.
-        let apart = self.ctx.now.duration_since(begun).unsigned_abs();
-        Next::Wait(why, apart.clamp(SOON, LATER))
+        // another node, and comes nearer.
+        let since = self.ctx.now.duration_since(begun);
+        let pause = if since.is_negative() { LATER } else { since.unsigned_abs().clamp(SOON, LATER) };
+        Next::Wait(why, pause)
     }
 
-    /// An effect that was answered well and cannot be seen is made again 1, 4, 9, 16 … s after the first time: a server
-    /// that says yes to everything makes no hot loop.
+    /// An effect that was answered well and cannot be seen is made again 1, 3, 5, 7 … s after the time before: a server
+    /// that says yes to everything makes no hot loop, nor do attempts that were held up catch up.
     fn may_try_again(&self) -> bool {
         let current = &self.journal.current;
-        current.begun_at.is_none_or(|begun| {
-            self.ctx.since(begun) >= SOON.saturating_mul(current.attempt.saturating_mul(current.attempt))
-        })
+        let pause = SOON.saturating_mul(current.attempt.saturating_mul(2).saturating_sub(1));
+        let tried = current.tried_at.or(current.begun_at);
+        // Whichever clock is ahead.
+        tried.is_none_or(|tried| self.ctx.now.duration_since(tried).unsigned_abs() >= pause)
     }
 
     /// The journal with the effect of the present step intended once more.
@@ -246,6 +248,7 @@ impl<'a> Look<'a> {
         let mut journal = self.journal.clone();
         journal.current.begun_at = journal.current.begun_at.or(Some(self.ctx.now));
         journal.current.attempt = journal.current.attempt.saturating_add(1);
+        journal.current.tried_at = Some(self.ctx.now);
         journal
     }
 

@@ -65,7 +65,15 @@ impl Process {
                 let (n, uid, rv) = (view::ordinal(pod), view::uid_number(uid), resource_version.parse().ok());
                 let role = role_word(value);
                 self.write(&format!("label redis-{n} {role}"), true, move |world| {
-                    world.kube.patch(n, Some(uid), rv, |pod| pod.role = Some(role))
+                    let before = world.kube.pod(n).and_then(|pod| pod.role);
+                    world.kube.patch(n, Some(uid), rv, |pod| pod.role = Some(role))?;
+                    // A label that was wrong is right now: that is progress.
+                    let leads = world.servers.of_pod(n).is_some_and(|server| server.role == Role::Primary);
+                    if before != Some(role) && leads == (role == "primary") {
+                        let now = world.now;
+                        world.observer.progressed(now);
+                    }
+                    Ok(())
                 })
                 .await
             }

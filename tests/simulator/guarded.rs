@@ -286,7 +286,7 @@ impl Process {
     }
 
     /// Another process answers at that address.
-    fn replaced(&self, peer: &Peer) -> bool {
+    pub fn replaced(&self, peer: &Peer) -> bool {
         let world = self.world.borrow();
         let server = world.servers.by_ip.get(&address(peer)).filter(|server| !server.hung(world.now));
         server.is_some_and(|server| server.run != view::run_number(&peer.run_id))

@@ -92,6 +92,8 @@ pub struct Process {
     pub woken: Rc<Cell<bool>>,
     /// `controller::pace`: looks in a row that failed, and until when nothing is looked at, by policy.
     pub failures: [Cell<(u32, Ms)>; 2],
+    /// When it first saw in this term that a policy is being deleted.
+    pub deleting_since: [Cell<Option<Ms>>; 2],
     pub remediation: RefCell<Option<String>>,
 }
 
@@ -216,6 +218,7 @@ impl Process {
             if self.term.get().is_none_or(|deadline| self.now() >= deadline) {
                 due = vec![0; policies];
                 self.failures.iter().for_each(|it| it.set((0, 0)));
+                self.deleting_since.iter().for_each(|it| it.set(None));
                 self.pause(500).await;
                 continue;
             }
@@ -264,7 +267,10 @@ impl Process {
             world.observer.reconciling(p, matches!(step, Some(Step::Prove { .. })), now);
         }
         *self.remediation.borrow_mut() = resource.journal.as_ref().map(|journal| journal.id.clone());
-        if resource.deleting.is_some_and(|since| self.now() > since + DELETION_PATIENCE) {
+        if resource.deleting.is_some() && self.deleting_since[p].get().is_none() {
+            self.deleting_since[p].set(Some(self.now()));
+        }
+        if self.deleting_since[p].get().is_some_and(|since| self.now() > since + DELETION_PATIENCE) {
             self.finalizer(p, &resource, false).await?;
             return Ok(REST);
         }

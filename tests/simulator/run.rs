@@ -247,6 +247,7 @@ impl Runner {
             cache: Rc::new(RefCell::new(Cache::default())),
             woken: Rc::default(),
             failures: [Cell::default(), Cell::default()],
+            deleting_since: [Cell::default(), Cell::default()],
             remediation: RefCell::default(),
         });
         let slot = &mut self.slots[n];
@@ -286,6 +287,10 @@ impl Runner {
             slot.lease_seen = (lease.version + 1, now);
             process.term.set(Some(now + LEASE - MARGIN));
             if !renews {
+                // A term begins with lists of its own: no cache of before counts.
+                let mut cache = process.cache.borrow_mut();
+                cache.pods = world.list();
+                cache.policies.clone_from(&world.kube.policies);
                 world.note(|| format!("operator {n}: leads as process {}", process.identity));
             }
         }

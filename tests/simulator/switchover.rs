@@ -256,6 +256,7 @@ impl Process {
         match seen {
             Some((Role::Primary, _)) => SeenRole::Primary,
             Some((Role::Replica(_), _)) => SeenRole::Replica,
+            None if self.replaced(peer) => SeenRole::Gone,
             None if !overdue => SeenRole::Unknown,
             None if self.gone(peer).await => SeenRole::Gone,
             None => SeenRole::Unknown,

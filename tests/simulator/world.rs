@@ -558,7 +558,14 @@ impl World {
         }
         let primaries: Vec<u32> =
             self.servers.by_ip.values().filter(|it| it.role == Role::Primary).map(|it| it.ip).collect();
-        let failing_over = self.servers.by_ip.values().any(|it| it.failover != Failover::None);
+        // A FAILOVER of somebody else whose target is gone hangs for ever: a person sees that, and ends it.
+        let hangs = |it: &Server| {
+            it.failover_cause == Cause::Foreign
+                && matches!(it.failover, Failover::InProgress { to, .. } if !self.servers.by_ip.contains_key(&to))
+        };
+        let hanging: Vec<u32> = self.servers.by_ip.values().filter(|it| hangs(it)).map(|it| it.ip).collect();
+        let failing_over =
+            self.servers.by_ip.values().any(|it| it.failover != Failover::None && !hanging.contains(&it.ip));
         if primaries.len() == 1 || failing_over || self.kube.down().len() > 1 {
             self.wrong_since = None;
             return;
@@ -568,6 +575,9 @@ impl World {
             return;
         }
         (self.person_at, self.wrong_since) = (now + 20_000, None);
+        for ip in hanging {
+            let _ = self.servers.abort(ip, Cause::Foreign, now);
+        }
         let Some(best) = self.servers.by_ip.values().max_by_key(|it| it.log.len()) else { return };
         let (ip, pod, log) = (best.ip, best.pod, best.log.clone());
         self.note(|| format!("a person makes redis-{pod} the primary, of {primaries:?}"));
