@@ -91,7 +91,7 @@ pub fn adopted<'a>(snapshot: &Snapshot, primary: &Target, members: impl IntoIter
     members.into_iter().any(|member| {
         member.sample().is_some_and(|sample| match &sample.replication.role {
             Role::Replica(link) => follows(snapshot, primary, &link.primary),
-            Role::Primary => false,
+            Role::Primary | Role::Unknown => false,
         })
     })
 }
