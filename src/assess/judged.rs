@@ -50,6 +50,7 @@ enum Need {
 }
 
 /// What a finding of that code about a pod rests on.
+#[allow(clippy::match_wildcard_for_single_variants, reason = "the strict answer, also for codes to come")]
 const fn needs(code: FindingCode) -> &'static [Need] {
     use FindingCode as Code;
     match code {
@@ -153,7 +154,7 @@ fn there_is(
     let mut there = Vec::new();
     let mut add = |need, holds: bool| {
         if holds {
-            there.push(need)
+            there.push(need);
         }
     };
     add(Need::Container, target.pod.container.is_ok());

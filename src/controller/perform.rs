@@ -92,10 +92,10 @@ pub(super) async fn perform(
             tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting");
             Ok(Performed::nothing(resource, after))
         }
-        Act::Upkeep(effects) => upkeep(shared, policy, resource, effects).await,
-        Act::Begin(journal) => begin(shared, policy, resource, *journal).await,
+        Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects)).await,
+        Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
         Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
-        Act::Go(Next::Act(journal, effect)) => step(shared, policy, resource, *journal, &effect).await,
+        Act::Go(Next::Act(journal, effect)) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
         Act::Go(Next::End(record)) => end(shared, policy, resource, *record).await,
         Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
     }

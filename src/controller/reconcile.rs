@@ -118,7 +118,7 @@ impl Shared {
         }
         if let (Some(failure), true) = (failing, failing_for >= WATCH_PATIENCE) {
             let text = format!("the pods have not been watched for {} s: {}", failing_for.as_secs(), failure.text);
-            problem.get_or_insert(Problem::new("WatchFailing", text));
+            problem.get_or_insert_with(|| Problem::new("WatchFailing", text));
         }
         match Box::pin(self.decide(resource, policy, &selector, &cache.pods(), problem)).await? {
             Looked::Decided(turn) => Box::pin(self.act_and_report(*turn)).await,
@@ -150,7 +150,7 @@ impl Shared {
                 return Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })));
             }
         }
-        self.decide_live(&resource, selector, &claims, problem).await
+        Box::pin(self.decide_live(&resource, selector, &claims, problem)).await
     }
 
     /// The resource, the pods and every Redis as they are now; only from this is anything changed.

@@ -153,7 +153,8 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
         ..ClientOptions::default()
     };
     let client = client::client(&options).await?;
-    let (scraped, probed) = (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
+    let (for_scrapes, for_health) =
+        (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
     let health = Health::default();
     let (stopped, stop) = watch::channel(false);
     listen_for_signals(stopped)?;
@@ -162,8 +163,8 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let (released, lease_may_go) = ended;
     let leadership = lease::run(settings.lease.clone(), client.clone(), clock, until(lease_may_go))?;
     let (closed, close_admin) = watch::channel(false);
-    let scrapes = tokio::spawn(scraped.serve_metrics(metrics.clone(), until(close_admin.clone())));
-    let probes = tokio::spawn(probed.serve_health(health.clone(), until(close_admin)));
+    let scrapes = tokio::spawn(for_scrapes.serve_metrics(metrics.clone(), until(close_admin.clone())));
+    let probes = tokio::spawn(for_health.serve_health(health.clone(), until(close_admin)));
     tokio::spawn(note_lease_read(leadership.holder.clone(), health.clone()));
     tokio::spawn(keep_time(clock));
     let failures = Failures::new(clock, metrics.clone());
@@ -285,7 +286,10 @@ impl Process {
             .reconcile_on(wakes.stream())
             .graceful_shutdown_on(until(self.stop.clone()))
             .run(timed, failed, shared)
-            .for_each(|told| std::future::ready(failures.told(&told)));
+            .for_each(|told| {
+                failures.told(&told);
+                std::future::ready(())
+            });
         self.health.leads(true);
         tokio::select! {
             () = running => {}

@@ -45,8 +45,8 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
                 finding.remedy = format!("no limit is raised now: {why}; else the limit is raised in place");
             }
         } else if finding.remedy.starts_with(roles::WILL_LABEL) && !labelled.contains(&pod) {
-            finding.remedy =
-                "no label is moved now: another policy acts for this set, or a member does not answer".to_owned();
+            "no label is moved now: another policy acts for this set, or a member does not answer"
+                .clone_into(&mut finding.remedy);
         }
     }
     findings

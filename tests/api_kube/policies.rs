@@ -48,13 +48,13 @@ fn with_kind(mut object: serde_json::Value) -> serde_json::Value {
     object
 }
 
-fn readable(stored: StoredPolicy) -> RedisMemoryPolicy {
+fn readable(stored: &StoredPolicy) -> RedisMemoryPolicy {
     stored.policy().expect("it can be read").clone()
 }
 
 async fn stored(sandbox: &Sandbox) -> RedisMemoryPolicy {
     let stored = sandbox.reader.policy(&sandbox.namespace, NAME).await.expect("an answer").expect("a policy");
-    readable(stored)
+    readable(&stored)
 }
 
 async fn status_and_journal_do_not_touch_each_other(sandbox: &Sandbox) {

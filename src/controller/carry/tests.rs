@@ -222,10 +222,14 @@ proptest! {
         less in prop::collection::vec((0_u8..9, 0_usize..3), 1..6),
     ) {
         let (mut policy, mut snapshot) = (fixtures::policy(), fixtures::three_pods());
-        breaks.iter().for_each(|what| break_it(*what, &mut policy, &mut snapshot));
+        for what in &breaks {
+            break_it(*what, &mut policy, &mut snapshot);
+        }
         let before = first(&policy, &snapshot);
         let mut poorer = snapshot.clone();
-        less.iter().for_each(|(what, n)| know_less(*what, *n, &mut poorer));
+        for (what, n) in &less {
+            know_less(*what, *n, &mut poorer);
+        }
 
         let after = look(&policy, &poorer, &before);
         let resolved = events(&before, &after, &poorer).into_iter().filter(|reason| reason.ends_with("Resolved"));

@@ -186,7 +186,7 @@ impl Executor {
     pub(super) async fn switch_over(&self, namespace: &str, order: &SwitchoverOrder) -> Result<Done, ExecuteError> {
         let cluster = cluster::Cluster { executor: self, namespace, order };
         let HandedOver { method, paused, fallbacks } =
-            hand_over(&cluster, order, self.clock, self.endpoint_sync).await?;
+            Box::pin(hand_over(&cluster, order, self.clock, self.endpoint_sync)).await?;
         Ok(Done::SwitchedOver { method, paused, fallbacks })
     }
 }

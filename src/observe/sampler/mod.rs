@@ -192,7 +192,9 @@ impl SamplerHandle {
             let state = self.inner.state();
             state.policies.keys().filter(|uid| !exists(uid)).cloned().collect()
         };
-        gone.iter().for_each(|uid| self.forget(uid));
+        for uid in &gone {
+            self.forget(uid);
+        }
     }
 
     /// What a scrape shows of a target; nothing is copied but numbers.

@@ -181,7 +181,8 @@ fn before_a_remediation_ends_here_they_are_sent_away_at_once() {
 
 #[test]
 fn nobody_is_sent_away() {
-    let changes: [(&str, fn(&mut World)); 9] = [
+    type Change = fn(&mut World);
+    let changes: [(&str, Change); 9] = [
         ("before the switchover", |w| w.at(|step| step.kind() == StepKind::Switchover)),
         ("after the eviction", |w| w.at(|step| *step == Step::AwaitReplica { pod: pod_name(0) })),
         ("it goes by itself", |w| w.snapshot.targets[0].pod.terminating = true),
