@@ -153,8 +153,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
         ..ClientOptions::default()
     };
     let client = client::client(&options).await?;
-    let (for_scrapes, for_health) =
-        (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
+    let (for_scrapes, for_health) = (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
     let health = Health::default();
     let (stopped, stop) = watch::channel(false);
     listen_for_signals(stopped)?;

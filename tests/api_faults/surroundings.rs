@@ -128,9 +128,9 @@ async fn two_installs() {
     let second = Operator::start(&world, Options { identity: "operator-b", extra, ..Options::default() }).await;
     eventually("a second leader", async || second.leads().await.then_some(())).await;
     assert_undisturbed(&world, writer).await;
-    let writes = second.proxy.seen().into_iter().filter(|seen| seen.call.kind.is_change());
+    let sent = second.proxy.seen().into_iter().filter(|seen| seen.call.kind.is_change());
     let acted: Vec<_> =
-        writes.filter(|seen| !matches!(seen.call.kind, Kind::Status | Kind::Event | Kind::LeaseWrite)).collect();
+        sent.filter(|seen| !matches!(seen.call.kind, Kind::Status | Kind::Event | Kind::LeaseWrite)).collect();
     assert!(acted.is_empty(), "the second install changed something: {acted:?}");
     drop(first);
 }

@@ -62,26 +62,26 @@ async fn status_and_journal_do_not_touch_each_other(sandbox: &Sandbox) {
     let policy = stored(sandbox).await;
     let status = json!({ "observedGeneration": 1, "summary": { "targets": 3, "reachable": 3, "compliant": 1 } });
     let policy =
-        readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
+        readable(&sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
 
     let journal = json!({ "workloads": [{
         "uid": "set-1", "name": "redis", "outcome": "Succeeded", "remediation": "r-1",
         "endedAt": "2026-01-02T03:04:05Z", "generation": 1, "message": "done", "restarts": [],
     }] });
     let policy =
-        readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), journal).await.expect("applied"));
+        readable(&sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), journal).await.expect("applied"));
     let both = policy.status.clone().expect("a status");
     assert_eq!((both.observed_generation, both.workloads.len()), (Some(1), 1));
 
     // Each applies its whole set: what is left out is removed, but only of its own.
     let status = json!({ "observedGeneration": 1 });
     let policy =
-        readable(sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
+        readable(&sandbox.writer.apply_status(&fence, ns, NAME, &version(&policy), status).await.expect("applied"));
     let both = policy.status.clone().expect("a status");
     assert_eq!((both.summary, both.workloads.len()), (None, 1));
 
     let policy =
-        readable(sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await.expect("applied"));
+        readable(&sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await.expect("applied"));
     let both = policy.status.expect("a status");
     assert_eq!((both.observed_generation, both.workloads.len()), (Some(1), 0));
 }
@@ -101,7 +101,7 @@ async fn a_stale_version_is_a_conflict(sandbox: &Sandbox) {
     }
     // The same again writes nothing: at rest the version stays.
     let before = version(&stored(sandbox).await);
-    let policy = readable(sandbox.writer.apply_status(&fence, ns, NAME, &before, status).await.expect("applied"));
+    let policy = readable(&sandbox.writer.apply_status(&fence, ns, NAME, &before, status).await.expect("applied"));
     assert_eq!(version(&policy), before);
 }
 
@@ -144,9 +144,10 @@ async fn the_finalizer_comes_and_goes_alone(sandbox: &Sandbox) {
     let api = sandbox.api::<RedisMemoryPolicy>();
     let theirs = json!({ "metadata": { "finalizers": ["example.com/theirs"] } });
     let policy = api.patch(NAME, &PatchParams::default(), &Patch::Merge(&theirs)).await.expect("patched");
-    let policy = readable(sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), true).await.expect("set"));
+    let policy = readable(&sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), true).await.expect("set"));
     assert_eq!(policy.finalizers(), ["example.com/theirs", FINALIZER]);
-    let again = readable(sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), true).await.expect("there"));
+    let again =
+        readable(&sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), true).await.expect("there"));
     assert_eq!(version(&again), version(&policy), "nothing was written");
 
     api.delete(NAME, &DeleteParams::default()).await.expect("deletion begins");
@@ -154,9 +155,9 @@ async fn the_finalizer_comes_and_goes_alone(sandbox: &Sandbox) {
     assert!(policy.metadata.deletion_timestamp.is_some());
     // A policy that is being deleted still takes its journal.
     let journal = sandbox.writer.apply_journal(&fence, ns, NAME, &version(&policy), json!({})).await;
-    let policy = readable(journal.expect("applied"));
+    let policy = readable(&journal.expect("applied"));
     let policy =
-        readable(sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), false).await.expect("removed"));
+        readable(&sandbox.writer.set_finalizer(&fence, ns, NAME, &version(&policy), false).await.expect("removed"));
     assert_eq!(policy.finalizers(), ["example.com/theirs"]);
 
     let none = json!({ "metadata": { "finalizers": null } });
