@@ -45,10 +45,8 @@ async fn what_check_wrote_plan_and_explain_read() {
     let checked = eventually("the fragmentation is found, the replica is there", async || {
         let ran = run(&["check", &one, &two, "--limit", "2Gi", "-o", "yaml"], None, "");
         let planned = run(&["plan", "-f", "-"], None, &ran.out);
-        (ran.code == 2
-            && planned.out.contains("FragmentationRestartDue")
-            && planned.out.contains("ReplicaFollowsNoMember"))
-        .then_some(ran)
+        (ran.code == 2 && planned.out.contains("FragmentationRestartDue") && planned.out.contains("NotOneStatefulSet"))
+            .then_some(ran)
     })
     .await;
     assert_eq!(checked.err, "");

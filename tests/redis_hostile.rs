@@ -36,7 +36,6 @@ const SHORT: Duration = Duration::from_millis(400);
 #[case(Manner::HugeArray, "NotRedis")]
 #[case(Manner::EndlessLine, "NotRedis")]
 #[case(Manner::Map, "NotRedis")]
-#[case(Manner::HollowInfo, "NotRedis")]
 #[case(Manner::TenMegabytes, "ReplyTooLarge")]
 #[case(Manner::HugeLength, "ReplyTooLarge")]
 #[tokio::test]
@@ -59,8 +58,13 @@ async fn the_text_says_what_answered_and_what_was_missing() {
     };
     let http = text(Manner::Http).await;
     assert!(http.contains("HTTP") && !http.contains("Bad Request"), "{http}");
-    let hollow = text(Manner::HollowInfo).await;
-    assert!(hollow.contains("run_id"), "{hollow}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_which_process_it_is_is_watched_and_known_as_none() {
+    let server = GarbageServer::start(Manner::HollowInfo).await;
+    let connection = Connection::open(server.address(), None, DEADLINE).await.expect("it speaks as a Redis does");
+    assert!(connection.run_id().is_empty(), "what is acted on has a name: {connection:?}");
 }
 
 #[tokio::test]

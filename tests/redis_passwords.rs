@@ -182,7 +182,9 @@ async fn without_a_password_to_send_nothing_is_sent() {
 const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:0123456789abcdef0123456789abcdef01234567\r\n\
     used_memory:1000000\r\nused_memory_rss:2000000\r\nmem_fragmentation_ratio:2.0\r\nmaxmemory:0\r\n\
     maxmemory_policy:noeviction\r\nrole:master\r\n";
-const BAD: &str = "# Server\r\n";
+/// The same process says that it is a Sentinel.
+const BAD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:0123456789abcdef0123456789abcdef01234567\r\n\
+    redis_mode:sentinel\r\n";
 
 async fn saying(info: &[&str]) -> FakeRedis {
     let info = info.iter().copied().map(str::to_owned).collect();
