@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    assess::{self, AssessSettings},
+    assess::{self, AssessSettings, fragmentation},
     domain::{
         names::PodUid,
         pod::Pod,
@@ -35,6 +35,9 @@ pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge 
                     for finding in assess::target::assess_target(&policy, &target, at, &settings) {
                         finding.code.hash(&mut hasher);
                     }
+                    // That it can be judged at last, and is well, is news too: a condition waits for it.
+                    let band = fragmentation::judge(&policy, &target, at, &settings).band;
+                    (band == fragmentation::Band::Unknown).hash(&mut hasher);
                 }
             }
         }
@@ -48,5 +51,24 @@ fn links(replication: &Replication, hasher: &mut DefaultHasher) {
         Role::Primary => replication.replicas.iter().filter(|line| line.online).count().hash(hasher),
         Role::Replica(link) => (link.link_up, link.sync_in_progress).hash(hasher),
         Role::Unknown => u8::MAX.hash(hasher),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{bytes::Bytes, fixtures, ratio::Ratio};
+
+    #[test]
+    fn a_server_that_can_be_judged_at_last_and_is_well_is_news() {
+        let mut target = fixtures::three_pods().targets.remove(0);
+        let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
+        (sample.memory.rss, sample.memory.ratio) = (Bytes(sample.memory.used.0 + 1), Ratio(100));
+        for reading in &mut target.history {
+            (reading.rss, reading.ratio) = (Bytes(reading.used.0 + 1), Ratio(100));
+        }
+        let judge = of(Arc::new(fixtures::policy()), &[target.pod.clone()], AssessSettings::default());
+        let (early, late) = (judge(target.redis.clone(), Vec::new()), judge(target.redis.clone(), target.history));
+        assert_ne!(early, late);
     }
 }

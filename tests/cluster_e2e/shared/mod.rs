@@ -15,4 +15,3 @@ mod refusals;
 mod role_label_right;
 mod scaling;
 mod standalone;
-mod start_role;

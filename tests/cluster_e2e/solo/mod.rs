@@ -4,4 +4,3 @@ mod acting_rights;
 mod crash;
 mod outage;
 mod secrets;
-mod slots;
