@@ -163,6 +163,7 @@ mod tests {
             ended_at: crate::domain::fixtures::NOW,
             generation: policy.generation,
             message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
+            retry_at: None,
             restarts: Vec::new(),
             starts: Vec::new(),
         };

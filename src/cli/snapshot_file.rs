@@ -276,6 +276,7 @@ mod tests {
             ended_at: fixtures::seconds_ago(60),
             generation: 1,
             message: "fine".into(),
+            retry_at: None,
             restarts: Vec::new(),
             starts: Vec::new(),
         }];

@@ -7,6 +7,7 @@ mod found;
 mod in_place;
 mod records;
 mod time;
+mod waiting;
 
 use std::time::Duration;
 
@@ -386,7 +387,7 @@ fn suspend_and_deletion_stop_at_the_boundary() {
     assert_eq!(record.outcome, Outcome::Stopped);
     world.policy.suspend = true;
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Stopped);
+    assert_eq!(record.outcome, Outcome::Paused);
 }
 
 #[test]

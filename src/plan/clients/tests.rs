@@ -107,6 +107,7 @@ fn end() -> Next {
         ended_at: NOW,
         generation: 1,
         message: String::new(),
+        retry_at: None,
         restarts: Vec::new(),
         starts: Vec::new(),
     }))

@@ -98,6 +98,7 @@ pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
         ended_at: seconds_ago(60),
         generation: fixtures::policy().generation,
         message: "redis-1 was restarted, but nothing came back".into(),
+        retry_at: None,
         restarts: Vec::new(),
         starts: Vec::new(),
     }

@@ -116,6 +116,7 @@ impl Set {
             ended_at: at,
             generation: 1,
             message: String::new(),
+            retry_at: None,
             restarts,
             starts: Vec::new(),
         });

@@ -279,6 +279,7 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
         ended_at: fixtures::seconds_ago(86_400),
         generation: 1,
         message: String::new(),
+        retry_at: None,
         restarts: Vec::new(),
         starts: vec![seen(1), seen(2)],
     }];
