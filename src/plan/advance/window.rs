@@ -19,14 +19,7 @@ use crate::{
 impl Look<'_> {
     /// Ends the remediation when the step that it stands before does not fit into the window any more.
     pub(super) fn window_closed(&self) -> Option<Next> {
-        let (need, what) = match self.journal.step()? {
-            Step::Evict { pod } | Step::Persist { pod } => {
-                let need = self.target(pod).map(|target| estimate::restart(self.workload, target));
-                (need.unwrap_or_default(), format!("restarting {pod}"))
-            }
-            Step::Switchover { from, .. } => (estimate::SWITCHOVER, format!("handing the role of {from} over")),
-            _ => return None,
-        };
+        let (need, what) = estimate::unit(self.workload, self.journal.step()?)?;
         let windows = &self.ctx.policy.restart.windows;
         let why = match window::state(windows, self.ctx.now) {
             State::Always => return None,

@@ -22,7 +22,7 @@ use crate::{
         journal::{Journal, StartRecord},
         names::PodName,
         snapshot::Target,
-        step::{PlannedStep, Step},
+        step::{PlannedStep, Step, StepKind},
     },
 };
 
@@ -45,6 +45,10 @@ pub struct Scene<'a> {
     pub hands_over: bool,
     /// Who gives the role to whom by the plan, in order.
     pub hand_overs: Vec<(PodName, PodName)>,
+    /// The kinds of its steps.
+    pub kinds: Vec<StepKind>,
+    /// The first step that disturbs.
+    pub first: Option<Step>,
     /// Which step is about to be taken.
     pub phase: Phase,
     /// How replacements of the set's pods were seen to start.
@@ -88,7 +92,24 @@ impl<'a> Scene<'a> {
         let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
         let starts = records::remembered(&ctx, &workload.uid);
-        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hand_overs, phase, starts }
+        let kinds = steps.iter().map(|planned| planned.step.kind()).collect();
+        let disturbs =
+            |step: &&Step| matches!(step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. });
+        let first = steps.iter().map(|planned| &planned.step).find(disturbs).cloned();
+        Self {
+            ctx,
+            workload,
+            authority,
+            plan_hash,
+            restarting,
+            in_place,
+            hands_over,
+            hand_overs,
+            kinds,
+            first,
+            phase,
+            starts,
+        }
     }
 
     /// The same in that remediation, which may have seen more.

@@ -37,17 +37,18 @@ pub(super) fn window_open(scene: &Scene<'_>) -> Option<Blocked> {
     closed.then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(&scene.ctx))))
 }
 
+/// A window in which the first pod or hand-over fits lets it begin: what does not fit any more is not begun, and the next
+/// window makes a plan of what is left ([`super::super::advance`]).
 pub(super) fn fits_window(scene: &Scene<'_>) -> Option<Blocked> {
     let windows = &scene.ctx.policy.restart.windows;
     let State::Open { closes } = window::state(windows, scene.ctx.now) else { return None };
     let left = std::time::Duration::try_from(closes.duration_since(scene.ctx.now)).unwrap_or_default();
-    let need = estimate::remediation(&scene.ctx, scene.workload, &scene.restarting);
+    let (need, what) = estimate::unit(scene.workload, scene.first.as_ref()?)?;
     (left < need).then(|| {
         Blocked::new(
             BlockReason::WindowTooShort,
             format!(
-                "restarting {} pods takes about {}, and the window closes at {}, in {}; {}",
-                scene.restarting.len(),
+                "{what} takes about {}, and the window closes at {}, in {}; {}",
                 estimate::shown(need),
                 window::local(windows, closes),
                 estimate::shown(left),
