@@ -13,5 +13,4 @@ mod neighbours;
 mod observe;
 mod refusals;
 mod role_label_right;
-mod scaling;
 mod standalone;
