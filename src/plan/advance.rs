@@ -48,6 +48,8 @@ pub enum Next {
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again at a gate.
 const LATER: Duration = Duration::from_secs(10);
+/// What was answered well and cannot be seen is made again at least this often.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 /// Restarts are remembered this long at least: the budget of a day counts them.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// The record keeps at most this many; a budget of a day is never larger.
@@ -233,11 +235,12 @@ impl<'a> Look<'a> {
         Next::Wait(why, pause)
     }
 
-    /// An effect that was answered well and cannot be seen is made again 1, 3, 5, 7 … s after the time before: a server
-    /// that says yes to everything makes no hot loop, nor do attempts that were held up catch up.
+    /// An effect that was answered well and cannot be seen is made again 1, 2, 4, 8 … s after the time before, and then
+    /// once a minute: a server that says yes to everything makes no hot loop, nor do attempts that were held up catch up.
     fn may_try_again(&self) -> bool {
         let current = &self.journal.current;
-        let pause = SOON.saturating_mul(current.attempt.saturating_mul(2).saturating_sub(1));
+        let doubled = 1_u32.checked_shl(current.attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let pause = if current.attempt == 0 { Duration::ZERO } else { SOON.saturating_mul(doubled).min(AGAIN_AT_MOST) };
         let tried = current.tried_at.or(current.begun_at);
         // Whichever clock is ahead.
         tried.is_none_or(|tried| self.ctx.now.duration_since(tried).unsigned_abs() >= pause)

@@ -17,7 +17,7 @@
 //! | S14 no pod that goes | at each promotion of ours: the pod was not being deleted already when writes were held back for it |
 //! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
 //! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well, none of them denying that it is primary; but for what is lost by somebody else after the process that demoted it has gone too |
-//! | L5 | when nothing has progressed for a minute and a half: at most 10 reconciles of each policy in a minute in one term |
+//! | L5 | when nothing has progressed for a minute and a half: at most 10 decisions on each policy in a minute in one term, and at most 10 looks that failed |
 //!
 //! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
 //! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
@@ -61,7 +61,8 @@ pub struct Observer {
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     handed_over: BTreeMap<String, Vec<usize>>,
     answered: BTreeMap<(u32, usize), Ms>,
-    reconciles: BTreeMap<usize, VecDeque<Ms>>,
+    /// Looks at a policy that came to a decision, and looks that failed.
+    reconciles: BTreeMap<(usize, bool), VecDeque<Ms>>,
     progress: Ms,
     hanging: Ms,
     /// The last change of a role was a demotion of ours, and nobody was promoted since.
@@ -338,8 +339,9 @@ impl Observer {
 
     /// A policy is reconciled. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
     /// for each is no hot loop. Whoever comes to lead must look: each term is counted alone.
-    pub fn reconciling(&mut self, policy: usize, proving: bool, now: Ms) {
-        let times = self.reconciles.entry(policy).or_default();
+    /// A look that failed (an API server that answers every third read with an error) has a pace of its own.
+    pub fn reconciling(&mut self, policy: usize, proving: bool, failed: bool, now: Ms) {
+        let times = self.reconciles.entry((policy, failed)).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {
             times.pop_front();

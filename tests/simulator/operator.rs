@@ -230,7 +230,9 @@ impl Process {
                 if self.now() < (*due).max(self.failures[p].get().1) {
                     continue;
                 }
-                let again = match self.reconcile(p).await {
+                let looked = self.reconcile(p).await;
+                self.count(p, looked.is_err());
+                let again = match looked {
                     Ok(again) => again,
                     Err(_) => self.failed(p),
                 };
@@ -247,6 +249,17 @@ impl Process {
         }
     }
 
+    /// For the pace.
+    fn count(&self, p: usize, failed: bool) {
+        let cache = self.cache.borrow();
+        let resource = cache.policies.get(p).filter(|it| !it.gone && (it.deleting.is_none() || it.finalizer));
+        let Some(resource) = resource else { return };
+        let step = resource.journal.as_ref().and_then(Journal::step);
+        let mut world = self.world.borrow_mut();
+        let now = world.now;
+        world.observer.reconciling(p, matches!(step, Some(Step::Prove { .. })), failed, now);
+    }
+
     /// A look failed, again.
     fn failed(&self, p: usize) -> Ms {
         let failures = self.failures[p].get().0 + 1;
@@ -259,12 +272,6 @@ impl Process {
         let Some(resource) = self.cache.borrow().policies.get(p).cloned() else { return Ok(1000) };
         if resource.gone || (resource.deleting.is_some() && !resource.finalizer) {
             return Ok(REST);
-        }
-        {
-            let mut world = self.world.borrow_mut();
-            let now = world.now;
-            let step = resource.journal.as_ref().and_then(Journal::step);
-            world.observer.reconciling(p, matches!(step, Some(Step::Prove { .. })), now);
         }
         *self.remediation.borrow_mut() = resource.journal.as_ref().map(|journal| journal.id.clone());
         if resource.deleting.is_some() && self.deleting_since[p].get().is_none() {
