@@ -40,11 +40,12 @@ impl Drop for Stopped {
     }
 }
 
-/// The series of a name, by their labels.
-fn series(text: &str, name: &str) -> BTreeMap<String, f64> {
+/// The series of a name that are of that namespace, by their labels.
+fn series(text: &str, name: &str, namespace: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
     let parsed = lines.filter_map(|line| {
         let (labels, value) = line.rsplit_once("} ")?;
+        labels.contains(&format!("namespace=\"{namespace}\"")).then_some(())?;
         Some((labels.to_owned(), value.split(' ').next()?.parse().ok()?))
     });
     parsed.collect()
@@ -103,7 +104,7 @@ fn while_the_api_server_is_away_probing_and_series_go_on() {
     let (_set, policy) = found(&space);
     let pod = operator::pod();
     let address = pod["status"]["podIP"].as_str().unwrap().to_owned();
-    let ratios = |text: &str| series(text, "redis_memory_policy_fragmentation_ratio");
+    let ratios = |text: &str| series(text, "redis_memory_policy_fragmentation_ratio", &space.name);
     let before = operator::metrics(&address).unwrap();
     assert_eq!(ratios(&before).len(), 3, "{before}");
 
@@ -113,7 +114,7 @@ fn while_the_api_server_is_away_probing_and_series_go_on() {
         let text =
             operator::metrics(&address).unwrap_or_else(|error| panic!("no metrics after {looks} looks: {error}"));
         assert_eq!(ratios(&text).len(), 3, "after {looks} looks:\n{text}");
-        let ages = series(&text, "redis_memory_policy_sample_age_seconds");
+        let ages = series(&text, "redis_memory_policy_sample_age_seconds", &space.name);
         assert!(ages.len() == 3 && ages.values().all(|age| *age < 5.0), "after {looks} looks: {ages:?}");
         looks += 1;
     });
