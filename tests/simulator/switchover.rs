@@ -32,6 +32,8 @@ const READ_DEADLINE: Ms = 500;
 struct Watched<'a> {
     peer: &'a Peer,
     connection: Option<Connection>,
+    /// Its pod is gone, by the list that the order was made from.
+    gone: bool,
 }
 
 struct Progress {
@@ -164,8 +166,8 @@ impl Process {
 
     pub async fn native(&self, order: &SwitchoverOrder) -> Result<(), Refusal> {
         let limits = limits(order);
-        let mut from = Watched { peer: &order.from, connection: None };
-        let mut to = Watched { peer: &order.to, connection: None };
+        let mut from = Watched { peer: &order.from, connection: None, gone: false };
+        let mut to = Watched { peer: &order.to, connection: None, gone: order.to_gone };
         let labels = self.labels(order).await?;
         let mut progress = Progress { labels, failover_at: None, aborted: false, obstacle: None };
         loop {
@@ -217,10 +219,11 @@ impl Process {
             progress.failover_at.get_or_insert(now);
         }
         let running = progress.failover_at.map(|at| since(now, at));
-        let overdue = running.unwrap_or_default() >= limits.pause + native::WATCHDOG_MARGIN;
+        let waited = running.unwrap_or_else(|| progress.labels.view(now).since_labelled);
+        let overdue = waited >= limits.pause + native::WATCHDOG_MARGIN;
         View {
-            from: self.role_or_gone(from.peer, old, overdue).await,
-            to: self.role_or_gone(to.peer, new, overdue).await,
+            from: self.role_or_gone(from, old, overdue).await,
+            to: self.role_or_gone(to, new, overdue).await,
             failover,
             labels: progress.labels.view(now),
             since_failover: running,
@@ -231,6 +234,9 @@ impl Process {
     }
 
     async fn read_role(&self, watched: &mut Watched<'_>) -> Option<(Role, FailoverState)> {
+        if watched.gone {
+            return None;
+        }
         if watched.connection.is_none() {
             watched.connection = self.connect(watched.peer).await.ok();
         }
@@ -252,13 +258,18 @@ impl Process {
         Some((role, state))
     }
 
-    async fn role_or_gone(&self, peer: &Peer, seen: Option<(Role, FailoverState)>, overdue: bool) -> SeenRole {
+    async fn role_or_gone(
+        &self,
+        watched: &Watched<'_>,
+        seen: Option<(Role, FailoverState)>,
+        overdue: bool,
+    ) -> SeenRole {
         match seen {
             Some((Role::Primary, _)) => SeenRole::Primary,
             Some((Role::Replica(_), _)) => SeenRole::Replica,
-            None if self.replaced(peer) => SeenRole::Gone,
+            None if watched.gone || self.replaced(watched.peer) => SeenRole::Gone,
             None if !overdue => SeenRole::Unknown,
-            None if self.gone(peer).await => SeenRole::Gone,
+            None if self.gone(watched.peer).await => SeenRole::Gone,
             None => SeenRole::Unknown,
         }
     }

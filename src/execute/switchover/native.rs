@@ -60,7 +60,9 @@ impl<S: Surroundings> Conduct<'_, S> {
             progress.failover_at.get_or_insert(now);
         }
         let running = progress.failover_at.map(|at| now.saturating_sub(at));
-        let overdue = running.unwrap_or_default() >= self.limits.pause + native::WATCHDOG_MARGIN;
+        // Before FAILOVER too a candidate may go: it is not waited for as if it only did not answer.
+        let waited = running.unwrap_or_else(|| self.label_view().since_labelled);
+        let overdue = waited >= self.limits.pause + native::WATCHDOG_MARGIN;
         let from = from.role(self.around, old.as_ref(), now, overdue).await;
         let to = to.role(self.around, new.as_ref(), now, overdue).await;
         let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
