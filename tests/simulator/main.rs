@@ -61,7 +61,7 @@ fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Tot
             }
             let mut schedule = Schedule::of(seed);
             if let Some(bug) = bug.filter(|bug| !bug.near().is_empty()) {
-                schedule = schedule.near(bug.near());
+                schedule = schedule.near(bug);
             }
             if bug.is_some_and(Bug::is_guarded) {
                 schedule.method = SwitchoverMethod::Guarded;

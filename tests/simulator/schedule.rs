@@ -7,6 +7,7 @@ use redis_memory_operator::domain::switchover::SwitchoverMethod;
 use crate::{
     faults::{Fault, Lie, POINTS, Trigger, Whose},
     kubernetes::{Mood, PODS},
+    planted::Bug,
     redis::Ms,
     rng::Rng,
 };
@@ -84,14 +85,17 @@ impl Schedule {
         schedule
     }
 
-    /// The same with one more fault at one of these points, where the process is then stopped for a while. For planted
-    /// bugs that show only there: of the ordinary schedules too few strike just that point.
-    pub fn near(mut self, points: &[&'static str]) -> Self {
+    /// The same with one more fault at one of the points near to that bug, where the process is then stopped for a while.
+    /// For planted bugs that show only there: of the ordinary schedules too few strike just that point.
+    pub fn near(mut self, bug: Bug) -> Self {
+        let points = bug.near();
         let mut rng = Rng::new(self.seed, 4);
         let trigger = Trigger::On(rng.pick(points), rng.range(1, 3) as u32);
         let (pod, operator) = (rng.below(PODS), Whose::Acting);
-        let lasts = rng.pick(&[1_500, 4_000, 8_000]);
+        // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
+        let lasts = if bug == Bug::NoLastLook { 500 } else { rng.pick(&[1_500, 4_000, 8_000]) };
         let fault = match rng.below(4) {
+            _ if bug == Bug::NoLastLook => Fault::Drain { pod },
             0 => Fault::Crash { operator, back_after: lasts },
             1 => Fault::MoveRole { to: pod },
             // Right before an eviction another process of the pod would break S7 first.
