@@ -20,21 +20,18 @@ use super::{
     decide::{self, Act},
     effect::Effect,
 };
-use crate::{
-    assess::AssessSettings,
-    domain::{
-        bytes::Bytes,
-        cron::Cron,
-        fixtures::{self, NOW},
-        journal::{Journal, Outcome, RestartRecord, WorkloadRecord},
-        names::{PodName, PodUid, RunId},
-        policy::{Approval, Policy},
-        ratio::Ratio,
-        sample::{ReplicaLink, Role, Sample},
-        snapshot::{Observation, Snapshot, Target},
-        step::{Step, StepKind},
-        window::Window,
-    },
+use crate::domain::{
+    bytes::Bytes,
+    cron::Cron,
+    fixtures::{self, NOW},
+    journal::{Journal, Outcome, RestartRecord, WorkloadRecord},
+    names::{PodName, PodUid, RunId},
+    policy::{Approval, Policy},
+    ratio::Ratio,
+    sample::{ReplicaLink, Role, Sample},
+    snapshot::{Observation, Snapshot, Target},
+    step::{Step, StepKind},
+    window::Window,
 };
 
 /// The simulated world.
@@ -60,12 +57,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
-        let settings = PlanSettings {
-            assess: AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
-        };
+        let settings = PlanSettings::default();
         Self {
             policy,
             snapshot,

@@ -5,7 +5,6 @@ use pretty_assertions::assert_eq;
 
 use super::*;
 use crate::{
-    assess::AssessSettings,
     domain::{
         fixtures::{self, NOW, pod_name},
         journal::{Outcome, WorkloadRecord},
@@ -13,7 +12,6 @@ use crate::{
         sample::Sample,
         snapshot::{Observation, Snapshot},
         step::StepKind,
-        switchover::SwitchoverChoice,
     },
     plan::{
         PlanSettings, begin,
@@ -34,12 +32,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
-        let settings = PlanSettings {
-            assess: AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-            switchover: SwitchoverChoice::Auto,
-        };
+        let settings = PlanSettings::default();
         let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
         let journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let mut world = Self { policy, snapshot, journal, now: NOW, settings };

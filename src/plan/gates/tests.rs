@@ -32,12 +32,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn settings() -> PlanSettings {
-        PlanSettings {
-            assess: crate::assess::AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-            switchover: crate::domain::switchover::SwitchoverChoice::Auto,
-        }
+        PlanSettings::default()
     }
 
     pub(super) fn good() -> Self {
@@ -441,12 +436,7 @@ fn a_server_that_does_not_say_which_process_it_is_is_watched_only() {
     let container = world.snapshot.targets[1].pod.container.as_mut().unwrap();
     (container.spec_limit, container.live_limit) = (Some(Bytes::mib(600)), Some(Bytes::mib(600)));
     world.snapshot.targets[1].pod.role_label = None;
-    let settings = PlanSettings {
-        assess: crate::assess::AssessSettings::default(),
-        proof_settle: Duration::from_secs(60),
-        proof_timeout: Duration::from_secs(300),
-        switchover: crate::domain::switchover::SwitchoverChoice::Auto,
-    };
+    let settings = PlanSettings::default();
     let acts = |world: &World| {
         let World { policy, snapshot, records } = world;
         let ctx = Context { policy, snapshot, records, now: NOW, settings: &settings };

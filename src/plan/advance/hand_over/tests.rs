@@ -1,13 +1,10 @@
 //! The step Switchover in each state that a look can find, and another controller's label.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use pretty_assertions::assert_eq;
 
 use super::*;
 use crate::{
-    assess::AssessSettings,
     domain::{
         fixtures::{self, NOW, pod_name},
         names::{PodUid, RunId},
@@ -31,12 +28,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
-        let settings = PlanSettings {
-            assess: AssessSettings::default(),
-            proof_settle: Duration::from_secs(60),
-            proof_timeout: Duration::from_secs(300),
-            switchover: SwitchoverChoice::Auto,
-        };
+        let settings = PlanSettings::default();
         let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let at = journal.steps.iter().position(|planned| planned.step.kind() == StepKind::Switchover);
