@@ -14,11 +14,12 @@ use redis_memory_operator::{
     assess::{self, AssessSettings},
     clock::Clock,
     domain::{
+        bytes::Bytes,
         finding::FindingCode,
         fixtures::{self, NOW},
-        journal::{CurrentStep, Journal, MemberIdentity},
+        journal::{CurrentStep, Journal, MemberIdentity, Outcome, WorkloadRecord},
         names::{PodUid, RunId},
-        policy::{Policy, SecretKey},
+        policy::{AuthorityRule, Policy, SecretKey},
         ratio::Ratio,
         sample::Role,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
@@ -72,6 +73,24 @@ impl Set {
         servers[0].run(&["EVAL", &script, "0"]);
         servers[1].follow(&servers[0]).await;
         servers[2].follow(&servers[0]).await;
+        Self::around(servers)
+    }
+
+    /// redis-0 starts as a primary and the others as its replicas, by their arguments; each keeps an append-only file.
+    async fn start_fixed() -> Self {
+        let first = RedisServer::start(&["--appendonly", "yes"]);
+        let primary = format!("127.0.0.1 {}", first.address().port());
+        let replica = || RedisServer::start(&["--appendonly", "yes", "--replicaof", &primary]);
+        let servers = [first, replica(), replica()];
+        let script = format!("for i=1,{KEYS} do redis.call('set', 'k'..i, i) end");
+        servers[0].run(&["EVAL", &script, "0"]);
+        let set = Self::around(servers);
+        set.until_keys(1, KEYS).await;
+        set.until_keys(2, KEYS).await;
+        set
+    }
+
+    fn around(servers: [RedisServer; 3]) -> Self {
         let uids = [0, 1, 2].map(fixtures::pod_uid);
         let (sampler, task) = Sampler::spawn(SamplerSettings::default(), Clock::start(), Arc::new(NoSecrets));
         let _another_test_was_first = rustls::crypto::ring::default_provider().install_default();
@@ -105,6 +124,18 @@ impl Set {
     fn replace_old_primary(&mut self) {
         self.servers[0].restart();
         self.uids[0] = PodUid::from("replacement");
+        self.assign();
+    }
+
+    async fn until_keys(&self, n: usize, keys: u64) {
+        eventually(&format!("redis-{n} has {keys} keys"), async || (self.keys(n) == keys).then_some(())).await;
+    }
+
+    /// That pod goes by itself, and its replacement starts as its arguments say, with what its volume holds.
+    fn replace(&mut self, n: usize) {
+        self.servers[n].terminate();
+        self.servers[n].start_again();
+        self.uids[n] = PodUid::new(format!("replacement-{n}"));
         self.assign();
     }
 
@@ -189,7 +220,12 @@ fn policy() -> Policy {
 fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
     let (policy, settings) = (policy(), settings());
     let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
-    decide::decide(&ctx, journal, false, true)
+    let decision = decide::decide(&ctx, journal, false, true);
+    match &decision.act {
+        // Two primaries are remembered before anything else.
+        Act::Remember(records) => decide::decide(&Context { records, ..ctx }, journal, false, true),
+        _ => decision,
+    }
 }
 
 /// The demotion that is decided on, or a panic with what is instead.
@@ -484,4 +520,109 @@ async fn clients_of_a_primary_stay_and_so_do_all_where_the_right_is_missing() {
     assert_eq!(set.servers[0].run(&limited), "OK");
     let done = close_clients(&set, 0).await.expect("a missing right is no refusal");
     assert_eq!(done, Done::ClientsClosed { closed: 0 });
+}
+
+/// What redis-1 acknowledged after the split is gone with the restart of its pod, and redis-0 is the only primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
+    let mut set = Set::start_fixed().await;
+    set.hand_over().await;
+    set.replace(0);
+    assert!(set.servers[0].is_primary().await && set.servers[1].is_primary().await, "the premise");
+    let mut before = set.observe().await;
+    before.targets[1].pod.role_label = Some("primary".into());
+    let (policy, settings) = (policy(), settings());
+    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
+    let Act::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
+    let mark = records[0].several_primaries.as_ref().expect("made");
+    assert_eq!(mark.recorded.as_ref().map(|it| it.identity.pod.as_str()), Some("redis-1"));
+
+    set.servers[1].run(&["EVAL", "for i=1,100 do redis.call('set', 'later'..i, i) end", "0"]);
+    assert_eq!(set.keys(1), KEYS + 100);
+    set.replace(1);
+    set.until_keys(1, KEYS).await;
+    let left = set.observe().await;
+    let ctx = |records| Context { policy: &policy, snapshot: &left, records, now: NOW, settings: &settings };
+    let forgetful = decide::decide(&ctx(&[]), None, false, true).act;
+    assert!(matches!(forgetful, Act::Upkeep(_)), "without the mark clients are led to what lacks their writes");
+    let decision = decide::decide(&ctx(&records), None, false, true);
+    assert_eq!(decision.act, Act::Rest);
+    assert!(decision.blocked.iter().any(|blocked| blocked.reason == BlockReason::TwoPrimaries), "{decision:?}");
+}
+
+/// What is seen now of a set that is clean and whose label follows the primary, as a sidecar keeps it.
+async fn clean(set: &Set, now: jiff::Timestamp) -> Snapshot {
+    let mut snapshot = set.observe().await;
+    snapshot.at = now;
+    let mut ready = Vec::new();
+    for target in &mut snapshot.targets {
+        let Observation::Seen(sample) = &mut target.redis else { continue };
+        sample.at = now;
+        (sample.memory.rss, sample.memory.ratio) = (Bytes::mib(80), Ratio(115));
+        let leads = sample.replication.role == Role::Primary;
+        target.pod.role_label = Some(if leads { "primary" } else { "replica" }.to_owned());
+        ready.extend(leads.then(|| target.pod.uid.clone()));
+    }
+    snapshot.services[0].ready_pods = ready;
+    snapshot
+}
+
+// After such a hand-over a restart of redis-1 left nobody primary, for ever: it and redis-0 followed each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_goes_back_to_the_one_that_starts_with_it() {
+    let mut set = Set::start_fixed().await;
+    set.hand_over().await;
+    let journal = set.journal().await;
+    set.replace(0);
+    assert!(set.servers[0].is_primary().await, "the premise: its arguments say so");
+    let effect = demotion(&set.observe().await, &journal);
+    set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+    let name = "redis".to_owned();
+    let records = [WorkloadRecord {
+        outcome: Some(Outcome::Succeeded),
+        primary: Some(journal.primary.clone()),
+        starts_as_primary: vec![fixtures::pod_name(0)],
+        ..WorkloadRecord::new(fixtures::workload_uid(), name, NOW)
+    }];
+    let (mut policy, settings) = (policy(), settings());
+    policy.redis.authority = AuthorityRule::Label;
+    let begun = std::time::Instant::now();
+    let (mut journal, mut ended) = (None, None);
+    while ended.is_none() && begun.elapsed() < Duration::from_secs(60) {
+        let now = NOW.saturating_add(begun.elapsed()).expect("in range");
+        let snapshot = clean(&set, now).await;
+        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &records, now, settings: &settings };
+        match decide::decide(&ctx, journal.as_ref(), false, true).act {
+            Act::Begin(begins) => {
+                assert!(begins.steps[0].reason.starts_with("RoleAgainstStart"), "{:?}", begins.steps);
+                journal = Some(*begins);
+            }
+            Act::Go(Next::Record(next)) => journal = Some(*next),
+            Act::Go(Next::Act(next, effect)) => {
+                set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+                journal = Some(*next);
+            }
+            Act::Go(Next::End(record)) => ended = Some(*record),
+            // A full sync, or the file that is rewritten after it.
+            Act::Rest | Act::Wait(..) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => panic!("{other:?}"),
+        }
+    }
+    let ended = ended.expect("it ends");
+    assert_eq!(
+        (ended.outcome, ended.message.as_str()),
+        (Some(Outcome::Succeeded), "the primary role is back at redis-0")
+    );
+
+    set.servers[0].run(&["SET", "later", "1"]);
+    set.until_keys(1, KEYS + 1).await;
+    set.until_keys(2, KEYS + 1).await;
+    for n in [1, 0] {
+        set.replace(n);
+        set.until_keys(n, KEYS + 1).await;
+    }
+    set.until_keys(1, KEYS + 1).await;
+    assert!(
+        set.servers[0].is_primary().await && !set.servers[1].is_primary().await && !set.servers[2].is_primary().await
+    );
 }

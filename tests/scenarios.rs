@@ -71,7 +71,7 @@ struct Said {
 fn say(file: &SnapshotFile) -> Said {
     let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
     let (snapshot, settings) = (&file.snapshot, file.settings());
-    let ctx = Context { policy: &policy, snapshot, records: &[], now: snapshot.at, settings: &settings };
+    let ctx = Context { policy: &policy, snapshot, records: &file.workloads, now: snapshot.at, settings: &settings };
     let findings = promise::findings(&ctx, None);
     let decision = decide::decide(&ctx, None, false, true);
 
@@ -113,6 +113,7 @@ fn act(act: &Act) -> String {
             other => format!("{other:?}"),
         })),
         Act::Begin(_) => "begin".into(),
+        Act::Remember(_) => "remember".into(),
         Act::Rest => "-".into(),
         other => format!("{other:?}"),
     }

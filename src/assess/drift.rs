@@ -17,10 +17,10 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
 }
 
 /// A remediation that could not give a server its settings back, until the spec changes or another one has run.
-pub fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
+pub(super) fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Finding> {
     let failed = records
         .iter()
-        .filter(|record| record.outcome == Outcome::ConfigDrift && record.generation == policy.generation);
+        .filter(|record| record.outcome == Some(Outcome::ConfigDrift) && record.generation == policy.generation);
     failed
         .map(|record| {
             Finding::new(
@@ -156,15 +156,11 @@ mod tests {
     fn a_restore_that_failed_is_said_until_the_spec_changes() {
         let mut policy = crate::domain::fixtures::policy();
         let record = |outcome| WorkloadRecord {
-            uid: "u".into(),
-            name: "redis".into(),
-            outcome,
+            outcome: Some(outcome),
             remediation: "r".into(),
-            ended_at: crate::domain::fixtures::NOW,
             generation: policy.generation,
             message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
-            restarts: Vec::new(),
-            starts: Vec::new(),
+            ..WorkloadRecord::new("u".into(), "redis".into(), crate::domain::fixtures::NOW)
         };
         let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
         let found = of_records(&policy, &records);

@@ -15,6 +15,8 @@ mod reach;
 mod rights;
 pub mod roles;
 pub mod services;
+pub mod several;
+pub mod start_roles;
 pub mod target;
 pub mod topology;
 mod usage;
@@ -27,6 +29,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     finding::{Finding, FindingCode},
+    journal::{Journal, WorkloadRecord},
+    names::PodName,
     policy::Policy,
     snapshot::{Snapshot, Target},
 };
@@ -67,6 +71,29 @@ pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -
     findings.extend(drift::findings(snapshot));
     findings.extend(persistence::findings(snapshot));
     findings.extend(rights::findings(policy, snapshot));
+    sort(&mut findings);
+    findings
+}
+
+/// [`assess`], and what is found with the help of what is remembered. `journal`: the remediation under way.
+pub fn with_records(
+    policy: &Policy,
+    snapshot: &Snapshot,
+    settings: &AssessSettings,
+    records: &[WorkloadRecord],
+    journal: Option<&Journal>,
+) -> Vec<Finding> {
+    let mut findings = assess(policy, snapshot, settings);
+    // Where the primary is not settled no label is moved, so none is announced.
+    let unsettled = several::unsettled_pods(snapshot, records);
+    let of_unsettled = |pod: &PodName| unsettled.iter().any(|target| target.pod.name == *pod);
+    findings.retain(|finding| {
+        finding.code != FindingCode::RoleLabelMissing || !finding.pod.as_ref().is_some_and(of_unsettled)
+    });
+    findings.extend(drift::of_records(policy, records));
+    findings.extend(drift::of_starts(snapshot, records, journal));
+    findings.extend(start_roles::findings(policy, snapshot, records));
+    findings.extend(several::findings(policy, snapshot, records));
     sort(&mut findings);
     findings
 }

@@ -4,7 +4,7 @@
 use crate::{
     domain::{
         finding::Finding,
-        journal::{Journal, WorkloadRecord},
+        journal::{Journal, Outcome, WorkloadRecord},
         policy::{Mode, Policy},
         snapshot::{RedisRights, Snapshot},
     },
@@ -74,6 +74,7 @@ fn next(ctx: &Context<'_>, decision: &Decision, journal: Option<&Journal>) -> Ve
         Act::Begin(_) => vec!["the remediation would begin now".to_owned()],
         Act::Go(next) => vec![going(next)],
         Act::Wait(why, _) => vec![format!("the remediation under way waits: {why}")],
+        Act::Remember(_) => vec!["who is primary would be recorded first".to_owned()],
         Act::Rest | Act::LookLive => Vec::new(),
     };
     if journal.is_some() || matches!(decision.act, Act::Begin(_)) {
@@ -105,7 +106,10 @@ fn going(next: &Next) -> String {
         }
         Next::Record(_) => "the step under way is done; the next one is recorded in the journal".to_owned(),
         Next::Act(_, effect) => format!("the remediation under way would {}", shown(effect)),
-        Next::End(record) => format!("the remediation would end: {}: {}", record.outcome.as_str(), record.message),
+        Next::End(record) => {
+            let outcome = record.outcome.map_or("Ended", Outcome::as_str);
+            format!("the remediation would end: {outcome}: {}", record.message)
+        }
     }
 }
 

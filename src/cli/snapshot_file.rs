@@ -269,15 +269,11 @@ mod tests {
         written.snapshot.targets[2].pod.resize = ResizeProgress::Deferred("no room".into());
         sample(&mut written, 0).config = Err(ConfigUnreadable("NOPERM".into()));
         written.workloads = vec![WorkloadRecord {
-            uid: fixtures::workload_uid(),
-            name: "redis".into(),
-            outcome: Outcome::Succeeded,
+            outcome: Some(Outcome::Succeeded),
             remediation: "r".into(),
-            ended_at: fixtures::seconds_ago(60),
             generation: 1,
             message: "fine".into(),
-            restarts: Vec::new(),
-            starts: Vec::new(),
+            ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), fixtures::seconds_ago(60))
         }];
         let text = written.write().unwrap();
         assert_eq!(SnapshotFile::read(&text).unwrap(), written, "{text}");

@@ -83,8 +83,13 @@ pub(super) async fn finalizer(
 /// The records with this one in place of the workload's earlier one.
 pub(super) fn with_record(records: &[WorkloadRecord], new: WorkloadRecord) -> Vec<WorkloadRecord> {
     let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.uid != new.uid).cloned().collect();
-    kept.sort_by_key(|record| std::cmp::Reverse(record.ended_at));
-    kept.truncate(MAX_RECORDS - 1);
     kept.push(new);
-    kept
+    bounded(kept)
+}
+
+/// The records that are kept: the newest, and before them those that must not be forgotten.
+pub(super) fn bounded(mut records: Vec<WorkloadRecord>) -> Vec<WorkloadRecord> {
+    records.sort_by_key(|record| std::cmp::Reverse((record.several_primaries.is_some(), record.ended_at)));
+    records.truncate(MAX_RECORDS);
+    records
 }

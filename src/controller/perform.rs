@@ -92,6 +92,7 @@ pub(super) async fn perform(
             tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting");
             Ok(Performed::nothing(resource, after))
         }
+        Act::Remember(records) => remember(shared, policy, resource, records).await,
         Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects)).await,
         Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
         Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
@@ -196,6 +197,27 @@ async fn begin(
     let mut performed = Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) };
     performed.say(EventType::Normal, "RemediationStarted", "Plan", note, None);
     Ok(performed)
+}
+
+/// Writes the records, with the journal that stands.
+async fn remember(
+    shared: &Shared,
+    policy: &Policy,
+    resource: RedisMemoryPolicy,
+    records: Vec<WorkloadRecord>,
+) -> Result<Performed, ReconcileError> {
+    let journal = resource.status.as_ref().and_then(|status| status.journal.clone());
+    let records = journal::bounded(records);
+    let resource = journal::write(shared, &resource, journal.as_ref(), &records).await?;
+    for record in &records {
+        if let Some(mark) = &record.several_primaries {
+            tracing::warn!(
+                policy = %policy.name, namespace = %policy.namespace, workload = %record.name,
+                who = %mark.who_is_who(), "several primaries"
+            );
+        }
+    }
+    Ok(Performed::nothing(resource, AT_ONCE))
 }
 
 /// Writes that the next step is under way.
@@ -421,7 +443,7 @@ async fn end(
     shared.ledger.release(&policy.uid);
     let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
     crash::at(Place::EndReleased);
-    let outcome = record.outcome.as_str();
+    let outcome = record.outcome.map_or("Ended", Outcome::as_str);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,
         message = %record.message, "remediation ended"
@@ -429,7 +451,7 @@ async fn end(
     shared.metrics.remediated("Remediation", outcome);
     let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
     // That a window has closed is what people asked for.
-    let expected = matches!(record.outcome, Outcome::Succeeded | Outcome::WindowClosed);
+    let expected = matches!(record.outcome, Some(Outcome::Succeeded | Outcome::WindowClosed));
     let kind = if expected { EventType::Normal } else { EventType::Warning };
     let reason = format!("Remediation{outcome}");
     performed.say(kind, &reason, "Plan", format!("{}: {}", record.name, record.message), None);

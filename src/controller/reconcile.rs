@@ -193,9 +193,11 @@ impl Shared {
     fn surroundings(&self, resource: &RedisMemoryPolicy) -> Surroundings {
         let own = resource.uid().unwrap_or_default();
         let now = self.clock.now();
+        let said = |name: &str| resource.annotations().get(name).map(|value| value.trim().to_owned());
         Surroundings {
             stopped: self.stop.how(),
-            approved: resource.annotations().get(gates::APPROVE_ANNOTATION).map(|hash| hash.trim().to_owned()),
+            approved: said(gates::APPROVE_ANNOTATION),
+            accepted: said(assess::several::ACCEPT_ANNOTATION),
             elsewhere: self.ledger.others(&own, &self.stored_remediations()),
             maximum_remediations: self.limits.remediations,
             restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
@@ -234,10 +236,7 @@ impl Shared {
         let snapshot = self.observer.settled(&policy, &snapshot);
         let (records, now) = (&previous.workloads, self.clock.now());
         let ctx = Context { policy: &policy, snapshot: &snapshot, records, now, settings: &self.settings };
-        let mut findings = promise::findings(&ctx, previous.journal.as_ref());
-        findings.extend(assess::drift::of_records(&policy, &previous.workloads));
-        findings.extend(assess::drift::of_starts(&snapshot, &previous.workloads, previous.journal.as_ref()));
-        assess::sort(&mut findings);
+        let findings = promise::findings(&ctx, previous.journal.as_ref());
         let judged = Judged::of(&policy, &snapshot, &self.settings.assess);
         let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);

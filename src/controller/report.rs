@@ -150,8 +150,9 @@ fn last_action(input: &Input<'_>) -> Option<String> {
     if let Some(planned) = input.journal.and_then(Journal::planned) {
         return Some(format!("{:?} {}", planned.step.kind(), planned.step.pod()));
     }
-    let last = input.records.iter().max_by_key(|record| record.ended_at)?;
-    Some(format!("{} {}", last.outcome.as_str(), last.name).chars().take(128).collect())
+    let ended = input.records.iter().filter_map(|record| Some((record, record.outcome?)));
+    let (last, outcome) = ended.max_by_key(|(record, _)| record.ended_at)?;
+    Some(format!("{} {}", outcome.as_str(), last.name).chars().take(128).collect())
 }
 
 /// Whether the new status is worth a write. Nothing is written at rest; a change of numbers alone waits.

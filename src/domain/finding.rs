@@ -123,6 +123,8 @@ finding_codes! {
     TwoPrimaries => Critical,
     /// The primary came back without data while a replica still holds some: nothing is done.
     PrimaryEmpty => Critical,
+    /// Another member is primary than the one that alone starts as one: a restart of either costs more than a restart.
+    RoleAgainstStart => Warning,
     /// The role label is missing or does not say the live role.
     RoleLabelMissing => Warning,
     /// A member of the workload is not selected by the policy.

@@ -312,6 +312,7 @@ pub fn sample(role: Role) -> Sample {
             role,
             replid: "a".repeat(40),
             offset: 1_000_000,
+            previous: None,
             replicas: Vec::new(),
             failover_state: FailoverState::None,
             backlog_size: Bytes::mib(64),

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    lineage::SeveralPrimaries,
     names::{ControllerUid, PodName, PodUid, RunId},
-    step::{PlannedStep, Step},
+    step::{self, PlannedStep, Step},
     switchover::SwitchoverMethod,
 };
 
@@ -256,6 +257,9 @@ pub struct MemberRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub lasting_keys: Option<i64>,
+    /// What the replacement was when it came back, before anything was done about it; absent: it is not back yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned_as: Option<StartRole>,
     /// When the replacement had caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
@@ -266,6 +270,15 @@ pub struct MemberRecord {
     /// `used_memory` that the proof measured, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_after_bytes: Option<i64>,
+}
+
+/// The role in which a pod starts: by its arguments, its start script or its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum StartRole {
+    /// As a primary, whoever is primary then.
+    Primary,
+    /// As a replica.
+    Replica,
 }
 
 /// Run-time settings that an eviction may undo.
@@ -380,7 +393,7 @@ impl Outcome {
     }
 }
 
-/// What is remembered of a workload between remediations.
+/// What is remembered of a workload between remediations, and of one that has never been remediated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRecord {
@@ -389,12 +402,13 @@ pub struct WorkloadRecord {
     /// Name of the StatefulSet.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// How the last remediation ended.
-    pub outcome: Outcome,
-    /// The last remediation.
+    /// How the last remediation ended; absent: there has been none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The last remediation; empty: there has been none.
     #[schemars(length(max = 128))]
     pub remediation: String,
-    /// When it ended.
+    /// When it ended; without one, when this record was made.
     #[schemars(with = "String", length(max = 40))]
     pub ended_at: Timestamp,
     /// The generation of the spec that it ran under.
@@ -402,6 +416,17 @@ pub struct WorkloadRecord {
     /// What happened, in one sentence with numbers.
     #[schemars(length(max = 512))]
     pub message: String,
+    /// The primary when the last remediation ended, if that remediation moved the role to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<MemberIdentity>,
+    /// Pods that were seen to start as primaries although another member was one: they came back so from an eviction of
+    /// ours, last time. Where it is one alone, the role belongs to it: any restart of the set gives it back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub starts_as_primary: Vec<PodName>,
+    /// Two primaries were seen, and it is not settled since which one is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub several_primaries: Option<SeveralPrimaries>,
     /// When we restarted pods, the newest first: the base of cooldown and budgets. The last of each pod, and all of
     /// the last day.
     #[schemars(length(max = 64))]
@@ -423,6 +448,26 @@ pub struct RestartRecord {
     pub at: Timestamp,
 }
 
+impl WorkloadRecord {
+    /// The record of a workload that has not been remediated yet.
+    pub const fn new(uid: ControllerUid, name: String, now: Timestamp) -> Self {
+        Self {
+            uid,
+            name,
+            outcome: None,
+            remediation: String::new(),
+            ended_at: now,
+            generation: 0,
+            message: String::new(),
+            primary: None,
+            starts_as_primary: Vec::new(),
+            several_primaries: None,
+            restarts: Vec::new(),
+            starts: Vec::new(),
+        }
+    }
+}
+
 impl Journal {
     /// The step under way; `None` when all are done.
     pub fn planned(&self) -> Option<&PlannedStep> {
@@ -442,6 +487,13 @@ impl Journal {
     /// Whether that pod is restarted as the primary that it is, without a hand-over: its data is written out before.
     pub fn in_place(&self, pod: &PodName) -> bool {
         self.steps.iter().any(|planned| matches!(&planned.step, Step::Persist { pod: p } if p == pod))
+    }
+
+    /// Whether the step under way hands the role back to the pod that starts with it: what sets it apart is that nobody
+    /// is evicted afterwards.
+    pub fn hands_back(&self) -> bool {
+        let at = usize::try_from(self.cursor).unwrap_or(usize::MAX);
+        step::hand_back(&self.steps).is_some_and(|(position, _)| position == at)
     }
 
     /// Whether the eviction of that pod lies behind the cursor.

@@ -11,6 +11,7 @@ pub mod finding;
 #[doc(hidden)]
 pub mod fixtures;
 pub mod journal;
+pub mod lineage;
 pub mod names;
 pub mod pod;
 pub mod policy;

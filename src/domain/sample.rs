@@ -191,12 +191,25 @@ pub struct Replication {
     pub replid: String,
     /// `master_repl_offset` (on a replica the offset up to which it has applied).
     pub offset: u64,
+    /// The history that this one continues; `None`: it began here, or the server does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousHistory>,
     /// `slaveN` lines: the replicas connected to this server (a replica may have some too: a chain).
     pub replicas: Vec<ReplicaLine>,
     /// `master_failover_state`; `no-failover` at rest.
     pub failover_state: FailoverState,
     /// `repl_backlog_size`.
     pub backlog_size: Bytes,
+}
+
+/// The history that a promoted replica continues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PreviousHistory {
+    /// `master_replid2`.
+    pub replid: String,
+    /// `second_repl_offset`: one more than the last offset that both share.
+    pub end: u64,
 }
 
 /// `role`, and what only that role has.

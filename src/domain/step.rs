@@ -219,6 +219,17 @@ pub struct PlannedStep {
     pub reason: String,
 }
 
+/// The step of a plan that hands the role back to the pod that starts with it, and its position: the last switchover, if
+/// nobody is evicted after it. Any other switchover makes room for the eviction of the old primary.
+pub fn hand_back(steps: &[PlannedStep]) -> Option<(usize, &PlannedStep)> {
+    let last = steps
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(_, planned)| matches!(planned.step, Step::Switchover { .. } | Step::Evict { .. }));
+    last.filter(|(_, planned)| matches!(planned.step, Step::Switchover { .. }))
+}
+
 /// Frozen, ordered steps for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

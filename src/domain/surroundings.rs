@@ -13,6 +13,8 @@ pub struct Surroundings {
     pub stopped: Option<String>,
     /// The plan hash that the policy's annotation approves.
     pub approved: Option<String>,
+    /// The primary that the policy's annotation accepts after there were several.
+    pub accepted: Option<String>,
     /// Remediations of other policies that are under way.
     pub elsewhere: Vec<Elsewhere>,
     /// Remediations that may be under way at once (`--maximum-remediations`).
@@ -58,6 +60,7 @@ impl Default for Surroundings {
         Self {
             stopped: None,
             approved: None,
+            accepted: None,
             elsewhere: Vec::new(),
             maximum_remediations: 1,
             restarts_last_hour: 0,

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Container;
 use crate::{domain::pod::StartSettings, kube_io::text::plain};
 
 /// The settings that something here is decided by. No other value is kept: among them may be a password.
-const KEPT: [&str; 6] = ["maxmemory", "maxmemory-policy", "appendonly", "save", "repl-backlog-size", "dir"];
+const KEPT: [&str; 8] =
+    ["maxmemory", "maxmemory-policy", "appendonly", "save", "repl-backlog-size", "dir", "replicaof", "slaveof"];
 /// The longest value that is kept.
 const MAX_VALUE: usize = 256;
 

@@ -19,9 +19,12 @@ use super::{
     returning::{self, Verdict},
 };
 use crate::{
-    assess::topology::{self, Workload},
+    assess::{
+        start_roles,
+        topology::{self, Workload},
+    },
     domain::{
-        journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, WorkloadRecord},
+        journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, StartRole, WorkloadRecord},
         names::PodName,
         policy::Mode,
         snapshot::Target,
@@ -141,7 +144,15 @@ impl<'a> Look<'a> {
     fn returning(&self) -> Option<Next> {
         match returning::judge(self.ctx, self.workload, self.journal) {
             Verdict::Clear => None,
-            Verdict::Demote(effect) if self.may_try_again() => Some(Next::Act(Box::new(self.intend()), effect)),
+            Verdict::Demote(effect) if self.may_try_again() => {
+                let mut journal = self.intend();
+                if let Effect::Demote { peer, .. } = &*effect
+                    && let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == peer.pod)
+                {
+                    record.returned_as = Some(StartRole::Primary);
+                }
+                Some(Next::Act(Box::new(journal), effect))
+            }
             Verdict::Demote(_) => Some(self.wait("a second primary was told to follow and does not yet".to_owned())),
             Verdict::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
         }
@@ -266,6 +277,39 @@ impl<'a> Look<'a> {
     }
 }
 
+impl Look<'_> {
+    /// Whether that pod alone starts as a primary, by what is known now: what came back in this remediation included.
+    fn starts_alone(&self, pod: &PodName) -> bool {
+        let before = self.ctx.records.iter().find(|record| record.uid == self.journal.workload);
+        let proven = start_as_primary(before, self.journal);
+        let alone = start_roles::alone(self.ctx.snapshot, self.workload, &proven);
+        alone.is_some_and(|start| start.target.pod.name == *pod)
+    }
+
+    /// The journal with nothing left to do.
+    fn finish(&self) -> Journal {
+        let mut journal = self.proceed();
+        journal.cursor = u32::try_from(journal.steps.len()).unwrap_or(u32::MAX);
+        journal.current = CurrentStep { begun_at: Some(self.ctx.now), ..CurrentStep::default() };
+        journal
+    }
+}
+
+/// The pods that start as primaries whoever is one, by the last return of each.
+fn start_as_primary(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<PodName> {
+    let mut pods = before.map(|record| record.starts_as_primary.clone()).unwrap_or_default();
+    for member in &journal.members {
+        let Some(role) = member.returned_as else { continue };
+        pods.retain(|pod| *pod != member.identity.pod);
+        if role == StartRole::Primary {
+            pods.push(member.identity.pod.clone());
+        }
+    }
+    // One that is no member any more says nothing.
+    pods.retain(|pod| journal.member(pod).is_some());
+    pods
+}
+
 /// Ends the remediation: what is remembered of the workload.
 fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) -> Next {
     let before = ctx.records.iter().find(|record| record.uid == journal.workload);
@@ -281,14 +325,19 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
     let starts = records::starts(before, journal);
     let mut message = message.to_owned();
     message.truncate(message.floor_char_boundary(512));
+    let made_before = before.and_then(|record| record.primary.clone());
+    let primary = if exchanged(journal) { Some(journal.primary.clone()) } else { made_before };
     Next::End(Box::new(WorkloadRecord {
         uid: journal.workload.clone(),
         name: journal.workload_name.clone(),
-        outcome,
+        outcome: Some(outcome),
         remediation: journal.id.clone(),
         ended_at: ctx.now,
         generation: ctx.policy.generation,
         message,
+        primary,
+        starts_as_primary: start_as_primary(before, journal),
+        several_primaries: before.and_then(|record| record.several_primaries.clone()),
         restarts,
         starts,
     }))
@@ -317,6 +366,12 @@ fn left(ctx: &Context<'_>, journal: &Journal, workload: &Workload<'_>) -> String
     format!("; {}: {names}", order::rest(journal.left.len(), due))
 }
 
+/// Whether a switchover of this remediation lies behind the cursor.
+fn exchanged(journal: &Journal) -> bool {
+    let done = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
+    journal.steps.iter().take(done).any(|planned| matches!(planned.step, Step::Switchover { .. }))
+}
+
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.
 fn summary(journal: &Journal) -> String {
     let proven = journal.members.iter().filter_map(|record| Some(record.rss_bytes - record.rss_after_bytes?));
@@ -324,6 +379,9 @@ fn summary(journal: &Journal) -> String {
     for reclaimed in proven {
         pods += 1;
         bytes = bytes.saturating_add(reclaimed.max(0));
+    }
+    if pods == 0 && exchanged(journal) {
+        return format!("the primary role is back at {}", journal.primary.pod);
     }
     let bytes = crate::domain::bytes::Bytes(u64::try_from(bytes).unwrap_or(0));
     format!("{pods} pods restarted, {} came back", bytes.quantised())

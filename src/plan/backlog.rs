@@ -128,7 +128,7 @@ pub fn set_back(ctx: &Context<'_>, journal: &Journal, mut record: Box<WorkloadRe
     };
     let begun = journal.current.begun_at.unwrap_or(journal.started_at);
     let given_up = |why: &str| {
-        record.outcome = Outcome::ConfigDrift;
+        record.outcome = Some(Outcome::ConfigDrift);
         let size = Bytes(u64::try_from(raised.before_bytes).unwrap_or(0));
         let mut message =
             format!("{SETTING} of {} could not be set back to {size} ({why}); {}", raised.identity.pod, record.message);

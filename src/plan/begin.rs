@@ -115,6 +115,7 @@ pub(super) fn member(target: &Target) -> Option<MemberRecord> {
         persisted_at: None,
         keys: None,
         lasting_keys: None,
+        returned_as: None,
         caught_up_at: None,
         rss_after_bytes: None,
         used_after_bytes: None,

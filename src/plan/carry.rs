@@ -130,7 +130,7 @@ fn drifted(mut record: Box<WorkloadRecord>, carried: &CarriedSettings, why: &str
     let names = carried.settings.iter().map(|setting| setting.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut message = format!("{names} of {} could not be set back ({why}); {}", carried.identity.pod, record.message);
     message.truncate(message.floor_char_boundary(512));
-    record.outcome = Outcome::ConfigDrift;
+    record.outcome = Some(Outcome::ConfigDrift);
     record.message = message;
     record
 }

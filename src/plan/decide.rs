@@ -9,9 +9,14 @@ use super::{
     blocked::Blocked,
     clients,
     effect::Effect,
-    labels, order, resize, returning,
+    labels, mark, order, resize, returning,
 };
-use crate::domain::{journal::Journal, policy::Mode, snapshot::Target, step::Plan};
+use crate::domain::{
+    journal::{Journal, WorkloadRecord},
+    policy::Mode,
+    snapshot::Target,
+    step::Plan,
+};
 
 /// What follows from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub enum Act {
     Rest,
     /// A remediation could begin, but only a live snapshot may say so: observe live and decide again.
     LookLive,
+    /// Write these records: two primaries leave a mark, or one goes.
+    Remember(Vec<WorkloadRecord>),
     /// Upkeep: labels and limits, each with its reason.
     Upkeep(Vec<(Effect, String)>),
     /// Begin a remediation with this journal.
@@ -45,6 +52,18 @@ pub enum Act {
 /// Decides. `live`: the snapshot was read for this decision, not from caches; only then is anything changed.
 pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live: bool) -> Decision {
     let upkeep = if deleting { Upkeep::default() } else { Upkeep::due(ctx, journal) };
+    // Before anything else: what is only seen now must still be known when one of them is gone.
+    let remember = if deleting { None } else { mark::due(ctx, journal) };
+    if let Some(records) = remember {
+        let act = if live { Act::Remember(records) } else { Act::LookLive };
+        return match journal {
+            Some(journal) => Decision { plan: Some(frozen(journal)), blocked: Vec::new(), act },
+            None => {
+                let considered = begin::consider(ctx);
+                Decision { plan: considered.plan, blocked: considered.blocked, act }
+            }
+        };
+    }
     if let Some(journal) = journal {
         return under_way(ctx, journal, deleting, live, upkeep);
     }
@@ -71,13 +90,7 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
 }
 
 fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {
-    let plan = Some(Plan {
-        workload: journal.workload.clone(),
-        workload_name: journal.workload_name.clone(),
-        steps: journal.steps.clone(),
-        hash: journal.plan_hash.clone(),
-        left: journal.left.clone(),
-    });
+    let plan = Some(frozen(journal));
     if !live {
         return Decision { plan, blocked: Vec::new(), act: Act::LookLive };
     }
@@ -105,6 +118,17 @@ pub(super) fn nameless(ctx: &Context<'_>, effect: &Effect) -> bool {
     let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
     let sample = ctx.snapshot.target(pod).and_then(Target::sample);
     sample.is_some_and(|sample| sample.run_id.is_empty())
+}
+
+/// The plan that a journal carries out.
+fn frozen(journal: &Journal) -> Plan {
+    Plan {
+        workload: journal.workload.clone(),
+        workload_name: journal.workload_name.clone(),
+        steps: journal.steps.clone(),
+        hash: journal.plan_hash.clone(),
+        left: journal.left.clone(),
+    }
 }
 
 /// What is kept right whether a remediation is under way or not, each with its reason.

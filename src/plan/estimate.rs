@@ -24,16 +24,15 @@ const PROOF_READINGS: u32 = 4;
 /// The sum is multiplied by this, in percent: looks between steps, busy disks, a full sync that must be repeated.
 const MARGIN_PERCENT: u32 = 150;
 
-/// The whole remediation: each pod by itself, the replicas' proofs together, the switchover when the primary is among
-/// the pods.
-pub fn remediation(ctx: &Context<'_>, workload: &Workload<'_>, restarting: &[PodName]) -> Duration {
+/// The whole remediation: each pod by itself, the replicas' proofs together, and each time that the role is handed over.
+pub fn remediation(ctx: &Context<'_>, workload: &Workload<'_>, restarting: &[PodName], switchovers: usize) -> Duration {
     let pods = || workload.members.iter().filter(|target| restarting.contains(&target.pod.name));
     let restarts: Duration = pods().map(|target| raw(workload, target)).sum();
     let primaries = pods().filter(|target| is_primary(target)).count();
     let proofs = u32::from(primaries > 0) + u32::from(pods().count() > primaries);
     let repoints = u32::try_from(workload.replicas.len()).unwrap_or(u32::MAX);
-    let handing_over =
-        if primaries > 0 { SWITCHOVER.saturating_add(REPOINT.saturating_mul(repoints)) } else { Duration::ZERO };
+    let switchovers = u32::try_from(switchovers).unwrap_or(u32::MAX);
+    let handing_over = SWITCHOVER.saturating_add(REPOINT.saturating_mul(repoints)).saturating_mul(switchovers);
     padded(restarts.saturating_add(proof(ctx).saturating_mul(proofs)).saturating_add(handing_over))
 }
 
@@ -100,7 +99,7 @@ mod tests {
         let ctx = Context { policy, snapshot, records: &[], now: fixtures::NOW, settings: &settings };
         let workloads = topology::workloads(snapshot);
         let pods: Vec<PodName> = pods.iter().map(|n| fixtures::pod_name(*n)).collect();
-        remediation(&ctx, &workloads[0], &pods)
+        remediation(&ctx, &workloads[0], &pods, usize::from(pods.contains(&fixtures::pod_name(0))))
     }
 
     fn used(snapshot: &mut Snapshot, bytes: Bytes) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     assess::{
-        empty,
+        empty, several,
         topology::{self, Workload},
     },
     domain::{
@@ -70,6 +70,10 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         if workload.members.iter().any(|member| {
             member.sample().is_some_and(|sample| sample.replication.failover_state != FailoverState::None)
         }) {
+            continue;
+        }
+        // After two primaries clients are not led to one that lacks what they were told is stored.
+        if several::unsettled(&workload, ctx.records).is_some() {
             continue;
         }
         // A member that does not answer may be the primary that clients are using: then no label that a pod has is

@@ -16,6 +16,7 @@ pub mod estimate;
 pub mod gates;
 pub mod in_place;
 pub mod labels;
+pub mod mark;
 pub mod order;
 pub mod pace;
 pub mod promise;

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 pub use self::cut::rest;
 use self::cut::{Cut, Unit};
 use super::{
-    Context, authority,
+    Context,
+    authority::{self, Authority},
     backlog::{self, Resync},
     candidate, in_place, resize,
     switchover::choice::announced,
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     assess::{
         fragmentation::{self, DueReason, Verdict},
+        start_roles::{self, StartsAlone},
         topology::Workload,
     },
     domain::{
@@ -60,13 +62,18 @@ pub fn restarts<'a>(ctx: &Context<'_>, workload: &Workload<'a>) -> Vec<Candidate
 /// and the gates say so; the plan then lists no steps.
 pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
     let restarts = restarts(ctx, workload);
-    if restarts.is_empty() {
+    let owed = role_owed(ctx, workload);
+    if restarts.is_empty() && owed.is_none() {
         return None;
     }
-    let Cut { steps, left } = match workload.primaries.as_slice() {
+    let Cut { mut steps, left } = match workload.primaries.as_slice() {
         [primary] => cut::fitting(units(ctx, workload, primary, &restarts)),
         _ => Cut::default(),
     };
+    let moves = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
+    if let (Some(start), Some(primary), false) = (owed, workload.primary(), moves) {
+        hand_back(ctx, workload, primary, &start, &mut steps);
+    }
     let steps = prove_replicas_together(steps);
     let hash = hash(workload, &steps);
     Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash, left })
@@ -104,17 +111,21 @@ fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts:
     }
     let Some(old) = old.first() else { return units };
     let mut steps = Vec::new();
+    let alone = start_roles::alone_by_record(ctx.snapshot, workload, ctx.records);
     if in_place::applies(authority::of(ctx.policy, workload), workload) {
         // Replicas are not kept waiting for a primary that may not be restarted; when they are done, it is refused.
         if replicas.is_empty() || in_place::allowed(ctx, primary) {
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
-    } else if let Some(next) = next_primary(ctx, workload, primary, restarts) {
+    } else if let Some(next) = next_primary(ctx, workload, primary, restarts, alone.as_ref()) {
         hand_over(ctx, workload, old, next, &mut steps);
         raise_backlog(ctx, next, &[*old], &mut steps);
         let returns = Returns::AsReplicaOf(next, workload.replicas.len() == 1);
         restart(ctx, old, &returns, &mut steps);
+        if let Some(start) = alone.filter(|start| start.target.pod.uid == primary.pod.uid) {
+            hand_back(ctx, workload, next, &start, &mut steps);
+        }
     }
     if !steps.is_empty() {
         units.push(Unit { steps, due: old.verdict.restart_due.is_some() });
@@ -159,20 +170,62 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that may before one that may not (the gates say why), one that is not restarted
-/// (it is clean) before one that is, then by `replica-priority`, the lowest first; ties by name.
+/// The best replica to become primary: one that may before one that may not (the gates say why), the one that starts as a
+/// primary before any other, for there the role can stay, one that is not restarted (it is clean) before one that is, then
+/// by `replica-priority`, the lowest first; ties by name.
 fn next_primary<'a>(
     ctx: &Context<'_>,
     workload: &Workload<'a>,
     primary: &Target,
     restarts: &[Candidate<'_>],
+    alone: Option<&StartsAlone<'_>>,
 ) -> Option<&'a Target> {
     let restarted = |target: &Target| restarts.iter().any(|candidate| candidate.target.pod.uid == target.pod.uid);
+    let elsewhere = |target: &Target| alone.is_none_or(|start| start.target.pod.uid != target.pod.uid);
     workload.replicas.iter().copied().min_by_key(|target| {
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
-        let never = candidate::priority(target) == 0;
-        (never, !fit, restarted(target), candidate::priority(target), target.pod.name.clone())
+        let (priority, name) = (candidate::priority(target), target.pod.name.clone());
+        (priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
     })
+}
+
+/// The replica that the role must go back to: it alone starts as a primary, and a switchover of ours took the role away.
+fn role_owed<'a>(ctx: &Context<'_>, workload: &Workload<'a>) -> Option<StartsAlone<'a>> {
+    let moves = matches!(authority::of(ctx.policy, workload), Authority::Operator | Authority::Label);
+    let start = start_roles::alone_by_record(ctx.snapshot, workload, ctx.records)?;
+    let is_replica = workload.replicas.iter().any(|replica| replica.pod.uid == start.target.pod.uid);
+    (moves && is_replica && start_roles::owed(workload, ctx.records)).then_some(start)
+}
+
+/// Hands the role back to the pod that starts with it: it is clean by now, and a restart of any member by anybody then
+/// finds the set as its start makes it.
+fn hand_back(
+    ctx: &Context<'_>,
+    workload: &Workload<'_>,
+    from: &Target,
+    start: &StartsAlone<'_>,
+    steps: &mut Vec<PlannedStep>,
+) {
+    // It is planned in one piece, like every hand-over; where there is no room for it, a plan of its own follows.
+    if steps.len().saturating_add(workload.members.len()) > Plan::MAX_STEPS {
+        return;
+    }
+    let (from, to) = (from.pod.name.clone(), start.target.pod.name.clone());
+    steps.push(PlannedStep {
+        step: Step::Switchover { from: from.clone(), to: to.clone() },
+        reason: format!(
+            "RoleAgainstStart: {to} alone starts as a primary ({}), so a restart of {from} would leave nobody primary and \
+             one of {to} would make a second: the role goes back to {to}; {}",
+            start.how,
+            announced(ctx.settings.switchover)
+        ),
+    });
+    for member in workload.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
+        steps.push(PlannedStep {
+            step: Step::Repoint { pod: member.pod.name.clone(), to: to.clone() },
+            reason: format!("it follows {from}, which gives the role back"),
+        });
+    }
 }
 
 fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {

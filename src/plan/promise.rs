@@ -17,7 +17,7 @@ const SHORT: usize = 200;
 
 /// Every finding, with remedies that are true. While a remediation is under way its own status says what is done.
 pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
-    let mut findings = assess::assess(ctx.policy, ctx.snapshot, &ctx.settings.assess);
+    let mut findings = assess::with_records(ctx.policy, ctx.snapshot, &ctx.settings.assess, ctx.records, journal);
     if journal.is_some() {
         return findings;
     }

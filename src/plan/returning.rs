@@ -2,7 +2,8 @@
 //!
 //! Two primaries may both hold writes that the other lacks, so everything is frozen until a person has decided, with
 //! one exception: the old primary that we evicted ourselves after a completed switchover comes back from its template's
-//! start arguments as a primary, holding nothing that was acknowledged after the switchover. It is demoted at once.
+//! start arguments as a primary, holding nothing that was acknowledged after the switchover. It is demoted at once,
+//! whoever keeps the role label: the eviction and the switchover were ours, and so is the second primary.
 
 use super::{
     Context,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     assess::{
-        empty, roles,
+        empty, roles, several,
         topology::{self, Workload},
     },
     domain::{
@@ -39,7 +40,7 @@ pub enum Verdict {
 /// Judges the workload of a remediation under way. A switchover that was begun looks at both of its pods itself, but
 /// an empty primary ends that too.
 pub fn judge(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Verdict {
-    if let Some(blocked) = primary_empty(workload) {
+    if let Some(blocked) = primary_empty(workload).or_else(|| unsettled(ctx, workload)) {
         return Verdict::Frozen(blocked);
     }
     let begun = journal.current.begun_at.is_some();
@@ -75,11 +76,19 @@ pub fn primary_empty(workload: &Workload<'_>) -> Option<Blocked> {
     ))
 }
 
+/// The one primary that there is after several were there does not hold the recorded history: see [`several`].
+pub fn unsettled(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Blocked> {
+    let (mark, primary) = several::unsettled(workload, ctx.records)?;
+    Some(Blocked::new(BlockReason::TwoPrimaries, several::text(ctx.policy, mark, primary)))
+}
+
 /// The pods to which nothing may be done, not even a resize, because their workload has several primaries or an empty
 /// one.
 pub fn frozen_pods(ctx: &Context<'_>) -> Vec<PodName> {
     let frozen = |workload: &Workload<'_>| {
-        empty::primary_empty(workload).is_some() || roles::several_primaries(ctx.policy, workload)
+        empty::primary_empty(workload).is_some()
+            || roles::several_primaries(ctx.policy, workload)
+            || several::unsettled(workload, ctx.records).is_some()
     };
     let workloads = topology::workloads(ctx.snapshot);
     let members = workloads.iter().filter(|workload| frozen(workload)).flat_map(|workload| workload.members.iter());
@@ -91,8 +100,11 @@ fn demotion(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Re
     let [one, other] = workload.primaries.as_slice() else {
         return Err("there are more than two".to_owned());
     };
-    if authority::of(ctx.policy, workload) != Authority::Operator {
-        return Err("the roles are not this operator's to give".to_owned());
+    match authority::of(ctx.policy, workload) {
+        Authority::Operator | Authority::Label => {}
+        Authority::Cluster | Authority::Sentinel | Authority::Static => {
+            return Err("the roles are not this operator's to give".to_owned());
+        }
     }
     let recorded = &journal.primary;
     let (new, old) = if one.pod.uid == recorded.uid { (*one, *other) } else { (*other, *one) };
@@ -100,7 +112,7 @@ fn demotion(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Re
     else {
         return Err(format!("{} is not the process any more that took the role over", recorded.pod));
     };
-    evicted_after_switchover(journal, old, new)?;
+    evicted_after_switchover(ctx, journal, old, new)?;
     if kept.keys == 0 {
         return Err(format!("{} holds no key", new.pod.name));
     }
@@ -115,22 +127,29 @@ fn demotion(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Re
     Ok(Effect::Demote { by_name: stable_name(workload, new), peer: from, to })
 }
 
-/// By the journal this pod is the replacement of the primary that we evicted once its role had been handed over.
-fn evicted_after_switchover(journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
+/// By the journal, or by the record of what was before it, this pod is the replacement of the primary that we evicted once its role had been handed over.
+fn evicted_after_switchover(ctx: &Context<'_>, journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
     let name = &old.pod.name;
     let done = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
-    let handed_over = journal.steps.iter().take(done).any(|planned| match &planned.step {
+    let steps = journal.steps.get(..done).unwrap_or(&journal.steps);
+    let handed_over = steps.iter().rposition(|planned| match &planned.step {
         Step::Switchover { from, to } => from == name && *to == new.pod.name,
         _ => false,
     });
-    if !handed_over {
+    // A remediation before this one may have ended between the switchover and the eviction.
+    let before = ctx.records.iter().find(|record| record.uid == journal.workload);
+    let by_record = before.and_then(|record| record.primary.as_ref()) == Some(&journal.primary);
+    let Some(handed_over) = handed_over.or(by_record.then_some(0)) else {
         return Err(format!("no completed switchover of ours took the role from {name}"));
-    }
+    };
     let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
     // The step that evicts it may still be the one under way: its journal entry stands before the eviction.
     let evicting =
         journal.current.begun_at.is_some() && matches!(journal.step(), Some(Step::Evict { pod }) if pod == name);
-    if !((journal.evicted(name) || evicting) && replaced) {
+    // An eviction before the switchover was another process' end.
+    let evicted =
+        steps.iter().skip(handed_over).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
+    if !((evicted || evicting) && replaced) {
         return Err(format!("{name} was not evicted by us after the switchover"));
     }
     Ok(())

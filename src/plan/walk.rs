@@ -6,6 +6,7 @@ mod carry;
 mod found;
 mod in_place;
 mod records;
+mod start_roles;
 mod time;
 
 use std::time::Duration;
@@ -271,7 +272,7 @@ fn replicas_then_the_role_then_the_old_primary() {
     let mut world = World::new();
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     assert_eq!(world.done, full_order());
     assert_eq!(record.restarts.len(), 3);
 }
@@ -303,7 +304,7 @@ fn a_journal_entry_that_was_lost_repeats_nothing() {
         let mut world = World::new();
         let journal = world.begin();
         let record = world.walk(journal, Some(kind));
-        assert_eq!(record.outcome, Outcome::Succeeded, "{kind:?}: {}", record.message);
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{kind:?}: {}", record.message);
         assert_eq!(world.done, full_order(), "{kind:?}");
     }
 }
@@ -314,7 +315,7 @@ fn a_restart_that_does_not_help_ends_before_the_switchover() {
     world.restart_helps = false;
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Ineffective);
+    assert_eq!(record.outcome, Some(Outcome::Ineffective));
     assert!(!world.done.iter().any(|(kind, _)| *kind == "Switchover"), "{:?}", world.done);
 }
 
@@ -342,7 +343,7 @@ fn settings_made_at_run_time_come_back() {
     world.template_maxmemory = Some(Bytes::mib(600));
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let restored: Vec<&str> =
         world.done.iter().filter(|(kind, _)| *kind == "Restore").map(|(_, pod)| pod.as_str()).collect();
     assert_eq!(restored, ["redis-1", "redis-2", "redis-0"]);
@@ -357,7 +358,7 @@ fn a_member_that_somebody_else_replaced_supersedes_the_plan() {
     let journal = world.begin();
     world.replace(2);
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Superseded);
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
 }
 
 #[test]
@@ -366,7 +367,7 @@ fn a_role_that_moved_supersedes_the_plan() {
     let journal = world.begin();
     world.hand_over(0, 1);
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Superseded);
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
     assert_eq!(world.done, Vec::new());
 }
 
@@ -375,10 +376,10 @@ fn suspend_and_deletion_stop_at_the_boundary() {
     let mut world = World::new();
     let journal = world.begin();
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Stopped);
+    assert_eq!(record.outcome, Some(Outcome::Stopped));
     world.policy.suspend = true;
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Stopped);
+    assert_eq!(record.outcome, Some(Outcome::Stopped));
 }
 
 #[test]
@@ -397,7 +398,7 @@ fn a_step_that_takes_too_long_times_out() {
                 world.now = world.now.saturating_add(SignedDuration::from_secs(3600)).expect("in range");
             }
             Next::End(record) => {
-                assert_eq!(record.outcome, Outcome::TimedOut);
+                assert_eq!(record.outcome, Some(Outcome::TimedOut));
                 return;
             }
             other => panic!("{other:?}"),
@@ -437,5 +438,5 @@ fn a_limit_of_another_workload_is_raised_while_the_remediation_waits() {
     // The step's deadline still counts.
     world.now = world.now.saturating_add(SignedDuration::from_hours(24)).expect("in range");
     let late = decide::decide(&world.ctx(), Some(&journal), false, true).act;
-    assert!(matches!(&late, Act::Go(Next::End(record)) if record.outcome == Outcome::TimedOut), "{late:?}");
+    assert!(matches!(&late, Act::Go(Next::End(record)) if record.outcome == Some(Outcome::TimedOut)), "{late:?}");
 }

@@ -12,8 +12,8 @@ use crate::domain::{
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
     sample::{
-        Config, ConfigUnreadable, Engine, FailoverState, Memory, Persistence, ReplicaLine, ReplicaLink, Replication,
-        Role, Sample, Server, Version,
+        Config, ConfigUnreadable, Engine, FailoverState, Memory, Persistence, PreviousHistory, ReplicaLine,
+        ReplicaLink, Replication, Role, Sample, Server, Version,
     },
 };
 
@@ -251,6 +251,7 @@ impl<'a> Info<'a> {
             role,
             replid: self.text("master_replid"),
             offset: self.number("master_repl_offset"),
+            previous: self.previous_history(),
             replicas,
             failover_state: match self.get("master_failover_state") {
                 None | Some("no-failover") => FailoverState::None,
@@ -260,6 +261,13 @@ impl<'a> Info<'a> {
             },
             backlog_size: self.bytes("repl_backlog_size"),
         }
+    }
+
+    /// Forty zeros, and the offset -1: there is none.
+    fn previous_history(&self) -> Option<PreviousHistory> {
+        let replid = self.get("master_replid2").filter(|id| !id.bytes().all(|byte| byte == b'0'))?;
+        let end = self.get("second_repl_offset")?.parse().ok()?;
+        Some(PreviousHistory { replid: word(replid), end })
     }
 
     fn role(&self) -> Result<Role, InfoError> {

@@ -57,6 +57,8 @@ pub struct Resource {
     pub finalizer: bool,
     pub deleting: Option<Ms>,
     pub gone: bool,
+    /// The annotation by which a person accepts a primary after there were several.
+    pub accepted: Option<String>,
     /// What the rest of the status says, as a digest.
     pub shown: String,
     /// When the spec came to be as it is.

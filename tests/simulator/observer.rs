@@ -9,7 +9,7 @@
 //! | S4 limits | at each resize: never below what the policy demands, never below what was there |
 //! | S5 evidence | at each eviction and FAILOVER: every member answered this process within 15 s, and what is evicted is truly fragmented (a liar's word about itself counts) |
 //! | S6 fence | at each write and command: the sender holds the lease, the request has its preconditions, the process is the one that was meant |
-//! | S7 at most once | evictions and promotions are counted for each remediation and pod; a process that began within the cooldown is never evicted |
+//! | S7 at most once | evictions are counted for each remediation and pod; of promotions a remediation has two at most (one exchange and one compensation), three where one pod alone starts as a primary (two exchanges), never to the same pod twice running; a process that began within the cooldown is never evicted |
 //! | S8 bounded pause | FAILOVER's TIMEOUT and CLIENT PAUSE's bound are at most 3 s; a FAILOVER in progress whose target is gone is ended within 45 s of an operator's being at work |
 //! | S9 one owner | two policies never have a remediation of the same workload at the same time |
 //! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
@@ -71,6 +71,8 @@ pub struct Observer {
     held_at: Ms,
     /// Nobody has been primary for so long.
     without: Ms,
+    /// A pod of this world alone starts as a primary: the role goes back to it in the same remediation.
+    pub gives_back: bool,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
@@ -102,6 +104,15 @@ pub struct Evicted {
 }
 
 impl Observer {
+    pub fn of(gives_back: bool) -> Self {
+        Self { gives_back, ..Self::default() }
+    }
+
+    /// Whoever is primary became so by our doing.
+    pub fn ours(&self) -> bool {
+        self.last_primary == Some(Cause::Ours)
+    }
+
     pub fn flag(&mut self, at: Ms, invariant: &'static str, text: String) {
         if !self.violations.iter().any(|seen| seen.invariant == invariant) {
             self.violations.push(Violation { at, invariant, text });
@@ -186,7 +197,9 @@ impl Observer {
         let Some(id) = remediation else { return };
         let done = self.handed_over.entry(id.clone()).or_default();
         done.push(server.pod);
-        if done.len() > 2 || (done.len() == 2 && done[0] == done[1]) {
+        // Back once, and one compensation of each.
+        let most = if self.gives_back { 3 } else { 2 };
+        if done.len() > most || done.windows(2).any(|two| two[0] == two[1]) {
             let text = format!("remediation {id} handed the role over to {done:?}");
             self.flag(now, "S7", text);
         }

@@ -361,10 +361,11 @@ impl Process {
 
     fn decide(&self, p: usize, resource: &Resource, pods: &Pods, claimed: Option<String>, live: bool) -> Decision {
         let settings = settings(self.world.borrow().schedule.method);
-        let snapshot = {
+        let mut snapshot = {
             let world = self.world.borrow();
             world.snapshot(pods, &self.memory.borrow(), claimed, live, self.skew)
         };
+        snapshot.surroundings.accepted.clone_from(&resource.accepted);
         let ctx = Context {
             policy: &resource.spec,
             snapshot: &snapshot,
@@ -396,6 +397,12 @@ impl Process {
         let again = match decision.act {
             Act::Rest | Act::LookLive => REST,
             Act::Wait(_, after) | Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => after.as_millis() as Ms,
+            Act::Remember(records) => {
+                resource.records = records;
+                let journal = resource.journal.clone();
+                self.journal(p, &mut resource, journal).await?;
+                AT_ONCE
+            }
             Act::Upkeep(effects) => self.upkeep(effects, &mut failed).await?,
             Act::Begin(journal) => self.begin(p, &mut resource, *journal).await?,
             Act::Go(Next::Record(journal)) => {
@@ -441,6 +448,7 @@ impl Process {
             journal.plan_hash = format!("{}-{}", journal.plan_hash, self.identity);
         }
         crate::executor::plant_in_plan(self, &mut journal);
+        let restarts = journal.steps.iter().any(|planned| matches!(planned.step, Step::Evict { .. }));
         resource.rv = self.finalizer(p, resource, true).await?;
         // Only now: who was stopped since the decision is held back by the fence.
         {
@@ -448,7 +456,7 @@ impl Process {
             let now = world.now;
             let due = (0..PODS).any(|n| world.lied(n) || world.servers.of_pod(n).is_some_and(|it| it.fragmented));
             // Who was to be cured may have been killed since.
-            if !due && world.kube.down().is_empty() {
+            if restarts && !due && world.kube.down().is_empty() {
                 world.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
             }
         }

@@ -83,6 +83,7 @@ pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
             finalizer: false,
             deleting: None,
             gone: false,
+            accepted: None,
             shown: String::new(),
             edited_at: 0,
         })
@@ -430,6 +431,16 @@ impl World {
         ];
         let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
         let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
+        let leads = self.servers.by_ip.values().find(|it| it.role == Role::Primary).map(|it| it.pod);
+        let (fixed, refused) = (self.schedule.fixed_start, LASTING.iter().any(|reason| policy.shown.contains(reason)));
+        // Where a person has moved it, it is theirs.
+        if fixed && leads != Some(0) && self.observer.ours() && !refused {
+            let text =
+                format!("the role stays with {leads:?} against its start, and nobody says why: {:?}", policy.shown);
+            let now = self.now;
+            self.observer.flag(now, "L1", text);
+            return;
+        }
         if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown.contains(reason)) {
             return;
         }

@@ -37,6 +37,8 @@ pub struct Schedule {
     /// The template's `maxmemory` is not what the members have at run time.
     pub settings_drift: bool,
     pub clean_member: Option<usize>,
+    /// Pod 0 alone starts as a primary, with what its volume holds; the others start as its replicas.
+    pub fixed_start: bool,
     /// No fault strikes or lasts after this; then everything heals, and must converge.
     pub calm: Ms,
     pub faults: Vec<(Trigger, Fault)>,
@@ -63,6 +65,7 @@ impl Schedule {
             write_every: rng.pick(&[120, 300, 700]),
             settings_drift: rng.percent(20),
             clean_member: rng.percent(20).then(|| rng.below(PODS)),
+            fixed_start: false,
             calm: if rng.percent(5) { LONG } else { CALM },
             faults: Vec::new(),
         };
@@ -105,6 +108,24 @@ impl Schedule {
         self.faults.push((trigger, fault));
         self.faults.push((trigger, Fault::Stop { operator, lasts }));
         self
+    }
+
+    /// The same in a world in which pod 0 alone starts as a primary. Without what takes a server away or its role: a
+    /// restart by somebody else is what such a set cannot bear while its role is elsewhere.
+    pub fn fixed_start(seed: u64) -> Self {
+        let mut schedule = Self { fixed_start: true, ..Self::of(seed) };
+        let taken = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::Kill { .. }
+                    | Fault::Drain { .. }
+                    | Fault::Restart { .. }
+                    | Fault::MoveRole { .. }
+                    | Fault::Delete { .. }
+            )
+        };
+        schedule.faults.retain(|(_, fault)| !taken(fault));
+        schedule
     }
 
     /// The same without any fault.

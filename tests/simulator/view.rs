@@ -10,7 +10,7 @@ use redis_memory_operator::domain::{
     names::{NodeAddress, PodName, PodUid, RunId},
     pod::{Pod as DomainPod, StatefulSet},
     ratio::Ratio,
-    sample::{self, FailoverState, Reading, ReplicaLine, ReplicaLink, Sample},
+    sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
     snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
 };
 
@@ -224,6 +224,10 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     let replication = &mut sample.replication;
     replication.replid = format!("history-{}", server.replid);
     replication.offset = server.offset();
+    replication.previous = server.before.map(|(replid, shared)| PreviousHistory {
+        replid: format!("history-{replid}"),
+        end: 1_000_001 + 100 * shared as u64,
+    });
     replication.failover_state = match server.failover {
         Failover::None => FailoverState::None,
         Failover::Waiting { .. } => FailoverState::WaitingForSync,

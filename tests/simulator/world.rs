@@ -38,6 +38,8 @@ pub struct World {
     late: Vec<(Ms, u32, Order, Option<String>)>,
     next_write: Ms,
     writes: u32,
+    /// What the volume of each pod holds.
+    volumes: Vec<Vec<u32>>,
     next_run: u32,
     /// An operator leads and runs.
     pub someone_works: bool,
@@ -113,7 +115,7 @@ impl World {
             now: 0,
             kube,
             servers,
-            observer: Observer::default(),
+            observer: Observer::of(schedule.fixed_start),
             rng: Rng::new(schedule.seed, 2),
             pending: schedule.faults.clone(),
             schedule: schedule.clone(),
@@ -126,6 +128,7 @@ impl World {
             late: Vec::new(),
             next_write: 500,
             writes: 0,
+            volumes: vec![Vec::new(); PODS],
             next_run: 1000,
             someone_works: false,
             healed: false,
@@ -293,7 +296,9 @@ impl World {
     fn remove(&mut self, n: usize) {
         let Some(pod) = self.kube.places[n].pod.take() else { return };
         self.note(|| format!("kubernetes: redis-{n} (uid {}) is gone", pod.uid));
-        self.servers.by_ip.remove(&pod.ip);
+        if let Some(server) = self.servers.by_ip.remove(&pod.ip) {
+            self.volumes[n] = server.log;
+        }
         self.kube.freed.push(pod.ip);
         self.kube.places[n].next_at = self.now + self.rng.range(200, 1500);
         self.kube.places[n].container_at = None;
@@ -341,6 +346,14 @@ impl World {
         server.retry_at = server.loading_until;
         server.fragmented = !self.schedule.restart_helps;
         server.maxmemory_mib = self.kube.template_maxmemory_mib;
+        if self.schedule.fixed_start {
+            server.log.clone_from(&self.volumes[n]);
+            server.searching = false;
+            server.role = if n == 0 { Role::Primary } else { Role::Replica(Host::Pod(0)) };
+            if n == 0 {
+                self.observer.became_primary(Cause::Initial);
+            }
+        }
         self.note(|| format!("redis: process {} starts in redis-{n}", server.run));
         self.servers.by_ip.insert(ip, server);
         let now = self.now;
@@ -566,6 +579,7 @@ impl World {
         let hanging: Vec<u32> = self.servers.by_ip.values().filter(|it| hangs(it)).map(|it| it.ip).collect();
         let failing_over =
             self.servers.by_ip.values().any(|it| it.failover != Failover::None && !hanging.contains(&it.ip));
+        self.accept(&primaries);
         if primaries.len() == 1 || failing_over || self.kube.down().len() > 1 {
             self.wrong_since = None;
             return;
@@ -589,6 +603,16 @@ impl World {
         let others: Vec<u32> = self.servers.by_ip.keys().copied().filter(|it| *it != ip).collect();
         for other in others {
             let _ = self.servers.replicaof(other, Host::Pod(pod), now);
+        }
+    }
+
+    /// A person reads that a label follows nobody, and says who is right.
+    fn accept(&mut self, primaries: &[u32]) {
+        let [only] = primaries else { return };
+        let pod = self.servers.by_ip[only].pod;
+        for policy in &mut self.kube.policies {
+            let mark = policy.records.iter().find_map(|record| record.several_primaries.as_ref());
+            policy.accepted = mark.map(|mark| format!("redis-{pod}.{}", mark.seen_at.as_second()));
         }
     }
 }

@@ -378,7 +378,7 @@ impl<'a> Explained<'a> {
     fn last(&self) -> Option<Vec<String>> {
         let owner = self.target.pod.owner.as_ref()?;
         let record = self.file.workloads.iter().find(|record| record.uid == owner.uid)?;
-        let text = format!("{}, ended {}: {}", record.outcome.as_str(), short(record.ended_at), record.message);
+        let text = format!("{}, ended {}: {}", record.outcome?.as_str(), short(record.ended_at), record.message);
         Some(row("last remediation", text))
     }
 

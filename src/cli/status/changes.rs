@@ -40,7 +40,8 @@ impl Facts {
             facts.insert(subject, format!("{}{stale}: {}", finding.severity, finding.evidence));
         }
         for record in &status.workloads {
-            let text = format!("{} {}: {}", record.remediation, record.outcome.as_str(), record.message);
+            let Some(outcome) = record.outcome else { continue };
+            let text = format!("{} {}: {}", record.remediation, outcome.as_str(), record.message);
             facts.insert(format!("remediation of {}", record.name), text);
         }
         Self(facts)
@@ -75,8 +76,9 @@ impl Ending {
         }
         if let Some(id) = &self.seen {
             let record = status.workloads.iter().find(|record| record.remediation == *id)?;
-            let well = record.outcome == Outcome::Succeeded;
-            return Some((well, format!("done: {}: {}", record.outcome.as_str(), record.message)));
+            let well = record.outcome == Some(Outcome::Succeeded);
+            let outcome = record.outcome.map_or("ended", Outcome::as_str);
+            return Some((well, format!("done: {outcome}: {}", record.message)));
         }
         if status.observed_generation.is_none() || status.observed_generation != policy.metadata.generation {
             return None;

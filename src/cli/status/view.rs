@@ -201,8 +201,10 @@ fn findings(out: &mut String, status: &RedisMemoryPolicyStatus) {
 
 fn workloads(out: &mut String, status: &RedisMemoryPolicyStatus) {
     for record in &status.workloads {
+        // What else is remembered is among the findings.
+        let Some(outcome) = record.outcome else { continue };
         let ended = record.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ");
-        heading(out, &format!("LAST REMEDIATION of {}: {}, ended {ended}", record.name, record.outcome.as_str()));
+        heading(out, &format!("LAST REMEDIATION of {}: {}, ended {ended}", record.name, outcome.as_str()));
         paragraph(out, "", "", &record.message);
         for restart in &record.restarts {
             line(out, &format!("{} restarted {}", restart.pod, restart.at.strftime("%Y-%m-%dT%H:%M:%SZ")));

@@ -53,6 +53,9 @@ struct Direction<'a> {
 impl Look<'_> {
     pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
         let begun = self.journal.current.begun_at.is_some();
+        if !begun && self.journal.hands_back() && !self.starts_alone(to) {
+            return Next::Record(Box::new(self.finish()));
+        }
         let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);
         let (from, to) = if back { (to, from) } else { (from, to) };
         let Some(old) = self.target(from) else {

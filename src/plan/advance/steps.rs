@@ -3,7 +3,14 @@
 
 use super::{LATER, Look, Next, SOON};
 use crate::{
-    domain::{bytes::Bytes, journal::Outcome, names::PodName, sample::Role, snapshot::Target, step::Step},
+    domain::{
+        bytes::Bytes,
+        journal::{Outcome, StartRole},
+        names::PodName,
+        sample::Role,
+        snapshot::Target,
+        step::Step,
+    },
     plan::{
         begin::{settings, stored},
         effect::{Effect, Peer},
@@ -88,6 +95,7 @@ impl<'a> Look<'a> {
         let mut journal = self.proceed();
         if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
             record.caught_up_at = Some(self.ctx.now);
+            record.returned_as = record.returned_as.or(Some(StartRole::Replica));
         }
         Next::Record(Box::new(journal))
     }
@@ -169,7 +177,8 @@ impl<'a> Look<'a> {
         let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };
-        let before = self.journal.steps.iter().find_map(|planned| match &planned.step {
+        let at = usize::try_from(self.journal.cursor).unwrap_or(usize::MAX);
+        let before = self.journal.steps.iter().take(at).rev().find_map(|planned| match &planned.step {
             Step::Switchover { from, .. } => self.target(from),
             _ => None,
         });

@@ -19,6 +19,10 @@ use crate::{
 impl Look<'_> {
     /// Ends the remediation when the step that it stands before does not fit into the window any more.
     pub(super) fn window_closed(&self) -> Option<Next> {
+        // What was begun is finished: a role that its start does not give is half of a restart.
+        if self.journal.hands_back() {
+            return None;
+        }
         let (need, what) = match self.journal.step()? {
             Step::Evict { pod } | Step::Persist { pod } => {
                 let need = self.target(pod).map(|target| estimate::restart(self.workload, target));

@@ -93,15 +93,10 @@ fn waiting() -> Next {
 
 fn end() -> Next {
     Next::End(Box::new(WorkloadRecord {
-        uid: fixtures::workload_uid(),
-        name: "redis".into(),
-        outcome: Outcome::WindowClosed,
+        outcome: Some(Outcome::WindowClosed),
         remediation: "r".into(),
-        ended_at: NOW,
         generation: 1,
-        message: String::new(),
-        restarts: Vec::new(),
-        starts: Vec::new(),
+        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
     }))
 }
 

@@ -36,7 +36,7 @@ pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
     let restarts = record.map(|record| record.restarts.as_slice()).unwrap_or_default();
     let lately = restarts.iter().filter(|restart| scene.ctx.since(restart.at) < DAY).count();
     let planned = scene.restarting.len();
-    (u32::try_from(lately + planned).unwrap_or(u32::MAX) > most).then(|| {
+    (planned > 0 && u32::try_from(lately + planned).unwrap_or(u32::MAX) > most).then(|| {
         Blocked::new(
             BlockReason::RestartBudget,
             format!(
@@ -79,7 +79,7 @@ pub(super) fn restarts_per_hour(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;
     let most = around.maximum_restarts_per_hour?;
     let lately = around.restarts_last_hour;
-    (scene.phase != Phase::Switchover && lately >= most).then(|| {
+    (scene.phase != Phase::Switchover && !scene.only_hands_back() && lately >= most).then(|| {
         Blocked::new(
             BlockReason::ClusterBudget,
             format!(

@@ -109,6 +109,12 @@ impl<'a> Scene<'a> {
         self.workload.members.iter().copied().find(|target| about_it && target.pod.name == *pod)
     }
 
+    /// The plan does nothing but hand the role back to the pod that starts with it: no pod is restarted, and waiting for
+    /// a window or a cooldown would only leave the set with a role that any restart undoes.
+    pub fn only_hands_back(&self) -> bool {
+        self.hands_over && self.restarting.is_empty()
+    }
+
     /// The one primary, if there is exactly one.
     pub fn primary(&self) -> Option<&'a Target> {
         match self.workload.primaries.as_slice() {

@@ -40,7 +40,8 @@ fn record<'a>(scene: &Scene<'a>) -> Option<&'a WorkloadRecord> {
 
 pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    (last.outcome == Outcome::Ineffective && last.generation == scene.ctx.policy.generation).then(|| {
+    let ineffective = last.outcome == Some(Outcome::Ineffective) && last.generation == scene.ctx.policy.generation;
+    (ineffective && !scene.only_hands_back()).then(|| {
         Blocked::new(
             BlockReason::RemediationIneffective,
             format!("{}; it is not repeated until the spec changes", last.message),
@@ -50,11 +51,14 @@ pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
-    let failed = matches!(
-        last.outcome,
-        Outcome::ConfigDrift | Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow | Outcome::PersistFailed
-    );
-    let reason = match last.outcome {
+    let outcome = last.outcome?;
+    let failed = match outcome {
+        Outcome::SwitchoverFailed | Outcome::LabelDidNotFollow => true,
+        // What a restart did not do says nothing about a role that is handed back.
+        Outcome::ConfigDrift | Outcome::PersistFailed => !scene.only_hands_back(),
+        _ => false,
+    };
+    let reason = match outcome {
         Outcome::LabelDidNotFollow => BlockReason::LabelDidNotFollow,
         _ => BlockReason::RemediationFailed,
     };
@@ -65,7 +69,7 @@ pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
             reason,
             format!(
                 "{}: {}; not tried again before the spec changes or the cooldown is over",
-                last.outcome.as_str(),
+                outcome.as_str(),
                 last.message
             ),
         )

@@ -47,7 +47,7 @@ pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
     let Scene { workload, ctx, .. } = scene;
     let held = roles::held(workload);
     match workload.primaries.as_slice() {
-        [_] => None,
+        [_] => returning::unsettled(ctx, workload),
         // It is only unselected: that is said by its own gate.
         [] if roles::primary_is_outside(workload) => None,
         [] => Some(Blocked::new(
@@ -180,7 +180,7 @@ pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
     // In Observe nobody sets it: there it is a finding, and Enforce would set it before anything else.
-    if scene.ctx.policy.mode == Mode::Observe {
+    if scene.ctx.policy.mode == Mode::Observe || returning::unsettled(&scene.ctx, scene.workload).is_some() {
         return None;
     }
     let label = &scene.ctx.policy.redis.role_label;

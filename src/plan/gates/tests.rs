@@ -86,15 +86,11 @@ fn two_pods(world: &mut World) {
 
 pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
     WorkloadRecord {
-        uid: fixtures::workload_uid(),
-        name: "redis".into(),
-        outcome,
+        outcome: Some(outcome),
         remediation: "r".into(),
-        ended_at: seconds_ago(60),
         generation: fixtures::policy().generation,
         message: "redis-1 was restarted, but nothing came back".into(),
-        restarts: Vec::new(),
-        starts: Vec::new(),
+        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), seconds_ago(60))
     }
 }
 

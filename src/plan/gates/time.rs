@@ -34,15 +34,16 @@ pub(in crate::plan) fn next_window(scene_ctx: &crate::plan::Context<'_>) -> Stri
 
 pub(super) fn window_open(scene: &Scene<'_>) -> Option<Blocked> {
     let closed = window::state(&scene.ctx.policy.restart.windows, scene.ctx.now) == State::Closed;
-    closed.then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(&scene.ctx))))
+    (closed && !scene.only_hands_back())
+        .then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(&scene.ctx))))
 }
 
 pub(super) fn fits_window(scene: &Scene<'_>) -> Option<Blocked> {
     let windows = &scene.ctx.policy.restart.windows;
     let State::Open { closes } = window::state(windows, scene.ctx.now) else { return None };
     let left = std::time::Duration::try_from(closes.duration_since(scene.ctx.now)).unwrap_or_default();
-    let need = estimate::remediation(&scene.ctx, scene.workload, &scene.restarting);
-    (left < need).then(|| {
+    let need = estimate::remediation(&scene.ctx, scene.workload, &scene.restarting, scene.hand_overs.len());
+    (left < need && !scene.only_hands_back()).then(|| {
         Blocked::new(
             BlockReason::WindowTooShort,
             format!(

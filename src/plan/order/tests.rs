@@ -109,15 +109,11 @@ impl Set {
         let at = NOW.saturating_sub(SignedDuration::from_secs(60)).unwrap();
         let restarts = restarted_pods(steps).into_iter().map(|pod| RestartRecord { pod, at }).collect();
         self.records.push(WorkloadRecord {
-            uid: fixtures::workload_uid(),
-            name: "redis".into(),
-            outcome: Outcome::Succeeded,
+            outcome: Some(Outcome::Succeeded),
             remediation: "r".into(),
-            ended_at: at,
             generation: 1,
-            message: String::new(),
             restarts,
-            starts: Vec::new(),
+            ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), at)
         });
     }
 }
@@ -218,7 +214,7 @@ fn the_end_says_what_follows() {
     set.carry_out(&journal.steps.clone());
     journal.cursor = u32::try_from(journal.steps.len()).unwrap();
     let Next::End(record) = advance::next(&set.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Succeeded);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded));
     let left = "; the other 4 pods follow in the next plan: redis-8, redis-9, redis-15, redis-0";
     assert!(record.message.contains("the other 4 pods follow in the next plan: "), "{} {left}", record.message);
     assert!(record.message.ends_with("redis-0"), "the primary is last: {}", record.message);

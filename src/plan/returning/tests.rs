@@ -98,6 +98,42 @@ fn the_old_primary_that_we_evicted_is_demoted() {
     assert_eq!(by_name.map(|name| name.sent), Some(fixtures::stable_address(1)), "as redis-2 follows it");
 }
 
+// The review's case: by our own eviction there were two writers behind one Service, for ever.
+#[test]
+fn so_it_is_where_another_controller_keeps_the_label() {
+    let mut world = World::new();
+    world.policy.redis.authority = AuthorityRule::Label;
+    let Next::Act(journal, effect) = world.next() else { panic!("nothing is done") };
+    assert!(matches!(*effect, Effect::Demote { .. }), "{effect:?}");
+    let returned = journal.member(&fixtures::pod_name(0)).and_then(|record| record.returned_as);
+    assert_eq!(
+        returned,
+        Some(crate::domain::journal::StartRole::Primary),
+        "what it came back as is proof of its start"
+    );
+}
+
+// Found by the simulator: the remediation that handed the role over was stopped before the eviction, and the next evicted
+// the old primary, by then a replica.
+#[test]
+fn so_it_is_where_an_earlier_remediation_handed_the_role_over() {
+    let mut world = World::new();
+    world.journal.steps.retain(|planned| !matches!(planned.step, Step::Switchover { .. } | Step::Repoint { .. }));
+    let old = fixtures::pod_name(0);
+    let at = world.journal.steps.iter().position(|planned| planned.step == Step::AwaitReplica { pod: old.clone() });
+    world.journal.cursor = u32::try_from(at.expect("it comes back")).unwrap();
+    let record = |primary| crate::domain::journal::WorkloadRecord {
+        primary,
+        ..crate::domain::journal::WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
+    };
+    let made = [record(Some(world.journal.primary.clone()))];
+    let next = advance::next(&Context { records: &made, ..world.ctx() }, &world.journal, false);
+    assert!(matches!(&next, Next::Act(_, effect) if matches!(**effect, Effect::Demote { .. })), "{next:?}");
+    let not_ours = [record(None)];
+    let next = advance::next(&Context { records: &not_ours, ..world.ctx() }, &world.journal, false);
+    assert!(matches!(&next, Next::Gate(blocked, _) if blocked[0].reason == BlockReason::TwoPrimaries), "{next:?}");
+}
+
 fn to_the_switchover(w: &mut World) {
     let at = w.journal.steps.iter().position(|planned| matches!(planned.step, Step::Switchover { .. }));
     w.journal.cursor = u32::try_from(at.unwrap()).unwrap();
@@ -134,7 +170,12 @@ fn to_the_switchover(w: &mut World) {
 }, "not the process")]
 #[case::the_new_primary_is_empty(|w: &mut World| w.sample(1).keys = 0, "holds no key")]
 #[case::a_failover_runs(|w: &mut World| w.sample(1).replication.failover_state = FailoverState::WaitingForSync, "a failover")]
-#[case::roles_are_anothers(|w: &mut World| w.policy.redis.authority = AuthorityRule::Label, "not this operator's")]
+#[case::roles_are_anothers(|w: &mut World| w.policy.redis.authority = AuthorityRule::Auto, "not this operator's")]
+#[case::evicted_before_the_role_went(|w: &mut World| {
+    let evicted = w.journal.steps.iter().position(|planned| matches!(&planned.step, Step::Evict { pod } if *pod == fixtures::pod_name(0)));
+    let evict = w.journal.steps.remove(evicted.unwrap());
+    w.journal.steps.insert(0, evict);
+}, "was not evicted by us after the switchover")]
 #[case::a_sentinel_watches(|w: &mut World| w.sample(1).sentinel_seen = Some(true), "not this operator's")]
 fn every_other_case_is_frozen(#[case] change: fn(&mut World), #[case] says: &str) {
     let mut world = World::new();
@@ -161,8 +202,12 @@ fn upkeep(world: &mut World) -> Vec<Effect> {
         target.pod.container.as_mut().unwrap().spec_limit = Some(crate::domain::bytes::Bytes::mib(600));
         target.pod.role_label = None;
     }
-    let decision = decide::decide(&world.ctx(), None, false, true);
-    match decision.act {
+    let mut act = decide::decide(&world.ctx(), None, false, true).act;
+    // Two primaries are remembered before anything else.
+    if let Act::Remember(records) = act {
+        act = decide::decide(&Context { records: &records, ..world.ctx() }, None, false, true).act;
+    }
+    match act {
         Act::Upkeep(effects) => effects.into_iter().map(|(effect, _)| effect).collect(),
         Act::Rest => Vec::new(),
         other => panic!("{other:?}"),

@@ -81,7 +81,7 @@ fn end(world: &mut World, mut journal: Journal) -> WorldEnd {
 }
 
 struct WorldEnd {
-    outcome: Outcome,
+    outcome: Option<Outcome>,
     message: String,
 }
 
@@ -90,7 +90,7 @@ fn it_is_raised_for_those_who_keep_their_data_and_set_back_on_both() {
     let mut world = World::dumping();
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let order = ["Raise", "Evict", "Evict", "Switchover", "Repoint", "Raise", "Evict"];
     let done = kinds(&world);
     let (before, after) = done.split_at(order.len());
@@ -106,7 +106,7 @@ fn it_is_set_back_when_somebody_stops_it() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.suspend = true;
-    assert_eq!(end(&mut world, journal).outcome, Outcome::Stopped);
+    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Stopped));
     assert_eq!(world.backlog(0), BEFORE);
 }
 
@@ -115,7 +115,7 @@ fn it_is_set_back_when_the_plan_is_superseded() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.generation += 1;
-    assert_eq!(end(&mut world, journal).outcome, Outcome::Superseded);
+    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Superseded));
     assert_eq!(world.backlog(0), BEFORE);
 }
 
@@ -126,7 +126,7 @@ fn a_server_that_will_not_take_it_back_is_drift() {
     world.policy.suspend = true;
     world.policy.name = "refuses".into();
     let end = end(&mut world, journal);
-    assert_eq!(end.outcome, Outcome::ConfigDrift);
+    assert_eq!(end.outcome, Some(Outcome::ConfigDrift));
     assert!(end.message.contains("redis-0") && end.message.contains("suspended"), "{}", end.message);
     assert_eq!(kinds(&world), ["Raise", "Refused", "Refused", "Refused"]);
 }
@@ -138,7 +138,7 @@ fn one_that_does_not_answer_is_waited_for_and_then_said() {
     world.policy.suspend = true;
     world.snapshot.targets[0].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
     let end = end(&mut world, journal);
-    assert_eq!(end.outcome, Outcome::ConfigDrift, "{}", end.message);
+    assert_eq!(end.outcome, Some(Outcome::ConfigDrift), "{}", end.message);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_process_that_is_gone_needs_nothing() {
     let journal = raised(&mut world);
     world.policy.suspend = true;
     world.sample(0).run_id = RunId::new("another".to_owned());
-    assert_eq!(end(&mut world, journal).outcome, Outcome::Stopped);
+    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Stopped));
     assert_eq!(kinds(&world), ["Raise"]);
 }
 

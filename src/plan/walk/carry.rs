@@ -83,7 +83,7 @@ fn the_candidate_gets_them_before_the_role_moves_and_keeps_them() {
     let mut world = World::notifying();
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let mut order = full_order();
     order.insert(2, ("Carry", "redis-1".to_owned()));
     assert_eq!(world.done, order);
@@ -102,7 +102,7 @@ fn a_successor_takes_them_back_when_the_switchover_is_given_up() {
     let journal: Journal = serde_json::from_str(&serde_json::to_string(&journal).unwrap()).unwrap();
     world.policy.suspend = true;
     let record = world.ends(journal, false);
-    assert_eq!(record.outcome, Outcome::Stopped);
+    assert_eq!(record.outcome, Some(Outcome::Stopped));
     assert_eq!(world.has(1), "");
     assert_eq!(world.done.last(), Some(&("TakeBack", "redis-1".to_owned())));
 }
@@ -113,7 +113,7 @@ fn a_candidate_that_became_primary_by_somebody_elses_hand_keeps_them() {
     let journal = world.carried();
     world.hand_over(0, 1);
     let record = world.ends(journal, false);
-    assert_eq!(record.outcome, Outcome::Superseded);
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
     assert_eq!(world.has(1), "xE");
 }
 
@@ -123,7 +123,7 @@ fn a_candidate_that_will_not_take_them_does_not_take_over() {
     let journal = world.carried();
     world.set(1, NOTIFY, "");
     let record = world.ends(journal, true);
-    assert_eq!(record.outcome, Outcome::ConfigDrift);
+    assert_eq!(record.outcome, Some(Outcome::ConfigDrift));
     assert!(record.message.contains("notify-keyspace-events of redis-1 could not be set to xE"), "{}", record.message);
     assert!(!world.done.iter().any(|(kind, _)| *kind == "Switchover"));
 }
@@ -134,12 +134,12 @@ fn what_cannot_be_taken_back_is_drift() {
     let journal = world.carried();
     world.policy.suspend = true;
     let record = world.ends(journal.clone(), true);
-    assert_eq!(record.outcome, Outcome::ConfigDrift);
+    assert_eq!(record.outcome, Some(Outcome::ConfigDrift));
     assert!(record.message.contains("redis-1") && record.message.contains("suspended"), "{}", record.message);
     assert_eq!(world.done.iter().filter(|(kind, _)| *kind == "Refused").count(), 3);
 
     world.snapshot.targets[1].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
-    assert_eq!(world.ends(journal, false).outcome, Outcome::ConfigDrift);
+    assert_eq!(world.ends(journal, false).outcome, Some(Outcome::ConfigDrift));
 }
 
 #[test]
@@ -149,6 +149,6 @@ fn what_a_server_does_not_say_is_left_alone() {
         world.sample(n).config.as_mut().unwrap().serving.carried.remove(NOTIFY);
     }
     let journal = world.begin();
-    assert_eq!(world.walk(journal, None).outcome, Outcome::Succeeded);
+    assert_eq!(world.walk(journal, None).outcome, Some(Outcome::Succeeded));
     assert_eq!(world.done, full_order());
 }

@@ -30,7 +30,7 @@ fn at_the(kind: StepKind, world: &mut World) -> Journal {
 
 fn ends_superseded(world: &World, journal: &Journal) -> String {
     match advance::next(&world.ctx(), journal, false) {
-        Next::End(record) if record.outcome == Outcome::Superseded => record.message,
+        Next::End(record) if record.outcome == Some(Outcome::Superseded) => record.message,
         other => panic!("{other:?}"),
     }
 }

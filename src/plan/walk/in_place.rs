@@ -78,7 +78,7 @@ fn the_aof_is_rewritten_right_before_its_primary_is_evicted() {
     let mut world = World::alone();
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     assert_eq!(world.done, [("Rewrite", "redis-0".to_owned()), ("EvictPrimary", "redis-0".to_owned())]);
 }
 
@@ -88,7 +88,7 @@ fn without_an_aof_it_is_saved() {
     let config = world.sample(0).config.as_mut().unwrap();
     (config.appendonly, config.save) = (false, "3600 1".into());
     let journal = world.begin();
-    assert_eq!(world.walk(journal, None).outcome, Outcome::Succeeded);
+    assert_eq!(world.walk(journal, None).outcome, Some(Outcome::Succeeded));
     assert_eq!(world.done[0].0, "Save");
 }
 
@@ -98,7 +98,7 @@ fn a_journal_entry_that_was_lost_repeats_nothing() {
         let mut world = World::alone();
         let journal = world.begin();
         let record = world.walk(journal, Some(kind));
-        assert_eq!(record.outcome, Outcome::Succeeded, "{kind:?}: {}", record.message);
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{kind:?}: {}", record.message);
         assert_eq!(world.done.len(), 2, "{kind:?}: {:?}", world.done);
     }
 }
@@ -111,7 +111,7 @@ fn replicas_of_a_static_set_first_then_its_primary_in_place() {
     world.snapshot.targets.iter_mut().for_each(fixtures::on_claim);
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let kinds: Vec<&str> = world.done.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
 }
@@ -132,7 +132,7 @@ fn a_save_from_before_is_no_proof() {
                 (journal, asked) = (*next, asked + 1);
             }
             Next::End(record) => {
-                assert_eq!((record.outcome, asked), (Outcome::PersistFailed, 3));
+                assert_eq!((record.outcome, asked), (Some(Outcome::PersistFailed), 3));
                 return;
             }
             other => panic!("{other:?}"),
@@ -207,7 +207,7 @@ fn while_the_only_pod_is_away_it_is_waited_for() {
     }
     world.snapshot = Snapshot { targets: there, ..world.snapshot };
     world.tick(1);
-    assert_eq!(world.walk(journal, None).outcome, Outcome::Succeeded);
+    assert_eq!(world.walk(journal, None).outcome, Some(Outcome::Succeeded));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn consent_that_is_taken_back_stops_it_before_the_eviction() {
     world.policy.restart.allow_downtime = false;
     world.policy.generation += 1;
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Superseded);
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
     assert_eq!(world.done, Vec::new());
 }
 
@@ -231,7 +231,7 @@ fn one_that_does_not_come_back_times_out() {
             Next::Record(next) => journal = *next,
             Next::Wait(..) => world.now = world.now.saturating_add(SignedDuration::from_secs(3600)).unwrap(),
             Next::End(record) => {
-                assert_eq!(record.outcome, Outcome::TimedOut);
+                assert_eq!(record.outcome, Some(Outcome::TimedOut));
                 return;
             }
             other => panic!("{other:?}"),

@@ -102,7 +102,7 @@ fn what_is_not_measured_is_not_ineffective() {
     }
     world.hours(1);
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("it waits for ever") };
-    assert_eq!(record.outcome, Outcome::TimedOut);
+    assert_eq!(record.outcome, Some(Outcome::TimedOut));
     assert!(record.message.contains("quiet readings"), "{}", record.message);
 }
 
@@ -132,7 +132,7 @@ fn data_that_grew_is_not_ineffective() {
         world.tick(15);
     }
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Ineffective);
+    assert_eq!(record.outcome, Some(Outcome::Ineffective));
 }
 
 /// What makes a candidate less than its primary must not be what our own restart of it has undone.
@@ -272,15 +272,11 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
     };
     let journal = comes_back(&mut world, |_| ());
     world.records = vec![WorkloadRecord {
-        uid: fixtures::workload_uid(),
-        name: "redis".into(),
-        outcome: Outcome::Succeeded,
+        outcome: Some(Outcome::Succeeded),
         remediation: "r".into(),
-        ended_at: fixtures::seconds_ago(86_400),
         generation: 1,
-        message: String::new(),
-        restarts: Vec::new(),
         starts: vec![seen(1), seen(2)],
+        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), fixtures::seconds_ago(86_400))
     }];
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     assert_eq!(record.starts, [seen(2)], "what another pod showed stands");

@@ -16,7 +16,7 @@ fn an_old_primary_that_comes_back_as_one_is_demoted_and_the_rest_goes_on() {
     world.comes_back_as_primary = true;
     let journal = world.begin();
     let record = world.walk(journal, None);
-    assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let mut expected = full_order();
     expected.push(("Demote", "redis-0".to_owned()));
     assert_eq!(world.done, expected);
@@ -55,7 +55,7 @@ fn what_the_window_leaves_over_is_done_in_the_next() {
         }
         let outcome = *ended.first().expect("it ends");
         let whole = cut_after == 0 || cut_after == full_order().len();
-        assert_eq!(outcome, if whole { Outcome::Succeeded } else { Outcome::WindowClosed }, "{cut_after}");
+        assert_eq!(outcome, Some(if whole { Outcome::Succeeded } else { Outcome::WindowClosed }), "{cut_after}");
         if whole {
             continue;
         }
@@ -75,7 +75,7 @@ fn what_the_window_leaves_over_is_done_in_the_next() {
         }
         let journal = world.begin();
         let record = world.walk(journal, None);
-        assert_eq!(record.outcome, Outcome::Succeeded, "{}", record.message);
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
         for n in 0..3 {
             let evictions = world.done.iter().filter(|(kind, pod)| *kind == "Evict" && pod == &format!("redis-{n}"));
             assert_eq!(evictions.count(), 1, "redis-{n} after {cut_after}: {:?}", world.done);
@@ -90,7 +90,7 @@ fn a_step_that_would_not_fit_is_not_begun() {
     let journal = world.begin();
     world.now = "2026-01-02T04:59:50Z".parse().unwrap();
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::WindowClosed);
+    assert_eq!(record.outcome, Some(Outcome::WindowClosed));
     let text = "restarting redis-1 takes about 54 s, and the window closes in 10 s: 0 of 3 pods restarted, redis-1, \
                 redis-2, redis-0 left; the next window opens at 2026-01-03T03:00+00:00";
     assert_eq!(record.message, text);
@@ -124,7 +124,7 @@ fn supervised_stops_before_the_primary_until_the_plan_is_approved() {
                 world.tick(1);
             }
             Next::End(record) => {
-                assert_eq!((record.outcome, asked), (Outcome::Succeeded, 3), "{}", record.message);
+                assert_eq!((record.outcome, asked), (Some(Outcome::Succeeded), 3), "{}", record.message);
                 assert_eq!(world.done, full_order());
                 return;
             }
@@ -139,7 +139,7 @@ fn a_stop_of_the_operator_ends_it_at_the_boundary() {
     let journal = world.begin();
     world.snapshot.surroundings.stopped = Some("the flag --stop".to_owned());
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Outcome::Stopped);
+    assert_eq!(record.outcome, Some(Outcome::Stopped));
     assert!(record.message.contains("the flag --stop"), "{}", record.message);
     // Not between an eviction and its settings: what is half done is finished.
     world.snapshot.surroundings.stopped = None;
@@ -154,7 +154,7 @@ fn a_stop_of_the_operator_ends_it_at_the_boundary() {
                 journal = next;
             }
             Next::End(record) => {
-                assert_eq!(record.outcome, Outcome::Stopped);
+                assert_eq!(record.outcome, Some(Outcome::Stopped));
                 assert_eq!(kinds, [StepKind::Evict, StepKind::AwaitReplica, StepKind::RestoreSettings]);
                 return;
             }
@@ -173,15 +173,11 @@ fn restarts_of_a_day_are_remembered_each() {
     let restarts = vec![restart("redis-1", 5), restart("redis-1", 30), restart("gone", 40), restart("gone", 41)];
     let journal = world.begin();
     world.records = vec![WorkloadRecord {
-        uid: fixtures::workload_uid(),
-        name: "redis".into(),
-        outcome: Outcome::Succeeded,
+        outcome: Some(Outcome::Succeeded),
         remediation: "r".into(),
-        ended_at: at(5),
         generation: 1,
-        message: String::new(),
         restarts,
-        starts: Vec::new(),
+        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), at(5))
     }];
     let record = world.walk(journal, None);
     let kept: Vec<&str> = record.restarts.iter().map(|restart| restart.pod.as_str()).collect();

@@ -63,6 +63,7 @@ fn reads_a_primary_of_7_0() {
             role: Role::Primary,
             replid: "59a51ffdcb909933b9f921b955fa98648f70d657".into(),
             offset: 75_235,
+            previous: None,
             replicas: vec![ReplicaLine {
                 address: NodeAddress { host: "127.0.0.1".into(), port: 7812 },
                 online: true,
@@ -406,4 +407,17 @@ proptest! {
         prop_assert_eq!(sample.latest_fork, Duration::from_micros(u64::from(fork)));
         prop_assert_eq!((sample.keys, sample.keys_with_ttl), (keys + 1, expires + 1));
     }
+}
+
+#[test]
+fn the_history_that_a_promoted_replica_continues() {
+    let replication = |more: &str| {
+        let text = format!("role:master\r\nmaster_replid:a1\r\nmaster_repl_offset:7\r\n{more}");
+        Info::parse(&text).replication().expect("readable").previous
+    };
+    let previous = PreviousHistory { replid: "b2".into(), end: 1235 };
+    assert_eq!(replication("master_replid2:b2\r\nsecond_repl_offset:1235\r\n"), Some(previous));
+    assert_eq!(replication("master_replid2:0000\r\nsecond_repl_offset:-1\r\n"), None);
+    assert_eq!(replication("master_replid2:b2\r\nsecond_repl_offset:-1\r\n"), None);
+    assert_eq!(replication(""), None);
 }

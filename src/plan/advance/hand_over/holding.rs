@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{LATER, Look, Next};
 use super::Direction;
 use crate::{
-    domain::snapshot::Target,
+    domain::{journal::Outcome, snapshot::Target},
     plan::{authority::Authority, blocked::Blocked, effect::Effect},
 };
 
@@ -48,7 +48,7 @@ impl Look<'_> {
             return self.hold(&Labels::LeftToUpkeep, why);
         }
         match self.hold(&Labels::Only { primary: way.from, other: new }, why) {
-            Next::End(record) => self.close(way, record.outcome, &record.message),
+            Next::End(record) => self.close(way, record.outcome.unwrap_or(Outcome::TimedOut), &record.message),
             next => next,
         }
     }

@@ -77,7 +77,7 @@ impl World {
 
     fn outcome(&self) -> (Outcome, String) {
         match self.next() {
-            Next::End(record) => (record.outcome, record.message),
+            Next::End(record) => (record.outcome.expect("it has ended"), record.message),
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,239 @@
+//! A set in which redis-0 alone starts as a primary: the role goes back to it, as part of the plan or by a plan of its own.
+
+use std::time::Duration;
+
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::{
+    assess::{self, AssessSettings},
+    domain::{finding::FindingCode, policy::AuthorityRule, step::Plan},
+};
+
+fn world() -> World {
+    World { comes_back_as_primary: true, ..World::new() }
+}
+
+fn done(world: &World) -> Vec<String> {
+    world.done.iter().map(|(kind, pod)| format!("{kind} {pod}")).collect()
+}
+
+fn due(world: &World) -> Option<Plan> {
+    begin::consider(&world.ctx()).plan
+}
+
+fn refusals(world: &World) -> Vec<BlockReason> {
+    begin::consider(&world.ctx()).blocked.into_iter().map(|blocked| blocked.reason).collect()
+}
+
+fn against_start(world: &World) -> Option<String> {
+    let settings = AssessSettings::default();
+    let findings = assess::with_records(&world.policy, &world.snapshot, &settings, &world.records, None);
+    let found = findings.into_iter().find(|finding| finding.code == FindingCode::RoleAgainstStart);
+    found.map(|finding| format!("{} -> {}", finding.evidence, finding.remedy))
+}
+
+/// One remediation, to its end; what is remembered replaces what was.
+fn remediate(world: &mut World) -> WorkloadRecord {
+    world.done.clear();
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    world.records = vec![record.clone()];
+    record
+}
+
+const FOUND_ON_THE_WAY: [&str; 6] =
+    ["Evict redis-1", "Evict redis-2", "Switchover redis-1", "Repoint redis-2", "Evict redis-0", "Demote redis-0"];
+
+/// Somebody wrote it into the arguments: all but redis-0 are told to follow it.
+fn by_arguments(world: &mut World) {
+    let value = format!("{} 6379", fixtures::stable_address(0).host);
+    world.snapshot.stateful_sets[0].start_settings = vec![crate::domain::pod::StartSettings {
+        container: "redis".into(),
+        settings: vec![("replicaof".into(), value)],
+    }];
+}
+
+#[test]
+fn what_is_found_on_the_way_is_mended_by_a_plan_of_its_own() {
+    let mut world = world();
+    assert_eq!(against_start(&world), None);
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert_eq!(done(&world), FOUND_ON_THE_WAY);
+    assert_eq!(record.starts_as_primary, [fixtures::pod_name(0)]);
+    let said = against_start(&world).expect("until then it is said");
+    assert!(said.contains("a restart of redis-1 leaves nobody primary"), "{said}");
+    assert!(said.contains("hands it back"), "{said}");
+
+    let plan = due(&world).expect("it follows");
+    assert!(plan.steps[0].reason.starts_with("RoleAgainstStart: redis-0 alone"), "{}", plan.steps[0].reason);
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert_eq!(done(&world), ["Switchover redis-0", "Repoint redis-2"]);
+    assert_eq!(record.message, "the primary role is back at redis-0");
+    assert_eq!((due(&world), against_start(&world)), (None, None), "and that is the end of it");
+}
+
+#[test]
+fn where_it_is_known_the_plan_ends_with_it() {
+    for known in [by_arguments as fn(&mut World), |world| world.records = remembered()] {
+        let mut world = world();
+        known(&mut world);
+        let plan = due(&world).expect("due");
+        let kinds: Vec<StepKind> = plan.steps.iter().rev().take(2).map(|planned| planned.step.kind()).collect();
+        assert_eq!(kinds, [StepKind::Repoint, StepKind::Switchover], "it is shown before it is begun");
+        let without = { due(&self::world()).expect("due").hash };
+        assert_ne!(plan.hash, without, "an approval of the one is none of the other");
+        let record = remediate(&mut world);
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+        let mut expected: Vec<&str> = FOUND_ON_THE_WAY.to_vec();
+        expected.extend(["Switchover redis-0", "Repoint redis-2"]);
+        assert_eq!(done(&world), expected);
+        assert_eq!((due(&world), against_start(&world)), (None, None));
+    }
+}
+
+fn remembered() -> Vec<WorkloadRecord> {
+    let name = "redis".to_owned();
+    vec![WorkloadRecord {
+        outcome: Some(Outcome::Succeeded),
+        starts_as_primary: vec![fixtures::pod_name(0)],
+        ..WorkloadRecord::new(fixtures::workload_uid(), name, fixtures::seconds_ago(90 * 24 * 3600))
+    }]
+}
+
+// The start script was mended: redis-0 comes back as a replica of whoever is primary.
+#[test]
+fn what_comes_back_otherwise_corrects_the_record_and_nothing_is_handed_back() {
+    let mut world = World { records: remembered(), ..World::new() };
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert_eq!(done(&world), FOUND_ON_THE_WAY[..5]);
+    assert_eq!(record.starts_as_primary, Vec::<PodName>::new());
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+}
+
+#[test]
+fn a_lost_journal_entry_hands_nothing_back_twice() {
+    for kind in [StepKind::Evict, StepKind::Switchover, StepKind::Repoint, StepKind::AwaitReplica, StepKind::Prove] {
+        let mut world = World { records: remembered(), ..world() };
+        let journal = world.begin();
+        let record = world.walk(journal, Some(kind));
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{kind:?}: {}", record.message);
+        let switchovers = world.done.iter().filter(|(what, _)| *what == "Switchover").count();
+        assert_eq!(switchovers, 2, "{kind:?}: {:?}", world.done);
+    }
+}
+
+/// The world after a remediation that found it out on the way.
+fn owed() -> World {
+    let mut world = world();
+    remediate(&mut world);
+    world
+}
+
+#[test]
+fn neither_window_nor_cooldown_nor_a_restart_that_did_not_help_holds_it_back() {
+    let mut world = owed();
+    world.policy.restart.windows = vec![Window {
+        schedule: Cron::parse("0 3 1 6 *").expect("valid"),
+        duration: Duration::from_secs(60),
+        zone: jiff::tz::TimeZone::UTC,
+    }];
+    world.policy.restart.maximum_restarts_per_day = Some(1);
+    world.policy.restart.minimum_synced_replicas = 2;
+    world.records[0].outcome = Some(Outcome::Ineffective);
+    assert_eq!(refusals(&world), []);
+}
+
+#[test]
+fn suspend_stop_and_approval_do() {
+    let mut world = owed();
+    world.policy.suspend = true;
+    assert_eq!(refusals(&world), [BlockReason::Suspended]);
+    let mut world = owed();
+    world.snapshot.surroundings.stopped = Some("--stop".into());
+    assert_eq!(refusals(&world), [BlockReason::ClusterStopped]);
+    let mut world = owed();
+    world.policy.restart.approval = Approval::Manual;
+    assert_eq!(refusals(&world), [BlockReason::ApprovalNeeded]);
+    world.snapshot.surroundings.approved = due(&world).map(|plan| plan.hash);
+    assert_eq!(refusals(&world), []);
+}
+
+// It must not be tried for ever.
+#[test]
+fn a_pod_that_cannot_take_it_is_a_refusal_like_any_other() {
+    let mut world = owed();
+    world.snapshot.targets[0].pod.ready = false;
+    assert_eq!(refusals(&world), [BlockReason::MemberNotReady]);
+    let mut world = owed();
+    world.sample(0).config.as_mut().expect("readable").maxmemory = Bytes::mib(1);
+    assert!(refusals(&world).contains(&BlockReason::MembersDiffer));
+    let mut world = owed();
+    world.records[0].outcome = Some(Outcome::SwitchoverFailed);
+    assert_eq!(refusals(&world), [BlockReason::RemediationFailed]);
+    // Scaled down, by whatever means: it is no member any more, and says nothing.
+    let mut world = owed();
+    world.records[0].starts_as_primary = vec!["redis-7".into()];
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+}
+
+// Whoever moved it since meant it: it is said, and left.
+#[test]
+fn a_role_that_somebody_else_moved_is_theirs() {
+    let mut world = owed();
+    world.hand_over(1, 2);
+    let text = against_start(&world).expect("it is said");
+    assert!(text.contains("redis-2 is primary, but redis-0 alone"), "{text}");
+    assert!(text.contains("hand the role back when it suits"), "{text}");
+    assert_eq!(due(&world), None);
+}
+
+#[test]
+fn where_another_decides_who_is_primary_nothing_is_handed_back() {
+    let mut world = owed();
+    world.sample(1).sentinel_seen = Some(true);
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+    let mut world = owed();
+    world.snapshot.stateful_sets[0].owner = Some(crate::domain::pod::Owner {
+        kind: "RedisReplication".into(),
+        name: "redis".into(),
+        uid: "another".into(),
+    });
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+    // Each that comes back starts as a primary: no place is better than another.
+    let mut world = owed();
+    world.records[0].starts_as_primary.push(fixtures::pod_name(1));
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+}
+
+// The role is at redis-1 against its start, and redis-1 is due itself: one exchange, and it is where it belongs.
+#[test]
+fn a_primary_against_its_start_gives_the_role_to_the_one_that_starts_with_it() {
+    let mut world = owed();
+    world.policy.redis.authority = AuthorityRule::Operator;
+    world.policy.restart.cooldown = Duration::ZERO;
+    for n in [1, 2] {
+        let memory = fixtures::sample(Role::Primary).memory;
+        world.sample(n).memory = memory;
+        let run_id = world.sample(n).run_id.clone();
+        let mut history = fixtures::history(&run_id, Ratio(291), fixtures::USED, fixtures::RSS);
+        let shift = world.now.duration_since(NOW);
+        for reading in &mut history {
+            reading.at = reading.at.saturating_add(shift).expect("in range");
+        }
+        world.snapshot.targets[n].history = history;
+    }
+    let plan = due(&world).expect("due");
+    let switchovers: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|planned| match &planned.step {
+            Step::Switchover { from, to } => Some(format!("{from} to {to}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(switchovers, ["redis-1 to redis-0"]);
+}
