@@ -56,13 +56,11 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let remember = if deleting { None } else { mark::due(ctx, journal) };
     if let Some(records) = remember {
         let act = if live { Act::Remember(records) } else { Act::LookLive };
-        return match journal {
-            Some(journal) => Decision { plan: Some(frozen(journal)), blocked: Vec::new(), act },
-            None => {
-                let considered = begin::consider(ctx);
-                Decision { plan: considered.plan, blocked: considered.blocked, act }
-            }
-        };
+        if let Some(journal) = journal {
+            return Decision { plan: Some(frozen(journal)), blocked: Vec::new(), act };
+        }
+        let considered = begin::consider(ctx);
+        return Decision { plan: considered.plan, blocked: considered.blocked, act };
     }
     if let Some(journal) = journal {
         return under_way(ctx, journal, deleting, live, upkeep);

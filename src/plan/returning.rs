@@ -139,7 +139,7 @@ fn evicted_after_switchover(ctx: &Context<'_>, journal: &Journal, old: &Target, 
     // A remediation before this one may have ended between the switchover and the eviction.
     let before = ctx.records.iter().find(|record| record.uid == journal.workload);
     let by_record = before.and_then(|record| record.primary.as_ref()) == Some(&journal.primary);
-    let Some(handed_over) = handed_over.or(by_record.then_some(0)) else {
+    let Some(handed_over) = handed_over.or_else(|| by_record.then_some(0)) else {
         return Err(format!("no completed switchover of ours took the role from {name}"));
     };
     let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
