@@ -14,3 +14,4 @@ mod observe;
 mod refusals;
 mod role_label_right;
 mod standalone;
+mod start_role;
