@@ -12,6 +12,7 @@ mod limits;
 mod members;
 pub mod persistence;
 mod reach;
+mod reverted;
 mod rights;
 pub mod roles;
 pub mod services;
@@ -71,6 +72,7 @@ pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -
     findings.extend(drift::findings(snapshot));
     findings.extend(persistence::findings(snapshot));
     findings.extend(rights::findings(policy, snapshot));
+    findings.extend(reverted::findings(snapshot));
     sort(&mut findings);
     findings
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::domain::{
     names::{ControllerUid, NodeAddress, PodName, PodUid},
     pod::Service,
@@ -31,6 +33,8 @@ pub struct Workload<'a> {
     pub unknown: Vec<&'a Target>,
     /// A replica has replicas of its own.
     pub chained: bool,
+    /// When a Sentinel was last seen with a member, if that was within the last hour: it counts, also while it is away.
+    pub sentinel_before: Option<Timestamp>,
 }
 
 impl<'a> Workload<'a> {
@@ -92,6 +96,7 @@ fn workload<'a>(mut members: Vec<&'a Target>, snapshot: &Snapshot) -> Workload<'
         (None, None) => String::new(),
     };
     Workload {
+        sentinel_before: owner.and_then(|owner| snapshot.seen_before(&owner.uid)?.sentinel_at),
         uid: owner.map(|o| o.uid.clone()).unwrap_or_default(),
         name,
         outside: outside(&members, snapshot),

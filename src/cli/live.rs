@@ -16,6 +16,7 @@ use crate::{
     },
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
     observe::{
+        lately::Lately,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::Observer,
     },
@@ -60,7 +61,7 @@ pub(super) async fn look(
     let found: Vec<KubePod> = reader.pods(&policy.namespace, &selector).await?;
     let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
-    let observer = Observer { reader, sampler: sampler.clone(), clock };
+    let observer = Observer { reader, sampler: sampler.clone(), clock, lately: Lately::default() };
     let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: Observation, _: Vec<_>| 0) };
     let mut snapshot = observer.cached(&policy, &found, &claims, judge).await?;
     let key = |uid| TargetKey { namespace: policy.namespace.clone(), pod_uid: uid };

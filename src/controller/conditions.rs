@@ -10,7 +10,8 @@ use crate::{
     assess::judged::Judged,
     domain::{
         finding::{FindingCode as Code, Severity},
-        journal::Journal,
+        journal::{Journal, Outcome, WorkloadRecord},
+        step::Plan,
     },
     plan::blocked::Blocked,
 };
@@ -24,10 +25,12 @@ pub struct Known<'a> {
     pub judged: &'a Judged,
     /// What is in the way.
     pub blocked: &'a [Blocked],
-    /// A restart is due.
-    pub due: bool,
+    /// The restarts that are due.
+    pub due: Option<&'a Plan>,
     /// The remediation under way.
     pub journal: Option<&'a Journal>,
+    /// What is remembered of each workload.
+    pub records: &'a [WorkloadRecord],
 }
 
 /// Status, reason and message of one condition.
@@ -172,7 +175,7 @@ const CONFIGURATION: &[Code] = &[
 
 fn remediating(known: &Known<'_>) -> Said {
     let Some(journal) = known.journal else {
-        return said(Some(false), "Idle", "");
+        return stopped(known).unwrap_or_else(|| said(Some(false), "Idle", ""));
     };
     let total = journal.steps.len();
     let Some(planned) = journal.planned() else {
@@ -188,9 +191,26 @@ fn remediating(known: &Known<'_>) -> Said {
     said(Some(true), &format!("{:?}", planned.step.kind()), what)
 }
 
+/// A remediation that has paused or given up, and of which something is still to be done: what it waits for now.
+fn stopped(known: &Known<'_>) -> Option<Said> {
+    let plan = known.due?;
+    let last = known.records.iter().find(|record| record.uid == plan.workload)?;
+    let outcome = last.outcome?;
+    let verb = match outcome {
+        Outcome::Paused => "paused",
+        Outcome::GaveUp => "gave up",
+        _ => return None,
+    };
+    let now = known.blocked.first();
+    let now = now.map_or("nothing; it is begun anew".to_owned(), |first| format!("{}: {}", first.reason, first.text));
+    let at = last.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let text = format!("{} {verb} at {at} ({}); in the way of the rest now: {now}", last.name, last.message);
+    Some(said(Some(false), outcome.as_str(), text))
+}
+
 fn blocked(known: &Known<'_>) -> Said {
     match known.blocked {
-        [] if known.due || known.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
+        [] if known.due.is_some() || known.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
         [] => said(Some(false), "NothingDue", ""),
         [first, rest @ ..] => {
             let mut message = first.text.clone();

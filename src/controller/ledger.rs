@@ -7,7 +7,7 @@
 //! reconcile.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,6 +21,7 @@ use crate::{
         names::{PodName, PodUid},
         surroundings::Elsewhere,
     },
+    plan::blocked::BlockReason,
 };
 
 /// Restarts count for this long.
@@ -56,6 +57,8 @@ struct State {
     slots: BTreeMap<String, Elsewhere>,
     /// Evictions that this process asked for, by policy UID and pod UID.
     restarts: BTreeMap<(String, PodUid), Restart>,
+    /// Who had a slot at the last look.
+    known: BTreeSet<String>,
 }
 
 impl State {
@@ -112,6 +115,15 @@ impl Ledger {
         free
     }
 
+    /// Whether a slot that was taken at the last look is free now, by what is stored and by what this process took.
+    pub fn freed(&self, stored: &BTreeMap<String, Elsewhere>) -> bool {
+        let mut state = self.state();
+        let now: BTreeSet<String> = stored.keys().chain(state.slots.keys()).cloned().collect();
+        let freed = state.known.difference(&now).next().is_some();
+        state.known = now;
+        freed
+    }
+
     /// Whether this process took a slot for that policy that it has not given back.
     pub fn holds(&self, own: &str) -> bool {
         self.state().slots.contains_key(own)
@@ -148,9 +160,17 @@ impl Ledger {
     }
 }
 
+/// A remediation that is frozen because data was lost disturbs nobody, for as long as it takes: it holds no slot.
+fn frozen(policy: &RedisMemoryPolicy) -> bool {
+    let conditions = policy.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let reason = BlockReason::PrimaryEmpty.as_str();
+    conditions.iter().any(|one| one.type_ == "RemediationBlocked" && one.status == "True" && one.reason == reason)
+}
+
 /// The remediations that the journals tell of, by policy UID.
 pub(super) fn remediations<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>) -> BTreeMap<String, Elsewhere> {
     policies
+        .filter(|policy| !frozen(policy))
         .filter_map(|policy| {
             let journal = policy.status.as_ref()?.journal.as_ref()?;
             let name = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
@@ -208,6 +228,19 @@ mod tests {
         ledger.retain(|uid| uid == "c");
         assert_eq!(ledger.others("c", &nothing), []);
         assert!(!Ledger::default().take("a", elsewhere("w-a"), &nothing, 0));
+    }
+
+    #[test]
+    fn a_slot_that_is_given_back_is_noticed_once_and_only_when_the_journal_is_seen_to_be_gone() {
+        let ledger = Ledger::default();
+        assert!(!ledger.freed(&stored(&[])));
+        assert!(ledger.take("a", elsewhere("w-a"), &stored(&[]), 1));
+        assert!(!ledger.freed(&stored(&[])));
+        ledger.release("a");
+        // The cache lags: it still has the journal, and would refuse whoever is woken now.
+        assert!(!ledger.freed(&stored(&[("a", "w-a")])));
+        assert!(ledger.freed(&stored(&[])));
+        assert!(!ledger.freed(&stored(&[])));
     }
 
     #[test]

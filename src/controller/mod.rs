@@ -16,6 +16,7 @@ pub mod reconcile;
 mod registry;
 pub mod report;
 mod resolve;
+pub mod reverts;
 pub mod run;
 mod series;
 pub mod shared;

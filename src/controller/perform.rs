@@ -13,6 +13,7 @@ use crate::{
     domain::{
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
+        snapshot::Snapshot,
         step::{PlannedStep, Step},
         surroundings::Elsewhere,
     },
@@ -85,6 +86,7 @@ pub(super) async fn perform(
     policy: &Policy,
     resource: RedisMemoryPolicy,
     act: Act,
+    snapshot: &Snapshot,
 ) -> Result<Performed, ReconcileError> {
     match act {
         Act::Rest | Act::LookLive => Ok(Performed::nothing(resource, REST)),
@@ -93,7 +95,7 @@ pub(super) async fn perform(
             Ok(Performed::nothing(resource, after))
         }
         Act::Remember(records) => remember(shared, policy, resource, records).await,
-        Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects)).await,
+        Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects, snapshot)).await,
         Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
         Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
         Act::Go(Next::Act(journal, effect)) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
@@ -107,11 +109,18 @@ async fn upkeep(
     policy: &Policy,
     resource: RedisMemoryPolicy,
     effects: Vec<(Effect, String)>,
+    snapshot: &Snapshot,
 ) -> Result<Performed, ReconcileError> {
     let mut performed = Performed::nothing(resource, AT_ONCE);
     for (effect, reason) in effects {
+        let now = shared.clock.now();
+        // Who sets it back again and again wins: the next look knows, and says so.
+        if !shared.reverts.may(&effect, snapshot, now) {
+            continue;
+        }
         match shared.executor.carry_out(&policy.namespace, &effect, None).await {
             Ok(_) => {
+                shared.reverts.made(&effect, now);
                 let (word, action, pod) = words(&effect);
                 tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
                 performed.say(EventType::Normal, word, action, format!("{pod}: {reason}"), Some(pod));
@@ -125,6 +134,12 @@ async fn upkeep(
             Err(error) => {
                 let (_, _, pod) = words(&effect);
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
+                // A label that is refused must not keep a remediation from its end; of limits a quota may let go any time.
+                if let (Effect::Label { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
+                    && source.is_refusal()
+                {
+                    shared.reverts.refused(&effect, &source.to_string(), now);
+                }
                 let reason = match (&effect, &error) {
                     (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
                         BlockReason::ResizeRefused
@@ -286,26 +301,67 @@ async fn step(
             {
                 shared.ledger.give_restart_back(&policy.uid, &peer.uid);
             }
-            let settled = matches!(&error, ExecuteError::Switchover { failure, .. } if failure.restores());
+            let answer = Answer::of(effect, &error);
             failed(policy, effect, error, &mut performed)?;
-            if settled {
-                settle(shared, &mut performed).await?;
+            if let Some(answer) = answer {
+                keep_answer(shared, answer, &mut performed).await?;
             }
         }
     }
     Ok(performed)
 }
 
-/// Keeps in the journal that an attempt of the switchover has ended by its own word. If that cannot be written, whoever
-/// ends the switchover makes sure of it once more.
-async fn settle(shared: &Shared, performed: &mut Performed) -> Result<(), ReconcileError> {
-    let Some(mut journal) = performed.journal.clone() else { return Ok(()) };
-    let Some(record) = journal.current.switchover.as_mut().filter(|record| !record.settled) else { return Ok(()) };
-    record.settled = true;
-    match self::record(shared, performed.resource.clone(), journal).await {
+/// What the journal keeps of an effect that was not carried out.
+struct Answer {
+    /// Why, in words.
+    why: String,
+    /// An attempt of a switchover was answered by this failure.
+    attempt: bool,
+    /// An attempt of a switchover has ended by its own word.
+    settled: bool,
+}
+
+impl Answer {
+    /// `None`: somebody else was faster, or we may not lead, and nothing is said of the set by that.
+    fn of(effect: &Effect, error: &ExecuteError) -> Option<Self> {
+        match error {
+            ExecuteError::Fenced(_)
+            | ExecuteError::NowPrimary { .. }
+            | ExecuteError::Evict(EvictError::Fenced(_) | EvictError::Gone | EvictError::UidChanged(_))
+            | ExecuteError::Write {
+                source:
+                    WriteError::Fenced(_) | WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+                ..
+            } => None,
+            other => Some(Self {
+                why: other.to_string(),
+                // One that only ends what a process that died had begun is no attempt of its own.
+                attempt: matches!(effect, Effect::Switchover(order) if order.begins),
+                settled: matches!(other, ExecuteError::Switchover { failure, .. } if failure.restores()),
+            }),
+        }
+    }
+}
+
+/// Keeps in the journal why the step under way failed, and that an attempt of a switchover has ended by its own word. If it
+/// cannot be kept, the attempt counts as cut short, and whoever ends the switchover makes sure of it once more.
+async fn keep_answer(shared: &Shared, answer: Answer, performed: &mut Performed) -> Result<(), ReconcileError> {
+    let Some(before) = performed.journal.clone() else { return Ok(()) };
+    let mut journal = before.clone();
+    journal.current.failed(&answer.why);
+    if answer.attempt {
+        journal.current.failures = journal.current.failures.saturating_add(1);
+    }
+    if let (true, Some(record)) = (answer.settled, journal.current.switchover.as_mut()) {
+        record.settled = true;
+    }
+    if journal == before {
+        return Ok(());
+    }
+    match record(shared, performed.resource.clone(), journal).await {
         Ok(written) => (performed.resource, performed.journal) = (written.resource, written.journal),
         Err(error @ ReconcileError::Fenced(_)) => return Err(error),
-        Err(error) => tracing::warn!(%error, "that a switchover has ended could not be kept in the journal"),
+        Err(error) => tracing::warn!(%error, "why a step failed could not be kept in the journal"),
     }
     Ok(())
 }
@@ -450,8 +506,8 @@ async fn end(
     );
     shared.metrics.remediated("Remediation", outcome);
     let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
-    // That a window has closed is what people asked for.
-    let expected = matches!(record.outcome, Some(Outcome::Succeeded | Outcome::WindowClosed));
+    // A pause is what people asked for.
+    let expected = matches!(record.outcome, Some(Outcome::Succeeded | Outcome::WindowClosed | Outcome::Paused));
     let kind = if expected { EventType::Normal } else { EventType::Warning };
     let reason = format!("Remediation{outcome}");
     performed.say(kind, &reason, "Plan", format!("{}: {}", record.name, record.message), None);

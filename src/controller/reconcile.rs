@@ -33,6 +33,7 @@ use crate::{
     observe::snapshot::Claim,
     plan::{
         Context,
+        blocked::BlockReason,
         decide::{self, Act, Decision},
         gates, promise,
     },
@@ -53,6 +54,9 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reconciles one policy.
 pub async fn reconcile(stored: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    if shared.ledger.freed(&shared.stored_remediations()) {
+        shared.registry.wake_waiting();
+    }
     let again = Box::pin(shared.look(&stored)).await?;
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
@@ -203,6 +207,7 @@ impl Shared {
             restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
             maximum_restarts_per_hour: self.limits.restarts_per_hour,
             reach: self.observer.sampler.reach(),
+            left_alone: self.reverts.left_alone(now),
         }
     }
 
@@ -264,8 +269,12 @@ impl Shared {
             return Ok(None);
         }
         let (plan, mut blocked) = (decision.plan, decision.blocked);
-        let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act)).await?;
+        let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act, &snapshot)).await?;
         blocked.append(&mut performed.blocked);
+        if blocked.iter().any(|one| one.reason == BlockReason::PrimaryEmpty) {
+            self.ledger.release(&policy.uid);
+        }
+        self.registry.waits(&policy.uid, blocked.iter().any(|one| one.reason == BlockReason::ClusterBudget));
         let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {

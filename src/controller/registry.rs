@@ -30,11 +30,14 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct Entry {
+    policy: PolicyRef,
     selector: String,
     cache: Arc<PodCache>,
     forward: AbortHandle,
     /// Uptime at which the status was last written, or at which the policy was first seen.
     written_at: Duration,
+    /// It waits for a slot of the cluster's budget.
+    waits: bool,
 }
 
 impl Drop for Entry {
@@ -61,7 +64,15 @@ impl Registry {
         let cache =
             Arc::new(PodCache::watch_counted(self.client.clone(), namespace, selector, Arc::clone(&self.watch_failed)));
         let forward = self.forward(&cache, policy.clone());
-        let entry = Entry { selector: selector.to_owned(), cache: Arc::clone(&cache), forward, written_at: now };
+        let policy = policy.clone();
+        let entry = Entry {
+            policy,
+            selector: selector.to_owned(),
+            cache: Arc::clone(&cache),
+            forward,
+            written_at: now,
+            waits: false,
+        };
         entries.insert(uid.to_owned(), entry);
         cache
     }
@@ -88,6 +99,22 @@ impl Registry {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get_mut(uid) {
             entry.written_at = now;
+        }
+    }
+
+    /// Whether that policy waits for a slot of the cluster's budget.
+    pub fn waits(&self, uid: &str, waits: bool) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(uid) {
+            entry.waits = waits;
+        }
+    }
+
+    /// A slot was given back: whoever waits for one is looked at.
+    pub fn wake_waiting(&self) {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.values().filter(|entry| entry.waits) {
+            self.wakes.wake(entry.policy.clone());
         }
     }
 

@@ -57,8 +57,9 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
         findings: input.findings,
         judged: input.judged,
         blocked: input.blocked,
-        due: input.plan.is_some(),
+        due: input.plan,
         journal: input.journal,
+        records: input.records,
     };
     let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).cloned().collect();
     RedisMemoryPolicyStatus {

@@ -26,6 +26,7 @@ use super::{
     pace::Pace,
     reconcile::{self, DELETING_AGAIN, DELETION_PATIENCE},
     registry::{Guarded, Registry},
+    reverts::Reverts,
     shared::{ReconcileError, Shared, Stop},
     wakes::Wakes,
 };
@@ -47,6 +48,7 @@ use crate::{
     },
     metrics::{Metrics, ReconcileResult},
     observe::{
+        lately::Lately,
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
         snapshot::Observer,
     },
@@ -131,6 +133,10 @@ struct Process {
     lease_stop: watch::Receiver<bool>,
     /// Policies cannot be listed or watched.
     failures: Failures,
+    /// Who was lately seen to decide the roles of a set.
+    lately: Lately,
+    /// What is not fought over.
+    reverts: Arc<Reverts>,
 }
 
 /// What watches and remembers. It outlives a term that ends because the API server is away: whoever cannot act can still
@@ -169,8 +175,9 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let failures = Failures::new(clock, metrics.clone());
     tokio::spawn(listing::until_listed(client.clone(), health.clone(), failures.clone()));
     let lease_stop = leadership.stop.clone();
+    let (lately, reverts, stop) = (Lately::default(), Arc::default(), stop.clone());
     let process =
-        Process { settings, client, clock, metrics, health, overload, stop: stop.clone(), lease_stop, failures };
+        Process { settings, client, clock, metrics, health, overload, stop, lease_stop, failures, lately, reverts };
     process.lead(leadership.fence, leadership.holder).await;
 
     // Nothing of ours is under way any more: the Lease may go to the next.
@@ -309,7 +316,12 @@ impl Process {
         let reader = Reader::new(self.client.clone(), self.clock);
         let writer = Writer::new(self.client.clone(), self.clock, self.settings.lease.identity.clone());
         Shared {
-            observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock: self.clock },
+            observer: Observer {
+                reader: reader.clone(),
+                sampler: sampler.clone(),
+                clock: self.clock,
+                lately: self.lately.clone(),
+            },
             executor: Executor {
                 writer,
                 reader,
@@ -327,6 +339,7 @@ impl Process {
                 restarts_per_hour: self.settings.maximum_restarts_per_hour,
             },
             ledger: Ledger::default(),
+            reverts: Arc::clone(&self.reverts),
             stop: Stop { flag: self.settings.stop, annotation: self.lease_stop.clone(), lease: install.clone() },
             clock: self.clock,
             metrics: self.metrics.clone(),

@@ -10,6 +10,7 @@ use super::{
     memory::Memory,
     pace::Pace,
     registry::{Guarded, Registry},
+    reverts::Reverts,
     wakes::Wakes,
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Who holds a slot of the cluster's budget.
     pub ledger: Ledger,
+    /// What others set back, so that nothing is fought over.
+    pub reverts: Arc<Reverts>,
     /// What stops the whole operator, if anything does.
     pub stop: Stop,
     /// The clock.

@@ -34,6 +34,7 @@ use crate::{
     },
     metrics::Metrics,
     observe::{
+        lately::Lately,
         sampler::{Sampler, SamplerSettings, SamplerTask},
         snapshot::Observer,
     },
@@ -56,7 +57,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let (policies, _) = reflector::store();
     let (_, annotation) = watch::channel(false);
     let shared = Shared {
-        observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock },
+        observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() },
         executor: Executor {
             writer,
             reader,
@@ -71,6 +72,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
         settings: PlanSettings::default(),
         limits: Limits { remediations: 1, restarts_per_hour: None },
         ledger: Ledger::default(),
+        reverts: Arc::default(),
         stop: Stop { flag: false, annotation, lease: "ops/a".into() },
         clock,
         metrics: Metrics::new("a"),

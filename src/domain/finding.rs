@@ -95,6 +95,10 @@ finding_codes! {
     MembersDiffer => Warning,
     /// A live setting is not what the template starts with, or could not be given back after a restart.
     ConfigDrift => Warning,
+    /// Somebody else sets the memory limit of a pod back, again and again: it is left alone.
+    LimitReverted => Warning,
+    /// Somebody else sets the role label of a pod back, again and again: it is left alone.
+    LabelReverted => Warning,
     /// Fragmentation at or above `moderatePercent`.
     FragmentationModerate => Info,
     /// Fragmentation at or above `seriousPercent`.

@@ -8,9 +8,12 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    budget::DisruptionBudget,
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
-    pod::{Container, Mount, Owner, Pod, ResizeProgress, Right, Rights, Service, StatefulSet, VolumeKind},
+    pod::{
+        Container, FieldManagers, Mount, Owner, Pod, ResizeProgress, Right, Rights, Service, StatefulSet, VolumeKind,
+    },
     policy::{
         Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule,
         RoleLabel,
@@ -107,6 +110,8 @@ pub fn three_pods() -> Snapshot {
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::default(),
         acl_users: Vec::new(),
+        budgets: None,
+        seen_before: Vec::new(),
         surroundings: Surroundings::default(),
     }
 }
@@ -143,6 +148,21 @@ pub fn standalone() -> (Policy, Snapshot) {
         }
     }
     (policy, snapshot)
+}
+
+/// A budget over all pods of the snapshot that allows so many evictions now and wants so many of them healthy.
+pub fn disruption_budget(snapshot: &Snapshot, allowed: u32, desired: u32) -> DisruptionBudget {
+    let expected = u32::try_from(snapshot.targets.len()).unwrap_or(u32::MAX);
+    DisruptionBudget {
+        name: "redis".into(),
+        rule: format!("minAvailable {desired}"),
+        pods: snapshot.targets.iter().map(|target| target.pod.uid.clone()).collect(),
+        allowed,
+        healthy: desired.saturating_add(allowed),
+        desired,
+        expected,
+        observed: true,
+    }
 }
 
 /// Gives the member an AOF in a PersistentVolumeClaim.
@@ -261,6 +281,7 @@ pub fn pod(n: u8) -> Pod {
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        managers: FieldManagers::default(),
     }
 }
 

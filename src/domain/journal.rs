@@ -156,6 +156,10 @@ pub struct CurrentStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
     pub begun_at: Option<Timestamp>,
+    /// Since when it stands at a gate with nothing begun: an obstacle is waited for no longer than `stepTimeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub waiting_since: Option<Timestamp>,
     /// How often the effect was intended.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
@@ -164,6 +168,15 @@ pub struct CurrentStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
     pub tried_at: Option<Timestamp>,
+    /// How many of these attempts were answered by a failure (Switchover). The others were cut short: the operator died,
+    /// or lost its Lease.
+    #[serde(default, skip_serializing_if = "zero")]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub failures: u32,
+    /// Why the effect was last not carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub failure: Option<String>,
     /// The hand-over that a Switchover step is carrying out; whoever takes over goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRecord>,
@@ -172,6 +185,20 @@ pub struct CurrentStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub baseline: Option<i64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl CurrentStep {
+    /// The effect was not carried out: keeps why.
+    pub fn failed(&mut self, why: &str) {
+        let mut why = why.to_owned();
+        why.truncate(why.floor_char_boundary(256));
+        self.failure = Some(why);
+    }
 }
 
 /// A hand-over as it was begun, written before its first effect: two processes, and how.
@@ -249,6 +276,16 @@ pub struct MemberRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
     pub persisted_at: Option<Timestamp>,
+    /// How often it was written out for its restart: what became old while the eviction was refused is written out once
+    /// more and no third time.
+    #[serde(default, skip_serializing_if = "zero")]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub persisted_times: u32,
+    /// How often it was made to follow the new primary again, because it followed another one after it had been
+    /// repointed.
+    #[serde(default, skip_serializing_if = "zero")]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub repointed_again: u32,
     /// Keys right before its eviction (a primary that nothing takes over from).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -369,10 +406,16 @@ pub enum Outcome {
     LabelDidNotFollow,
     /// A primary that was to be restarted as such did not write its data out; it was not restarted.
     PersistFailed,
-    /// The policy was suspended, set to Observe or deleted, or the operator was stopped.
+    /// The policy was set to Observe or deleted, or restarts are no longer among its remedies.
     Stopped,
-    /// The window closed, or what is left would not fit into it: what remains waits for the next one.
+    /// Written by earlier versions: the window closed. Now this is `Paused`.
     WindowClosed,
+    /// People or time are waited for (an approval, a window, suspend, a stop) and nothing is half done: what remains is a
+    /// plan of its own, and others may be remediated meanwhile. No failure.
+    Paused,
+    /// An obstacle outlasted `stepTimeout`, or is one that does not go by itself. No failure of the set: planned anew when
+    /// the obstacle goes.
+    GaveUp,
 }
 
 impl Outcome {
@@ -389,6 +432,8 @@ impl Outcome {
             Self::PersistFailed => "PersistFailed",
             Self::Stopped => "Stopped",
             Self::WindowClosed => "WindowClosed",
+            Self::Paused => "Paused",
+            Self::GaveUp => "GaveUp",
         }
     }
 }
@@ -427,6 +472,10 @@ pub struct WorkloadRecord {
     /// Two primaries were seen, and it is not settled since which one is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub several_primaries: Option<SeveralPrimaries>,
+    /// Not begun anew before this time: it gave up for an obstacle that cannot be seen before the remediation is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub retry_at: Option<Timestamp>,
     /// When we restarted pods, the newest first: the base of cooldown and budgets. The last of each pod, and all of
     /// the last day.
     #[schemars(length(max = 64))]
@@ -462,6 +511,7 @@ impl WorkloadRecord {
             primary: None,
             starts_as_primary: Vec::new(),
             several_primaries: None,
+            retry_at: None,
             restarts: Vec::new(),
             starts: Vec::new(),
         }

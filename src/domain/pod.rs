@@ -55,6 +55,9 @@ pub struct Pod {
     /// What keeps the pod from being Ready, by what Kubernetes says of it; `None`: it is Ready, or nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Who else set what this operator keeps right. Only of a live read: a cache does not keep it.
+    #[serde(default, skip_serializing_if = "FieldManagers::is_unknown")]
+    pub managers: FieldManagers,
 }
 
 impl Pod {
@@ -64,6 +67,24 @@ impl Pod {
             Some(trouble) => format!("not Ready: {trouble}"),
             None => "not Ready".to_owned(),
         }
+    }
+}
+
+/// The field managers, other than this operator, that last set what this operator keeps right; `None`: nobody, or not
+/// known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FieldManagers {
+    /// Of the role label.
+    pub role_label: Option<String>,
+    /// Of the Redis container's memory limit.
+    pub limit: Option<String>,
+}
+
+impl FieldManagers {
+    /// Nobody is known.
+    pub const fn is_unknown(&self) -> bool {
+        self.role_label.is_none() && self.limit.is_none()
     }
 }
 

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    budget::DisruptionBudget,
     names::{ControllerUid, PodName},
-    pod::{Pod, Rights, Service, StatefulSet},
+    pod::{Owner, Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     surroundings::Surroundings,
     tls::TlsProblem,
@@ -34,6 +35,12 @@ pub struct Snapshot {
     /// A fingerprint of the ACL users of each member that let them be read. Read with the rights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acl_users: Vec<(PodName, String)>,
+    /// The disruption budgets that cover selected pods; `None`: they could not be read, and an eviction asks them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<Vec<DisruptionBudget>>,
+    /// What was seen of a set within the last hour by this process: it counts although it may be away just now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_before: Vec<SeenBefore>,
     /// What lies around the policy: what people said, and what runs elsewhere. Filled by the controller.
     #[serde(default, skip_serializing_if = "Surroundings::are_quiet")]
     pub surroundings: Surroundings,
@@ -61,10 +68,29 @@ impl Snapshot {
         self.acl_users.iter().find(|(pod, _)| pod == name).map(|(_, users)| users.as_str())
     }
 
+    /// What was lately seen of the set of that UID.
+    pub fn seen_before(&self, uid: &ControllerUid) -> Option<&SeenBefore> {
+        self.seen_before.iter().find(|seen| seen.workload == *uid)
+    }
+
     /// The StatefulSet of that UID.
     pub fn stateful_set(&self, uid: &ControllerUid) -> Option<&StatefulSet> {
         self.stateful_sets.iter().find(|s| s.uid == *uid)
     }
+}
+
+/// What was lately seen of a set: who decides its roles does not go by being away for a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeenBefore {
+    /// UID of the StatefulSet.
+    pub workload: ControllerUid,
+    /// When a Sentinel was last seen connected to one of its members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_at: Option<Timestamp>,
+    /// Who last owned the StatefulSet itself, and when that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<(Owner, Timestamp)>,
 }
 
 /// One selected pod and its Redis.

@@ -1,9 +1,10 @@
 //! What lies around a policy and bears on its restarts: what people said, what runs elsewhere in the cluster, and how
 //! much of it answers.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::names::ControllerUid;
+use super::names::{ControllerUid, PodName, PodUid};
 
 /// What lies around a policy at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,49 @@ pub struct Surroundings {
     pub maximum_restarts_per_hour: Option<u32>,
     /// How many Redis servers answer.
     pub reach: Reach,
+    /// What somebody else has set back so often that it is left alone for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
+}
+
+/// What this operator keeps right on pods, and others may set as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kept {
+    /// The role label.
+    RoleLabel,
+    /// The memory limit of the Redis container.
+    Limit,
+}
+
+/// Something of one pod that was set again and again in vain, and is left alone until a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LeftAlone {
+    /// The pod.
+    pub pod: PodName,
+    /// Its UID: a new pod is another object.
+    pub uid: PodUid,
+    /// What of it.
+    pub kept: Kept,
+    /// The value that was set; another one is tried again.
+    pub value: String,
+    /// How often it was set within ten minutes.
+    pub times: u32,
+    /// What became of it.
+    pub undone: Undone,
+    /// It is tried once more from then on.
+    pub until: Timestamp,
+}
+
+/// What became of a value that was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Undone {
+    /// Somebody set it back: the field manager, where one is known.
+    By(Option<String>),
+    /// The API server refused it, with this text.
+    Refused(String),
 }
 
 /// A remediation of another policy.
@@ -48,6 +92,11 @@ pub struct Reach {
 }
 
 impl Surroundings {
+    /// Whether that value of that pod is left alone.
+    pub fn leaves_alone(&self, uid: &PodUid, kept: Kept, value: &str) -> bool {
+        self.left_alone.iter().any(|left| left.uid == *uid && left.kept == kept && left.value == value)
+    }
+
     /// Nothing around bears on the policy: a snapshot file leaves it out.
     pub fn are_quiet(&self) -> bool {
         *self == Self::default()
@@ -66,6 +115,7 @@ impl Default for Surroundings {
             restarts_last_hour: 0,
             maximum_restarts_per_hour: None,
             reach: Reach::default(),
+            left_alone: Vec::new(),
         }
     }
 }

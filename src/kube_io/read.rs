@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource,
@@ -36,6 +37,8 @@ const PAGE: u32 = 500;
 const MAX_PAGES: usize = 20;
 /// How long an answer about our rights is believed.
 const RIGHTS_TTL: Duration = Duration::from_secs(60);
+/// What was read of disruption budgets is forgotten after this time.
+const BUDGETS_KEPT: Duration = Duration::from_secs(2 * 3600);
 /// How long "this API server has no pods/resize" is believed: it may be upgraded under us.
 const NO_RESIZE_TTL: Duration = Duration::from_secs(600);
 /// The label by which an `EndpointSlice` names its Service.
@@ -54,6 +57,8 @@ pub struct Reader {
 struct Memory {
     rights: HashMap<String, (Rights, Duration)>,
     resize: Option<(bool, Duration)>,
+    /// The disruption budgets of a namespace; `None`: they could not be read.
+    budgets: HashMap<String, (Option<Arc<Vec<PodDisruptionBudget>>>, Duration)>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -134,6 +139,31 @@ impl Reader {
             });
         }
         rights
+    }
+
+    /// The disruption budgets of the namespace, no older than that; `None`: they cannot be read, and the Eviction API is
+    /// the only one to ask. That is believed for a minute.
+    pub async fn disruption_budgets(&self, namespace: &str, age: Duration) -> Option<Arc<Vec<PodDisruptionBudget>>> {
+        let now = self.clock.uptime();
+        let remembered = self.with_memory(|memory| memory.budgets.get(namespace).cloned());
+        if let Some((budgets, read)) = remembered
+            && now.saturating_sub(read) < if budgets.is_some() { age } else { RIGHTS_TTL }
+        {
+            return budgets;
+        }
+        let read: Result<Vec<PodDisruptionBudget>, Cause> = self.list(namespace, "").await;
+        let budgets = match read {
+            Ok(budgets) => Some(Arc::new(budgets)),
+            Err(cause) => {
+                tracing::warn!(namespace, %cause, "cannot list the PodDisruptionBudgets");
+                None
+            }
+        };
+        self.with_memory(|memory| {
+            memory.budgets.retain(|_, (_, read)| now.saturating_sub(*read) < BUDGETS_KEPT);
+            memory.budgets.insert(namespace.to_owned(), (budgets.clone(), now));
+        });
+        budgets
     }
 
     /// Whether the API server has the `pods/resize` subresource (1.33 and newer). False when it cannot be asked.

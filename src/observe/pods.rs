@@ -17,7 +17,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 
-use super::start_args;
+use super::{managers, start_args};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -43,6 +43,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
     let status = pod.status.as_ref();
     let meta = &pod.metadata;
     let conditions: &[PodCondition] = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let container = container(pod, access);
     Pod {
         name: PodName::new(meta.name.clone().unwrap_or_default()),
         uid: PodUid::new(meta.uid.clone().unwrap_or_default()),
@@ -60,11 +61,12 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
             .and_then(|spec| spec.termination_grace_period_seconds)
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map_or(DEFAULT_GRACE, Duration::from_secs),
-        container: container(pod, access),
         guaranteed: status.and_then(|status| status.qos_class.as_deref()) == Some("Guaranteed"),
         pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
         resize: resize_progress(conditions),
         trouble: trouble::of(pod),
+        managers: managers::of(pod, &access.role_label.key, container.as_ref().ok().map(|found| found.name.as_str())),
+        container,
     }
 }
 

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Pod as KubePod;
 
 use super::{
+    budgets,
+    lately::Lately,
     pods,
     sampler::{Assignment, CredentialsFor, Judge, SamplerHandle, TargetKey},
 };
 use crate::{
     clock::Clock,
     domain::{
+        budget::DisruptionBudget,
         names::{ControllerUid, PodName},
         pod::{Owner, Pod, Service},
         policy::Policy,
@@ -27,6 +30,10 @@ const HISTORY_MARGIN: Duration = Duration::from_secs(120);
 /// The cluster domain that Kubernetes comes with. Where it is another one, certificates need the shorter name, or the policy
 /// says which.
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// How old a budget may be that allows something, or never does: before an eviction it is read again.
+const BUDGETS_BELIEVED: Duration = Duration::from_secs(3600);
+/// How old one may be that allows nothing just now.
+const BUDGETS_FRESH: Duration = Duration::from_secs(30);
 /// Asking what the Redis user may do.
 const RIGHTS_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -39,6 +46,8 @@ pub struct Observer {
     pub sampler: SamplerHandle,
     /// Now.
     pub clock: Clock,
+    /// Who was lately seen to decide the roles of a set.
+    pub lately: Lately,
 }
 
 /// A policy's claim on pods, for finding out which of several policies acts.
@@ -63,7 +72,8 @@ impl Observer {
         let pods = facts(policy, found.iter().map(AsRef::as_ref));
         self.assign(policy, &pods, judge).await;
         let services = self.services(policy, found.iter().map(AsRef::as_ref)).await?;
-        let frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
+        frame.budgets = self.remembered_budgets(policy, found).await;
         let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
         Ok(self.complete(frame, pods, samples))
     }
@@ -82,6 +92,7 @@ impl Observer {
         self.assign(policy, &pods, judge).await;
         let services = self.services(policy, found.iter()).await?;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
+        frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
         (frame.redis_rights, frame.acl_users) = self.redis_rights(policy, &pods).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
@@ -186,6 +197,28 @@ impl Observer {
         self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
     }
 
+    /// The disruption budgets of the pods, no older than that.
+    async fn budgets<'a>(
+        &self,
+        policy: &Policy,
+        pods: impl Iterator<Item = &'a KubePod> + Clone,
+        age: Duration,
+    ) -> Option<Vec<DisruptionBudget>> {
+        let all = self.reader.disruption_budgets(&policy.namespace, age).await?;
+        Some(budgets::of(&all, pods))
+    }
+
+    /// As they were read within the hour, so that a budget that never allows anything costs a read an hour. One that
+    /// allows nothing just now is read again.
+    async fn remembered_budgets(&self, policy: &Policy, pods: &[Arc<KubePod>]) -> Option<Vec<DisruptionBudget>> {
+        let pods = || pods.iter().map(AsRef::as_ref);
+        let known = self.budgets(policy, pods(), BUDGETS_BELIEVED).await?;
+        if known.iter().any(|budget| !budget.never_allows() && !budget.allows_now()) {
+            return self.budgets(policy, pods(), BUDGETS_FRESH).await;
+        }
+        Some(known)
+    }
+
     /// Everything of a snapshot but the targets and the Services.
     async fn frame(&self, policy: &Policy, pods: &[Pod], claims: &[Claim]) -> Result<Snapshot, KubeError> {
         let mut stateful_sets = Vec::new();
@@ -211,6 +244,8 @@ impl Observer {
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
             acl_users: Vec::new(),
+            budgets: None,
+            seen_before: Vec::new(),
             surroundings: Surroundings::default(),
         })
     }
@@ -236,7 +271,9 @@ impl Observer {
 
     fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {
         let targets = pods.into_iter().zip(samples).map(|(pod, (redis, history))| Target { pod, redis, history });
-        Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame }
+        let snapshot = Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame };
+        let seen_before = self.lately.look(&snapshot, self.clock.uptime());
+        Snapshot { seen_before, ..snapshot }
     }
 
     /// Asks every member that has an address which acting commands its user may not run, and for the fingerprint of its

@@ -5,6 +5,7 @@
 mod hand_over;
 mod in_place;
 mod steps;
+mod waiting;
 mod window;
 
 use std::time::Duration;
@@ -80,13 +81,13 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
         return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, workload)));
     };
     let look = Look { ctx, journal, workload };
-    if let Some(stop) = look.interrupted(deleting) {
+    if let Some(stop) = look.interrupted(deleting).or_else(|| look.waits_for_nobody()) {
         return stop;
     }
-    if let Some(next) = look.returning() {
-        return next;
+    if let Some(next) = look.returning().or_else(|| look.back_to_repoint()) {
+        return look.no_longer_than_allowed(next);
     }
-    match &planned.step {
+    let next = match &planned.step {
         Step::Evict { pod } => look.evict(pod),
         Step::Resize { pod, limit } => look.resize(pod, *limit),
         Step::AwaitReplica { pod } => look.await_replica(pod),
@@ -97,7 +98,8 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
         Step::Prove { pod } => look.prove(pod),
         Step::Switchover { from, to } => look.switchover(from, to),
         Step::Repoint { pod, to } => look.repoint(pod, to),
-    }
+    };
+    look.no_longer_than_allowed(next)
 }
 
 struct Look<'a> {
@@ -125,10 +127,14 @@ impl<'a> Look<'a> {
             return Some(self.end(Outcome::Stopped, "the policy is being deleted"));
         }
         if let Some(how) = &self.ctx.snapshot.surroundings.stopped {
-            return Some(self.end(Outcome::Stopped, &format!("the whole operator is stopped by {how}")));
+            let text = format!("the whole operator is stopped by {how}");
+            return Some(self.pause(BlockReason::ClusterStopped, &text));
         }
-        if policy.suspend || policy.mode == Mode::Observe || !policy.fragmentation.restart_allowed {
-            return Some(self.end(Outcome::Stopped, "the policy was suspended or no longer allows restarts"));
+        if policy.mode == Mode::Observe || !policy.fragmentation.restart_allowed {
+            return Some(self.end(Outcome::Stopped, "the policy no longer allows restarts"));
+        }
+        if policy.suspend {
+            return Some(self.pause(BlockReason::Suspended, "spec.suspend is true"));
         }
         if policy.generation != self.journal.generation {
             return Some(self.end(Outcome::Superseded, "the spec changed; a new plan is made"));
@@ -196,6 +202,9 @@ impl<'a> Look<'a> {
                 return Some(format!("{} was replaced by somebody else", target.pod.name));
             }
         }
+        if let Some(gone) = self.journal.members.iter().find(|record| self.is_gone(record)) {
+            return Some(format!("{} is gone", gone.identity.pod));
+        }
         let primary = &self.journal.primary;
         match self.workload.primaries.as_slice() {
             [live] if live.pod.uid != primary.uid => {
@@ -209,11 +218,24 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Its pod does not exist, and no eviction of ours explains that.
+    fn is_gone(&self, record: &MemberRecord) -> bool {
+        let pod = &record.identity.pod;
+        let evicting = self.journal.current.begun_at.is_some()
+            && matches!(self.journal.step(), Some(Step::Evict { pod: evicted }) if evicted == pod);
+        let coming = evicting || (self.journal.evicted(pod) && record.caught_up_at.is_none());
+        self.target(pod).is_none() && !coming
+    }
+
     fn gates(&self, phase: Phase) -> Result<(), Next> {
         let authority = authority::of(self.ctx.policy, self.workload);
+        // What was approved is the plan as it began, or what is left of it: that is the plan of whoever begins anew.
+        let left = self.journal.steps.get(usize::try_from(self.journal.cursor).unwrap_or(usize::MAX)..);
+        let left = order::hash(self.workload, left.unwrap_or_default());
+        let begun = self.ctx.snapshot.surroundings.approved.as_ref() == Some(&self.journal.plan_hash);
+        let hash = if begun { &self.journal.plan_hash } else { &left };
         let scene =
-            Scene::new(*self.ctx, self.workload, authority, &self.journal.plan_hash, &self.journal.steps, phase)
-                .during(self.journal);
+            Scene::new(*self.ctx, self.workload, authority, hash, &self.journal.steps, phase).during(self.journal);
         let blocked = gates::check(&scene);
         if blocked.is_empty() { Ok(()) } else { Err(Next::Gate(blocked, LATER)) }
     }
@@ -338,6 +360,7 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         primary,
         starts_as_primary: start_as_primary(before, journal),
         several_primaries: before.and_then(|record| record.several_primaries.clone()),
+        retry_at: None,
         restarts,
         starts,
     }))

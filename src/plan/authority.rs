@@ -10,7 +10,7 @@ use crate::{
 pub enum Authority {
     /// `cluster_enabled`: nodes.conf and redirects.
     Cluster,
-    /// A Sentinel is connected to a member.
+    /// A Sentinel is connected to a member, or was within the last hour.
     Sentinel,
     /// Another controller keeps the role label.
     Label,
@@ -27,7 +27,7 @@ pub fn of(policy: &Policy, workload: &Workload<'_>) -> Authority {
     if samples().any(|sample| sample.server.cluster_enabled) {
         return Authority::Cluster;
     }
-    if samples().any(|sample| sample.sentinel_seen == Some(true)) {
+    if workload.sentinel_before.is_some() || samples().any(|sample| sample.sentinel_seen == Some(true)) {
         return Authority::Sentinel;
     }
     match policy.redis.authority {

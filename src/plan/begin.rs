@@ -3,7 +3,7 @@
 use super::{
     Context,
     authority::{self, Authority},
-    blocked::Blocked,
+    blocked::{BlockReason, Blocked},
     gates::{self, Phase, Scene},
     order,
 };
@@ -57,6 +57,13 @@ pub(super) fn consider_one(ctx: &Context<'_>, workload: &Workload<'_>) -> Option
     let may_begin = blocked.is_empty() && acts(ctx) && ctx.snapshot.redis_rights != RedisRights::Unknown;
     let begin = if may_begin { journal(ctx, workload, &plan) } else { None };
     Some(Considered { plan: Some(plan), blocked, begin })
+}
+
+/// The refusals that a remediation of that workload would meet now, before it begins.
+pub(super) fn refusals(ctx: &Context<'_>, workload: &Workload<'_>) -> Vec<BlockReason> {
+    let Some(plan) = order::plan(ctx, workload) else { return Vec::new() };
+    let authority = authority::of(ctx.policy, workload);
+    gates::check(&scene(ctx, workload, authority, &plan)).into_iter().map(|blocked| blocked.reason).collect()
 }
 
 /// Restarts are among the remedies, and the policy enforces.
@@ -113,6 +120,8 @@ pub(super) fn member(target: &Target) -> Option<MemberRecord> {
         dir: sample.config.as_ref().ok().map(|config| config.dir.clone()),
         started: None,
         persisted_at: None,
+        persisted_times: 0,
+        repointed_again: 0,
         keys: None,
         lasting_keys: None,
         returned_as: None,

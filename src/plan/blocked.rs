@@ -147,12 +147,51 @@ reasons! {
     LabelDidNotFollow,
     /// The last remediation failed: not repeated until the spec changes or the cooldown is over.
     RemediationFailed,
-    /// A PodDisruptionBudget forbids the eviction now.
+    /// A PodDisruptionBudget forbids the eviction, now or always.
     DisruptionBudget,
+    /// The last remediation gave up for an obstacle that shows only when it is under way: tried again after an hour.
+    RemediationGaveUp,
     /// A memory limit cannot be raised: see the text.
     ResizeRefused,
     /// A step could not be carried out and is tried again: see the text.
     StepFailed,
+}
+
+/// What it takes for a refusal to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// A person's word, or a time that comes.
+    ForPeopleOrTime,
+    /// A set that is built otherwise: it does not pass by itself.
+    ForAnotherSet,
+    /// A state that passes by itself, or by somebody's hand.
+    ForTheState,
+}
+
+impl BlockReason {
+    /// What it takes for this refusal to go.
+    pub const fn waits(self) -> Waits {
+        match self {
+            Self::Suspended
+            | Self::ClusterStopped
+            | Self::Cooldown
+            | Self::WindowClosed
+            | Self::WindowTooShort
+            | Self::ApprovalNeeded
+            | Self::RestartBudget
+            | Self::ClusterBudget
+            | Self::RemediationGaveUp => Waits::ForPeopleOrTime,
+            Self::ClusterMode
+            | Self::SentinelSeen
+            | Self::ServerUnsupported
+            | Self::NotOneStatefulSet
+            | Self::ForeignOwner
+            | Self::RoleLabelInTemplate
+            | Self::NoRoleService
+            | Self::ClaimedByOlderPolicy => Waits::ForAnotherSet,
+            _ => Waits::ForTheState,
+        }
+    }
 }
 
 impl fmt::Display for BlockReason {

@@ -18,6 +18,7 @@ use crate::{
         sample::{FailoverState, Role},
         snapshot::Target,
         step::Step,
+        surroundings::Kept,
     },
 };
 
@@ -92,6 +93,9 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
                 continue;
             }
             if switching.is_some_and(|pods| pods.contains(&&target.pod.name)) {
+                continue;
+            }
+            if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::RoleLabel, &value) {
                 continue;
             }
             let label = &ctx.policy.redis.role_label;

@@ -10,6 +10,7 @@ use crate::{
         policy::Mode,
         snapshot::Target,
         step::Step,
+        surroundings::Kept,
     },
 };
 
@@ -60,6 +61,9 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
                 return None;
             }
             let (container, need) = missing(ctx, target)?;
+            if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
+                return None;
+            }
             let reason = format!(
                 "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
                 container.spec_limit.unwrap_or_default(),

@@ -8,6 +8,7 @@ mod in_place;
 mod records;
 mod start_roles;
 mod time;
+mod waiting;
 
 use std::time::Duration;
 
@@ -379,7 +380,7 @@ fn suspend_and_deletion_stop_at_the_boundary() {
     assert_eq!(record.outcome, Some(Outcome::Stopped));
     world.policy.suspend = true;
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
-    assert_eq!(record.outcome, Some(Outcome::Stopped));
+    assert_eq!(record.outcome, Some(Outcome::Paused));
 }
 
 #[test]

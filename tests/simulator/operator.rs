@@ -523,9 +523,8 @@ impl Process {
                 Stepped { failed: true, ..Stepped::again(AT_ONCE) }
             }
             Err(Refusal::Switchover(failure)) => {
-                if failure.restores() {
-                    self.settle(p, resource).await?;
-                }
+                let begins = matches!(effect, Effect::Switchover(order) if order.begins);
+                self.remember(p, resource, begins, failure.restores()).await?;
                 Stepped::again(LATER)
             }
             Err(Refusal::Unconfirmed | Refusal::Unread) => {
@@ -534,11 +533,14 @@ impl Process {
         })
     }
 
-    /// As `controller::perform::settle`.
-    async fn settle(&self, p: usize, resource: &mut Resource) -> Result<(), Refusal> {
+    /// As `controller::perform::remember`: an attempt without an answer was cut short.
+    async fn remember(&self, p: usize, resource: &mut Resource, attempt: bool, settled: bool) -> Result<(), Refusal> {
         let Some(mut journal) = resource.journal.clone() else { return Ok(()) };
-        let Some(record) = journal.current.switchover.as_mut().filter(|record| !record.settled) else { return Ok(()) };
-        record.settled = true;
+        journal.current.failures += u32::from(attempt);
+        journal.current.failed("refused");
+        if let (true, Some(record)) = (settled, journal.current.switchover.as_mut()) {
+            record.settled = true;
+        }
         match self.journal(p, resource, Some(journal)).await {
             Err(Refusal::Fenced) => Err(Refusal::Fenced),
             Ok(()) | Err(_) => Ok(()),

@@ -420,10 +420,11 @@ impl World {
     /// In the end either nothing is fragmented, or a refusal says why.
     fn check_cure(&mut self) {
         /// What may stay in the way although nothing is wrong any more.
-        const LASTING: [&str; 7] = [
+        const LASTING: [&str; 8] = [
             "Cooldown",
             "RemediationIneffective",
             "RemediationFailed",
+            "RemediationGaveUp",
             "MembersDiffer",
             "ClaimedByOlderPolicy",
             "ChainedReplicas",

@@ -318,7 +318,8 @@ pub struct Restart {
     /// A replica further behind than this is not in sync.
     #[schemars(length(max = 24), transform = rules::lag)]
     pub max_replication_lag: String,
-    /// A step that takes longer ends the remediation. Waiting at a gate does not count.
+    /// A step that takes longer ends the remediation (TimedOut), and so does an obstacle that lasts longer (GaveUp).
+    /// People and times are not waited for: it pauses.
     #[schemars(length(max = 24), transform = rules::step_timeout)]
     pub step_timeout: String,
     /// So many other replicas stay synced while one restarts. 0: the primary may be the only copy meanwhile.

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::{PodName, PodUid},
-        pod::{Container, Pod, ResizeProgress, Rights},
+        pod::{Container, FieldManagers, Pod, ResizeProgress, Rights},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::Surroundings,
     },
@@ -30,6 +30,8 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::Unknown,
         acl_users: Vec::new(),
+        budgets: None,
+        seen_before: Vec::new(),
         surroundings: Surroundings::default(),
     };
     let policy = WrittenPolicy::from(&default_policy()?);
@@ -91,5 +93,6 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        managers: FieldManagers::default(),
     }
 }

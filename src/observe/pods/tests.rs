@@ -5,7 +5,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{pod::StartSettings, policy::AuthorityRule};
+use crate::domain::{
+    pod::{FieldManagers, StartSettings},
+    policy::AuthorityRule,
+};
 
 const ROLE: &str = "redismemory.io/role";
 
@@ -135,6 +138,7 @@ fn a_whole_pod() {
             pod_level_resources: false,
             resize: ResizeProgress::None,
             trouble: None,
+            managers: FieldManagers::default(),
         }
     );
 }

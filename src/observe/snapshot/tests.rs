@@ -128,7 +128,7 @@ fn bench(pods: Vec<Value>, port: u16) -> Bench {
     policy.redis.port = PortRef::Number(port);
     policy.redis.authority = AuthorityRule::Auto;
     policy.redis.password = Some(SecretKey { name: "redis-auth".into(), key: "password".into() });
-    let observer = Observer { reader: Reader::new(client, clock), sampler, clock };
+    let observer = Observer { reader: Reader::new(client, clock), sampler, clock, lately: Lately::default() };
     Bench { observer, policy: Arc::new(policy), secrets, _task: task }
 }
 

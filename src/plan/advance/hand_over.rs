@@ -33,6 +33,9 @@ use holding::Labels;
 
 /// A switchover that failed this often ends the remediation: the cause is not going away by itself.
 const ATTEMPTS: u32 = 2;
+/// One that was cut short this often ends it too: each time the operator died in the middle, or lost its Lease, and whether
+/// the set would have let it happen is not known.
+const CUT_SHORT: u32 = 5;
 /// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
 const PAUSE: Duration = Duration::from_secs(3);
 /// Another controller's label follows a new primary within this time, or the role goes back.
@@ -269,13 +272,8 @@ impl Look<'_> {
         if way.back && self.label_at(way.from, new).is_ok() {
             return self.settled(way.from);
         }
-        if self.journal.current.attempt >= ATTEMPTS {
-            let failed = format!("the role could not be handed from {from} to {to}");
-            return if way.back {
-                self.close(way, Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
-            } else {
-                self.close(way, Outcome::SwitchoverFailed, &failed)
-            };
+        if let Some(given_up) = self.no_more_attempts(way) {
+            return given_up;
         }
         match self.fit(way.from, new) {
             Ok(()) => self.start(way, new),
@@ -292,6 +290,33 @@ impl Look<'_> {
         Some(format!("{} does not exist", absent.identity.pod))
     }
 
+    /// The end, when the attempts are used up; the message says by whom: the set refused, or the operator was cut short.
+    fn no_more_attempts(&self, way: &Direction<'_>) -> Option<Next> {
+        let (from, to) = (&way.from.pod.name, way.to_name);
+        let current = &self.journal.current;
+        let cut_short = current.attempt.saturating_sub(current.failures);
+        let why = current.failure.as_ref().map(|why| format!("; the last time: {why}")).unwrap_or_default();
+        let refused = current.failures >= ATTEMPTS;
+        if !refused && cut_short < CUT_SHORT {
+            return None;
+        }
+        let failed = if refused {
+            format!("the role could not be handed from {from} to {to} in {} attempts{why}", current.failures)
+        } else {
+            format!(
+                "the operator was cut short {cut_short} times (it died or lost its Lease) while it handed the role from \
+                 {from} to {to}{why}"
+            )
+        };
+        Some(match (way.back, refused) {
+            (true, _) => {
+                self.close(way, Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
+            }
+            (false, true) => self.close(way, Outcome::SwitchoverFailed, &failed),
+            (false, false) => self.close_with(way, || self.give_up(None, &failed)),
+        })
+    }
+
     /// Nothing is handed over while a member does not answer. Nothing was, either: the candidate's label is taken back,
     /// so that clients do not meet a replica for as long as that lasts.
     fn call_off(&self, way: &Direction<'_>, new: &Target, unseen: &str) -> Next {
@@ -306,9 +331,13 @@ impl Look<'_> {
     /// Until then a command of a process that died may be on its way to the old primary, and would leave nobody primary
     /// with nobody who knows why: it is undone first.
     fn close(&self, way: &Direction<'_>, outcome: Outcome, message: &str) -> Next {
+        self.close_with(way, || self.end(outcome, message))
+    }
+
+    fn close_with(&self, way: &Direction<'_>, end: impl FnOnce() -> Next) -> Next {
         match &self.journal.current.switchover {
             Some(record) if !record.settled => self.go_on(way),
-            _ => self.end(outcome, message),
+            _ => end(),
         }
     }
 
@@ -367,6 +396,7 @@ impl Look<'_> {
         let mut journal = self.journal.clone();
         if way.back && before.is_some_and(|record| !record.back) {
             journal.current.attempt = 0;
+            (journal.current.failures, journal.current.failure) = (0, None);
         }
         journal.current.begun_at = journal.current.begun_at.or(Some(self.ctx.now));
         journal.current.attempt = journal.current.attempt.saturating_add(1);

@@ -27,6 +27,9 @@ use crate::{
 const PERSIST_ATTEMPTS: u32 = 3;
 /// A save that is this old is made again before the eviction: the gates have kept it waiting.
 const PERSISTED_LATELY: Duration = Duration::from_secs(600);
+/// What has become old is written out once more, and no third time: each costs a fork, and an eviction that is refused for
+/// that long is refused for longer.
+const MOST_WRITES: u32 = 2;
 /// The server's clock gives whole seconds for a save.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,7 @@ pub(super) fn nobody<'a>(journal: &Journal) -> Workload<'a> {
         outside: Vec::new(),
         unknown: Vec::new(),
         chained: false,
+        sentinel_before: None,
     }
 }
 
@@ -93,6 +97,7 @@ impl Look<'_> {
             let mut journal = self.proceed();
             if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
                 record.persisted_at = Some(self.ctx.now);
+                record.persisted_times = record.persisted_times.saturating_add(1);
             }
             return Next::Record(Box::new(journal));
         }
@@ -110,6 +115,15 @@ impl Look<'_> {
             return self.end(Outcome::Superseded, &format!("{pod} is no primary any more; a new plan is made"));
         };
         if record.persisted_at.is_none_or(|at| self.ctx.since(at) > PERSISTED_LATELY) {
+            if record.persisted_times >= MOST_WRITES {
+                let why = self.journal.current.failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let text = format!(
+                    "{pod} could not be evicted within {} s of its save, {} times{why}",
+                    PERSISTED_LATELY.as_secs(),
+                    record.persisted_times
+                );
+                return self.give_up(None, &text);
+            }
             // Back to the step before: what was written out is old by now.
             let mut journal = self.journal.clone();
             journal.cursor = journal.cursor.saturating_sub(1);

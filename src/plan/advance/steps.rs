@@ -42,6 +42,9 @@ impl<'a> Look<'a> {
         if let Err(next) = self.gates(Phase::Evict(pod.clone())) {
             return next;
         }
+        if let Some(given_up) = self.refused_too_long(&format!("the eviction of {pod}")) {
+            return given_up;
+        }
         if self.journal.in_place(pod) {
             return self.evict_primary(target, record);
         }
@@ -73,7 +76,10 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         match resize::step_effect(self.ctx, target, limit) {
-            Some(effect) => Next::Act(Box::new(self.intend()), Box::new(effect)),
+            Some(effect) => match self.refused_too_long(&format!("the new limit of {pod}")) {
+                Some(given_up) => given_up,
+                None => Next::Act(Box::new(self.intend()), Box::new(effect)),
+            },
             None => Next::Record(Box::new(self.proceed())),
         }
     }
@@ -157,6 +163,9 @@ impl<'a> Look<'a> {
         if let Some(live) = self.workload.primary().filter(|live| live.pod.name != *to) {
             let text = format!("{} became primary, not {to}; a new plan is made", live.pod.name);
             return self.end(Outcome::Superseded, &text);
+        }
+        if self.scaled_away(pod) {
+            return Next::Record(Box::new(self.proceed()));
         }
         let (Some(target), Some(primary)) = (self.target(pod), self.target(to)) else {
             return self.wait(format!("{pod} or {to} does not exist"));

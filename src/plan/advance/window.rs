@@ -3,17 +3,16 @@
 //! The rule: what is under way is finished, nothing further that disturbs is begun. A pod that was evicted is waited
 //! for, gets its settings back and is proven; a switchover that was begun is finished, with its labels and the replicas
 //! that follow. Before the next eviction and before the switchover the time that is left must hold that one step;
-//! otherwise the remediation ends as `WindowClosed`, and the next window makes a new plan of what then is due. So after
+//! otherwise the remediation ends as `Paused`, and the next window makes a new plan of what then is due. So after
 //! a switchover the old primary may stay unrestarted, as a replica, until then.
 
 use super::{Look, Next};
 use crate::{
     domain::{
-        journal::Outcome,
         step::Step,
         window::{self, State},
     },
-    plan::{estimate, gates},
+    plan::{blocked::BlockReason, estimate, gates},
 };
 
 impl Look<'_> {
@@ -47,18 +46,6 @@ impl Look<'_> {
                 )
             }
         };
-        Some(self.end(Outcome::WindowClosed, &format!("{why}: {}; {}", self.left_over(), gates::next_window(self.ctx))))
-    }
-
-    /// "1 of 3 pods restarted, redis-2 and redis-0 remain": what the next window finds.
-    fn left_over(&self) -> String {
-        let at = usize::try_from(self.journal.cursor).unwrap_or(usize::MAX);
-        let evictions = |steps: &[crate::domain::step::PlannedStep]| -> Vec<String> {
-            let evicted = steps.iter().filter(|planned| matches!(planned.step, Step::Evict { .. }));
-            evicted.map(|planned| planned.step.pod().to_string()).collect()
-        };
-        let all = evictions(&self.journal.steps).len();
-        let remain = evictions(self.journal.steps.get(at..).unwrap_or_default());
-        format!("{} of {all} pods restarted, {} left", all - remain.len(), remain.join(", "))
+        Some(self.pause(BlockReason::WindowClosed, &format!("{why}; {}", gates::next_window(self.ctx))))
     }
 }

@@ -74,6 +74,42 @@ pub(super) fn remediations_at_once(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// The disruption budgets of the pods that are to be evicted, by what their status says: asked before anything is begun
+/// or written out. The eviction itself asks them once more.
+pub(super) fn disruption_allowed(scene: &Scene<'_>) -> Option<Blocked> {
+    let budgets = scene.ctx.snapshot.budgets.as_ref()?;
+    scene.restarted_now().find_map(|target| {
+        let pod = &target.pod.name;
+        let covering: Vec<_> = budgets.iter().filter(|budget| budget.pods.contains(&target.pod.uid)).collect();
+        let text = match covering.as_slice() {
+            [] => return None,
+            [budget] if budget.never_allows() => format!(
+                "PodDisruptionBudget {} ({}) never allows {pod} to be evicted: of {} pods it wants {} healthy. Let it \
+                 allow one (maxUnavailable: 1); it is read again every hour",
+                budget.name, budget.rule, budget.expected, budget.desired
+            ),
+            [budget] if budget.allows_now() => return None,
+            [budget] if !budget.observed || budget.expected == 0 => {
+                format!("PodDisruptionBudget {} ({}) has not been evaluated by its controller", budget.name, budget.rule)
+            }
+            [budget] => format!(
+                "PodDisruptionBudget {} ({}) allows no eviction of {pod} just now: {} of {} pods are healthy, and it wants \
+                 {}; this is waited for",
+                budget.name, budget.rule, budget.healthy, budget.expected, budget.desired
+            ),
+            several => {
+                let names: Vec<&str> = several.iter().map(|budget| budget.name.as_str()).collect();
+                format!(
+                    "{pod} is selected by the PodDisruptionBudgets {}: the API server never evicts a pod that several \
+                     select; let one alone select it",
+                    names.join(", ")
+                )
+            }
+        };
+        Some(Blocked::new(BlockReason::DisruptionBudget, text))
+    })
+}
+
 /// Looked at again before each eviction: in the middle of a remediation it waits.
 pub(super) fn restarts_per_hour(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;

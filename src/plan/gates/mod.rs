@@ -45,6 +45,8 @@ pub struct Scene<'a> {
     pub hands_over: bool,
     /// Who gives the role to whom by the plan, in order.
     pub hand_overs: Vec<(PodName, PodName)>,
+    /// The first thing that the plan disturbs is the primary.
+    pub begins_with_primary: bool,
     /// Which step is about to be taken.
     pub phase: Phase,
     /// How replacements of the set's pods were seen to start.
@@ -88,7 +90,26 @@ impl<'a> Scene<'a> {
         let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
         let starts = records::remembered(&ctx, &workload.uid);
-        Self { ctx, workload, authority, plan_hash, restarting, in_place, hands_over, hand_overs, phase, starts }
+        let is_primary = |pod: &PodName| workload.primaries.iter().any(|primary| primary.pod.name == *pod);
+        let begins_with_primary = steps.iter().find_map(|planned| match &planned.step {
+            Step::Evict { pod } => Some(is_primary(pod)),
+            Step::Persist { .. } | Step::Switchover { .. } => Some(true),
+            _ => None,
+        });
+        let begins_with_primary = begins_with_primary.unwrap_or(false);
+        Self {
+            ctx,
+            workload,
+            authority,
+            plan_hash,
+            restarting,
+            in_place,
+            hands_over,
+            hand_overs,
+            begins_with_primary,
+            phase,
+            starts,
+        }
     }
 
     /// The same in that remediation, which may have seen more.
@@ -173,6 +194,7 @@ const GATES: &[(When, Gate)] = &[
     (Beginning, structure::cause_curable),
     (Beginning, pace::not_ineffective),
     (Beginning, pace::not_failed),
+    (Beginning, pace::not_given_up),
     (Always, pace::kubernetes_rights),
     (Beginning, pace::redis_rights),
     (Always, state::config_readable),
@@ -189,6 +211,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, capacity::grace_period),
     (Always, capacity::same_revision),
     (Always, capacity::template_holds_data),
+    (Always, budget::disruption_allowed),
     (Beginning, pace::cooldown),
     (Beginning, time::window_open),
     (Beginning, time::fits_window),

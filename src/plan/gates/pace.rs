@@ -76,6 +76,16 @@ pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// What gave up for an obstacle that no gate sees beforehand does not take a slot again and again.
+pub(super) fn not_given_up(scene: &Scene<'_>) -> Option<Blocked> {
+    let last = record(scene).filter(|last| last.outcome == Some(Outcome::GaveUp))?;
+    let until = last.retry_at.filter(|until| *until > scene.ctx.now)?;
+    (last.generation == scene.ctx.policy.generation).then(|| {
+        let text = format!("{}; tried again at {}, or when the spec changes", last.message, short(until));
+        Blocked::new(BlockReason::RemediationGaveUp, text)
+    })
+}
+
 /// In Observe the plan is a dry run: what Enforce would need is a finding there, not a refusal.
 fn acts(scene: &Scene<'_>) -> bool {
     scene.ctx.policy.mode == Mode::Enforce

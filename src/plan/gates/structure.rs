@@ -31,6 +31,17 @@ pub(super) fn cluster_mode(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
+    let seen_now = scene.workload.members.iter().any(|t| t.sample().is_some_and(|s| s.sentinel_seen == Some(true)));
+    if let (false, Some(at)) = (seen_now, scene.workload.sentinel_before) {
+        return Some(Blocked::new(
+            BlockReason::SentinelSeen,
+            format!(
+                "a Sentinel was connected to a member until {}; it counts for an hour, because one that is away for a \
+                 moment would undo a switchover when it is back",
+                at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            ),
+        ));
+    }
     if scene.authority == Authority::Sentinel {
         let text = "a Sentinel is connected to a member; a switchover behind its back would be undone by it, so sets \
                     under Sentinel are watched but not restarted by this version";
@@ -143,11 +154,18 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
     let set = the_set(scene)?;
-    let owner = set.owner.as_ref()?;
+    let before = || scene.ctx.snapshot.seen_before(&set.uid)?.owner.as_ref();
+    let (owner, belongs) = match (&set.owner, before()) {
+        (Some(owner), _) => (owner, "belongs".to_owned()),
+        (None, Some((owner, at))) => {
+            (owner, format!("belonged, until {} and so within the last hour,", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        }
+        (None, None) => return None,
+    };
     Some(Blocked::new(
         BlockReason::ForeignOwner,
         format!(
-            "StatefulSet {} belongs to {} {}, which may fail over or restart on its own; sets of other operators are \
+            "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other operators are \
              watched but not restarted by this version",
             set.name, owner.kind, owner.name
         ),

@@ -72,7 +72,7 @@ pub(super) fn approved(scene: &Scene<'_>) -> Option<Blocked> {
         return None;
     }
     let what = match policy.restart.approval {
-        Approval::Supervised => "the next step touches the primary",
+        Approval::Supervised => "the next step touches the primary: nothing is done",
         Approval::Manual | Approval::Automatic => "nothing is begun",
     };
     let other = given.map_or("", |_| " (what is approved now is another plan)");
@@ -87,7 +87,8 @@ pub(super) fn approved(scene: &Scene<'_>) -> Option<Blocked> {
 
 fn touches_the_primary(scene: &Scene<'_>) -> bool {
     match &scene.phase {
-        Phase::Preflight => false,
+        // Of what is left the first thing is the primary: nothing is begun only to wait for the word.
+        Phase::Preflight => scene.begins_with_primary,
         Phase::Switchover => true,
         Phase::Evict(pod) | Phase::Persist(pod) => {
             scene.workload.primaries.iter().any(|primary| primary.pod.name == *pod)

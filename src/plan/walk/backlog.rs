@@ -106,7 +106,7 @@ fn it_is_set_back_when_somebody_stops_it() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.suspend = true;
-    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Stopped));
+    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Paused));
     assert_eq!(world.backlog(0), BEFORE);
 }
 
@@ -127,7 +127,7 @@ fn a_server_that_will_not_take_it_back_is_drift() {
     world.policy.name = "refuses".into();
     let end = end(&mut world, journal);
     assert_eq!(end.outcome, Some(Outcome::ConfigDrift));
-    assert!(end.message.contains("redis-0") && end.message.contains("suspended"), "{}", end.message);
+    assert!(end.message.contains("redis-0") && end.message.contains("Suspended"), "{}", end.message);
     assert_eq!(kinds(&world), ["Raise", "Refused", "Refused", "Refused"]);
 }
 
@@ -147,7 +147,7 @@ fn a_process_that_is_gone_needs_nothing() {
     let journal = raised(&mut world);
     world.policy.suspend = true;
     world.sample(0).run_id = RunId::new("another".to_owned());
-    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Stopped));
+    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Paused));
     assert_eq!(kinds(&world), ["Raise"]);
 }
 

@@ -13,5 +13,6 @@ mod neighbours;
 mod observe;
 mod refusals;
 mod role_label_right;
+mod scaling;
 mod standalone;
 mod start_role;

@@ -4,3 +4,4 @@ mod acting_rights;
 mod crash;
 mod outage;
 mod secrets;
+mod slots;

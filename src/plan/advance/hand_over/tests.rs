@@ -168,6 +168,7 @@ fn the_method_follows_the_rights() {
 
     let mut world = World::new();
     world.snapshot.redis_rights = RedisRights::Unknown;
+    world.record();
     assert!(matches!(world.next(), Next::Wait(..)), "what is not known is asked again");
     world.settings.switchover = SwitchoverChoice::Only(SwitchoverMethod::Native);
     assert_eq!(world.act().method, SwitchoverMethod::Native);
@@ -242,8 +243,26 @@ fn it_is_tried_twice_and_the_second_time_a_pause_may_be_left() {
     let order = world.act();
     assert!(order.resumed);
     assert_eq!(world.journal.current.attempt, 2);
+    world.journal.current.failures = 2;
+    world.journal.current.failed("redis-1 did not catch up within 1 s");
     world.answered();
-    assert_eq!(world.outcome().0, Outcome::SwitchoverFailed);
+    let text = "the role could not be handed from redis-0 to redis-1 in 2 attempts; the last time: redis-1 did not catch \
+                up within 1 s";
+    assert_eq!(world.outcome(), (Outcome::SwitchoverFailed, text.to_owned()));
+}
+
+#[test]
+fn an_operator_that_dies_in_the_middle_uses_up_no_attempt_of_the_set_and_not_for_ever() {
+    let mut world = World::begun();
+    for _ in 0..4 {
+        assert!(world.act().begins);
+    }
+    assert!(!world.act().begins, "what may be left of the last attempt is ended first");
+    world.answered();
+    let Next::End(record) = world.next() else { panic!("{:?}", world.next()) };
+    assert_eq!(record.outcome, Some(Outcome::GaveUp));
+    assert!(record.message.contains("the operator was cut short 5 times"), "{}", record.message);
+    assert!(record.retry_at.is_some(), "after an hour");
 }
 
 #[test]
@@ -454,6 +473,7 @@ fn a_role_that_cannot_go_back_is_said() {
     world.wait(31);
     world.act();
     world.act();
+    world.journal.current.failures = 2;
     world.answered();
     let (outcome, message) = world.outcome();
     assert_eq!(outcome, Outcome::LabelDidNotFollow);

@@ -6,6 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     domain::{
+        budget::DisruptionBudget,
         fixtures::{self, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
         names::ControllerUid,
@@ -106,4 +107,45 @@ fn so_many_a_day(#[case] most: Option<u32>, #[case] ages: &[i64], #[case] goes: 
     world.records.push(WorkloadRecord { restarts, ..record(Outcome::Succeeded) });
     let want = if goes { Vec::new() } else { vec![BlockReason::RestartBudget] };
     assert_eq!(reasons(&world), want);
+}
+
+/// Allowed now, wanted healthy, evaluated; what the refusal says.
+#[rstest]
+#[case::allows(1, 2, true, None)]
+#[case::a_pod_is_down(
+    0,
+    2,
+    true,
+    Some("allows no eviction of redis-0 just now: 2 of 3 pods are healthy, and it wants 2")
+)]
+#[case::never(0, 3, true, Some("never allows redis-0 to be evicted: of 3 pods it wants 3 healthy"))]
+#[case::not_evaluated(1, 2, false, Some("has not been evaluated"))]
+fn budgets_are_asked_before_anything_begins(
+    #[case] allowed: u32,
+    #[case] desired: u32,
+    #[case] observed: bool,
+    #[case] says: Option<&str>,
+) {
+    let mut world = World::good();
+    let budget = fixtures::disruption_budget(&world.snapshot, allowed, desired);
+    world.snapshot.budgets = Some(vec![DisruptionBudget { observed, ..budget }]);
+    let blocked = world.consider().blocked;
+    let texts: Vec<_> = blocked.iter().map(|one| (one.reason, one.text.as_str())).collect();
+    match says {
+        None => assert_eq!(texts, []),
+        Some(says) => {
+            assert_eq!(texts.len(), 1, "{texts:?}");
+            assert!(texts[0].0 == BlockReason::DisruptionBudget && texts[0].1.contains(says), "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_two_budgets_select_is_never_evicted_by_the_api_server() {
+    let mut world = World::good();
+    let one = fixtures::disruption_budget(&world.snapshot, 1, 2);
+    let two = DisruptionBudget { name: "all".into(), ..one.clone() };
+    world.snapshot.budgets = Some(vec![one, two]);
+    let blocked = world.consider().blocked;
+    assert!(blocked[0].text.contains("redis-0 is selected by the PodDisruptionBudgets redis, all"), "{blocked:?}");
 }
