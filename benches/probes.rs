@@ -135,6 +135,7 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
     // Forty readings a target, as at the default interval of 15 s with `sustained: 10m`.
     let keep = interval * 40;
     let assignments = (0..targets).map(|n| Assignment {
+        set: ("shop/redis".into(), "set".into()),
         key: TargetKey { namespace: policy.namespace.clone(), pod_uid: uid(n) },
         address: address(n),
         credentials: CredentialsFor::None,

@@ -255,6 +255,7 @@ async fn no_secret_is_ever_seen() {
     let assignments: Vec<_> = targets
         .iter()
         .map(|(name, address, credentials)| Assignment {
+            set: ("shop/redis".into(), "set".into()),
             key: key(name),
             address: *address,
             credentials: credentials.clone(),

@@ -132,6 +132,7 @@ async fn the_healthy_target_keeps_its_cadence_among_hostile_ones() {
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Arc::new(NoSecrets));
     let key = |name: String| TargetKey { namespace: "shop".into(), pod_uid: name.into() };
     let assignment = |name: String, address: SocketAddr| Assignment {
+        set: ("shop/redis".into(), "set".into()),
         key: key(name),
         address,
         credentials: CredentialsFor::None,

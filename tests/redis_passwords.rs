@@ -79,7 +79,13 @@ impl Bench {
             secret: SecretKey { name: "auth".into(), key: "password".into() },
             username: None,
         };
-        let assignment = Assignment { key: key(), address, credentials, keep: Duration::from_secs(60) };
+        let assignment = Assignment {
+            key: key(),
+            set: ("shop/redis".into(), "set".into()),
+            address,
+            credentials,
+            keep: Duration::from_secs(60),
+        };
         sampler.assign("policy", "shop", vec![assignment], judge);
         Self { sampler, secret, _task: task }
     }

@@ -112,6 +112,7 @@ impl Set {
 
     fn assign(&self) {
         let assignments = self.servers.iter().zip(&self.uids).map(|(server, uid)| Assignment {
+            set: ("shop/redis".into(), "set".into()),
             key: TargetKey { namespace: "shop".into(), pod_uid: uid.clone() },
             address: server.address(),
             credentials: CredentialsFor::None,
@@ -160,7 +161,7 @@ impl Set {
         for ((n, server), uid) in (0_u8..).zip(&self.servers).zip(&self.uids) {
             let mut pod = fixtures::pod(n);
             pod.uid = uid.clone();
-            pod.ip = Some("127.0.0.1".into());
+            pod.addresses = self.servers[usize::from(n)].address().ip().into();
             pod.role_label = None;
             pod.container.as_mut().expect("known").port = server.address().port();
             let mut sample = look(&mut connect(server).await).await.expect("it answers");
@@ -183,6 +184,8 @@ impl Set {
             uid: self.uids[n].clone(),
             run_id: self.run_id(n).await,
             address: self.servers[n].address(),
+            addresses: self.servers[n].address().ip().into(),
+            replication_port: self.servers[n].address().port(),
         }
     }
 

@@ -21,7 +21,7 @@ use redis_memory_operator::{
         policy::SecretKey,
         sample::{Role, Sample},
         snapshot::{Observation, ProbeFailure},
-        surroundings::Reach,
+        surroundings::{LostSet, Reach},
     },
     observe::sampler::{
         Assignment, CredentialsFor, Judge, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
@@ -66,7 +66,13 @@ fn key(pod_uid: &str) -> TargetKey {
 }
 
 fn target(pod_uid: &str, address: SocketAddr) -> Assignment {
-    Assignment { key: key(pod_uid), address, credentials: CredentialsFor::None, keep: KEEP }
+    Assignment {
+        key: key(pod_uid),
+        set: (format!("shop/set-of-{pod_uid}"), pod_uid.into()),
+        address,
+        credentials: CredentialsFor::None,
+        keep: KEEP,
+    }
 }
 
 fn with_password(pod_uid: &str, address: SocketAddr) -> Assignment {
@@ -116,16 +122,21 @@ async fn what_does_not_answer_is_counted_over_all_policies() {
         vec![target("b", locked.address()), target("c", ([127, 0, 0, 1], 1).into())],
         by_role(),
     );
-    let reaches = async |unreachable| {
-        let wanted = Reach { endpoints: 3, unreachable };
+    let reaches = async |lost: Vec<LostSet>| {
+        let wanted = Reach { endpoints: 1, unreachable: lost.len(), lost };
         eventually("the count", async || (sampler.reach() == wanted).then_some(())).await;
     };
-    // One that refuses the password is there.
-    reaches(1).await;
+    // One that has never answered as Redis says nothing about the network, and one that refuses the password is there.
+    reaches(Vec::new()).await;
     well.crash();
-    reaches(2).await;
-    sampler.forget("q");
-    eventually("the rest", async || (sampler.reach() == Reach { endpoints: 1, unreachable: 1 }).then_some(())).await;
+    let set = LostSet { name: "shop/set-of-a".into(), workload: "a".into(), unreachable: 1 };
+    reaches(vec![set.clone()]).await;
+    // A new pod of the same set is no stranger.
+    let new = Assignment { set: (set.name.clone(), set.workload.clone()), ..target("d", ([127, 0, 0, 1], 1).into()) };
+    sampler.assign("q", "shop", vec![new], by_role());
+    let lost = vec![LostSet { unreachable: 2, ..set }];
+    let wanted = Reach { endpoints: 2, unreachable: 2, lost };
+    eventually("both", async || (sampler.reach() == wanted).then_some(())).await;
 }
 
 #[tokio::test]

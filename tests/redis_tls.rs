@@ -275,6 +275,16 @@ async fn a_client_certificate_of_another_authority_is_refused(#[case] protocols:
 }
 
 #[tokio::test]
+async fn a_server_that_wants_tls_is_said_to_want_it() {
+    let authority = Authority::new("authority");
+    let server = TlsServer::start(&authority.server(&["127.0.0.1"], Valid::Now), &authority, &[]);
+    let error = Connection::open(server.address, None, DEADLINE).await.expect_err("it wants TLS");
+    let failure = ProbeFailure::from(error);
+    assert_eq!(failure.reason(), "Unreachable");
+    assert!(failure.text().contains("set spec.redis.tls"), "{}", failure.text());
+}
+
+#[tokio::test]
 async fn a_plain_port_gets_no_password() {
     let ours = Authority::new("shop");
     let server = TlsServer::start(&ours.server(&["127.0.0.1"], Valid::Now), &ours, NO_CLIENTS);
@@ -363,8 +373,13 @@ async fn a_renewed_authority_is_picked_up_in_either_order() {
     let login = CredentialsFor::Secret { namespace: "shop".into(), secret: secret("auth", "password"), username: None };
     let rule = TlsRule { ca: secret("ca", "ca.crt"), client_cert: None, server_name: None };
     let credentials = CredentialsFor::Tls { namespace: "shop".into(), rule, names: Vec::new(), login: Box::new(login) };
-    let assignment =
-        Assignment { key: key.clone(), address: server.address, credentials, keep: Duration::from_secs(60) };
+    let assignment = Assignment {
+        key: key.clone(),
+        set: ("shop/redis".into(), "set".into()),
+        address: server.address,
+        credentials,
+        keep: Duration::from_secs(60),
+    };
     sampler.assign("policy", "shop", vec![assignment], Arc::new(|_, _| 0));
     let seen = async || {
         let newest = sampler.latest(&key).1.last().map(|reading| reading.at);

@@ -7,7 +7,7 @@ use super::{
 use crate::domain::{
     finding::{Finding, FindingCode},
     pod::Container,
-    policy::Policy,
+    policy::{AuthorityRule, Policy},
     sample::{Config, Sample},
     snapshot::{Snapshot, Target},
 };
@@ -27,7 +27,7 @@ fn finding(policy: &Policy, workload: &Workload<'_>) -> Option<Finding> {
         .or_else(|| of_config(workload, "maxmemory-policy", |config| config.maxmemory_policy.clone()))
         .or_else(|| of_config(workload, "appendonly", |config| yes_no(config.appendonly)))
         .or_else(|| of_config(workload, "save", |config| quoted(&config.save)))
-        .or_else(|| credentials(workload))
+        .or_else(|| credentials(workload).filter(|_| roles_move(policy)))
         .or_else(|| limits(policy, workload))?;
     Some(Finding::new(
         FindingCode::MembersDiffer,
@@ -64,12 +64,17 @@ fn limits(policy: &Policy, workload: &Workload<'_>) -> Option<String> {
     })
 }
 
-/// The fingerprints themselves are not for people.
-fn credentials(workload: &Workload<'_>) -> Option<String> {
-    let of = |target: &&Target| Some(target.sample()?.config.as_ref().ok()?.primary_auth.clone());
-    let mut all = workload.members.iter().filter_map(of);
-    let first = all.next()?;
-    all.any(|other| other != first).then(|| "masteruser or masterauth is not the same on all members".to_owned())
+/// By what two members authenticate differently as replicas, and which ones; never the credentials themselves.
+pub fn credentials(workload: &Workload<'_>) -> Option<String> {
+    let mut all =
+        workload.members.iter().filter_map(|target| Some((&target.pod.name, target.sample()?.config.as_ref().ok()?)));
+    let (first_pod, first) = all.next()?;
+    all.find_map(|(pod, other)| first.authenticates_unlike(other, (first_pod.as_str(), pod.as_str())))
+}
+
+/// Somebody may give the primary's role to another member: where nobody is named who does, it stays where it is.
+fn roles_move(policy: &Policy) -> bool {
+    policy.redis.authority != AuthorityRule::Auto
 }
 
 fn yes_no(on: bool) -> String {

@@ -9,7 +9,7 @@ pub mod fragmentation;
 pub mod headroom;
 pub mod judged;
 mod limits;
-mod members;
+pub mod members;
 pub mod persistence;
 mod reach;
 mod reverted;

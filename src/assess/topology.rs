@@ -52,8 +52,8 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// The target that listens at this address: by pod IP, or by the pod's stable DNS name, written from
-/// `host.subdomain` up to the full name with any cluster domain.
+/// The target that listens at this address: at one of the pod's addresses, or at its stable DNS name, on one of its
+/// ports.
 ///
 /// `None` for a Service name, an announced address that is no pod's, and a pod that is not selected.
 pub fn resolve<'a>(address: &NodeAddress, snapshot: &'a Snapshot) -> Option<&'a Target> {
@@ -178,7 +178,7 @@ fn listed_by(replica: &Target, targets: &[Target]) -> Option<usize> {
     if !link(replica).is_some_and(|link| link.link_up) {
         return None;
     }
-    targets.iter().position(|t| lines(t).iter().any(|address| listens_at(address, replica)))
+    targets.iter().position(|t| lines(t).iter().any(|address| replica.listens_at(address)))
 }
 
 fn lines(target: &Target) -> Vec<&NodeAddress> {
@@ -227,39 +227,11 @@ fn join_by_controller(targets: &[Target], groups: &mut Groups) {
     }
 }
 
+/// The target at that address: the one that is asked at this port, else one that has this port besides.
 fn position(address: &NodeAddress, targets: &[Target]) -> Option<usize> {
-    targets.iter().position(|target| listens_at(address, target))
-}
-
-/// Of a container that is not known the port is not known either.
-fn listens_at(address: &NodeAddress, target: &Target) -> bool {
-    let port_fits = target.pod.container.as_ref().map_or(true, |c| c.port == address.port);
-    port_fits && host_is(&address.host, target)
-}
-
-fn host_is(host: &str, target: &Target) -> bool {
-    let host = host.trim_end_matches('.');
-    if host.is_empty() {
-        return false;
-    }
-    let ip = target.pod.ip.as_deref();
-    ip.is_some_and(|ip| ip.eq_ignore_ascii_case(host))
-        || target.pod.dns_name.as_deref().is_some_and(|name| same_name(host, name))
-}
-
-/// `redis-0.redis`, `redis-0.redis.shop`, … and `redis-0.redis.shop.svc.cluster.local` all are
-/// `redis-0.redis.shop.svc`; `redis-0` alone is not: it could be anything.
-fn same_name(host: &str, name: &str) -> bool {
-    let mut wanted = name.split('.');
-    let mut given = host.split('.');
-    let mut equal = 0;
-    loop {
-        match (given.next(), wanted.next()) {
-            (Some(a), Some(b)) if a.eq_ignore_ascii_case(b) => equal += 1,
-            (Some(_), Some(_)) => return false,
-            (None, _) | (_, None) => return equal >= 2,
-        }
-    }
+    let asked_at = |target: &Target| target.pod.container.as_ref().is_ok_and(|c| c.port == address.port);
+    let here = |target: &Target| target.listens_at(address);
+    targets.iter().position(|target| asked_at(target) && here(target)).or_else(|| targets.iter().position(here))
 }
 
 /// Disjoint sets over positions.

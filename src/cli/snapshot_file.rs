@@ -209,6 +209,7 @@ fn hide_credentials(snapshot: &mut Snapshot) {
         let Observation::Seen(sample) = &mut target.redis else { continue };
         let Ok(config) = sample.config.as_mut() else { continue };
         config.primary_auth.iter_mut().for_each(&mut hide);
+        config.primary_user.iter_mut().for_each(&mut hide);
         config.serving.client_auth.iter_mut().for_each(&mut hide);
     }
     snapshot.acl_users.iter_mut().for_each(|(_, users)| hide(users));

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    addresses::PodAddresses,
     budget::DisruptionBudget,
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
@@ -223,6 +224,11 @@ pub fn address(n: u8) -> NodeAddress {
     NodeAddress { host: format!("10.0.0.1{n}"), port: PORT }
 }
 
+/// The address of pod `redis-N` of the other family: every pod of the fixtures has both.
+pub fn second_address(n: u8) -> NodeAddress {
+    NodeAddress { host: format!("2001:db8::1{n}"), port: PORT }
+}
+
 /// Stable DNS name of pod `redis-N`, as `replicaof` in a start script would have it.
 pub fn stable_address(n: u8) -> NodeAddress {
     NodeAddress { host: format!("redis-{n}.redis.shop.svc.cluster.local"), port: PORT }
@@ -266,7 +272,7 @@ pub fn pod(n: u8) -> Pod {
         name: pod_name(n),
         uid: pod_uid(n),
         resource_version: "1000".into(),
-        ip: Some(address(n).host),
+        addresses: PodAddresses::of([address(n).host.as_str(), second_address(n).host.as_str()]),
         host_network: false,
         dns_name: Some(format!("redis-{n}.redis.shop.svc")),
         ready: true,
@@ -290,9 +296,11 @@ pub fn container() -> Container {
     Container {
         name: "redis".into(),
         port: PORT,
+        declared_ports: vec![PORT],
         spec_limit: Some(LIMIT),
         spec_request: Some(MAXMEMORY),
         live_limit: Some(LIMIT),
+        pod_limit: None,
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
@@ -326,6 +334,7 @@ pub fn sample(role: Role) -> Sample {
             version: Version { major: 7, minor: 0, patch: 15 },
             cluster_enabled: false,
             is_sentinel: false,
+            tcp_port: Some(PORT),
             uptime: UPTIME,
         },
         memory: memory(),
@@ -343,6 +352,7 @@ pub fn sample(role: Role) -> Sample {
             child_running: false,
             rewrite_scheduled: false,
             status_ok: true,
+            only_save_failed: false,
             aof_enabled: false,
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes::ZERO,
@@ -392,9 +402,11 @@ pub fn config() -> Config {
         min_replicas_to_write: 0,
         shutdown_timeout: Duration::from_secs(10),
         primary_auth: None,
+        primary_user: None,
         replica_output_limit: Bytes::mib(256),
         diskless_load: "disabled".into(),
         dir: "/data".into(),
+        tls_replication: false,
         serving: Serving::default(),
     }
 }
@@ -413,6 +425,7 @@ pub fn history(run_id: &RunId, ratio: Ratio, used: Bytes, rss: Bytes) -> Vec<Rea
                 used,
                 rss,
                 quiet: true,
+                steady: true,
                 uptime: UPTIME.saturating_sub(age),
                 offset: 1_000_000,
             }

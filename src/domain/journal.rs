@@ -529,6 +529,12 @@ impl Journal {
         self.planned().map(|planned| &planned.step)
     }
 
+    /// The steps from the one under way on.
+    pub fn left(&self) -> &[PlannedStep] {
+        let at = usize::try_from(self.cursor).unwrap_or(usize::MAX);
+        self.steps.get(at..).unwrap_or_default()
+    }
+
     /// The record of the member of that name.
     pub fn member(&self, pod: &PodName) -> Option<&MemberRecord> {
         self.members.iter().find(|member| member.identity.pod == *pod)

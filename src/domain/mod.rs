@@ -4,6 +4,7 @@
 //! macros of `serde` and `schemars` are used, because the journal and the plan are stored in the status.
 
 pub mod acl;
+pub mod addresses;
 pub mod budget;
 pub mod bytes;
 pub mod cron;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    addresses::PodAddresses,
     bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
     written,
@@ -21,8 +22,9 @@ pub struct Pod {
     pub uid: PodUid,
     /// The version that was read: the precondition of every patch.
     pub resource_version: String,
-    /// `status.podIP`; `None` before the pod has one.
-    pub ip: Option<String>,
+    /// `status.podIP` and `status.podIPs`; empty before the pod has one.
+    #[serde(alias = "ip", default)]
+    pub addresses: PodAddresses,
     /// `spec.hostNetwork`: the address is the node's, and other pods listen there as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,
@@ -88,6 +90,29 @@ impl FieldManagers {
     }
 }
 
+impl Pod {
+    /// Whether a host that a server names is this pod: one of its addresses, or its stable DNS name, written from
+    /// `host.subdomain` up to the full name with any cluster domain. `redis-0` alone is not: it could be anything.
+    pub fn is_host(&self, host: &str) -> bool {
+        self.addresses.is_host(host) || self.dns_name.as_deref().is_some_and(|name| same_name(host, name))
+    }
+}
+
+/// `redis-0.redis`, `redis-0.redis.shop`, … and `redis-0.redis.shop.svc.cluster.local` all are
+/// `redis-0.redis.shop.svc`.
+pub fn same_name(host: &str, dns_name: &str) -> bool {
+    let mut wanted = dns_name.split('.');
+    let mut given = host.trim_end_matches('.').split('.');
+    let mut equal = 0;
+    loop {
+        match (given.next(), wanted.next()) {
+            (Some(a), Some(b)) if a.eq_ignore_ascii_case(b) => equal += 1,
+            (Some(_), Some(_)) => return false,
+            (None, _) | (_, None) => return equal >= 2,
+        }
+    }
+}
+
 /// The pod's controller reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -121,14 +146,20 @@ impl Owner {
 pub struct Container {
     /// Name.
     pub name: String,
-    /// The port that Redis listens on, as a number.
+    /// The port that Redis is asked at, as a number.
     pub port: u16,
+    /// The TCP ports that the container declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared_ports: Vec<u16>,
     /// Memory limit in `spec`: what was asked for.
     pub spec_limit: Option<Bytes>,
     /// Memory request in `spec`.
     pub spec_request: Option<Bytes>,
     /// Memory limit in `status.containerStatuses[].resources`: what the kernel enforces.
     pub live_limit: Option<Bytes>,
+    /// Memory limit of the pod as a whole (`spec.resources`), which its containers share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_limit: Option<Bytes>,
     /// `resizePolicy` for memory is `RestartContainer`: a resize would restart Redis.
     pub resize_restarts: bool,
     /// When the container started.
@@ -165,9 +196,10 @@ pub enum VolumeKind {
 }
 
 impl Container {
-    /// The limit that holds now: the live one, else the one in `spec`.
+    /// The limit that holds now: the live one, else the one in `spec`, or that of the whole pod where it is smaller.
     pub fn limit(&self) -> Option<Bytes> {
-        self.live_limit.or(self.spec_limit)
+        let own = self.live_limit.or(self.spec_limit);
+        [own, self.pod_limit].into_iter().flatten().min()
     }
 }
 
@@ -214,7 +246,7 @@ pub struct StatefulSet {
     pub on_delete: bool,
     /// `status.observedGeneration` equals `metadata.generation`.
     pub observed: bool,
-    /// Memory limit of the template's container of that name, by container.
+    /// Memory limit of the template's container of that name, or of the whole pod where it is smaller, by container.
     pub template_limits: Vec<(String, Option<Bytes>)>,
     /// The role label's value in the pod template, if it is set there (refused under Operator).
     pub template_role_label: Option<String>,

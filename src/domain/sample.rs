@@ -69,6 +69,27 @@ impl Sample {
     }
 }
 
+impl Sample {
+    /// The ports that the server says that it listens on.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let tls = self.config.as_ref().ok().and_then(Config::tls_port);
+        self.server.tcp_port.into_iter().chain(tls)
+    }
+
+    /// Something that is to be on disk did not get there. A save that failed once, where none is due, is none of that.
+    pub fn persistence_fails(&self) -> bool {
+        let nothing_to_save = self.config.as_ref().is_ok_and(|config| config.save.is_empty());
+        !(self.persistence.status_ok || self.persistence.only_save_failed && nothing_to_save)
+    }
+
+    /// The port that this server tells its primary that it listens on, and at which replicas follow it; `None`: an
+    /// answer of the first version's, which does not say.
+    pub fn replication_port(&self) -> Option<u16> {
+        let over_tls = self.config.as_ref().ok().filter(|config| config.tls_replication);
+        over_tls.and_then(Config::tls_port).or(self.server.tcp_port)
+    }
+}
+
 /// Which server answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -81,6 +102,9 @@ pub struct Server {
     pub cluster_enabled: bool,
     /// Whether this is a Sentinel, not a data server.
     pub is_sentinel: bool,
+    /// `tcp_port`: the plain port, or the one for TLS where there is no plain one. `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_port: Option<u16>,
     /// Time since the process started.
     #[serde(with = "written::duration")]
     pub uptime: Duration,
@@ -275,8 +299,12 @@ pub struct Persistence {
     pub child_running: bool,
     /// `aof_rewrite_scheduled`.
     pub rewrite_scheduled: bool,
-    /// Every `*_status` field (last save, last rewrite, last AOF write) says `ok`.
+    /// The last save, and with an AOF its last rewrite and write, went well (`*_status` is `ok`).
     pub status_ok: bool,
+    /// Of these the last save alone did not (`rdb_last_bgsave_status`). It is said until another goes well: for ever on
+    /// a server that has no save points.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_save_failed: bool,
     /// `aof_enabled`.
     pub aof_enabled: bool,
     /// `rdb_last_bgsave_time_sec`; zero when there was none.
@@ -312,14 +340,20 @@ pub struct Config {
     /// `shutdown-timeout`; zero before 7.0.
     #[serde(with = "written::duration")]
     pub shutdown_timeout: Duration,
-    /// Fingerprint of `masteruser` and `masterauth` (a hash: the secret itself is never kept); `None`: unset.
+    /// Fingerprint of `masterauth` (a hash: the secret itself is never kept); `None`: unset.
     pub primary_auth: Option<String>,
+    /// Fingerprint of `masteruser`; `None`: unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_user: Option<String>,
     /// Hard limit of `client-output-buffer-limit` for replicas; zero: unlimited.
     pub replica_output_limit: Bytes,
     /// `repl-diskless-load`.
     pub diskless_load: String,
     /// `dir`: where the AOF and the dump are, absolute.
     pub dir: String,
+    /// `tls-replication`: replicas connect over TLS, to the primary's `tls-port`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_replication: bool,
     /// What it is to its clients beside that.
     #[serde(default, skip_serializing_if = "Serving::is_unknown")]
     pub serving: Serving,
@@ -340,6 +374,26 @@ impl Config {
         Some(value)
     }
 
+    /// Where it takes connections over TLS; `None`: nowhere, or not known.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.serving.tls_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+    }
+
+    /// By what this member authenticates to its primary otherwise than that one, in words that show neither: "masterauth
+    /// is set on {a} and not on {b}". `None`: alike.
+    pub fn authenticates_unlike(&self, other: &Self, (here, there): (&str, &str)) -> Option<String> {
+        let pairs = [
+            ("masterauth", &self.primary_auth, &other.primary_auth),
+            ("masteruser", &self.primary_user, &other.primary_user),
+        ];
+        let (name, own, others) = pairs.into_iter().find(|(_, own, others)| own != others)?;
+        Some(match (own, others) {
+            (Some(_), None) => format!("{name} is set on {here} and not on {there}"),
+            (None, Some(_)) => format!("{name} is set on {there} and not on {here}"),
+            _ => format!("{name} has one value on {here} and another on {there}"),
+        })
+    }
+
     /// Something of the data is written to disk: an AOF, or save points.
     pub fn persists(&self) -> bool {
         self.appendonly || !self.save.is_empty()
@@ -350,6 +404,13 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConfigUnreadable(pub String);
+
+impl Reading {
+    /// Whether the ratio is that of the data and its heap.
+    pub const fn counts_for_band(&self) -> bool {
+        self.quiet || self.steady
+    }
+}
 
 /// What of a sample is kept in a target's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -365,8 +426,12 @@ pub struct Reading {
     pub used: Bytes,
     /// `used_memory_rss`.
     pub rss: Bytes,
-    /// Nothing distorted it: not loading, syncing or forking, no lazy free or rewrite pending.
+    /// Nothing went on: not loading, syncing or forking, no lazy free or rewrite pending. Only such a reading is a proof.
     pub quiet: bool,
+    /// Nothing went on but at most a child process or a rewrite that is due: a fork does not move the ratio (measured), so
+    /// that it counts for the band.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub steady: bool,
     /// `uptime_in_seconds` of the process that was read.
     #[serde(with = "written::duration")]
     pub uptime: Duration,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     budget::DisruptionBudget,
-    names::{ControllerUid, PodName},
+    names::{ControllerUid, NodeAddress, PodName},
     pod::{Owner, Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     surroundings::Surroundings,
@@ -106,6 +106,28 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether the server that listens at this address is this member, at whichever of its ports: the one that it is
+    /// asked at, one that its container declares, or one that it says that it listens on. Of a container that is not
+    /// known, and of a server that has not said, no port is ruled out.
+    pub fn listens_at(&self, address: &NodeAddress) -> bool {
+        let Ok(container) = &self.pod.container else { return self.pod.is_host(&address.host) };
+        let port = address.port;
+        let said = self.sample().filter(|sample| sample.server.tcp_port.is_some());
+        let own = match said {
+            Some(sample) => sample.ports().any(|own| own == port),
+            // On the host's network others listen at the same address. No server listens on port 0.
+            None => port != 0 && !self.pod.host_network,
+        };
+        (own || port == container.port || container.declared_ports.contains(&port)) && self.pod.is_host(&address.host)
+    }
+
+    /// The port at which other members replicate from this one: it need not be the one that it is asked at (clients use
+    /// TLS, replication does not). `None`: its container is not known.
+    pub fn replication_port(&self) -> Option<u16> {
+        let asked = self.pod.container.as_ref().ok()?.port;
+        Some(self.sample().and_then(Sample::replication_port).unwrap_or(asked))
+    }
+
     /// The newest sample, when the last probe succeeded.
     pub fn sample(&self) -> Option<&Sample> {
         match &self.redis {

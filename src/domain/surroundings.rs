@@ -81,13 +81,29 @@ pub struct Elsewhere {
     pub workload: ControllerUid,
 }
 
-/// How many Redis servers of all policies answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How many Redis servers of all policies answer. Only sets count of which a server has answered as Redis: a pod that was
+/// never one, under labels that it shares with a set, says nothing about the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reach {
     /// Servers that have been probed.
     pub endpoints: usize,
     /// Those that could not be reached, or did not answer in time.
+    pub unreachable: usize,
+    /// The sets that these are of, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostSet>,
+}
+
+/// A set of servers some of which do not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LostSet {
+    /// The set as "namespace/name".
+    pub name: String,
+    /// UID of its controller; empty: a pod without one.
+    pub workload: ControllerUid,
+    /// Its servers that do not answer.
     pub unreachable: usize,
 }
 

@@ -47,7 +47,11 @@ impl Executor {
         let persistence = seen.map_err(|source| redis("INFO persistence", peer, source))?;
         let problems = [
             (role != Role::Primary, "it is no primary any more"),
-            (!persistence.status_ok, "its last save, rewrite or AOF write failed"),
+            // A save that failed long ago is nothing to a server that has just rewritten its AOF.
+            (
+                !(persistence.status_ok || persistence.only_save_failed && persistence.aof_enabled),
+                "its last save, rewrite or AOF write failed",
+            ),
             (persistence.loading, "it is loading its data"),
             (persistence.child_running || persistence.rewrite_scheduled, "it is writing its data out"),
         ];

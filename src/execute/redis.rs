@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{Done, ExecuteError, Executor, Fallback};
 use crate::{
     domain::{
+        addresses::PodAddresses,
         names::NodeAddress,
         sample::{FailoverState, Role},
     },
@@ -139,11 +140,6 @@ impl Executor {
     }
 }
 
-/// Pod IP and port.
-pub(super) fn address_of(peer: &Peer) -> NodeAddress {
-    peer.address.into()
-}
-
 /// How a replica is told to follow.
 pub(super) struct Way {
     /// What is sent.
@@ -165,24 +161,22 @@ impl Way {
 pub(super) async fn way_to(by_name: Option<&MemberName>, to: &Peer) -> Way {
     match by_name {
         Some(name) if resolves_to(name, to).await => Way { address: name.sent.clone(), unresolved: None },
-        Some(name) => Way { address: address_of(to), unresolved: Some(name.full.clone()) },
-        None => Way { address: address_of(to), unresolved: None },
+        Some(name) => Way { address: to.node(), unresolved: Some(name.full.clone()) },
+        None => Way { address: to.node(), unresolved: None },
     }
 }
 
 async fn resolves_to(name: &MemberName, to: &Peer) -> bool {
     let look_up = tokio::net::lookup_host((name.full.as_str(), name.sent.port));
     match tokio::time::timeout(RESOLVE_DEADLINE, look_up).await {
-        Ok(Ok(addresses)) => means(&addresses.map(|address| address.ip()).collect::<Vec<_>>(), to.address.ip()),
+        Ok(Ok(addresses)) => means(&addresses.map(|address| address.ip()).collect::<Vec<_>>(), &to.addresses),
         Ok(Err(_)) | Err(_) => false,
     }
 }
 
-/// Whether a name with these addresses is the pod's: it has the pod's address, and no other of that family. A pod of two
-/// families has one address of each.
-fn means(found: &[IpAddr], pod: IpAddr) -> bool {
-    let of_its_family = |ip: &&IpAddr| ip.is_ipv4() == pod.is_ipv4();
-    found.contains(&pod) && found.iter().filter(of_its_family).all(|ip| *ip == pod)
+/// Whether a name with these addresses is the pod's: it has some, and every one is the pod's.
+fn means(found: &[IpAddr], pod: &PodAddresses) -> bool {
+    !found.is_empty() && found.iter().all(|ip| pod.contains(*ip))
 }
 
 pub(super) fn redis(what: &'static str, peer: &Peer, source: RedisError) -> ExecuteError {
@@ -192,12 +186,15 @@ pub(super) fn redis(what: &'static str, peer: &Peer, source: RedisError) -> Exec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{fixtures, names::RunId};
+    use std::net::SocketAddr;
+
+    use crate::domain::{fixtures, journal::MemberIdentity, names::RunId};
 
     #[test]
     fn a_role_counts_for_less_than_a_second_after_it_was_asked_for() {
-        let address = ([10, 0, 0, 1], fixtures::PORT).into();
-        let peer = Peer { pod: fixtures::pod_name(1), uid: fixtures::pod_uid(1), run_id: RunId::new("run"), address };
+        let identity =
+            MemberIdentity { pod: fixtures::pod_name(1), uid: fixtures::pod_uid(1), run_id: RunId::new("run") };
+        let peer = Peer::gone(&identity);
         let seen = RoleSeen { at: Duration::from_secs(7) };
         let at = |ms| seen.still_counts(&peer, Duration::from_millis(ms));
         assert!(at(7_000).is_ok());
@@ -207,24 +204,26 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_the_pods_when_it_has_its_address_and_no_other_of_that_family() {
+    fn a_name_is_the_pods_when_every_address_of_it_is_the_pods() {
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let (pod, six, other) = (ip("10.0.0.1"), ip("fd00::1"), ip("10.0.0.2"));
-        assert!(means(&[pod], pod));
-        assert!(means(&[six, pod], pod), "dual stack");
-        assert!(means(&[six, pod], six));
-        assert!(!means(&[pod, other], pod));
-        assert!(!means(&[six], pod));
-        assert!(!means(&[], pod));
+        let (four, six, other) = (ip("10.0.0.1"), ip("fd00::1"), ip("10.0.0.2"));
+        let both = PodAddresses::of(["10.0.0.1", "fd00::1"]);
+        assert!(means(&[four], &both) && means(&[six], &both) && means(&[six, four], &both), "dual stack");
+        assert!(means(&[ip("::ffff:10.0.0.1")], &both));
+        assert!(!means(&[four, other], &both));
+        assert!(!means(&[six, four], &four.into()), "an address that is not known to be the pod's");
+        assert!(!means(&[], &both));
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_is_replaced_by_the_address_and_said() {
-        let peer = |n: u8, address| Peer {
+        let peer = |n: u8, address: SocketAddr| Peer {
             pod: fixtures::pod_name(n),
             uid: fixtures::pod_uid(n),
             run_id: RunId::new("run"),
             address,
+            addresses: address.ip().into(),
+            replication_port: address.port(),
         };
         let to = peer(1, ([127, 0, 0, 1], fixtures::PORT).into());
         let sent = NodeAddress { host: "redis-1.redis".into(), port: fixtures::PORT };
@@ -235,7 +234,7 @@ mod tests {
         let name = MemberName { sent, full: "redis-1.redis.shop.invalid".into() };
         let way = way_to(Some(&name), &to).await;
         let said = way.fallback(&peer(2, ([10, 0, 0, 2], fixtures::PORT).into())).expect("it is said");
-        assert_eq!(way.address, address_of(&to));
+        assert_eq!(way.address, to.node());
         let said = said.text(&to.pod);
         assert!(said.contains("redis-2") && said.contains("redis-1.redis.shop.invalid"), "{said}");
     }

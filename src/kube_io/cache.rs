@@ -191,6 +191,7 @@ pub fn prune(pod: &mut Pod) {
         let kept = std::mem::take(spec);
         *spec = PodSpec {
             containers: kept.containers.into_iter().map(pruned_container).collect(),
+            init_containers: kept.init_containers.map(|all| all.into_iter().map(pruned_container).collect()),
             host_network: kept.host_network,
             hostname: kept.hostname,
             subdomain: kept.subdomain,
@@ -208,6 +209,7 @@ pub fn prune(pod: &mut Pod) {
             init_container_statuses: kept.init_container_statuses,
             phase: kept.phase,
             pod_ip: kept.pod_ip,
+            pod_ips: kept.pod_ips,
             qos_class: kept.qos_class,
             ..k8s_openapi::api::core::v1::PodStatus::default()
         };
@@ -220,6 +222,7 @@ fn pruned_container(kept: Container) -> Container {
         ports: kept.ports,
         resize_policy: kept.resize_policy,
         resources: kept.resources,
+        restart_policy: kept.restart_policy,
         volume_mounts: kept.volume_mounts,
         ..Container::default()
     }

@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::{
         apps::v1::StatefulSet as K8sStatefulSet,
         core::v1::{
-            Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec,
+            Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec, PodStatus,
             ResourceRequirements, Service as K8sService,
         },
         discovery::v1::EndpointSlice,
@@ -20,6 +20,7 @@ use k8s_openapi::{
 use super::{managers, start_args};
 use crate::{
     domain::{
+        addresses::PodAddresses,
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
         pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
@@ -48,7 +49,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         name: PodName::new(meta.name.clone().unwrap_or_default()),
         uid: PodUid::new(meta.uid.clone().unwrap_or_default()),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+        addresses: addresses(status),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         dns_name: dns_name(meta, spec),
         ready: is_true(conditions, "Ready").is_some(),
@@ -88,7 +89,8 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         .and_then(|rolling| rolling.partition)
         .map_or(0, clamped);
     let template = spec.map(|spec| &spec.template);
-    let containers = template.and_then(|template| template.spec.as_ref()).map(|spec| spec.containers.as_slice());
+    let spec_of_pods = template.and_then(|template| template.spec.as_ref());
+    let containers = spec_of_pods.map(lasting).unwrap_or_default();
     StatefulSet {
         uid: ControllerUid::new(meta.uid.clone().unwrap_or_default()),
         name: meta.name.clone().unwrap_or_default(),
@@ -100,14 +102,13 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         partition,
         on_delete: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete"),
         observed: meta.generation.is_some() && status.and_then(|status| status.observed_generation) == meta.generation,
-        template_limits: containers.unwrap_or_default().iter().filter_map(template_limit).collect(),
+        template_limits: containers.iter().filter_map(|container| template_limit(container, spec_of_pods)).collect(),
         template_role_label: template
             .and_then(|template| template.metadata.as_ref())
             .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
         start_settings: containers
-            .unwrap_or_default()
             .iter()
-            .map(start_args::of)
+            .map(|container| start_args::of(container))
             .filter(|start| !start.settings.is_empty())
             .collect(),
     }
@@ -158,24 +159,35 @@ pub fn ready_pods(slices: &[EndpointSlice]) -> Vec<PodUid> {
     ready_pods
 }
 
+/// `podIP` first: `podIPs` has it too, and one of each other family.
+fn addresses(status: Option<&PodStatus>) -> PodAddresses {
+    let first = status.and_then(|status| status.pod_ip.as_deref());
+    let all = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
+    PodAddresses::of(first.into_iter().chain(all.iter().map(|address| address.ip.as_str())))
+}
+
+/// The containers that run as long as the pod: those, and the init containers that stay (sidecars).
+fn lasting(spec: &PodSpec) -> Vec<&K8sContainer> {
+    let stays = |container: &&K8sContainer| container.restart_policy.as_deref() == Some("Always");
+    spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(stays)).collect()
+}
+
 fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerProblem> {
-    // Init containers are no candidates, restartable ones (sidecars) included.
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let found = choose(containers, access)?;
-    let status = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_deref())
-        .unwrap_or_default()
-        .iter()
-        .find(|status| status.name == found.name);
+    let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();
+    let found = choose(&containers, access)?;
+    let statuses = pod.status.iter().flat_map(|status| {
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
+    });
+    let status = statuses.into_iter().find(|status| status.name == found.name);
     let asked = found.resources.as_ref();
     let live = status.and_then(|status| status.resources.as_ref());
     Ok(Container {
         port: port_number(found, &access.port)?,
+        declared_ports: tcp_ports(found).filter_map(|port| u16::try_from(port.container_port).ok()).collect(),
         spec_limit: amount(found, "limit", asked.and_then(|r| r.limits.as_ref()))?,
         spec_request: amount(found, "request", asked.and_then(|r| r.requests.as_ref()))?,
         live_limit: amount(found, "limit", live.and_then(|r| r.limits.as_ref()))?,
+        pod_limit: pod_limit(pod.spec.as_ref())?,
         resize_restarts: found
             .resize_policy
             .iter()
@@ -209,12 +221,13 @@ fn mounts(spec: Option<&PodSpec>, container: &K8sContainer) -> Vec<Mount> {
     .collect()
 }
 
-/// The named container; else the only one; else the only one that declares the port.
-fn choose<'a>(containers: &'a [K8sContainer], access: &RedisAccess) -> Result<&'a K8sContainer, ContainerProblem> {
+/// The named container; else the only one, which alone can answer; else the only one that declares the port.
+fn choose<'a>(containers: &[&'a K8sContainer], access: &RedisAccess) -> Result<&'a K8sContainer, ContainerProblem> {
     let there = || containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(wanted) = &access.container {
         return containers
             .iter()
+            .copied()
             .find(|container| container.name == *wanted)
             .ok_or_else(|| ContainerProblem(format!("no container is named `{wanted}`; there are: {}", there())));
     }
@@ -222,10 +235,13 @@ fn choose<'a>(containers: &'a [K8sContainer], access: &RedisAccess) -> Result<&'
         return Ok(only);
     }
     let wanted = port_text(&access.port);
-    let declaring: Vec<_> = containers.iter().filter(|one| declared(one, &access.port).is_some()).collect();
+    let declaring: Vec<_> = containers.iter().copied().filter(|one| declared(one, &access.port).is_some()).collect();
     match declaring.as_slice() {
         [one] => Ok(one),
-        [] => Err(ContainerProblem(format!("no container declares {wanted}; there are: {}", there()))),
+        [] => Err(ContainerProblem(format!(
+            "no container declares {wanted}; there are: {}; name one in `redis.container`",
+            there()
+        ))),
         several => {
             let names: Vec<_> = several.iter().map(|container| container.name.as_str()).collect();
             Err(ContainerProblem(format!(
@@ -243,9 +259,13 @@ fn port_text(port: &PortRef) -> String {
     }
 }
 
+fn tcp_ports(container: &K8sContainer) -> impl Iterator<Item = &ContainerPort> {
+    let ports = container.ports.iter().flatten();
+    ports.filter(|declared| declared.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+}
+
 fn declared<'a>(container: &'a K8sContainer, port: &PortRef) -> Option<&'a ContainerPort> {
-    let tcp = |declared: &&ContainerPort| declared.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-    container.ports.iter().flatten().filter(tcp).find(|declared| match port {
+    tcp_ports(container).find(|declared| match port {
         PortRef::Number(number) => declared.container_port == i32::from(*number),
         PortRef::Name(name) => declared.name.as_deref() == Some(name),
     })
@@ -269,16 +289,27 @@ fn amount(
     what: &str,
     amounts: Option<&BTreeMap<String, Quantity>>,
 ) -> Result<Option<Bytes>, ContainerProblem> {
-    let Some(Quantity(text)) = amounts.and_then(|amounts| amounts.get(MEMORY)) else { return Ok(None) };
-    let unreadable =
-        |error| ContainerProblem(format!("memory {what} of container `{}` cannot be read: {error}", container.name));
-    quantity::parse(text).map(Some).map_err(unreadable)
+    memory(amounts, || format!("memory {what} of container `{}`", container.name))
 }
 
-fn template_limit(container: &K8sContainer) -> Option<(String, Option<Bytes>)> {
+/// The limit of the pod as a whole.
+fn pod_limit(spec: Option<&PodSpec>) -> Result<Option<Bytes>, ContainerProblem> {
+    let limits = spec.and_then(|spec| spec.resources.as_ref()).and_then(|resources| resources.limits.as_ref());
+    memory(limits, || "memory limit of the whole pod".to_owned())
+}
+
+fn memory(
+    amounts: Option<&BTreeMap<String, Quantity>>,
+    what: impl FnOnce() -> String,
+) -> Result<Option<Bytes>, ContainerProblem> {
+    let Some(Quantity(text)) = amounts.and_then(|amounts| amounts.get(MEMORY)) else { return Ok(None) };
+    quantity::parse(text).map(Some).map_err(|error| ContainerProblem(format!("{} cannot be read: {error}", what())))
+}
+
+fn template_limit(container: &K8sContainer, spec: Option<&PodSpec>) -> Option<(String, Option<Bytes>)> {
     let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
-    let limit = amount(container, "limit", limits).ok()?;
-    Some((container.name.clone(), limit))
+    let both = [amount(container, "limit", limits).ok()?, pod_limit(spec).ok()?];
+    Some((container.name.clone(), both.into_iter().flatten().min()))
 }
 
 fn started_at(status: &ContainerStatus) -> Option<jiff::Timestamp> {

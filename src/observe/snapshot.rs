@@ -124,11 +124,13 @@ impl Observer {
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
         let mut assignments = Vec::new();
         for pod in pods {
-            let (Some(ip), Ok(container), true) = (&pod.ip, &pod.container, pod.running) else { continue };
-            let Ok(ip) = ip.parse() else { continue };
+            let (Some(ip), Ok(container), true) = (pod.addresses.first(), &pod.container, pod.running) else {
+                continue;
+            };
             let credentials = self.credentials_for(policy, pod, &mut proven).await;
             assignments.push(Assignment {
                 key: key(policy, pod),
+                set: set_of(policy, pod),
                 address: SocketAddr::new(ip, container.port),
                 credentials,
                 keep,
@@ -281,8 +283,8 @@ impl Observer {
     async fn redis_rights(&self, policy: &Policy, pods: &[Pod]) -> (RedisRights, Vec<(PodName, String)>) {
         let mut asked = Vec::new();
         for pod in pods {
-            if let (Some(ip), Ok(container)) = (&pod.ip, &pod.container) {
-                asked.push(self.missing_commands(policy, pod, ip, container.port));
+            if let (Some(ip), Ok(container)) = (pod.addresses.first(), &pod.container) {
+                asked.push(self.missing_commands(policy, pod, SocketAddr::new(ip, container.port)));
             }
         }
         let mut answers = futures::future::join_all(asked).await;
@@ -296,11 +298,9 @@ impl Observer {
         &self,
         policy: &Policy,
         pod: &Pod,
-        ip: &str,
-        port: u16,
+        address: SocketAddr,
     ) -> Option<(PodName, Vec<String>, Option<String>)> {
         let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
-        let address = SocketAddr::new(ip.parse().ok()?, port);
         let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
         let missing = connection.acting_rights(RIGHTS_DEADLINE).await.ok()?;
         Some((pod.name.clone(), missing, connection.users(RIGHTS_DEADLINE).await))
@@ -311,6 +311,13 @@ impl Observer {
 fn names(pod: &Pod) -> Vec<String> {
     let name = pod.dns_name.as_deref();
     name.map(|name| vec![format!("{name}.{CLUSTER_DOMAIN}"), name.to_owned()]).unwrap_or_default()
+}
+
+/// The controller of the pod, else the pod itself.
+fn set_of(policy: &Policy, pod: &Pod) -> (String, ControllerUid) {
+    let name = pod.owner.as_ref().map_or_else(|| pod.name.as_str(), |owner| owner.name.as_str());
+    let uid = pod.owner.as_ref().map(|owner| owner.uid.clone()).unwrap_or_default();
+    (format!("{}/{name}", policy.namespace), uid)
 }
 
 fn key(policy: &Policy, pod: &Pod) -> TargetKey {

@@ -1,9 +1,14 @@
 //! One concrete change of the world, with everything that must still be true when it is made.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use crate::domain::{
+    addresses::PodAddresses,
     bytes::Bytes,
+    journal::MemberIdentity,
     names::{NodeAddress, PodName, PodUid, RunId},
     policy::RoleLabel,
     snapshot::Target,
@@ -138,21 +143,47 @@ pub struct Peer {
     pub uid: PodUid,
     /// The process.
     pub run_id: RunId,
-    /// Pod IP and port.
+    /// Pod IP and port: where it is asked.
     pub address: SocketAddr,
+    /// Every address of the pod.
+    pub addresses: PodAddresses,
+    /// The port at which others replicate from it.
+    pub replication_port: u16,
 }
 
 impl Peer {
     /// A target as an effect addresses it; `None`: it has no address or gave no sample.
     pub fn of(target: &Target) -> Option<Self> {
-        let ip = target.pod.ip.as_deref()?.parse().ok()?;
+        let (pod, uid) = (target.pod.name.clone(), target.pod.uid.clone());
+        Self::at(&MemberIdentity { pod, uid, run_id: target.sample()?.run_id.clone() }, target)
+    }
+
+    /// That process, at the address that its pod has.
+    pub fn at(identity: &MemberIdentity, target: &Target) -> Option<Self> {
         let port = target.pod.container.as_ref().ok()?.port;
         Some(Self {
-            pod: target.pod.name.clone(),
-            uid: target.pod.uid.clone(),
-            run_id: target.sample()?.run_id.clone(),
-            address: SocketAddr::new(ip, port),
+            address: SocketAddr::new(target.pod.addresses.first()?, port),
+            addresses: target.pod.addresses.clone(),
+            replication_port: target.replication_port()?,
+            ..Self::gone(identity)
         })
+    }
+
+    /// That process, whose pod is gone: it has no address, and is never dialled.
+    pub fn gone(identity: &MemberIdentity) -> Self {
+        Self {
+            pod: identity.pod.clone(),
+            uid: identity.uid.clone(),
+            run_id: identity.run_id.clone(),
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            addresses: PodAddresses::default(),
+            replication_port: 0,
+        }
+    }
+
+    /// The address by which others follow it where no name will do.
+    pub fn node(&self) -> NodeAddress {
+        NodeAddress { host: self.address.ip().to_string(), port: self.replication_port }
     }
 }
 

@@ -1,12 +1,16 @@
-//! How long a remediation takes: what is compared with the time that a window leaves. Rather too long than too short:
-//! a remediation that is not begun costs a night, one that runs on after the window costs trust.
+//! How long what is not interrupted takes: what is compared with the time that a window leaves. Rather too long than too
+//! short: what is not begun costs a night, what runs on after the window costs trust.
 
 use std::time::Duration;
 
-use super::Context;
 use crate::{
     assess::topology::Workload,
-    domain::{bytes::Bytes, names::PodName, sample::Role, snapshot::Target},
+    domain::{
+        bytes::Bytes,
+        names::PodName,
+        snapshot::Target,
+        step::{self, PlannedStep, Step},
+    },
 };
 
 /// Assumed for each of writing, sending and loading a data set: what one core does with small keys and values on
@@ -19,21 +23,34 @@ const REPLACEMENT: Duration = Duration::from_secs(30);
 pub const SWITCHOVER: Duration = Duration::from_secs(15);
 /// A replica that follows another primary and resynchronises partially: 1 to 2 s measured.
 const REPOINT: Duration = Duration::from_secs(5);
-/// Readings that a proof takes, one each sample interval.
-const PROOF_READINGS: u32 = 4;
 /// The sum is multiplied by this, in percent: looks between steps, busy disks, a full sync that must be repeated.
 const MARGIN_PERCENT: u32 = 150;
 
-/// The whole remediation: each pod by itself, the replicas' proofs together, and each time that the role is handed over.
-pub fn remediation(ctx: &Context<'_>, workload: &Workload<'_>, restarting: &[PodName], switchovers: usize) -> Duration {
-    let pods = || workload.members.iter().filter(|target| restarting.contains(&target.pod.name));
-    let restarts: Duration = pods().map(|target| raw(workload, target)).sum();
-    let primaries = pods().filter(|target| is_primary(target)).count();
-    let proofs = u32::from(primaries > 0) + u32::from(pods().count() > primaries);
-    let repoints = u32::try_from(workload.replicas.len()).unwrap_or(u32::MAX);
-    let switchovers = u32::try_from(switchovers).unwrap_or(u32::MAX);
-    let handing_over = SWITCHOVER.saturating_add(REPOINT.saturating_mul(repoints)).saturating_mul(switchovers);
-    padded(restarts.saturating_add(proof(ctx).saturating_mul(proofs)).saturating_add(handing_over))
+/// What is not interrupted once the first of these steps has begun: how long it takes, and what it is, in words. `None`: a
+/// step that begins nothing.
+pub fn unit(workload: &Workload<'_>, steps: &[PlannedStep]) -> Option<(Duration, String)> {
+    let (first, then) = steps.split_first()?;
+    match &first.step {
+        Step::Evict { pod } | Step::Persist { pod } => Some((restart_of(workload, pod), format!("restarting {pod}"))),
+        Step::Switchover { from, .. } => {
+            let repoints = u32::try_from(workload.replicas.len().saturating_sub(1)).unwrap_or(u32::MAX);
+            let once = SWITCHOVER.saturating_add(REPOINT.saturating_mul(repoints));
+            // A role against its start is half of a restart: the way back belongs to it.
+            Some(match step::hand_back(then) {
+                Some(_) => {
+                    let need = once.saturating_mul(2).saturating_add(restart_of(workload, from));
+                    (need, format!("handing the role of {from} over, restarting it and handing the role back"))
+                }
+                None => (once, format!("handing the role of {from} over")),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn restart_of(workload: &Workload<'_>, pod: &PodName) -> Duration {
+    let target = workload.members.iter().find(|target| target.pod.name == *pod);
+    target.map(|target| restart(workload, target)).unwrap_or_default()
 }
 
 /// One pod, from its eviction to a replica that has caught up. The proof is not counted: it disturbs nobody.
@@ -58,17 +75,8 @@ fn assumed(bytes: Bytes) -> Duration {
     Duration::from_secs(bytes.0.div_ceil(BYTES_PER_SECOND))
 }
 
-fn proof(ctx: &Context<'_>) -> Duration {
-    let readings = ctx.settings.assess.sample_interval.saturating_mul(PROOF_READINGS);
-    ctx.settings.proof_settle.saturating_add(readings)
-}
-
 fn padded(time: Duration) -> Duration {
     time.saturating_mul(MARGIN_PERCENT) / 100
-}
-
-fn is_primary(target: &Target) -> bool {
-    target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary))
 }
 
 /// "11 min", "40 s": for people, rounded up.
@@ -88,18 +96,18 @@ mod tests {
         assess::topology,
         domain::{
             fixtures,
-            policy::Policy,
             snapshot::{Observation, Snapshot},
         },
-        plan::PlanSettings,
     };
 
-    fn whole(policy: &Policy, snapshot: &Snapshot, pods: &[u8]) -> Duration {
-        let settings = PlanSettings::default();
-        let ctx = Context { policy, snapshot, records: &[], now: fixtures::NOW, settings: &settings };
-        let workloads = topology::workloads(snapshot);
-        let pods: Vec<PodName> = pods.iter().map(|n| fixtures::pod_name(*n)).collect();
-        remediation(&ctx, &workloads[0], &pods, usize::from(pods.contains(&fixtures::pod_name(0))))
+    fn of(snapshot: &Snapshot, steps: &[Step]) -> Duration {
+        let steps: Vec<_> =
+            steps.iter().map(|step| PlannedStep { step: step.clone(), reason: String::new() }).collect();
+        unit(&topology::workloads(snapshot)[0], &steps).unwrap().0
+    }
+
+    fn evict() -> Step {
+        Step::Evict { pod: fixtures::pod_name(1) }
     }
 
     fn used(snapshot: &mut Snapshot, bytes: Bytes) {
@@ -111,34 +119,28 @@ mod tests {
 
     #[test]
     fn the_sum_is_what_the_constants_say() {
-        let (policy, mut snapshot) = fixtures::enforced();
+        let mut snapshot = fixtures::three_pods();
         used(&mut snapshot, Bytes::mib(100));
-        for target in &mut snapshot.targets {
-            let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
-            sample.config.as_mut().unwrap().save.clear();
-            sample.persistence.last_save_took = Duration::ZERO;
-        }
-        // 30 + 3 x 2 s a pod; proofs of 60 + 4 x 15 s; switchover 15 s and two replicas repointed; half as much again.
-        assert_eq!(whole(&policy, &snapshot, &[1]), Duration::from_secs((36 + 120) * 3 / 2));
-        assert_eq!(whole(&policy, &snapshot, &[0, 1, 2]), Duration::from_millis((3 * 36 + 2 * 120 + 15 + 10) * 1500));
-        let workloads = topology::workloads(&snapshot);
-        assert_eq!(restart(&workloads[0], &snapshot.targets[1]), Duration::from_secs(54));
+        // 30 + 3 x 2 s, and half as much again.
+        assert_eq!(of(&snapshot, &[evict()]), Duration::from_secs(54));
+        // The switchover, and the other replica that follows.
+        let hand_over = |from, to| Step::Switchover { from: fixtures::pod_name(from), to: fixtures::pod_name(to) };
+        let evict_old = Step::Evict { pod: fixtures::pod_name(0) };
+        assert_eq!(of(&snapshot, &[hand_over(0, 1), evict_old.clone()]), Duration::from_secs(20));
+        // A role that comes back: the restart and the way back belong to it.
+        assert_eq!(of(&snapshot, &[hand_over(0, 1), evict_old, hand_over(1, 0)]), Duration::from_secs(20 + 54 + 20));
     }
 
     #[test]
     fn more_data_and_slow_saves_take_longer() {
-        let (policy, mut snapshot) = fixtures::enforced();
-        let small = whole(&policy, &snapshot, &[1]);
+        let mut snapshot = fixtures::three_pods();
+        assert!(of(&snapshot, &[evict()]) < Duration::from_secs(300));
         used(&mut snapshot, Bytes::mib(100 << 10));
-        let large = whole(&policy, &snapshot, &[1]);
+        let large = of(&snapshot, &[evict()]);
         assert!(large > Duration::from_secs(2 * 3600), "100 GiB take hours, not {large:?}");
         let Observation::Seen(sample) = &mut snapshot.targets[0].redis else { panic!("a sample") };
         sample.persistence.last_save_took = Duration::from_secs(8 * 3600);
-        assert!(
-            whole(&policy, &snapshot, &[1]) > large + Duration::from_secs(8 * 3600),
-            "the primary's own save counts"
-        );
-        assert!(small < Duration::from_secs(300));
+        assert!(of(&snapshot, &[evict()]) > large + Duration::from_secs(8 * 3600), "the primary's own save counts");
     }
 
     #[test]

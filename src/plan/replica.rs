@@ -5,26 +5,18 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::NodeAddress,
-        pod::Pod,
+        pod::{Pod, same_name},
         sample::{ReplicaLine, Role, Sample},
         snapshot::{Snapshot, Target},
     },
     plan::effect::MemberName,
 };
 
-/// The primary's `slaveN` line of that pod. A server announces itself by address or by name.
-pub fn line_of<'a>(primary: &'a Sample, replica: &Pod) -> Option<&'a ReplicaLine> {
-    primary.replication.replicas.iter().find(|line| {
-        replica.ip.as_deref() == Some(line.address.host.as_str())
-            || replica.dns_name.as_deref().is_some_and(|name| same_host(name, &line.address.host))
-    })
-}
-
-/// True when `host` is `dns_name`, the same with a longer domain, or a shorter form of it.
-fn same_host(dns_name: &str, host: &str) -> bool {
-    host == dns_name
-        || host.strip_prefix(dns_name).is_some_and(|rest| rest.starts_with('.'))
-        || (host.contains('.') && dns_name.strip_prefix(host).is_some_and(|rest| rest.starts_with('.')))
+/// The primary's `slaveN` line of that member, by whichever of its addresses or names it is known there. One address
+/// may be that of several servers, on ports of their own: the one at the replication port is meant.
+pub fn line_of<'a>(primary: &'a Sample, replica: &Target) -> Option<&'a ReplicaLine> {
+    let lines = primary.replication.replicas.iter().filter(|line| replica.listens_at(&line.address));
+    lines.min_by_key(|line| Some(line.address.port) != replica.replication_port())
 }
 
 /// Whether the replica is loaded, follows that primary over a live link, and is no further behind than `max_lag`.
@@ -54,7 +46,7 @@ pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: 
     if !link.link_up {
         return Err(format!("{name}'s link to its primary is down"));
     }
-    let Some(seen) = line_of(upstream, &replica.pod) else {
+    let Some(seen) = line_of(upstream, replica) else {
         return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
     };
     if !seen.online {
@@ -108,7 +100,7 @@ pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<Memb
     } else {
         // A shorter form: `redis-0.redis-headless` or `redis-0.redis-headless.shop`.
         let labels = configured.host.split('.').count();
-        if labels < 2 || !same_host(old_name, &configured.host) {
+        if labels < 2 || !same_name(&configured.host, old_name) {
             return None;
         }
         new_name.split('.').take(labels).collect::<Vec<_>>().join(".")

@@ -76,7 +76,8 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
 }
 
 /// The Resize step that must follow the eviction of that member: its template gives less than the policy demands, so
-/// the replacement must be resized before it has loaded. The larger of the live limit and the demand is kept.
+/// the replacement must be resized before it has loaded. The larger of the live limit and the demand is kept; without
+/// the right to resize what the pod had is enough, and a template that gives as much needs no step.
 pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, String)> {
     if !ctx.policy.headroom.resize_pod {
         return None;
@@ -86,7 +87,11 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
     let template = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
     let maxmemory = target.sample()?.memory.maxmemory;
     let mut limit = container.limit().unwrap_or_default();
-    if maxmemory > Bytes::ZERO && template.max(limit) < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+    let may_raise = ctx.snapshot.rights.resize != Right::Denied;
+    if may_raise
+        && maxmemory > Bytes::ZERO
+        && template.max(limit) < headroom::required_exactly(&ctx.policy.headroom, maxmemory)
+    {
         limit = headroom::required_limit(&ctx.policy.headroom, maxmemory);
     }
     if let Some(maximum) = ctx.policy.headroom.maximum_limit {

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// The parameters that are asked for, in the order of the replies.
-const PARAMETERS: [&str; 24] = [
+const PARAMETERS: [&str; 25] = [
     "maxmemory",
     "maxmemory-policy",
     "save",
@@ -37,6 +37,7 @@ const PARAMETERS: [&str; 24] = [
     "dir",
     "masteruser",
     "masterauth",
+    "tls-replication",
     "replica-ignore-maxmemory",
     "appendfsync",
     "requirepass",
@@ -58,7 +59,7 @@ pub(super) fn ask(pipeline: &mut Pipeline) {
     }
 }
 
-/// Reads the replies to [`ask`]. The password of the replication user is hashed here and wiped.
+/// Reads the replies to [`ask`]. User and password of replication are hashed here and wiped.
 pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, ConfigUnreadable> {
     let mut values = replies.map(value);
     let mut next = || values.next().unwrap_or(Ok(None));
@@ -78,7 +79,12 @@ pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, Confi
         },
         diskless_load: text("repl-diskless-load", next()?)?,
         dir: path(&required("dir", next()?)?)?,
-        primary_auth: primary_auth(next()?, &required("masterauth", next()?)?),
+        primary_user: next()?.filter(|user| !user.is_empty()).map(|user| fingerprint([user.as_str()].into_iter())),
+        primary_auth: Some(required("masterauth", next()?)?)
+            .filter(|password| !password.is_empty())
+            .map(|password| fingerprint([password.as_str()].into_iter())),
+        // Absent from a server that was built without TLS.
+        tls_replication: next()?.is_some_and(|text| text.as_str() == "yes"),
         serving: Serving::default(),
     };
     let carried = carried(limits.as_deref(), config.min_replicas_to_write);
@@ -185,15 +191,6 @@ fn replica_output_limit(line: &str) -> Result<Bytes, ConfigUnreadable> {
         .ok_or_else(|| ConfigUnreadable("CONFIG GET client-output-buffer-limit names no limit for replicas".to_owned()))
 }
 
-/// A fingerprint that is equal on members that authenticate alike, and says nothing else.
-fn primary_auth(user: Option<Zeroizing<String>>, password: &str) -> Option<String> {
-    let user = user.unwrap_or_default();
-    if user.is_empty() && password.is_empty() {
-        return None;
-    }
-    Some(fingerprint([user.as_str(), password].into_iter()))
-}
-
 /// A hash of secrets that is equal where they are equal. It is salted anew in each process, so that a fingerprint that
 /// leaked could not be tried against a list of passwords.
 pub(super) fn fingerprint<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -241,6 +238,7 @@ mod tests {
             "",
             "hunter2",
             "no",
+            "no",
             "everysec",
             "hunter3",
             "10000",
@@ -268,6 +266,7 @@ mod tests {
         assert_eq!(config.maxmemory_policy, "allkeys-lru");
         assert_eq!(config.save, "3600 1 300 100");
         assert!(config.appendonly);
+        assert_eq!((config.tls_port(), config.tls_replication), (None, false));
         assert_eq!(config.repl_backlog_size, Bytes(1_048_576));
         assert_eq!(config.min_replicas_to_write, 1);
         assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
@@ -341,9 +340,10 @@ mod tests {
         let print = |user: &str, password: &str| {
             let replies = replies("masterauth", Some(password)).into_iter().enumerate();
             let user = Value::Array(vec![bulk("masteruser"), bulk(user)]);
-            read(replies.map(|(i, v)| if i == 10 { user.clone() } else { v })).unwrap().primary_auth
+            let config = read(replies.map(|(i, v)| if i == 10 { user.clone() } else { v })).unwrap();
+            (config.primary_user, config.primary_auth)
         };
-        assert_eq!(print("", ""), None);
+        assert_eq!(print("", ""), (None, None));
         assert_eq!(print("ab", "c"), print("ab", "c"));
         assert_ne!(print("ab", "c"), print("a", "bc"));
         assert_ne!(print("", "x"), print("", "y"));

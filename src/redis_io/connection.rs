@@ -32,6 +32,14 @@ pub struct Connection {
     clients: Option<u64>,
 }
 
+/// What redis-server does at its `tls-port` with a plain word (seen on 7.0.15): it resets the connection, and says nothing.
+fn perhaps_tls(error: RedisError) -> RedisError {
+    let RedisError::Connect(text) = error else { return error };
+    RedisError::Connect(format!(
+        "{text}, at the first plain command: so does a port that wants TLS; if this is one, set spec.redis.tls"
+    ))
+}
+
 impl Connection {
     /// Connects, verifies the server where there is TLS, authenticates, names the client and reads the run id, all
     /// within `deadline`.
@@ -54,12 +62,14 @@ impl Connection {
         credentials: Option<&Credentials>,
         deadline: Duration,
     ) -> Result<Self, RedisError> {
-        let wire = match credentials.and_then(Credentials::tls) {
+        let encrypted = credentials.and_then(Credentials::tls);
+        let wire = match encrypted {
             Some(tls) => Wire::tls(tls.connect(address, deadline).await?),
             None => Wire::plain(reach(address).await?),
         };
         let mut connection = Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None };
-        connection.introduce(credentials).await?;
+        let introduced = connection.introduce(credentials).await;
+        introduced.map_err(|error| if encrypted.is_none() { perhaps_tls(error) } else { error })?;
         Ok(connection)
     }
 

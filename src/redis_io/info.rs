@@ -199,6 +199,7 @@ impl<'a> Info<'a> {
             version: self.version().unwrap_or(Version::UNKNOWN),
             cluster_enabled: mode == "cluster" || self.flag("cluster_enabled"),
             is_sentinel: false,
+            tcp_port: self.get("tcp_port").and_then(|text| text.parse().ok()),
             uptime: Duration::from_secs(self.number("uptime_in_seconds")),
         })
     }
@@ -301,6 +302,9 @@ impl<'a> Info<'a> {
     /// `INFO persistence`.
     pub fn persistence(&self) -> Persistence {
         let ok = |name| self.get(name).is_none_or(|status| status == "ok");
+        let (saved, aof_enabled) = (ok("rdb_last_bgsave_status"), self.flag("aof_enabled"));
+        // What is said of an AOF that is off is of long ago.
+        let written = !aof_enabled || (ok("aof_last_bgrewrite_status") && ok("aof_last_write_status"));
         Persistence {
             loading: self.flag("loading") || self.flag("async_loading"),
             child_running: self.flag("rdb_bgsave_in_progress")
@@ -308,8 +312,9 @@ impl<'a> Info<'a> {
                 || self.flag("module_fork_in_progress")
                 || self.flag("slot_migration_fork_in_progress"),
             rewrite_scheduled: self.flag("aof_rewrite_scheduled"),
-            status_ok: ok("rdb_last_bgsave_status") && ok("aof_last_bgrewrite_status") && ok("aof_last_write_status"),
-            aof_enabled: self.flag("aof_enabled"),
+            status_ok: saved && written,
+            only_save_failed: !saved && written,
+            aof_enabled,
             last_save_took: Duration::from_secs(self.number("rdb_last_bgsave_time_sec")),
             copy_on_write: self
                 .bytes("rdb_last_cow_size")

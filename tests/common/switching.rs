@@ -39,6 +39,8 @@ pub async fn peer(server: &RedisServer) -> Peer {
         uid: PodUid::new(format!("uid-{}", server.address().port())),
         run_id: connect(server).await.run_id().clone(),
         address: server.address(),
+        addresses: server.address().ip().into(),
+        replication_port: server.address().port(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carries effects out as `execute::Executor` does, with its checks right before each effect. The planted bugs take
 //! these checks away, here and nowhere else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use redis_memory_operator::{
     assess::headroom,
@@ -338,14 +338,7 @@ pub fn plant_in_decision(process: &Process, snapshot: &Snapshot, resource: &Reso
                 target.sample().is_some_and(|sample| matches!(sample.replication.role, SeenAs::Primary))
             };
             let Some(target) = snapshot.target(pod).filter(primary) else { return };
-            let (Some(ip), Some(sample)) = (target.pod.ip.as_deref(), target.sample()) else { return };
-            let Ok(ip) = ip.parse::<IpAddr>() else { return };
-            let peer = Peer {
-                pod: pod.clone(),
-                uid: target.pod.uid.clone(),
-                run_id: sample.run_id.clone(),
-                address: SocketAddr::new(ip, 6379),
-            };
+            let Some(peer) = Peer::of(target) else { return };
             let mut journal = journal.clone();
             journal.current.begun_at = Some(snapshot.at);
             decision.act = Act::Go(Next::Act(Box::new(journal), Box::new(Effect::Evict { peer })));

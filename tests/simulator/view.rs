@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use redis_memory_operator::domain::{
+    addresses::PodAddresses,
     bytes::Bytes,
     fixtures,
     names::{NodeAddress, PodName, PodUid, RunId},
@@ -53,13 +54,15 @@ fn reading(sample: &Sample) -> Reading {
         sample::Role::Replica(link) => link.sync_in_progress,
     };
     let feeding = sample.replication.replicas.iter().any(|replica| !replica.online);
+    let steady = !(syncing || feeding || sample.persistence.loading);
     Reading {
         at: sample.at,
         run_id: sample.run_id.clone(),
         ratio: sample.memory.ratio,
         used: sample.memory.used,
         rss: sample.memory.rss,
-        quiet: !(syncing || feeding || sample.persistence.loading),
+        quiet: steady && !sample.persistence.child_running && !sample.persistence.rewrite_scheduled,
+        steady,
         uptime: sample.server.uptime,
         offset: sample.replication.offset,
     }
@@ -170,7 +173,7 @@ impl World {
         let mut domain = fixtures::pod(n as u8);
         domain.uid = uid_text(pod.uid);
         domain.resource_version = pod.rv.to_string();
-        domain.ip = Some(ip_text(pod.ip));
+        domain.addresses = PodAddresses::of([ip_text(pod.ip).as_str()]);
         domain.ready = pod.ready;
         domain.terminating = pod.terminating.is_some();
         domain.running = self.kube.places[n].container_at.is_none();

@@ -195,7 +195,7 @@ fn gain(rss: Bytes, used: Bytes) -> Bytes {
 ///
 /// A band above healthy needs the ratio and `minimumWaste` in every quiet reading of the last `sustained`, all of
 /// one process past its warm-up and without a gap of more than three sample intervals. Readings taken while the
-/// server loads, syncs or forks are left out; a longer spell of them is a gap.
+/// server loads, syncs or frees are left out; a longer spell of them is a gap.
 pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Verdict {
     let rule = &policy.fragmentation;
     let memory = target.sample().map(|s| &s.memory);

@@ -144,22 +144,32 @@ fn readings_of_another_process_do_not_count() {
 }
 
 #[test]
-fn a_short_save_does_not_break_the_stretch_and_a_long_one_does() {
+fn a_short_sync_does_not_break_the_stretch_and_a_long_one_does() {
     let mut target = target();
     let n = target.history.len();
     for reading in &mut target.history[n - 20..n - 18] {
-        reading.quiet = false;
+        (reading.quiet, reading.steady) = (false, false);
         reading.ratio = Ratio(110);
     }
     assert_eq!(verdict(&target).band, Band::Restart);
-    target.history[n - 21].quiet = false;
+    (target.history[n - 21].quiet, target.history[n - 21].steady) = (false, false);
     assert!(unknown(&target).contains("do not cover"));
+}
+
+/// `save 60 10000` on a large busy server: a minute of saving after each minute without.
+#[test]
+fn a_server_that_saves_often_is_judged() {
+    let mut target = target();
+    for (n, reading) in target.history.iter_mut().enumerate() {
+        reading.quiet = n / 4 % 2 == 0;
+    }
+    assert_eq!(verdict(&target).band, Band::Restart);
 }
 
 #[test]
 fn nothing_is_judged_when_nothing_was_quiet() {
     let mut target = target();
-    target.history.iter_mut().for_each(|r| r.quiet = false);
+    target.history.iter_mut().for_each(|r| (r.quiet, r.steady) = (false, false));
     assert!(unknown(&target).contains("no fresh quiet reading"));
 }
 

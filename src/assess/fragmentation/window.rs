@@ -14,7 +14,7 @@ use crate::domain::{
 /// The stretch of readings breaks where more than this many sample intervals lie between two of them.
 const GAP_INTERVALS: u32 = 3;
 
-/// Quiet readings of one process that cover the last `sustained` without a gap.
+/// Readings that count, of one process, that cover the last `sustained` without a gap.
 #[derive(Debug)]
 pub(super) struct Window<'a> {
     /// Newest first, never empty.
@@ -38,7 +38,7 @@ impl<'a> Window<'a> {
             .iter()
             .rev()
             .take_while(|r| r.run_id == *run_id)
-            .filter(|r| r.quiet && r.uptime >= settings.warm_up);
+            .filter(|r| r.counts_for_band() && r.uptime >= settings.warm_up);
         let longest_gap = settings.sample_interval.saturating_mul(GAP_INTERVALS);
         let mut stretch: Vec<&Reading> = Vec::new();
         let mut later = now;

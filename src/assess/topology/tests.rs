@@ -5,8 +5,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::domain::{
+    addresses::PodAddresses,
     fixtures::{self, three_pods},
-    pod::ContainerProblem,
+    pod::{Container, ContainerProblem},
     snapshot::{Observation, ProbeFailure},
 };
 
@@ -45,6 +46,10 @@ fn a_primary_and_its_replicas_are_one_workload() {
 
 #[rstest]
 #[case("10.0.0.11", Some(1))]
+#[case("::ffff:10.0.0.11", Some(1))]
+#[case("2001:db8::11", Some(1))]
+#[case("2001:0DB8:0::11", Some(1))]
+#[case("2001:db8::1", None)]
 #[case("redis-1.redis", Some(1))]
 #[case("redis-1.redis.shop", Some(1))]
 #[case("redis-1.redis.shop.svc", Some(1))]
@@ -62,13 +67,54 @@ fn addresses_are_resolved_to_pods(#[case] host: &str, #[case] pod: Option<u8>) {
     assert_eq!(found, pod.map(fixtures::pod_name));
 }
 
-#[test]
-fn another_port_is_another_server() {
+fn container(snapshot: &mut Snapshot) -> &mut Container {
+    snapshot.targets[1].pod.container.as_mut().unwrap()
+}
+
+#[rstest]
+#[case::a_stranger(|_: &mut Snapshot| (), false)]
+#[case::declared(|s: &mut Snapshot| container(s).declared_ports.push(6380), true)]
+#[case::asked_at(|s: &mut Snapshot| container(s).port = 6380, true)]
+#[case::plain(|s: &mut Snapshot| sample(s, 1).server.tcp_port = Some(6380), true)]
+#[case::tls(|s: &mut Snapshot| sample(s, 1).config.as_mut().unwrap().serving.tls_port = Some(6380), true)]
+#[case::not_said(|s: &mut Snapshot| sample(s, 1).server.tcp_port = None, true)]
+#[case::silent(|s: &mut Snapshot| s.targets[1].redis = Observation::Pending, true)]
+#[case::the_hosts_network(|s: &mut Snapshot| {
+    s.targets[1].redis = Observation::Pending;
+    s.targets[1].pod.host_network = true;
+}, false)]
+#[case::a_container_that_is_not_known(|s: &mut Snapshot| {
+    s.targets[1].pod.container = Err(ContainerProblem("none declares 6379".into()));
+}, true)]
+fn another_port_of_a_member_is_that_member(#[case] change: fn(&mut Snapshot), #[case] is: bool) {
     let mut snapshot = three_pods();
-    assert_eq!(resolve(&NodeAddress { host: "10.0.0.11".into(), port: 6380 }, &snapshot), None);
-    // Of a container that is not known the port is not known either.
-    snapshot.targets[1].pod.container = Err(ContainerProblem("none declares 6379".into()));
-    assert!(resolve(&NodeAddress { host: "10.0.0.11".into(), port: 6380 }, &snapshot).is_some());
+    change(&mut snapshot);
+    let found = resolve(&NodeAddress { host: "10.0.0.11".into(), port: 6380 }, &snapshot);
+    assert_eq!(found.map(|target| &target.pod.name), is.then_some(&fixtures::pod_name(1)));
+}
+
+#[test]
+fn of_several_servers_at_one_address_the_one_at_the_port_is_meant() {
+    let mut snapshot = three_pods();
+    for (target, port) in snapshot.targets.iter_mut().zip([7000, 7001, 7002]) {
+        target.pod.addresses = PodAddresses::of(["127.0.0.1"]);
+        target.pod.container.as_mut().unwrap().port = port;
+        target.redis = Observation::Pending;
+    }
+    let at = |port| resolve(&NodeAddress { host: "127.0.0.1".into(), port }, &snapshot).map(|t| &t.pod.name);
+    assert_eq!(at(7002), Some(&fixtures::pod_name(2)));
+}
+
+/// A replica connects from, and is followed at, whichever family it likes.
+#[test]
+fn members_find_each_other_by_either_family() {
+    let mut snapshot = three_pods();
+    sample(&mut snapshot, 0).replication.replicas[0].address = fixtures::second_address(1);
+    sample(&mut snapshot, 0).replication.replicas[1].address = at("::ffff:10.0.0.12");
+    point(&mut snapshot, 1, "2001:db8::10");
+    let [workload] = workloads(&snapshot).try_into().unwrap();
+    assert_eq!(workload.outside, []);
+    assert_eq!(names(&workload.members), ["redis-0", "redis-1", "redis-2"]);
 }
 
 #[test]
@@ -77,7 +123,7 @@ fn two_workloads_are_told_apart_by_their_replication() {
     let mut other = fixtures::target(0);
     other.pod.name = "store-0".into();
     other.pod.uid = "other".into();
-    other.pod.ip = Some("10.0.1.1".into());
+    other.pod.addresses = PodAddresses::of(["10.0.1.1"]);
     other.pod.dns_name = None;
     if let Some(owner) = &mut other.pod.owner {
         owner.uid = "store-uid".into();

@@ -124,7 +124,7 @@ impl Report {
             persistence: Persistence {
                 append_only: sample.persistence.aof_enabled,
                 save: sample.config.as_ref().ok().map(|config| config.save.clone()),
-                status_ok: sample.persistence.status_ok,
+                status_ok: !sample.persistence_fails(),
             },
             sentinel_seen: sample.sentinel_seen,
             notes: notes(sample, fragmentation),

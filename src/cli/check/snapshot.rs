@@ -7,6 +7,7 @@ use crate::{
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     clock::Clock,
     domain::{
+        addresses::PodAddresses,
         bytes::Bytes,
         names::{PodName, PodUid},
         pod::{Container, FieldManagers, Pod, ResizeProgress, Rights},
@@ -54,7 +55,7 @@ fn target(look: &Look<'_>, limit: Option<Bytes>) -> Target {
                 CheckError::TimedOut(_) => ProbeFailure::TimedOut(error.to_string()),
                 other => ProbeFailure::Unreachable(other.to_string()),
             };
-            let pod = Pod { ip: None, ..stand_in(look.server, unspecified, limit) };
+            let pod = Pod { addresses: PodAddresses::default(), ..stand_in(look.server, unspecified, limit) };
             Target { pod, history: Vec::new(), redis: Observation::Failed(failure) }
         }
     }
@@ -67,7 +68,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         name: PodName::new(server),
         uid: PodUid::new(server),
         resource_version: String::new(),
-        ip: Some(address.ip().to_string()),
+        addresses: address.ip().into(),
         host_network: false,
         dns_name: host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
         ready: true,
@@ -81,9 +82,11 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         container: Ok(Container {
             name: "redis".to_owned(),
             port: address.port(),
+            declared_ports: Vec::new(),
             spec_limit: limit,
             spec_request: limit,
             live_limit: limit,
+            pod_limit: None,
             resize_restarts: false,
             started_at: None,
             restarts: 0,

@@ -16,7 +16,7 @@ use crate::{
     execute::{
         ExecuteError, Fallback,
         crash::Place,
-        redis::{Way, address_of, redis, way_to},
+        redis::{Way, redis, way_to},
     },
     plan::{
         effect::Peer,
@@ -212,7 +212,7 @@ impl<S: Surroundings> Conduct<'_, S> {
         let Role::Replica(link) = &old.replication.role else { return false };
         let order = self.order;
         link.primary == ways.old.address
-            || link.primary == address_of(&order.to)
+            || link.primary == order.to.node()
             || Some(&link.primary) == order.by_name.as_ref().map(|name| &name.sent)
             || Some(&link.primary) == order.failover_address.as_ref()
             // All that is known of a candidate whose pod is gone.

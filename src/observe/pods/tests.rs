@@ -49,7 +49,7 @@ fn object() -> Value {
         "spec": {
             "hostname": "redis-1", "subdomain": "redis-headless", "terminationGracePeriodSeconds": 60,
             "initContainers": [{
-                "name": "sidecar", "restartPolicy": "Always", "ports": [{ "name": "redis", "containerPort": 6379 }],
+                "name": "init", "ports": [{ "name": "redis", "containerPort": 6379 }],
             }],
             "containers": [{
                 "name": "redis",
@@ -71,7 +71,7 @@ fn object() -> Value {
             ],
         },
         "status": {
-            "phase": "Running", "podIP": "10.0.0.7", "qosClass": "Burstable",
+            "phase": "Running", "podIP": "10.0.0.7", "podIPs": [{ "ip": "10.0.0.7" }, { "ip": "2001:DB8::7" }], "qosClass": "Burstable",
             "conditions": [{ "type": "Ready", "status": "True" }],
             "containerStatuses": [{
                 "name": "redis", "ready": true, "restartCount": 2, "image": "redis", "imageID": "",
@@ -109,7 +109,7 @@ fn a_whole_pod() {
             name: "redis-1".into(),
             uid: "uid-1".into(),
             resource_version: "7".into(),
-            ip: Some("10.0.0.7".into()),
+            addresses: PodAddresses::of(["10.0.0.7", "2001:db8::7"]),
             host_network: false,
             dns_name: Some("redis-1.redis-headless.shop.svc".into()),
             ready: true,
@@ -122,9 +122,11 @@ fn a_whole_pod() {
             container: Ok(Container {
                 name: "redis".into(),
                 port: 6379,
+                declared_ports: vec![6379],
                 spec_limit: Some(Bytes::mib(512)),
                 spec_request: Some(Bytes::mib(256)),
                 live_limit: Some(Bytes::mib(768)),
+                pod_limit: None,
                 resize_restarts: false,
                 started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
                 restarts: 2,
@@ -147,16 +149,19 @@ fn a_whole_pod() {
 fn a_pod_of_which_nothing_is_known_is_not_ready_and_has_no_container() {
     let bare = pod(&K8sPod::default(), &by_number());
     assert!(!bare.ready && !bare.running && !bare.terminating && !bare.guaranteed);
-    assert_eq!((bare.ip, bare.dns_name, bare.owner), (None, None, None));
+    assert_eq!((bare.addresses, bare.dns_name, bare.owner), (PodAddresses::default(), None, None));
     assert_eq!(bare.grace_period, Duration::from_secs(30));
-    assert_eq!(bare.container, Err(ContainerProblem("no container declares port 6379; there are: ".into())));
+    assert_eq!(
+        bare.container,
+        Err(ContainerProblem("no container declares port 6379; there are: ; name one in `redis.container`".into()))
+    );
 }
 
 #[rstest]
 #[case::not_ready("/status/conditions/0/status", json!("False"), |pod: &Pod| !pod.ready)]
 #[case::unknown_is_not_ready("/status/conditions/0/status", json!("Unknown"), |pod: &Pod| !pod.ready)]
 #[case::pending("/status/phase", json!("Pending"), |pod: &Pod| !pod.running)]
-#[case::no_address_yet("/status/podIP", json!(""), |pod: &Pod| pod.ip.is_none())]
+#[case::no_address_yet("/status/podIPs", json!([]), |pod: &Pod| pod.addresses == PodAddresses::of(["10.0.0.7"]))]
 #[case::guaranteed("/status/qosClass", json!("Guaranteed"), |pod: &Pod| pod.guaranteed)]
 #[case::no_subdomain("/spec/subdomain", json!(""), |pod: &Pod| pod.dns_name.is_none())]
 #[case::no_hostname("/spec/hostname", Value::Null, |pod: &Pod| pod.dns_name.is_none())]
@@ -208,8 +213,58 @@ fn the_named_container_is_taken_even_if_another_declares_the_port() {
 fn a_named_container_that_is_missing_is_named() {
     let missing = access(Some("reddis"), PortRef::Number(6379));
     assert_eq!(problem(beside(json!([])), &missing), "no container is named `reddis`; there are: exporter, redis");
-    let sidecar = access(Some("sidecar"), PortRef::Number(6379));
-    assert_eq!(problem(|_| (), &sidecar), "no container is named `sidecar`; there are: redis");
+    let init = access(Some("init"), PortRef::Number(6379));
+    assert_eq!(problem(|_| (), &init), "no container is named `init`; there are: redis", "it has ended");
+}
+
+/// The first init container stays (a sidecar) and is what Redis runs in; the container of the pod is something else.
+fn as_a_sidecar(object: &mut Value) {
+    let redis = object["spec"]["containers"][0].take();
+    object["spec"]["containers"] = json!([{ "name": "app", "ports": [{ "containerPort": 8080 }] }]);
+    object["spec"]["initContainers"] = json!([redis]);
+    object["spec"]["initContainers"][0]["restartPolicy"] = json!("Always");
+    let statuses = object["status"]["containerStatuses"].take();
+    object["status"]["initContainerStatuses"] = statuses;
+}
+
+#[test]
+fn an_init_container_that_stays_running_is_a_container() {
+    let mut sidecar = changed(as_a_sidecar);
+    crate::kube_io::cache::prune(&mut sidecar);
+    let container = pod(&sidecar, &by_number()).container.expect("the one that declares the port");
+    assert_eq!((container.name.as_str(), container.restarts), ("redis", 2));
+    assert_eq!((container.spec_limit, container.live_limit), (Some(Bytes::mib(512)), Some(Bytes::mib(768))));
+    let undeclared = |object: &mut Value| {
+        as_a_sidecar(object);
+        object["spec"]["initContainers"][0]["ports"] = json!([]);
+    };
+    let text = problem(undeclared, &by_number());
+    assert!(text.contains("no container declares port 6379; there are: app, redis"), "{text}");
+}
+
+#[rstest]
+#[case::smaller("600Mi", Some(600), Some(600))]
+#[case::larger("2Gi", Some(2048), Some(768))]
+fn the_limit_of_the_pod_as_a_whole_counts(
+    #[case] limit: &str,
+    #[case] of_pod: Option<u64>,
+    #[case] holds: Option<u64>,
+) {
+    let container =
+        found(|object| object["spec"]["resources"] = json!({ "limits": { "memory": limit } }), &by_number());
+    assert_eq!((container.pod_limit, container.limit()), (of_pod.map(Bytes::mib), holds.map(Bytes::mib)));
+    let alone = |object: &mut Value| {
+        object["spec"]["resources"] = json!({ "limits": { "memory": limit } });
+        object["spec"]["containers"][0]["resources"] = Value::Null;
+        object["status"]["containerStatuses"][0]["resources"] = Value::Null;
+    };
+    assert_eq!(found(alone, &by_number()).limit(), of_pod.map(Bytes::mib), "the containers have none");
+}
+
+#[test]
+fn a_limit_of_the_pod_that_cannot_be_read_is_a_problem() {
+    let text = problem(|object| object["spec"]["resources"] = json!({ "limits": { "memory": "lots" } }), &by_number());
+    assert!(text.starts_with("memory limit of the whole pod cannot be read"), "{text}");
 }
 
 #[test]
@@ -230,10 +285,13 @@ fn of_several_the_one_that_declares_the_port_is_taken(#[case] access: RedisAcces
 #[test]
 fn none_of_several_declares_the_port() {
     let other = access(None, PortRef::Number(7000));
-    assert_eq!(problem(beside(json!([])), &other), "no container declares port 7000; there are: exporter, redis");
+    assert_eq!(
+        problem(beside(json!([])), &other),
+        "no container declares port 7000; there are: exporter, redis; name one in `redis.container`"
+    );
     assert_eq!(
         problem(beside(json!([])), &named("client")),
-        "no container declares a port named `client`; there are: exporter, redis"
+        "no container declares a port named `client`; there are: exporter, redis; name one in `redis.container`"
     );
 }
 

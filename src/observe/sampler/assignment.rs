@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::domain::{
-    names::PodUid,
+    names::{ControllerUid, PodUid},
     policy::SecretKey,
     sample::Reading,
     snapshot::{Observation, ProbeFailure},
@@ -24,6 +24,8 @@ pub struct TargetKey {
 pub struct Assignment {
     /// The target.
     pub key: TargetKey,
+    /// The set that it is of: its controller, as "namespace/name" and UID; else the pod.
+    pub set: (String, ControllerUid),
     /// Where its Redis listens.
     pub address: SocketAddr,
     /// What it is authenticated to with.

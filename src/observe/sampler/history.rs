@@ -27,6 +27,7 @@ impl History {
             && age(previous, reading.at) <= spacing
         {
             reading.quiet &= last.quiet;
+            reading.steady &= last.steady;
             self.readings.pop_back();
         }
         let now = reading.at;
@@ -58,13 +59,8 @@ pub fn reading_of(sample: &Sample) -> Reading {
     };
     let feeding = replication.replicas.iter().any(|replica| !replica.online);
     // What was not measured judges nothing.
-    let quiet = memory.is_measured()
-        && !(syncing
-            || feeding
-            || persistence.loading
-            || persistence.child_running
-            || persistence.rewrite_scheduled
-            || memory.lazyfree_pending > 0);
+    let steady = memory.is_measured() && !(syncing || feeding || persistence.loading || memory.lazyfree_pending > 0);
+    let quiet = steady && !persistence.child_running && !persistence.rewrite_scheduled;
     Reading {
         at: sample.at,
         run_id: sample.run_id.clone(),
@@ -74,6 +70,7 @@ pub fn reading_of(sample: &Sample) -> Reading {
         uptime: sample.server.uptime,
         offset: replication.offset,
         quiet,
+        steady,
     }
 }
 
@@ -98,6 +95,7 @@ mod tests {
             uptime: Duration::ZERO,
             offset: 0,
             quiet,
+            steady: quiet,
         }
     }
 

@@ -31,13 +31,17 @@ pub use history::reading_of;
 pub use secrets::SecretSource;
 pub use target::{Gauged, ProbeStats};
 
-use self::{changes::Changes, secrets::SecretCache, target::Target};
+use self::{
+    changes::Changes,
+    secrets::SecretCache,
+    target::{Look, Target},
+};
 use crate::{
     clock::Clock,
     domain::{
         sample::Reading,
         snapshot::{Observation, ProbeFailure},
-        surroundings::Reach,
+        surroundings::{LostSet, Reach},
     },
     redis_io::Credentials,
 };
@@ -251,18 +255,30 @@ impl SamplerHandle {
         })
     }
 
-    /// How many of all targets answered their last probe. One that was not probed yet counts as neither.
+    /// How many of all targets answered their last probe, of sets that are known to be Redis. One that was not probed yet
+    /// counts as neither.
     pub fn reach(&self) -> Reach {
+        let state = self.inner.state();
+        let looks: Vec<Look> = state.targets.values().filter_map(Target::look).collect();
+        let known: HashSet<&str> = looks.iter().filter(|look| look.was_redis).map(|look| look.set.0.as_str()).collect();
         let mut reach = Reach::default();
-        for target in self.inner.state().targets.values() {
-            match target.answers() {
-                None => {}
-                Some(answers) => {
-                    reach.endpoints += 1;
-                    reach.unreachable += usize::from(!answers);
+        for Look { set: (name, workload), answers, .. } in &looks {
+            if !known.contains(name.as_str()) {
+                continue;
+            }
+            reach.endpoints += 1;
+            if *answers {
+                continue;
+            }
+            reach.unreachable += 1;
+            match reach.lost.iter_mut().find(|set| set.name == *name) {
+                Some(set) => set.unreachable += 1,
+                None => {
+                    reach.lost.push(LostSet { name: name.clone(), workload: workload.clone(), unreachable: 1 });
                 }
             }
         }
+        reach.lost.sort_by(|a, b| a.name.cmp(&b.name));
         reach
     }
 

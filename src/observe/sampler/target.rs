@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        names::ControllerUid,
         sample::{Memory, Reading, Sample},
         snapshot::{Observation, ProbeFailure},
     },
@@ -69,6 +70,17 @@ pub struct Gauged {
     pub memory: Option<Memory>,
 }
 
+/// Whether a server can be reached.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Its set, by name and controller.
+    pub(super) set: (String, ControllerUid),
+    /// It answered the last probe.
+    pub(super) answers: bool,
+    /// It has given a sample once.
+    pub(super) was_redis: bool,
+}
+
 /// A target and its task, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -98,6 +110,8 @@ struct State {
     watchers: Vec<Watcher>,
     /// UID of the policy whose access is used.
     access_of: Option<String>,
+    /// The set that it is of.
+    set: Option<(String, ControllerUid)>,
     last_duration: Option<Duration>,
     /// Uptime of the process when the newest sample was recorded.
     last_sample: Option<Duration>,
@@ -117,6 +131,7 @@ impl State {
             history: History::default(),
             watchers: Vec::new(),
             access_of: None,
+            set: None,
             last_duration: None,
             last_sample: None,
             probes: 0,
@@ -154,6 +169,7 @@ impl Target {
     /// Adds the policy as a watcher, or renews it; its digest stays, so that a change in between is not lost.
     pub(super) fn assign(&self, policy_uid: &str, namespace: &str, assignment: Assignment, judge: Judge) {
         let mut state = self.state.lock();
+        state.set = Some(assignment.set);
         match state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid) {
             Some(watcher) => {
                 watcher.keep = assignment.keep;
@@ -192,13 +208,17 @@ impl Target {
         self.state.settled()
     }
 
-    /// Whether it answered the last probe; `None`: not probed yet. One that refuses is there all the same.
-    pub(super) fn answers(&self) -> Option<bool> {
-        match &self.state.lock().observation {
-            Observation::Pending => None,
-            Observation::Failed(ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_)) => Some(false),
-            Observation::Failed(_) | Observation::Seen(_) => Some(true),
-        }
+    /// What the last probe says of the way to it; `None`: not probed yet. One that refuses is there all the same.
+    pub(super) fn look(&self) -> Option<Look> {
+        let state = self.state.lock();
+        let answers = match &state.observation {
+            Observation::Pending => return None,
+            Observation::Failed(failure) => {
+                !matches!(failure, ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_))
+            }
+            Observation::Seen(_) => true,
+        };
+        Some(Look { set: state.set.clone()?, answers, was_redis: state.last_sample.is_some() })
     }
 
     pub(super) fn wanted_credentials(&self) -> Option<CredentialsFor> {

@@ -1,10 +1,7 @@
 //! The step Switchover, looked at once: exchanged already, as before, or somewhere in between; and, where another
 //! controller keeps the role label, whether the label followed.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 mod holding;
 
@@ -484,7 +481,7 @@ impl Look<'_> {
 /// Whatever the old primary may be told to follow the candidate by: its address, its name, and what the server
 /// itself knows it by.
 fn addresses(way: &Direction<'_>, new: &Target) -> Vec<String> {
-    let address = Peer::of(new).map(|peer| NodeAddress::from(peer.address));
+    let address = Peer::of(new).map(|peer| peer.node());
     let known = [address, name_of(way, new, new).map(|name| name.sent), line_of(way, new)];
     let mut texts: Vec<String> = known.into_iter().flatten().map(|known| known.to_string()).collect();
     texts.dedup();
@@ -499,7 +496,7 @@ fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<Member
 
 /// The candidate's address in the old primary's list of replicas.
 fn line_of(way: &Direction<'_>, new: &Target) -> Option<NodeAddress> {
-    replica::line_of(way.from.sample()?, &new.pod).map(|line| line.address.clone())
+    replica::line_of(way.from.sample()?, new).map(|line| line.address.clone())
 }
 
 fn is_primary(target: &Target) -> bool {
@@ -512,14 +509,7 @@ fn is_replica(target: &Target) -> bool {
 
 /// The process that was recorded, at the address that its pod has. One whose pod is gone is never dialled.
 fn recorded_peer(identity: &MemberIdentity, at: Option<&Target>) -> Option<Peer> {
-    let address = match at {
-        Some(target) => {
-            let ip = target.pod.ip.as_deref()?.parse().ok()?;
-            SocketAddr::new(ip, target.pod.container.as_ref().ok()?.port)
-        }
-        None => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-    };
-    Some(Peer { pod: identity.pod.clone(), uid: identity.uid.clone(), run_id: identity.run_id.clone(), address })
+    at.map_or_else(|| Some(Peer::gone(identity)), |target| Peer::at(identity, target))
 }
 
 #[cfg(test)]

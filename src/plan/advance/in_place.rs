@@ -85,7 +85,7 @@ impl Look<'_> {
         if sample.persistence.child_running || sample.persistence.rewrite_scheduled {
             return self.wait(format!("{pod} is writing its data out"));
         }
-        if !sample.persistence.status_ok {
+        if sample.persistence_fails() {
             let text = format!("the save or rewrite of {pod} failed: see its log and its disk");
             return Next::Gate(vec![Blocked::new(BlockReason::PersistenceFailing, text)], LATER);
         }

@@ -8,10 +8,7 @@
 
 use super::{Look, Next};
 use crate::{
-    domain::{
-        step::Step,
-        window::{self, State},
-    },
+    domain::window::{self, State},
     plan::{blocked::BlockReason, estimate, gates},
 };
 
@@ -22,14 +19,7 @@ impl Look<'_> {
         if self.journal.hands_back() {
             return None;
         }
-        let (need, what) = match self.journal.step()? {
-            Step::Evict { pod } | Step::Persist { pod } => {
-                let need = self.target(pod).map(|target| estimate::restart(self.workload, target));
-                (need.unwrap_or_default(), format!("restarting {pod}"))
-            }
-            Step::Switchover { from, .. } => (estimate::SWITCHOVER, format!("handing the role of {from} over")),
-            _ => return None,
-        };
+        let (need, what) = estimate::unit(self.workload, self.journal.left())?;
         let windows = &self.ctx.policy.restart.windows;
         let why = match window::state(windows, self.ctx.now) {
             State::Always => return None,

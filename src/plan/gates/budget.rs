@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Phase, Scene};
-use crate::plan::blocked::{BlockReason, Blocked};
+use crate::{
+    domain::surroundings::LostSet,
+    plan::blocked::{BlockReason, Blocked},
+};
 
 /// The budget of a workload counts what was restarted within this time.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -12,19 +15,36 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const FAULT_PERCENT: usize = 20;
 /// Fewer unreachable servers than this are never a global fault.
 const FAULT_LEAST: usize = 3;
+/// Nor are those of fewer sets than this: a set can break by itself.
+const FAULT_SETS: usize = 2;
+/// So many sets are named.
+const NAMED: usize = 4;
 
 /// While much of what is watched does not answer, nothing that disturbs is done anywhere: what is seen may be wrong,
-/// and what is well may be needed. Servers that the operator restarts itself, one a remediation, do not count.
+/// and what is well may be needed. One set that is broken by itself is no fault of everything. Servers that the operator
+/// restarts itself, one a remediation, do not count.
 pub(super) fn no_global_fault(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;
-    let ours = around.elsewhere.len() + usize::from(scene.phase != Phase::Preflight);
-    let (all, lost) = (around.reach.endpoints, around.reach.unreachable.saturating_sub(ours));
-    (lost >= FAULT_LEAST && lost * 100 > all * FAULT_PERCENT).then(|| {
+    let restarts_one = |set: &LostSet| {
+        let ours = set.workload == scene.workload.uid && scene.phase != Phase::Preflight;
+        ours || around.elsewhere.iter().any(|other| other.workload == set.workload)
+    };
+    let lost =
+        around.reach.lost.iter().map(|set| (set, set.unreachable.saturating_sub(usize::from(restarts_one(set)))));
+    let broken: Vec<(&LostSet, usize)> = lost.filter(|(_, unreachable)| *unreachable > 0).collect();
+    let (all, lost) = (around.reach.endpoints, broken.iter().map(|(_, unreachable)| unreachable).sum::<usize>());
+    (broken.len() >= FAULT_SETS && lost >= FAULT_LEAST && lost * 100 > all * FAULT_PERCENT).then(|| {
+        let named: Vec<String> =
+            broken.iter().take(NAMED).map(|(set, unreachable)| format!("{} ({unreachable})", set.name)).collect();
+        let more = if broken.len() > NAMED { ", …" } else { "" };
         Blocked::new(
             BlockReason::GlobalFault,
             format!(
-                "{lost} of {all} Redis servers that the operator watches do not answer; nothing is restarted anywhere \
-                 while that is more than {FAULT_PERCENT} %: look at the network, the nodes and the operator's own"
+                "{lost} of {all} Redis servers that the operator watches do not answer, of {} sets: {}{more}; nothing is \
+                 restarted anywhere while that is more than {FAULT_PERCENT} %: look at the network, the nodes and the \
+                 operator's own",
+                broken.len(),
+                named.join(", ")
             ),
         )
     })

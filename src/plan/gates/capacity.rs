@@ -72,23 +72,25 @@ pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// Only a primary that is restarted in place must have the time to save: a replica that is killed in its save, the old
+/// primary after a switchover among them, loads what it had and gets the rest from its primary.
 pub(super) fn grace_period(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.restarted_now().find_map(|target| {
-        let sample = target.sample()?;
-        let config = sample.config.as_ref().ok()?;
-        let save = if config.save.is_empty() { Duration::ZERO } else { sample.persistence.last_save_took };
-        let need = save + config.shutdown_timeout + SHUTDOWN_MARGIN;
-        (target.pod.grace_period < need).then(|| {
-            Blocked::new(
-                BlockReason::GracePeriodTooShort,
-                format!(
-                    "{}: terminationGracePeriodSeconds is {}, a clean shutdown may take {} s",
-                    target.pod.name,
-                    target.pod.grace_period.as_secs(),
-                    need.as_secs()
-                ),
-            )
-        })
+    let target = scene.in_place_now()?;
+    let sample = target.sample()?;
+    let config = sample.config.as_ref().ok()?;
+    let save = if config.save.is_empty() { Duration::ZERO } else { sample.persistence.last_save_took };
+    let need = save + config.shutdown_timeout + SHUTDOWN_MARGIN;
+    (target.pod.grace_period < need).then(|| {
+        Blocked::new(
+            BlockReason::GracePeriodTooShort,
+            format!(
+                "{}, which is restarted as the primary that it is: terminationGracePeriodSeconds is {}, a clean \
+                 shutdown may take {} s",
+                target.pod.name,
+                target.pod.grace_period.as_secs(),
+                need.as_secs()
+            ),
+        )
     })
 }
 

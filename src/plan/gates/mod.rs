@@ -45,8 +45,8 @@ pub struct Scene<'a> {
     pub hands_over: bool,
     /// Who gives the role to whom by the plan, in order.
     pub hand_overs: Vec<(PodName, PodName)>,
-    /// The first thing that the plan disturbs is the primary.
-    pub begins_with_primary: bool,
+    /// Its steps.
+    pub steps: Vec<PlannedStep>,
     /// Which step is about to be taken.
     pub phase: Phase,
     /// How replacements of the set's pods were seen to start.
@@ -90,13 +90,6 @@ impl<'a> Scene<'a> {
         let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
         let starts = records::remembered(&ctx, &workload.uid);
-        let is_primary = |pod: &PodName| workload.primaries.iter().any(|primary| primary.pod.name == *pod);
-        let begins_with_primary = steps.iter().find_map(|planned| match &planned.step {
-            Step::Evict { pod } => Some(is_primary(pod)),
-            Step::Persist { .. } | Step::Switchover { .. } => Some(true),
-            _ => None,
-        });
-        let begins_with_primary = begins_with_primary.unwrap_or(false);
         Self {
             ctx,
             workload,
@@ -106,7 +99,7 @@ impl<'a> Scene<'a> {
             in_place,
             hands_over,
             hand_overs,
-            begins_with_primary,
+            steps: steps.to_vec(),
             phase,
             starts,
         }
@@ -134,6 +127,22 @@ impl<'a> Scene<'a> {
     /// a window or a cooldown would only leave the set with a role that any restart undoes.
     pub fn only_hands_back(&self) -> bool {
         self.hands_over && self.restarting.is_empty()
+    }
+
+    /// The steps from the first on that disturbs.
+    fn disturbing(&self) -> &[PlannedStep] {
+        let disturbs = |planned: &PlannedStep| {
+            matches!(planned.step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. })
+        };
+        self.steps.iter().position(disturbs).map_or(&[], |first| &self.steps[first..])
+    }
+
+    /// The first thing that the plan disturbs is the primary.
+    fn begins_with_primary(&self) -> bool {
+        match self.disturbing().first().map(|planned| &planned.step) {
+            Some(Step::Evict { pod }) => self.workload.primaries.iter().any(|primary| primary.pod.name == *pod),
+            first => first.is_some(),
+        }
     }
 
     /// The one primary, if there is exactly one.

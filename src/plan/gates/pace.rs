@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use super::{Phase, Scene};
 use crate::{
     domain::{
+        acl,
         journal::{Outcome, WorkloadRecord},
         names::ControllerUid,
         pod::Right,
         policy::Mode,
         snapshot::{RedisRights, Target},
+        step::StepKind,
     },
     plan::{
         Context,
         authority::Authority,
         blocked::{BlockReason, Blocked},
-        resize,
         switchover::choice,
     },
 };
@@ -93,8 +94,7 @@ fn acts(scene: &Scene<'_>) -> bool {
 
 pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let rights = scene.ctx.snapshot.rights;
-    let mut restarted = scene.workload.members.iter().filter(|target| scene.restarting.contains(&target.pod.name));
-    let needs_resize = restarted.any(|target| resize::replacement_step(&scene.ctx, target).is_some());
+    let needs_resize = scene.steps.iter().any(|planned| planned.step.kind() == StepKind::Resize);
     let needed = [
         (true, rights.evict, "create pods/eviction", "acting.restart"),
         (scene.authority == Authority::Operator, rights.label, "patch pods", "acting.roleLabel"),
@@ -124,24 +124,21 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
             (pod, needed.collect::<Vec<_>>())
         })
         .find(|(_, commands)| !commands.is_empty())?;
+    let method =
+        if scene.hands_over { format!(" (switchover method {})", chosen.method.as_str()) } else { String::new() };
     Some(Blocked::new(
         BlockReason::PermissionMissing,
         format!(
-            "the Redis user may not run {} on {pod} (switchover method {}); extend its ACL, or, where the command was \
-             renamed (rename-command), take that out: no ACL helps there",
-            commands.join(", "),
-            chosen.method.as_str()
+            "the Redis user may not run {} on {pod}{method}; extend its ACL, or, where the command was renamed \
+             (rename-command), take that out: no ACL helps there",
+            commands.join(", ")
         ),
     ))
 }
 
-/// Whether the plan at hand sends that command.
+/// Whether a step of the plan at hand sends that command.
 fn needs(scene: &Scene<'_>, command: &str) -> bool {
-    match command {
-        "bgsave" | "bgrewriteaof" => scene.in_place.is_some(),
-        "failover" | "replicaof" => scene.hands_over,
-        _ => true,
-    }
+    scene.steps.iter().flat_map(|planned| acl::of_step(planned.step.kind())).any(|sent| sent.rule() == command)
 }
 
 pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {

@@ -2,7 +2,7 @@
 
 use super::{Scene, names};
 use crate::{
-    assess::roles,
+    assess::{members, roles},
     domain::{
         pod::ResizeProgress,
         policy::Mode,
@@ -100,20 +100,16 @@ fn differing<T: PartialEq + std::fmt::Display>(
 pub(super) fn members_equal(scene: &Scene<'_>) -> Option<Blocked> {
     differing(scene, "the server version", |sample, _| sample.server.version)
         .or_else(|| differing(scene, "maxmemory", |_, config| config.maxmemory))
-        .or_else(|| {
-            // The fingerprint itself is not for people.
-            let secret = |auth: &Option<String>| auth.clone().unwrap_or_default();
-            differing(scene, "masterauth", |_, config| Fingerprint(secret(&config.primary_auth)))
-        })
+        .or_else(|| credentials_differ(scene))
 }
 
-#[derive(PartialEq)]
-struct Fingerprint(String);
-
-impl std::fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "unset" } else { "one value" })
-    }
+/// Whoever becomes a replica must be let in by the new primary: of no matter where no role moves.
+fn credentials_differ(scene: &Scene<'_>) -> Option<Blocked> {
+    let what = scene.hands_over.then(|| members::credentials(scene.workload)).flatten()?;
+    Some(Blocked::new(
+        BlockReason::MembersDiffer,
+        format!("{what}: after the hand-over one of them could not follow the other; make the members equal"),
+    ))
 }
 
 pub(super) fn members_ready(scene: &Scene<'_>) -> Option<Blocked> {
@@ -142,7 +138,6 @@ fn busy_with(target: &Target) -> Option<&'static str> {
         (sample.persistence.rewrite_scheduled, "about to rewrite its AOF"),
         (syncing, "in a full sync"),
         (sample.replication.failover_state != FailoverState::None, "failing over"),
-        (sample.memory.active_defrag_running, "defragmenting"),
         // What the kubelet has put off, or fails to do, goes on for ever and disturbs nothing: it is said elsewhere.
         (target.pod.resize == ResizeProgress::InProgress, "being resized"),
     ];
@@ -150,12 +145,16 @@ fn busy_with(target: &Target) -> Option<&'static str> {
 }
 
 pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
-    let failing = |target: &&Target| target.sample().is_some_and(|sample| !sample.persistence.status_ok);
-    let target = scene.workload.members.iter().copied().find(failing)?;
-    Some(Blocked::new(
-        BlockReason::PersistenceFailing,
-        format!("the last save, rewrite or AOF write of {} failed; see its log and its disk", target.pod.name),
-    ))
+    scene.workload.members.iter().find_map(|target| {
+        let sample = target.sample().filter(|sample| sample.persistence_fails())?;
+        let (what, then) = if sample.persistence.only_save_failed {
+            ("save", ": when they are well, one BGSAVE says so")
+        } else {
+            ("save, rewrite or AOF write", "")
+        };
+        let text = format!("the last {what} of {} failed; see its log and its disk{then}", target.pod.name);
+        Some(Blocked::new(BlockReason::PersistenceFailing, text))
+    })
 }
 
 pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {

@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+mod allowed;
+
 /// Everything that a decision is made from, and may be broken.
 pub(super) struct World {
     pub(super) policy: Policy,
@@ -304,9 +306,6 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[case(BlockReason::MinReplicasToWrite, |w: &mut World| w.every_sample(|s| {
     s.config.as_mut().unwrap().min_replicas_to_write = 2;
 }))]
-#[case(BlockReason::GracePeriodTooShort, |w: &mut World| {
-    w.snapshot.targets[1].pod.grace_period = Duration::from_secs(10);
-})]
 #[case::other_revision(BlockReason::EvictionWouldRollOut, |w: &mut World| {
     w.snapshot.stateful_sets[0].update_revision = "redis-next".into();
 })]

@@ -38,17 +38,18 @@ pub(super) fn window_open(scene: &Scene<'_>) -> Option<Blocked> {
         .then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(&scene.ctx))))
 }
 
+/// A window in which the first pod or hand-over fits lets it begin: what does not fit any more is not begun, and the next
+/// window makes a plan of what is left ([`super::super::advance`]).
 pub(super) fn fits_window(scene: &Scene<'_>) -> Option<Blocked> {
     let windows = &scene.ctx.policy.restart.windows;
     let State::Open { closes } = window::state(windows, scene.ctx.now) else { return None };
     let left = std::time::Duration::try_from(closes.duration_since(scene.ctx.now)).unwrap_or_default();
-    let need = estimate::remediation(&scene.ctx, scene.workload, &scene.restarting, scene.hand_overs.len());
+    let (need, what) = estimate::unit(scene.workload, scene.disturbing())?;
     (left < need && !scene.only_hands_back()).then(|| {
         Blocked::new(
             BlockReason::WindowTooShort,
             format!(
-                "restarting {} pods takes about {}, and the window closes at {}, in {}; {}",
-                scene.restarting.len(),
+                "{what} takes about {}, and the window closes at {}, in {}; {}",
                 estimate::shown(need),
                 window::local(windows, closes),
                 estimate::shown(left),
@@ -88,7 +89,7 @@ pub(super) fn approved(scene: &Scene<'_>) -> Option<Blocked> {
 fn touches_the_primary(scene: &Scene<'_>) -> bool {
     match &scene.phase {
         // Of what is left the first thing is the primary: nothing is begun only to wait for the word.
-        Phase::Preflight => scene.begins_with_primary,
+        Phase::Preflight => scene.begins_with_primary(),
         Phase::Switchover => true,
         Phase::Evict(pod) | Phase::Persist(pod) => {
             scene.workload.primaries.iter().any(|primary| primary.pod.name == *pod)

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     assess::topology,
     domain::{
+        addresses::PodAddresses,
         fixtures::{self, NOW, pod_name},
         journal::{Outcome, RestartRecord, WorkloadRecord},
         names::{NodeAddress, PodUid, RunId},
@@ -131,7 +132,7 @@ fn member(n: u8) -> Target {
     let mut target = fixtures::target(n % 10);
     target.pod.name = pod_name(n);
     target.pod.uid = PodUid::new(format!("uid-{n}"));
-    target.pod.ip = Some(format!("10.0.1.{n}"));
+    target.pod.addresses = PodAddresses::of([format!("10.0.1.{n}").as_str()]);
     target.pod.dns_name = Some(name(n).host);
     let run_id = RunId::new(format!("run{n}"));
     target.history = fixtures::history(&run_id, Ratio(291), fixtures::USED, fixtures::RSS);

@@ -81,6 +81,7 @@ fn reads_a_primary_of_7_0() {
             child_running: false,
             rewrite_scheduled: false,
             status_ok: true,
+            only_save_failed: false,
             aof_enabled: false,
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes(413_696),
@@ -309,7 +310,15 @@ fn a_child_process_is_seen(#[case] field: &str) {
 #[case("aof_last_bgrewrite_status")]
 #[case("aof_last_write_status")]
 fn a_failed_save_is_seen(#[case] field: &str) {
-    assert!(!sample(&with(field, "err")).unwrap().persistence.status_ok);
+    let with_aof = with(field, "err").replace("aof_enabled:0", "aof_enabled:1");
+    let persistence = sample(&with_aof).unwrap().persistence;
+    assert_eq!((persistence.status_ok, persistence.only_save_failed), (false, field.starts_with("rdb")));
+}
+
+#[test]
+fn of_an_aof_that_is_off_nothing_fails() {
+    let old = with("aof_last_bgrewrite_status", "err");
+    assert!(sample(&old).unwrap().persistence.status_ok);
 }
 
 #[rstest]

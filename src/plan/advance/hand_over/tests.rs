@@ -6,6 +6,7 @@ use pretty_assertions::assert_eq;
 use super::*;
 use crate::{
     domain::{
+        addresses::PodAddresses,
         fixtures::{self, NOW, pod_name},
         names::{PodUid, RunId},
         policy::{AuthorityRule, Policy},
@@ -195,7 +196,7 @@ fn a_candidate_that_was_replaced_in_between_is_gone() {
     let address = Peer::of(&world.snapshot.targets[1]).unwrap().address.to_string();
     world.primary_is(None);
     world.snapshot.targets[1].pod.uid = PodUid::from("replacement");
-    world.snapshot.targets[1].pod.ip = Some("10.9.9.9".into());
+    world.snapshot.targets[1].pod.addresses = PodAddresses::of(["10.9.9.9"]);
     let order = world.act();
     assert!(order.to_gone);
     assert!(

@@ -10,7 +10,7 @@ use crate::{
         fixtures::{self, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
         names::ControllerUid,
-        surroundings::{Elsewhere, Reach, Surroundings},
+        surroundings::{Elsewhere, LostSet, Reach, Surroundings},
     },
     plan::gates::tests::{World, record},
 };
@@ -36,15 +36,38 @@ fn elsewhere(n: u8) -> Elsewhere {
 #[case::two_are_never_everything(3, 2, true)]
 #[case::three_of_three(3, 3, false)]
 fn a_global_fault(#[case] endpoints: usize, #[case] unreachable: usize, #[case] goes: bool) {
-    let world = around(|s| s.reach = Reach { endpoints, unreachable });
+    let world = around(|s| s.reach = reach(endpoints, &[1, unreachable.saturating_sub(1)]));
     let want = if goes { Vec::new() } else { vec![BlockReason::GlobalFault] };
     assert_eq!(reasons(&world), want);
+}
+
+/// That many servers, of which those of each set do not answer.
+fn reach(endpoints: usize, lost: &[usize]) -> Reach {
+    let set = |(n, lost): (usize, &usize)| LostSet {
+        name: format!("shop/set-{n}"),
+        workload: ControllerUid::new(format!("w-{n}")),
+        unreachable: *lost,
+    };
+    Reach { endpoints, unreachable: lost.iter().sum(), lost: lost.iter().enumerate().map(set).collect() }
+}
+
+#[test]
+fn one_broken_set_stops_nothing_elsewhere() {
+    let world = around(|s| s.reach = reach(14, &[9]));
+    assert_eq!(reasons(&world), []);
+}
+
+#[test]
+fn a_global_fault_names_the_sets() {
+    let world = around(|s| s.reach = reach(9, &[2, 1]));
+    let text = &world.consider().blocked[0].text;
+    assert!(text.contains("3 of 9") && text.contains("of 2 sets: shop/set-0 (2), shop/set-1 (1);"), "{text}");
 }
 
 #[test]
 fn what_we_restart_ourselves_is_no_fault() {
     let world = around(|s| {
-        s.reach = Reach { endpoints: 9, unreachable: 3 };
+        s.reach = reach(9, &[2, 1]);
         s.elsewhere = vec![elsewhere(1)];
         s.maximum_remediations = 5;
     });

@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use crate::{
     domain::{
+        addresses::PodAddresses,
         bytes::Bytes,
         fixtures::{self, pod_name, service},
         journal::Journal,
@@ -92,7 +93,8 @@ fn second_set(snapshot: &mut Snapshot) {
             let mut twin = target.clone();
             twin.pod.name = PodName::new(target.pod.name.as_str().replace("redis", "cart"));
             twin.pod.uid = uid(&target.pod.uid);
-            twin.pod.ip = target.pod.ip.as_deref().map(moved);
+            twin.pod.addresses =
+                PodAddresses::of(target.pod.addresses.first().map(|ip| moved(&ip.to_string())).as_deref());
             twin.pod.dns_name = target.pod.dns_name.as_deref().map(moved);
             twin.pod.owner.as_mut().unwrap().name = "cart".into();
             twin.pod.owner.as_mut().unwrap().uid = owner.clone();
