@@ -9,6 +9,7 @@ use std::{
 };
 
 use pretty_assertions::assert_eq;
+use redis_memory_operator::kube_io::rights::{RIGHTS, Role};
 use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -113,34 +114,27 @@ fn forbidden(rights: &BTreeSet<String>) -> Vec<&String> {
     rights.iter().filter(|line| never(line)).collect()
 }
 
-/// The table of the security model (SECURITY.md), as lines of [`rights`].
-fn base_rights() -> BTreeSet<String> {
-    let read = ["get", "list", "watch"];
+/// The rights of the requests in `kube_io` that those roles of the chart give, as lines of [`rights`].
+fn table(roles: &[Role]) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    let mut add = |role: &str, resource: &str, verbs: &[&str]| {
-        for verb in verbs {
-            lines.insert(format!("{role}: {resource} {verb}"));
+    for right in RIGHTS.iter().filter(|right| roles.contains(&right.role)) {
+        let role = match right.role {
+            Role::Base => format!("ClusterRole {NAME}"),
+            Role::Leader => format!("Role {NAME}-leader in ops"),
+            Role::Resize => format!("ClusterRole {NAME}-resize"),
+            Role::Restart => format!("ClusterRole {NAME}-restart"),
+            Role::RoleLabel => format!("ClusterRole {NAME}-role-label"),
+            Role::Secrets => format!("Role {NAME}-secrets in shop"),
+        };
+        let only = match right.role {
+            _ if !right.by_name => String::new(),
+            Role::Secrets => " of redis-auth".to_owned(),
+            _ => format!(" of {NAME}"),
+        };
+        for verb in right.verbs {
+            lines.insert(format!("{role}: {}/{}{only} {verb}", right.group, right.resource));
         }
-    };
-    let base = format!("ClusterRole {NAME}");
-    add(&base, "redismemory.io/redismemorypolicies", &["get", "list", "watch", "patch"]);
-    add(&base, "redismemory.io/redismemorypolicies/status", &["patch"]);
-    for resource in [
-        "/pods",
-        "/services",
-        "/persistentvolumeclaims",
-        "discovery.k8s.io/endpointslices",
-        "apps/statefulsets",
-        "apps/replicasets",
-        "apps/controllerrevisions",
-        "policy/poddisruptionbudgets",
-    ] {
-        add(&base, resource, &read);
     }
-    add(&base, "events.k8s.io/events", &["create", "patch"]);
-    let leader = format!("Role {NAME}-leader in ops");
-    add(&leader, "coordination.k8s.io/leases", &["get", "create", "update", "patch"]);
-    add(&leader, &format!("apps/deployments of {NAME}"), &["get"]);
     lines
 }
 
@@ -151,25 +145,22 @@ fn rights_equal_the_table_for_each_combination_of_switches(
     #[values(false, true)] restart: bool,
     #[values(false, true)] role_label: bool,
 ) {
-    let mut expected = base_rights();
-    for (on, role, right) in [
-        (resize, "resize", "/pods/resize patch"),
-        (restart, "restart", "/pods/eviction create"),
-        (role_label, "role-label", "/pods patch"),
-    ] {
+    let mut roles = vec![Role::Base, Role::Leader, Role::Secrets];
+    for (on, role) in [(resize, Role::Resize), (restart, Role::Restart), (role_label, Role::RoleLabel)] {
         if on {
-            expected.insert(format!("ClusterRole {NAME}-{role}: {right}"));
+            roles.push(role);
         }
     }
     let settings = [
         format!("acting.resize={resize}"),
         format!("acting.restart={restart}"),
         format!("acting.roleLabel={role_label}"),
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}".to_owned(),
     ];
     let objects = render(&settings.iter().map(String::as_str).collect::<Vec<_>>());
 
     let rendered = rights(&objects);
-    assert_eq!(expected, rendered);
+    assert_eq!(table(&roles), rendered, "the chart gives what kube_io asks for, and nothing else");
     assert_eq!(Vec::<&String>::new(), forbidden(&rendered));
     let narrowing = usize::from(role_label);
     assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicy").len());

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod overload;
 pub mod policies;
 pub mod read;
+pub mod rights;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -11,6 +11,8 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::service_fn;
 
+use super::rights;
+
 /// A request as it was received.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
@@ -74,6 +76,7 @@ pub(crate) fn fake(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static
                     .to_owned(),
                 body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             };
+            rights::must_cover(&recorded.method, &recorded.uri);
             log.0.lock().expect("no panic in a handler").push(recorded.clone());
             let (code, answer) = match handler(&recorded) {
                 Answer::Http(code, answer) => (code, answer),
