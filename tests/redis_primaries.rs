@@ -593,7 +593,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
     let begun = clock.uptime();
     let (mut journal, mut ended) = (None, None);
     while ended.is_none() && clock.uptime() < begun + Duration::from_secs(60) {
-        let now = NOW.saturating_add(clock.uptime() - begun).expect("in range");
+        let now = NOW.saturating_add(clock.uptime().saturating_sub(begun)).expect("in range");
         let snapshot = clean(&set, now).await;
         let ctx = Context { policy: &policy, snapshot: &snapshot, records: &records, now, settings: &settings };
         match decide::decide(&ctx, journal.as_ref(), false, true).act {

@@ -18,13 +18,16 @@ fn finding(left: &LeftAlone) -> Finding {
     };
     let (evidence, remedy) = match &left.undone {
         Undone::By(by) => {
-            let who = by.as_ref().map_or("somebody whom the pod does not name".to_owned(), |by| format!("`{by}`"));
+            let (who, other) = by.as_ref().map_or_else(
+                || ("somebody whom the pod does not name".to_owned(), "what sets it back".to_owned()),
+                |by| (format!("`{by}`"), format!("`{by}`")),
+            );
             (
                 format!(
                     "{what} was set to {} {} times within 10 minutes, and set back by {who}",
                     left.value, left.times
                 ),
-                format!("let one of the two keep {what}: take the pod out of {who}, or out of the policy's remedies"),
+                format!("let one of the two keep {what}: take the pod out of {other}, or out of the policy's remedies"),
             )
         }
         Undone::Refused(text) => (

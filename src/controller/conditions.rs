@@ -202,7 +202,8 @@ fn stopped(known: &Known<'_>) -> Option<Said> {
         _ => return None,
     };
     let now = known.blocked.first();
-    let now = now.map_or("nothing; it is begun anew".to_owned(), |first| format!("{}: {}", first.reason, first.text));
+    let now =
+        now.map_or_else(|| "nothing; it is begun anew".to_owned(), |first| format!("{}: {}", first.reason, first.text));
     let at = last.ended_at.strftime("%Y-%m-%dT%H:%M:%SZ");
     let text = format!("{} {verb} at {at} ({}); in the way of the rest now: {now}", last.name, last.message);
     Some(said(Some(false), outcome.as_str(), text))

@@ -99,7 +99,7 @@ pub(super) async fn perform(
         Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
         Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
         Act::Go(Next::Act(journal, effect)) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
-        Act::Go(Next::End(record)) => end(shared, policy, resource, *record).await,
+        Act::Go(Next::End(record)) => Box::pin(end(shared, policy, resource, *record)).await,
         Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
     }
 }

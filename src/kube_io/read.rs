@@ -52,13 +52,16 @@ pub struct Reader {
     memory: Arc<Mutex<Memory>>,
 }
 
+/// The disruption budgets that there are; `None`: they could not be read.
+type Budgets = Option<Arc<Vec<PodDisruptionBudget>>>;
+
 /// What is remembered for a while. All times are of the monotonic clock.
 #[derive(Debug, Default)]
 struct Memory {
     rights: HashMap<String, (Rights, Duration)>,
     resize: Option<(bool, Duration)>,
-    /// The disruption budgets of a namespace; `None`: they could not be read.
-    budgets: HashMap<String, (Option<Arc<Vec<PodDisruptionBudget>>>, Duration)>,
+    /// The disruption budgets of a namespace.
+    budgets: HashMap<String, (Budgets, Duration)>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -143,7 +146,7 @@ impl Reader {
 
     /// The disruption budgets of the namespace, no older than that; `None`: they cannot be read, and the Eviction API is
     /// the only one to ask. That is believed for a minute.
-    pub async fn disruption_budgets(&self, namespace: &str, age: Duration) -> Option<Arc<Vec<PodDisruptionBudget>>> {
+    pub async fn disruption_budgets(&self, namespace: &str, age: Duration) -> Budgets {
         let now = self.clock.uptime();
         let remembered = self.with_memory(|memory| memory.budgets.get(namespace).cloned());
         if let Some((budgets, read)) = remembered

@@ -50,6 +50,7 @@ pub const RIGHTS: &[Right] = &[
     // The cache of pods, and the live look at one.
     right(Role::Base, "", "pods", &["get", "list", "watch"]),
     right(Role::Base, "", "services", &["list"]),
+    right(Role::Base, "policy", "poddisruptionbudgets", &["list"]),
     right(Role::Base, "discovery.k8s.io", "endpointslices", &["list"]),
     right(Role::Base, "apps", "statefulsets", &["get"]),
     // That a pod's controller exists: no password goes to one whose does not.

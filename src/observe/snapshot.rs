@@ -207,7 +207,7 @@ impl Observer {
         age: Duration,
     ) -> Option<Vec<DisruptionBudget>> {
         let all = self.reader.disruption_budgets(&policy.namespace, age).await?;
-        Some(budgets::of(&all, pods))
+        Some(budgets::of(&all, &pods))
     }
 
     /// As they were read within the hour, so that a budget that never allows anything costs a read an hour. One that

@@ -230,8 +230,7 @@ impl<'a> Look<'a> {
     fn gates(&self, phase: Phase) -> Result<(), Next> {
         let authority = authority::of(self.ctx.policy, self.workload);
         // What was approved is the plan as it began, or what is left of it: that is the plan of whoever begins anew.
-        let left = self.journal.steps.get(usize::try_from(self.journal.cursor).unwrap_or(usize::MAX)..);
-        let left = order::hash(self.workload, left.unwrap_or_default());
+        let left = order::hash(self.workload, self.journal.left());
         let begun = self.ctx.snapshot.surroundings.approved.as_ref() == Some(&self.journal.plan_hash);
         let hash = if begun { &self.journal.plan_hash } else { &left };
         let scene =

@@ -9,6 +9,7 @@ use crate::{
         journal::Journal,
         names::PodName,
         policy::Mode,
+        surroundings::Kept,
     },
 };
 
@@ -38,6 +39,7 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
             let stopped = ctx.snapshot.surroundings.stopped.as_ref();
             let why = match stopped {
                 Some(how) => format!("the whole operator is stopped by {how}"),
+                None if left_alone(ctx, &pod, Kept::Limit) => "it was set back, or refused, again and again".to_owned(),
                 None if frozen.contains(&pod) => "the roles of its set are not clear".to_owned(),
                 None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
             };
@@ -45,8 +47,12 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
                 finding.remedy = format!("no limit is raised now: {why}; else the limit is raised in place");
             }
         } else if finding.remedy.starts_with(roles::WILL_LABEL) && !labelled.contains(&pod) {
-            "no label is moved now: another policy acts for this set, or a member does not answer"
-                .clone_into(&mut finding.remedy);
+            let why = if left_alone(ctx, &pod, Kept::RoleLabel) {
+                "it was set back, or refused, again and again"
+            } else {
+                "another policy acts for this set, or a member does not answer"
+            };
+            finding.remedy = format!("no label is moved now: {why}");
         }
     }
     findings
@@ -58,6 +64,10 @@ fn pod_of((effect, _): &(Effect, String)) -> Option<PodName> {
         Effect::Resize { pod, .. } | Effect::Label { pod, .. } => Some(pod.clone()),
         _ => None,
     }
+}
+
+fn left_alone(ctx: &Context<'_>, pod: &PodName, kept: Kept) -> bool {
+    ctx.snapshot.surroundings.left_alone.iter().any(|left| left.pod == *pod && left.kept == kept)
 }
 
 fn promises_a_restart(finding: &Finding) -> bool {

@@ -14,6 +14,7 @@ use redis_memory_operator::{
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        surroundings::{Kept, LeftAlone, Undone},
         tls::TlsProblem,
     },
 };
@@ -49,6 +50,9 @@ pub struct Scenario {
     /// An older policy that acts for the set `redis`.
     #[serde(default)]
     claimed_by: Option<String>,
+    /// What of a pod was set again and again, and how that ended; the rest of each is the same everywhere.
+    #[serde(default)]
+    left_alone: BTreeMap<String, (Kept, String, Undone)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -232,6 +236,8 @@ impl Scenario {
             self.redis_denied.iter().map(|(pod, lacks)| (pod.as_str().into(), lacks.clone())).collect(),
         );
         snapshot.resize_supported = !self.no_resize;
+        snapshot.surroundings.left_alone =
+            self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
     }
@@ -433,4 +439,17 @@ fn history(n: u8, yaml: &PodYaml) -> Vec<redis_memory_operator::domain::sample::
     }
     assert!(readings.iter().all(|reading| reading.at <= NOW));
     readings
+}
+
+fn left_alone(pod: &str, (kept, value, undone): &(Kept, String, Undone), pods: &[(u8, &str, PodYaml)]) -> LeftAlone {
+    let n = pods.iter().find(|(_, name, _)| *name == pod).unwrap().0;
+    LeftAlone {
+        pod: pod.into(),
+        uid: fixtures::pod_uid(n),
+        kept: *kept,
+        value: value.clone(),
+        times: 3,
+        undone: undone.clone(),
+        until: NOW + jiff::SignedDuration::from_mins(50),
+    }
 }

@@ -103,13 +103,12 @@ impl Look<'_> {
 
     /// "1 of 3 pods restarted, redis-2 and redis-0 left": what the next plan finds.
     pub(super) fn left_over(&self) -> String {
-        let at = usize::try_from(self.journal.cursor).unwrap_or(usize::MAX);
         let evictions = |steps: &[crate::domain::step::PlannedStep]| -> Vec<String> {
             let evicted = steps.iter().filter(|planned| matches!(planned.step, Step::Evict { .. }));
             evicted.map(|planned| planned.step.pod().to_string()).collect()
         };
         let all = evictions(&self.journal.steps).len();
-        let remain = evictions(self.journal.steps.get(at..).unwrap_or_default());
+        let remain = evictions(self.journal.left());
         let left = if remain.is_empty() { String::new() } else { format!(", {} left", remain.join(", ")) };
         format!("{} of {all} pods restarted{left}", all - remain.len())
     }

@@ -208,21 +208,55 @@ fn what_holds_the_eviction_is_said_meanwhile() {
         world.snapshot.targets[n].pod.role_label = Some(role.into());
     }
     world.journal.primary = identity(&world.snapshot.targets[1]).expect("a sample");
-    world.snapshot.surroundings.maximum_restarts_per_hour = Some(2);
-    world.snapshot.surroundings.restarts_last_hour = 2;
+    let Role::Replica(link) = &mut world.sample(2).replication.role else { panic!("a replica") };
+    link.link_up = false;
     let decide = |world: &World| {
         let World { policy, snapshot, settings, .. } = world;
         let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
         decide::decide(&ctx, Some(&world.journal), false, true)
     };
+    let Act::Go(Next::Record(journal)) = decide(&world).act else { panic!("since when it waits") };
+    assert_eq!(journal.current.waiting_since, Some(world.now));
+    world.journal = *journal;
     let decision = decide(&world);
     let Act::Go(Next::Record(journal)) = decision.act else { panic!("{decision:?}") };
-    assert_eq!(decision.blocked[0].reason, BlockReason::ClusterBudget);
+    assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
     world.journal = *journal;
     let Act::Wait(_, after) = decide(&world).act else { panic!("it waits") };
     assert!(after <= PATIENCE);
     world.wait(10);
     let decision = decide(&world);
     assert!(matches!(decision.act, Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::CloseClients { .. })));
-    assert_eq!(decision.blocked[0].reason, BlockReason::ClusterBudget);
+    assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
+}
+
+/// For people and time nothing is waited for with the slot: the clients are sent on at once, and the remediation pauses.
+#[test]
+fn clients_are_led_before_a_pause() {
+    let mut world = World::new();
+    for (n, role) in ["replica", "primary", "replica"].into_iter().enumerate() {
+        world.snapshot.targets[n].pod.role_label = Some(role.into());
+    }
+    world.journal.primary = identity(&world.snapshot.targets[1]).expect("a sample");
+    world.snapshot.surroundings.maximum_restarts_per_hour = Some(2);
+    world.snapshot.surroundings.restarts_last_hour = 2;
+    let mut closed = 0;
+    for _ in 0..10 {
+        let World { policy, snapshot, settings, .. } = &world;
+        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        match decide::decide(&ctx, Some(&world.journal), false, true).act {
+            Act::Go(Next::Record(journal)) => world.journal = *journal,
+            Act::Go(Next::Act(journal, effect)) => {
+                assert!(matches!(*effect, Effect::CloseClients { .. }), "{effect:?}");
+                closed += 1;
+                world.journal = *journal;
+            }
+            Act::Go(Next::End(record)) => {
+                assert_eq!((record.outcome, closed), (Some(Outcome::Paused), LAST_ATTEMPTS), "{}", record.message);
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it did not end");
 }

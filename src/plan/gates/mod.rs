@@ -134,7 +134,7 @@ impl<'a> Scene<'a> {
         let disturbs = |planned: &PlannedStep| {
             matches!(planned.step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. })
         };
-        self.steps.iter().position(disturbs).map_or(&[], |first| &self.steps[first..])
+        self.steps.iter().position(disturbs).and_then(|first| self.steps.get(first..)).unwrap_or_default()
     }
 
     /// The first thing that the plan disturbs is the primary.

@@ -102,7 +102,7 @@ fn a_successor_takes_them_back_when_the_switchover_is_given_up() {
     let journal: Journal = serde_json::from_str(&serde_json::to_string(&journal).unwrap()).unwrap();
     world.policy.suspend = true;
     let record = world.ends(journal, false);
-    assert_eq!(record.outcome, Some(Outcome::Stopped));
+    assert_eq!(record.outcome, Some(Outcome::Paused));
     assert_eq!(world.has(1), "");
     assert_eq!(world.done.last(), Some(&("TakeBack", "redis-1".to_owned())));
 }
@@ -135,7 +135,7 @@ fn what_cannot_be_taken_back_is_drift() {
     world.policy.suspend = true;
     let record = world.ends(journal.clone(), true);
     assert_eq!(record.outcome, Some(Outcome::ConfigDrift));
-    assert!(record.message.contains("redis-1") && record.message.contains("suspended"), "{}", record.message);
+    assert!(record.message.contains("redis-1") && record.message.contains("Suspended"), "{}", record.message);
     assert_eq!(world.done.iter().filter(|(kind, _)| *kind == "Refused").count(), 3);
 
     world.snapshot.targets[1].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));

@@ -195,6 +195,9 @@ fn a_primary_is_not_evicted_against_what_a_replacement_started_with() {
         let mut journal = comes_back(&mut world, change);
         at(&mut journal, StepKind::Persist);
         world.replace(2);
+        if let Next::Record(waits) = advance::next(&world.ctx(), &journal, false) {
+            journal = *waits;
+        }
         let found = match advance::next(&world.ctx(), &journal, false) {
             Next::Act(_, effect) => {
                 assert!(matches!(*effect, Effect::Persist { .. }));
