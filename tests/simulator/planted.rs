@@ -71,7 +71,7 @@ impl Bug {
         (Self::RetryEvictionBlindly, &["S6", "S7"]),
         (Self::NoLiveRole, &["S3"]),
         (Self::OldRole, &["S3"]),
-        (Self::ActOnCaches, &["S1", "S3", "S5", "S7", "L1"]),
+        (Self::ActOnCaches, &["S1", "S3", "S5", "S7", "L1", "L5"]),
         (Self::NoUid, &["S6"]),
         (Self::PlainDelete, &["S3"]),
         (Self::NoTimeout, &["S8"]),
