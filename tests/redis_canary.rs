@@ -251,12 +251,12 @@ async fn no_secret_is_ever_seen() {
         concurrency: 16,
     };
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), secrets);
-    let key = |name: &str| TargetKey { namespace: "shop".into(), pod_uid: name.into() };
+    let key = |name: &str| TargetKey { policy_uid: "policy".into(), pod_uid: name.into() };
     let assignments: Vec<_> = targets
         .iter()
         .map(|(name, address, credentials)| Assignment {
             set: ("shop/redis".into(), "set".into()),
-            key: key(name),
+            pod_uid: (*name).into(),
             address: *address,
             credentials: credentials.clone(),
             keep: Duration::from_secs(60),

@@ -65,7 +65,7 @@ struct Bench {
 }
 
 fn key() -> TargetKey {
-    TargetKey { namespace: "shop".into(), pod_uid: "a".into() }
+    TargetKey { policy_uid: "policy".into(), pod_uid: "a".into() }
 }
 
 impl Bench {
@@ -80,7 +80,7 @@ impl Bench {
             username: None,
         };
         let assignment = Assignment {
-            key: key(),
+            pod_uid: "a".into(),
             set: ("shop/redis".into(), "set".into()),
             address,
             credentials,

@@ -27,7 +27,7 @@ use redis_memory_operator::{
     },
     execute::{Done, ExecuteError, Executor},
     kube_io::{fence::Fence, read::Reader, write::Writer},
-    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource, TargetKey},
+    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
     plan::{
         Context, PlanSettings,
         advance::Next,
@@ -110,15 +110,19 @@ impl Set {
         set
     }
 
+    async fn carry_out(&self, effect: &Effect) -> Result<Done, ExecuteError> {
+        self.executor.carry_out(&policy(), effect, None).await
+    }
+
     fn assign(&self) {
         let assignments = self.servers.iter().zip(&self.uids).map(|(server, uid)| Assignment {
             set: ("shop/redis".into(), "set".into()),
-            key: TargetKey { namespace: "shop".into(), pod_uid: uid.clone() },
+            pod_uid: uid.clone(),
             address: server.address(),
             credentials: CredentialsFor::None,
             keep: Duration::from_secs(60),
         });
-        self.executor.sampler.assign("policy", "shop", assignments.collect(), Arc::new(|_, _| 0));
+        self.executor.sampler.assign(&policy().uid, "shop", assignments.collect(), Arc::new(|_, _| 0));
     }
 
     /// redis-0 goes the way of an evicted pod: its process ends, and a new one of another pod listens where it did.
@@ -279,7 +283,7 @@ async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
     let (set, journal) = returned().await;
     let kept = set.run_id(1).await;
     let effect = demotion(&set.observe().await, &journal);
-    let done = set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+    let done = set.carry_out(&effect).await.expect("it is carried out");
     assert!(matches!(done, Done::Demoted(_)), "{done:?}");
     eventually("redis-0 is a replica with the data", async || {
         (!set.servers[0].is_primary().await && set.keys(0) == KEYS).then_some(())
@@ -296,7 +300,7 @@ async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
 async fn what_changed_since_the_decision_calls_the_demotion_off() {
     let (mut set, journal) = returned().await;
     let effect = demotion(&set.observe().await, &journal);
-    let off = async |set: &Set, effect: &Effect| match set.executor.carry_out("shop", effect, None).await {
+    let off = async |set: &Set, effect: &Effect| match set.carry_out(effect).await {
         Err(ExecuteError::NotAsJudged { why, .. }) => why,
         other => panic!("not called off: {other:?}"),
     };
@@ -314,9 +318,7 @@ async fn what_changed_since_the_decision_calls_the_demotion_off() {
     assert_eq!(off(&set, &effect).await, "redis-1 holds no key");
     // Another process answers where the new primary was.
     set.servers[1].restart();
-    let Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }) =
-        set.executor.carry_out("shop", &effect, None).await
-    else {
+    let Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }) = set.carry_out(&effect).await else {
         panic!("another process was taken for the primary")
     };
     assert!(set.servers[0].is_primary().await, "nothing was done to redis-0");
@@ -330,7 +332,7 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     let before = followed();
 
     // The role has not come to redis-1, or has moved on: redis-2 would hang on a replica.
-    let refused = set.executor.carry_out("shop", &repoint, None).await;
+    let refused = set.carry_out(&repoint).await;
     assert!(
         matches!(&refused, Err(ExecuteError::NotAsJudged { why, .. }) if why == "redis-1 is not simply the primary"),
         "{refused:?}"
@@ -339,7 +341,7 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     // A primary that nobody decided to demote stays one.
     assert_eq!(set.servers[1].run(&["REPLICAOF", "NO", "ONE"]), "OK");
     assert_eq!(set.servers[2].run(&["REPLICAOF", "NO", "ONE"]), "OK");
-    let refused = set.executor.carry_out("shop", &repoint, None).await;
+    let refused = set.carry_out(&repoint).await;
     assert!(
         matches!(&refused, Err(ExecuteError::NotAsJudged { why, .. }) if why == "redis-2 is a primary"),
         "{refused:?}"
@@ -347,7 +349,7 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
     assert!(set.servers[2].is_primary().await);
 
     set.servers[2].follow(&set.servers[0]).await;
-    assert_eq!(set.executor.carry_out("shop", &repoint, None).await.expect("it is carried out"), Done::Repointed(None));
+    assert_eq!(set.carry_out(&repoint).await.expect("it is carried out"), Done::Repointed(None));
     eventually("redis-2 follows redis-1", async || (followed() != before).then_some(())).await;
 }
 
@@ -356,11 +358,7 @@ async fn a_replica_is_repointed_only_to_what_is_primary_right_then() {
 async fn a_primary_is_evicted_only_while_it_is_one_and_its_data_is_safe() {
     let set = Set::start(&[]).await;
     let primary = &set.servers[0];
-    let kept = async |n: usize| match set
-        .executor
-        .carry_out("shop", &Effect::EvictPrimary { peer: set.peer(n).await }, None)
-        .await
-    {
+    let kept = async |n: usize| match set.carry_out(&Effect::EvictPrimary { peer: set.peer(n).await }).await {
         Err(ExecuteError::NotAsExpected { why, .. }) => Some(why),
         // Nobody is there to be asked.
         Err(ExecuteError::Evict(_)) => None,
@@ -392,7 +390,7 @@ async fn without_the_fence_nothing_is_demoted() {
     let (mut set, journal) = returned().await;
     let effect = demotion(&set.observe().await, &journal);
     set.executor.fence = Fence::never(Clock::start());
-    assert!(matches!(set.executor.carry_out("shop", &effect, None).await, Err(ExecuteError::Fenced(_))));
+    assert!(matches!(set.carry_out(&effect).await, Err(ExecuteError::Fenced(_))));
     assert!(set.servers[0].is_primary().await);
 }
 
@@ -479,7 +477,7 @@ async fn close_clients(set: &Set, n: usize) -> Result<Done, ExecuteError> {
         // As long as kube-proxy needs, and no longer: who has come since then stays.
         standing: set.executor.endpoint_sync,
     };
-    set.executor.carry_out("shop", &effect, None).await
+    set.carry_out(&effect).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -579,7 +577,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
     set.replace(0);
     assert!(set.servers[0].is_primary().await, "the premise: its arguments say so");
     let effect = demotion(&set.observe().await, &journal);
-    set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+    set.carry_out(&effect).await.expect("it is carried out");
     let name = "redis".to_owned();
     let records = [WorkloadRecord {
         outcome: Some(Outcome::Succeeded),
@@ -603,7 +601,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
             }
             Act::Go(Next::Record(next)) => journal = Some(*next),
             Act::Go(Next::Act(next, effect)) => {
-                set.executor.carry_out("shop", &effect, None).await.expect("it is carried out");
+                set.carry_out(&effect).await.expect("it is carried out");
                 journal = Some(*next);
             }
             Act::Go(Next::End(record)) => ended = Some(*record),

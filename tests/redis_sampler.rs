@@ -62,12 +62,16 @@ fn bench(interval: Duration) -> Bench {
 }
 
 fn key(pod_uid: &str) -> TargetKey {
-    TargetKey { namespace: "shop".into(), pod_uid: pod_uid.into() }
+    key_of("policy", pod_uid)
+}
+
+fn key_of(policy_uid: &str, pod_uid: &str) -> TargetKey {
+    TargetKey { policy_uid: policy_uid.into(), pod_uid: pod_uid.into() }
 }
 
 fn target(pod_uid: &str, address: SocketAddr) -> Assignment {
     Assignment {
-        key: key(pod_uid),
+        pod_uid: pod_uid.into(),
         set: (format!("shop/set-of-{pod_uid}"), pod_uid.into()),
         address,
         credentials: CredentialsFor::None,
@@ -173,15 +177,99 @@ async fn a_target_keeps_one_connection_and_a_history() {
 async fn a_target_of_two_policies_is_probed_once_until_both_let_go() {
     let server = RedisServer::start(&[]);
     let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    let readings = |policy: &str| sampler.latest(&key_of(policy, "a")).1.len();
     sampler.assign("one", "shop", vec![target("a", server.address())], by_role());
     sampler.assign("two", "shop", vec![target("a", server.address())], by_role());
-    seen(&sampler, "a").await;
+    eventually("both see it", async || (readings("one") > 0 && readings("two") > 0).then_some(())).await;
     assert_eq!(connected(&server), 1);
     sampler.forget("one");
-    let count = sampler.latest(&key("a")).1.len();
-    eventually("it goes on", async || (sampler.latest(&key("a")).1.len() > count + 2).then_some(())).await;
+    let count = readings("two");
+    eventually("it goes on", async || (readings("two") > count + 2).then_some(())).await;
+    assert_eq!(readings("one"), 0, "who let go sees nothing");
     sampler.forget("two");
     eventually("the connection is closed", async || (connected(&server) == 0).then_some(())).await;
+}
+
+/// Of which users the sampler holds connections to the server.
+fn users(server: &RedisServer) -> Vec<String> {
+    let list = server.run(&["CLIENT", "LIST"]);
+    let ours = list.lines().filter(|line| line.contains("name=redis-memory-operator"));
+    let mut users: Vec<String> = ours
+        .filter_map(|line| line.split(' ').find_map(|word| word.strip_prefix("user=")).map(str::to_owned))
+        .collect();
+    users.sort();
+    users
+}
+
+/// The password is the same for all; the users are not.
+fn as_user(user: &str, address: SocketAddr) -> Vec<Assignment> {
+    let secret = SecretKey { name: "auth".into(), key: user.into() };
+    let credentials = CredentialsFor::Secret { namespace: "shop".into(), secret, username: Some(user.into()) };
+    vec![Assignment { credentials, ..target("a", address) }]
+}
+
+#[tokio::test]
+async fn each_policy_asks_a_pod_with_its_own_user_and_is_refused_for_itself() {
+    let server = RedisServer::start(&[]);
+    for (user, password) in [("owner", ">right"), ("looker", ">right"), ("stranger", ">other")] {
+        server.run(&["ACL", "SETUSER", user, "on", password, "+@all", "~*", "&*"]);
+    }
+    let Bench { sampler, task: _task, password } = bench(INTERVAL);
+    *password.value.lock().expect("nobody panicked") = Some("right");
+    // Whoever comes first decides for nobody else.
+    for user in ["stranger", "owner", "looker"] {
+        sampler.assign(user, "shop", as_user(user, server.address()), by_role());
+    }
+    let latest = |policy: &str| sampler.latest(&key_of(policy, "a")).0;
+    let is_seen = |policy: &str| matches!(latest(policy), Observation::Seen(_));
+    eventually("two see it", async || (is_seen("owner") && is_seen("looker")).then_some(())).await;
+    eventually("the stranger is refused", async || match latest("stranger") {
+        Observation::Failed(failure) => (failure.reason() == "AuthenticationFailed").then_some(()),
+        Observation::Seen(_) | Observation::Pending => None,
+    })
+    .await;
+    assert_eq!(users(&server), ["looker", "owner"]);
+    assert_eq!(sampler.reach(), Reach { endpoints: 1, ..Reach::default() }, "one pod, which answers");
+    for user in ["owner", "looker", "stranger"] {
+        let login = sampler.credentials(&key_of(user, "a")).await.expect("it is known").expect("there is one");
+        assert_eq!(login.username(), Some(user), "an effect logs in as its own policy does");
+    }
+    let gate: Vec<_> = ["owner", "stranger"].map(|policy| key_of(policy, "a")).into();
+    let [(_, owner, _), (_, stranger, _)] = &sampler.probe_now(&gate).await[..] else { panic!("two answers") };
+    assert!(matches!((owner, stranger), (Observation::Seen(_), Observation::Failed(_))), "{owner:?} {stranger:?}");
+
+    sampler.forget("looker");
+    eventually("its connection is closed", async || (users(&server) == ["owner"]).then_some(())).await;
+    assert_eq!(latest("looker"), Observation::Pending);
+    sampler.credentials(&key_of("looker", "a")).await.expect_err("it is not known any more");
+    assert!(is_seen("owner"));
+}
+
+#[tokio::test]
+async fn a_policy_that_takes_another_user_keeps_what_it_has_seen_and_changes_nothing_for_others() {
+    let server = RedisServer::start(&[]);
+    for user in ["old", "new"] {
+        server.run(&["ACL", "SETUSER", user, "on", ">right", "+@all", "~*", "&*"]);
+    }
+    let Bench { sampler, task: _task, password } = bench(INTERVAL);
+    *password.value.lock().expect("nobody panicked") = Some("right");
+    let readings = |policy: &str| sampler.latest(&key_of(policy, "a")).1;
+    let (one, two) = (as_user("old", server.address()), as_user("new", server.address()));
+    for policy in ["p", "q"] {
+        sampler.assign(policy, "shop", one.clone(), by_role());
+    }
+    let first = eventually("some readings", async || readings("p").get(3).map(|_| readings("p")[0].at)).await;
+    assert_eq!(users(&server), ["old"]);
+    // Out of a shared target, and alone in its own.
+    sampler.assign("p", "shop", two.clone(), by_role());
+    eventually("each has its own", async || (users(&server) == ["new", "old"]).then_some(())).await;
+    assert_eq!((readings("p")[0].at, readings("q")[0].at), (first, first));
+    sampler.assign("q", "shop", two, by_role());
+    eventually("they share one again", async || (users(&server) == ["new"]).then_some(())).await;
+    sampler.forget("q");
+    sampler.assign("p", "shop", one, by_role());
+    eventually("it turns back", async || (users(&server) == ["old"]).then_some(())).await;
+    assert_eq!(readings("p")[0].at, first);
 }
 
 #[tokio::test]

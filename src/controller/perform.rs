@@ -118,7 +118,7 @@ async fn upkeep(
         if !shared.reverts.may(&effect, snapshot, now) {
             continue;
         }
-        match shared.executor.carry_out(&policy.namespace, &effect, None).await {
+        match shared.executor.carry_out(policy, &effect, None).await {
             Ok(_) => {
                 shared.reverts.made(&effect, now);
                 let (word, action, pod) = words(&effect);
@@ -284,7 +284,7 @@ async fn step(
         }
         record(shared, resource, journal).await?
     };
-    match shared.executor.carry_out(&policy.namespace, effect, kind).await {
+    match shared.executor.carry_out(policy, effect, kind).await {
         Ok(done) => {
             if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
                 shared.metrics.write_paused(*paused);

@@ -36,7 +36,7 @@ fn series(
     let stale = findings.iter().filter(|finding| finding.stale && finding.pod.as_deref() == Some(pod)).count();
     let container = target.pod.container.as_ref().ok();
     let limit = container.and_then(Container::limit);
-    let key = TargetKey { namespace: policy.namespace.clone(), pod_uid: target.pod.uid.clone() };
+    let key = TargetKey { policy_uid: policy.uid.clone(), pod_uid: target.pod.uid.clone() };
     let (rule, sampler) = (policy.headroom.clone(), sampler.clone());
     TargetSeries {
         pod: target.pod.name.to_string(),

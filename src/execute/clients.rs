@@ -6,7 +6,10 @@ use super::{
     Done, ExecuteError, Executor,
     redis::{CONNECT_DEADLINE, redis},
 };
-use crate::{domain::sample::Role, plan::effect::Peer};
+use crate::{
+    domain::{policy::Policy, sample::Role},
+    plan::effect::Peer,
+};
 
 /// Most connections that are closed in a second: whoever is sent away connects to the new primary at once.
 const A_SECOND: usize = 500;
@@ -20,14 +23,14 @@ impl Executor {
     /// meant this very pod. A user who may not close clients leaves them where they are.
     pub(super) async fn close_clients(
         &self,
-        namespace: &str,
+        policy: &Policy,
         peer: &Peer,
         standing: Duration,
     ) -> Result<Done, ExecuteError> {
         let begun = self.clock.uptime();
         // Until kube-proxy has followed, a client that comes back may be led here again.
         tokio::time::sleep(self.endpoint_sync.saturating_sub(standing)).await;
-        let mut connection = self.connect(namespace, peer).await?;
+        let mut connection = self.connect(policy, peer).await?;
         let mut closed = 0_u32;
         for _ in 0..ROUNDS {
             let role = connection.replication(CONNECT_DEADLINE).await;

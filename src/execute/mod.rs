@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     domain::{
         names::{NodeAddress, PodName},
+        policy::Policy,
         step::StepKind,
         switchover::SwitchoverMethod,
     },
@@ -189,36 +190,37 @@ pub enum ExecuteError {
 }
 
 impl Executor {
-    /// Carries one effect out. `step`: the kind of step that it belongs to, for the crash points; `None` for upkeep.
+    /// Carries one effect of that policy out. `step`: the kind of step that it belongs to, for the crash points; `None` for upkeep.
     pub async fn carry_out(
         &self,
-        namespace: &str,
+        policy: &Policy,
         effect: &Effect,
         step: Option<StepKind>,
     ) -> Result<Done, ExecuteError> {
         self.fence.check()?;
         crash_point(step, effect, crash::Moment::BeforeEffect);
-        let done = self.apply(namespace, effect).await?;
+        let done = self.apply(policy, effect).await?;
         crash_point(step, effect, crash::Moment::AfterEffect);
         Ok(done)
     }
 
-    async fn apply(&self, namespace: &str, effect: &Effect) -> Result<Done, ExecuteError> {
+    async fn apply(&self, policy: &Policy, effect: &Effect) -> Result<Done, ExecuteError> {
+        let namespace = &policy.namespace;
         match effect {
             Effect::Evict { peer } => {
-                let role = self.still_replica(namespace, peer).await?;
+                let role = self.still_replica(policy, peer).await?;
                 role.still_counts(peer, self.clock.uptime())?;
                 self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
             Effect::EvictPrimary { peer } => {
-                let role = self.still_persisting_primary(namespace, peer).await?;
+                let role = self.still_persisting_primary(policy, peer).await?;
                 role.still_counts(peer, self.clock.uptime())?;
                 self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
-            Effect::Persist { peer, rewrite } => self.persist(namespace, peer, *rewrite).await,
-            Effect::SetBacklog { peer, size, .. } => self.set_backlog(namespace, peer, *size).await,
+            Effect::Persist { peer, rewrite } => self.persist(policy, peer, *rewrite).await,
+            Effect::SetBacklog { peer, size, .. } => self.set_backlog(policy, peer, *size).await,
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };
                 self.writer
@@ -236,12 +238,12 @@ impl Executor {
                 Ok(Done::Labelled)
             }
             Effect::Restore { peer, settings } | Effect::Carry { peer, settings, .. } => {
-                self.restore(namespace, peer, settings).await
+                self.restore(policy, peer, settings).await
             }
-            Effect::Repoint { peer, by_name, to } => self.repoint(namespace, peer, by_name.as_ref(), to).await,
-            Effect::Demote { peer, by_name, to } => self.demote(namespace, peer, by_name.as_ref(), to).await,
-            Effect::CloseClients { peer, standing, .. } => self.close_clients(namespace, peer, *standing).await,
-            Effect::Switchover(order) => self.switch_over(namespace, order).await,
+            Effect::Repoint { peer, by_name, to } => self.repoint(policy, peer, by_name.as_ref(), to).await,
+            Effect::Demote { peer, by_name, to } => self.demote(policy, peer, by_name.as_ref(), to).await,
+            Effect::CloseClients { peer, standing, .. } => self.close_clients(policy, peer, *standing).await,
+            Effect::Switchover(order) => self.switch_over(policy, order).await,
         }
     }
 }

@@ -6,14 +6,14 @@ use super::{
     redis::{CONNECT_DEADLINE, RoleSeen, redis},
 };
 use crate::{
-    domain::{bytes::Bytes, sample::Role},
+    domain::{bytes::Bytes, policy::Policy, sample::Role},
     plan::{backlog::SETTING, effect::Peer},
 };
 
 impl Executor {
     /// Begins an AOF rewrite or a save; the end of it is seen in the next samples.
-    pub(super) async fn persist(&self, namespace: &str, peer: &Peer, rewrite: bool) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+    pub(super) async fn persist(&self, policy: &Policy, peer: &Peer, rewrite: bool) -> Result<Done, ExecuteError> {
+        let mut connection = self.connect(policy, peer).await?;
         self.fence.check()?;
         let (begun, what) = if rewrite {
             (connection.rewrite_aof().await, "BGREWRITEAOF")
@@ -24,8 +24,8 @@ impl Executor {
         Ok(Done::Persisting)
     }
 
-    pub(super) async fn set_backlog(&self, namespace: &str, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+    pub(super) async fn set_backlog(&self, policy: &Policy, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {
+        let mut connection = self.connect(policy, peer).await?;
         self.fence.check()?;
         let set = connection.config_set(SETTING, &size.0.to_string()).await;
         set.map_err(|source| redis("CONFIG SET", peer, source))?;
@@ -36,10 +36,10 @@ impl Executor {
     /// now they may have changed. What is given back must still be fresh when the eviction is sent.
     pub(super) async fn still_persisting_primary(
         &self,
-        namespace: &str,
+        policy: &Policy,
         peer: &Peer,
     ) -> Result<RoleSeen, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+        let mut connection = self.connect(policy, peer).await?;
         let seen_at = RoleSeen { at: self.clock.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         let role = seen.map_err(|source| redis("INFO replication", peer, source))?.role;

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         addresses::PodAddresses,
         names::NodeAddress,
+        policy::Policy,
         sample::{FailoverState, Role},
     },
     observe::sampler::TargetKey,
@@ -40,9 +41,10 @@ impl RoleSeen {
 }
 
 impl Executor {
-    /// Opens a connection to exactly that process: same address, same `run_id`.
-    pub(super) async fn connect(&self, namespace: &str, peer: &Peer) -> Result<Connection, ExecuteError> {
-        let key = TargetKey { namespace: namespace.to_owned(), pod_uid: peer.uid.clone() };
+    /// Opens a connection to exactly that process: same address, same `run_id`; with the credentials of that policy, whoever
+    /// else watches the pod.
+    pub(super) async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
+        let key = TargetKey { policy_uid: policy.uid.clone(), pod_uid: peer.uid.clone() };
         let credentials = self.sampler.credentials(&key).await.map_err(|failure| ExecuteError::Credentials {
             pod: peer.pod.to_string(),
             message: failure.text().to_owned(),
@@ -56,8 +58,8 @@ impl Executor {
 
     /// Reads the role right before an eviction: between the look that the gates rest on and now it may have moved. What
     /// is given back must still be fresh when the eviction is sent.
-    pub(super) async fn still_replica(&self, namespace: &str, peer: &Peer) -> Result<RoleSeen, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+    pub(super) async fn still_replica(&self, policy: &Policy, peer: &Peer) -> Result<RoleSeen, ExecuteError> {
+        let mut connection = self.connect(policy, peer).await?;
         let seen_at = RoleSeen { at: self.clock.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
@@ -69,11 +71,11 @@ impl Executor {
 
     pub(super) async fn restore(
         &self,
-        namespace: &str,
+        policy: &Policy,
         peer: &Peer,
         settings: &[(String, String)],
     ) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(namespace, peer).await?;
+        let mut connection = self.connect(policy, peer).await?;
         for (name, value) in settings {
             self.fence.check()?;
             connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", peer, source))?;
@@ -85,15 +87,15 @@ impl Executor {
     /// replica would hang on another replica, or on itself.
     pub(super) async fn repoint(
         &self,
-        namespace: &str,
+        policy: &Policy,
         peer: &Peer,
         by_name: Option<&MemberName>,
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
         let way = way_to(by_name, to).await;
-        let mut primary = self.connect(namespace, to).await?;
-        let mut connection = self.connect(namespace, peer).await?;
+        let mut primary = self.connect(policy, to).await?;
+        let mut connection = self.connect(policy, peer).await?;
         let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         let follows = connection.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
         if leads.role != Role::Primary || leads.failover_state != FailoverState::None {
@@ -113,15 +115,15 @@ impl Executor {
     /// both still are primaries, and that the one that stays holds data.
     pub(super) async fn demote(
         &self,
-        namespace: &str,
+        policy: &Policy,
         peer: &Peer,
         by_name: Option<&MemberName>,
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
         let way = way_to(by_name, to).await;
-        let mut kept = self.connect(namespace, to).await?;
-        let mut demoted = self.connect(namespace, peer).await?;
+        let mut kept = self.connect(policy, to).await?;
+        let mut demoted = self.connect(policy, peer).await?;
         let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
         let goes = demoted.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;

@@ -129,7 +129,7 @@ impl Observer {
             };
             let credentials = self.credentials_for(policy, pod, &mut proven).await;
             assignments.push(Assignment {
-                key: key(policy, pod),
+                pod_uid: pod.uid.clone(),
                 set: set_of(policy, pod),
                 address: SocketAddr::new(ip, container.port),
                 credentials,
@@ -321,7 +321,7 @@ fn set_of(policy: &Policy, pod: &Pod) -> (String, ControllerUid) {
 }
 
 fn key(policy: &Policy, pod: &Pod) -> TargetKey {
-    TargetKey { namespace: policy.namespace.clone(), pod_uid: pod.uid.clone() }
+    TargetKey { policy_uid: policy.uid.clone(), pod_uid: pod.uid.clone() }
 }
 
 /// What Kubernetes says of each pod that has not finished, by name.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Surroundings;
 use crate::{
+    domain::policy::Policy,
     execute::{
         ExecuteError, Executor,
         crash::{self, Place},
@@ -26,13 +27,13 @@ const LABEL_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Cluster<'a> {
     pub(super) executor: &'a Executor,
-    pub(super) namespace: &'a str,
+    pub(super) policy: &'a Policy,
     pub(super) order: &'a SwitchoverOrder,
 }
 
 impl Cluster<'_> {
     async fn live_pod(&self, peer: &Peer) -> Result<Option<k8s_openapi::api::core::v1::Pod>, ExecuteError> {
-        let pod = self.executor.reader.pod(self.namespace, &peer.pod).await;
+        let pod = self.executor.reader.pod(&self.policy.namespace, &peer.pod).await;
         let pod = pod.map_err(|error| ExecuteError::Read { what: "a pod", message: error.to_string() })?;
         Ok(pod.filter(|pod| pod.metadata.uid.as_deref() == Some(peer.uid.as_str())))
     }
@@ -44,8 +45,12 @@ impl Cluster<'_> {
             return Ok(());
         };
         let version = pod.metadata.resource_version.unwrap_or_default();
-        let target =
-            PodTarget { namespace: self.namespace, name: &peer.pod, uid: &peer.uid, resource_version: &version };
+        let target = PodTarget {
+            namespace: &self.policy.namespace,
+            name: &peer.pod,
+            uid: &peer.uid,
+            resource_version: &version,
+        };
         let set = self.executor.writer.set_label(&self.executor.fence, target, &label.key, Some(value)).await;
         set.map(|_| ()).map_err(|source| ExecuteError::Write { what: "labelling", source })
     }
@@ -57,7 +62,7 @@ impl Surroundings for Cluster<'_> {
     }
 
     async fn connect(&self, peer: &Peer) -> Result<Connection, ExecuteError> {
-        self.executor.connect(self.namespace, peer).await
+        self.executor.connect(self.policy, peer).await
     }
 
     async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
@@ -97,10 +102,10 @@ impl Surroundings for Cluster<'_> {
     async fn overlapping(&self) -> bool {
         let order = self.order;
         for service in &order.services {
-            let ready = match self.executor.reader.endpoint_slices(self.namespace, service).await {
+            let ready = match self.executor.reader.endpoint_slices(&self.policy.namespace, service).await {
                 Ok(slices) => pods::ready_pods(&slices),
                 Err(error) => {
-                    tracing::debug!(namespace = self.namespace, service, %error, "its endpoints cannot be read yet");
+                    tracing::debug!(namespace = self.policy.namespace, service, %error, "its endpoints cannot be read yet");
                     return false;
                 }
             };

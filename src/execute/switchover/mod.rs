@@ -15,7 +15,7 @@ use std::{future::Future, time::Duration};
 use super::{Done, ExecuteError, Executor, Fallback, crash::Place};
 use crate::{
     clock::Clock,
-    domain::switchover::SwitchoverMethod,
+    domain::{policy::Policy, switchover::SwitchoverMethod},
     kube_io::fence::Fenced,
     plan::{
         effect::{Peer, SwitchoverOrder},
@@ -183,8 +183,8 @@ impl<S: Surroundings> Conduct<'_, S> {
 }
 
 impl Executor {
-    pub(super) async fn switch_over(&self, namespace: &str, order: &SwitchoverOrder) -> Result<Done, ExecuteError> {
-        let cluster = cluster::Cluster { executor: self, namespace, order };
+    pub(super) async fn switch_over(&self, policy: &Policy, order: &SwitchoverOrder) -> Result<Done, ExecuteError> {
+        let cluster = cluster::Cluster { executor: self, policy, order };
         let HandedOver { method, paused, fallbacks } =
             Box::pin(hand_over(&cluster, order, self.clock, self.endpoint_sync)).await?;
         Ok(Done::SwitchedOver { method, paused, fallbacks })

@@ -10,11 +10,12 @@ use crate::domain::{
     tls::TlsRule,
 };
 
-/// Names a target: a pod that is replaced is another target.
+/// Names what a policy sees of a pod: another policy may see it otherwise, by its own credentials, or not at all. A pod
+/// that is replaced is another pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetKey {
-    /// Namespace of the pod.
-    pub namespace: String,
+    /// UID of the policy.
+    pub policy_uid: String,
     /// UID of the pod.
     pub pod_uid: PodUid,
 }
@@ -22,8 +23,8 @@ pub struct TargetKey {
 /// One target of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// The target.
-    pub key: TargetKey,
+    /// UID of the pod.
+    pub pod_uid: PodUid,
     /// The set that it is of: its controller, as "namespace/name" and UID; else the pod.
     pub set: (String, ControllerUid),
     /// Where its Redis listens.
@@ -63,6 +64,13 @@ pub enum CredentialsFor {
     Withheld(ProbeFailure),
 }
 
+/// Where and how a pod is probed. Policies that agree in all of it share one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) address: SocketAddr,
+    pub(super) credentials: CredentialsFor,
+}
+
 /// Digests what a policy would conclude from an observation and its history. Equal digest: nothing to reconcile.
 pub type Judge = Arc<dyn Fn(Observation, Vec<Reading>) -> u64 + Send + Sync>;
 
@@ -70,6 +78,8 @@ pub type Judge = Arc<dyn Fn(Observation, Vec<Reading>) -> u64 + Send + Sync>;
 pub(super) struct Watcher {
     pub(super) policy_uid: String,
     pub(super) namespace: String,
+    /// The set that the pod is of.
+    pub(super) set: (String, ControllerUid),
     pub(super) keep: Duration,
     pub(super) judge: Judge,
     /// The digest that was last reported; `None`: none yet.

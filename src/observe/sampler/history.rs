@@ -10,7 +10,7 @@ use crate::domain::sample::{Reading, Role, Sample};
 pub(super) const MAX_READINGS: usize = 2048;
 
 /// Recent readings, oldest first, bounded in time and number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct History {
     readings: VecDeque<Reading>,
 }

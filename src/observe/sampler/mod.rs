@@ -32,6 +32,7 @@ pub use secrets::SecretSource;
 pub use target::{Gauged, ProbeStats};
 
 use self::{
+    assignment::{Access, Watcher},
     changes::Changes,
     secrets::SecretCache,
     target::{Look, Target},
@@ -39,6 +40,7 @@ use self::{
 use crate::{
     clock::Clock,
     domain::{
+        names::PodUid,
         sample::Reading,
         snapshot::{Observation, ProbeFailure},
         surroundings::{LostSet, Reach},
@@ -133,15 +135,41 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    targets: HashMap<TargetKey, Target>,
-    /// The targets of each policy, by policy UID.
-    policies: BTreeMap<String, HashSet<TargetKey>>,
+    /// Of each pod one for each access to it: mostly one.
+    targets: HashMap<PodUid, Vec<Target>>,
+    /// The pods of each policy, by policy UID.
+    policies: BTreeMap<String, HashSet<PodUid>>,
     stopped: bool,
 }
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The watcher's policy sees the pod in that way from now on. Where its way has changed, what it has seen so far goes
+    /// along: a Secret that was renamed, or an owner that could not be proven for a moment, costs no history.
+    fn watch(&self, state: &mut State, pod: &PodUid, access: Access, mut watcher: Watcher) {
+        let targets = state.targets.entry(pod.clone()).or_default();
+        let present = targets.iter().find(|target| target.is_watched_by(&watcher.policy_uid));
+        let same = targets.iter().find(|target| target.is_by(&access));
+        let mut begun = None;
+        match (same, present) {
+            (Some(same), present) => {
+                if let Some(left) = present.filter(|present| !std::ptr::eq(*present, same)) {
+                    watcher.digest = left.release(&watcher.policy_uid);
+                }
+                same.watch(watcher);
+            }
+            (None, Some(present)) if present.turn_to(&access, &watcher.policy_uid) => present.watch(watcher),
+            (None, before) => {
+                watcher.digest = before.and_then(|left| left.release(&watcher.policy_uid));
+                let shared = Arc::clone(&self.shared);
+                begun = Some(Target::start(pod, access, watcher, before, shared, &self.runtime));
+            }
+        }
+        targets.extend(begun);
+        targets.retain(Target::is_watched);
     }
 }
 
@@ -154,8 +182,9 @@ pub struct SamplerHandle {
 impl SamplerHandle {
     /// Replaces the targets of a policy. Targets that no policy has any more are let go, their connections closed.
     ///
-    /// A target of several policies is probed once, with the address and credentials of the policy that had it first,
-    /// and keeps the longest history that any of them wants. `judge` digests what the policy would conclude from a
+    /// Policies that reach a pod in the same way, by address, Secrets and user, share one target, which keeps the longest
+    /// history that any of them wants. One that reaches it in another way has a target and a connection of its own: nothing
+    /// that it sees or does rests on the credentials of another. `judge` digests what the policy would conclude from a
     /// target; [`Self::changes`] fires when the digest changes. It is called outside all locks and must be quick.
     #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the judge; a reference would mislead")]
     pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, judge: Judge) {
@@ -163,25 +192,29 @@ impl SamplerHandle {
         if state.stopped {
             return;
         }
-        let keys: HashSet<TargetKey> = assignments.iter().map(|a| a.key.clone()).collect();
-        let before = state.policies.insert(policy_uid.to_owned(), keys.clone()).unwrap_or_default();
-        for key in before.difference(&keys) {
-            state.release(key, policy_uid);
+        let pods: HashSet<PodUid> = assignments.iter().map(|a| a.pod_uid.clone()).collect();
+        let before = state.policies.insert(policy_uid.to_owned(), pods.clone()).unwrap_or_default();
+        for pod in before.difference(&pods) {
+            state.release(pod, policy_uid);
         }
-        for assignment in assignments {
-            let key = assignment.key.clone();
-            let target = state.targets.entry(key).or_insert_with_key(|key| {
-                Target::start(key.clone(), Arc::clone(&self.inner.shared), &self.inner.runtime)
-            });
-            target.assign(policy_uid, namespace, assignment, Arc::clone(&judge));
+        for Assignment { pod_uid, set, address, credentials, keep } in assignments {
+            let watcher = Watcher {
+                policy_uid: policy_uid.to_owned(),
+                namespace: namespace.to_owned(),
+                set,
+                keep,
+                judge: Arc::clone(&judge),
+                digest: None,
+            };
+            self.inner.watch(&mut state, &pod_uid, Access { address, credentials }, watcher);
         }
     }
 
     /// Lets go of all targets of a policy.
     pub fn forget(&self, policy_uid: &str) {
         let mut state = self.inner.state();
-        for key in state.policies.remove(policy_uid).unwrap_or_default() {
-            state.release(&key, policy_uid);
+        for pod in state.policies.remove(policy_uid).unwrap_or_default() {
+            state.release(&pod, policy_uid);
         }
     }
 
@@ -204,14 +237,14 @@ impl SamplerHandle {
     /// What a scrape shows of a target; nothing is copied but numbers.
     pub fn gauged(&self, key: &TargetKey) -> Gauged {
         let now = self.inner.shared.clock.uptime();
-        self.inner.state().targets.get(key).map_or_else(Gauged::default, |target| target.gauged(now))
+        self.inner.state().target(key).map_or_else(Gauged::default, |target| target.gauged(now))
     }
 
     /// What people are told: the last sample, or why there is none, once two probes in a row have failed; and the
     /// history, oldest first. A target that is not assigned is `Pending`. Nothing is done on the strength of it: what is
     /// acted on comes from [`Self::probe_now`], where a single failure counts.
     pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
-        self.inner.state().targets.get(key).map_or((Observation::Pending, Vec::new()), Target::settled)
+        self.inner.state().target(key).map_or((Observation::Pending, Vec::new()), Target::settled)
     }
 
     /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings
@@ -219,7 +252,7 @@ impl SamplerHandle {
     pub async fn probe_now(&self, keys: &[TargetKey]) -> Vec<(TargetKey, Observation, Vec<Reading>)> {
         let probes: Vec<_> = {
             let state = self.inner.state();
-            keys.iter().map(|key| (key.clone(), state.targets.get(key).map(Target::probe_now))).collect()
+            keys.iter().map(|key| (key.clone(), state.target(key).map(Target::probe_now))).collect()
         };
         let limit = self.inner.shared.settings.probe_deadline.saturating_mul(2);
         join_all(probes.into_iter().map(|(key, probe)| async move {
@@ -234,14 +267,14 @@ impl SamplerHandle {
         .await
     }
 
-    /// What a connection to this target must authenticate with; `None`: nothing.
+    /// What a connection of that policy to the pod must authenticate with; `None`: nothing.
     pub async fn credentials(&self, key: &TargetKey) -> Result<Option<Credentials>, ProbeFailure> {
-        let wanted = self.inner.state().targets.get(key).and_then(Target::wanted_credentials);
+        let wanted = self.inner.state().target(key).map(Target::wanted_credentials);
         match wanted {
             Some(wanted) => {
                 self.inner.shared.secrets.resolve(&wanted, shared_reads::MAX_AGE, &self.inner.shared.clock).await
             }
-            None => Err(ProbeFailure::Unreachable("this pod is not watched".to_owned())),
+            None => Err(ProbeFailure::Unreachable("this pod is not watched for this policy".to_owned())),
         }
     }
 
@@ -255,11 +288,11 @@ impl SamplerHandle {
         })
     }
 
-    /// How many of all targets answered their last probe, of sets that are known to be Redis. One that was not probed yet
-    /// counts as neither.
+    /// How many of all pods answered their last probe, of sets that are known to be Redis: to any policy, because what one
+    /// of them has wrong is no fault of the network. One that was not probed yet counts as neither.
     pub fn reach(&self) -> Reach {
         let state = self.inner.state();
-        let looks: Vec<Look> = state.targets.values().filter_map(Target::look).collect();
+        let looks: Vec<Look> = state.targets.values().filter_map(|of_pod| look(of_pod)).collect();
         let known: HashSet<&str> = looks.iter().filter(|look| look.was_redis).map(|look| look.set.0.as_str()).collect();
         let mut reach = Reach::default();
         for Look { set: (name, workload), answers, .. } in &looks {
@@ -285,14 +318,33 @@ impl SamplerHandle {
     /// How the probes of each target went.
     pub fn probe_stats(&self) -> Vec<ProbeStats> {
         let now = self.inner.shared.clock.uptime();
-        self.inner.state().targets.values().map(|target| target.stats(now)).collect()
+        self.inner.state().targets.values().flatten().map(|target| target.stats(now)).collect()
     }
 }
 
+/// What is known of the way to a pod, by whichever access knows most.
+fn look(of_pod: &[Target]) -> Option<Look> {
+    of_pod.iter().filter_map(Target::look).reduce(|one, other| Look {
+        answers: one.answers || other.answers,
+        was_redis: one.was_redis || other.was_redis,
+        ..one
+    })
+}
+
 impl State {
-    fn release(&mut self, key: &TargetKey, policy_uid: &str) {
-        if self.targets.get(key).is_some_and(|target| target.release(policy_uid)) {
-            self.targets.remove(key);
+    /// By what that policy sees the pod.
+    fn target(&self, key: &TargetKey) -> Option<&Target> {
+        self.targets.get(&key.pod_uid)?.iter().find(|target| target.is_watched_by(&key.policy_uid))
+    }
+
+    fn release(&mut self, pod: &PodUid, policy_uid: &str) {
+        let Some(targets) = self.targets.get_mut(pod) else { return };
+        for target in &*targets {
+            target.release(policy_uid);
+        }
+        targets.retain(Target::is_watched);
+        if targets.is_empty() {
+            self.targets.remove(pod);
         }
     }
 }

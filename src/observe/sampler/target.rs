@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,14 +15,14 @@ use tokio::{
 
 use super::{
     Shared,
-    assignment::{Assignment, CredentialsFor, Judge, TargetKey, Watcher},
+    assignment::{Access, CredentialsFor, Watcher},
     history::{History, reading_of},
     worker::Worker,
 };
 use crate::{
     clock::Clock,
     domain::{
-        names::ControllerUid,
+        names::{ControllerUid, PodUid},
         sample::{Memory, Reading, Sample},
         snapshot::{Observation, ProbeFailure},
     },
@@ -39,18 +38,11 @@ const SETTLED: u32 = 2;
 /// What a gate waits for.
 pub(super) type Seen = (Observation, Vec<Reading>);
 
-/// Where and how a target is probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Access {
-    pub(super) address: SocketAddr,
-    pub(super) credentials: CredentialsFor,
-}
-
 /// How the probes of one target went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeStats {
-    /// The target.
-    pub key: TargetKey,
+    /// UID of the pod.
+    pub pod_uid: PodUid,
     /// How long the last probe took, whatever came of it.
     pub last_duration: Option<Duration>,
     /// Age of the newest sample; `None`: there never was one.
@@ -84,9 +76,9 @@ pub(super) struct Look {
 /// A target and its task, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
-    key: TargetKey,
+    pod_uid: PodUid,
     state: Arc<TargetState>,
-    access: watch::Sender<Option<Access>>,
+    access: watch::Sender<Access>,
     gates: mpsc::Sender<oneshot::Sender<Seen>>,
     task: JoinHandle<()>,
 }
@@ -108,10 +100,6 @@ struct State {
     failures: u32,
     history: History,
     watchers: Vec<Watcher>,
-    /// UID of the policy whose access is used.
-    access_of: Option<String>,
-    /// The set that it is of.
-    set: Option<(String, ControllerUid)>,
     last_duration: Option<Duration>,
     /// Uptime of the process when the newest sample was recorded.
     last_sample: Option<Duration>,
@@ -130,12 +118,22 @@ impl State {
             failures: 0,
             history: History::default(),
             watchers: Vec::new(),
-            access_of: None,
-            set: None,
             last_duration: None,
             last_sample: None,
             probes: 0,
             errors: BTreeMap::new(),
+        }
+    }
+
+    /// The same, for a target of its own: what was seen, without who watches, and counted anew.
+    fn known(&self) -> Self {
+        Self {
+            observation: self.observation.clone(),
+            settled: self.settled.clone(),
+            failures: self.failures,
+            history: self.history.clone(),
+            last_sample: self.last_sample,
+            ..Self::new(self.moved)
         }
     }
 
@@ -156,51 +154,64 @@ impl State {
 }
 
 impl Target {
-    /// Starts the task; it waits until the target is assigned.
-    pub(super) fn start(key: TargetKey, shared: Arc<Shared>, runtime: &Handle) -> Self {
-        let state = Arc::new(TargetState::new(shared.clock));
-        let (access, access_seen) = watch::channel(None);
+    /// Starts the task. `before`: what its first policy has seen of the pod by another access, and knows still.
+    pub(super) fn start(
+        pod_uid: &PodUid,
+        access: Access,
+        watcher: Watcher,
+        before: Option<&Self>,
+        shared: Arc<Shared>,
+        runtime: &Handle,
+    ) -> Self {
+        let mut seen = before.map_or_else(|| State::new(shared.clock.moved()), |before| before.state.lock().known());
+        seen.watchers.push(watcher);
+        let state = Arc::new(TargetState { clock: shared.clock, seen: Mutex::new(seen) });
+        let (access, access_seen) = watch::channel(access);
         let (gates, gates_seen) = mpsc::channel(WAITING_GATES);
-        let worker = Worker::new(key.pod_uid.clone(), shared, Arc::clone(&state));
+        let worker = Worker::new(pod_uid.clone(), shared, Arc::clone(&state));
         let task = runtime.spawn(worker.run(access_seen, gates_seen));
-        Self { key, state, access, gates, task }
+        Self { pod_uid: pod_uid.clone(), state, access, gates, task }
     }
 
-    /// Adds the policy as a watcher, or renews it; its digest stays, so that a change in between is not lost.
-    pub(super) fn assign(&self, policy_uid: &str, namespace: &str, assignment: Assignment, judge: Judge) {
+    /// Whether that policy sees the pod by this target.
+    pub(super) fn is_watched_by(&self, policy_uid: &str) -> bool {
+        self.state.lock().watchers.iter().any(|watcher| watcher.policy_uid == policy_uid)
+    }
+
+    /// Whether the pod is asked in just that way.
+    pub(super) fn is_by(&self, access: &Access) -> bool {
+        *self.access.borrow() == *access
+    }
+
+    /// Adds a policy, or renews it: its digest stays, so that a change in between is not lost.
+    pub(super) fn watch(&self, watcher: Watcher) {
         let mut state = self.state.lock();
-        state.set = Some(assignment.set);
-        match state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid) {
-            Some(watcher) => {
-                watcher.keep = assignment.keep;
-                watcher.judge = judge;
-            }
-            None => state.watchers.push(Watcher {
-                policy_uid: policy_uid.to_owned(),
-                namespace: namespace.to_owned(),
-                keep: assignment.keep,
-                judge,
-                digest: None,
-            }),
-        }
-        if state.access_of.get_or_insert_with(|| policy_uid.to_owned()) == policy_uid {
-            let access = Some(Access { address: assignment.address, credentials: assignment.credentials });
-            self.access.send_if_modified(|present| {
-                let differs = *present != access;
-                *present = access;
-                differs
-            });
+        let known = state.watchers.iter_mut().find(|known| known.policy_uid == watcher.policy_uid);
+        match known {
+            Some(known) => *known = Watcher { digest: known.digest.or(watcher.digest), ..watcher },
+            None => state.watchers.push(watcher),
         }
     }
 
-    /// Removes the policy; true when no policy watches any more.
-    pub(super) fn release(&self, policy_uid: &str) -> bool {
-        let mut state = self.state.lock();
-        state.watchers.retain(|watcher| watcher.policy_uid != policy_uid);
-        if state.access_of.as_deref() == Some(policy_uid) {
-            state.access_of = None;
+    /// Asks in another way from now on, and keeps what was seen: true if it has no other policy, which would not want it.
+    pub(super) fn turn_to(&self, access: &Access, policy_uid: &str) -> bool {
+        let alone = self.state.lock().watchers.iter().all(|watcher| watcher.policy_uid == policy_uid);
+        if alone {
+            self.access.send_replace(access.clone());
         }
-        state.watchers.is_empty()
+        alone
+    }
+
+    /// Removes the policy, and gives back the digest that it was last told of.
+    pub(super) fn release(&self, policy_uid: &str) -> Option<u64> {
+        let mut state = self.state.lock();
+        let at = state.watchers.iter().position(|watcher| watcher.policy_uid == policy_uid)?;
+        state.watchers.swap_remove(at).digest
+    }
+
+    /// Whether any policy watches.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.state.lock().watchers.is_empty()
     }
 
     /// What is settled: see [`TargetState::settled`].
@@ -218,11 +229,11 @@ impl Target {
             }
             Observation::Seen(_) => true,
         };
-        Some(Look { set: state.set.clone()?, answers, was_redis: state.last_sample.is_some() })
+        Some(Look { set: state.watchers.first()?.set.clone(), answers, was_redis: state.last_sample.is_some() })
     }
 
-    pub(super) fn wanted_credentials(&self) -> Option<CredentialsFor> {
-        self.access.borrow().as_ref().map(|access| access.credentials.clone())
+    pub(super) fn wanted_credentials(&self) -> CredentialsFor {
+        self.access.borrow().credentials.clone()
     }
 
     /// Asks for a probe out of turn. `None`: too many ask already, or the target was let go.
@@ -245,7 +256,7 @@ impl Target {
     pub(super) fn stats(&self, now: Duration) -> ProbeStats {
         let state = self.state.lock();
         ProbeStats {
-            key: self.key.clone(),
+            pod_uid: self.pod_uid.clone(),
             last_duration: state.last_duration,
             sample_age: state.last_sample.map(|at| now.saturating_sub(at)),
             probes: state.probes,
@@ -261,10 +272,6 @@ impl Drop for Target {
 }
 
 impl TargetState {
-    fn new(clock: Clock) -> Self {
-        Self { clock, seen: Mutex::new(State::new(clock.moved())) }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         state.follow(self.clock.moved());

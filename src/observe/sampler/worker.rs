@@ -6,10 +6,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Shared,
-    assignment::CredentialsFor,
+    assignment::{Access, CredentialsFor},
     pace,
     shared_reads::MAX_AGE,
-    target::{Access, Seen, TargetState},
+    target::{Seen, TargetState},
 };
 use crate::{
     domain::{names::PodUid, sample::Sample, snapshot::ProbeFailure},
@@ -48,12 +48,9 @@ impl Worker {
     /// Probes until the target is let go.
     pub(super) async fn run(
         mut self,
-        mut access: watch::Receiver<Option<Access>>,
+        mut access: watch::Receiver<Access>,
         mut gates: mpsc::Receiver<oneshot::Sender<Seen>>,
     ) {
-        if access.wait_for(Option::is_some).await.is_err() {
-            return;
-        }
         // A new target is looked at once, without waiting for its turn.
         let mut wait = Duration::ZERO;
         loop {
@@ -75,7 +72,7 @@ impl Worker {
             while let Ok(gate) = gates.try_recv() {
                 waiting.push(gate);
             }
-            let Some(wanted) = access.borrow_and_update().clone() else { return };
+            let wanted = access.borrow_and_update().clone();
             // Between its turns a task keeps no room for what a probe needs.
             Box::pin(self.turn(&wanted, waiting)).await;
             wait = self.until_next();
