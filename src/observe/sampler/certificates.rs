@@ -53,6 +53,11 @@ impl CertificateCache {
         self.built.get(key, max_age, clock, late, build).await.map(|built| built.tls)
     }
 
+    /// Wipes the configurations that are not needed any more.
+    pub(super) fn retain(&self, needed: impl Fn(&(String, TlsRule)) -> bool) {
+        self.built.retain(needed);
+    }
+
     async fn read(&self, namespace: &str, rule: &TlsRule) -> Result<TlsMaterial, ProbeFailure> {
         let authorities = self.source.get(namespace, &rule.ca).await?;
         let client = match &rule.client_cert {

@@ -210,12 +210,14 @@ impl SamplerHandle {
         }
     }
 
-    /// Lets go of all targets of a policy.
+    /// Lets go of all targets of a policy, and of the Secrets that were read for it alone.
     pub fn forget(&self, policy_uid: &str) {
         let mut state = self.inner.state();
         for pod in state.policies.remove(policy_uid).unwrap_or_default() {
             state.release(&pod, policy_uid);
         }
+        let needed: Vec<_> = state.targets.values().flatten().map(Target::wanted_credentials).collect();
+        self.inner.shared.secrets.retain(&needed);
     }
 
     /// Whether any policy has targets.

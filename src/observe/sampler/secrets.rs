@@ -1,6 +1,6 @@
 //! Passwords, read from the cluster as seldom as possible and never kept longer than needed.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use zeroize::Zeroizing;
@@ -76,6 +76,25 @@ impl SecretCache {
         }
     }
 
+    /// Wipes at once what none of these needs: its policy is gone, and nobody may ask again.
+    pub(super) fn retain(&self, needed: &[CredentialsFor]) {
+        let (mut passwords, mut rules) = (HashSet::new(), HashSet::new());
+        for wanted in needed {
+            let login = match wanted {
+                CredentialsFor::Tls { namespace, rule, login, .. } => {
+                    rules.insert((namespace.clone(), rule.clone()));
+                    &**login
+                }
+                plain => plain,
+            };
+            if let CredentialsFor::Secret { namespace, secret, .. } = login {
+                passwords.insert((namespace.clone(), secret.clone()));
+            }
+        }
+        self.passwords.retain(|key| passwords.contains(key));
+        self.certificates.retain(|key| rules.contains(key));
+    }
+
     async fn password(
         &self,
         namespace: &str,
@@ -131,6 +150,21 @@ mod tests {
         assert_eq!(source.0.load(Ordering::SeqCst), 1);
         assert_ne!(cache.resolve(&wanted("key"), Duration::ZERO, &clock).await.unwrap(), first);
         assert_eq!(source.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_needs_any_more_is_wiped_at_once() {
+        let source = Arc::new(Counting::default());
+        let cache = SecretCache::new(source.clone());
+        let clock = Clock::start();
+        for key in ["mine", "theirs"] {
+            cache.resolve(&wanted(key), MAX_AGE, &clock).await.unwrap();
+        }
+        cache.retain(&[wanted("theirs")]);
+        for (key, reads) in [("theirs", 2), ("mine", 3)] {
+            cache.resolve(&wanted(key), MAX_AGE, &clock).await.unwrap();
+            assert_eq!(source.0.load(Ordering::SeqCst), reads, "{key}");
+        }
     }
 
     #[tokio::test]

@@ -63,6 +63,11 @@ impl<K: Clone + Eq + Hash, V: Clone> SharedReads<K, V> {
         value
     }
 
+    /// Wipes what is not needed any more.
+    pub(super) fn retain(&self, needed: impl Fn(&K) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| needed(key));
+    }
+
     /// The slot of a key. Slots that nobody asked for in a while are wiped: their policy is gone, or names another Secret
     /// now.
     fn slot(&self, key: K, now: Duration) -> Slot<V> {
