@@ -6,13 +6,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{DEADLINE, connect, eventually, look, pod, server::RedisServer};
+use common::{DEADLINE, connect, eventually, look, pod, server::RedisServer, versions};
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     clock::Clock,
     domain::{
         bytes::{Bytes, GIB, MIB},
-        sample::{Engine, Role, Sample},
+        sample::{Engine, Role, Sample, Server},
         serving::CARRIED,
         snapshot::ProbeFailure,
     },
@@ -105,6 +105,52 @@ async fn from_the_second_look_on_a_probe_is_one_round_trip_and_sees_as_much() {
         assert!(trips <= probes + 2 + u64::from(probes == 1), "{trips} reads for {probes} probes");
     }
     assert!(seen.iter().all(|seen| *seen == Some(false)), "{seen:?}");
+}
+
+/// CONFIG GET commands that the server has counted, refused ones included.
+fn settings_asked(server: &RedisServer) -> u64 {
+    let stats = server.run(&["INFO", "commandstats"]);
+    let line = stats.lines().find_map(|line| {
+        line.strip_prefix("cmdstat_config|get:calls=").or_else(|| line.strip_prefix("cmdstat_config:calls="))
+    });
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn settings_are_asked_for_by_one_command_where_the_server_takes_it() {
+    for (name, program) in versions::servers() {
+        let server = RedisServer::start_program(program, &["--maxmemory", "1gb", "--masterauth", "s3cr3t"]);
+        let mut connection = connect(&server).await;
+        let first = look(&mut connection).await.expect("a sample");
+        let each = settings_asked(&server);
+        assert!(each > 20, "{name}: the first look asks one by one, {each}");
+        for _ in 0..3 {
+            let next = look(&mut connection).await.expect("a sample");
+            assert_eq!(next.config, first.config, "{name}");
+        }
+        let Sample { server: Server { engine, version, .. }, .. } = first;
+        let takes_lists = engine == Engine::Valkey || version.major >= 7;
+        let expected = if takes_lists { 3 } else { 3 * each };
+        assert_eq!(settings_asked(&server) - each, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_may_not_be_read_any_more_are_missing_as_they_would_be_at_once() {
+    let server = RedisServer::start(&[]);
+    server.run(&["ACL", "SETUSER", "looker", "on", ">pw", "+@all"]);
+    let credentials = Credentials::new(Some("looker".into()), "pw".into());
+    let open = async || Connection::open(server.address(), Some(&credentials), DEADLINE).await.expect("a way in");
+    let mut connection = open().await;
+    for _ in 0..2 {
+        look(&mut connection).await.expect("a sample").config.expect("CONFIG may be read");
+    }
+    server.run(&["ACL", "SETUSER", "looker", "-config"]);
+    let later = look(&mut connection).await.expect("a sample").config;
+    let at_once = look(&mut open().await).await.expect("a sample").config;
+    assert_eq!(later.expect_err("it is forbidden"), at_once.expect_err("it is forbidden"));
+    server.run(&["ACL", "SETUSER", "looker", "+config"]);
+    look(&mut connection).await.expect("a sample").config.expect("CONFIG may be read again");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! `CONFIG GET` replies to [`Config`]. One parameter a command: before 7.0 CONFIG GET takes no more.
+//! `CONFIG GET` replies to [`Config`]. Before 7.0 CONFIG GET takes one parameter a command; later servers take all at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     sync::LazyLock,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     bytes::Bytes,
-    sample::{Config, ConfigUnreadable},
+    sample::{Config, ConfigUnreadable, Engine, Server},
     serving::Serving,
 };
 
@@ -57,6 +57,36 @@ pub(super) fn ask(pipeline: &mut Pipeline) {
     for name in PARAMETERS {
         pipeline.cmd("CONFIG").arg("GET").arg(name);
     }
+}
+
+/// Adds one CONFIG GET command for all of them, which not every server takes: see [`takes_list`].
+pub(super) fn ask_at_once(pipeline: &mut Pipeline) {
+    pipeline.cmd("CONFIG").arg("GET").arg(&PARAMETERS);
+}
+
+/// Whether a server should take [`ask_at_once`]: Redis from 7.0 on, and what came of it.
+pub(super) fn takes_list(server: &Server) -> bool {
+    match server.engine {
+        Engine::Redis => server.version.major >= 7,
+        Engine::Valkey => true,
+        Engine::KeyDb | Engine::Dragonfly => false,
+    }
+}
+
+/// The reply to [`ask_at_once`] as those to [`ask`]: names and values come in an order of the server's own.
+pub(super) fn apart(reply: Value) -> Vec<Value> {
+    let words = match reply {
+        Value::Array(words) => words,
+        refused => return vec![refused],
+    };
+    let mut words = words.into_iter();
+    let mut found = HashMap::new();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        if let Value::BulkString(bytes) = &name {
+            found.insert(bytes.clone(), vec![name, value]);
+        }
+    }
+    PARAMETERS.iter().map(|name| Value::Array(found.remove(name.as_bytes()).unwrap_or_default())).collect()
 }
 
 /// Reads the replies to [`ask`]. User and password of replication are hashed here and wiped.
@@ -288,6 +318,28 @@ mod tests {
         assert_eq!(names, CARRIED);
         assert_eq!(serving.carried["notify-keyspace-events"], "AKE");
         assert_eq!(serving.carried["client-output-buffer-limit"].split(' ').count(), 12);
+    }
+
+    #[rstest]
+    #[case("", None)]
+    #[case("shutdown-timeout", None)]
+    #[case("maxmemory", None)]
+    #[case("save", Some("never"))]
+    fn a_reply_to_all_at_once_is_read_as_many_are(#[case] name: &str, #[case] with: Option<&str>) {
+        let one_by_one = replies(name, with);
+        let pairs = one_by_one.iter().rev().filter_map(|reply| match reply {
+            Value::Array(pair) => Some(pair.clone()),
+            _ => None,
+        });
+        let at_once = apart(Value::Array(pairs.flatten().collect()));
+        assert_eq!(read(at_once.into_iter()), read(one_by_one.into_iter()));
+    }
+
+    #[test]
+    fn a_refusal_of_all_at_once_is_that_of_each() {
+        for refusal in [Value::Nil, Value::Int(1), bulk("no list")] {
+            assert_eq!(read(apart(refusal.clone()).into_iter()), read(std::iter::once(refusal)));
+        }
     }
 
     #[rstest]

@@ -30,6 +30,7 @@ pub struct Connection {
     run_id: RunId,
     version: Version,
     clients: Option<u64>,
+    takes_list: Option<bool>,
 }
 
 /// What redis-server does at its `tls-port` with a plain word (seen on 7.0.15): it resets the connection, and says nothing.
@@ -67,7 +68,8 @@ impl Connection {
             Some(tls) => Wire::tls(tls.connect(address, deadline).await?),
             None => Wire::plain(reach(address).await?),
         };
-        let mut connection = Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None };
+        let mut connection =
+            Self { wire, run_id: RunId::default(), version: Version::UNKNOWN, clients: None, takes_list: None };
         let introduced = connection.introduce(credentials).await;
         introduced.map_err(|error| if encrypted.is_none() { perhaps_tls(error) } else { error })?;
         Ok(connection)
@@ -121,6 +123,16 @@ impl Connection {
     /// Keeps the number of connected clients for the next probe.
     pub(super) const fn note_clients(&mut self, clients: u64) {
         self.clients = Some(clients);
+    }
+
+    /// Whether CONFIG GET takes all names at once here; `None`: not known yet.
+    pub(super) const fn takes_list(&self) -> Option<bool> {
+        self.takes_list
+    }
+
+    /// Keeps for the next probe whether CONFIG GET takes all names at once.
+    pub(super) const fn note_list(&mut self, taken: bool) {
+        self.takes_list = Some(taken);
     }
 
     /// True when every further request would fail at once.

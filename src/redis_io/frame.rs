@@ -11,7 +11,7 @@ use super::error::RedisError;
 pub(super) const MAX_REPLY: usize = 1 << 20;
 /// Longest status or error line in bytes. Redis itself stays far below.
 const MAX_LINE: usize = 4096;
-/// Longest array: CONFIG GET of one name answers with two elements.
+/// Longest array: CONFIG GET answers with two elements for each of its names.
 const MAX_ARRAY: i64 = 64;
 /// An array may hold arrays, those no more.
 const MAX_DEPTH: usize = 2;

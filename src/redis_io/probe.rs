@@ -7,7 +7,11 @@ use redis::Value;
 use super::{config, connection::Connection, error::RedisError, info::Info, reply, wire::Request};
 use crate::{
     clock::Clock,
-    domain::{names::PodUid, sample::Sample, snapshot::ProbeFailure},
+    domain::{
+        names::PodUid,
+        sample::{Config, ConfigUnreadable, Sample},
+        snapshot::ProbeFailure,
+    },
 };
 
 /// The channel that every Sentinel subscribes to on every server that it watches.
@@ -21,21 +25,25 @@ const TRUSTED_CLIENT_LIST: u64 = SHORT_CLIENT_LIST / 2;
 /// Up to this many clients the list of those that subscribe is read. Beyond it not even that, it may be all of them.
 const LONGEST_CLIENT_LIST: u64 = 2000;
 
-/// What every probe asks, packed once.
-static QUESTIONS: LazyLock<Request> = LazyLock::new(|| Request::from(&questions()));
-
-/// The same and the client list, as the last question.
-static QUESTIONS_AND_CLIENTS: LazyLock<Request> = LazyLock::new(|| {
-    let mut pipeline = questions();
-    pipeline.cmd("CLIENT").arg("LIST");
+/// What probes ask, packed once: the settings one by one or at once, and the client list as the last question or not.
+static QUESTIONS: LazyLock<[Request; 4]> =
+    LazyLock::new(|| [(false, false), (false, true), (true, false), (true, true)].map(questions));
+/// The settings one by one.
+static SETTINGS: LazyLock<Request> = LazyLock::new(|| {
+    let mut pipeline = redis::pipe();
+    config::ask(&mut pipeline);
     Request::from(&pipeline)
 });
 
-fn questions() -> redis::Pipeline {
+fn questions((at_once, clients): (bool, bool)) -> Request {
     let mut pipeline = redis::pipe();
     pipeline.cmd("INFO");
-    config::ask(&mut pipeline);
-    pipeline
+    let ask = if at_once { config::ask_at_once } else { config::ask };
+    ask(&mut pipeline);
+    if clients {
+        pipeline.cmd("CLIENT").arg("LIST");
+    }
+    Request::from(&pipeline)
 }
 
 /// Reads one sample within `deadline`. Only INFO is indispensable: what CONFIG or the client list refuse is missing
@@ -48,7 +56,15 @@ pub async fn probe(
 ) -> Result<Sample, ProbeFailure> {
     let begun = clock.uptime();
     let trusted = connection.clients().is_some_and(|clients| clients <= TRUSTED_CLIENT_LIST);
-    let questions: &Request = if trusted { &QUESTIONS_AND_CLIENTS } else { &QUESTIONS };
+    let at_once = connection.takes_list() == Some(true);
+    let [each, each_and_clients, all, all_and_clients] = &*QUESTIONS;
+    let questions = match (at_once, trusted) {
+        (false, false) => each,
+        (false, true) => each_and_clients,
+        (true, false) => all,
+        (true, true) => all_and_clients,
+    };
+    let left = || deadline.saturating_sub(clock.uptime().saturating_sub(begun));
     let mut replies = connection.ask(questions, "INFO", deadline).await?;
     let at = clock.now();
     let listed = if trusted { replies.pop() } else { None };
@@ -62,16 +78,35 @@ pub async fn probe(
     }
     // One name for all samples of a connection, in memory too.
     let run_id = connection.run_id().clone();
-    let config = config::read(replies);
+    let config = if at_once { all_at_once(connection, replies.next(), left()).await } else { config::read(replies) };
     let sample = info.sample(at, pod_uid.clone(), config, None).map_err(RedisError::from)?;
+    if connection.takes_list().is_none() && sample.config.is_ok() {
+        connection.note_list(config::takes_list(&sample.server));
+    }
     connection.note_clients(info.connected_clients());
     let sentinel_seen = if let Some(list) = listed {
         shows_sentinel(list)
     } else {
-        let left = deadline.saturating_sub(clock.uptime().saturating_sub(begun));
-        sentinel_seen(connection, info.connected_clients(), left).await
+        sentinel_seen(connection, info.connected_clients(), left()).await
     };
     Ok(Sample { run_id, sentinel_seen, ..sample })
+}
+
+/// The settings by one command. A server that does not take it after all is asked for each, now and from now on.
+async fn all_at_once(
+    connection: &mut Connection,
+    reply: Option<Value>,
+    deadline: Duration,
+) -> Result<Config, ConfigUnreadable> {
+    let config = config::read(reply.map(config::apart).unwrap_or_default().into_iter());
+    if config.is_ok() {
+        return config;
+    }
+    connection.note_list(false);
+    match connection.ask(&SETTINGS, "CONFIG GET", deadline).await {
+        Ok(replies) => config::read(replies.into_iter()),
+        Err(_) => config,
+    }
 }
 
 /// Whether a Sentinel is connected; `None`: could not be told, which costs the answer and not the sample.
