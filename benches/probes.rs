@@ -36,7 +36,7 @@ use redis_memory_operator::{
     },
     observe::{
         pods,
-        sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SecretSource, TargetKey},
+        sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SecretSource},
     },
     redis_io::{Connection, probe},
     validate,
@@ -136,7 +136,7 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
     let keep = interval * 40;
     let assignments = (0..targets).map(|n| Assignment {
         set: ("shop/redis".into(), "set".into()),
-        key: TargetKey { namespace: policy.namespace.clone(), pod_uid: uid(n) },
+        pod_uid: uid(n),
         address: address(n),
         credentials: CredentialsFor::None,
         keep,

@@ -130,10 +130,10 @@ async fn the_healthy_target_keeps_its_cadence_among_hostile_ones() {
     }
     let settings = SamplerSettings { interval: INTERVAL, probe_deadline: SHORT, concurrency: 4 };
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Arc::new(NoSecrets));
-    let key = |name: String| TargetKey { namespace: "shop".into(), pod_uid: name.into() };
+    let key = |name: String| TargetKey { policy_uid: "policy".into(), pod_uid: name.into() };
     let assignment = |name: String, address: SocketAddr| Assignment {
         set: ("shop/redis".into(), "set".into()),
-        key: key(name),
+        pod_uid: name.into(),
         address,
         credentials: CredentialsFor::None,
         keep: Duration::from_secs(60),
@@ -163,8 +163,7 @@ async fn the_healthy_target_keeps_its_cadence_among_hostile_ones() {
         })
         .await;
     }
-    let errors: HashMap<_, _> =
-        sampler.probe_stats().into_iter().map(|s| (s.key.pod_uid.to_string(), s.errors)).collect();
+    let errors: HashMap<_, _> = sampler.probe_stats().into_iter().map(|s| (s.pod_uid.to_string(), s.errors)).collect();
     assert!(!errors["healthy"].contains_key("TimedOut"), "{errors:?}");
     assert!(errors["hostile-0"]["TimedOut"] > 0, "{errors:?}");
 }

@@ -368,13 +368,13 @@ async fn a_renewed_authority_is_picked_up_in_either_order() {
     secrets.set("auth/password", PASSWORD);
     let settings = SamplerSettings { interval: Duration::from_millis(100), probe_deadline: DEADLINE, concurrency: 4 };
     let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Arc::<Secrets>::clone(&secrets));
-    let key = TargetKey { namespace: "shop".into(), pod_uid: "a".into() };
+    let key = TargetKey { policy_uid: "policy".into(), pod_uid: "a".into() };
     let secret = |name: &str, key: &str| SecretKey { name: name.into(), key: key.into() };
     let login = CredentialsFor::Secret { namespace: "shop".into(), secret: secret("auth", "password"), username: None };
     let rule = TlsRule { ca: secret("ca", "ca.crt"), client_cert: None, server_name: None };
     let credentials = CredentialsFor::Tls { namespace: "shop".into(), rule, names: Vec::new(), login: Box::new(login) };
     let assignment = Assignment {
-        key: key.clone(),
+        pod_uid: key.pod_uid.clone(),
         set: ("shop/redis".into(), "set".into()),
         address: server.address,
         credentials,

@@ -123,11 +123,11 @@ fn answer(command: &[String], script: &Script, asked: &AtomicUsize) -> String {
             bulk(&script.info[n])
         }
         ("CONFIG", "GET") => {
-            let wanted = command.get(2).map(String::as_str).unwrap_or_default();
-            match script.config.iter().find(|(name, _)| *name == wanted) {
-                Some((name, value)) => format!("*2\r\n{}{}", bulk(name), bulk(value)),
-                None => "*0\r\n".to_owned(),
-            }
+            let wanted = command.get(2..).unwrap_or_default();
+            let found: Vec<_> =
+                script.config.iter().filter(|(name, _)| wanted.iter().any(|word| word == name)).collect();
+            let pairs: String = found.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect();
+            format!("*{}\r\n{pairs}", 2 * found.len())
         }
         ("CLIENT", "LIST") => bulk(&script.clients),
         ("ACL", "WHOAMI") => bulk("default"),
