@@ -120,9 +120,13 @@ fn settings_asked(server: &RedisServer) -> u64 {
 async fn settings_are_asked_for_by_one_command_where_the_server_takes_it() {
     for (name, program) in versions::servers() {
         let server = RedisServer::start_program(program, &["--maxmemory", "1gb", "--masterauth", "s3cr3t"]);
+        // A server that has just begun may need a second probe for its first sample.
+        look_at(&server).await;
         let mut connection = connect(&server).await;
+        let before = settings_asked(&server);
         let first = look(&mut connection).await.expect("a sample");
-        let each = settings_asked(&server);
+        let asked = settings_asked(&server);
+        let each = asked - before;
         assert!(each > 20, "{name}: the first look asks one by one, {each}");
         for _ in 0..3 {
             let next = look(&mut connection).await.expect("a sample");
@@ -131,7 +135,7 @@ async fn settings_are_asked_for_by_one_command_where_the_server_takes_it() {
         let Sample { server: Server { engine, version, .. }, .. } = first;
         let takes_lists = engine == Engine::Valkey || version.major >= 7;
         let expected = if takes_lists { 3 } else { 3 * each };
-        assert_eq!(settings_asked(&server) - each, expected, "{name}");
+        assert_eq!(settings_asked(&server) - asked, expected, "{name}");
     }
 }
 
