@@ -123,6 +123,7 @@ fn table(roles: &[Role]) -> BTreeSet<String> {
             Role::Leader => format!("Role {NAME}-leader in ops"),
             Role::Resize => format!("ClusterRole {NAME}-resize"),
             Role::Restart => format!("ClusterRole {NAME}-restart"),
+            Role::InPlace => format!("ClusterRole {NAME}-in-place"),
             Role::RoleLabel => format!("ClusterRole {NAME}-role-label"),
             Role::Secrets => format!("Role {NAME}-secrets in shop"),
         };
@@ -143,10 +144,13 @@ fn table(roles: &[Role]) -> BTreeSet<String> {
 fn rights_equal_the_table_for_each_combination_of_switches(
     #[values(false, true)] resize: bool,
     #[values(false, true)] restart: bool,
+    #[values(false, true)] in_place: bool,
     #[values(false, true)] role_label: bool,
 ) {
     let mut roles = vec![Role::Base, Role::Leader, Role::Secrets];
-    for (on, role) in [(resize, Role::Resize), (restart, Role::Restart), (role_label, Role::RoleLabel)] {
+    for (on, role) in
+        [(resize, Role::Resize), (restart, Role::Restart), (in_place, Role::InPlace), (role_label, Role::RoleLabel)]
+    {
         if on {
             roles.push(role);
         }
@@ -154,6 +158,7 @@ fn rights_equal_the_table_for_each_combination_of_switches(
     let settings = [
         format!("acting.resize={resize}"),
         format!("acting.restart={restart}"),
+        format!("acting.restartInPlace={in_place}"),
         format!("acting.roleLabel={role_label}"),
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}".to_owned(),
     ];
@@ -187,7 +192,7 @@ fn forbidden_rights_are_seen(#[case] line: &str) {
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
     let objects = render(&[
-        "acting.resize=true,acting.restart=true,acting.roleLabel=true",
+        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
     ]);
     let mut roles = BTreeSet::new();
@@ -210,7 +215,7 @@ fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
         }
     }
     assert_eq!(roles, bound);
-    assert_eq!(6, roles.len(), "base, leader, three acting roles, one for Secrets: {roles:?}");
+    assert_eq!(7, roles.len(), "base, leader, four acting roles, one for Secrets: {roles:?}");
 }
 
 #[test]
@@ -491,6 +496,7 @@ fn values_and_schema_name_the_same_things() {
 const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("acting.resize", "true", ""),
     ("acting.restart", "true", ""),
+    ("acting.restartInPlace", "true", ""),
     ("acting.roleLabel", "true", ""),
     ("roleLabel.keys", "{a.example/role}", "acting.roleLabel=true"),
     ("secretAccess", r#"[{"namespace":"shop","names":["redis-auth"]}]"#, ""),

@@ -8,7 +8,7 @@ use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
     journal::{StartRecord, StartValue},
-    pod::{Mount, StatefulSet, VolumeKind},
+    pod::{Container, Mount, StatefulSet, VolumeKind},
     sample::Config,
     snapshot::{Snapshot, Target},
 };
@@ -36,10 +36,9 @@ pub fn durable(target: &Target, config: &Config) -> Result<(), String> {
     let Ok(container) = &target.pod.container else {
         return Err("its container is not known".to_owned());
     };
-    let inside = container.mounts.iter().filter(|mount| is_inside(dir, &mount.path));
-    let what = match inside.max_by_key(|mount| mount.path.trim_end_matches('/').len()) {
+    let what = match innermost(container, dir) {
         Some(Mount { volume: VolumeKind::Claim, read_only: false, .. }) => return Ok(()),
-        Some(Mount { volume: VolumeKind::Claim, read_only: true, path }) => {
+        Some(Mount { volume: VolumeKind::Claim, read_only: true, path, .. }) => {
             format!("the claim mounted at {path} is read-only")
         }
         Some(Mount { volume: VolumeKind::EmptyDir, path, .. }) => {
@@ -51,6 +50,16 @@ pub fn durable(target: &Target, config: &Config) -> Result<(), String> {
         None => "it is in no volume".to_owned(),
     };
     Err(format!("its dir {dir} does not outlive the pod: {what}; mount a PersistentVolumeClaim there"))
+}
+
+/// The volume that `dir` lies in.
+pub fn data_mount<'a>(target: &'a Target, config: &Config) -> Option<&'a Mount> {
+    innermost(target.pod.container.as_ref().ok()?, &config.dir)
+}
+
+fn innermost<'a>(container: &'a Container, dir: &str) -> Option<&'a Mount> {
+    let inside = container.mounts.iter().filter(|mount| is_inside(dir, &mount.path));
+    inside.max_by_key(|mount| mount.path.trim_end_matches('/').len())
 }
 
 /// `/data/redis` is inside `/data`; `/database` is not.
@@ -170,7 +179,12 @@ mod tests {
     use rstest::rstest;
 
     fn mount(path: &str, volume: VolumeKind) -> Mount {
-        Mount { path: path.into(), volume, read_only: false }
+        Mount {
+            path: path.into(),
+            volume,
+            claim: (volume == VolumeKind::Claim).then(|| "data-redis-1".into()),
+            read_only: false,
+        }
     }
 
     fn target(dir: &str, mounts: Vec<Mount>) -> Target {

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         pod::{Right, Rights},
         snapshot::{Observation, Snapshot},
+        volume::Volumes,
     },
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
     observe::{
@@ -73,7 +74,14 @@ pub(super) async fn look(
         }
     }
     let rights = Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted };
-    let snapshot = Snapshot { at: clock.now(), rights, ..snapshot };
+    // Only then may a primary be restarted in place.
+    let pods: Vec<_> = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();
+    let volumes = if policy.restart.allow_downtime {
+        observer.volumes(&policy.namespace, &snapshot, &pods, NEVER).await
+    } else {
+        Volumes::Unread
+    };
+    let snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
         file.workloads.clone_from(&status.workloads);

@@ -35,7 +35,7 @@ use crate::{
         Context,
         blocked::BlockReason,
         decide::{self, Act, Decision},
-        gates, promise,
+        gates, in_place, promise,
     },
     validate,
 };
@@ -49,6 +49,8 @@ const EVENTS_AT_ONCE: usize = 8;
 pub(super) const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 /// What is being deleted is looked at this often.
 pub(super) const DELETING_AGAIN: Duration = Duration::from_secs(5);
+/// So old may be what is known of volumes and nodes while nothing is begun: a live look reads it again.
+const VOLUMES_BELIEVED: Duration = Duration::from_secs(60);
 /// A watch that has failed for so long is said in the status.
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -149,6 +151,7 @@ impl Shared {
             let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
             let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
             let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
+            let snapshot = self.with_volumes(&resource, &policy, snapshot, VOLUMES_BELIEVED).await;
             let decision = self.decision(&resource, &policy, &snapshot, false);
             if decision.act != Act::LookLive {
                 return Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })));
@@ -188,6 +191,7 @@ impl Shared {
         let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
         let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
         let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
+        let snapshot = self.with_volumes(&resource, &policy, snapshot, Duration::ZERO).await;
         let decision = self.decision(&resource, &policy, &snapshot, true);
         let problem = problem.or(seen_problem);
         Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })))
@@ -223,6 +227,26 @@ impl Shared {
         let others = policies.iter().filter_map(|policy| policy.policy());
         let others = others.filter(|other| other.uid() != resource.uid());
         ledger::restarts(others.chain([resource]), self.clock.now())
+    }
+
+    /// With what is behind the claims of primaries that are to be restarted in place; elsewhere nothing is read for it.
+    async fn with_volumes(
+        &self,
+        resource: &RedisMemoryPolicy,
+        policy: &Policy,
+        snapshot: Snapshot,
+        age: Duration,
+    ) -> Snapshot {
+        let none = RedisMemoryPolicyStatus::default();
+        let status = resource.status.as_ref().unwrap_or(&none);
+        let (records, now) = (&status.workloads, self.clock.now());
+        let ctx = Context { policy, snapshot: &snapshot, records, now, settings: &self.settings };
+        let ahead = in_place::ahead(&ctx, status.journal.as_ref());
+        if ahead.is_empty() {
+            return snapshot;
+        }
+        let volumes = self.observer.volumes(&policy.namespace, &snapshot, &ahead, age).await;
+        Snapshot { volumes, ..snapshot }
     }
 
     fn decision(&self, resource: &RedisMemoryPolicy, policy: &Policy, snapshot: &Snapshot, live: bool) -> Decision {

@@ -27,6 +27,7 @@ use super::{
     serving::Serving,
     snapshot::{Observation, RedisRights, Snapshot, Target},
     surroundings::Surroundings,
+    volume::{ClaimVolume, Volumes},
 };
 
 /// When the snapshot was complete: 2026-01-02T03:04:05Z.
@@ -112,6 +113,7 @@ pub fn three_pods() -> Snapshot {
         redis_rights: RedisRights::default(),
         acl_users: Vec::new(),
         budgets: None,
+        volumes: Volumes::Known((0..3).map(claim_volume).collect()),
         seen_before: Vec::new(),
         surroundings: Surroundings::default(),
     }
@@ -166,10 +168,26 @@ pub fn disruption_budget(snapshot: &Snapshot, allowed: u32, desired: u32) -> Dis
     }
 }
 
+/// The claim of pod `redis-N`: room enough, on a volume that a node which takes pods can use.
+pub fn claim_volume(n: u8) -> ClaimVolume {
+    ClaimVolume {
+        claim: format!("data-redis-{n}"),
+        capacity: Some(Bytes::mib(10 * 1024)),
+        tied: true,
+        open: Some(format!("node-{n}")),
+        closed: Vec::new(),
+    }
+}
+
 /// Gives the member an AOF in a PersistentVolumeClaim.
 pub fn on_claim(target: &mut Target) {
     if let Ok(container) = &mut target.pod.container {
-        container.mounts = vec![Mount { path: "/data".into(), volume: VolumeKind::Claim, read_only: false }];
+        container.mounts = vec![Mount {
+            path: "/data".into(),
+            volume: VolumeKind::Claim,
+            claim: Some(format!("data-{}", target.pod.name)),
+            read_only: false,
+        }];
     }
     if let Observation::Seen(sample) = &mut target.redis {
         sample.persistence.aof_enabled = true;
@@ -304,7 +322,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
-        mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, read_only: false }],
+        mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }
 }
 
@@ -354,6 +372,7 @@ pub fn sample(role: Role) -> Sample {
             status_ok: true,
             only_save_failed: false,
             aof_enabled: false,
+            aof_size: Some(USED),
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes::ZERO,
             saves: 0,

@@ -26,5 +26,6 @@ pub mod step;
 pub mod surroundings;
 pub mod switchover;
 pub mod tls;
+pub mod volume;
 pub mod window;
 mod written;

@@ -179,6 +179,9 @@ pub struct Mount {
     pub path: String,
     /// What is behind it.
     pub volume: VolumeKind,
+    /// Name of the claim, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// Nothing can be written there.
     pub read_only: bool,
 }

@@ -307,6 +307,9 @@ pub struct Persistence {
     pub only_save_failed: bool,
     /// `aof_enabled`.
     pub aof_enabled: bool,
+    /// `aof_current_size`: what the AOF takes on disk; `None`: not said, as where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aof_size: Option<Bytes>,
     /// `rdb_last_bgsave_time_sec`; zero when there was none.
     #[serde(with = "written::duration")]
     pub last_save_took: Duration,

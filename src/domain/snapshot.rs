@@ -10,6 +10,7 @@ use super::{
     sample::{Reading, Sample},
     surroundings::Surroundings,
     tls::TlsProblem,
+    volume::Volumes,
 };
 
 /// Everything that was observed for one policy at one time. Targets are sorted by pod name.
@@ -38,6 +39,9 @@ pub struct Snapshot {
     /// The disruption budgets that cover selected pods; `None`: they could not be read, and an eviction asks them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Vec<DisruptionBudget>>,
+    /// What is behind the claims of primaries that are to be restarted in place.
+    #[serde(default, skip_serializing_if = "Volumes::are_unread")]
+    pub volumes: Volumes,
     /// What was seen of a set within the last hour by this process: it counts although it may be away just now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen_before: Vec<SeenBefore>,

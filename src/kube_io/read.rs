@@ -1,5 +1,7 @@
 //! Live reads: what a decision rests on right before an effect. Each request has a limit of its own.
 
+mod volumes;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -19,6 +21,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+pub use self::volumes::{Behind, VolumesRead};
 use super::error::{Cause, KubeError, within};
 use crate::{
     api::v1alpha1::StoredPolicy,
@@ -62,6 +65,8 @@ struct Memory {
     resize: Option<(bool, Duration)>,
     /// The disruption budgets of a namespace.
     budgets: HashMap<String, (Budgets, Duration)>,
+    /// What is behind claims, by namespace and names.
+    volumes: HashMap<(String, Vec<String>), (VolumesRead, Duration)>,
 }
 
 impl std::fmt::Debug for Reader {

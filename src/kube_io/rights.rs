@@ -13,6 +13,8 @@ pub enum Role {
     Resize,
     /// With `acting.restart`, for every namespace.
     Restart,
+    /// With `acting.restartInPlace`, for the whole cluster.
+    InPlace,
     /// With `acting.roleLabel`, for every namespace.
     RoleLabel,
     /// In the namespaces of `secretAccess`, for the Secrets that are named there.
@@ -63,6 +65,10 @@ pub const RIGHTS: &[Right] = &[
     named(Role::Leader, "apps", "deployments", &["get"]),
     right(Role::Resize, "", "pods/resize", &["patch"]),
     right(Role::Restart, "", "pods/eviction", &["create"]),
+    // Whether a primary that is restarted in place can come back to its volume, and its rewrite has room.
+    right(Role::InPlace, "", "persistentvolumeclaims", &["get"]),
+    right(Role::InPlace, "", "persistentvolumes", &["get"]),
+    right(Role::InPlace, "", "nodes", &["list"]),
     right(Role::RoleLabel, "", "pods", &["patch"]),
     named(Role::Secrets, "", "secrets", &["get"]),
 ];

@@ -7,3 +7,4 @@ pub mod pods;
 pub mod sampler;
 pub mod snapshot;
 mod start_args;
+mod volumes;

@@ -212,6 +212,10 @@ fn mounts(spec: Option<&PodSpec>, container: &K8sContainer) -> Vec<Mount> {
     all.map(|mount| Mount {
         path: mount.mount_path.clone(),
         volume: kind(&mount.name),
+        claim: volumes
+            .iter()
+            .find(|volume| volume.name == mount.name)
+            .and_then(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone())),
         read_only: mount.read_only == Some(true)
             || volumes.iter().any(|volume| {
                 volume.name == mount.name

@@ -9,6 +9,7 @@ use super::{
     lately::Lately,
     pods,
     sampler::{Assignment, CredentialsFor, Judge, SamplerHandle, TargetKey},
+    volumes,
 };
 use crate::{
     clock::Clock,
@@ -20,6 +21,7 @@ use crate::{
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::Surroundings,
+        volume::Volumes,
     },
     kube_io::{error::KubeError, read::Reader},
     redis_io::Connection,
@@ -199,6 +201,19 @@ impl Observer {
         self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
     }
 
+    /// What is behind the claims of those pods, no older than that. Nothing is read where none has a claim.
+    pub async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {
+        let pods = snapshot.targets.iter().map(|target| &target.pod).filter(|pod| of.contains(&pod.name));
+        let mounts = pods.filter_map(|pod| pod.container.as_ref().ok()).flat_map(|container| &container.mounts);
+        let mut claims: Vec<String> = mounts.filter_map(|mount| mount.claim.clone()).collect();
+        claims.sort_unstable();
+        claims.dedup();
+        if claims.is_empty() {
+            return Volumes::Unread;
+        }
+        volumes::all(&self.reader.volumes(namespace, &claims, age).await)
+    }
+
     /// The disruption budgets of the pods, no older than that.
     async fn budgets<'a>(
         &self,
@@ -247,6 +262,7 @@ impl Observer {
             redis_rights: RedisRights::Unknown,
             acl_users: Vec::new(),
             budgets: None,
+            volumes: Volumes::default(),
             seen_before: Vec::new(),
             surroundings: Surroundings::default(),
         })

@@ -117,6 +117,12 @@ reasons! {
     ReplicaNotSynced,
     /// A primary that nothing can take over from might come back without its data.
     PersistenceNotProven,
+    /// What is behind the claim of a primary that is restarted in place is not known.
+    VolumeUnknown,
+    /// Its volume can be used only on nodes that take no pod.
+    VolumeUnreachable,
+    /// Its claim has no room for a rewrite of the AOF.
+    NoRoomForRewrite,
     /// The primary's container has no room for the fork and buffers of a full sync.
     FullSyncHeadroom,
     /// Without the restarted replica fewer than min-replicas-to-write would be left.

@@ -1,14 +1,19 @@
 //! A primary that nothing can take over from: when it is restarted as the primary that it is, and what it must hold
 //! when it is back.
 
-use super::{Context, authority::Authority, records};
+use super::{Context, authority::Authority, order, records};
 use crate::{
-    assess::{persistence, topology::Workload},
+    assess::{
+        persistence,
+        topology::{self, Workload},
+    },
     domain::{
         bytes::Bytes,
-        journal::MemberRecord,
+        journal::{Journal, MemberRecord},
+        names::PodName,
         sample::{Config, Persistence, Sample},
         snapshot::Target,
+        step::Step,
     },
 };
 
@@ -36,6 +41,17 @@ pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
     ctx.policy.restart.allow_downtime
         && persistence::survives_restart(primary, set).is_ok()
         && persistence::starts_with_data(primary, &starts).is_ok()
+}
+
+/// The primaries that are yet to be restarted as such: by the remediation under way, else by the plans that are due.
+pub fn ahead(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<PodName> {
+    let persisted = |step: &Step| if let Step::Persist { pod } = step { Some(pod.clone()) } else { None };
+    if let Some(journal) = journal {
+        let pods = journal.steps.iter().filter_map(|planned| persisted(&planned.step));
+        return pods.filter(|pod| !journal.evicted(pod)).collect();
+    }
+    let plans = topology::workloads(ctx.snapshot).into_iter().filter_map(|workload| order::plan(ctx, &workload));
+    plans.flat_map(|plan| plan.steps).filter_map(|planned| persisted(&planned.step)).collect()
 }
 
 /// How often the process has begun to write everything out, by the way that counts for its restart: it loads its AOF

@@ -27,8 +27,15 @@ const ABSURD: u64 = 1 << 50;
 const ESSENTIAL: [&str; 6] = ["run_id", "redis_version", "role", "used_memory", "used_memory_rss", "maxmemory"];
 
 /// Amounts of memory that a server holds or may hold: neither negative nor absurd.
-const AMOUNTS: [&str; 6] =
-    ["used_memory", "used_memory_rss", "used_memory_peak", "maxmemory", "repl_backlog_size", "allocator_active"];
+const AMOUNTS: [&str; 7] = [
+    "used_memory",
+    "used_memory_rss",
+    "used_memory_peak",
+    "maxmemory",
+    "repl_backlog_size",
+    "allocator_active",
+    "aof_current_size",
+];
 
 /// Numbers that are not negative. (Differences, and times of what never was, may be: those count as zero.)
 const COUNTS: [&str; 13] = [
@@ -315,6 +322,7 @@ impl<'a> Info<'a> {
             status_ok: saved && written,
             only_save_failed: !saved && written,
             aof_enabled,
+            aof_size: self.get("aof_current_size").and_then(|size| size.parse().ok()).map(Bytes),
             last_save_took: Duration::from_secs(self.number("rdb_last_bgsave_time_sec")),
             copy_on_write: self
                 .bytes("rdb_last_cow_size")

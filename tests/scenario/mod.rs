@@ -303,7 +303,9 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
             container.spec_request = yaml.request.as_deref().map(bytes);
             container.resize_restarts = yaml.resize_restarts;
             if yaml.on_claim {
-                container.mounts.iter_mut().for_each(|mount| mount.volume = VolumeKind::Claim);
+                container.mounts.iter_mut().for_each(|mount| {
+                    (mount.volume, mount.claim) = (VolumeKind::Claim, Some(format!("data-redis-{n}")));
+                });
             }
             if let Some(minutes) = yaml.started_minutes_ago {
                 container.started_at = Some(fixtures::seconds_ago(minutes * 60));

@@ -13,6 +13,7 @@ use crate::{
         pod::{Container, FieldManagers, Pod, ResizeProgress, Rights},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::Surroundings,
+        volume::Volumes,
     },
     observe::sampler::reading_of,
 };
@@ -32,6 +33,7 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
         redis_rights: RedisRights::Unknown,
         acl_users: Vec::new(),
         budgets: None,
+        volumes: Volumes::default(),
         seen_before: Vec::new(),
         surroundings: Surroundings::default(),
     };

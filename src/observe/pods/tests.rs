@@ -98,7 +98,12 @@ fn found(change: impl FnOnce(&mut Value), access: &RedisAccess) -> Container {
 }
 
 fn mount(path: &str, volume: VolumeKind) -> Mount {
-    Mount { path: path.into(), volume, read_only: false }
+    Mount {
+        path: path.into(),
+        volume,
+        claim: (volume == VolumeKind::Claim).then(|| "data-redis-1".into()),
+        read_only: false,
+    }
 }
 
 #[test]

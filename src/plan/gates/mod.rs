@@ -11,6 +11,7 @@ mod services;
 mod state;
 mod structure;
 mod time;
+mod volume;
 
 pub(super) use self::capacity::fork_need;
 pub(super) use self::time::next_window;
@@ -220,6 +221,9 @@ const GATES: &[(When, Gate)] = &[
     (Always, capacity::grace_period),
     (Always, capacity::same_revision),
     (Always, capacity::template_holds_data),
+    (Always, volume::volume_known),
+    (Always, volume::volume_reachable),
+    (Always, volume::rewrite_room),
     (Always, budget::disruption_allowed),
     (Beginning, pace::cooldown),
     (Beginning, time::window_open),

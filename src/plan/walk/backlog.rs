@@ -21,7 +21,7 @@ impl World {
             config.repl_backlog_size = BEFORE;
             world.sample(n).replication.backlog_size = BEFORE;
             world.write_faster(n, 512 * 1024);
-            let mounts = vec![Mount { path: "/data".into(), volume: VolumeKind::Claim, read_only: false }];
+            let mounts = vec![Mount { path: "/data".into(), volume: VolumeKind::Claim, claim: None, read_only: false }];
             world.snapshot.targets[n].pod.container.as_mut().unwrap().mounts = mounts;
         }
         world

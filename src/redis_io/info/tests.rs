@@ -83,6 +83,7 @@ fn reads_a_primary_of_7_0() {
             status_ok: true,
             only_save_failed: false,
             aof_enabled: false,
+            aof_size: None,
             last_save_took: Duration::ZERO,
             copy_on_write: Bytes(413_696),
             saves: 1,
