@@ -73,7 +73,8 @@ impl Shape {
         if !self.keeps().data() {
             return (json!([]), json!([]));
         }
-        let spec = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+        let room = json!({ "requests": { "storage": "1Gi" } });
+        let spec = json!({ "accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": room });
         let claims = json!([{ "metadata": { "name": "data" }, "spec": spec }]);
         (claims, json!([{ "name": "data", "mountPath": volume.to_str().expect("a path that is text") }]))
     }

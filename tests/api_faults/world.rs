@@ -17,7 +17,7 @@ use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
         coordination::v1::Lease,
-        core::v1::{Namespace, Node, Pod, Service},
+        core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service},
         policy::v1::PodDisruptionBudget,
     },
 };
@@ -133,6 +133,9 @@ impl World {
         .await;
         let (claims, mounts) = self.shape.claims(self.node.volume());
         let replicas = self.shape.replicas();
+        if self.shape.keeps().data() {
+            self.volumes(replicas).await;
+        }
         self.create::<StatefulSet>(json!({
             "metadata": { "name": SET },
             "spec": {
@@ -145,6 +148,38 @@ impl World {
         eventually("pods that are Ready", async || {
             let pods = self.pods().await;
             (pods.len() == replicas && pods.iter().all(is_ready)).then_some(())
+        })
+        .await;
+        if self.shape.keeps().data() {
+            self.bound(replicas).await;
+        }
+    }
+
+    /// A volume for each claim, by its name: nothing here makes volumes.
+    async fn volumes(&self, replicas: usize) {
+        let api: Api<PersistentVolume> = Api::all(self.client.clone());
+        for n in 0..replicas {
+            let claim = format!("data-{SET}-{n}");
+            let volume = json!({
+                "metadata": { "name": format!("{}-{n}", self.namespace) },
+                "spec": {
+                    "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "claimRef": { "namespace": self.namespace, "name": claim },
+                    "hostPath": { "path": self.node.volume().to_str().expect("a path that is text") },
+                },
+            });
+            let volume: PersistentVolume = serde_json::from_value(volume).expect("a PersistentVolume");
+            api.create(&PostParams::default(), &volume).await.expect("the volume is accepted");
+        }
+    }
+
+    /// Its claims say what they hold: nothing is restarted in place before.
+    async fn bound(&self, replicas: usize) {
+        eventually("claims that are bound", async || {
+            let claims = self.api::<PersistentVolumeClaim>().list(&ListParams::default()).await.ok()?;
+            let bound = |claim: &&PersistentVolumeClaim| claim.status.iter().any(|status| status.capacity.is_some());
+            (claims.items.iter().filter(bound).count() == replicas).then_some(())
         })
         .await;
     }
@@ -269,6 +304,10 @@ impl Drop for World {
             }
             let namespaces: Api<Namespace> = Api::all(client.clone());
             drop(namespaces.delete(&namespace, &DeleteParams::default()).await);
+            let volumes: Api<PersistentVolume> = Api::all(client.clone());
+            for n in 0..REPLICAS {
+                drop(volumes.delete(&format!("{namespace}-{n}"), &now).await);
+            }
             let nodes: Api<Node> = Api::all(client);
             drop(nodes.delete(&node, &now).await);
         });

@@ -177,3 +177,44 @@ async fn without_discovery_nothing_is_resized() {
     assert!(!reader.resize_supported().await);
     assert_eq!(log.len(), 2, "a failure is not remembered");
 }
+
+/// The API server's answers about claim `data-redis-0`, its volume and the nodes.
+fn behind(request: &Recorded) -> Answer {
+    let object = match request.uri.split('?').next().unwrap_or_default() {
+        "/api/v1/namespaces/shop/persistentvolumeclaims/data-redis-0" => {
+            json!({ "metadata": { "name": "data-redis-0" }, "spec": { "volumeName": "pv-1" } })
+        }
+        "/api/v1/persistentvolumes/pv-1" => json!({ "metadata": { "name": "pv-1" } }),
+        "/api/v1/nodes" => json!({ "metadata": {}, "items": [{
+            "metadata": { "name": "a" }, "spec": { "unschedulable": true }, "status": { "images": [{ "names": ["x"] }] },
+        }] }),
+        _ => return not_found(),
+    };
+    Answer::Http(200, object)
+}
+
+#[tokio::test]
+async fn what_is_behind_claims_is_read_and_remembered_for_as_long_as_is_said() {
+    let (reader, log) = reader(behind);
+    let names = ["data-redis-0".to_owned(), "gone".to_owned()];
+    let hour = Duration::from_secs(3600);
+    let VolumesRead::Read(found) = reader.volumes("shop", &names, hour).await else { panic!("not read") };
+    assert_eq!(found.claims.len(), 1, "one that is gone is left out");
+    assert!(found.claims[0].1.is_some());
+    assert_eq!(found.nodes[0].spec.as_ref().and_then(|spec| spec.unschedulable), Some(true));
+    assert_eq!(found.nodes[0].status.as_ref().and_then(|status| status.images.clone()), None, "not kept");
+    assert!(matches!(reader.volumes("shop", &names, hour).await, VolumesRead::Read(_)));
+    assert_eq!(log.len(), 4, "read once");
+    let _again = reader.volumes("shop", &names, Duration::ZERO).await;
+    assert_eq!(log.len(), 8, "a decision reads again");
+}
+
+#[tokio::test]
+async fn a_right_to_volumes_that_is_not_granted_is_asked_for_once_a_minute() {
+    let (reader, log) = reader(|_| refusal(403, "Forbidden", "no", &json!([])));
+    for _ in 0..3 {
+        let read = reader.volumes("shop", &["data-redis-0".to_owned()], Duration::ZERO).await;
+        assert!(matches!(read, VolumesRead::Denied), "{read:?}");
+    }
+    assert_eq!(log.len(), 1);
+}
