@@ -142,7 +142,9 @@ mod tests {
     fn says(world: &World, reason: BlockReason, words: &[&str]) {
         let (found, text) = refusal(world).expect("refused");
         assert_eq!(found, reason, "{text}");
-        words.iter().for_each(|word| assert!(text.contains(word), "{word}: {text}"));
+        for word in words {
+            assert!(text.contains(word), "{word}: {text}");
+        }
     }
 
     #[rstest]
