@@ -2,6 +2,7 @@
 
 mod acting_rights;
 mod crash;
+mod installs;
 mod outage;
 mod secrets;
 mod slots;
