@@ -221,7 +221,9 @@ impl Observer {
         pods: impl Iterator<Item = &'a KubePod> + Clone,
         age: Duration,
     ) -> Option<Vec<DisruptionBudget>> {
-        let all = self.reader.disruption_budgets(&policy.namespace, age).await?;
+        // A person who changes the policy has it looked at anew.
+        let asks = format!("{} {}", policy.uid, policy.generation);
+        let all = self.reader.disruption_budgets(&policy.namespace, &asks, age).await?;
         Some(budgets::of(&all, &pods))
     }
 

@@ -45,6 +45,7 @@ fn owner(policy: &Policy<'_>) -> Option<String> {
 
 #[test]
 #[ignore = "needs a cluster: make test"]
+#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 fn of_two_installs_one_acts_and_the_other_goes_on_when_it_is_gone() {
     let _operator = operator::special(&Options::default());
     let _other = Other::install();
@@ -56,11 +57,8 @@ fn of_two_installs_one_acts_and_the_other_goes_on_when_it_is_gone() {
     let watch = PodWatch::of(&set);
     let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("WASTE", SMALL_WASTE)]);
     let first = eventually("one of them begins", 120, || owner(&policy).ok_or_else(|| policy.status().to_string()));
-    let (namespace, deployment) = if first.starts_with(&format!("{OTHER}/")) {
-        (OTHER, OTHER)
-    } else {
-        (operator::NAMESPACE, operator::NAME)
-    };
+    let (namespace, deployment) =
+        if first.starts_with(&format!("{OTHER}/")) { (OTHER, OTHER) } else { (operator::NAMESPACE, operator::NAME) };
     eventually("the other says that it stands back, and for whom", 30, || {
         let notes = policy.event_notes();
         let says = notes.iter().any(|note| note.contains(&format!("the install {first} ")));
@@ -91,12 +89,12 @@ fn of_two_installs_one_acts_and_the_other_goes_on_when_it_is_gone() {
     client::kubectl(&["--namespace", namespace, "rollout", "status", &format!("deployment/{deployment}")])
         .or_panic("its rollout");
     let version = || policy.object()["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-    let (mut last, mut writes) = (version(), 0);
+    let (mut last, mut changes) = (version(), 0);
     throughout(30, || {
         let now = version();
-        writes += u32::from(now != last);
+        changes += u32::from(now != last);
         last = now;
     });
-    println!("{writes} versions of the policy were seen in 30 s with both at work");
-    assert!(writes <= 12, "they undo each other's status: {writes} versions in 30 s");
+    println!("{changes} versions of the policy were seen in 30 s with both at work");
+    assert!(changes <= 12, "they undo each other's status: {changes} versions in 30 s");
 }
