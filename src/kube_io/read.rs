@@ -63,8 +63,8 @@ type Budgets = Option<Arc<Vec<PodDisruptionBudget>>>;
 struct Memory {
     rights: HashMap<String, (Rights, Duration)>,
     resize: Option<(bool, Duration)>,
-    /// The disruption budgets of a namespace, by namespace and who asks.
-    budgets: HashMap<(String, String), (Budgets, Duration)>,
+    /// The disruption budgets of a namespace.
+    budgets: HashMap<String, (Budgets, Duration)>,
     /// What is behind claims, by namespace and names.
     volumes: HashMap<(String, Vec<String>), (VolumesRead, Duration)>,
 }
@@ -149,12 +149,11 @@ impl Reader {
         rights
     }
 
-    /// The disruption budgets of the namespace, read by whoever asks (policy and generation) no longer ago than that;
-    /// `None`: they cannot be read, and the Eviction API is the only one to ask. That is believed for a minute.
-    pub async fn disruption_budgets(&self, namespace: &str, asks: &str, age: Duration) -> Budgets {
+    /// The disruption budgets of the namespace, no older than that; `None`: they cannot be read, and the Eviction API is
+    /// the only one to ask. That is believed for a minute.
+    pub async fn disruption_budgets(&self, namespace: &str, age: Duration) -> Budgets {
         let now = self.clock.uptime();
-        let key = (namespace.to_owned(), asks.to_owned());
-        let remembered = self.with_memory(|memory| memory.budgets.get(&key).cloned());
+        let remembered = self.with_memory(|memory| memory.budgets.get(namespace).cloned());
         if let Some((budgets, read)) = remembered
             && now.saturating_sub(read) < if budgets.is_some() { age } else { RIGHTS_TTL }
         {
@@ -170,7 +169,7 @@ impl Reader {
         };
         self.with_memory(|memory| {
             memory.budgets.retain(|_, (_, read)| now.saturating_sub(*read) < BUDGETS_KEPT);
-            memory.budgets.insert(key, (budgets.clone(), now));
+            memory.budgets.insert(namespace.to_owned(), (budgets.clone(), now));
         });
         budgets
     }

@@ -32,10 +32,10 @@ const HISTORY_MARGIN: Duration = Duration::from_secs(120);
 /// The cluster domain that Kubernetes comes with. Where it is another one, certificates need the shorter name, or the policy
 /// says which.
 const CLUSTER_DOMAIN: &str = "cluster.local";
-/// How old a budget may be that allows something, or never does: before an eviction it is read again.
+/// How old a budget may be that allows something: before an eviction it is read again.
 const BUDGETS_BELIEVED: Duration = Duration::from_secs(3600);
-/// How old one may be that allows nothing just now.
-const BUDGETS_FRESH: Duration = Duration::from_secs(30);
+/// How old one may be that allows nothing.
+const BUDGETS_FRESH: Duration = Duration::from_secs(60);
 /// Asking what the Redis user may do.
 const RIGHTS_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -221,18 +221,16 @@ impl Observer {
         pods: impl Iterator<Item = &'a KubePod> + Clone,
         age: Duration,
     ) -> Option<Vec<DisruptionBudget>> {
-        // A person who changes the policy has it looked at anew.
-        let asks = format!("{} {}", policy.uid, policy.generation);
-        let all = self.reader.disruption_budgets(&policy.namespace, &asks, age).await?;
+        let all = self.reader.disruption_budgets(&policy.namespace, age).await?;
         Some(budgets::of(&all, &pods))
     }
 
-    /// As they were read within the hour, so that a budget that never allows anything costs a read an hour. One that
-    /// allows nothing just now is read again.
+    /// As they were read within the hour. While one allows nothing they are read again every minute, which is one small
+    /// list: who repairs a budget that never allows is not kept waiting.
     async fn remembered_budgets(&self, policy: &Policy, pods: &[Arc<KubePod>]) -> Option<Vec<DisruptionBudget>> {
         let pods = || pods.iter().map(AsRef::as_ref);
         let known = self.budgets(policy, pods(), BUDGETS_BELIEVED).await?;
-        if known.iter().any(|budget| !budget.never_allows() && !budget.allows_now()) {
+        if known.iter().any(|budget| !budget.allows_now()) {
             return self.budgets(policy, pods(), BUDGETS_FRESH).await;
         }
         Some(known)

@@ -220,12 +220,12 @@ async fn a_right_to_volumes_that_is_not_granted_is_asked_for_once_a_minute() {
 }
 
 #[tokio::test]
-async fn disruption_budgets_are_remembered_for_as_long_as_is_said_and_for_who_asked() {
+async fn disruption_budgets_are_remembered_for_as_long_as_is_said() {
     let (reader, log) =
         reader(|_| Answer::Http(200, json!({ "metadata": {}, "items": [{ "metadata": { "name": "b" } }] })));
     let hour = Duration::from_secs(3600);
-    for (asks, age, requests) in [("a 1", hour, 1), ("a 1", hour, 1), ("a 2", hour, 2), ("a 2", Duration::ZERO, 3)] {
-        let found = reader.disruption_budgets("shop", asks, age).await.expect("readable");
-        assert_eq!((found.len(), log.len()), (1, requests), "{asks} {age:?}");
+    for (age, requests) in [(hour, 1), (hour, 1), (Duration::ZERO, 2), (hour, 2)] {
+        let found = reader.disruption_budgets("shop", age).await.expect("readable");
+        assert_eq!((found.len(), log.len()), (1, requests), "{age:?}");
     }
 }

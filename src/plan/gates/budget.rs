@@ -105,7 +105,7 @@ pub(super) fn disruption_allowed(scene: &Scene<'_>) -> Option<Blocked> {
             [] => return None,
             [budget] if budget.never_allows() => format!(
                 "PodDisruptionBudget {} ({}) never allows {pod} to be evicted: of {} pods it wants {} healthy. Let it \
-                 allow one (maxUnavailable: 1); it is read again every hour, and when the policy's spec changes",
+                 allow one (maxUnavailable: 1); it is read again every minute",
                 budget.name, budget.rule, budget.expected, budget.desired
             ),
             [budget] if budget.allows_now() => return None,
