@@ -1,5 +1,7 @@
 //! A password from a Secret that the chart lets the operator read: missing, wrong, right; and never in any text.
 
+use serde_json::json;
+
 use crate::support::{
     client, eventually, operator, operator::Options, policy::Policy, redis::Redis, require, space::Space,
 };
@@ -20,6 +22,28 @@ fn secret(space: &Space, key: &str, value: &str) {
     space.apply(&yaml.or_panic("a Secret"));
 }
 
+/// A Redis of a Deployment under the same labels, which knows no such user: its owner is looked up like any other.
+fn beside(space: &Space) {
+    let container = json!({
+        "name": "redis", "image": client::setting("RMO_IMAGE_REDIS"),
+        "imagePullPolicy": client::setting("RMO_IMAGE_PULL_POLICY"),
+        "command": ["redis-server", "--protected-mode", "no"],
+        "ports": [{"name": "redis", "containerPort": 6379}],
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "beside"},
+        "spec": {
+            "selector": {"matchLabels": {"tier": "beside"}},
+            "template": {
+                "metadata": {"labels": {"app": "redis", "tier": "beside"}},
+                "spec": {"automountServiceAccountToken": false, "containers": [container]},
+            },
+        },
+    });
+    space.apply(&deployment.to_string());
+    space.must(&["rollout", "status", "deployment/beside", "--timeout=60s"]);
+}
+
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn a_secret_that_is_missing_lacks_its_key_or_is_wrong_is_named_and_a_right_one_is_taken_up() {
@@ -28,6 +52,7 @@ fn a_secret_that_is_missing_lacks_its_key_or_is_wrong_is_named_and_a_right_one_i
     let _operator = operator::special(&Options { set: vec![access], crash_image: false });
     let set = Redis::deploy(&space, "redis", 1, &[]);
     set.cli("redis-0", &["ACL", "SETUSER", "operator", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"]).unwrap();
+    beside(&space);
     let redis = ", username: operator, passwordSecret: {name: redis-auth, key: password}";
     let policy = Policy::apply(&space, "redis", &[("MODE", "Enforce"), ("REDIS", redis)]);
 
