@@ -521,7 +521,7 @@ impl WorkloadRecord {
 impl Journal {
     /// The step under way; `None` when all are done.
     pub fn planned(&self) -> Option<&PlannedStep> {
-        self.steps.get(usize::try_from(self.cursor).ok()?)
+        self.left().first()
     }
 
     /// The step under way; `None` when all are done.
@@ -529,10 +529,19 @@ impl Journal {
         self.planned().map(|planned| &planned.step)
     }
 
+    /// The steps behind the cursor, and those from the one under way on.
+    fn split(&self) -> (&[PlannedStep], &[PlannedStep]) {
+        self.steps.split_at(self.steps.len().min(usize::try_from(self.cursor).unwrap_or(usize::MAX)))
+    }
+
+    /// The steps that are done.
+    pub fn done(&self) -> &[PlannedStep] {
+        self.split().0
+    }
+
     /// The steps from the one under way on.
     pub fn left(&self) -> &[PlannedStep] {
-        let at = usize::try_from(self.cursor).unwrap_or(usize::MAX);
-        self.steps.get(at..).unwrap_or_default()
+        self.split().1
     }
 
     /// The record of the member of that name.
@@ -548,13 +557,11 @@ impl Journal {
     /// Whether the step under way hands the role back to the pod that starts with it: what sets it apart is that nobody
     /// is evicted afterwards.
     pub fn hands_back(&self) -> bool {
-        let at = usize::try_from(self.cursor).unwrap_or(usize::MAX);
-        step::hand_back(&self.steps).is_some_and(|(position, _)| position == at)
+        step::hand_back(&self.steps).is_some_and(|(position, _)| position == self.done().len())
     }
 
     /// Whether the eviction of that pod lies behind the cursor.
     pub fn evicted(&self, pod: &PodName) -> bool {
-        let done = usize::try_from(self.cursor).unwrap_or(usize::MAX);
-        self.steps.iter().take(done).any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
+        self.done().iter().any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
     }
 }

@@ -70,6 +70,12 @@ impl Pod {
             None => "not Ready".to_owned(),
         }
     }
+
+    /// Whether a host that a server names is this pod: one of its addresses, or its stable DNS name, written from
+    /// `host.subdomain` up to the full name with any cluster domain. `redis-0` alone is not: it could be anything.
+    pub fn is_host(&self, host: &str) -> bool {
+        self.addresses.is_host(host) || self.dns_name.as_deref().is_some_and(|name| same_name(host, name))
+    }
 }
 
 /// The field managers, other than this operator, that last set what this operator keeps right; `None`: nobody, or not
@@ -87,14 +93,6 @@ impl FieldManagers {
     /// Nobody is known.
     pub const fn is_unknown(&self) -> bool {
         self.role_label.is_none() && self.limit.is_none()
-    }
-}
-
-impl Pod {
-    /// Whether a host that a server names is this pod: one of its addresses, or its stable DNS name, written from
-    /// `host.subdomain` up to the full name with any cluster domain. `redis-0` alone is not: it could be anything.
-    pub fn is_host(&self, host: &str) -> bool {
-        self.addresses.is_host(host) || self.dns_name.as_deref().is_some_and(|name| same_name(host, name))
     }
 }
 

@@ -296,9 +296,7 @@ impl<'a> Look<'a> {
         journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), ..CurrentStep::default() };
         journal
     }
-}
 
-impl Look<'_> {
     /// Whether that pod alone starts as a primary, by what is known now: what came back in this remediation included.
     fn starts_alone(&self, pod: &PodName) -> bool {
         let before = self.ctx.records.iter().find(|record| record.uid == self.journal.workload);
@@ -309,7 +307,7 @@ impl Look<'_> {
 
     /// The journal with nothing left to do.
     fn finish(&self) -> Journal {
-        let mut journal = self.proceed();
+        let mut journal = self.journal.clone();
         journal.cursor = u32::try_from(journal.steps.len()).unwrap_or(u32::MAX);
         journal.current = CurrentStep { begun_at: Some(self.ctx.now), ..CurrentStep::default() };
         journal
@@ -390,8 +388,7 @@ fn left(ctx: &Context<'_>, journal: &Journal, workload: &Workload<'_>) -> String
 
 /// Whether a switchover of this remediation lies behind the cursor.
 fn exchanged(journal: &Journal) -> bool {
-    let done = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
-    journal.steps.iter().take(done).any(|planned| matches!(planned.step, Step::Switchover { .. }))
+    journal.done().iter().any(|planned| matches!(planned.step, Step::Switchover { .. }))
 }
 
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.

@@ -60,7 +60,7 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
 /// The old primary that clients may still stand on, and the new one that every Service of the set leads to, and to no
 /// other.
 fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, &'a Target)> {
-    let done = journal.steps.get(..usize::try_from(journal.cursor).ok()?.min(journal.steps.len()))?;
+    let done = journal.done();
     let (at, from, to) = done.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
         Step::Switchover { from, to } => Some((at, from, to)),
         _ => None,

@@ -127,11 +127,11 @@ fn demotion(ctx: &Context<'_>, workload: &Workload<'_>, journal: &Journal) -> Re
     Ok(Effect::Demote { by_name: stable_name(workload, new), peer: from, to })
 }
 
-/// By the journal, or by the record of what was before it, this pod is the replacement of the primary that we evicted once its role had been handed over.
+/// By the journal, or by the record of what was before it, this pod is the replacement of the primary that we evicted once
+/// its role had been handed over.
 fn evicted_after_switchover(ctx: &Context<'_>, journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
     let name = &old.pod.name;
-    let done = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
-    let steps = journal.steps.get(..done).unwrap_or(&journal.steps);
+    let steps = journal.done();
     let handed_over = steps.iter().rposition(|planned| match &planned.step {
         Step::Switchover { from, to } => from == name && *to == new.pod.name,
         _ => false,

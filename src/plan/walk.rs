@@ -89,6 +89,27 @@ impl World {
         begin::consider(&self.ctx()).begin.expect("nothing is in the way")
     }
 
+    /// The journal at the first such step, with everything before it done.
+    fn reach(&mut self, wanted: impl Fn(&Step) -> bool) -> Journal {
+        let mut journal = self.begin();
+        for _ in 0..400 {
+            if journal.step().is_some_and(&wanted) {
+                return journal;
+            }
+            match advance::next(&self.ctx(), &journal, false) {
+                Next::Wait(..) => self.tick(5),
+                Next::Record(next) => journal = *next,
+                Next::Act(next, effect) => {
+                    journal = *next;
+                    self.apply(&effect);
+                    self.tick(1);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("it never came to that step; at {:?}", journal.step());
+    }
+
     fn index(&self, pod: &PodName) -> usize {
         self.snapshot.targets.iter().position(|target| target.pod.name == *pod).expect("the pod exists")
     }

@@ -186,8 +186,7 @@ impl<'a> Look<'a> {
         let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };
-        let at = usize::try_from(self.journal.cursor).unwrap_or(usize::MAX);
-        let before = self.journal.steps.iter().take(at).rev().find_map(|planned| match &planned.step {
+        let before = self.journal.done().iter().rev().find_map(|planned| match &planned.step {
             Step::Switchover { from, .. } => self.target(from),
             _ => None,
         });

@@ -148,8 +148,7 @@ impl Look<'_> {
         if !self.at_boundary(false) || !matches!(self.journal.step()?, Step::Evict { .. } | Step::RaiseBacklog { .. }) {
             return None;
         }
-        let done = usize::try_from(self.journal.cursor).ok()?;
-        let before = self.journal.steps.get(..done)?;
+        let before = self.journal.done();
         let block = before.iter().rposition(|planned| matches!(planned.step, Step::Switchover { .. }))? + 1;
         let untouched = before
             .get(block..)?

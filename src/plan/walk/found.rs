@@ -9,23 +9,7 @@ fn at_the_switchover(world: &mut World) -> Journal {
 
 /// The journal at the first step of that kind.
 fn at_the(kind: StepKind, world: &mut World) -> Journal {
-    let mut journal = world.begin();
-    for _ in 0..400 {
-        if journal.step().map(Step::kind) == Some(kind) {
-            return journal;
-        }
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Wait(..) => world.tick(5),
-            Next::Record(next) => journal = *next,
-            Next::Act(next, effect) => {
-                journal = *next;
-                world.apply(&effect);
-                world.tick(1);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never came to the {kind:?}");
+    world.reach(|step| step.kind() == kind)
 }
 
 fn ends_superseded(world: &World, journal: &Journal) -> String {

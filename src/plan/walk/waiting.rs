@@ -20,23 +20,7 @@ fn reasons(world: &World) -> Vec<BlockReason> {
 
 /// The journal at the first step of that kind about that pod, with everything before it done.
 fn at(world: &mut World, kind: StepKind, pod: &str) -> Journal {
-    let mut journal = world.begin();
-    for _ in 0..400 {
-        if journal.step().is_some_and(|step| step.kind() == kind && step.pod().as_str() == pod) {
-            return journal;
-        }
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Wait(..) => world.tick(5),
-            Next::Record(next) => journal = *next,
-            Next::Act(next, effect) => {
-                journal = *next;
-                world.apply(&effect);
-                world.tick(1);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never came to the {kind:?} of {pod}");
+    world.reach(|step| step.kind() == kind && step.pod().as_str() == pod)
 }
 
 /// Looks every ten seconds until it ends; effects are refused with that text.
