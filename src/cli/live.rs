@@ -64,7 +64,7 @@ pub(super) async fn look(
     let claims = claims::of_others(resource, others.iter(), &found);
     let observer = Observer { reader, sampler: sampler.clone(), clock, lately: Lately::default() };
     let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: Observation, _: Vec<_>| 0) };
-    let mut snapshot = observer.cached(&policy, &found, &claims, judge).await?;
+    let mut snapshot = observer.cached(&policy, &found, None, &claims, judge).await?;
     let key = |uid| TargetKey { policy_uid: policy.uid.clone(), pod_uid: uid };
     let keys: Vec<TargetKey> = snapshot.targets.iter().map(|target| key(target.pod.uid.clone())).collect();
     for (probed, observation, history) in sampler.probe_now(&keys).await {

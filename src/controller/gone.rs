@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    registry::Guarded,
+    registry::{Guarded, PolicyRef},
     report,
     resolve::Problem,
     shared::{ReconcileError, Shared},
@@ -14,7 +14,6 @@ use super::{
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
     execute::Executor,
-    kube_io::policies::Policies,
     metrics::PolicyKey,
 };
 
@@ -23,14 +22,10 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 /// How often it is looked whether policies are gone: nothing else tells of the last one.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
-/// Forgets what is gone, for as long as it is polled.
-///
-/// A store that holds anything is complete. One that is empty may not have been filled yet: then the API server is asked.
-/// (Not `Store::wait_until_ready`: it wakes one waiter only, and the controller waits there.)
-pub(super) async fn sweep(shared: Arc<Shared>, policies: Policies) {
+/// Forgets what is gone, for as long as it is polled, once every policy has been seen.
+pub(super) async fn sweep(shared: Arc<Shared>) {
     loop {
-        let known = !shared.policies.state().is_empty();
-        if known || (shared.is_watching() && matches!(policies.exist().await, Ok(false))) {
+        if shared.policies.is_complete() {
             shared.forget_gone();
         }
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -38,22 +33,18 @@ pub(super) async fn sweep(shared: Arc<Shared>, policies: Policies) {
 }
 
 impl Shared {
-    fn is_watching(&self) -> bool {
-        self.registry.is_watching() || self.observer.sampler.is_watching()
-    }
-
     /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
     /// its policy went has taken up again.
     fn forget_gone(&self) {
-        let policies = self.policies.state();
-        let live: HashSet<String> = policies.iter().filter_map(|policy| policy.uid()).collect();
-        let exists = |uid: &str| live.contains(uid);
+        let live = self.policies.all();
+        let exists = |uid: &str| live.contains_key(uid);
         self.ledger.retain(exists);
         self.registry.retain(exists);
         self.observer.sampler.retain(exists);
         self.pace.retain(exists);
         self.memory.retain(exists);
-        let names: HashSet<PolicyKey> = policies.iter().map(|policy| key(policy)).collect();
+        let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
+        let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
         self.metrics.retain(|policy| names.contains(policy));
     }
 

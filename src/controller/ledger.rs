@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Restarts count for this long.
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the cluster allows: flags of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,16 +167,20 @@ fn frozen(policy: &RedisMemoryPolicy) -> bool {
     conditions.iter().any(|one| one.type_ == "RemediationBlocked" && one.status == "True" && one.reason == reason)
 }
 
-/// The remediations that the journals tell of, by policy UID.
-pub(super) fn remediations<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>) -> BTreeMap<String, Elsewhere> {
-    policies
-        .filter(|policy| !frozen(policy))
-        .filter_map(|policy| {
-            let journal = policy.status.as_ref()?.journal.as_ref()?;
-            let name = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
-            Some((policy.uid()?, Elsewhere { policy: name, workload: journal.workload.clone() }))
-        })
-        .collect()
+/// The remediation that the policy's journal tells of, if it holds a slot, and the policy's UID.
+pub(super) fn remediation(policy: &RedisMemoryPolicy) -> Option<(String, Elsewhere)> {
+    let journal = policy.status.as_ref()?.journal.as_ref().filter(|_| !frozen(policy))?;
+    let name = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
+    Some((policy.uid()?, Elsewhere { policy: name, workload: journal.workload.clone() }))
+}
+
+/// The newest restart that the policy may tell of. What its journal tells of may count from now.
+pub(super) fn newest_restart(policy: &RedisMemoryPolicy) -> Option<Timestamp> {
+    let status = policy.status.as_ref()?;
+    if status.journal.is_some() {
+        return Some(Timestamp::MAX);
+    }
+    status.workloads.iter().flat_map(|record| record.restarts.iter()).map(|restart| restart.at).max()
 }
 
 /// The restarts that records and journals tell of. An eviction of a journal counts from when its replacement had caught
@@ -304,7 +308,7 @@ mod tests {
         let mut policy = RedisMemoryPolicy::new("sessions", serde_json::from_str(r#"{"selector":{}}"#).unwrap());
         policy.metadata.namespace = Some("shop".into());
         policy.metadata.uid = Some("a".into());
-        assert_eq!(remediations([&policy].into_iter()), BTreeMap::new());
+        assert_eq!((remediation(&policy), newest_restart(&policy)), (None, None));
         let (rule, snapshot) = fixtures::enforced();
         let settings = crate::plan::PlanSettings::default();
         let ctx =
@@ -313,8 +317,9 @@ mod tests {
         journal.cursor = 1;
         policy.status =
             Some(crate::api::v1alpha1::RedisMemoryPolicyStatus { journal: Some(journal), ..Default::default() });
-        let all = remediations([&policy].into_iter());
-        assert_eq!(all["a"], Elsewhere { policy: "shop/sessions".into(), workload: fixtures::workload_uid() });
+        let elsewhere = Elsewhere { policy: "shop/sessions".into(), workload: fixtures::workload_uid() };
+        assert_eq!(remediation(&policy), Some(("a".to_owned(), elsewhere)));
+        assert_eq!(newest_restart(&policy), Some(Timestamp::MAX), "its journal counts from now");
         let found = restarts([&policy].into_iter(), NOW);
         assert_eq!(found, [Restart { policy: "a".into(), pod: fixtures::pod_name(1), at: NOW }]);
     }

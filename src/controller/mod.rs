@@ -17,6 +17,7 @@ mod registry;
 pub mod report;
 mod resolve;
 pub mod reverts;
+mod roster;
 pub mod run;
 mod series;
 pub mod shared;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Pod;
+use jiff::SignedDuration;
 use kube::{
     Resource as _, ResourceExt as _,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -12,7 +12,7 @@ use kube::{
 use super::{
     carry, claims, conditions, judge, ledger, ownership,
     perform::{self, Performed},
-    registry::{Guarded, PolicyRef},
+    registry::{Guarded, PolicyRef, View},
     report,
     resolve::{Problem, Resolved, resolve},
     series,
@@ -25,10 +25,10 @@ use crate::{
     domain::{
         policy::Policy,
         snapshot::Snapshot,
-        surroundings::{Elsewhere, Surroundings},
+        surroundings::{Elsewhere, Reach, Surroundings},
     },
     execute::Executor,
-    kube_io::{event::EventTarget, write::WriteError},
+    kube_io::{cache::Seen, event::EventTarget, write::WriteError},
     metrics::PolicyKey,
     observe::snapshot::Claim,
     plan::{
@@ -40,8 +40,8 @@ use crate::{
     validate,
 };
 
-/// The pod cache has not been filled yet.
-const CACHE_AGAIN: Duration = Duration::from_secs(1);
+/// The pod cache has not been filled yet; it wakes when it has.
+const CACHE_AGAIN: Duration = Duration::from_secs(5);
 /// Events that are being written at the same time.
 const EVENTS_AT_ONCE: usize = 8;
 /// A deletion is let through after this long, whatever is unfinished (it must be through within 30 s). Counted from when
@@ -51,6 +51,8 @@ pub(super) const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const DELETING_AGAIN: Duration = Duration::from_secs(5);
 /// So old may be what is known of volumes and nodes while nothing is begun: a live look reads it again.
 const VOLUMES_BELIEVED: Duration = Duration::from_secs(60);
+/// A policy without pods and with nothing to do.
+const NOTHING_AGAIN: Duration = Duration::from_secs(600);
 /// A watch that has failed for so long is said in the status.
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -110,10 +112,11 @@ impl Shared {
         let selector = validate::selector_string(&resource.spec.selector);
         let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
         let now = self.clock.uptime();
-        let cache = self.registry.cache(&policy.uid, &reference, &selector, now);
-        let failing = cache.changes().borrow().failing.clone();
+        let view = self.registry.view(&policy.uid, &reference, &resource.spec.selector, &selector, now);
+        let failing = view.pods.failing.clone();
+        let at_most = if failing.is_some() { WATCH_PATIENCE } else { Duration::MAX };
         let failing_for = self.memory.failing_for(&policy.uid, failing.is_some(), now);
-        if !cache.is_ready() && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
+        if !view.pods.synced && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             return match failing {
                 Some(failure) if failure.forbidden => {
                     let problem = Problem::new("ReadingRightsMissing", failure.text);
@@ -126,8 +129,11 @@ impl Shared {
             let text = format!("the pods have not been watched for {} s: {}", failing_for.as_secs(), failure.text);
             problem.get_or_insert_with(|| Problem::new("WatchFailing", text));
         }
-        match Box::pin(self.decide(resource, policy, &selector, &cache.pods(), problem)).await? {
-            Looked::Decided(turn) => Box::pin(self.act_and_report(*turn)).await,
+        match Box::pin(self.decide(resource, policy, &selector, &view, problem)).await? {
+            Looked::Decided(turn) => {
+                let again = Box::pin(self.act_and_report(*turn)).await?;
+                Ok(again.map(|again| again.min(at_most)))
+            }
             Looked::Gone => Ok(None),
             Looked::NotOurs(again) => Ok(Some(again)),
         }
@@ -139,18 +145,20 @@ impl Shared {
         resource: RedisMemoryPolicy,
         policy: Arc<Policy>,
         selector: &str,
-        pods: &[Arc<Pod>],
+        view: &View,
         problem: Option<Problem>,
     ) -> Result<Looked, ReconcileError> {
-        let others = self.policies.state();
+        let View { pods: Seen { pods, shared_with, .. }, around } = view;
+        let others = self.policies.rivals(&policy.namespace, shared_with);
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.policy()), pods);
         // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
         let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some() || carry::asks(status))
             || self.ledger.holds(&policy.uid);
         if !active && resource.metadata.deletion_timestamp.is_none() {
             let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
-            let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
-            let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
+            let snapshot = self.observer.cached(&policy, pods, Some(around), &claims, judge).await?;
+            let reach = self.observer.sampler.reach_lately();
+            let snapshot = Snapshot { surroundings: self.surroundings(&resource, reach), ..snapshot };
             let snapshot = self.with_volumes(&resource, &policy, snapshot, VOLUMES_BELIEVED).await;
             let decision = self.decision(&resource, &policy, &snapshot, false);
             if decision.act != Act::LookLive {
@@ -190,7 +198,8 @@ impl Shared {
         }
         let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
         let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
-        let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
+        let reach = self.observer.sampler.reach();
+        let snapshot = Snapshot { surroundings: self.surroundings(&resource, reach), ..snapshot };
         let snapshot = self.with_volumes(&resource, &policy, snapshot, Duration::ZERO).await;
         let decision = self.decision(&resource, &policy, &snapshot, true);
         let problem = problem.or(seen_problem);
@@ -198,7 +207,7 @@ impl Shared {
     }
 
     /// What lies around that policy: what people said, and what the other policies do.
-    fn surroundings(&self, resource: &RedisMemoryPolicy) -> Surroundings {
+    fn surroundings(&self, resource: &RedisMemoryPolicy, reach: Reach) -> Surroundings {
         let own = resource.uid().unwrap_or_default();
         let now = self.clock.now();
         let said = |name: &str| resource.annotations().get(name).map(|value| value.trim().to_owned());
@@ -210,23 +219,23 @@ impl Shared {
             maximum_remediations: self.limits.remediations,
             restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
             maximum_restarts_per_hour: self.limits.restarts_per_hour,
-            reach: self.observer.sampler.reach(),
+            reach,
             left_alone: self.reverts.left_alone(now),
         }
     }
 
     /// The remediations of all policies, by their journals.
     pub(super) fn stored_remediations(&self) -> BTreeMap<String, Elsewhere> {
-        let policies = self.policies.state();
-        ledger::remediations(policies.iter().filter_map(|policy| policy.policy()))
+        self.policies.remediations()
     }
 
     /// The restarts of all policies, that policy's by what was just read of it.
     pub(super) fn stored_restarts(&self, resource: &RedisMemoryPolicy) -> Vec<ledger::Restart> {
-        let policies = self.policies.state();
+        let (now, hour) = (self.clock.now(), SignedDuration::try_from(ledger::HOUR).unwrap_or_default());
+        let policies = self.policies.restarted_within(hour, now);
         let others = policies.iter().filter_map(|policy| policy.policy());
         let others = others.filter(|other| other.uid() != resource.uid());
-        ledger::restarts(others.chain([resource]), self.clock.now())
+        ledger::restarts(others.chain([resource]), now)
     }
 
     /// With what is behind the claims of primaries that are to be restarted in place; elsewhere nothing is read for it.
@@ -292,6 +301,7 @@ impl Shared {
         if resource.metadata.deletion_timestamp.is_some() && idle {
             return Ok(None);
         }
+        let resting = decision.act == Act::Rest;
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act, &snapshot)).await?;
         blocked.append(&mut performed.blocked);
@@ -320,6 +330,8 @@ impl Shared {
             return Ok(Some(self.pace.failed(&policy.uid, self.clock.uptime())));
         }
         let again = if journal.is_some() { again.min(ownership::HEARTBEAT) } else { again };
+        // Without pods nothing changes by itself: a pod that comes wakes.
+        let again = if resting && snapshot.targets.is_empty() { again.max(NOTHING_AGAIN) } else { again };
         self.pace.through(&policy.uid, again, self.clock.uptime());
         let again = later.map_or(again, |later| again.min(later));
         self.memory.look_again(&policy.uid, again, self.clock.uptime());

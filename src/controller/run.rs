@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, future::BoxFuture};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt as _,
         controller::{Action, Config},
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef},
+        watcher::{self, Event},
     },
 };
 use tokio::{
@@ -27,6 +27,7 @@ use super::{
     reconcile::{self, DELETING_AGAIN, DELETION_PATIENCE},
     registry::{Guarded, Registry},
     reverts::Reverts,
+    roster::Roster,
     shared::{ReconcileError, Shared, Stop},
     wakes::Wakes,
 };
@@ -41,7 +42,6 @@ use crate::{
         fence::Fence,
         lease::{self, Holder, LeaseError, LeaseParams},
         overload::Overload,
-        policies::Policies,
         read::Reader,
         secrets::Secrets,
         write::Writer,
@@ -55,6 +55,8 @@ use crate::{
     plan::PlanSettings,
 };
 
+/// Policies of a page of the list: small, for what a page takes is not given back.
+const PAGE: u32 = 100;
 /// Policies reconciled at once.
 const CONCURRENCY: u16 = 8;
 /// What is under way when the process is asked to stop has this long to finish.
@@ -269,7 +271,7 @@ impl Process {
         });
         let (sampler, sampling) = Sampler::spawn_counted(self.settings.sampler, self.clock, secrets, count);
         let (wakes, metrics) = (Wakes::default(), self.metrics.clone());
-        let failed = Arc::new(move || metrics.watch_failed("Pod"));
+        let failed = Arc::new(move |kind| metrics.watch_failed(kind));
         let registry = Arc::new(Registry::new(self.client.clone(), wakes.clone(), failed));
         Watching { sampler, _sampling: sampling, registry, wakes }
     }
@@ -279,13 +281,18 @@ impl Process {
         let Watching { sampler, wakes, .. } = watching;
         let api: Api<Guarded> = Api::all(self.client.clone());
         let config = Config::default().concurrency(CONCURRENCY);
-        let controller = Controller::new(api, watcher::Config::default()).with_config(config);
-        let policies = controller.store();
+        let (store, writer) = reflector::store();
+        let policies = Roster::new(store.clone());
         let shared = Arc::new(self.shared(fence.clone(), watching, policies.clone()));
+        let seen = watcher::watcher(api, watcher::Config::default().page_size(PAGE))
+            .inspect_ok(meets(&policies, &watching.registry, self.clock))
+            .reflect(writer)
+            .applied_objects();
+        let controller = Controller::for_stream(seen, store.clone()).with_config(config);
         let tasks = [
             tokio::spawn(forward(sampler.clone(), policies.clone(), wakes.clone())),
             tokio::spawn(wake_all(self.lease_stop.clone(), policies, wakes.clone())),
-            tokio::spawn(gone::sweep(Arc::clone(&shared), Policies::new(self.client.clone(), None))),
+            tokio::spawn(gone::sweep(Arc::clone(&shared))),
         ];
         let failures = self.failures.clone();
         let running = controller
@@ -310,7 +317,7 @@ impl Process {
         tokio::time::sleep(STOP_PATIENCE).await;
     }
 
-    fn shared(&self, fence: Fence, watching: &Watching, policies: Store<Guarded>) -> Shared {
+    fn shared(&self, fence: Fence, watching: &Watching, policies: Roster) -> Shared {
         let sampler = watching.sampler.clone();
         let install = format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name);
         let reader = Reader::new(self.client.clone(), self.clock);
@@ -359,20 +366,31 @@ async fn another_leads(mut holder: watch::Receiver<Holder>) {
 }
 
 /// Turns the sampler's changes, which name a policy by UID, into what the controller understands.
-async fn forward(sampler: SamplerHandle, policies: Store<Guarded>, wakes: Wakes) {
+async fn forward(sampler: SamplerHandle, policies: Roster, wakes: Wakes) {
     let mut changes = Box::pin(sampler.changes());
     while let Some((_, uid)) = changes.next().await {
-        if let Some(policy) = policies.find(|policy| policy.uid().as_deref() == Some(uid.as_str())) {
-            wakes.wake(ObjectRef::from_obj(&*policy));
+        if let Some(policy) = policies.named(&uid) {
+            wakes.wake(policy);
+        }
+    }
+}
+
+/// Each policy is known to the others, and its pods are watched, from when it is first seen.
+fn meets(policies: &Roster, registry: &Arc<Registry>, clock: Clock) -> impl FnMut(&Event<Guarded>) + Send + 'static {
+    let (policies, registry) = (policies.clone(), Arc::clone(registry));
+    move |event| {
+        policies.told(event);
+        if let Event::Apply(policy) | Event::InitApply(policy) = event {
+            registry.met(policy, clock.uptime());
         }
     }
 }
 
 /// Every policy is looked at when people stop the operator, or let it go on.
-async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wakes: Wakes) {
+async fn wake_all(mut stop: watch::Receiver<bool>, policies: Roster, wakes: Wakes) {
     while stop.changed().await.is_ok() {
-        for policy in policies.state() {
-            wakes.wake(ObjectRef::from_obj(&*policy));
+        for policy in policies.all().into_values() {
+            wakes.wake(policy);
         }
     }
 }

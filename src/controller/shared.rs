@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use super::{
     ledger::{Ledger, Limits},
     memory::Memory,
     pace::Pace,
-    registry::{Guarded, Registry},
+    registry::Registry,
     reverts::Reverts,
+    roster::Roster,
     wakes::Wakes,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub struct Shared {
     /// Who is to be looked at.
     pub wakes: Wakes,
     /// Every policy, as last seen.
-    pub policies: Store<Guarded>,
+    pub policies: Roster,
     /// Flags of the binary.
     pub settings: PlanSettings,
     /// What the cluster allows: flags of the binary.

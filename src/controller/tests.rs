@@ -1,6 +1,6 @@
 //! Looks of the controller against a stand-in for the API server: what is written, in which order, and what is left.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use http::Method;
 use kube::{ResourceExt as _, runtime::reflector};
@@ -13,6 +13,7 @@ use super::{
     memory::Memory,
     pace::Pace,
     registry::{Guarded, Registry},
+    roster::Roster,
     run::FromKubernetes,
     shared::{Shared, Stop},
     transitions,
@@ -54,7 +55,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let (sampler, sampling) = Sampler::spawn(SamplerSettings::default(), clock, secrets);
     let (reader, writer) = (Reader::new(client.clone(), clock), Writer::new(client.clone(), clock, "me"));
     let wakes = Wakes::default();
-    let (policies, _) = reflector::store();
+    let policies = Roster::new(reflector::store().0);
     let (_, annotation) = watch::channel(false);
     let shared = Shared {
         observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() },
@@ -66,7 +67,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
             clock,
             endpoint_sync: Duration::from_secs(2),
         },
-        registry: Arc::new(Registry::new(client, wakes.clone(), Arc::new(|| {}))),
+        registry: Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {}))),
         wakes,
         policies,
         settings: PlanSettings::default(),
@@ -239,4 +240,59 @@ async fn another_installs_journal_is_left_alone_and_said_once() {
     let patches = bench.log.all().into_iter().filter(|request| request.method == Method::PATCH).count();
     assert_eq!(patches, 0, "its owner writes the status");
     assert_eq!(stored(&object).name_any(), "sessions");
+}
+
+#[tokio::test]
+async fn a_namespace_is_watched_as_long_as_a_policy_of_it_is_there() {
+    let bench = bench(|_| Answer::Silence);
+    let registry = &bench.shared.registry;
+    let policy = |uid: &str, namespace: &str, deleted: bool| {
+        let mut object = object(&valid(), &json!({}), deleted);
+        (object["metadata"]["uid"], object["metadata"]["namespace"]) = (json!(uid), json!(namespace));
+        stored(&object)
+    };
+    for (uid, namespace) in [("a", "shop"), ("b", "shop"), ("c", "cart")] {
+        registry.met(&policy(uid, namespace, false), Duration::ZERO);
+    }
+    registry.met(&policy("d", "old", true), Duration::ZERO);
+    let mut invalid = object(&valid(), &json!({}), false);
+    invalid["spec"]["redis"] = json!({"port": 0});
+    invalid["metadata"]["namespace"] = json!("wrong");
+    registry.met(&stored(&invalid), Duration::ZERO);
+    assert_eq!(Vec::from_iter(registry.watched()), ["cart", "shop"], "nothing is watched for what is not evaluated");
+    registry.forget("a");
+    registry.retain(|uid| uid != "c");
+    assert_eq!(Vec::from_iter(registry.watched()), ["shop"]);
+    registry.forget("b");
+    assert!(registry.watched().is_empty());
+}
+
+/// What 1,000 policies are told costs by the policy, not by their square: twice as many take about twice as long.
+#[tokio::test]
+async fn clean_up_and_looking_for_the_others_are_not_quadratic() {
+    let time = |number: usize| {
+        let (store, mut writer) = reflector::store();
+        let roster = Roster::new(store);
+        let clock = Clock::start();
+        let policies: Vec<Guarded> = (0..number)
+            .map(|n| {
+                let mut object = object(&valid(), &json!({}), false);
+                (object["metadata"]["uid"], object["metadata"]["name"]) =
+                    (json!(n.to_string()), json!(format!("p-{n}")));
+                stored(&object)
+            })
+            .collect();
+        let made = clock.uptime();
+        for policy in policies {
+            let event = kube::runtime::watcher::Event::Apply(policy);
+            roster.told(&event);
+            writer.apply_watcher_event(&event);
+            assert!(roster.rivals("shop", &BTreeSet::default()).is_empty() && roster.remediations().is_empty());
+        }
+        clock.uptime().saturating_sub(made)
+    };
+    // The quickest of three: the machine may be busy with something else.
+    let quickest = |number| (0..3).map(|_| time(number)).min().unwrap_or_default();
+    let (few, many) = (quickest(500), quickest(5000));
+    assert!(many < few * 40, "{few:?} for 500 policies, {many:?} for 5,000: a square would be 100 times as much");
 }

@@ -24,6 +24,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<PolicyRef>,
+    /// The same, to be found at once.
+    queued: HashSet<PolicyRef>,
     /// Woken and not looked at since.
     woken: HashSet<PolicyRef>,
 }
@@ -32,7 +34,7 @@ impl Wakes {
     /// Something that this policy rests on has changed.
     pub fn wake(&self, policy: PolicyRef) {
         let mut state = self.state();
-        if !state.waiting.contains(&policy) {
+        if state.queued.insert(policy.clone()) {
             state.waiting.push_back(policy.clone());
         }
         state.woken.insert(policy);
@@ -52,13 +54,19 @@ impl Wakes {
 
     async fn next(&self) -> PolicyRef {
         loop {
-            let first = self.state().waiting.pop_front();
-            match first {
+            match self.first() {
                 Some(policy) => return policy,
                 // A wake between the look and the wait leaves a permit behind.
                 None => self.0.notify.notified().await,
             }
         }
+    }
+
+    fn first(&self) -> Option<PolicyRef> {
+        let mut state = self.state();
+        let first = state.waiting.pop_front()?;
+        state.queued.remove(&first);
+        Some(first)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,7 +1,7 @@
 //! Cron schedules as Kubernetes' CronJob takes them: five fields of the local clock of some time zone.
 //!
-//! A parser of our own, because `domain` rests on `std` and `jiff` alone; the meaning is that of the CronJob
-//! controller (robfig/cron, standard parser), and Sunday may also be written 7.
+//! The meaning is that of the CronJob controller (robfig/cron, standard parser), and Sunday may also be written 7. Why it is
+//! a parser of our own: docs/adr/0015-a-cron-parser-of-our-own.md; tests/cron.rs compares it with another.
 
 use std::fmt;
 

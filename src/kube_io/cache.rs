@@ -1,47 +1,60 @@
-//! The pods of one policy, kept current by a watch: selected by label on the server, pruned to what is read here.
+//! The pods of a namespace that any policy selects, kept current by one watch and pruned to what is read here.
+//!
+//! Nothing is kept of pods that nobody selects. A selector that is new makes the pods be listed anew, so that those are
+//! known that only it selects; until then what the others see stays: docs/adr/0014-one-watch-a-namespace.md.
 
-use std::sync::Arc;
+mod held;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use kube::{
     Api, Client,
+    core::Selector,
     runtime::{
         WatchStreamExt as _,
-        reflector::{ObjectRef, Store, store},
         watcher::{self, Event, watcher},
     },
 };
 use tokio::{sync::watch, task::AbortHandle};
 
+use self::held::{Changed, Held};
+pub use self::held::{Follower, Seen};
 use super::{error::Cause, text::plain};
 
 /// Objects per page where lists are not streamed: whole pods are big before they are pruned.
 const PAGE: u32 = 50;
+/// Who begins to follow within this time of another is in the same list.
+const GATHER: Duration = Duration::from_millis(100);
+/// … but nobody waits for others for longer than this.
+const GATHER_AT_MOST: Duration = Duration::from_secs(1);
+/// A watch that failed and is silent since may be well: only a list can tell. Longer than the longest pause between two
+/// attempts of the watch itself (30 s), and shorter than the patience with which a failing watch is said (60 s).
+const DOUBT: Duration = Duration::from_secs(45);
 
 /// Told of each failure of a list or watch: counts them.
 pub type WatchFailed = Arc<dyn Fn() + Send + Sync>;
+/// Told of each follower for whom something has changed: a pod, or whether the watch works.
+pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The pods of one policy. The watch ends when this is dropped.
-#[derive(Debug)]
+/// The selected pods of one namespace. The watch ends when this is dropped.
 pub struct PodCache {
-    reader: Store<Pod>,
-    state: watch::Receiver<CacheState>,
+    held: Arc<Mutex<Held>>,
+    followed: watch::Sender<u64>,
     task: AbortHandle,
 }
 
-/// How current the cache is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CacheState {
-    /// Grows with every change that a decision may rest on; a change of the resourceVersion alone is none.
-    pub version: u64,
-    /// Every selected pod has been seen once.
-    pub synced: bool,
-    /// The text of the failure that the watch is in, until it works again. What is cached stays, and ages.
-    pub failing: Option<WatchFailure>,
+impl std::fmt::Debug for PodCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PodCache").finish_non_exhaustive()
+    }
 }
 
-/// Why the watch gives nothing.
+/// Why a watch gives nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchFailure {
     /// 403: the reading rights are missing.
@@ -51,48 +64,34 @@ pub struct WatchFailure {
 }
 
 impl PodCache {
-    /// Starts to watch the pods that the selector (in the form of a query) matches. Fails never: a watch that cannot
-    /// be had is tried again with backoff, and [`CacheState::failing`] says so.
-    pub fn watch(client: Client, namespace: &str, selector: &str) -> Self {
-        Self::watch_counted(client, namespace, selector, Arc::new(|| {}))
+    /// Watches as soon as anybody follows. Fails never: a watch that cannot be had is tried again with backoff, and
+    /// [`Seen::failing`] says so. `failed` is told of every failure, `wake` of every follower that sees something else.
+    pub fn watch(client: Client, namespace: &str, failed: WatchFailed, wake: Wake) -> Self {
+        let held = Arc::<Mutex<Held>>::default();
+        let (followed, asked) = watch::channel(0);
+        let api = Api::namespaced(client, namespace);
+        let feed = Feed { api, namespace: namespace.to_owned(), held: Arc::clone(&held), asked, failed, wake };
+        let task = tokio::spawn(feed.run()).abort_handle();
+        Self { held, followed, task }
     }
 
-    /// The same, and `failed` is told of every failure.
-    pub fn watch_counted(client: Client, namespace: &str, selector: &str, failed: WatchFailed) -> Self {
-        let api: Api<Pod> = Api::namespaced(client, namespace);
-        let config = watcher::Config::default().labels(selector);
-        let (reader, writer) = store();
-        let (publish, state) = watch::channel(CacheState::default());
-        let feed = Feed { writer, reader: reader.clone(), publish, failed };
-        let task = tokio::spawn(feed.run(api, config)).abort_handle();
-        Self { reader, state, task }
+    /// That follower selects by this from now on. `query` is the selector in the form of a query.
+    pub fn follow(&self, follower: &str, query: &str, selector: impl FnOnce() -> Selector) {
+        if lock(&self.held).follow(follower, query, selector) {
+            self.followed.send_modify(|count| *count = count.wrapping_add(1));
+        }
     }
 
-    /// The pods as last seen, in no order.
-    pub fn pods(&self) -> Vec<Arc<Pod>> {
-        self.reader.state()
+    /// That follower is gone. Whether anybody is left.
+    pub fn leave(&self, follower: &str) -> bool {
+        let mut held = lock(&self.held);
+        held.leave(follower);
+        held.is_followed()
     }
 
-    /// The store itself.
-    pub fn reader(&self) -> Store<Pod> {
-        self.reader.clone()
-    }
-
-    /// How current the cache is, and a wake-up for each change. Several changes may come as one.
-    pub fn changes(&self) -> watch::Receiver<CacheState> {
-        self.state.clone()
-    }
-
-    /// Completes when every selected pod has been seen once.
-    pub async fn ready(&self) {
-        let mut state = self.state.clone();
-        // The sender lives as long as the task, and the task as long as `self`.
-        let _ = state.wait_for(|state| state.synced).await;
-    }
-
-    /// Every selected pod has been seen once.
-    pub fn is_ready(&self) -> bool {
-        self.state.borrow().synced
+    /// What that follower sees.
+    pub fn seen(&self, follower: &str) -> Seen {
+        lock(&self.held).seen(follower)
     }
 }
 
@@ -102,61 +101,119 @@ impl Drop for PodCache {
     }
 }
 
+/// A poisoned lock only means that a thread died elsewhere: what is held is always whole.
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Feed {
-    writer: kube::runtime::reflector::store::Writer<Pod>,
-    reader: Store<Pod>,
-    publish: watch::Sender<CacheState>,
+    api: Api<Pod>,
+    namespace: String,
+    held: Arc<Mutex<Held>>,
+    /// Changes with everybody who follows by a selector of its own.
+    asked: watch::Receiver<u64>,
     failed: WatchFailed,
+    wake: Wake,
 }
 
 type PodEvents = BoxStream<'static, Result<Event<Pod>, watcher::Error>>;
 
-fn events(api: &Api<Pod>, config: watcher::Config) -> PodEvents {
-    watcher(api.clone(), config).default_backoff().modify(prune).boxed()
-}
-
 impl Feed {
-    async fn run(mut self, api: Api<Pod>, config: watcher::Config) {
-        // Paged lists, not streamed ones: an API server whose etcd is older than 3.4.25 accepts a streamed list and then
-        // fails it for ever (RequestWatchProgress), and a page of pruned pods is small.
-        let mut stream = events(&api, config.page_size(PAGE));
-        while let Some(next) = stream.next().await {
-            match next {
-                Ok(event) => self.take(&event),
-                Err(error) => self.fail(error),
+    /// Ends with the cache: when nobody can follow any more.
+    async fn run(mut self) {
+        while self.gathered().await {
+            self.watched().await;
+        }
+    }
+
+    /// Waits until somebody follows, and a moment longer for others. False: nobody ever will.
+    async fn gathered(&mut self) -> bool {
+        while !lock(&self.held).is_followed() {
+            if self.asked.changed().await.is_err() {
+                return false;
+            }
+        }
+        let more = async { while let Ok(Ok(())) = tokio::time::timeout(GATHER, self.asked.changed()).await {} };
+        let _enough_waited = tokio::time::timeout(GATHER_AT_MOST, more).await;
+        true
+    }
+
+    /// One list and the watch behind it, until somebody follows whom it does not cover, or it may be lost.
+    async fn watched(&mut self) {
+        self.asked.mark_unchanged();
+        let query = lock(&self.held).begin();
+        tracing::debug!(namespace = %self.namespace, %query, "the pods are listed and watched");
+        let mut stream = events(&self.api, &query);
+        let mut doubted = false;
+        loop {
+            tokio::select! {
+                next = stream.next() => match next {
+                    Some(Ok(event)) => {
+                        // A list that begins has not succeeded yet.
+                        doubted &= matches!(event, Event::Init);
+                        self.take(&event);
+                    }
+                    Some(Err(error)) => {
+                        doubted = true;
+                        self.fail(error);
+                    }
+                    None => return,
+                },
+                changed = self.asked.changed() => if changed.is_err() || lock(&self.held).lacks() { return },
+                () = tokio::time::sleep(DOUBT), if doubted => return,
             }
         }
     }
 
-    fn take(&mut self, event: &Event<Pod>) {
-        let changed = match event {
-            Event::Apply(pod) => {
-                let before = self.reader.get(&ObjectRef::from_obj(pod));
-                before.is_none_or(|before| differs(&before, pod))
-            }
-            Event::Delete(_) | Event::InitDone => true,
-            Event::Init | Event::InitApply(_) => false,
+    fn take(&self, event: &Event<Pod>) {
+        let followers = {
+            let mut held = lock(&self.held);
+            let changed = match event {
+                Event::Apply(pod) => held.is(pod),
+                Event::Delete(pod) => held.gone(pod),
+                Event::Init => {
+                    held.list_begins();
+                    return;
+                }
+                Event::InitApply(pod) => {
+                    held.listed(pod);
+                    Changed::new()
+                }
+                Event::InitDone => held.list_ends(),
+            };
+            let recovered = held.failing.take().is_some();
+            if recovered { held.all_followers() } else { held.followers_of(&changed) }
         };
-        self.writer.apply_watcher_event(event);
-        let done = matches!(event, Event::InitDone);
-        self.publish.send_if_modified(|state| {
-            let recovered = state.failing.take().is_some();
-            state.synced |= done;
-            state.version = state.version.saturating_add(u64::from(changed));
-            changed || recovered
-        });
+        self.wake(&followers);
     }
 
     fn fail(&self, error: watcher::Error) {
         (self.failed)();
         let failure = failure(error);
-        tracing::warn!(error = %failure.text, "the watch on the pods fails");
-        self.publish.send_if_modified(|state| {
-            let news = state.failing.as_ref() != Some(&failure);
-            state.failing = Some(failure);
-            news
-        });
+        let news = {
+            let mut held = lock(&self.held);
+            let news = held.failing.as_ref() != Some(&failure);
+            held.failing = Some(failure.clone());
+            if news { held.all_followers() } else { Vec::new() }
+        };
+        if !news.is_empty() {
+            tracing::warn!(namespace = %self.namespace, error = %failure.text, "the watch on the pods fails");
+        }
+        self.wake(&news);
     }
+
+    fn wake(&self, followers: &[Follower]) {
+        for follower in followers {
+            (self.wake)(follower);
+        }
+    }
+}
+
+/// Paged lists, not streamed ones: an API server whose etcd is older than 3.4.25 accepts a streamed list and then fails it
+/// for ever (RequestWatchProgress), and a page of pruned pods is small.
+fn events(api: &Api<Pod>, query: &str) -> PodEvents {
+    let config = watcher::Config::default().labels(query).page_size(PAGE);
+    watcher(api.clone(), config).default_backoff().modify(prune).boxed()
 }
 
 /// Whether anything but the resourceVersion differs, of two pods that are pruned already.
@@ -168,7 +225,7 @@ fn differs(before: &Pod, after: &Pod) -> bool {
     }
 }
 
-fn failure(error: watcher::Error) -> WatchFailure {
+pub(super) fn failure(error: watcher::Error) -> WatchFailure {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

@@ -3,6 +3,7 @@
 //!
 //! Every request has a timeout of its own, and none is retried here: the caller looks again and decides again.
 
+pub mod around;
 pub mod cache;
 pub mod client;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod policies;
 pub mod read;
 pub mod rights;
 pub mod secrets;
+pub mod selectors;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;

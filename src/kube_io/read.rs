@@ -40,12 +40,16 @@ const PAGE: u32 = 500;
 const MAX_PAGES: usize = 20;
 /// How long an answer about our rights is believed.
 const RIGHTS_TTL: Duration = Duration::from_secs(60);
+/// What was said of our rights is forgotten after this time.
+const RIGHTS_KEPT: Duration = Duration::from_secs(3600);
+/// That a controller was there is forgotten after this time.
+const OWNERS_KEPT: Duration = Duration::from_secs(3600);
 /// What was read of disruption budgets is forgotten after this time.
 const BUDGETS_KEPT: Duration = Duration::from_secs(2 * 3600);
 /// How long "this API server has no pods/resize" is believed: it may be upgraded under us.
 const NO_RESIZE_TTL: Duration = Duration::from_secs(600);
 /// The label by which an `EndpointSlice` names its Service.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// Live reads. Cheap to clone; clones share what is remembered about rights.
 #[derive(Clone)]
@@ -63,6 +67,8 @@ type Budgets = Option<Arc<Vec<PodDisruptionBudget>>>;
 struct Memory {
     rights: HashMap<String, (Rights, Duration)>,
     resize: Option<(bool, Duration)>,
+    /// Controllers that were there, and when.
+    owners: HashMap<String, Duration>,
     /// The disruption budgets of a namespace.
     budgets: HashMap<String, (Budgets, Duration)>,
     /// What is behind claims, by namespace and names.
@@ -115,22 +121,56 @@ impl Reader {
     /// Whether the pod's controller reference names a `StatefulSet` or `ReplicaSet` that exists and has that UID.
     /// Any other kind: false, because nothing says that it is a workload of this namespace.
     pub async fn owner_exists(&self, namespace: &str, owner: &Owner) -> Result<bool, KubeError> {
+        self.owner_exists_within(namespace, owner, Duration::ZERO).await
+    }
+
+    /// The same; that it was there within the hour is enough.
+    pub async fn owner_existed(&self, namespace: &str, owner: &Owner) -> Result<bool, KubeError> {
+        self.owner_exists_within(namespace, owner, OWNERS_KEPT).await
+    }
+
+    async fn owner_exists_within(&self, namespace: &str, owner: &Owner, age: Duration) -> Result<bool, KubeError> {
+        let Owner { kind, name, uid } = owner;
+        let (key, now) = (format!("{namespace}/{kind}/{name}/{uid}"), self.clock.uptime());
+        let proven = self.with_memory(|memory| memory.owners.get(&key).copied());
+        if proven.is_some_and(|at| now.saturating_sub(at) < age) {
+            return Ok(true);
+        }
         let uid = match owner.kind.as_str() {
             "StatefulSet" => self.uid_of::<StatefulSet>(namespace, &owner.name).await,
             "ReplicaSet" => self.uid_of::<ReplicaSet>(namespace, &owner.name).await,
             _ => return Ok(false),
         };
         let uid = uid.map_err(KubeError::GetOwner)?;
-        Ok(uid.is_some_and(|uid| uid == owner.uid && !uid.is_empty()))
+        let exists = uid.is_some_and(|uid| uid == owner.uid && !uid.is_empty());
+        if exists {
+            self.with_memory(|memory| {
+                memory.owners.retain(|_, at| now.saturating_sub(*at) < OWNERS_KEPT);
+                memory.owners.insert(key, now);
+            });
+        }
+        Ok(exists)
     }
 
     /// What we may do in the namespace, by the API server's own word; remembered for 60 s. A question that fails is
     /// `Unknown`, and asked again at the next call.
     pub async fn rights(&self, namespace: &str) -> Rights {
+        self.rights_within(namespace, RIGHTS_TTL).await
+    }
+
+    /// The same while nothing is to be done: remembered for a minute for each namespace that is asked about, so that all of
+    /// them together cost three requests a minute.
+    pub async fn rights_lately(&self, namespace: &str) -> Rights {
+        let namespaces = self.with_memory(|memory| memory.rights.len()).max(1);
+        let age = RIGHTS_TTL.saturating_mul(u32::try_from(namespaces).unwrap_or(u32::MAX));
+        self.rights_within(namespace, age.min(RIGHTS_KEPT)).await
+    }
+
+    async fn rights_within(&self, namespace: &str, age: Duration) -> Rights {
         let now = self.clock.uptime();
         let remembered = self.with_memory(|memory| memory.rights.get(namespace).copied());
         if let Some((rights, asked)) = remembered
-            && now.saturating_sub(asked) < RIGHTS_TTL
+            && now.saturating_sub(asked) < age
         {
             return rights;
         }
@@ -142,7 +182,7 @@ impl Reader {
         let rights = Rights { evict, resize, label };
         if [evict, resize, label].iter().all(|right| *right != Right::Unknown) {
             self.with_memory(|memory| {
-                memory.rights.retain(|_, (_, asked)| now.saturating_sub(*asked) < RIGHTS_TTL);
+                memory.rights.retain(|_, (_, asked)| now.saturating_sub(*asked) < RIGHTS_KEPT);
                 memory.rights.insert(namespace.to_owned(), (rights, now));
             });
         }

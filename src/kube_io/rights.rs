@@ -51,10 +51,11 @@ pub const RIGHTS: &[Right] = &[
     right(Role::Base, "redismemory.io", "redismemorypolicies/status", &["patch"]),
     // The cache of pods, and the live look at one.
     right(Role::Base, "", "pods", &["get", "list", "watch"]),
-    right(Role::Base, "", "services", &["list"]),
-    right(Role::Base, "policy", "poddisruptionbudgets", &["list"]),
-    right(Role::Base, "discovery.k8s.io", "endpointslices", &["list"]),
-    right(Role::Base, "apps", "statefulsets", &["get"]),
+    // What lies around the pods is watched while nothing is to be done, and read before anything is.
+    right(Role::Base, "", "services", &["list", "watch"]),
+    right(Role::Base, "policy", "poddisruptionbudgets", &["list", "watch"]),
+    right(Role::Base, "discovery.k8s.io", "endpointslices", &["list", "watch"]),
+    right(Role::Base, "apps", "statefulsets", &["get", "list", "watch"]),
     // That a pod's controller exists: no password goes to one whose does not.
     right(Role::Base, "apps", "replicasets", &["get"]),
     right(Role::Base, "events.k8s.io", "events", &["create"]),

@@ -12,11 +12,11 @@ use kube::{
 use crate::domain::{budget::DisruptionBudget, names::PodUid};
 
 /// The budgets that select at least one of the pods.
-pub(super) fn of<'a>(
-    budgets: &[PodDisruptionBudget],
+pub(super) fn of<'a, 'b>(
+    budgets: impl Iterator<Item = &'b PodDisruptionBudget>,
     pods: &(impl Iterator<Item = &'a Pod> + Clone),
 ) -> Vec<DisruptionBudget> {
-    let covering = budgets.iter().filter_map(|budget| covering(budget, pods.clone()));
+    let covering = budgets.filter_map(|budget| covering(budget, pods.clone()));
     covering.filter(|budget| !budget.pods.is_empty()).collect()
 }
 
@@ -71,12 +71,12 @@ mod tests {
     fn a_budget_belongs_to_the_pods_that_its_selector_matches() {
         let pods = [pod("redis-0", "redis"), pod("web-0", "web")];
         let never = budget(&json!({"matchLabels": {"app": "redis"}}), &json!({"maxUnavailable": "0%"}));
-        let found = of(&[never], &pods.iter());
+        let found = of([never].iter(), &pods.iter());
         assert_eq!((found[0].rule.as_str(), &found[0].pods), ("maxUnavailable 0%", &vec![PodUid::from("redis-0")]));
         assert!(found[0].never_allows() && !found[0].allows_now());
-        let all = of(&[budget(&json!({}), &json!({"minAvailable": 3}))], &pods.iter());
+        let all = of([budget(&json!({}), &json!({"minAvailable": 3}))].iter(), &pods.iter());
         assert_eq!(all[0].pods.len(), 2, "an empty selector selects all");
         let other = budget(&json!({"matchLabels": {"app": "cart"}}), &json!({"minAvailable": 3}));
-        assert_eq!(of(&[other], &pods.iter()), []);
+        assert_eq!(of([other].iter(), &pods.iter()), []);
     }
 }

@@ -6,7 +6,7 @@
 //! been away for all of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -21,10 +21,19 @@ use crate::domain::{
 
 /// What was seen counts for this long.
 const HOUR: Duration = Duration::from_secs(3600);
+/// How often sets are looked for of which nothing counts any more.
+const FORGOTTEN_EVERY: Duration = Duration::from_secs(60);
 
 /// What was seen, by set. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Lately(Arc<Mutex<BTreeMap<ControllerUid, Seen>>>);
+pub struct Lately(Arc<Mutex<Memory>>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    sets: BTreeMap<ControllerUid, Seen>,
+    /// Uptime at which what does not count any more was last forgotten.
+    forgot_at: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -36,7 +45,9 @@ impl Lately {
     /// Keeps what the snapshot shows, and says what was seen of its sets within the last hour. `uptime`: of the monotonic
     /// clock, by which the hour is measured.
     pub fn look(&self, snapshot: &Snapshot, uptime: Duration) -> Vec<SeenBefore> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.forget(uptime);
+        let seen = &mut memory.sets;
         for target in &snapshot.targets {
             let Some(owner) = &target.pod.owner else { continue };
             if target.sample().is_some_and(|sample| sample.sentinel_seen == Some(true)) {
@@ -48,21 +59,37 @@ impl Lately {
                 seen.entry(set.uid.clone()).or_default().owner = Some((owner.clone(), snapshot.at, uptime));
             }
         }
-        let recent = |then: Duration| uptime.saturating_sub(then) < HOUR;
-        seen.retain(|_, seen| {
-            seen.sentinel = seen.sentinel.filter(|(_, then)| recent(*then));
-            seen.owner = seen.owner.take().filter(|(_, _, then)| recent(*then));
-            seen.sentinel.is_some() || seen.owner.is_some()
-        });
-        let of_these = |uid: &ControllerUid| {
-            snapshot.targets.iter().any(|target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid))
-        };
-        let before = seen.iter().filter(|(uid, _)| of_these(uid)).map(|(uid, seen)| SeenBefore {
-            workload: uid.clone(),
-            sentinel_at: seen.sentinel.map(|(at, _)| at),
-            owner: seen.owner.as_ref().map(|(owner, at, _)| (owner.clone(), *at)),
+        let owners = snapshot.targets.iter().filter_map(|target| target.pod.owner.as_ref());
+        let of_these: BTreeSet<&ControllerUid> = owners.map(|owner| &owner.uid).collect();
+        let before = of_these.into_iter().filter_map(|uid| {
+            let seen = seen.get_mut(uid)?;
+            seen.forget(uptime).then(|| SeenBefore {
+                workload: uid.clone(),
+                sentinel_at: seen.sentinel.map(|(at, _)| at),
+                owner: seen.owner.as_ref().map(|(owner, at, _)| (owner.clone(), *at)),
+            })
         });
         before.collect()
+    }
+}
+
+impl Memory {
+    /// Forgets the sets of which nothing counts any more: not in each look, for there may be many.
+    fn forget(&mut self, uptime: Duration) {
+        if uptime.saturating_sub(self.forgot_at) >= FORGOTTEN_EVERY {
+            self.forgot_at = uptime;
+            self.sets.retain(|_, seen| seen.forget(uptime));
+        }
+    }
+}
+
+impl Seen {
+    /// Forgets what does not count any more. Whether anything is left.
+    fn forget(&mut self, uptime: Duration) -> bool {
+        let recent = |then: Duration| uptime.saturating_sub(then) < HOUR;
+        self.sentinel = self.sentinel.filter(|(_, then)| recent(*then));
+        self.owner = self.owner.take().filter(|(_, _, then)| recent(*then));
+        self.sentinel.is_some() || self.owner.is_some()
     }
 }
 

@@ -143,9 +143,9 @@ pub fn service<'a>(
 }
 
 /// UIDs of the pods behind ready endpoints, sorted.
-pub fn ready_pods(slices: &[EndpointSlice]) -> Vec<PodUid> {
+pub fn ready_pods<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Vec<PodUid> {
     let mut ready_pods: Vec<PodUid> = slices
-        .iter()
+        .into_iter()
         .flat_map(|slice| &slice.endpoints)
         // The API says of `ready`: "A nil value should be interpreted as true."
         .filter(|endpoint| endpoint.conditions.as_ref().and_then(|state| state.ready).unwrap_or(true))

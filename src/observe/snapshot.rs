@@ -16,14 +16,14 @@ use crate::{
     domain::{
         budget::DisruptionBudget,
         names::{ControllerUid, PodName},
-        pod::{Owner, Pod, Service},
+        pod::{Owner, Pod, Rights, Service},
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::Surroundings,
         volume::Volumes,
     },
-    kube_io::{error::KubeError, read::Reader},
+    kube_io::{around::Around, error::KubeError, read::Reader},
     redis_io::Connection,
 };
 
@@ -62,20 +62,26 @@ pub struct Claim {
 }
 
 impl Observer {
-    /// A snapshot of those pods with the sampler's latest samples.
+    /// A snapshot of those pods with the sampler's latest samples. What lies around them is as it was last seen, where it is
+    /// watched: nothing is asked for then. Without pods there is nothing around them.
     pub async fn cached(
         &self,
         policy: &Arc<Policy>,
         pods: &[Arc<KubePod>],
+        around: Option<&Around>,
         claims: &[Claim],
         judge: impl Fn(&[Pod]) -> Judge,
     ) -> Result<Snapshot, KubeError> {
         let found = pods;
         let pods = facts(policy, found.iter().map(AsRef::as_ref));
-        self.assign(policy, &pods, judge).await;
-        let services = self.services(policy, found.iter().map(AsRef::as_ref)).await?;
-        let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
-        frame.budgets = self.remembered_budgets(policy, found).await;
+        if let (Some(around), false) = (around, found.is_empty()) {
+            around.begun().await;
+        }
+        self.assign(policy, &pods, around, judge).await;
+        let services = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
+        let rights = self.reader.rights_lately(&policy.namespace).await;
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
+        frame.budgets = self.remembered_budgets(policy, found, around).await;
         let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
         Ok(self.complete(frame, pods, samples))
     }
@@ -91,9 +97,10 @@ impl Observer {
     ) -> Result<Snapshot, KubeError> {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
-        self.assign(policy, &pods, judge).await;
-        let services = self.services(policy, found.iter()).await?;
-        let mut frame = Snapshot { services, ..self.frame(policy, &pods, claims).await? };
+        self.assign(policy, &pods, None, judge).await;
+        let services = self.services(policy, found.iter(), None).await?;
+        let rights = self.reader.rights(&policy.namespace).await;
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
         (frame.redis_rights, frame.acl_users) = self.redis_rights(policy, &pods).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
@@ -121,7 +128,13 @@ impl Observer {
         settled
     }
 
-    async fn assign(&self, policy: &Arc<Policy>, pods: &[Pod], judge: impl Fn(&[Pod]) -> Judge) {
+    async fn assign(
+        &self,
+        policy: &Arc<Policy>,
+        pods: &[Pod],
+        around: Option<&Around>,
+        judge: impl Fn(&[Pod]) -> Judge,
+    ) {
         let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
         let mut assignments = Vec::new();
@@ -129,7 +142,7 @@ impl Observer {
             let (Some(ip), Ok(container), true) = (pod.addresses.first(), &pod.container, pod.running) else {
                 continue;
             };
-            let credentials = self.credentials_for(policy, pod, &mut proven).await;
+            let credentials = self.credentials_for(policy, pod, around, &mut proven).await;
             assignments.push(Assignment {
                 pod_uid: pod.uid.clone(),
                 set: set_of(policy, pod),
@@ -146,6 +159,7 @@ impl Observer {
         &self,
         policy: &Policy,
         pod: &Pod,
+        around: Option<&Around>,
         proven: &mut BTreeMap<ControllerUid, bool>,
     ) -> CredentialsFor {
         if pod.host_network {
@@ -154,7 +168,7 @@ impl Observer {
                 pod.name
             )));
         }
-        let login = self.login_for(policy, pod, proven).await;
+        let login = self.login_for(policy, pod, around, proven).await;
         match &policy.redis.tls {
             Some(rule) => CredentialsFor::Tls {
                 namespace: policy.namespace.clone(),
@@ -171,6 +185,7 @@ impl Observer {
         &self,
         policy: &Policy,
         pod: &Pod,
+        around: Option<&Around>,
         proven: &mut BTreeMap<ControllerUid, bool>,
     ) -> CredentialsFor {
         let Some(secret) = &policy.redis.password else { return CredentialsFor::None };
@@ -179,7 +194,7 @@ impl Observer {
             Some(owner) if !owner.could_have_made(&pod.name) => false,
             Some(owner) => {
                 if !proven.contains_key(&owner.uid) {
-                    proven.insert(owner.uid.clone(), self.owner_exists(policy, owner).await);
+                    proven.insert(owner.uid.clone(), self.owner_exists(policy, owner, around).await);
                 }
                 proven.get(&owner.uid).copied().unwrap_or(false)
             }
@@ -197,8 +212,19 @@ impl Observer {
         )))
     }
 
-    async fn owner_exists(&self, policy: &Policy, owner: &Owner) -> bool {
-        self.reader.owner_exists(&policy.namespace, owner).await.unwrap_or(false)
+    /// One that is watched and there is there. Whatever else is read; what was found within the hour is believed in a look
+    /// from caches.
+    async fn owner_exists(&self, policy: &Policy, owner: &Owner, around: Option<&Around>) -> bool {
+        let watched =
+            around.filter(|_| owner.kind == "StatefulSet").and_then(|it| it.stateful_set(&owner.name)).flatten();
+        if watched.is_some_and(|set| set.metadata.uid.as_deref() == Some(owner.uid.as_str()) && !owner.uid.is_empty()) {
+            return true;
+        }
+        let found = match around {
+            Some(_) => self.reader.owner_existed(&policy.namespace, owner).await,
+            None => self.reader.owner_exists(&policy.namespace, owner).await,
+        };
+        found.unwrap_or(false)
     }
 
     /// What is behind the claims of those pods, no older than that. Nothing is read where none has a claim.
@@ -222,13 +248,25 @@ impl Observer {
         age: Duration,
     ) -> Option<Vec<DisruptionBudget>> {
         let all = self.reader.disruption_budgets(&policy.namespace, age).await?;
-        Some(budgets::of(&all, &pods))
+        Some(budgets::of(all.iter(), &pods))
     }
 
-    /// As they were read within the hour. While one allows nothing they are read again every minute, which is one small
-    /// list: who repairs a budget that never allows is not kept waiting.
-    async fn remembered_budgets(&self, policy: &Policy, pods: &[Arc<KubePod>]) -> Option<Vec<DisruptionBudget>> {
-        let pods = || pods.iter().map(AsRef::as_ref);
+    /// As they are watched. Where they are not, as they were read within the hour: while one allows nothing they are read
+    /// again every minute, which is one small list, so that who repairs a budget that never allows is not kept waiting.
+    async fn remembered_budgets(
+        &self,
+        policy: &Policy,
+        pods: &[Arc<KubePod>],
+        around: Option<&Around>,
+    ) -> Option<Vec<DisruptionBudget>> {
+        let found = pods;
+        let pods = || found.iter().map(AsRef::as_ref);
+        if found.is_empty() {
+            return Some(Vec::new());
+        }
+        if let Some(watched) = around.and_then(Around::disruption_budgets) {
+            return Some(budgets::of(watched.iter().map(AsRef::as_ref), &pods()));
+        }
         let known = self.budgets(policy, pods(), BUDGETS_BELIEVED).await?;
         if known.iter().any(|budget| !budget.allows_now()) {
             return self.budgets(policy, pods(), BUDGETS_FRESH).await;
@@ -237,15 +275,24 @@ impl Observer {
     }
 
     /// Everything of a snapshot but the targets and the Services.
-    async fn frame(&self, policy: &Policy, pods: &[Pod], claims: &[Claim]) -> Result<Snapshot, KubeError> {
+    async fn frame(
+        &self,
+        policy: &Policy,
+        pods: &[Pod],
+        around: Option<&Around>,
+        claims: &[Claim],
+        rights: Rights,
+    ) -> Result<Snapshot, KubeError> {
         let mut stateful_sets = Vec::new();
         let mut owners: Vec<&Owner> = pods.iter().filter_map(|pod| pod.owner.as_ref()).collect();
         owners.sort_by(|a, b| a.uid.cmp(&b.uid));
         owners.dedup_by(|a, b| a.uid == b.uid);
         for owner in owners.into_iter().filter(|owner| owner.kind == "StatefulSet") {
-            if let Some(set) = self.reader.stateful_set(&policy.namespace, &owner.name).await? {
-                stateful_sets.push(pods::stateful_set(&set, &policy.redis.role_label));
-            }
+            let set = match around.and_then(|around| around.stateful_set(&owner.name)) {
+                Some(watched) => watched,
+                None => self.reader.stateful_set(&policy.namespace, &owner.name).await?.map(Arc::new),
+            };
+            stateful_sets.extend(set.map(|set| pods::stateful_set(&set, &policy.redis.role_label)));
         }
         let mut claimed_by_other = Vec::new();
         for claim in claims {
@@ -256,7 +303,7 @@ impl Observer {
             targets: Vec::new(),
             stateful_sets,
             services: Vec::new(),
-            rights: self.reader.rights(&policy.namespace).await,
+            rights,
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
@@ -273,16 +320,26 @@ impl Observer {
         &self,
         policy: &Policy,
         pods: impl Iterator<Item = &'a KubePod> + Clone,
+        around: Option<&Around>,
     ) -> Result<Vec<Service>, KubeError> {
         let (namespace, label) = (&policy.namespace, &policy.redis.role_label);
         if pods.clone().next().is_none() {
             return Ok(Vec::new());
         }
-        let found = self.reader.services(namespace).await?;
+        let found = match around.and_then(Around::services) {
+            Some(watched) => watched,
+            None => self.reader.services(namespace).await?.into_iter().map(Arc::new).collect(),
+        };
         let mut services: Vec<Service> =
             found.iter().filter_map(|service| pods::service(service, pods.clone(), label)).collect();
+        let of_a_role = || services.iter().filter(|service| service.role.is_some());
+        let names: Vec<String> = of_a_role().map(|service| service.name.clone()).collect();
+        let watched = around.and_then(|around| around.endpoint_slices(&names));
         for service in services.iter_mut().filter(|service| service.role.is_some()) {
-            service.ready_pods = pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?);
+            service.ready_pods = match &watched {
+                Some(slices) => pods::ready_pods(slices.get(&service.name).into_iter().flatten().map(AsRef::as_ref)),
+                None => pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?),
+            };
         }
         Ok(services)
     }

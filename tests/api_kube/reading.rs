@@ -1,14 +1,16 @@
 //! Reads: workloads, Services, rights, Secrets, and the cache of pods.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Pod, Secret, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    core::{Expression, Selector},
 };
 use redis_memory_operator::{
     domain::{
@@ -16,10 +18,11 @@ use redis_memory_operator::{
         pod::{Owner, Right, Rights},
         policy::{RoleLabel, SecretKey},
     },
-    kube_io::{cache::PodCache, read::Reader, secrets::Secrets},
+    kube_io::{around::Around, cache::PodCache, read::Reader, secrets::Secrets},
     observe::pods,
 };
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::sandbox::{Sandbox, acting_as, eventually, is_ready, pod, pod_spec};
 
@@ -124,41 +127,81 @@ async fn a_secret_is_read_by_key_and_its_failures_are_told_apart() {
 #[ignore = "needs a Kubernetes API server"]
 async fn the_cache_follows_the_selected_pods() {
     let sandbox = Sandbox::new("cache").await;
-    let cache = PodCache::watch(sandbox.client.clone(), &sandbox.namespace, "app=redis");
-    tokio::time::timeout(PATIENCE, cache.ready()).await.expect("synced, though there is no pod");
-    assert_eq!(cache.pods().len(), 0);
-    let names = || {
-        let mut names: Vec<_> = cache.pods().iter().map(|pod| pod.name_any()).collect();
+    let (wake, mut woken) = mpsc::unbounded_channel();
+    let wake = Arc::new(move |follower: &str| drop(wake.send(follower.to_owned())));
+    let cache = PodCache::watch(sandbox.client.clone(), &sandbox.namespace, Arc::new(|| {}), wake);
+    let app = |name: &str| Selector::from(Expression::Equal("app".into(), name.to_owned()));
+    cache.follow("redis", "app=redis", || app("redis"));
+    cache.follow("all", "app", || Expression::Exists("app".into()).into());
+    let names = |follower: &str| {
+        let mut names: Vec<_> = cache.seen(follower).pods.iter().map(|pod| pod.name_any()).collect();
         names.sort();
         names
     };
-    let mut changes = cache.changes();
+    // Each look follows a wake of somebody: nothing is missed that nobody is woken for.
+    let mut until = async |holds: &dyn Fn() -> bool| {
+        let look = async {
+            while !holds() {
+                woken.recv().await.expect("a running watch");
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("in time");
+        std::iter::from_fn(|| woken.try_recv().ok()).for_each(drop);
+    };
+    until(&|| cache.seen("redis").synced).await;
+    assert_eq!(names("redis").len(), 0, "synced, though there is no pod");
 
     let mut other = pod("other", "64Mi");
     other["metadata"]["labels"]["app"] = json!("else");
     let _: Pod = sandbox.create(other).await;
     sandbox.running_pod("redis-0", "64Mi").await;
-    let seen = changes.wait_for(|_| cache.pods().first().is_some_and(|pod| is_ready(pod)));
-    tokio::time::timeout(PATIENCE, seen).await.expect("in time").expect("a running watch");
-    assert_eq!(names(), ["redis-0"]);
-    let cached = cache.pods().remove(0);
+    until(&|| cache.seen("redis").pods.first().is_some_and(|pod| is_ready(pod)) && names("all").len() == 2).await;
+    assert_eq!((names("redis"), names("all")), (vec!["redis-0".into()], vec!["other".into(), "redis-0".into()]));
+    let cached = cache.seen("redis").pods.remove(0);
     assert_eq!(cached.metadata.managed_fields, None, "pruned");
-    assert_eq!(changes.borrow().failing, None);
+    assert_eq!(cache.seen("redis").failing, None);
 
-    // A change of nothing that is read wakes nobody, although the version moves.
-    let before = changes.borrow_and_update().version;
+    // Who comes later sees what is there already.
+    cache.follow("late", "app in (else)", || app("else"));
+    until(&|| cache.seen("late").synced).await;
+    assert_eq!(names("late"), ["other"]);
+
     let api = sandbox.api::<Pod>();
-    let annotate = json!({ "metadata": { "annotations": { "seen": "yes" } } });
-    let annotated = api.patch("redis-0", &PatchParams::default(), &Patch::Merge(&annotate)).await.expect("annotated");
-    eventually("the new version is cached", || async {
-        (cache.pods().first()?.metadata.resource_version == annotated.metadata.resource_version).then_some(())
-    })
-    .await;
-    assert_eq!(changes.borrow().version, before);
-
     let relabel = json!({ "metadata": { "labels": { "app": "else" } } });
     api.patch("redis-0", &PatchParams::default(), &Patch::Merge(&relabel)).await.expect("relabelled");
-    let left = changes.wait_for(|_| cache.pods().is_empty());
-    tokio::time::timeout(PATIENCE, left).await.expect("in time").expect("a running watch");
+    until(&|| names("redis").is_empty() && names("late").len() == 2).await;
     api.delete("redis-0", &DeleteParams::default()).await.expect("deleted");
+    until(&|| names("all") == ["other"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn what_lies_around_the_pods_is_known_as_soon_as_it_changes() {
+    let sandbox = Sandbox::new("around").await;
+    let around = Around::new(sandbox.client.clone(), &sandbox.namespace, Arc::new(|kind| panic!("{kind} fails")));
+    around.begun().await;
+    assert_eq!(around.services().map(|all| all.len()), Some(0));
+    assert!(around.stateful_set("redis").is_some_and(|set| set.is_none()));
+    let service = json!({ "metadata": { "name": "writes" }, "spec": { "selector": { "app": "redis" }, "ports": [{ "port": 6379 }] } });
+    let _: Service = sandbox.create(service).await;
+    let budget = json!({
+        "metadata": { "name": "redis" },
+        "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": "redis" } } },
+    });
+    let _: PodDisruptionBudget = sandbox.create(budget).await;
+    let stored = sandbox.running_pod("redis-0", "64Mi").await;
+    let uid = PodUid::new(stored.uid().expect("a UID"));
+    eventually("the Service and its endpoint are known", async || {
+        let slices = around.endpoint_slices(&["writes".to_owned()])?;
+        let ready = pods::ready_pods(slices.values().flatten().map(AsRef::as_ref));
+        (ready == [uid.clone()] && around.services()?.len() == 1 && around.disruption_budgets()?.len() == 1)
+            .then_some(())
+    })
+    .await;
+    let live = sandbox.reader.services(&sandbox.namespace).await.expect("Services");
+    let read = |service: &Service| pods::service(service, [&stored], &role_label());
+    assert_eq!(
+        around.services().expect("known").iter().map(|it| read(it)).collect::<Vec<_>>(),
+        live.iter().map(read).collect::<Vec<_>>()
+    );
 }

@@ -17,6 +17,7 @@ const PROBLEM_CAP: usize = 500;
 /// A stored policy, readable or not.
 #[derive(Clone, Debug)]
 pub struct StoredPolicy {
+    /// Of one that cannot be read at all; else it is the policy's.
     metadata: ObjectMeta,
     policy: Option<RedisMemoryPolicy>,
     problem: Option<String>,
@@ -48,11 +49,16 @@ impl StoredPolicy {
         policy.unwrap_or_else(|| RedisMemoryPolicy { metadata, spec: spec.clone(), status })
     }
 
-    fn of(stored: &Value) -> Result<Self, serde_json::Error> {
+    fn of(mut stored: Value) -> Result<Self, serde_json::Error> {
+        // Nothing here reads who manages which field, and it is the greater part of most objects.
+        if let Some(metadata) = stored.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        let stored = &stored;
         let remediated = stored.pointer("/status/journal").is_some_and(|journal| !journal.is_null());
         match RedisMemoryPolicy::deserialize(stored) {
             Ok(policy) => Ok(Self {
-                metadata: policy.metadata.clone(),
+                metadata: ObjectMeta::default(),
                 policy: Some(policy),
                 problem: None,
                 status: None,
@@ -91,7 +97,7 @@ impl RedisMemoryPolicy {
 
 impl<'de> Deserialize<'de> for StoredPolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::of(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::of(Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -116,11 +122,11 @@ impl Resource for StoredPolicy {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        self.policy.as_ref().map_or(&self.metadata, |policy| &policy.metadata)
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        self.policy.as_mut().map_or(&mut self.metadata, |policy| &mut policy.metadata)
     }
 }
 

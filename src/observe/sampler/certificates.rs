@@ -53,6 +53,11 @@ impl CertificateCache {
         self.built.get(key, max_age, clock, late, build).await.map(|built| built.tls)
     }
 
+    /// How old a configuration may be while nothing is to be done with it.
+    pub(super) fn usual_age(&self) -> Duration {
+        self.built.usual_age()
+    }
+
     /// Wipes the configurations that are not needed any more.
     pub(super) fn retain(&self, needed: impl Fn(&(String, TlsRule)) -> bool) {
         self.built.retain(needed);

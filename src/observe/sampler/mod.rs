@@ -48,6 +48,9 @@ use crate::{
     redis_io::Credentials,
 };
 
+/// For how long what is said of all targets together is believed, while nothing is to be done.
+const REACH_BELIEVED: Duration = Duration::from_secs(1);
+
 /// How the sampler works. Flags of the binary; tests shorten them.
 #[derive(Clone, Copy, Debug)]
 pub struct SamplerSettings {
@@ -107,7 +110,8 @@ impl Sampler {
             changes: Changes::default(),
             count: Counter(count),
         });
-        let inner = Arc::new(Inner { shared, runtime: Handle::current(), state: Mutex::new(State::default()) });
+        let inner =
+            Arc::new(Inner { shared, runtime: Handle::current(), state: Mutex::default(), reach: Mutex::default() });
         (SamplerHandle { inner: Arc::clone(&inner) }, SamplerTask { inner })
     }
 }
@@ -131,6 +135,8 @@ struct Inner {
     shared: Arc<Shared>,
     runtime: Handle,
     state: Mutex<State>,
+    /// What was last said of all targets together, and when.
+    reach: Mutex<Option<(Duration, Reach)>>,
 }
 
 #[derive(Debug, Default)]
@@ -212,27 +218,21 @@ impl SamplerHandle {
 
     /// Lets go of all targets of a policy, and of the Secrets that were read for it alone.
     pub fn forget(&self, policy_uid: &str) {
-        let mut state = self.inner.state();
-        for pod in state.policies.remove(policy_uid).unwrap_or_default() {
-            state.release(&pod, policy_uid);
-        }
-        let needed: Vec<_> = state.targets.values().flatten().map(Target::wanted_credentials).collect();
-        self.inner.shared.secrets.retain(&needed);
+        self.retain(|uid| uid != policy_uid);
     }
 
-    /// Whether any policy has targets.
-    pub fn is_watching(&self) -> bool {
-        !self.inner.state().policies.is_empty()
-    }
-
-    /// Lets go of all targets of policies that are not among these UIDs.
+    /// The same of all policies that are not among these UIDs.
     pub fn retain(&self, exists: impl Fn(&str) -> bool) {
-        let gone: Vec<String> = {
-            let state = self.inner.state();
-            state.policies.keys().filter(|uid| !exists(uid)).cloned().collect()
-        };
+        let mut state = self.inner.state();
+        let gone: Vec<String> = state.policies.keys().filter(|uid| !exists(uid)).cloned().collect();
         for uid in &gone {
-            self.forget(uid);
+            for pod in state.policies.remove(uid).unwrap_or_default() {
+                state.release(&pod, uid);
+            }
+        }
+        if !gone.is_empty() {
+            let needed: Vec<_> = state.targets.values().flatten().map(Target::wanted_credentials).collect();
+            self.inner.shared.secrets.retain(&needed);
         }
     }
 
@@ -290,6 +290,20 @@ impl SamplerHandle {
         })
     }
 
+    /// The same as a moment ago: every look asks, and each answer goes through all targets.
+    pub fn reach_lately(&self) -> Reach {
+        let now = self.inner.shared.clock.uptime();
+        let mut last = self.inner.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, reach)) if now.saturating_sub(*at) < REACH_BELIEVED => reach.clone(),
+            _ => {
+                let reach = self.reach();
+                *last = Some((now, reach.clone()));
+                reach
+            }
+        }
+    }
+
     /// How many of all pods answered their last probe, of sets that are known to be Redis: to any policy, because what one
     /// of them has wrong is no fault of the network. One that was not probed yet counts as neither.
     pub fn reach(&self) -> Reach {
@@ -297,6 +311,7 @@ impl SamplerHandle {
         let looks: Vec<Look> = state.targets.values().filter_map(|of_pod| look(of_pod)).collect();
         let known: HashSet<&str> = looks.iter().filter(|look| look.was_redis).map(|look| look.set.0.as_str()).collect();
         let mut reach = Reach::default();
+        let mut lost: BTreeMap<&str, LostSet> = BTreeMap::new();
         for Look { set: (name, workload), answers, .. } in &looks {
             if !known.contains(name.as_str()) {
                 continue;
@@ -306,14 +321,10 @@ impl SamplerHandle {
                 continue;
             }
             reach.unreachable += 1;
-            match reach.lost.iter_mut().find(|set| set.name == *name) {
-                Some(set) => set.unreachable += 1,
-                None => {
-                    reach.lost.push(LostSet { name: name.clone(), workload: workload.clone(), unreachable: 1 });
-                }
-            }
+            let none = || LostSet { name: name.clone(), workload: workload.clone(), unreachable: 0 };
+            lost.entry(name).or_insert_with(none).unreachable += 1;
         }
-        reach.lost.sort_by(|a, b| a.name.cmp(&b.name));
+        reach.lost = lost.into_values().collect();
         reach
     }
 

@@ -76,6 +76,11 @@ impl SecretCache {
         }
     }
 
+    /// How old what was read may be while nothing is to be done with it.
+    pub(super) fn usual_age(&self) -> Duration {
+        self.passwords.usual_age().max(self.certificates.usual_age())
+    }
+
     /// Wipes at once what none of these needs: its policy is gone, and nobody may ask again.
     pub(super) fn retain(&self, needed: &[CredentialsFor]) {
         let (mut passwords, mut rules) = (HashSet::new(), HashSet::new());

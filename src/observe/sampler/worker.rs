@@ -8,7 +8,6 @@ use super::{
     Shared,
     assignment::{Access, CredentialsFor},
     pace,
-    shared_reads::MAX_AGE,
     target::{Seen, TargetState},
 };
 use crate::{
@@ -126,11 +125,12 @@ impl Worker {
         outcome
     }
 
-    /// Sees to it that the password is not stale: read at most a minute ago, sooner after a refusal. A new password
+    /// Sees to it that the password is not stale: read a minute ago, or longer where there are many, sooner after a refusal. A new password
     /// is tried on a new connection, so that a Secret and a Redis that disagree are noticed.
     async fn renew_credentials(&mut self, wanted: &Access) -> Result<(), ProbeFailure> {
         // Half of the time since the first refusal: the time between two readings doubles at first.
-        let max_age = self.refused_since.map_or(MAX_AGE, |since| {
+        let usual = self.shared.secrets.usual_age();
+        let max_age = self.refused_since.map_or(usual, |since| {
             (self.shared.clock.uptime().saturating_sub(since) / 2).clamp(SOONEST_REREAD, LATEST_REREAD)
         });
         match self.shared.secrets.resolve(&wanted.credentials, max_age, &self.shared.clock).await {
