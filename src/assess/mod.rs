@@ -12,7 +12,7 @@ mod limits;
 pub mod members;
 pub mod persistence;
 mod reach;
-mod reverted;
+pub mod reverted;
 mod rights;
 pub mod roles;
 pub mod services;

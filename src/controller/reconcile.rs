@@ -210,6 +210,9 @@ impl Shared {
     fn surroundings(&self, resource: &RedisMemoryPolicy, reach: Reach) -> Surroundings {
         let own = resource.uid().unwrap_or_default();
         let now = self.clock.now();
+        if let Some(status) = &resource.status {
+            self.reverts.believe(status, now);
+        }
         let said = |name: &str| resource.annotations().get(name).map(|value| value.trim().to_owned());
         Surroundings {
             stopped: self.stop.how(),

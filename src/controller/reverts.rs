@@ -3,7 +3,8 @@
 //!
 //! A value that was set three times within ten minutes and is not there again is left alone for an hour, and said with the
 //! field manager that set it back. After the hour it is tried once, and once is enough to see. A refusal of the API server
-//! that comes three times is the same. It lives as long as the process: a new one sees within three more.
+//! that comes three times is the same. It lives as long as the process; a new one believes what the
+//! status says of it.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
+    assess::reverted,
     domain::{
+        finding::FindingCode,
         names::{PodName, PodUid},
         snapshot::Snapshot,
         surroundings::{Kept, LeftAlone, Undone},
@@ -126,6 +130,19 @@ impl Reverts {
         change(entry);
     }
 
+    /// What an earlier process left alone, by the status that it wrote, is left alone for what is left of the hour. What
+    /// this process knows of itself stands.
+    pub fn believe(&self, status: &RedisMemoryPolicyStatus, now: Timestamp) {
+        let latest = now.checked_add(LEFT_ALONE).unwrap_or(now);
+        let said = status.findings.iter().filter_map(said).filter(|left| left.until > now);
+        let mut entries = self.entries();
+        for LeftAlone { pod, uid, kept, value, times, undone, until } in said {
+            let times = usize::try_from(times).unwrap_or(usize::MAX);
+            let left = Some((until.min(latest), undone, times));
+            entries.entry((uid, kept)).or_insert_with(|| Entry { left, ..Entry::new(&pod, &value) });
+        }
+    }
+
     /// What is left alone now.
     pub fn left_alone(&self, now: Timestamp) -> Vec<LeftAlone> {
         let mut entries = self.entries();
@@ -146,6 +163,12 @@ impl Reverts {
     }
 }
 
+fn said(finding: &FindingStatus) -> Option<LeftAlone> {
+    let code = FindingCode::named(&finding.code)?;
+    let pod = (PodName::new(finding.pod.clone()?), PodUid::new(finding.pod_uid.clone()?));
+    reverted::read(code, pod, &finding.evidence, &finding.remedy)
+}
+
 impl Entry {
     fn new(pod: &PodName, value: &str) -> Self {
         Self { pod: pod.clone(), value: value.to_owned(), set: Vec::new(), refused: Vec::new(), left: None }
@@ -160,7 +183,47 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{bytes::Bytes, fixtures};
+    use crate::{
+        assess::judged::Judged,
+        controller::carry,
+        domain::{bytes::Bytes, fixtures},
+    };
+
+    // A restarted operator said LimitReverted resolved, and set the limit three times more.
+    #[test]
+    fn a_restarted_operator_believes_the_status_for_what_is_left_of_the_hour() {
+        let (policy, snapshot) = (fixtures::policy(), fixtures::three_pods());
+        let before = Reverts::default();
+        for second in 0..3 {
+            before.made(&limit(96), at(second));
+        }
+        assert!(!before.may(&limit(96), &snapshot, at(3)));
+        let shown = |reverts: &Reverts, now, previous: &RedisMemoryPolicyStatus| {
+            let mut snapshot = snapshot.clone();
+            snapshot.surroundings.left_alone = reverts.left_alone(now);
+            let settings = crate::assess::AssessSettings::default();
+            let found = crate::assess::assess(&policy, &snapshot, &settings);
+            carry::findings(&found, &Judged::of(&policy, &snapshot, &settings), &snapshot, previous)
+        };
+        let of_limits = |all: &[FindingStatus]| -> Vec<FindingStatus> {
+            all.iter().filter(|one| one.code == FindingCode::LimitReverted.as_str()).cloned().collect()
+        };
+        let findings = shown(&before, at(4), &RedisMemoryPolicyStatus::default());
+        let status = RedisMemoryPolicyStatus { findings, ..RedisMemoryPolicyStatus::default() };
+        let said = of_limits(&status.findings);
+        assert_eq!(said.len(), 1);
+        let restarted = Reverts::default();
+        restarted.believe(&status, at(60));
+        assert_eq!(restarted.left_alone(at(60)).len(), 1);
+        assert_eq!(of_limits(&shown(&restarted, at(60), &status)), said, "word by word, so that nothing is written");
+        assert!(!restarted.may(&limit(96), &snapshot, at(60)), "and it is not tried again");
+        // After its hour it is tried once, and another value at any time.
+        restarted.believe(&status, at(3604));
+        assert!(restarted.left_alone(at(3604)).is_empty() && restarted.may(&limit(96), &snapshot, at(3604)));
+        let another = Reverts::default();
+        another.believe(&status, at(60));
+        assert!(another.may(&limit(128), &snapshot, at(60)));
+    }
 
     fn at(seconds: i64) -> Timestamp {
         fixtures::NOW.checked_add(SignedDuration::from_secs(seconds)).unwrap()
