@@ -21,17 +21,14 @@ pub fn read(code: FindingCode, pod: (PodName, PodUid), evidence: &str, remedy: &
     let (_, what) = words(kept);
     let until: Timestamp = remedy.rsplit_once(UNTIL)?.1.parse().ok()?;
     let set = evidence.strip_prefix(what).and_then(|rest| rest.strip_prefix(" was set to "));
-    let (value, times, undone) = match set.and_then(|set| set.split_once(SET_BACK)) {
-        Some((set, who)) => {
-            let (value, times) = set.rsplit_once(' ')?;
-            let by = who.strip_prefix('`').and_then(|who| who.strip_suffix('`'));
-            (value, times, Undone::By(by.map(str::to_owned)))
-        }
-        None => {
-            let (times, rest) = evidence.strip_prefix(REFUSED)?.split_once(&format!(" times to set {what} to "))?;
-            let (value, text) = rest.split_once(": ")?;
-            (value, times, Undone::Refused(text.to_owned()))
-        }
+    let (value, times, undone) = if let Some((set, who)) = set.and_then(|set| set.split_once(SET_BACK)) {
+        let (value, times) = set.rsplit_once(' ')?;
+        let by = who.strip_prefix('`').and_then(|who| who.strip_suffix('`'));
+        (value, times, Undone::By(by.map(str::to_owned)))
+    } else {
+        let (times, rest) = evidence.strip_prefix(REFUSED)?.split_once(&format!(" times to set {what} to "))?;
+        let (value, text) = rest.split_once(": ")?;
+        (value, times, Undone::Refused(text.to_owned()))
     };
     let ((pod, uid), times) = (pod, times.parse().ok()?);
     Some(LeftAlone { pod, uid, kept, value: value.to_owned(), times, undone, until })
