@@ -10,7 +10,7 @@ use std::{
 };
 
 use pretty_assertions::assert_eq;
-use redis_memory_operator::{domain::finding::FindingCode, plan::blocked::BlockReason};
+use redis_memory_operator::{domain::blocked::BlockReason, domain::finding::FindingCode};
 use rstest::rstest;
 use serde_json::Value;
 

@@ -15,6 +15,7 @@ use redis_memory_operator::{
     assess,
     clock::Clock,
     domain::{
+        blocked::BlockReason,
         finding::{Finding, FindingCode},
         fixtures,
         names::RunId,
@@ -23,7 +24,6 @@ use redis_memory_operator::{
     },
     plan::{
         Context, PlanSettings,
-        blocked::BlockReason,
         decide::{self, Act, Decision},
     },
     redis_io::{Connection, Credentials, probe},
@@ -173,7 +173,7 @@ async fn look(scripts: [Script; 3]) -> Outcome {
     }
     let settings = settings();
     let findings = assess::assess(&policy, &snapshot, &settings.assess);
-    let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: snapshot.at, settings: &settings };
+    let ctx = Context::of(&policy, &snapshot, &[], snapshot.at, &settings);
     let decision = decide::decide(&ctx, None, false, true);
     Outcome { servers, snapshot, findings, decision }
 }

@@ -10,6 +10,7 @@ use common::{DEADLINE, connect, eventually, look, server::RedisServer};
 use redis_memory_operator::{
     assess::AssessSettings,
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, NOW},
         journal::Journal,
@@ -22,7 +23,6 @@ use redis_memory_operator::{
         Context, PlanSettings,
         advance::{self, Next},
         begin,
-        blocked::BlockReason,
         effect::Effect,
     },
 };
@@ -171,7 +171,7 @@ impl World {
     fn ctx(&self) -> Context<'_> {
         let now = fixtures::seconds_ago(-self.passed);
         assert!(now >= NOW);
-        Context { policy: &self.policy, snapshot: &self.snapshot, records: &[], now, settings: &self.settings }
+        Context::of(&self.policy, &self.snapshot, &[], now, &self.settings)
     }
 
     fn begin(&self) -> Journal {

@@ -11,9 +11,10 @@ use common::{DEADLINE, connect, eventually, look, server::RedisServer, switching
 use futures::future::BoxFuture;
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
-    assess::{self, AssessSettings},
+    assess::{AssessSettings, Assessment},
     clock::Clock,
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         finding::FindingCode,
         fixtures::{self, NOW},
@@ -32,7 +33,6 @@ use redis_memory_operator::{
         Context, PlanSettings,
         advance::Next,
         begin,
-        blocked::BlockReason,
         decide::{self, Act, Decision},
         effect::{Effect, Peer},
     },
@@ -196,7 +196,8 @@ impl Set {
     /// The journal of a remediation in which redis-1 took the role over from redis-0, which was then evicted.
     async fn journal(&self) -> Journal {
         let (policy, snapshot) = fixtures::enforced();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings() };
+        let settings = settings();
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         journal.primary =
             MemberIdentity { pod: fixtures::pod_name(1), uid: self.uids[1].clone(), run_id: self.run_id(1).await };
@@ -226,7 +227,7 @@ fn policy() -> Policy {
 
 fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
     let (policy, settings) = (policy(), settings());
-    let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
+    let ctx = Context::of(&policy, snapshot, &[], NOW, &settings);
     // Two primaries are remembered before anything else, and then since when a gate is waited at.
     let first = decide::decide(&ctx, journal, false, true);
     let records = if let Act::Remember(records) = first.act { records } else { Vec::new() };
@@ -268,7 +269,7 @@ fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
         }
     }
     let code = if reason == BlockReason::PrimaryEmpty { FindingCode::PrimaryEmpty } else { FindingCode::TwoPrimaries };
-    let findings = assess::assess(&policy(), snapshot, &AssessSettings::default());
+    let findings = Assessment::of(&policy(), snapshot, &AssessSettings::default()).findings(&[], None);
     assert!(findings.iter().any(|finding| finding.code == code), "{findings:?}");
 }
 
@@ -439,7 +440,7 @@ async fn a_primary_that_comes_back_empty_freezes_everything() {
     let mut set = Set::start(&["--repl-diskless-sync-delay", "60"]).await;
     let (policy, settings) = (policy(), settings());
     let before = set.observe().await;
-    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
+    let ctx = Context::of(&policy, &before, &[], NOW, &settings);
     let whole = begin::consider(&ctx);
     assert!(!whole.blocked.iter().any(|blocked| blocked.reason == BlockReason::PrimaryEmpty), "the premise");
     let mut journal = set.journal().await;
@@ -538,7 +539,7 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     let mut before = set.observe().await;
     before.targets[1].pod.role_label = Some("primary".into());
     let (policy, settings) = (policy(), settings());
-    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
+    let ctx = Context::of(&policy, &before, &[], NOW, &settings);
     let Act::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
     let mark = records[0].several_primaries.as_ref().expect("made");
     assert_eq!(mark.recorded.as_ref().map(|it| it.identity.pod.as_str()), Some("redis-1"));
@@ -548,7 +549,7 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     set.replace(1);
     set.until_keys(1, KEYS).await;
     let left = set.observe().await;
-    let ctx = |records| Context { policy: &policy, snapshot: &left, records, now: NOW, settings: &settings };
+    let ctx = |records| Context::of(&policy, &left, records, NOW, &settings);
     let forgetful = decide::decide(&ctx(&[]), None, false, true).act;
     assert!(matches!(forgetful, Act::Upkeep(_)), "without the mark clients are led to what lacks their writes");
     let decision = decide::decide(&ctx(&records), None, false, true);
@@ -592,7 +593,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
         outcome: Some(Outcome::Succeeded),
         primary: Some(journal.primary.clone()),
         starts_as_primary: vec![fixtures::pod_name(0)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), name, NOW)
+        ..WorkloadRecord::new(fixtures::shard_id(), name, NOW)
     }];
     let (mut policy, settings) = (policy(), settings());
     policy.redis.authority = AuthorityRule::Label;
@@ -602,7 +603,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
     while ended.is_none() && clock.uptime() < begun + Duration::from_secs(60) {
         let now = NOW.saturating_add(clock.uptime().saturating_sub(begun)).expect("in range");
         let snapshot = clean(&set, now).await;
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &records, now, settings: &settings };
+        let ctx = Context::of(&policy, &snapshot, &records, now, &settings);
         let Decision { act, blocked, .. } = decide::decide(&ctx, journal.as_ref(), false, true);
         match act {
             Act::Begin(begins) => {

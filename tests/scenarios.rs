@@ -24,12 +24,12 @@ use redis_memory_operator::{
     assess::{WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::{
+        blocked::BlockReason,
         finding::{Finding, FindingCode},
         step::Step,
     },
     plan::{
         Context,
-        blocked::BlockReason,
         decide::{self, Act},
         effect::Effect,
         promise,
@@ -71,7 +71,7 @@ struct Said {
 fn say(file: &SnapshotFile) -> Said {
     let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
     let (snapshot, settings) = (&file.snapshot, file.settings());
-    let ctx = Context { policy: &policy, snapshot, records: &file.workloads, now: snapshot.at, settings: &settings };
+    let ctx = Context::of(&policy, snapshot, &file.workloads, snapshot.at, &settings);
     let findings = promise::findings(&ctx, None);
     let decision = decide::decide(&ctx, None, false, true);
 

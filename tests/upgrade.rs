@@ -276,7 +276,7 @@ fn a_remediation_of_the_first_version_goes_on(#[case] name: &str) {
     let (_, snapshot) = fixtures::enforced();
     let settings = PlanSettings::default();
     let records = &status.workloads;
-    let ctx = Context { policy: &policy, snapshot: &snapshot, records, now: snapshot.at, settings: &settings };
+    let ctx = Context::of(&policy, &snapshot, records, snapshot.at, &settings);
     let next = advance::next(&ctx, status.journal.as_ref().unwrap(), false);
     assert!(!matches!(next, Next::End(_)), "{next:?}");
 }

@@ -6,9 +6,10 @@ use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
     journal::{Journal, Outcome, StartRecord, WorkloadRecord},
-    names::{ControllerUid, PodName},
+    names::PodName,
     policy::Policy,
     sample::Config,
+    shard::ShardId,
     snapshot::{Snapshot, Target},
 };
 
@@ -39,17 +40,17 @@ pub(super) fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Fin
 pub fn of_starts(snapshot: &Snapshot, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
     let seen: Vec<&StartRecord> =
         journal.into_iter().flat_map(|journal| &journal.members).filter_map(|member| member.started.as_ref()).collect();
-    let of_set =
-        |target: &Target, uid: &ControllerUid| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid);
-    let under_way = |uid: &ControllerUid, pod: &PodName| {
-        journal.is_some_and(|journal| journal.workload == *uid) && seen.iter().any(|start| start.pod == *pod)
+    let of_set = |target: &Target, id: &ShardId| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == id.set);
+    let under_way = |id: &ShardId, pod: &PodName| {
+        journal.is_some_and(|journal| journal.shard == *id) && seen.iter().any(|start| start.pod == *pod)
     };
     let mut findings = Vec::new();
     for target in &snapshot.targets {
         let name = &target.pod.name;
-        let now = journal.filter(|journal| of_set(target, &journal.workload));
+        let now = journal.filter(|journal| of_set(target, &journal.shard));
         let now = now.and_then(|_| seen.iter().copied().find(|start| start.pod == *name));
-        let mut before = records.iter().filter(|record| of_set(target, &record.uid) && !under_way(&record.uid, name));
+        let mut before =
+            records.iter().filter(|record| of_set(target, &record.shard) && !under_way(&record.shard, name));
         let before = before.find_map(|record| record.starts.iter().find(|start| start.pod == *name));
         findings.extend(now.or(before).and_then(|start| started_otherwise(snapshot, target, start)));
     }
@@ -160,7 +161,7 @@ mod tests {
             remediation: "r".into(),
             generation: policy.generation,
             message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
-            ..WorkloadRecord::new("u".into(), "redis".into(), crate::domain::fixtures::NOW)
+            ..WorkloadRecord::new(ShardId::whole("u".into()), "redis".into(), crate::domain::fixtures::NOW)
         };
         let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
         let found = of_records(&policy, &records);

@@ -35,7 +35,7 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     if container.limit().is_none() {
         findings.push(limit_missing(view, maxmemory));
     }
-    if let HeadroomVerdict::Insufficient { have, need } = headroom::judge(view.policy, view.target) {
+    if let HeadroomVerdict::Insufficient { have, need } = view.headroom {
         findings.extend(insufficient(view, container, maxmemory, have, need));
     }
     findings.extend(request_below(view, container, maxmemory));

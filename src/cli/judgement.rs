@@ -1,7 +1,10 @@
 //! What follows from a snapshot, by the very functions that the controller calls: findings, what is due, what is in
 //! its way, and what would be done next. Shared by `plan` and `explain`; there is no second logic.
 
+use std::sync::Arc;
+
 use crate::{
+    assess::Assessment,
     domain::{
         finding::Finding,
         journal::{Journal, Outcome, WorkloadRecord},
@@ -19,7 +22,9 @@ use crate::{
 
 /// What follows from a snapshot.
 #[derive(Clone, Debug)]
-pub(super) struct Judgement {
+pub(super) struct Judgement<'a> {
+    /// The snapshot, judged once.
+    pub(super) look: Arc<Assessment<'a>>,
     /// Everything that was found, the worst first.
     pub(super) findings: Vec<Finding>,
     /// What is due, what is in its way, what would be done now.
@@ -39,20 +44,21 @@ pub(super) enum Due {
     Blocked,
 }
 
-impl Judgement {
+impl<'a> Judgement<'a> {
     /// Judges and decides, at the time of the snapshot.
     pub(super) fn of(
-        policy: &Policy,
-        snapshot: &Snapshot,
+        policy: &'a Policy,
+        snapshot: &'a Snapshot,
         records: &[WorkloadRecord],
         journal: Option<&Journal>,
         settings: &PlanSettings,
     ) -> Self {
-        let ctx = Context { policy, snapshot, records, now: snapshot.at, settings };
-        let findings = promise::findings(&ctx, journal);
+        let look = Arc::new(Assessment::of(policy, snapshot, &settings.assess));
+        let ctx = Context::on(Arc::clone(&look), records, snapshot.at, settings);
         let decision = decide::decide(&ctx, journal, false, true);
+        let findings = promise::findings(&ctx, journal, &decision);
         let next = next(&ctx, &decision, journal);
-        Self { findings, decision, next }
+        Self { look, findings, decision, next }
     }
 
     /// Whether something is due, and free to be done.

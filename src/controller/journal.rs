@@ -82,7 +82,7 @@ pub(super) async fn finalizer(
 
 /// The records with this one in place of the workload's earlier one.
 pub(super) fn with_record(records: &[WorkloadRecord], new: WorkloadRecord) -> Vec<WorkloadRecord> {
-    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.uid != new.uid).cloned().collect();
+    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.shard != new.shard).cloned().collect();
     kept.push(new);
     bounded(kept)
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    domain::blocked::BlockReason,
     domain::{
         journal::{Journal, JournalOwner},
         policy::Policy,
@@ -20,7 +21,6 @@ use crate::{
     execute::Executor,
     kube_io::event::EventType,
     metrics::PolicyKey,
-    plan::blocked::BlockReason,
 };
 
 /// How often the heartbeat is renewed.

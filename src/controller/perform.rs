@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     domain::{
+        blocked::{BlockReason, Blocked},
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
         snapshot::Snapshot,
@@ -25,12 +26,7 @@ use crate::{
         event::EventType,
         write::{EvictError, WriteError},
     },
-    plan::{
-        advance::Next,
-        blocked::{BlockReason, Blocked},
-        decide::Act,
-        effect::Effect,
-    },
+    plan::{advance::Next, decide::Act, effect::Effect},
 };
 
 /// At rest: how often a policy is looked at although nothing woke us.
@@ -182,8 +178,7 @@ async fn begin(
     resource: RedisMemoryPolicy,
     mut journal: Journal,
 ) -> Result<Performed, ReconcileError> {
-    let mine =
-        Elsewhere { policy: format!("{}/{}", policy.namespace, policy.name), workload: journal.workload.clone() };
+    let mine = Elsewhere { policy: format!("{}/{}", policy.namespace, policy.name), shard: journal.shard.clone() };
     let most = shared.limits.remediations;
     if !shared.ledger.take(&policy.uid, mine, &shared.stored_remediations(), most) {
         let mut performed = Performed::nothing(resource, LATER);

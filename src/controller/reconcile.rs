@@ -23,6 +23,7 @@ use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess::{self, judged::Judged},
     domain::{
+        blocked::BlockReason,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Elsewhere, Surroundings},
@@ -33,7 +34,6 @@ use crate::{
     observe::snapshot::Claim,
     plan::{
         Context,
-        blocked::BlockReason,
         decide::{self, Act, Decision},
         gates, in_place, promise,
     },
@@ -240,7 +240,7 @@ impl Shared {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
         let (records, now) = (&status.workloads, self.clock.now());
-        let ctx = Context { policy, snapshot: &snapshot, records, now, settings: &self.settings };
+        let ctx = Context::of(policy, &snapshot, records, now, &self.settings);
         let ahead = in_place::ahead(&ctx, status.journal.as_ref());
         if ahead.is_empty() {
             return snapshot;
@@ -253,7 +253,7 @@ impl Shared {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
         let now = self.clock.now();
-        let ctx = Context { policy, snapshot, records: &status.workloads, now, settings: &self.settings };
+        let ctx = Context::of(policy, snapshot, &status.workloads, now, &self.settings);
         let deleting = resource.metadata.deletion_timestamp.is_some();
         decide::decide(&ctx, status.journal.as_ref(), deleting, live)
     }
@@ -264,9 +264,9 @@ impl Shared {
         // The decision stands on what was seen; people are told of it when it has settled.
         let snapshot = self.observer.settled(&policy, &snapshot);
         let (records, now) = (&previous.workloads, self.clock.now());
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records, now, settings: &self.settings };
-        let findings = promise::findings(&ctx, previous.journal.as_ref());
-        let judged = Judged::of(&policy, &snapshot, &self.settings.assess);
+        let ctx = Context::of(&policy, &snapshot, records, now, &self.settings);
+        let findings = promise::findings(&ctx, previous.journal.as_ref(), &decision);
+        let judged = Judged::of(&ctx.look);
         let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
         let sampler = &self.observer.sampler;

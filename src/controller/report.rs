@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
+    domain::blocked::Blocked,
     domain::{
         bytes::Bytes,
         journal::{Journal, WorkloadRecord},
@@ -19,7 +20,6 @@ use crate::{
         snapshot::Snapshot,
         step::Plan,
     },
-    plan::blocked::Blocked,
 };
 
 /// The status shows this many findings, the worst first.

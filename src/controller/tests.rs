@@ -209,7 +209,7 @@ async fn what_cannot_be_read_is_said_in_its_status() {
 fn remediated(install: &str, policy_uid: &str) -> Value {
     let (rule, snapshot) = fixtures::enforced();
     let (settings, now) = (PlanSettings::default(), fixtures::NOW);
-    let ctx = crate::plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now, settings: &settings };
+    let ctx = crate::plan::Context::of(&rule, &snapshot, &[], now, &settings);
     let mut journal = json!(crate::plan::begin::consider(&ctx).begin.expect("a remediation begins"));
     journal["owner"] = json!({"install": install, "policyUid": policy_uid, "renewedAt": "2026-01-01T00:00:00Z"});
     object(&valid(), &json!({"journal": journal}), false)

@@ -100,8 +100,6 @@ pub struct Server {
     pub version: Version,
     /// Whether `cluster_enabled` is 1.
     pub cluster_enabled: bool,
-    /// Whether this is a Sentinel, not a data server.
-    pub is_sentinel: bool,
     /// `tcp_port`: the plain port, or the one for TLS where there is no plain one. `None`: not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_port: Option<u16>,

@@ -58,7 +58,7 @@ impl Lately {
             snapshot.targets.iter().any(|target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid))
         };
         let before = seen.iter().filter(|(uid, _)| of_these(uid)).map(|(uid, seen)| SeenBefore {
-            workload: uid.clone(),
+            set: uid.clone(),
             sentinel_at: seen.sentinel.map(|(at, _)| at),
             owner: seen.owner.as_ref().map(|(owner, at, _)| (owner.clone(), *at)),
         });

@@ -11,7 +11,7 @@ use super::{
     effect::{Effect, Peer},
 };
 use crate::{
-    assess::{services, topology},
+    assess::services,
     domain::{
         journal::{Journal, LedClients},
         sample::Role,
@@ -75,9 +75,8 @@ fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, 
     if !exchanged || old.pod.terminating || forbidden(ctx, old) {
         return None;
     }
-    let workloads = topology::workloads(ctx.snapshot);
-    let workload = workloads.iter().find(|workload| workload.uid == journal.workload)?;
-    let mut found = services::to_primary(ctx.snapshot, workload, &ctx.policy.redis.role_label).peekable();
+    let shard = ctx.shard(&journal.shard)?;
+    let mut found = services::to_primary(ctx.snapshot, shard, &ctx.policy.redis.role_label).peekable();
     found.peek()?;
     let leads =
         found.all(|service| service.ready_pods.contains(&new.pod.uid) && !service.ready_pods.contains(&old.pod.uid));

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{
     Context,
     advance::{self, Next},
-    begin,
-    blocked::Blocked,
+    begin::{self, Considered},
     clients,
     effect::Effect,
-    labels, mark, order, resize, returning,
+    labels, mark, order, resize, rogue_primary,
 };
 use crate::domain::{
+    blocked::Blocked,
     journal::{Journal, WorkloadRecord},
     policy::Mode,
     snapshot::Target,
@@ -27,6 +27,10 @@ pub struct Decision {
     pub blocked: Vec<Blocked>,
     /// What to do now.
     pub act: Act,
+    /// Without a remediation under way: everything that is due, what is shown above among it.
+    pub due: Vec<Considered>,
+    /// Without one: the labels and limits that are set first, each with its reason.
+    pub upkeep: Vec<(Effect, String)>,
 }
 
 /// What to do now.
@@ -54,46 +58,44 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let upkeep = if deleting { Upkeep::default() } else { Upkeep::due(ctx, journal) };
     // Before anything else: what is only seen now must still be known when one of them is gone.
     let remember = if deleting { None } else { mark::due(ctx, journal) };
-    if let Some(records) = remember {
-        let act = if live { Act::Remember(records) } else { Act::LookLive };
-        if let Some(journal) = journal {
-            return Decision { plan: Some(frozen(journal)), blocked: Vec::new(), act };
-        }
-        let considered = begin::consider(ctx);
-        return Decision { plan: considered.plan, blocked: considered.blocked, act };
-    }
     if let Some(journal) = journal {
-        return under_way(ctx, journal, deleting, live, upkeep);
-    }
-    let upkeep = upkeep.all();
-    if !upkeep.is_empty() {
-        let considered = begin::consider(ctx);
-        let act = if live { Act::Upkeep(upkeep) } else { Act::LookLive };
-        return Decision { plan: considered.plan, blocked: considered.blocked, act };
+        return match remember {
+            Some(records) if live => {
+                Decision { plan: Some(frozen(journal)), act: Act::Remember(records), ..Decision::default() }
+            }
+            Some(_) => Decision { plan: Some(frozen(journal)), act: Act::LookLive, ..Decision::default() },
+            None => under_way(ctx, journal, deleting, live, upkeep),
+        };
     }
     if deleting {
         return Decision::default();
     }
-    let considered = begin::consider(ctx);
-    let wanted = considered.plan.is_some()
-        && considered.blocked.is_empty()
+    let due = begin::every(ctx);
+    let Considered { plan, blocked, begin } = begin::next(&due).cloned().unwrap_or_default();
+    let upkeep = upkeep.all();
+    let wanted = plan.is_some()
+        && blocked.is_empty()
         && ctx.policy.mode == Mode::Enforce
         && ctx.policy.fragmentation.restart_allowed;
-    let act = match considered.begin {
-        Some(journal) if live => Act::Begin(Box::new(journal)),
-        _ if wanted && !live => Act::LookLive,
-        _ => Act::Rest,
+    let act = match (remember, begin) {
+        (Some(_), _) if !live => Act::LookLive,
+        (Some(records), _) => Act::Remember(records),
+        (None, _) if !upkeep.is_empty() && !live => Act::LookLive,
+        (None, _) if !upkeep.is_empty() => Act::Upkeep(upkeep.clone()),
+        (None, Some(journal)) if live => Act::Begin(Box::new(journal)),
+        (None, _) if wanted && !live => Act::LookLive,
+        (None, _) => Act::Rest,
     };
-    Decision { plan: considered.plan, blocked: considered.blocked, act }
+    Decision { plan, blocked, act, due, upkeep }
 }
 
 fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {
     let plan = Some(frozen(journal));
     if !live {
-        return Decision { plan, blocked: Vec::new(), act: Act::LookLive };
+        return Decision { plan, act: Act::LookLive, ..Decision::default() };
     }
     if !upkeep.labels.is_empty() {
-        return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep.all()) };
+        return Decision { plan, act: Act::Upkeep(upkeep.all()), ..Decision::default() };
     }
     let next = advance::next(ctx, journal, deleting);
     // What is in the way is in the way also while clients are led.
@@ -104,11 +106,11 @@ fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, u
             let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
             (blocked, why, after)
         }
-        next => return Decision { plan, blocked: gated, act: Act::Go(next) },
+        next => return Decision { plan, blocked: gated, act: Act::Go(next), ..Decision::default() },
     };
     // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
     let act = if upkeep.limits.is_empty() { Act::Wait(why, after) } else { Act::Upkeep(upkeep.limits) };
-    Decision { plan, blocked, act }
+    Decision { plan, blocked, act, ..Decision::default() }
 }
 
 /// The upkeep is of a pod whose server does not say which process it is.
@@ -121,7 +123,7 @@ pub(super) fn nameless(ctx: &Context<'_>, effect: &Effect) -> bool {
 /// The plan that a journal carries out.
 fn frozen(journal: &Journal) -> Plan {
     Plan {
-        workload: journal.workload.clone(),
+        shard: journal.shard.clone(),
         workload_name: journal.workload_name.clone(),
         steps: journal.steps.clone(),
         hash: journal.plan_hash.clone(),
@@ -145,7 +147,7 @@ impl Upkeep {
             return Self { labels, limits: Vec::new() }.of_the_known(ctx);
         }
         let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
-        busy.extend(returning::frozen_pods(ctx));
+        busy.extend(rogue_primary::frozen_pods(ctx));
         Self { labels, limits: resize::due(ctx, &busy) }.of_the_known(ctx)
     }
 

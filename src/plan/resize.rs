@@ -147,7 +147,7 @@ mod tests {
 
     fn with<T>(policy: &Policy, snapshot: &Snapshot, look: impl FnOnce(&Context<'_>) -> T) -> T {
         let settings = PlanSettings::default();
-        look(&Context { policy, snapshot, records: &[], now: NOW, settings: &settings })
+        look(&Context::of(policy, snapshot, &[], NOW, &settings))
     }
 
     #[test]

@@ -18,11 +18,11 @@ use super::{
     Context, PlanSettings,
     advance::{self, Next},
     begin,
-    blocked::BlockReason,
     decide::{self, Act},
     effect::Effect,
 };
 use crate::domain::{
+    blocked::BlockReason,
     bytes::Bytes,
     cron::Cron,
     fixtures::{self, NOW},
@@ -76,13 +76,7 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context {
-            policy: &self.policy,
-            snapshot: &self.snapshot,
-            records: &self.records,
-            now: self.now,
-            settings: &self.settings,
-        }
+        Context::of(&self.policy, &self.snapshot, &self.records, self.now, &self.settings)
     }
 
     fn begin(&self) -> Journal {

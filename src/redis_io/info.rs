@@ -205,7 +205,6 @@ impl<'a> Info<'a> {
             engine: self.engine(),
             version: self.version().unwrap_or(Version::UNKNOWN),
             cluster_enabled: mode == "cluster" || self.flag("cluster_enabled"),
-            is_sentinel: false,
             tcp_port: self.get("tcp_port").and_then(|text| text.parse().ok()),
             uptime: Duration::from_secs(self.number("uptime_in_seconds")),
         })

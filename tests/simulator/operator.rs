@@ -366,13 +366,7 @@ impl Process {
             world.snapshot(pods, &self.memory.borrow(), claimed, live, self.skew)
         };
         snapshot.surroundings.accepted.clone_from(&resource.accepted);
-        let ctx = Context {
-            policy: &resource.spec,
-            snapshot: &snapshot,
-            records: &resource.records,
-            now: snapshot.at,
-            settings: &settings,
-        };
+        let ctx = Context::of(&resource.spec, &snapshot, &resource.records, snapshot.at, &settings);
         let mut decision = decide::decide(&ctx, resource.journal.as_ref(), resource.deleting.is_some(), live);
         crate::executor::plant_in_decision(self, &snapshot, resource, &mut decision);
         if live {
@@ -549,7 +543,7 @@ impl Process {
 
     async fn end(&self, p: usize, resource: &mut Resource, record: WorkloadRecord) -> Result<Ms, Refusal> {
         self.point("end:record").await;
-        resource.records.retain(|it| it.uid != record.uid);
+        resource.records.retain(|it| it.shard != record.shard);
         resource.records.push(record);
         self.journal(p, resource, None).await?;
         let held = Resource { finalizer: true, ..resource.clone() };

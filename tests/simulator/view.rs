@@ -154,7 +154,7 @@ impl World {
             targets: targets.collect(),
             stateful_sets: vec![self.stateful_set()],
             services: vec![fixtures::primary_service(takes, ready_pods)],
-            claimed_by_other: claimed.map(|name| (fixtures::workload_uid(), name)).into_iter().collect(),
+            claimed_by_other: claimed.map(|name| (fixtures::set_uid(), name)).into_iter().collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             ..empty()
         }

@@ -309,7 +309,7 @@ impl SamplerHandle {
             match reach.lost.iter_mut().find(|set| set.name == *name) {
                 Some(set) => set.unreachable += 1,
                 None => {
-                    reach.lost.push(LostSet { name: name.clone(), workload: workload.clone(), unreachable: 1 });
+                    reach.lost.push(LostSet { name: name.clone(), set: workload.clone(), unreachable: 1 });
                 }
             }
         }

@@ -6,6 +6,7 @@ use pretty_assertions::assert_eq;
 use super::*;
 use crate::{
     domain::{
+        blocked::BlockReason,
         fixtures::{self, NOW, pod_name},
         journal::{Outcome, WorkloadRecord},
         policy::Policy,
@@ -15,7 +16,6 @@ use crate::{
     },
     plan::{
         PlanSettings, begin,
-        blocked::BlockReason,
         decide::{self, Act},
     },
 };
@@ -33,7 +33,7 @@ impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         let settings = PlanSettings::default();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let mut world = Self { policy, snapshot, journal, now: NOW, settings };
         for n in 0..3_u8 {
@@ -65,7 +65,7 @@ impl World {
 
     fn lead(&self, next: Next) -> Next {
         let Self { policy, snapshot, settings, .. } = self;
-        let ctx = Context { policy, snapshot, records: &[], now: self.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], self.now, settings);
         lead(&ctx, &self.journal, next)
     }
 
@@ -96,7 +96,7 @@ fn end() -> Next {
         outcome: Some(Outcome::WindowClosed),
         remediation: "r".into(),
         generation: 1,
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW)
     }))
 }
 
@@ -212,7 +212,7 @@ fn what_holds_the_eviction_is_said_meanwhile() {
     link.link_up = false;
     let decide = |world: &World| {
         let World { policy, snapshot, settings, .. } = world;
-        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         decide::decide(&ctx, Some(&world.journal), false, true)
     };
     let Act::Go(Next::Record(journal)) = decide(&world).act else { panic!("since when it waits") };
@@ -243,7 +243,7 @@ fn clients_are_led_before_a_pause() {
     let mut closed = 0;
     for _ in 0..10 {
         let World { policy, snapshot, settings, .. } = &world;
-        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         match decide::decide(&ctx, Some(&world.journal), false, true).act {
             Act::Go(Next::Record(journal)) => world.journal = *journal,
             Act::Go(Next::Act(journal, effect)) => {

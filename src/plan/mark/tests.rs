@@ -5,19 +5,17 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    assess::{self, AssessSettings},
     domain::{
+        blocked::BlockReason,
         finding::FindingCode,
         fixtures::{self, NOW},
         names::RunId,
         policy::{AuthorityRule, Policy},
-        sample::Role,
-        sample::{PreviousHistory, Sample},
+        sample::{PreviousHistory, Role, Sample},
         snapshot::{Observation, Snapshot},
     },
     plan::{
         PlanSettings,
-        blocked::BlockReason,
         decide::{self, Act},
         effect::Effect,
         labels,
@@ -64,13 +62,7 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context {
-            policy: &self.policy,
-            snapshot: &self.snapshot,
-            records: &self.records,
-            now: NOW,
-            settings: &self.settings,
-        }
+        Context::of(&self.policy, &self.snapshot, &self.records, NOW, &self.settings)
     }
 
     /// The records are written, if they must be.
@@ -143,8 +135,7 @@ fn no_label_follows_the_stale_one_that_is_left() {
     {
         assert!(text.contains(said), "{said}: {text}");
     }
-    let findings =
-        assess::with_records(&world.policy, &world.snapshot, &AssessSettings::default(), &world.records, None);
+    let findings = world.ctx().look.findings(&world.records, None);
     assert!(findings.iter().any(|finding| finding.code == FindingCode::TwoPrimaries), "{findings:?}");
     assert!(!findings.iter().any(|finding| finding.code == FindingCode::RoleLabelMissing), "no label is announced");
     for finding in &findings {
@@ -212,7 +203,7 @@ fn the_other_claimant_is_no_continuation_whatever_it_says_of_its_past() {
 #[rstest]
 #[case::nothing_is_lost_where_nothing_is_held(|w: &mut World| { w.sample(0).keys = 0; w.sample(1).keys = 0; })]
 #[case::a_sentinel_decides(|w: &mut World| w.sample(0).sentinel_seen = Some(true))]
-#[case::another_policy_acts(|w: &mut World| w.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "other".into())])]
+#[case::another_policy_acts(|w: &mut World| w.snapshot.claimed_by_other = vec![(fixtures::set_uid(), "other".into())])]
 fn no_mark(#[case] change: fn(&mut World)) {
     let mut world = World::split();
     change(&mut world);
@@ -225,7 +216,7 @@ fn no_mark(#[case] change: fn(&mut World)) {
 #[case::by_our_record(|w: &mut World| {
     w.snapshot.targets[0].pod.role_label = Some("primary".into());
     let primary = identity(&w.snapshot.targets[0]);
-    w.records = vec![WorkloadRecord { primary, ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW) }];
+    w.records = vec![WorkloadRecord { primary, ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW) }];
 }, Some("redis-0"))]
 #[case::by_who_follows(|w: &mut World| w.snapshot.targets[1].pod.role_label = None, Some("redis-0"))]
 #[case::by_what_it_holds(|w: &mut World| {

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::{
-    domain::{policy::AuthorityRule, snapshot::Snapshot},
-    plan::{blocked::BlockReason, effect::Peer},
+    domain::{blocked::BlockReason, policy::AuthorityRule, snapshot::Snapshot},
+    plan::effect::Peer,
 };
 
 impl World {

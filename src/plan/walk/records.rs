@@ -279,7 +279,7 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
         remediation: "r".into(),
         generation: 1,
         starts: vec![seen(1), seen(2)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), fixtures::seconds_ago(86_400))
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), fixtures::seconds_ago(86_400))
     }];
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     assert_eq!(record.starts, [seen(2)], "what another pod showed stands");

@@ -5,10 +5,7 @@ use std::time::Duration;
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::{
-    assess::{self, AssessSettings},
-    domain::{finding::FindingCode, policy::AuthorityRule, step::Plan},
-};
+use crate::domain::{finding::FindingCode, policy::AuthorityRule, step::Plan};
 
 fn world() -> World {
     World { comes_back_as_primary: true, ..World::new() }
@@ -27,8 +24,7 @@ fn refusals(world: &World) -> Vec<BlockReason> {
 }
 
 fn against_start(world: &World) -> Option<String> {
-    let settings = AssessSettings::default();
-    let findings = assess::with_records(&world.policy, &world.snapshot, &settings, &world.records, None);
+    let findings = world.ctx().look.findings(&world.records, None);
     let found = findings.into_iter().find(|finding| finding.code == FindingCode::RoleAgainstStart);
     found.map(|finding| format!("{} -> {}", finding.evidence, finding.remedy))
 }
@@ -99,7 +95,7 @@ fn remembered() -> Vec<WorkloadRecord> {
     vec![WorkloadRecord {
         outcome: Some(Outcome::Succeeded),
         starts_as_primary: vec![fixtures::pod_name(0)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), name, fixtures::seconds_ago(90 * 24 * 3600))
+        ..WorkloadRecord::new(fixtures::shard_id(), name, fixtures::seconds_ago(90 * 24 * 3600))
     }]
 }
 

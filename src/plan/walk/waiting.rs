@@ -211,7 +211,7 @@ fn a_sentinel_that_appears_ends_it_at_once_and_counts_for_an_hour() {
     assert_eq!(record.outcome, Some(Outcome::GaveUp));
     assert!(record.message.starts_with("SentinelSeen"), "{}", record.message);
     world.sample(2).sentinel_seen = Some(false);
-    let seen = |at| SeenBefore { workload: fixtures::workload_uid(), sentinel_at: Some(at), owner: None };
+    let seen = |at| SeenBefore { set: fixtures::set_uid(), sentinel_at: Some(at), owner: None };
     world.snapshot.seen_before = vec![seen(world.now)];
     let considered = begin::consider(&world.ctx());
     assert_eq!(considered.begin, None);

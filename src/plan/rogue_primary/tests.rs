@@ -6,6 +6,7 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
+use crate::domain::sample::FailoverState;
 use crate::{
     assess::AssessSettings,
     domain::{
@@ -42,7 +43,7 @@ const SETTINGS: PlanSettings = PlanSettings {
 impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &SETTINGS };
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &SETTINGS);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let old = fixtures::pod_name(0);
         let at = journal.steps.iter().position(|planned| planned.step == Step::AwaitReplica { pod: old.clone() });
@@ -79,7 +80,7 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context { policy: &self.policy, snapshot: &self.snapshot, records: &[], now: NOW, settings: &SETTINGS }
+        Context::of(&self.policy, &self.snapshot, &[], NOW, &SETTINGS)
     }
 
     fn next(&self) -> Next {
@@ -124,7 +125,7 @@ fn so_it_is_where_an_earlier_remediation_handed_the_role_over() {
     world.journal.cursor = u32::try_from(at.expect("it comes back")).unwrap();
     let record = |primary| crate::domain::journal::WorkloadRecord {
         primary,
-        ..crate::domain::journal::WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
+        ..crate::domain::journal::WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW)
     };
     let made = [record(Some(world.journal.primary.clone()))];
     let next = advance::next(&Context { records: &made, ..world.ctx() }, &world.journal, false);
@@ -180,10 +181,10 @@ fn to_the_switchover(w: &mut World) {
 fn every_other_case_is_frozen(#[case] change: fn(&mut World), #[case] says: &str) {
     let mut world = World::new();
     change(&mut world);
-    let workloads = topology::workloads(&world.snapshot);
-    assert_eq!(workloads.len(), 1);
+    let ctx = world.ctx();
+    let [shard] = ctx.look.shards.as_slice() else { panic!("one shard") };
     if says != "more than one" {
-        let Verdict::Frozen(blocked) = judge(&world.ctx(), &workloads[0], &world.journal) else { panic!("not frozen") };
+        let RoguePrimary::Frozen(blocked) = judge(&ctx, shard, &world.journal) else { panic!("not frozen") };
         assert_eq!(blocked.reason, BlockReason::TwoPrimaries);
         assert!(blocked.text.contains(says), "{}", blocked.text);
     }
