@@ -72,8 +72,8 @@ fn say(file: &SnapshotFile) -> Said {
     let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
     let (snapshot, settings) = (&file.snapshot, file.settings());
     let ctx = Context::of(&policy, snapshot, &file.workloads, snapshot.at, &settings);
-    let findings = promise::findings(&ctx, None);
     let decision = decide::decide(&ctx, None, false, true);
+    let findings = promise::findings(&ctx, None, &decision);
 
     let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
     for finding in &findings {

@@ -82,6 +82,11 @@ impl Sample {
         !(self.persistence.status_ok || self.persistence.only_save_failed && nothing_to_save)
     }
 
+    /// A Sentinel is connected to it; `false` also where that could not be told.
+    pub fn has_sentinel(&self) -> bool {
+        self.sentinel_seen == Some(true)
+    }
+
     /// The port that this server tells its primary that it listens on, and at which replicas follow it; `None`: an
     /// answer of the first version's, which does not say.
     pub fn replication_port(&self) -> Option<u16> {

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::domain::{
     names::ControllerUid,
     pod::Owner,
+    sample::Sample,
     snapshot::{SeenBefore, Snapshot},
 };
 
@@ -39,7 +40,7 @@ impl Lately {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for target in &snapshot.targets {
             let Some(owner) = &target.pod.owner else { continue };
-            if target.sample().is_some_and(|sample| sample.sentinel_seen == Some(true)) {
+            if target.sample().is_some_and(Sample::has_sentinel) {
                 seen.entry(owner.uid.clone()).or_default().sentinel = Some((snapshot.at, uptime));
             }
         }

@@ -24,8 +24,6 @@ pub mod replica;
 pub mod resize;
 pub mod rogue_primary;
 pub mod switchover;
-#[cfg(test)]
-mod walk;
 
 use std::{sync::Arc, time::Duration};
 

@@ -145,7 +145,7 @@ impl Kind {
         let mut samples = members.iter().filter_map(|target| target.sample());
         if samples.clone().any(|sample| sample.server.cluster_enabled) {
             Self::Cluster
-        } else if sentinel_before.is_some() || samples.any(|sample| sample.sentinel_seen == Some(true)) {
+        } else if sentinel_before.is_some() || samples.any(Sample::has_sentinel) {
             Self::Sentinel
         } else if members.len() == 1 {
             Self::Standalone
@@ -362,7 +362,7 @@ impl<'a> Shard<'a> {
 
     /// A Sentinel is connected to a member now.
     pub fn has_sentinel(&self) -> bool {
-        self.samples().any(|sample| sample.sentinel_seen == Some(true))
+        self.samples().any(Sample::has_sentinel)
     }
 
     /// Start arguments and our own switchovers alone decide who is primary: neither the servers themselves nor a Sentinel

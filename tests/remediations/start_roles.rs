@@ -5,7 +5,7 @@ use std::time::Duration;
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::domain::{finding::FindingCode, policy::AuthorityRule, step::Plan};
+use redis_memory_operator::domain::{finding::FindingCode, policy::AuthorityRule, step::Plan};
 
 fn world() -> World {
     World { comes_back_as_primary: true, ..World::new() }
@@ -44,7 +44,7 @@ const FOUND_ON_THE_WAY: [&str; 6] =
 /// Somebody wrote it into the arguments: all but redis-0 are told to follow it.
 fn by_arguments(world: &mut World) {
     let value = format!("{} 6379", fixtures::stable_address(0).host);
-    world.snapshot.stateful_sets[0].start_settings = vec![crate::domain::pod::StartSettings {
+    world.snapshot.stateful_sets[0].start_settings = vec![redis_memory_operator::domain::pod::StartSettings {
         container: "redis".into(),
         settings: vec![("replicaof".into(), value)],
     }];
@@ -193,7 +193,7 @@ fn where_another_decides_who_is_primary_nothing_is_handed_back() {
     world.sample(1).sentinel_seen = Some(true);
     assert_eq!((due(&world), against_start(&world)), (None, None));
     let mut world = owed();
-    world.snapshot.stateful_sets[0].owner = Some(crate::domain::pod::Owner {
+    world.snapshot.stateful_sets[0].owner = Some(redis_memory_operator::domain::pod::Owner {
         kind: "RedisReplication".into(),
         name: "redis".into(),
         uid: "another".into(),

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::{
+use redis_memory_operator::{
     assess::drift,
     domain::{
         finding::{Finding, FindingCode},
@@ -79,7 +79,7 @@ fn a_backlog_that_was_raised_for_its_time_is_not_remembered_as_its_own() {
     let mut journal = world.begin();
     let identity = journal.members[1].identity.clone();
     let before_bytes = journal.members[1].settings.repl_backlog_size;
-    journal.raised.push(crate::domain::journal::RaisedBacklog { identity, before_bytes, attempt: 0 });
+    journal.raised.push(redis_memory_operator::domain::journal::RaisedBacklog { identity, before_bytes, attempt: 0 });
     world.config(1).repl_backlog_size = Bytes::mib(256);
     at(&mut journal, StepKind::Evict);
     let (journal, _) = act(&world, &journal);
@@ -267,7 +267,7 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
         pod: fixtures::pod_name(pod),
         revision: "redis-5d8f".into(),
         at: fixtures::seconds_ago(86_400),
-        settings: vec![crate::domain::journal::StartValue {
+        settings: vec![redis_memory_operator::domain::journal::StartValue {
             name: "appendonly".into(),
             before: "yes".into(),
             start: "no".into(),

@@ -1,7 +1,7 @@
 //! The backlog that is raised while replicas restart, and set back however it ends.
 
 use super::*;
-use crate::{
+use redis_memory_operator::{
     domain::{
         pod::{Mount, VolumeKind},
         snapshot::ProbeFailure,

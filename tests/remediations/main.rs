@@ -1,6 +1,9 @@
 //! A remediation walked through in a small simulated world: effects are applied to a snapshot, and the planner looks
 //! again, as the controller does. What must hold is asserted at each look.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(missing_docs, clippy::missing_docs_in_private_items, unreachable_pub, reason = "nothing is exported")]
+
 mod backlog;
 mod carry;
 mod found;
@@ -14,14 +17,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Context, PlanSettings,
-    advance::{self, Next},
-    begin,
-    decide::{self, Act},
-    effect::Effect,
-};
-use crate::domain::{
+use redis_memory_operator::domain::{
     blocked::BlockReason,
     bytes::Bytes,
     cron::Cron,
@@ -34,6 +30,13 @@ use crate::domain::{
     snapshot::{Observation, Snapshot, Target},
     step::{Step, StepKind},
     window::Window,
+};
+use redis_memory_operator::plan::{
+    Context, PlanSettings,
+    advance::{self, Next},
+    begin,
+    decide::{self, Act},
+    effect::Effect,
 };
 
 /// The simulated world.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::{
+use redis_memory_operator::{
     domain::{blocked::BlockReason, policy::AuthorityRule, snapshot::Snapshot},
     plan::effect::Peer,
 };

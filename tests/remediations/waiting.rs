@@ -2,7 +2,7 @@
 //! by itself at once.
 
 use super::*;
-use crate::domain::{
+use redis_memory_operator::domain::{
     journal::{CurrentStep, MemberIdentity},
     snapshot::SeenBefore,
 };
@@ -49,7 +49,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
 fn scale(world: &mut World, pods: u32) {
     world.snapshot.targets.truncate(usize::try_from(pods).unwrap());
     world.snapshot.stateful_sets[0].replicas = pods;
-    let gone = |line: &crate::domain::sample::ReplicaLine| {
+    let gone = |line: &redis_memory_operator::domain::sample::ReplicaLine| {
         (pods..3).any(|n| line.address == fixtures::address(u8::try_from(n).unwrap()))
     };
     for n in 0..world.snapshot.targets.len() {
