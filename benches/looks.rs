@@ -82,7 +82,11 @@ fn sets(number: usize) -> Snapshot {
     let mut all = Snapshot { targets: Vec::new(), stateful_sets: Vec::new(), services: Vec::new(), ..one.clone() };
     for set in 0..number {
         all.targets.extend(one.targets.iter().map(|target| renamed(target, set)));
-        all.stateful_sets.extend(one.stateful_sets.iter().map(|it| StatefulSet { uid: uid(set), name: name(set), ..it.clone() }));
+        all.stateful_sets.extend(one.stateful_sets.iter().map(|it| StatefulSet {
+            uid: uid(set),
+            name: name(set),
+            ..it.clone()
+        }));
         all.services.extend(one.services.iter().map(|service| Service {
             name: format!("{}-{set}", service.name),
             takes: service.takes.iter().map(|pod| PodName::new(moved(pod.as_str(), set))).collect(),

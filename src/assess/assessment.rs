@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    AssessSettings, View, drift,
+    Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
     headroom::{self, HeadroomVerdict},
     members, persistence, reverted, rights, roles, several, sort, start_roles, target,
@@ -13,6 +13,7 @@ use crate::{
         finding::{Finding, FindingCode},
         journal::{Journal, WorkloadRecord},
         names::{PodName, PodUid},
+        pod::StatefulSet,
         policy::Policy,
         snapshot::{Snapshot, Target},
     },
@@ -80,6 +81,11 @@ impl<'a> Assessment<'a> {
         self.shards.get(self.member(target)?.shard?)
     }
 
+    /// The StatefulSet that owns that target, if it is one and could be read.
+    pub fn set_of(&self, target: &Target) -> Option<&'a StatefulSet> {
+        self.shard_of(target)?.set_of(target)
+    }
+
     /// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
     /// output. `records`: what is remembered; `journal`: the remediation under way.
     pub fn findings(&self, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
@@ -95,19 +101,20 @@ impl<'a> Assessment<'a> {
         }
         for target in &snapshot.targets {
             if let Some(Member { fragmentation, headroom, .. }) = self.member(target) {
-                let around = Some(*snapshot);
+                let set = self.set_of(target);
+                let around = Some(Around { snapshot, set });
                 findings.extend(target::findings(&View { policy, target, around, fragmentation, headroom: *headroom }));
             }
         }
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
-        findings.extend(drift::findings(snapshot));
+        findings.extend(drift::findings(self));
         findings.extend(self.shards.iter().filter_map(persistence::finding));
         findings.extend(rights::findings(policy, snapshot));
         findings.extend(reverted::findings(snapshot));
         findings.extend(drift::of_records(policy, records));
-        findings.extend(drift::of_starts(snapshot, records, journal));
-        findings.extend(self.shards.iter().filter_map(|shard| start_roles::finding(policy, snapshot, shard, records)));
+        findings.extend(drift::of_starts(self, records, journal));
+        findings.extend(self.shards.iter().filter_map(|shard| start_roles::finding(policy, shard, records)));
         findings.extend(self.shards.iter().filter_map(|shard| several::finding(policy, shard, records)));
         sort(&mut findings);
         findings

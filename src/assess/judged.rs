@@ -11,7 +11,7 @@ use crate::{
         pod::Right,
         policy::Mode,
         sample::{Role, Sample},
-        snapshot::{RedisRights, Snapshot, Target},
+        snapshot::{RedisRights, Target},
     },
     topology::Shard,
 };
@@ -150,7 +150,7 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
         }
     };
     add(Need::Container, target.pod.container.is_ok());
-    add(Need::Template, template_known(snapshot, target));
+    add(Need::Template, template_known(look, target));
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;
     add(Need::RedisRights, !asks_rights || matches!(snapshot.redis_rights, RedisRights::Known(_)));
     let Some(sample) = target.sample() else { return there };
@@ -170,9 +170,9 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
     there
 }
 
-fn template_known(snapshot: &Snapshot, target: &Target) -> bool {
+fn template_known(look: &Assessment<'_>, target: &Target) -> bool {
     let set = target.pod.owner.as_ref().filter(|owner| owner.kind == "StatefulSet");
-    set.is_none_or(|owner| snapshot.stateful_set(&owner.uid).is_some())
+    set.is_none() || look.set_of(target).is_some()
 }
 
 fn dataset_known(sample: &Sample) -> bool {

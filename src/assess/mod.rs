@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::domain::{
     finding::{Finding, FindingCode},
+    pod::StatefulSet,
     policy::Policy,
     snapshot::{Snapshot, Target},
 };
@@ -56,13 +57,21 @@ pub fn sort(findings: &mut [Finding]) {
     });
 }
 
+/// What lies around one target.
+#[derive(Clone, Copy, Debug)]
+struct Around<'a> {
+    snapshot: &'a Snapshot,
+    /// The StatefulSet that owns its pod.
+    set: Option<&'a StatefulSet>,
+}
+
 /// One target and what it is judged by.
 #[derive(Clone, Copy, Debug)]
 struct View<'a> {
     policy: &'a Policy,
     target: &'a Target,
     /// The rest of the snapshot; `None` when one server is looked at by itself.
-    around: Option<&'a Snapshot>,
+    around: Option<Around<'a>>,
     /// How fragmented its memory is.
     fragmentation: &'a fragmentation::Verdict,
     /// Whether its limit is enough.
@@ -77,7 +86,7 @@ impl View<'_> {
     /// The older policy that acts for this target's shard instead of ours.
     fn claimed_by(&self) -> Option<&str> {
         let owner = self.target.pod.owner.as_ref()?;
-        let claims = &self.around?.claimed_by_other;
+        let claims = &self.around.as_ref()?.snapshot.claimed_by_other;
         claims.iter().find(|(uid, _)| *uid == owner.uid).map(|(_, name)| name.as_str())
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         finding::{Finding, FindingCode},
         journal::WorkloadRecord,
-        pod::Right,
+        pod::{Right, StatefulSet},
         policy::{Mode, Policy},
         sample::Role,
         snapshot::{Snapshot, Target},
@@ -24,8 +24,8 @@ pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec
     let Assessment { policy, snapshot, .. } = look;
     let mut findings = Vec::new();
     for shard in &look.shards {
-        findings.extend(two_primaries(shard, snapshot));
-        findings.extend(no_primary(shard, snapshot));
+        findings.extend(two_primaries(shard));
+        findings.extend(no_primary(shard));
         findings.extend(primary_empty(shard));
         findings.extend(outside(shard));
         // Where the primary is not settled no label is moved, so none is announced.
@@ -41,20 +41,20 @@ fn about_the_set(code: FindingCode, evidence: String, remedy: impl Into<String>)
     Finding::new(code, None, evidence, remedy)
 }
 
-fn two_primaries(shard: &Shard<'_>, snapshot: &Snapshot) -> Option<Finding> {
+fn two_primaries(shard: &Shard<'_>) -> Option<Finding> {
     if !shard.has_too_many_primaries() {
         return None;
     }
     Some(about_the_set(
         FindingCode::TwoPrimaries,
         format!("{}: {} each say that they are primary ({})", shard.name, names(shard.lead.all()), held(shard)),
-        format!("{}; until then nothing is done here", with_two_primaries(shard, snapshot)),
+        format!("{}; until then nothing is done here", with_two_primaries(shard)),
     ))
 }
 
 /// Silent while a member is unknown: it may be the primary. Silent too when a replica is connected to a server that
 /// is not selected: that is the primary, see [`outside`].
-fn no_primary(shard: &Shard<'_>, snapshot: &Snapshot) -> Option<Finding> {
+fn no_primary(shard: &Shard<'_>) -> Option<Finding> {
     let seen = !shard.replicas.is_empty() && shard.lead == Lead::Nobody;
     if !seen || !shard.unknown.is_empty() || !shard.live_outside().is_empty() {
         return None;
@@ -62,7 +62,7 @@ fn no_primary(shard: &Shard<'_>, snapshot: &Snapshot) -> Option<Finding> {
     Some(about_the_set(
         FindingCode::NoPrimary,
         format!("{}: {} are replicas and no member is primary ({})", shard.name, names(&shard.replicas), held(shard)),
-        without_primary(shard, snapshot),
+        without_primary(shard),
     ))
 }
 
@@ -80,22 +80,22 @@ pub fn held(shard: &Shard<'_>) -> String {
 }
 
 /// Who else decides the roles of that set.
-fn decider(shard: &Shard<'_>, snapshot: &Snapshot) -> Option<String> {
+fn decider(shard: &Shard<'_>) -> Option<String> {
     if shard.has_sentinel() {
         return Some("Sentinel".to_owned());
     }
-    let owner = snapshot.stateful_set(&shard.id.set)?.owner.as_ref()?;
+    let owner = shard.foreign_owner()?;
     Some(format!("{} {}", owner.kind, owner.name))
 }
 
 /// What a person can do about a set without a primary: nothing that could make a second one.
-pub fn without_primary(shard: &Shard<'_>, snapshot: &Snapshot) -> String {
-    if let Some(decider) = decider(shard, snapshot) {
+pub fn without_primary(shard: &Shard<'_>) -> String {
+    if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides who becomes primary; if nobody does, look at its log");
     }
-    let wanted = snapshot.stateful_set(&shard.id.set).map(|set| set.replicas);
+    let wanted: u32 = shard.stateful_sets.iter().map(|set| set.replicas).sum();
     let there = u32::try_from(shard.members.len()).unwrap_or(u32::MAX);
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > there) {
+    if wanted > there {
         return format!(
             "wait for the pods that are missing ({there} of {wanted} are there): one of them may come back as the \
              primary; a replica that is promoted before would be a second one"
@@ -108,8 +108,8 @@ pub fn without_primary(shard: &Shard<'_>, snapshot: &Snapshot) -> String {
 }
 
 /// What a person can do about several primaries: nothing that throws data away unseen.
-pub fn with_two_primaries(shard: &Shard<'_>, snapshot: &Snapshot) -> String {
-    if let Some(decider) = decider(shard, snapshot) {
+pub fn with_two_primaries(shard: &Shard<'_>) -> String {
+    if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides which of them stays; if both do, look at its log");
     }
     "REPLICAOF throws away what only the one that follows has, so compare first: keys, and writes since the histories \
@@ -151,10 +151,14 @@ fn role_labels(policy: &Policy, shard: &Shard<'_>, snapshot: &Snapshot) -> Vec<F
     if !counts || shard.primary().is_none() || empty::primary_empty(shard).is_some() {
         return Vec::new();
     }
-    shard.members.iter().filter_map(|target| role_label(policy, target, snapshot)).collect()
+    shard
+        .members
+        .iter()
+        .filter_map(|target| role_label(policy, target, shard.set_of(target), snapshot.rights.label))
+        .collect()
 }
 
-fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<Finding> {
+fn role_label(policy: &Policy, target: &Target, set: Option<&StatefulSet>, right: Right) -> Option<Finding> {
     let label = &policy.redis.role_label;
     let should = match target.sample()?.replication.role {
         Role::Primary => &label.primary,
@@ -169,10 +173,9 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
         Some(value) => format!("label {} is {value}, should be {should}", label.key),
         None => format!("label {} is missing, should be {should}", label.key),
     };
-    let templated =
-        pod.owner.as_ref().and_then(|o| snapshot.stateful_set(&o.uid)).is_some_and(|s| s.template_role_label.is_some());
+    let templated = set.is_some_and(|set| set.template_role_label.is_some());
     let ours = Follow::by_policy(policy).is_ours();
-    let remedy = match (policy.mode, snapshot.rights.label) {
+    let remedy = match (policy.mode, right) {
         _ if !ours => {
             format!("the controller that keeps {} has to set it to {should}", label.key)
         }

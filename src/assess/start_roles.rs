@@ -11,7 +11,7 @@ use crate::{
         names::{NodeAddress, PodName},
         policy::Policy,
         sample::Role,
-        snapshot::{Snapshot, Target},
+        snapshot::Target,
     },
     topology::Shard,
 };
@@ -31,11 +31,11 @@ pub struct StartsAlone<'a> {
 /// The member that alone starts as a primary, where that is known: from the arguments with which every other member
 /// starts, or from what came back when this operator restarted the members. `proven`: the pods that came back as
 /// primaries.
-pub fn alone<'a>(snapshot: &Snapshot, shard: &Shard<'a>, proven: &[PodName]) -> Option<StartsAlone<'a>> {
-    if !plain_replication(snapshot, shard) {
+pub fn alone<'a>(shard: &Shard<'a>, proven: &[PodName]) -> Option<StartsAlone<'a>> {
+    if !plain_replication(shard) {
         return None;
     }
-    let by_arguments = named_by_arguments(snapshot, shard);
+    let by_arguments = named_by_arguments(shard);
     match (proven, by_arguments) {
         ([pod], named) if named.is_none_or(|named| named.pod.name == *pod) => {
             let target = shard.members.iter().copied().find(|member| member.pod.name == *pod)?;
@@ -50,13 +50,9 @@ pub fn alone<'a>(snapshot: &Snapshot, shard: &Shard<'a>, proven: &[PodName]) -> 
 }
 
 /// The same for the record of that workload.
-pub fn alone_by_record<'a>(
-    snapshot: &Snapshot,
-    shard: &Shard<'a>,
-    records: &[WorkloadRecord],
-) -> Option<StartsAlone<'a>> {
+pub fn alone_by_record<'a>(shard: &Shard<'a>, records: &[WorkloadRecord]) -> Option<StartsAlone<'a>> {
     let record = shard.record(records);
-    alone(snapshot, shard, record.map(|record| record.starts_as_primary.as_slice()).unwrap_or_default())
+    alone(shard, record.map(|record| record.starts_as_primary.as_slice()).unwrap_or_default())
 }
 
 /// Whether the member that is primary now is the very process that our last switchover made one: then it is ours to hand
@@ -69,19 +65,15 @@ pub fn owed(shard: &Shard<'_>, records: &[WorkloadRecord]) -> bool {
 }
 
 /// Neither Redis Cluster nor a Sentinel nor another operator decides who is primary.
-fn plain_replication(snapshot: &Snapshot, shard: &Shard<'_>) -> bool {
-    let owned = |member: &&Target| {
-        let set = member.pod.owner.as_ref().and_then(|owner| snapshot.stateful_set(&owner.uid));
-        set.is_some_and(|set| set.owner.is_some())
-    };
-    shard.is_plain() && !shard.members.iter().any(owned)
+fn plain_replication(shard: &Shard<'_>) -> bool {
+    shard.is_plain() && shard.foreign_owner().is_none()
 }
 
 /// The one member that the arguments of all others name as their primary.
-fn named_by_arguments<'a>(snapshot: &Snapshot, shard: &Shard<'a>) -> Option<&'a Target> {
+fn named_by_arguments<'a>(shard: &Shard<'a>) -> Option<&'a Target> {
     let follows = |member: &Target| -> Option<PodName> {
         let container = member.pod.container.as_ref().ok()?;
-        let set = snapshot.stateful_set(&member.pod.owner.as_ref()?.uid)?;
+        let set = shard.set_of(member)?;
         let value = REPLICA_OF.iter().find_map(|name| set.start_value(&container.name, name))?;
         let (host, port) = value.split_once(' ')?;
         let address = NodeAddress { host: host.to_owned(), port: port.trim().parse().ok()? };
@@ -96,13 +88,8 @@ fn named_by_arguments<'a>(snapshot: &Snapshot, shard: &Shard<'a>) -> Option<&'a 
 }
 
 /// Another member is primary than the one that alone starts as one.
-pub(super) fn finding(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    shard: &Shard<'_>,
-    records: &[WorkloadRecord],
-) -> Option<Finding> {
-    let StartsAlone { target: start, how } = alone_by_record(snapshot, shard, records)?;
+pub(super) fn finding(policy: &Policy, shard: &Shard<'_>, records: &[WorkloadRecord]) -> Option<Finding> {
+    let StartsAlone { target: start, how } = alone_by_record(shard, records)?;
     let primary = shard.primary()?;
     let is_replica = start.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_)));
     if primary.pod.uid == start.pod.uid || !is_replica || empty::primary_empty(shard).is_some() {

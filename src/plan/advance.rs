@@ -296,7 +296,7 @@ impl<'a> Look<'a> {
     fn starts_alone(&self, pod: &PodName) -> bool {
         let before = self.ctx.record(&self.journal.shard);
         let proven = start_as_primary(before, self.journal);
-        let alone = start_roles::alone(self.ctx.snapshot, self.shard, &proven);
+        let alone = start_roles::alone(self.shard, &proven);
         alone.is_some_and(|start| start.target.pod.name == *pod)
     }
 

@@ -76,7 +76,7 @@ fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, 
         return None;
     }
     let shard = ctx.shard(&journal.shard)?;
-    let mut found = services::to_primary(ctx.snapshot, shard, &ctx.policy.redis.role_label).peekable();
+    let mut found = services::to_primary(shard, &ctx.policy.redis.role_label).peekable();
     found.peek()?;
     let leads =
         found.all(|service| service.ready_pods.contains(&new.pod.uid) && !service.ready_pods.contains(&old.pod.uid));

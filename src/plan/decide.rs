@@ -116,7 +116,7 @@ fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, u
 /// The upkeep is of a pod whose server does not say which process it is.
 pub(super) fn nameless(ctx: &Context<'_>, effect: &Effect) -> bool {
     let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
-    let sample = ctx.snapshot.target(pod).and_then(Target::sample);
+    let sample = ctx.look.target(pod).and_then(Target::sample);
     sample.is_some_and(|sample| sample.run_id.is_empty())
 }
 

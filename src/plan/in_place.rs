@@ -22,9 +22,8 @@ const ALL_PERCENT: u32 = 50;
 
 /// Whether the policy consents, and nothing that is known speaks against the data's return.
 pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
-    let owner = primary.pod.owner.as_ref();
-    let set = owner.and_then(|owner| ctx.snapshot.stateful_set(&owner.uid));
-    let starts = owner.map(|_| records::remembered(ctx, primary)).unwrap_or_default();
+    let set = ctx.look.set_of(primary);
+    let starts = records::remembered(ctx, primary);
     ctx.policy.restart.allow_downtime
         && persistence::survives_restart(primary, set).is_ok()
         && persistence::starts_with_data(primary, &starts).is_ok()

@@ -5,7 +5,6 @@ use crate::{
     assess::{empty, several},
     domain::{
         journal::Journal,
-        names::ControllerUid,
         pod::Right,
         policy::{Mode, Policy},
         sample::Role,
@@ -56,10 +55,9 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
     });
     let mut due = Vec::new();
     for shard in &ctx.look.shards {
-        let labels_itself =
-            |set: &ControllerUid| ctx.snapshot.stateful_set(set).is_some_and(|set| set.template_role_label.is_some());
+        let templated = shard.stateful_sets.iter().any(|set| set.template_role_label.is_some());
         let claimed = shard.claimed_by(ctx.snapshot).is_some();
-        if !shard.follow.is_ours() || claimed || shard.sets.iter().any(labels_itself) || shard.fails_over() {
+        if !shard.follow.is_ours() || claimed || templated || shard.fails_over() {
             continue;
         }
         // After two primaries clients are not led to one that lacks what they were told is stored.

@@ -127,7 +127,7 @@ fn relieve(
     (old, restarts): (&Candidate<'_>, &[Candidate<'_>]),
     steps: &mut Vec<PlannedStep>,
 ) {
-    let alone = start_roles::alone_by_record(ctx.snapshot, shard, ctx.records);
+    let alone = start_roles::alone_by_record(shard, ctx.records);
     let Some(next) = next_primary(ctx, shard, primary, restarts, alone.as_ref()) else { return };
     hand_over(ctx, shard, old, next, steps);
     raise_backlog(ctx, next, &[old], steps);
@@ -195,7 +195,7 @@ fn next_primary<'a>(
 
 /// The replica that the role must go back to: it alone starts as a primary, and a switchover of ours took the role away.
 fn role_owed<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<StartsAlone<'a>> {
-    let start = start_roles::alone_by_record(ctx.snapshot, shard, ctx.records)?;
+    let start = start_roles::alone_by_record(shard, ctx.records)?;
     let is_replica = shard.replicas.iter().any(|replica| replica.pod.uid == start.target.pod.uid);
     (shard.handover() == Handover::Switchover && is_replica && start_roles::owed(shard, ctx.records)).then_some(start)
 }

@@ -10,7 +10,10 @@ mod replication;
 mod sentinel;
 mod standalone;
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -18,6 +21,7 @@ use crate::domain::{
     blocked::Blocked,
     journal::{Journal, WorkloadRecord},
     names::{ControllerUid, NodeAddress, PodName},
+    pod::{Owner, Service, StatefulSet},
     policy::{AuthorityRule, Policy},
     sample::{FailoverState, Role, Sample},
     shard::ShardId,
@@ -49,6 +53,10 @@ pub struct Shard<'a> {
     pub unknown: Vec<&'a Target>,
     /// UIDs of the controllers of its members.
     pub sets: Vec<ControllerUid>,
+    /// Those of them that are StatefulSets and could be read.
+    pub stateful_sets: Vec<&'a StatefulSet>,
+    /// Services that take some of its members, whatever their role label.
+    pub services: Vec<&'a Service>,
     /// Addresses of the replication graph that are no selected pod, sorted.
     pub outside: Vec<NodeAddress>,
     /// A replica has replicas of its own.
@@ -193,14 +201,42 @@ impl Follow {
 /// The shards of the snapshot, by name.
 pub fn find<'a>(policy: &Policy, snapshot: &'a Snapshot) -> Vec<Shard<'a>> {
     let graph = Graph::of(snapshot);
+    let around = Around::of(snapshot);
     let mut shards: Vec<_> =
-        graph.groups().into_iter().map(|members| shard(members, policy, snapshot, &graph)).collect();
+        graph.groups().into_iter().map(|members| shard(members, policy, &around, &graph)).collect();
     let first_name = |shard: &Shard<'a>| shard.members.first().map(|member| &member.pod.name);
     shards.sort_by(|a, b| (&a.name, &a.id, first_name(a)).cmp(&(&b.name, &b.id, first_name(b))));
     shards
 }
 
-fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, snapshot: &Snapshot, graph: &Graph<'a>) -> Shard<'a> {
+/// What lies around the pods, found by name.
+struct Around<'a> {
+    snapshot: &'a Snapshot,
+    stateful_sets: HashMap<&'a ControllerUid, &'a StatefulSet>,
+    /// Positions of Services, by a pod that they take.
+    services: HashMap<&'a PodName, Vec<usize>>,
+}
+
+impl<'a> Around<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let mut services: HashMap<_, Vec<usize>> = HashMap::new();
+        for (n, service) in snapshot.services.iter().enumerate() {
+            for pod in &service.takes {
+                services.entry(pod).or_default().push(n);
+            }
+        }
+        let stateful_sets = snapshot.stateful_sets.iter().map(|set| (&set.uid, set)).collect();
+        Self { snapshot, stateful_sets, services }
+    }
+
+    fn services_of(&self, members: &[&Target]) -> Vec<&'a Service> {
+        let taking = members.iter().filter_map(|member| self.services.get(&member.pod.name)).flatten();
+        let positions: BTreeSet<usize> = taking.copied().collect();
+        positions.into_iter().filter_map(|n| self.snapshot.services.get(n)).collect()
+    }
+}
+
+fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>, graph: &Graph<'a>) -> Shard<'a> {
     members.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
     let with = |wanted: fn(&Role) -> bool| -> Vec<&'a Target> {
         members.iter().copied().filter(|t| t.sample().is_some_and(|sample| wanted(&sample.replication.role))).collect()
@@ -217,7 +253,7 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, snapshot: &Snapshot,
     owners.sort_by(|a, b| (&a.name, &a.uid).cmp(&(&b.name, &b.uid)));
     owners.dedup_by(|a, b| a.uid == b.uid);
     let sets: Vec<ControllerUid> = owners.into_iter().map(|owner| owner.uid.clone()).collect();
-    let sentinel_before = sets.iter().filter_map(|set| snapshot.seen_before(set)?.sentinel_at).max();
+    let sentinel_before = sets.iter().filter_map(|set| around.snapshot.seen_before(set)?.sentinel_at).max();
     let kind = Kind::of(&members, sentinel_before);
     Shard {
         id: ShardId::whole(sets.first().cloned().unwrap_or_default()),
@@ -227,6 +263,8 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, snapshot: &Snapshot,
             Kind::Standalone | Kind::Replication => Follow::by_policy(policy),
             Kind::Sentinel | Kind::Cluster => Follow::Protocol,
         },
+        stateful_sets: sets.iter().filter_map(|set| around.stateful_sets.get(set).copied()).collect(),
+        services: around.services_of(&members),
         sets,
         outside: graph.outside(&members),
         unknown: members
@@ -283,6 +321,8 @@ impl<'a> Shard<'a> {
             replicas: Vec::new(),
             unknown: Vec::new(),
             sets: Vec::new(),
+            stateful_sets: Vec::new(),
+            services: Vec::new(),
             outside: Vec::new(),
             chained: false,
             sentinel_before: None,
@@ -316,6 +356,24 @@ impl<'a> Shard<'a> {
     /// The member of that name.
     pub fn member(&self, pod: &PodName) -> Option<&'a Target> {
         self.members.iter().copied().find(|member| member.pod.name == *pod)
+    }
+
+    /// The StatefulSet that owns that member, if it is one and could be read.
+    pub fn set_of(&self, member: &Target) -> Option<&'a StatefulSet> {
+        let owner = member.pod.owner.as_ref()?;
+        self.stateful_sets.iter().copied().find(|set| set.uid == owner.uid)
+    }
+
+    /// The StatefulSet that owns every member, if it is one and the same.
+    pub fn only_set(&self) -> Option<&'a StatefulSet> {
+        let first = self.set_of(self.members.first()?)?;
+        let same = |member: &&Target| self.set_of(member).is_some_and(|set| set.uid == first.uid);
+        self.members.iter().all(same).then_some(first)
+    }
+
+    /// Another controller owns its StatefulSet: it may decide who is primary.
+    pub fn foreign_owner(&self) -> Option<&'a Owner> {
+        self.stateful_sets.iter().find_map(|set| set.owner.as_ref())
     }
 
     /// The member that listens at this address: at one of the pod's addresses, or at its stable DNS name, on one of its

@@ -217,7 +217,7 @@ fn a_primary_is_not_evicted_against_what_a_replacement_started_with() {
 }
 
 fn found(world: &World, record: &WorkloadRecord) -> Vec<Finding> {
-    drift::of_starts(&world.snapshot, std::slice::from_ref(record), None)
+    drift::of_starts(&world.ctx().look, std::slice::from_ref(record), None)
 }
 
 /// What was seen outlives the remediation, however that ended, until newer evidence says otherwise.
@@ -225,7 +225,7 @@ fn found(world: &World, record: &WorkloadRecord) -> Vec<Finding> {
 fn how_a_replacement_started_stays_a_finding_and_a_refusal() {
     let mut world = World::unled();
     let journal = comes_back(&mut world, |config| config.appendonly = false);
-    assert_eq!(drift::of_starts(&world.snapshot, &[], Some(&journal)).len(), 1, "while it is under way, too");
+    assert_eq!(drift::of_starts(&world.ctx().look, &[], Some(&journal)).len(), 1, "while it is under way, too");
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     let finding = &found(&world, &record)[0];
     assert_eq!((finding.code, finding.pod.as_ref()), (FindingCode::ConfigDrift, Some(&fixtures::pod_name(1))));

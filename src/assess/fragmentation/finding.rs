@@ -127,7 +127,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode
     if view.policy.suspend {
         return "spec.suspend is set, so no restart is begun: unset it to let the operator act".into();
     }
-    if view.around.is_some_and(|s| s.rights.evict == Right::Denied) {
+    if view.around.is_some_and(|around| around.snapshot.rights.evict == Right::Denied) {
         return "the operator lacks the right to evict pods (chart value acting.restart): grant it, or restart the pods yourself, replicas first".into();
     }
     WILL_RESTART.into()

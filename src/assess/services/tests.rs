@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::domain::snapshot::Snapshot;
 use crate::{
     domain::fixtures::{self, pod_name, service},
     topology::find,
@@ -37,9 +38,9 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
     let reads = service("reads", &[(&label.key, &label.replica)], names(&[0, 1, 2]));
     let snapshot = world(3, vec![other, part, primary, both, reads]);
     let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
-    let found: Vec<_> = to_primary(&snapshot, &shard, &label).map(|service| service.name.as_str()).collect();
+    let found: Vec<_> = to_primary(&shard, &label).map(|service| service.name.as_str()).collect();
     assert_eq!(found, ["redis-primary", "both"]);
-    assert_eq!(partial(&snapshot, &shard).map(|service| service.name.as_str()), Some("part"));
+    assert_eq!(partial(&shard).map(|service| service.name.as_str()), Some("part"));
 }
 
 #[rstest]
@@ -59,5 +60,5 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
 fn clients_are_held_to_the_primarys_pod(#[case] members: usize, #[case] services: Vec<Service>, #[case] held: bool) {
     let snapshot = world(members, services);
     let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
-    assert_eq!(pinning(&snapshot, &shard, &snapshot.targets[0]).is_some(), held);
+    assert_eq!(pinning(&shard, &snapshot.targets[0]).is_some(), held);
 }

@@ -4,6 +4,7 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
+use crate::domain::snapshot::Snapshot;
 use crate::{
     domain::{
         fixtures,
@@ -20,7 +21,7 @@ fn found(snapshot: &Snapshot, proven: &[&str]) -> Option<String> {
     let proven: Vec<PodName> = proven.iter().map(|pod| PodName::from(*pod)).collect();
     let shards = topology::find(&fixtures::policy(), snapshot);
     assert_eq!(shards.len(), 1);
-    alone(snapshot, &shards[0], &proven).map(|start| start.target.pod.name.to_string())
+    alone(&shards[0], &proven).map(|start| start.target.pod.name.to_string())
 }
 
 #[rstest]

@@ -227,7 +227,7 @@ impl Look<'_> {
         if carries(old) {
             return Err(format!("{} still carries {}={}", old.pod.name, label.key, label.primary));
         }
-        let mut services = services::to_primary(self.ctx.snapshot, self.shard, label);
+        let mut services = services::to_primary(self.shard, label);
         let behind = |target: &Target, pods: &[_]| pods.contains(&target.pod.uid);
         match services.find(|one| !behind(new, &one.ready_pods) || behind(old, &one.ready_pods)) {
             Some(service) => Err(format!("Service {} does not point at {} alone yet", service.name, new.pod.name)),
@@ -442,7 +442,7 @@ impl Look<'_> {
 
     fn order(&self, way: &Direction<'_>, record: &SwitchoverRecord, resumed: bool) -> Option<SwitchoverOrder> {
         let label = &self.ctx.policy.redis.role_label;
-        let services = services::to_primary(self.ctx.snapshot, self.shard, label);
+        let services = services::to_primary(self.shard, label);
         let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
         let form = |replica: &Target| name_of(way, replica, candidate?);
         let uninvolved = |target: &&&Target| {

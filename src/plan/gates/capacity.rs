@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Phase, Scene, structure::the_set};
+use super::{Phase, Scene};
 use crate::{
     assess::headroom,
     domain::blocked::{BlockReason, Blocked},
@@ -105,7 +105,7 @@ fn replacement_revision<'a>(set: &'a StatefulSet, pod: &Pod) -> &'a str {
 }
 
 pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     if !set.observed {
         return Some(Blocked::new(
             BlockReason::EvictionWouldRollOut,
@@ -128,7 +128,7 @@ pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn template_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     scene.restarted_now().find_map(|target| {
         let container = target.pod.container.as_ref().ok()?;
         let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;

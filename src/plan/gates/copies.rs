@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Phase, Scene, structure::the_set};
+use super::{Phase, Scene};
 use crate::{
     assess::{persistence, services},
     domain::{
@@ -19,7 +19,7 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
     if scene.ctx.policy.restart.allow_downtime {
         return None;
     }
-    let advice = match services::pinning(scene.ctx.snapshot, scene.shard, primary) {
+    let advice = match services::pinning(scene.shard, primary) {
         // Clients that are held to this pod would all meet a replica once another one is primary.
         Some(service) => format!(
             "Service {} selects {}, so that its clients stay with this pod whoever is primary: set \
@@ -104,7 +104,7 @@ pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.in_place_now()?;
-    let survives = persistence::survives_restart(primary, the_set(scene));
+    let survives = persistence::survives_restart(primary, scene.shard.only_set());
     let missing = survives.and_then(|()| persistence::starts_with_data(primary, &scene.starts)).err()?;
     Some(Blocked::new(
         BlockReason::PersistenceNotProven,

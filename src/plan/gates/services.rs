@@ -11,7 +11,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
     let (first, _) = scene.hand_overs.first()?;
     let from = scene.primary().filter(|primary| primary.pod.name == *first)?;
-    let service = services::pinning(scene.ctx.snapshot, scene.shard, from)?;
+    let service = services::pinning(scene.shard, from)?;
     Some(Blocked::new(
         BlockReason::ClientsPinned,
         format!(
@@ -30,7 +30,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// A Service that selects the role label and one more, which some members lack, would lose its pods with the role.
 pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
-    let service = services::partial(scene.ctx.snapshot, scene.shard).filter(|_| scene.hands_over)?;
+    let service = services::partial(scene.shard).filter(|_| scene.hands_over)?;
     Some(Blocked::new(
         BlockReason::ServiceTakesSome,
         format!(
@@ -45,7 +45,7 @@ pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
-    let followed = services::to_primary(scene.ctx.snapshot, scene.shard, label).next().is_some();
+    let followed = services::to_primary(scene.shard, label).next().is_some();
     // What holds clients to some pods is said by its own reason, with what to do about it.
     let told = || clients_follow(scene).is_some() || takes_every_member(scene).is_some();
     (scene.hands_over && scene.shard.follow.is_by_label() && !followed && !told()).then(|| {

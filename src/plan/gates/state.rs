@@ -50,14 +50,14 @@ pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
         Lead::Nobody if shard.primary_is_outside() => None,
         Lead::Nobody => Some(Blocked::new(
             BlockReason::NoPrimary,
-            format!("no member is primary ({held}): {}", roles::without_primary(shard, ctx.snapshot)),
+            format!("no member is primary ({held}): {}", roles::without_primary(shard)),
         )),
         Lead::Several(several) => Some(Blocked::new(
             BlockReason::TwoPrimaries,
             format!(
                 "{} are all primaries ({held}); nothing is done until exactly one is: {}",
                 names(several.iter().copied()),
-                roles::with_two_primaries(shard, ctx.snapshot)
+                roles::with_two_primaries(shard)
             ),
         )),
     }

@@ -5,7 +5,6 @@ use crate::{
     assess::fragmentation::Cause,
     domain::{
         blocked::{BlockReason, Blocked},
-        pod::StatefulSet,
         sample::{Engine, Version},
         step::Plan,
     },
@@ -70,14 +69,6 @@ pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// The StatefulSet that owns every member, if it is one and the same.
-pub(crate) fn the_set<'a>(scene: &Scene<'a>) -> Option<&'a StatefulSet> {
-    let mut owners = scene.shard.members.iter().map(|target| target.pod.owner.as_ref());
-    let first = owners.next()??;
-    (first.kind == "StatefulSet" && owners.all(|owner| owner.is_some_and(|o| o.uid == first.uid)))
-        .then(|| scene.ctx.snapshot.stateful_set(&first.uid))?
-}
-
 /// What owns the members, where it is no StatefulSet.
 fn no_stateful_set(scene: &Scene<'_>) -> Option<String> {
     let target = scene
@@ -98,7 +89,7 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
     if let Some(text) = no_stateful_set(scene) {
         return Some(Blocked::new(BlockReason::NotOneStatefulSet, text).ruling());
     }
-    let Some(set) = the_set(scene) else {
+    let Some(set) = scene.shard.only_set() else {
         return blocked(
             "the members are not the pods of exactly one StatefulSet; only such pods come back under their name"
                 .to_owned(),
@@ -115,7 +106,7 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     let before = || scene.ctx.snapshot.seen_before(&set.uid)?.owner.as_ref();
     let (owner, belongs) = match (&set.owner, before()) {
         (Some(owner), _) => (owner, "belongs".to_owned()),
@@ -136,7 +127,7 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     let value = set.template_role_label.as_ref()?;
     Some(Blocked::new(
         BlockReason::RoleLabelInTemplate,
