@@ -9,9 +9,11 @@ pub mod judge;
 mod ledger;
 mod listing;
 mod memory;
+pub mod outside;
 mod ownership;
 mod pace;
 mod perform;
+pub mod ports;
 pub mod reconcile;
 mod registry;
 pub mod report;
@@ -23,4 +25,5 @@ pub mod shared;
 #[cfg(test)]
 mod tests;
 pub mod transitions;
+pub mod turn;
 mod wakes;
