@@ -6,7 +6,7 @@ pub mod conditions;
 mod gone;
 mod journal;
 pub mod judge;
-mod ledger;
+pub mod ledger;
 mod listing;
 mod memory;
 pub mod outside;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Resource as _, ResourceExt as _, runtime::controller::Action};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::{
     carry, claims, conditions, ledger, ownership,
@@ -51,13 +51,15 @@ const VOLUMES_BELIEVED: Duration = Duration::from_secs(60);
 /// A watch that has failed for so long is said in the status.
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reconciles one policy.
-pub async fn reconcile<W: World>(stored: Arc<Guarded>, shared: Arc<Shared<W>>) -> Result<Action, ReconcileError> {
+/// Reconciles one policy. When it is looked at again; `None`: when something changes.
+pub async fn reconcile<W: World>(
+    stored: Arc<Guarded>,
+    shared: Arc<Shared<W>>,
+) -> Result<Option<Duration>, ReconcileError> {
     if shared.ledger.freed(&shared.stored_remediations()) {
         shared.world.wake_waiting();
     }
-    let again = Box::pin(shared.look(&stored)).await?;
-    Ok(again.map_or_else(Action::await_change, Action::requeue))
+    Box::pin(shared.look(&stored)).await
 }
 
 /// What was observed and decided, and from which version of the resource.

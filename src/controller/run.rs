@@ -7,7 +7,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     runtime::{
         Controller,
-        controller::Config,
+        controller::{Action, Config},
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -27,7 +27,7 @@ use super::{
     pace::Pace,
     registry::{Guarded, Registry},
     reverts::Reverts,
-    shared::{Shared, Stop},
+    shared::{ReconcileError, Shared, Stop},
     turn,
     wakes::Wakes,
 };
@@ -286,7 +286,7 @@ impl Process {
         let running = controller
             .reconcile_on(wakes.stream())
             .graceful_shutdown_on(until(self.stop.clone()))
-            .run(turn::timed, turn::failed, shared)
+            .run(looked, failed, shared)
             .for_each(|told| {
                 failures.told(&told);
                 std::future::ready(())
@@ -369,4 +369,14 @@ async fn wake_all(mut stop: watch::Receiver<bool>, policies: Store<Guarded>, wak
             wakes.wake(ObjectRef::from_obj(&*policy));
         }
     }
+}
+
+async fn looked(policy: Arc<Guarded>, shared: Arc<Shared<Outside>>) -> Result<Action, ReconcileError> {
+    let again = turn::timed(policy, shared).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
+fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared<Outside>>) -> Action {
+    Action::requeue(turn::failed(&policy, error, &shared))
 }

@@ -220,10 +220,10 @@ mod tests {
         let sent = NodeAddress { host: "redis-1.redis".into(), port: fixtures::PORT };
         // By its short form it means nothing here; by its full name it does.
         let name = MemberName { sent: sent.clone(), full: "localhost".into() };
-        let way = way_to(&Bare::new(Clock::start()), Some(&name), &to).await;
+        let way = way_to(&Bare::new(Clock::start(), fixtures::policy().redis.role_label), Some(&name), &to).await;
         assert_eq!((way.address.clone(), way.fallback(&to)), (sent.clone(), None));
         let name = MemberName { sent, full: "redis-1.redis.shop.invalid".into() };
-        let way = way_to(&Bare::new(Clock::start()), Some(&name), &to).await;
+        let way = way_to(&Bare::new(Clock::start(), fixtures::policy().redis.role_label), Some(&name), &to).await;
         let said = way.fallback(&peer(2, ([10, 0, 0, 2], fixtures::PORT).into())).expect("it is said");
         assert_eq!(way.address, to.node());
         let said = said.text(&to.pod);

@@ -20,7 +20,11 @@ use redis_memory_operator::{
     execute::{
         ExecuteError,
         crash::Boundary,
-        switchover::{HandedOver, bare::Bare, hand_over},
+        switchover::{
+            HandedOver,
+            bare::{Bare, Hook},
+            hand_over,
+        },
     },
     plan::effect::{MemberName, Peer, SwitchoverOrder},
 };
@@ -89,7 +93,7 @@ pub fn without_candidate(order: &SwitchoverOrder) -> SwitchoverOrder {
 
 /// Carries it out to the end.
 pub async fn carry_out(order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
-    hand_over(&Bare::new(Clock::start()), &fixtures::policy(), order, Duration::ZERO).await
+    hand_over(&Bare::new(Clock::start(), order.role_label.clone()), &fixtures::policy(), order, Duration::ZERO).await
 }
 
 /// Carries it out up to that boundary, and dies there: nothing of it runs any more, no destructor that could tidy up.
@@ -107,7 +111,7 @@ pub async fn die_at(boundary: &'static str, order: &SwitchoverOrder) {
 }
 
 /// Servers alone, and a hook at one boundary.
-pub struct Hooked(Bare);
+pub struct Hooked(Hook);
 
 impl Hooked {
     pub fn at(boundary: &'static str, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
@@ -117,10 +121,11 @@ impl Hooked {
                     if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
                 },
             );
-        Self(Bare { hook: Some(hook), ..Bare::new(Clock::start()) })
+        Self(hook)
     }
 
     pub async fn carry_out(&self, order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
-        hand_over(&self.0, &fixtures::policy(), order, Duration::ZERO).await
+        let bare = Bare { hook: Some(Arc::clone(&self.0)), ..Bare::new(Clock::start(), order.role_label.clone()) };
+        hand_over(&bare, &fixtures::policy(), order, Duration::ZERO).await
     }
 }

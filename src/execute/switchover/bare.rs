@@ -17,7 +17,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::{PodName, PodUid},
-        policy::Policy,
+        policy::{Policy, RoleLabel},
     },
     execute::{
         ExecuteError,
@@ -48,14 +48,16 @@ pub struct Bare {
     pub credentials: Option<Credentials>,
     /// The clock.
     pub clock: Clock,
+    /// Every pod carries this label with the primary's value, as where another controller keeps it and has not moved it.
+    pub label: RoleLabel,
     /// What happens at the boundaries; `None`: nothing.
     pub hook: Option<Hook>,
 }
 
 impl Bare {
     /// Servers that take everybody.
-    pub const fn new(clock: Clock) -> Self {
-        Self { credentials: None, clock, hook: None }
+    pub const fn new(clock: Clock, label: RoleLabel) -> Self {
+        Self { credentials: None, clock, label, hook: None }
     }
 }
 
