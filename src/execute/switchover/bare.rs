@@ -87,7 +87,12 @@ impl Cluster for Bare {
     async fn live_pod(&self, _namespace: &str, name: &PodName, uid: &PodUid) -> Result<Option<Pod>, KubeError> {
         let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..PodCondition::default() };
         Ok(Some(Pod {
-            metadata: ObjectMeta { name: Some(name.to_string()), uid: Some(uid.to_string()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_string()),
+                uid: Some(uid.to_string()),
+                labels: Some([(self.label.key.clone(), self.label.primary.clone())].into()),
+                ..ObjectMeta::default()
+            },
             status: Some(PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() }),
             ..Pod::default()
         }))
