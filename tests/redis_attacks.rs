@@ -172,7 +172,7 @@ async fn look(scripts: [Script; 3]) -> Outcome {
         servers.push(server);
     }
     let settings = settings();
-    let findings = assess::assess(&policy, &snapshot, &settings.assess);
+    let findings = assess::Assessment::of(&policy, &snapshot, &settings.assess).findings(&[], None);
     let ctx = Context::of(&policy, &snapshot, &[], snapshot.at, &settings);
     let decision = decide::decide(&ctx, None, false, true);
     Outcome { servers, snapshot, findings, decision }

@@ -26,7 +26,7 @@ use redis_memory_operator::{
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         step::Step,
     },
-    execute::{Done, ExecuteError, Executor},
+    execute::{Done, ExecuteError, Executor, live::Live},
     kube_io::{fence::Fence, read::Reader, write::Writer},
     observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
     plan::{
@@ -58,7 +58,7 @@ impl SecretSource for NoSecrets {
 struct Set {
     servers: [RedisServer; 3],
     uids: [PodUid; 3],
-    executor: Executor,
+    executor: Executor<Live>,
     _task: SamplerTask,
 }
 
@@ -97,14 +97,14 @@ impl Set {
         // Nothing listens there: no effect of this test may ask Kubernetes for anything.
         let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
         let client = kube::Client::try_from(config).expect("a client");
-        let executor = Executor {
+        let ports = Live {
             writer: Writer::new(client.clone(), Clock::start(), "test"),
             reader: Reader::new(client, Clock::start()),
             sampler,
             fence: Fence::always(),
             clock: Clock::start(),
-            endpoint_sync: Duration::from_secs(2),
         };
+        let executor = Executor { ports, endpoint_sync: Duration::from_secs(2) };
         let set = Self { servers, uids, executor, _task: task };
         set.assign();
         set
@@ -122,7 +122,7 @@ impl Set {
             credentials: CredentialsFor::None,
             keep: Duration::from_secs(60),
         });
-        self.executor.sampler.assign(&policy().uid, "shop", assignments.collect(), Arc::new(|_, _| 0));
+        self.executor.ports.sampler.assign(&policy().uid, "shop", assignments.collect(), Arc::new(|_, _| 0));
     }
 
     /// redis-0 goes the way of an evicted pod: its process ends, and a new one of another pod listens where it did.
@@ -395,7 +395,7 @@ async fn a_primary_is_evicted_only_while_it_is_one_and_its_data_is_safe() {
 async fn without_the_fence_nothing_is_demoted() {
     let (mut set, journal) = returned().await;
     let effect = demotion(&set.observe().await, &journal);
-    set.executor.fence = Fence::never(Clock::start());
+    set.executor.ports.fence = Fence::never(Clock::start());
     assert!(matches!(set.carry_out(&effect).await, Err(ExecuteError::Fenced(_))));
     assert!(set.servers[0].is_primary().await);
 }
@@ -499,9 +499,9 @@ async fn ordinary_clients_of_an_old_primary_are_led_away_and_nobody_else() {
     set.hand_over().await;
     a_second_old(old, 602).await;
     let meant_this_pod = client(old, "PING").await;
-    let begun = set.executor.clock.uptime();
+    let begun = set.executor.ports.clock.uptime();
     let done = close_clients(&set, 0).await.expect("it is carried out");
-    let took = set.executor.clock.uptime().saturating_sub(begun);
+    let took = set.executor.ports.clock.uptime().saturating_sub(begun);
     assert_eq!(done, Done::ClientsClosed { closed: 600 });
     assert!(took >= Duration::from_secs(1), "at most 500 a second: {took:?}");
     for stream in sticky {
@@ -597,7 +597,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
     }];
     let (mut policy, settings) = (policy(), settings());
     policy.redis.authority = AuthorityRule::Label;
-    let clock = set.executor.clock;
+    let clock = set.executor.ports.clock;
     let begun = clock.uptime();
     let (mut journal, mut ended, mut waits) = (None, None, String::new());
     while ended.is_none() && clock.uptime() < begun + Duration::from_secs(60) {

@@ -6,6 +6,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
+    outside::Outside,
+    ports::{Policies as _, PolicyVersion, World},
     registry::Guarded,
     report,
     resolve::Problem,
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
-    execute::Executor,
+    clock::Time as _,
     kube_io::policies::Policies,
     metrics::PolicyKey,
 };
@@ -27,9 +29,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 ///
 /// A store that holds anything is complete. One that is empty may not have been filled yet: then the API server is asked.
 /// (Not `Store::wait_until_ready`: it wakes one waiter only, and the controller waits there.)
-pub(super) async fn sweep(shared: Arc<Shared>, policies: Policies) {
+pub(super) async fn sweep(shared: Arc<Shared<Outside>>, policies: Policies) {
     loop {
-        let known = !shared.policies.state().is_empty();
+        let known = !shared.world.policies.state().is_empty();
         if known || (shared.is_watching() && matches!(policies.exist().await, Ok(false))) {
             shared.forget_gone();
         }
@@ -37,41 +39,40 @@ pub(super) async fn sweep(shared: Arc<Shared>, policies: Policies) {
     }
 }
 
-impl Shared {
+impl Shared<Outside> {
     fn is_watching(&self) -> bool {
-        self.registry.is_watching() || self.observer.sampler.is_watching()
+        self.world.registry.is_watching() || self.world.observer.sampler.is_watching()
     }
 
     /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
     /// its policy went has taken up again.
     fn forget_gone(&self) {
-        let policies = self.policies.state();
+        let policies = self.world.policies.state();
         let live: HashSet<String> = policies.iter().filter_map(|policy| policy.uid()).collect();
         let exists = |uid: &str| live.contains(uid);
         self.ledger.retain(exists);
-        self.registry.retain(exists);
-        self.observer.sampler.retain(exists);
+        self.world.registry.retain(exists);
+        self.world.observer.sampler.retain(exists);
         self.pace.retain(exists);
         self.memory.retain(exists);
         let names: HashSet<PolicyKey> = policies.iter().map(|policy| key(policy)).collect();
         self.metrics.retain(|policy| names.contains(policy));
     }
+}
 
+impl<W: World> Shared<W> {
     /// Nothing is watched for that policy any more.
     pub(super) fn forget(&self, stored: &Guarded) {
         let uid = stored.uid().unwrap_or_default();
-        self.registry.forget(&uid);
-        self.observer.sampler.forget(&uid);
+        self.world.stop_watching(&uid);
+        self.world.stop_probing(&uid);
         self.metrics.forget(&key(stored));
     }
 
     /// Takes our finalizer away, if it is there, whatever else the policy says.
     pub(super) async fn let_go(&self, stored: &Guarded) -> Result<(), ReconcileError> {
         if stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-            let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
-            let version = stored.resource_version().unwrap_or_default();
-            let Executor { writer, fence, .. } = &self.executor;
-            writer.set_finalizer(fence, &namespace, &name, &version, false).await?;
+            self.executor.ports.set_finalizer(PolicyVersion::of(stored.meta()), false).await?;
         }
         Ok(())
     }
@@ -80,7 +81,7 @@ impl Shared {
     pub(super) async fn stalled(&self, stored: &Guarded, problem: &Problem) -> Result<Duration, ReconcileError> {
         let (namespace, policy) = (stored.namespace().unwrap_or_default(), stored.name_any());
         tracing::warn!(%namespace, %policy, reason = problem.reason, text = %problem.text, "a policy is not evaluated");
-        self.registry.forget(&stored.uid().unwrap_or_default());
+        self.world.stop_watching(&stored.uid().unwrap_or_default());
         self.no_longer_watched(&stored.uid().unwrap_or_default(), &key(stored));
         // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes. That is
         // a write, and the next look comes with it.
@@ -104,19 +105,19 @@ impl Shared {
     }
 
     fn no_longer_watched(&self, uid: &str, key: &PolicyKey) {
-        self.observer.sampler.forget(uid);
+        self.world.stop_probing(uid);
         self.metrics.forget(key);
     }
 
     async fn say_stalled(&self, resource: &RedisMemoryPolicy, problem: &Problem) -> Result<Duration, ReconcileError> {
         let previous = resource.status.clone().unwrap_or_default();
         let generation = resource.metadata.generation.unwrap_or_default();
-        let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.clock.now());
+        let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.time().now());
         status.operator = Some(self.install.clone());
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }
-        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.clock.uptime()) {
+        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.time().uptime()) {
             return Ok(left);
         }
         self.write_status(resource, &status).await?;

@@ -5,11 +5,13 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     journal,
     ledger::Restart,
+    ports::World,
     shared::{ReconcileError, Shared},
     transitions::{Transition, event},
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
+    clock::Time as _,
     domain::{
         blocked::{BlockReason, Blocked},
         journal::{Journal, Outcome, WorkloadRecord},
@@ -20,7 +22,8 @@ use crate::{
     },
     execute::{
         Done, ExecuteError,
-        crash::{self, Moment, Place},
+        crash::{Boundary, Moment, Place},
+        ports::Ports as _,
     },
     kube_io::{
         event::EventType,
@@ -77,8 +80,8 @@ impl Performed {
 }
 
 /// Carries out what was decided.
-pub(super) async fn perform(
-    shared: &Shared,
+pub(super) async fn perform<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     act: Act,
@@ -100,8 +103,8 @@ pub(super) async fn perform(
     }
 }
 
-async fn upkeep(
-    shared: &Shared,
+async fn upkeep<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     effects: Vec<(Effect, String)>,
@@ -109,7 +112,7 @@ async fn upkeep(
 ) -> Result<Performed, ReconcileError> {
     let mut performed = Performed::nothing(resource, AT_ONCE);
     for (effect, reason) in effects {
-        let now = shared.clock.now();
+        let now = shared.time().now();
         // Who sets it back again and again wins: the next look knows, and says so.
         if !shared.reverts.may(&effect, snapshot, now) {
             continue;
@@ -172,8 +175,8 @@ fn words(effect: &Effect) -> (&'static str, &'static str, String) {
     }
 }
 
-async fn begin(
-    shared: &Shared,
+async fn begin<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     mut journal: Journal,
@@ -193,12 +196,12 @@ async fn begin(
         journal.steps.clone_from(&shown.steps);
     }
     let records = resource.status.clone().unwrap_or_default().workloads;
-    let fence = &shared.executor.fence;
-    crash::at(Place::BeginShown);
-    let resource = journal::finalizer(&shared.executor.writer, fence, resource, true).await?;
-    crash::at(Place::BeginFinalizer);
+    let ports = &shared.executor.ports;
+    ports.reached(Place::BeginShown.into()).await;
+    let resource = journal::finalizer(ports, resource, true).await?;
+    ports.reached(Place::BeginFinalizer.into()).await;
     let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
-    crash::at(Place::BeginJournal);
+    ports.reached(Place::BeginJournal.into()).await;
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %journal.id, steps = journal.steps.len(),
         "remediation begins"
@@ -210,8 +213,8 @@ async fn begin(
 }
 
 /// Writes the records, with the journal that stands.
-async fn remember(
-    shared: &Shared,
+async fn remember<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     records: Vec<WorkloadRecord>,
@@ -231,34 +234,41 @@ async fn remember(
 }
 
 /// Writes that the next step is under way.
-async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
-    let kind = journal.step().map(Step::kind);
-    let point = |moment| {
-        if let Some(kind) = kind {
-            crash::of_step(kind, moment);
-        }
-    };
-    point(Moment::BeforeArrival);
+async fn arrive<W: World>(
+    shared: &Shared<W>,
+    resource: RedisMemoryPolicy,
+    journal: Journal,
+) -> Result<Performed, ReconcileError> {
+    let (ports, kind) = (&shared.executor.ports, journal.step().map(Step::kind));
+    if let Some(kind) = kind {
+        ports.reached(Boundary::Step(kind, Moment::BeforeArrival)).await;
+    }
     let performed = record(shared, resource, journal).await?;
-    point(Moment::AfterArrival);
+    if let Some(kind) = kind {
+        ports.reached(Boundary::Step(kind, Moment::AfterArrival)).await;
+    }
     Ok(performed)
 }
 
-async fn record(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
+async fn record<W: World>(
+    shared: &Shared<W>,
+    resource: RedisMemoryPolicy,
+    journal: Journal,
+) -> Result<Performed, ReconcileError> {
     let records = resource.status.clone().unwrap_or_default().workloads;
     let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
     Ok(Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) })
 }
 
-async fn step(
-    shared: &Shared,
+async fn step<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     journal: Journal,
     effect: &Effect,
 ) -> Result<Performed, ReconcileError> {
     if let Effect::Evict { peer } | Effect::EvictPrimary { peer } = effect {
-        let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.clock.now() };
+        let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.time().now() };
         let most = shared.limits.restarts_per_hour;
         if !shared.ledger.take_restart(restart, &peer.uid, &shared.stored_restarts(&resource), most) {
             let mut performed = Performed::nothing(resource, LATER);
@@ -275,7 +285,7 @@ async fn step(
         Performed::nothing(resource, AT_ONCE)
     } else {
         if let Some(kind) = kind {
-            crash::of_step(kind, Moment::BeforeIntent);
+            shared.executor.ports.reached(Boundary::Step(kind, Moment::BeforeIntent)).await;
         }
         record(shared, resource, journal).await?
     };
@@ -340,7 +350,11 @@ impl Answer {
 
 /// Keeps in the journal why the step under way failed, and that an attempt of a switchover has ended by its own word. If it
 /// cannot be kept, the attempt counts as cut short, and whoever ends the switchover makes sure of it once more.
-async fn keep_answer(shared: &Shared, answer: Answer, performed: &mut Performed) -> Result<(), ReconcileError> {
+async fn keep_answer<W: World>(
+    shared: &Shared<W>,
+    answer: Answer,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
     let Some(before) = performed.journal.clone() else { return Ok(()) };
     let mut journal = before.clone();
     journal.current.failed(&answer.why);
@@ -479,21 +493,21 @@ fn failed(
     Ok(())
 }
 
-async fn end(
-    shared: &Shared,
+async fn end<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     record: WorkloadRecord,
 ) -> Result<Performed, ReconcileError> {
     let before = resource.status.clone().unwrap_or_default().workloads;
     let records = journal::with_record(&before, record.clone());
-    let fence = &shared.executor.fence;
-    crash::at(Place::EndDue);
+    let ports = &shared.executor.ports;
+    ports.reached(Place::EndDue.into()).await;
     let resource = journal::write(shared, &resource, None, &records).await?;
-    crash::at(Place::EndRecorded);
+    ports.reached(Place::EndRecorded.into()).await;
     shared.ledger.release(&policy.uid);
-    let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
-    crash::at(Place::EndReleased);
+    let resource = journal::finalizer(ports, resource, false).await?;
+    ports.reached(Place::EndReleased.into()).await;
     let outcome = record.outcome.map_or("Ended", Outcome::as_str);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,

@@ -4,31 +4,28 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Resource as _, ResourceExt as _,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    carry, claims, conditions, judge, ledger, ownership,
+    carry, claims, conditions, ledger, ownership,
     perform::{self, Performed},
-    registry::{Guarded, PolicyRef},
+    ports::{Policies as _, PolicyVersion, Watched, World},
+    registry::Guarded,
     report,
     resolve::{Problem, Resolved, resolve},
-    series,
     shared::{ReconcileError, Shared},
     transitions::{self, Transition},
 };
 use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess::{self, judged::Judged},
+    clock::Time as _,
     domain::{
         blocked::BlockReason,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Elsewhere, Surroundings},
     },
-    execute::Executor,
     kube_io::{event::EventTarget, write::WriteError},
     metrics::PolicyKey,
     observe::snapshot::Claim,
@@ -54,13 +51,15 @@ const VOLUMES_BELIEVED: Duration = Duration::from_secs(60);
 /// A watch that has failed for so long is said in the status.
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reconciles one policy.
-pub async fn reconcile(stored: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+/// Reconciles one policy. When it is looked at again; `None`: when something changes.
+pub async fn reconcile<W: World>(
+    stored: Arc<Guarded>,
+    shared: Arc<Shared<W>>,
+) -> Result<Option<Duration>, ReconcileError> {
     if shared.ledger.freed(&shared.stored_remediations()) {
-        shared.registry.wake_waiting();
+        shared.world.wake_waiting();
     }
-    let again = Box::pin(shared.look(&stored)).await?;
-    Ok(again.map_or_else(Action::await_change, Action::requeue))
+    Box::pin(shared.look(&stored)).await
 }
 
 /// What was observed and decided, and from which version of the resource.
@@ -82,7 +81,7 @@ enum Looked {
     NotOurs(Duration),
 }
 
-impl Shared {
+impl<W: World> Shared<W> {
     /// Deletion comes first, then the remediation under way, under its own spec if need be, and then the spec. `None`: not
     /// looked at again before something changes.
     pub(super) async fn look(&self, stored: &Guarded) -> Result<Option<Duration>, ReconcileError> {
@@ -94,7 +93,7 @@ impl Shared {
             };
         }
         let ours = stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        let waited = self.memory.deleting_for(&stored.uid().unwrap_or_default(), self.clock.uptime());
+        let waited = self.memory.deleting_for(&stored.uid().unwrap_or_default(), self.time().uptime());
         if let (true, true, Ok(resolved)) = (ours, waited <= DELETION_PATIENCE, resolved) {
             let again = Box::pin(self.reconcile(resolved)).await?;
             return Ok(again.map(|again| again.min(DELETING_AGAIN)));
@@ -108,12 +107,10 @@ impl Shared {
     async fn reconcile(&self, resolved: Resolved) -> Result<Option<Duration>, ReconcileError> {
         let Resolved { resource, policy, mut problem } = resolved;
         let selector = validate::selector_string(&resource.spec.selector);
-        let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
-        let now = self.clock.uptime();
-        let cache = self.registry.cache(&policy.uid, &reference, &selector, now);
-        let failing = cache.changes().borrow().failing.clone();
+        let now = self.time().uptime();
+        let Watched { ready, failing, pods } = self.world.watched(&policy, &selector, now);
         let failing_for = self.memory.failing_for(&policy.uid, failing.is_some(), now);
-        if !cache.is_ready() && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
+        if !ready && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             return match failing {
                 Some(failure) if failure.forbidden => {
                     let problem = Problem::new("ReadingRightsMissing", failure.text);
@@ -126,7 +123,7 @@ impl Shared {
             let text = format!("the pods have not been watched for {} s: {}", failing_for.as_secs(), failure.text);
             problem.get_or_insert_with(|| Problem::new("WatchFailing", text));
         }
-        match Box::pin(self.decide(resource, policy, &selector, &cache.pods(), problem)).await? {
+        match Box::pin(self.decide(resource, policy, &selector, &pods, problem)).await? {
             Looked::Decided(turn) => Box::pin(self.act_and_report(*turn)).await,
             Looked::Gone => Ok(None),
             Looked::NotOurs(again) => Ok(Some(again)),
@@ -142,14 +139,13 @@ impl Shared {
         pods: &[Arc<Pod>],
         problem: Option<Problem>,
     ) -> Result<Looked, ReconcileError> {
-        let others = self.policies.state();
+        let others = self.world.policies();
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.policy()), pods);
         // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
         let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some() || carry::asks(status))
             || self.ledger.holds(&policy.uid);
         if !active && resource.metadata.deletion_timestamp.is_none() {
-            let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
-            let snapshot = self.observer.cached(&policy, pods, &claims, judge).await?;
+            let snapshot = self.world.cached(&policy, pods, &claims, self.settings.assess).await?;
             let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
             let snapshot = self.with_volumes(&resource, &policy, snapshot, VOLUMES_BELIEVED).await;
             let decision = self.decision(&resource, &policy, &snapshot, false);
@@ -169,7 +165,7 @@ impl Shared {
         seen_problem: Option<Problem>,
     ) -> Result<Looked, ReconcileError> {
         let namespace = seen.namespace().unwrap_or_default();
-        let Some(stored) = self.observer.reader.policy(&namespace, &seen.name_any()).await? else {
+        let Some(stored) = self.executor.ports.policy(&namespace, &seen.name_any()).await? else {
             return Ok(Looked::Gone);
         };
         // A spec that changed in between is validated, and its selector watched, in a reconcile of its own.
@@ -188,8 +184,7 @@ impl Shared {
         if resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             self.ledger.release(&policy.uid);
         }
-        let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
-        let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
+        let snapshot = self.world.live(&policy, selector, claims, self.settings.assess).await?;
         let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
         let snapshot = self.with_volumes(&resource, &policy, snapshot, Duration::ZERO).await;
         let decision = self.decision(&resource, &policy, &snapshot, true);
@@ -200,7 +195,7 @@ impl Shared {
     /// What lies around that policy: what people said, and what the other policies do.
     fn surroundings(&self, resource: &RedisMemoryPolicy) -> Surroundings {
         let own = resource.uid().unwrap_or_default();
-        let now = self.clock.now();
+        let now = self.time().now();
         let said = |name: &str| resource.annotations().get(name).map(|value| value.trim().to_owned());
         Surroundings {
             stopped: self.stop.how(),
@@ -210,23 +205,23 @@ impl Shared {
             maximum_remediations: self.limits.remediations,
             restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
             maximum_restarts_per_hour: self.limits.restarts_per_hour,
-            reach: self.observer.sampler.reach(),
+            reach: self.world.reach(),
             left_alone: self.reverts.left_alone(now),
         }
     }
 
     /// The remediations of all policies, by their journals.
     pub(super) fn stored_remediations(&self) -> BTreeMap<String, Elsewhere> {
-        let policies = self.policies.state();
+        let policies = self.world.policies();
         ledger::remediations(policies.iter().filter_map(|policy| policy.policy()))
     }
 
     /// The restarts of all policies, that policy's by what was just read of it.
     pub(super) fn stored_restarts(&self, resource: &RedisMemoryPolicy) -> Vec<ledger::Restart> {
-        let policies = self.policies.state();
+        let policies = self.world.policies();
         let others = policies.iter().filter_map(|policy| policy.policy());
         let others = others.filter(|other| other.uid() != resource.uid());
-        ledger::restarts(others.chain([resource]), self.clock.now())
+        ledger::restarts(others.chain([resource]), self.time().now())
     }
 
     /// With what is behind the claims of primaries that are to be restarted in place; elsewhere nothing is read for it.
@@ -239,20 +234,20 @@ impl Shared {
     ) -> Snapshot {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
-        let (records, now) = (&status.workloads, self.clock.now());
+        let (records, now) = (&status.workloads, self.time().now());
         let ctx = Context::of(policy, &snapshot, records, now, &self.settings);
         let ahead = in_place::ahead(&ctx, status.journal.as_ref());
         if ahead.is_empty() {
             return snapshot;
         }
-        let volumes = self.observer.volumes(&policy.namespace, &snapshot, &ahead, age).await;
+        let volumes = self.world.volumes(&policy.namespace, &snapshot, &ahead, age).await;
         Snapshot { volumes, ..snapshot }
     }
 
     fn decision(&self, resource: &RedisMemoryPolicy, policy: &Policy, snapshot: &Snapshot, live: bool) -> Decision {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
-        let now = self.clock.now();
+        let now = self.time().now();
         let ctx = Context::of(policy, snapshot, &status.workloads, now, &self.settings);
         let deleting = resource.metadata.deletion_timestamp.is_some();
         decide::decide(&ctx, status.journal.as_ref(), deleting, live)
@@ -262,19 +257,18 @@ impl Shared {
         let Turn { resource, policy, snapshot, decision, problem } = turn;
         let previous = resource.status.clone().unwrap_or_default();
         // The decision stands on what was seen; people are told of it when it has settled.
-        let snapshot = self.observer.settled(&policy, &snapshot);
-        let (records, now) = (&previous.workloads, self.clock.now());
+        let snapshot = self.world.settled(&policy, &snapshot);
+        let (records, now) = (&previous.workloads, self.time().now());
         let ctx = Context::of(&policy, &snapshot, records, now, &self.settings);
         let findings = promise::findings(&ctx, previous.journal.as_ref(), &decision);
         let judged = Judged::of(&ctx.look);
         let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
-        let sampler = &self.observer.sampler;
-        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings, &judged, sampler));
+        self.world.show(&policy, &snapshot, &findings, &judged);
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
             Act::Begin(_) => {
-                if let Some(left) = self.memory.pause(&policy.uid, self.clock.uptime()) {
+                if let Some(left) = self.memory.pause(&policy.uid, self.time().uptime()) {
                     return Ok(Some(left));
                 }
                 let input = self.input(&policy, &snapshot, (&findings, &judged), &decision, &previous);
@@ -298,7 +292,7 @@ impl Shared {
         if blocked.iter().any(|one| one.reason == BlockReason::PrimaryEmpty) {
             self.ledger.release(&policy.uid);
         }
-        self.registry.waits(&policy.uid, blocked.iter().any(|one| one.reason == BlockReason::ClusterBudget));
+        self.world.waits(&policy.uid, blocked.iter().any(|one| one.reason == BlockReason::ClusterBudget));
         let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
@@ -310,19 +304,19 @@ impl Shared {
             blocked: &blocked,
             journal: journal.as_ref(),
             records: &records,
-            now: self.clock.now(),
+            now: self.time().now(),
         };
         let status = self.status(&input, &previous, problem.as_ref());
         self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
         self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
         let later = self.tell(&resource, &previous, &status, &snapshot, events).await?;
         if failed {
-            return Ok(Some(self.pace.failed(&policy.uid, self.clock.uptime())));
+            return Ok(Some(self.pace.failed(&policy.uid, self.time().uptime())));
         }
         let again = if journal.is_some() { again.min(ownership::HEARTBEAT) } else { again };
-        self.pace.through(&policy.uid, again, self.clock.uptime());
+        self.pace.through(&policy.uid, again, self.time().uptime());
         let again = later.map_or(again, |later| again.min(later));
-        self.memory.look_again(&policy.uid, again, self.clock.uptime());
+        self.memory.look_again(&policy.uid, again, self.time().uptime());
         Ok(Some(again))
     }
 
@@ -336,8 +330,8 @@ impl Shared {
         snapshot: &Snapshot,
         done: Vec<Transition>,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
-        let worth = report::worth_writing(previous, status, self.registry.since_written(&uid, now));
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
+        let worth = report::worth_writing(previous, status, self.world.since_written(&uid, now));
         let pause = if worth { self.memory.pause(&uid, now) } else { None };
         let said = self.memory.written(&uid).unwrap_or_else(|| previous.clone());
         let written = if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };
@@ -404,7 +398,7 @@ impl Shared {
             blocked: &decision.blocked,
             journal: previous.journal.as_ref(),
             records: &previous.workloads,
-            now: self.clock.now(),
+            now: self.time().now(),
         }
     }
 
@@ -414,27 +408,25 @@ impl Shared {
         status: &RedisMemoryPolicyStatus,
     ) -> Result<RedisMemoryPolicy, ReconcileError> {
         let part = serde_json::to_value(status).unwrap_or_default();
-        let version = resource.resource_version().unwrap_or_default();
-        let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-        let Executor { writer, fence, .. } = &self.executor;
-        let written = writer.apply_status(fence, &namespace, &name, &version, part).await?.under(&resource.spec);
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let of = PolicyVersion::of(&resource.metadata);
+        let written = self.executor.ports.apply_status(of, part).await?.under(&resource.spec);
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let before = resource.status.clone().unwrap_or_default();
         self.memory.wrote(&uid, &before, written.status.clone().unwrap_or_default(), now);
-        self.registry.written(&uid, now);
+        self.world.written(&uid, now);
         Ok(written)
     }
 
     /// Events are for people: one that cannot be written stops nothing, and slow ones do not wait for each other.
     async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: Option<&Snapshot>) {
-        let Executor { writer, fence, .. } = &self.executor;
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let ports = &self.executor.ports;
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let write = |Transition { pod, note }| async move {
             let mut about = EventTarget::policy(resource);
             if let Some(target) = pod.and_then(|pod| snapshot?.target(&pod.into())) {
                 about = about.with_pod(&target.pod.name, &target.pod.uid);
             }
-            if let Err(error) = writer.event(fence, &about, &note).await {
+            if let Err(error) = ports.event(&about, &note).await {
                 tracing::warn!(%error, reason = %note.reason, "an event could not be written");
             }
         };
@@ -454,7 +446,6 @@ impl Shared {
 
     /// Takes the finalizer away, if it is there.
     async fn release(&self, resource: RedisMemoryPolicy) -> Result<RedisMemoryPolicy, ReconcileError> {
-        let Executor { writer, fence, .. } = &self.executor;
-        Ok(super::journal::finalizer(writer, fence, resource, false).await?)
+        Ok(super::journal::finalizer(&self.executor.ports, resource, false).await?)
     }
 }

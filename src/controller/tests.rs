@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     ledger::{Ledger, Limits},
     memory::Memory,
+    outside::Outside,
     pace::Pace,
     registry::{Guarded, Registry},
     run::FromKubernetes,
@@ -22,7 +23,7 @@ use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicyStatus},
     clock::Clock,
     domain::fixtures,
-    execute::Executor,
+    execute::{Executor, live::Live},
     kube_io::{
         event::EventType,
         fence::Fence,
@@ -42,7 +43,7 @@ use crate::{
 };
 
 struct Bench {
-    shared: Shared,
+    shared: Shared<Outside>,
     log: Log,
     _sampling: SamplerTask,
 }
@@ -56,30 +57,24 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let wakes = Wakes::default();
     let (policies, _) = reflector::store();
     let (_, annotation) = watch::channel(false);
+    let observer = Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() };
+    let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|| {})));
+    let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));
     let shared = Shared {
-        observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() },
+        world: Outside { observer, registry, wakes, policies, overload, metrics: metrics.clone() },
         executor: Executor {
-            writer,
-            reader,
-            sampler,
-            fence: Fence::always(),
-            clock,
+            ports: Live { writer, reader, sampler, fence: Fence::always(), clock },
             endpoint_sync: Duration::from_secs(2),
         },
-        registry: Arc::new(Registry::new(client, wakes.clone(), Arc::new(|| {}))),
-        wakes,
-        policies,
         settings: PlanSettings::default(),
         limits: Limits { remediations: 1, restarts_per_hour: None },
         ledger: Ledger::default(),
         reverts: Arc::default(),
         stop: Stop { flag: false, annotation, lease: "ops/a".into() },
-        clock,
-        metrics: Metrics::new("a"),
+        metrics,
         pace: Pace::default(),
         memory: Memory::default(),
         install: "ops/a".into(),
-        overload: Overload::new(clock),
     };
     Bench { shared, log, _sampling: sampling }
 }

@@ -13,19 +13,19 @@
 #![allow(clippy::or_fun_call, clippy::single_match_else, reason = "texts of a trace; a match says both cases")]
 #![allow(clippy::missing_docs_in_private_items, missing_docs, unreachable_pub, reason = "nothing is exported")]
 
-mod executor;
 mod faults;
-mod guarded;
 mod kubernetes;
 mod observer;
 mod operator;
 mod planted;
+mod ports;
 mod redis;
 mod replay;
 mod rng;
 mod run;
+mod sabotage;
 mod schedule;
-mod switchover;
+mod sight;
 mod view;
 mod world;
 

@@ -86,11 +86,10 @@ struct Demoted {
     alone: bool,
 }
 
-/// Who sends, and what for.
-#[derive(Clone, Debug)]
+/// Who sends.
+#[derive(Clone, Copy, Debug)]
 pub struct Sender {
     pub identity: u32,
-    pub remediation: Option<String>,
 }
 
 /// What is evicted.
@@ -222,7 +221,7 @@ impl Observer {
         if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
             self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
         }
-        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal.is_some()).count();
+        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal().is_some()).count();
         if journals > 1 {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
         }
@@ -289,7 +288,15 @@ impl Observer {
     }
 
     /// An eviction of ours was accepted, and begins now.
-    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, what: Evicted, now: Ms) {
+    pub fn evicting(
+        &mut self,
+        kube: &Kubernetes,
+        servers: &Servers,
+        sender: &Sender,
+        remediation: Option<String>,
+        what: Evicted,
+        now: Ms,
+    ) {
         let Evicted { pod, lied, sent_at } = what;
         self.evictions += 1;
         self.progressed(now);
@@ -299,7 +306,7 @@ impl Observer {
         }
         self.evidence(kube, sender, &format!("redis-{pod} was evicted"), now);
         let uid = kube.pod(pod).map(|pod| pod.uid).unwrap_or_default();
-        if let Some(id) = &sender.remediation {
+        if let Some(id) = &remediation {
             let before = self.evicted.entry((id.clone(), pod)).or_default();
             before.push(uid);
             if before.len() > 1 {
@@ -328,18 +335,16 @@ impl Observer {
     }
 
     /// The first command of a switchover arrives: every member must have answered.
-    pub fn switching(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, now: Ms) {
+    pub fn switching(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, what: &str, now: Ms) {
         self.held_at = now;
-        self.evidence(kube, sender, &format!("redis-{from} got CLIENT PAUSE"), now);
+        self.evidence(kube, sender, &format!("redis-{from} got {what}"), now);
     }
 
     /// FAILOVER of ours was accepted.
-    pub fn failing_over(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, timeout: Option<Ms>, now: Ms) {
+    pub fn failing_over(&mut self, from: usize, timeout: Option<Ms>, now: Ms) {
         if timeout.is_none_or(|timeout| timeout > MOST_PAUSE) {
             self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
         }
-        self.held_at = now;
-        self.evidence(kube, sender, &format!("redis-{from} got FAILOVER"), now);
     }
 
     /// A limit is set.

@@ -36,6 +36,8 @@ pub struct Schedule {
     pub write_every: Ms,
     /// The template's `maxmemory` is not what the members have at run time.
     pub settings_drift: bool,
+    /// The pods' memory limit is below what the policy demands; the template's, too.
+    pub tight: bool,
     pub clean_member: Option<usize>,
     /// Pod 0 alone starts as a primary, with what its volume holds; the others start as its replicas.
     pub fixed_start: bool,
@@ -64,6 +66,7 @@ impl Schedule {
             endpoint_delay: rng.pick(&[100, 600, 2500]),
             write_every: rng.pick(&[120, 300, 700]),
             settings_drift: rng.percent(20),
+            tight: chooser.percent(15),
             clean_member: rng.percent(20).then(|| rng.below(PODS)),
             fixed_start: false,
             calm: if rng.percent(5) { LONG } else { CALM },
@@ -102,7 +105,7 @@ impl Schedule {
             0 => Fault::Crash { operator, back_after: lasts },
             1 => Fault::MoveRole { to: pod },
             // Right before an eviction another process of the pod would break S7 first.
-            2 if !points.contains(&"evict:checked") => Fault::Restart { pod },
+            2 if !points.contains(&"role:read") && !points.contains(&"evict:before-effect") => Fault::Restart { pod },
             _ => Fault::Slow { pod, lasts },
         };
         self.faults.push((trigger, fault));
