@@ -19,12 +19,7 @@ use redis_memory_operator::{
         snapshot::{Observation, Snapshot},
         step::{Step, StepKind},
     },
-    plan::{
-        Context, PlanSettings,
-        advance::{self, Next},
-        begin,
-        effect::Effect,
-    },
+    plan::{Context, PlanSettings, advance, begin, effect::Effect, next::Next},
 };
 
 /// Keys that are written; every fifth stays.

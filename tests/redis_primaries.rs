@@ -30,11 +30,10 @@ use redis_memory_operator::{
     kube_io::{fence::Fence, read::Reader, write::Writer},
     observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
     plan::{
-        Context, PlanSettings,
-        advance::Next,
-        begin,
-        decide::{self, Act, Decision},
+        Context, PlanSettings, begin,
+        decide::{self, Decision},
         effect::{Effect, Peer},
+        next::Next,
     },
     redis_io::RedisError,
 };
@@ -230,13 +229,11 @@ fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
     let ctx = Context::of(&policy, snapshot, &[], NOW, &settings);
     // Two primaries are remembered before anything else, and then since when a gate is waited at.
     let first = decide::decide(&ctx, journal, false, true);
-    let records = if let Act::Remember(records) = first.act { records } else { Vec::new() };
+    let records = if let Next::Remember(records) = first.act { records } else { Vec::new() };
     let ctx = Context { records: &records, ..ctx };
     let decision = decide::decide(&ctx, journal, false, true);
     match &decision.act {
-        Act::Go(Next::Record(waits)) if waits.current.waiting_since.is_some() => {
-            decide::decide(&ctx, Some(waits), false, true)
-        }
+        Next::Record(waits) if waits.current.waiting_since.is_some() => decide::decide(&ctx, Some(waits), false, true),
         _ => decision,
     }
 }
@@ -244,7 +241,7 @@ fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
 /// The demotion that is decided on, or a panic with what is instead.
 fn demotion(snapshot: &Snapshot, journal: &Journal) -> Effect {
     match decide(snapshot, Some(journal)).act {
-        Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::Demote { .. }) => *effect,
+        Next::Act(_, effect) if matches!(*effect, Effect::Demote { .. }) => *effect,
         other => panic!("no demotion: {other:?}"),
     }
 }
@@ -253,7 +250,7 @@ fn demotion(snapshot: &Snapshot, journal: &Journal) -> Effect {
 /// is this one.
 fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
     let fresh = decide(snapshot, None);
-    assert_eq!(fresh.act, Act::Rest, "no label, no limit, no remediation");
+    assert_eq!(fresh.act, Next::Rest, "no label, no limit, no remediation");
     assert!(fresh.blocked.iter().any(|blocked| blocked.reason == reason), "{:?}", fresh.blocked);
     for cursor in 0..journal.steps.len() {
         for begun_at in [None, Some(NOW)] {
@@ -261,9 +258,9 @@ fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
             journal.cursor = u32::try_from(cursor).expect("small");
             journal.current = CurrentStep { begun_at, attempt: 0, ..CurrentStep::default() };
             match decide(snapshot, Some(&journal)) {
-                Decision { act: Act::Wait(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
+                Decision { act: Next::Wait(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
                 // A plan that the world has left behind is given up at a boundary: that changes nothing.
-                Decision { act: Act::Go(Next::End(_)), .. } => {}
+                Decision { act: Next::End(_), .. } => {}
                 other => panic!("at step {cursor}: {:?}", other.act),
             }
         }
@@ -298,7 +295,7 @@ async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
     assert_eq!((set.run_id(1).await, set.keys(1), set.keys(2)), (kept, KEYS, KEYS), "the primary was not touched");
     // Done once, there is nothing left to demote.
     let next = decide(&set.observe().await, Some(&journal)).act;
-    let demotes = matches!(&next, Act::Go(Next::Act(_, effect)) if matches!(**effect, Effect::Demote { .. }));
+    let demotes = matches!(&next, Next::Act(_, effect) if matches!(**effect, Effect::Demote { .. }));
     assert!(!demotes, "{next:?}");
 }
 
@@ -540,7 +537,7 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     before.targets[1].pod.role_label = Some("primary".into());
     let (policy, settings) = (policy(), settings());
     let ctx = Context::of(&policy, &before, &[], NOW, &settings);
-    let Act::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
+    let Next::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
     let mark = records[0].several_primaries.as_ref().expect("made");
     assert_eq!(mark.recorded.as_ref().map(|it| it.identity.pod.as_str()), Some("redis-1"));
 
@@ -551,9 +548,9 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     let left = set.observe().await;
     let ctx = |records| Context::of(&policy, &left, records, NOW, &settings);
     let forgetful = decide::decide(&ctx(&[]), None, false, true).act;
-    assert!(matches!(forgetful, Act::Upkeep(_)), "without the mark clients are led to what lacks their writes");
+    assert!(matches!(forgetful, Next::Upkeep(_)), "without the mark clients are led to what lacks their writes");
     let decision = decide::decide(&ctx(&records), None, false, true);
-    assert_eq!(decision.act, Act::Rest);
+    assert_eq!(decision.act, Next::Rest);
     assert!(decision.blocked.iter().any(|blocked| blocked.reason == BlockReason::TwoPrimaries), "{decision:?}");
 }
 
@@ -606,12 +603,12 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
         let ctx = Context::of(&policy, &snapshot, &records, now, &settings);
         let Decision { act, blocked, .. } = decide::decide(&ctx, journal.as_ref(), false, true);
         match act {
-            Act::Begin(begins) => {
+            Next::Begin(begins) => {
                 assert!(begins.steps[0].reason.starts_with("RoleAgainstStart"), "{:?}", begins.steps);
                 journal = Some(*begins);
             }
-            Act::Go(Next::Record(next)) => journal = Some(*next),
-            Act::Go(Next::Act(next, effect)) => {
+            Next::Record(next) => journal = Some(*next),
+            Next::Act(next, effect) => {
                 match &*effect {
                     // Its last look at the candidate's pod is the real API server's test.
                     Effect::Switchover(order) => drop(switching::carry_out(order).await.expect("it is carried out")),
@@ -619,9 +616,9 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
                 }
                 journal = Some(*next);
             }
-            Act::Go(Next::End(record)) => ended = Some(*record),
+            Next::End(record) => ended = Some(*record),
             // A full sync, or the file that is rewritten after it.
-            act @ (Act::Rest | Act::Wait(..)) => {
+            act @ (Next::Rest | Next::Wait(..)) => {
                 waits = format!("{act:?} {blocked:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -28,12 +28,7 @@ use redis_memory_operator::{
         finding::{Finding, FindingCode},
         step::Step,
     },
-    plan::{
-        Context,
-        decide::{self, Act},
-        effect::Effect,
-        promise,
-    },
+    plan::{Context, decide, effect::Effect, next::Next, promise},
 };
 use rstest::rstest;
 
@@ -105,16 +100,16 @@ fn joined(items: impl Iterator<Item = String>) -> String {
     if text.is_empty() { "-".into() } else { text }
 }
 
-fn act(act: &Act) -> String {
+fn act(act: &Next) -> String {
     match act {
-        Act::Upkeep(effects) => joined(effects.iter().map(|(effect, _)| match effect {
+        Next::Upkeep(effects) => joined(effects.iter().map(|(effect, _)| match effect {
             Effect::Resize { pod, limit, .. } => format!("resize {pod} to {limit}"),
             Effect::Label { pod, value, .. } => format!("label {pod} {value}"),
             other => format!("{other:?}"),
         })),
-        Act::Begin(_) => "begin".into(),
-        Act::Remember(_) => "remember".into(),
-        Act::Rest => "-".into(),
+        Next::Begin(_) => "begin".into(),
+        Next::Remember(_) => "remember".into(),
+        Next::Rest => "-".into(),
         other => format!("{other:?}"),
     }
 }

@@ -22,10 +22,7 @@ use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     api::v1alpha1::{self, RedisMemoryPolicy},
     domain::fixtures,
-    plan::{
-        Context, PlanSettings,
-        advance::{self, Next},
-    },
+    plan::{Context, PlanSettings, advance, next::Next},
     validate::validate,
 };
 use rstest::rstest;

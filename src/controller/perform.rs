@@ -29,7 +29,10 @@ use crate::{
         event::EventType,
         write::{EvictError, WriteError},
     },
-    plan::{advance::Next, decide::Act, effect::Effect},
+    plan::{
+        effect::{Effect, Words},
+        next::Next,
+    },
 };
 
 /// At rest: how often a policy is looked at although nothing woke us.
@@ -84,22 +87,26 @@ pub(super) async fn perform<W: World>(
     shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
-    act: Act,
+    act: Next,
     snapshot: &Snapshot,
 ) -> Result<Performed, ReconcileError> {
     match act {
-        Act::Rest | Act::LookLive => Ok(Performed::nothing(resource, REST)),
-        Act::Wait(why, after) => {
+        Next::Rest | Next::LookLive => Ok(Performed::nothing(resource, REST)),
+        Next::Wait(why, after) => {
             tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting");
             Ok(Performed::nothing(resource, after))
         }
-        Act::Remember(records) => remember(shared, policy, resource, records).await,
-        Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects, snapshot)).await,
-        Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
-        Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
-        Act::Go(Next::Act(journal, effect)) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
-        Act::Go(Next::End(record)) => Box::pin(end(shared, policy, resource, *record)).await,
-        Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
+        Next::Remember(records) => remember(shared, policy, resource, records).await,
+        Next::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects, snapshot)).await,
+        Next::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
+        Next::Record(journal) => arrive(shared, resource, *journal).await,
+        Next::Act(journal, effect) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
+        Next::End(record) => Box::pin(end(shared, policy, resource, *record)).await,
+        Next::Gate(blocked, after) => {
+            let why = blocked.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>().join(", ");
+            tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting at a gate");
+            Ok(Performed::nothing(resource, after))
+        }
     }
 }
 
@@ -120,9 +127,9 @@ async fn upkeep<W: World>(
         match shared.executor.carry_out(policy, &effect, None).await {
             Ok(_) => {
                 shared.reverts.made(&effect, now);
-                let (word, action, pod) = words(&effect);
-                tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
-                performed.say(EventType::Normal, word, action, format!("{pod}: {reason}"), Some(pod));
+                let Words { event, action, pod } = effect.words();
+                tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
+                performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
             }
             // Another writer came first: what is true now is looked at again.
             Err(ExecuteError::Write {
@@ -131,7 +138,7 @@ async fn upkeep<W: World>(
             }) => performed.failed = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
-                let (_, _, pod) = words(&effect);
+                let pod = effect.words().pod;
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
                 // A label that is refused must not keep a remediation from its end; of limits a quota may let go any time.
                 if let (Effect::Label { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
@@ -153,26 +160,6 @@ async fn upkeep<W: World>(
         }
     }
     Ok(performed)
-}
-
-/// Event reason, action and pod of an effect.
-fn words(effect: &Effect) -> (&'static str, &'static str, String) {
-    match effect {
-        Effect::Evict { peer } => ("PodEvicted", "Evict", peer.pod.to_string()),
-        Effect::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", peer.pod.to_string()),
-        Effect::Persist { peer, .. } => ("PersistenceStarted", "Persist", peer.pod.to_string()),
-        Effect::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", peer.pod.to_string()),
-        Effect::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", peer.pod.to_string()),
-        Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
-        Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
-        Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
-        Effect::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", peer.pod.to_string()),
-        Effect::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", peer.pod.to_string()),
-        Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
-        Effect::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", peer.pod.to_string()),
-        Effect::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", peer.pod.to_string()),
-        Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
-    }
 }
 
 async fn begin<W: World>(
@@ -294,11 +281,11 @@ async fn step<W: World>(
             if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
                 shared.metrics.write_paused(*paused);
             }
-            shared.metrics.remediated(words(effect).1, "Done");
+            shared.metrics.remediated(effect.words().action, "Done");
             succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
         }
         Err(error) => {
-            shared.metrics.remediated(words(effect).1, "Failed");
+            shared.metrics.remediated(effect.words().action, "Failed");
             if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
                 shared.metrics.write_paused(*paused);
             }
@@ -381,7 +368,7 @@ fn may_have_happened(error: &ExecuteError) -> bool {
 }
 
 fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, done: &Done, performed: &mut Performed) {
-    let (word, action, pod) = words(effect);
+    let Words { event, action, pod } = effect.words();
     let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
     let mut note = format!("{pod}: {reason}");
     if let Effect::SetBacklog { size, back: true, .. } = effect {
@@ -424,9 +411,9 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
             method = method.as_str(), paused_ms, "switchover completed"
         );
     } else {
-        tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
+        tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
     }
-    performed.say(EventType::Normal, word, action, note, Some(pod));
+    performed.say(EventType::Normal, event, action, note, Some(pod.to_string()));
     say_fallbacks(effect, done, performed);
 }
 
@@ -441,7 +428,7 @@ fn say_fallbacks(effect: &Effect, done: &Done, performed: &mut Performed) {
     for fallback in fallbacks {
         tracing::warn!(pod = %fallback.replica, name = %fallback.name, "the name of the new primary does not resolve");
         let pod = Some(fallback.replica.to_string());
-        performed.say(EventType::Warning, "FollowsByAddress", words(effect).1, fallback.text(primary), pod);
+        performed.say(EventType::Warning, "FollowsByAddress", effect.words().action, fallback.text(primary), pod);
     }
 }
 
@@ -451,7 +438,7 @@ fn failed(
     error: ExecuteError,
     performed: &mut Performed,
 ) -> Result<(), ReconcileError> {
-    let (_, action, pod) = words(effect);
+    let Words { action, pod, .. } = effect.words();
     performed.again = LATER;
     match error {
         ExecuteError::Fenced(_) => return Err(error.into()),
@@ -482,7 +469,7 @@ fn failed(
             if let Some(paused) = paused {
                 let _ = write!(note, "; writes paused {} ms", paused.as_millis());
             }
-            performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod));
+            performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod.to_string()));
         }
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");

@@ -31,8 +31,10 @@ use crate::{
     observe::snapshot::Claim,
     plan::{
         Context,
-        decide::{self, Act, Decision},
-        gates, in_place, promise,
+        decide::{self, Decision},
+        gates, in_place,
+        next::Next,
+        promise,
     },
     validate,
 };
@@ -149,7 +151,7 @@ impl<W: World> Shared<W> {
             let snapshot = Snapshot { surroundings: self.surroundings(&resource), ..snapshot };
             let snapshot = self.with_volumes(&resource, &policy, snapshot, VOLUMES_BELIEVED).await;
             let decision = self.decision(&resource, &policy, &snapshot, false);
-            if decision.act != Act::LookLive {
+            if decision.act != Next::LookLive {
                 return Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })));
             }
         }
@@ -267,7 +269,7 @@ impl<W: World> Shared<W> {
         self.world.show(&policy, &snapshot, &findings, &judged);
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
-            Act::Begin(_) => {
+            Next::Begin(_) => {
                 if let Some(left) = self.memory.pause(&policy.uid, self.time().uptime()) {
                     return Ok(Some(left));
                 }
@@ -281,7 +283,7 @@ impl<W: World> Shared<W> {
             _ => resource,
         };
         // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes.
-        let idle = previous.journal.is_none() && !matches!(decision.act, Act::Begin(_));
+        let idle = previous.journal.is_none() && !matches!(decision.act, Next::Begin(_));
         let resource = if idle { self.release(resource).await? } else { self.beat(resource).await? };
         if resource.metadata.deletion_timestamp.is_some() && idle {
             return Ok(None);

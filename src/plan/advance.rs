@@ -14,6 +14,7 @@ use super::{
     Context, backlog, carry,
     effect::Effect,
     gates::{self, Phase, Scene},
+    next::Next,
     order, records,
     rogue_primary::{self, RoguePrimary},
 };
@@ -29,21 +30,6 @@ use crate::{
     },
     topology::{Lead, Shard},
 };
-
-/// What to do next in a remediation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Look again after this time; the text says what is waited for.
-    Wait(String, Duration),
-    /// A gate does not hold: look again after this time.
-    Gate(Vec<Blocked>, Duration),
-    /// Write the journal, then look again at once.
-    Record(Box<Journal>),
-    /// Write the journal, then carry the effect out, then look again at once.
-    Act(Box<Journal>, Box<Effect>),
-    /// Write the record, clear the journal.
-    End(Box<WorkloadRecord>),
-}
 
 /// How soon to look again while something comes up.
 const SOON: Duration = Duration::from_secs(1);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{
     Context,
-    advance::Next,
     begin::identity,
     effect::{Effect, Peer},
 };
@@ -18,6 +17,7 @@ use crate::{
         snapshot::{RedisRights, Target},
         step::Step,
     },
+    plan::next::Next,
 };
 
 /// The eviction of the old primary has so long to follow, before its clients are sent away without it.
@@ -35,7 +35,7 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
         Next::Act(_, effect) if journal.current.attempt > 0 && matches!(**effect, Effect::Evict { .. }) => false,
         // Who stops the whole operator wants nothing done at all.
         Next::End(_) if ctx.snapshot.surroundings.stopped.is_none() => true,
-        Next::End(_) | Next::Record(_) | Next::Act(..) => return next,
+        _ => return next,
     };
     let Some((old, new)) = left_behind(ctx, journal) else { return next };
     let (Some(process), Some(peer)) = (identity(old), Peer::of(old)) else { return next };

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use super::{
-    Context,
-    advance::{self, Next},
+    Context, advance,
     begin::{self, Considered},
     clients,
     effect::Effect,
     labels, mark, order, resize, rogue_primary,
 };
-use crate::domain::{
-    blocked::Blocked,
-    journal::{Journal, WorkloadRecord},
-    policy::Mode,
-    snapshot::Target,
-    step::Plan,
+use crate::{
+    domain::{
+        blocked::Blocked,
+        journal::{Journal, WorkloadRecord},
+        policy::Mode,
+        snapshot::Target,
+        step::Plan,
+    },
+    plan::next::Next,
 };
 
 /// What follows from one snapshot.
@@ -26,31 +28,11 @@ pub struct Decision {
     /// What is in the way of beginning, or of the next step.
     pub blocked: Vec<Blocked>,
     /// What to do now.
-    pub act: Act,
+    pub act: Next,
     /// Without a remediation under way: everything that is due, what is shown above among it.
     pub due: Vec<Considered>,
     /// Without one: the labels and limits that are set first, each with its reason.
     pub upkeep: Vec<(Effect, String)>,
-}
-
-/// What to do now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Act {
-    /// Nothing: look again at the usual time.
-    #[default]
-    Rest,
-    /// A remediation could begin, but only a live snapshot may say so: observe live and decide again.
-    LookLive,
-    /// Write these records: two primaries leave a mark, or one goes.
-    Remember(Vec<WorkloadRecord>),
-    /// Upkeep: labels and limits, each with its reason.
-    Upkeep(Vec<(Effect, String)>),
-    /// Begin a remediation with this journal.
-    Begin(Box<Journal>),
-    /// Go on with the remediation under way.
-    Go(Next),
-    /// Nothing now; look again after this time. The text says what is waited for.
-    Wait(String, Duration),
 }
 
 /// Decides. `live`: the snapshot was read for this decision, not from caches; only then is anything changed.
@@ -61,9 +43,9 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     if let Some(journal) = journal {
         return match remember {
             Some(records) if live => {
-                Decision { plan: Some(frozen(journal)), act: Act::Remember(records), ..Decision::default() }
+                Decision { plan: Some(frozen(journal)), act: Next::Remember(records), ..Decision::default() }
             }
-            Some(_) => Decision { plan: Some(frozen(journal)), act: Act::LookLive, ..Decision::default() },
+            Some(_) => Decision { plan: Some(frozen(journal)), act: Next::LookLive, ..Decision::default() },
             None => under_way(ctx, journal, deleting, live, upkeep),
         };
     }
@@ -78,13 +60,13 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         && ctx.policy.mode == Mode::Enforce
         && ctx.policy.fragmentation.restart_allowed;
     let act = match (remember, begin) {
-        (Some(_), _) if !live => Act::LookLive,
-        (Some(records), _) => Act::Remember(records),
-        (None, _) if !upkeep.is_empty() && !live => Act::LookLive,
-        (None, _) if !upkeep.is_empty() => Act::Upkeep(upkeep.clone()),
-        (None, Some(journal)) if live => Act::Begin(Box::new(journal)),
-        (None, _) if wanted && !live => Act::LookLive,
-        (None, _) => Act::Rest,
+        (Some(_), _) if !live => Next::LookLive,
+        (Some(records), _) => Next::Remember(records),
+        (None, _) if !upkeep.is_empty() && !live => Next::LookLive,
+        (None, _) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
+        (None, Some(journal)) if live => Next::Begin(Box::new(journal)),
+        (None, _) if wanted && !live => Next::LookLive,
+        (None, _) => Next::Rest,
     };
     Decision { plan, blocked, act, due, upkeep }
 }
@@ -92,24 +74,19 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
 fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {
     let plan = Some(frozen(journal));
     if !live {
-        return Decision { plan, act: Act::LookLive, ..Decision::default() };
+        return Decision { plan, act: Next::LookLive, ..Decision::default() };
     }
     if !upkeep.labels.is_empty() {
-        return Decision { plan, act: Act::Upkeep(upkeep.all()), ..Decision::default() };
+        return Decision { plan, act: Next::Upkeep(upkeep.all()), ..Decision::default() };
     }
     let next = advance::next(ctx, journal, deleting);
     // What is in the way is in the way also while clients are led.
-    let gated = if let Next::Gate(blocked, _) = &next { blocked.clone() } else { Vec::new() };
-    let (blocked, why, after) = match clients::lead(ctx, journal, next) {
-        Next::Wait(why, after) => (Vec::new(), why, after),
-        Next::Gate(blocked, after) => {
-            let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
-            (blocked, why, after)
-        }
-        next => return Decision { plan, blocked: gated, act: Act::Go(next), ..Decision::default() },
+    let blocked = if let Next::Gate(blocked, _) = &next { blocked.clone() } else { Vec::new() };
+    let act = match clients::lead(ctx, journal, next) {
+        // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
+        Next::Wait(..) | Next::Gate(..) if !upkeep.limits.is_empty() => Next::Upkeep(upkeep.limits),
+        next => next,
     };
-    // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
-    let act = if upkeep.limits.is_empty() { Act::Wait(why, after) } else { Act::Upkeep(upkeep.limits) };
     Decision { plan, blocked, act, ..Decision::default() }
 }
 

@@ -15,6 +15,7 @@ pub mod gates;
 pub mod in_place;
 pub mod labels;
 pub mod mark;
+pub mod next;
 pub mod order;
 pub mod pace;
 pub mod promise;

@@ -75,6 +75,7 @@ fn end(world: &mut World, mut journal: Journal) -> WorldEnd {
             Next::Wait(..) => world.tick(600),
             Next::End(record) => return WorldEnd { outcome: record.outcome, message: record.message },
             other @ Next::Gate(..) => panic!("{other:?}"),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end");

@@ -72,6 +72,7 @@ impl World {
                 }
                 Next::End(record) => return *record,
                 other @ Next::Gate(..) => panic!("{other:?}"),
+                other => panic!("no look at a remediation says {other:?}"),
             }
         }
         panic!("it did not end");

@@ -51,6 +51,7 @@ fn what_the_window_leaves_over_is_done_in_the_next() {
                     world.records = vec![*record];
                     journal = None;
                 }
+                other => panic!("no look at a remediation says {other:?}"),
             }
         }
         let outcome = *ended.first().expect("it ends");

@@ -41,6 +41,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
                 world.tick(10);
             }
             Next::Wait(..) | Next::Gate(..) => world.tick(10),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end; at {:?}", journal.step());
@@ -264,6 +265,7 @@ fn one_that_never_stays_repointed_is_left_to_the_gates() {
                 return;
             }
             Next::Wait(..) | Next::Gate(..) => world.tick(10),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end; at {:?}", journal.step());

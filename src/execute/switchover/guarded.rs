@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    Conduct, HandedOver,
+    Conduct, Framed, HandedOver,
     watched::{Reading, Watched},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         effect::Peer,
         switchover::{
             Failure, SeenRole,
-            guarded::{self, Did, Move, PAUSE_MARGIN, Seen, Sent, View},
+            guarded::{self, Did, Exchange, PAUSE_MARGIN, Seen, Sent, View},
         },
     },
     redis_io::RedisError,
@@ -100,61 +100,58 @@ impl<P: Ports> Conduct<'_, P> {
     ) -> Result<HandedOver, ExecuteError> {
         loop {
             let view = self.guarded_look(from, to, ways, progress).await;
-            let next = guarded::next(&view, &self.limits);
-            match next {
-                Move::Poll(after) => {
-                    self.ports.sleep(after).await;
-                    continue;
-                }
-                Move::LabelCandidate => self.label_candidate().await?,
-                Move::AwaitOverlap(after) => {
-                    self.await_overlap(after).await?;
-                    // Whoever comes after the overlap has all its patience.
-                    progress.changed_at = self.ports.uptime();
-                    continue;
-                }
-                Move::Release => {
-                    self.unpause(from).await?;
-                    self.undo(from).await?;
-                    progress.did.released = true;
-                }
-                Move::Pause => self.pause(from, progress).await?,
-                Move::Demote => self.demote(from, &ways.old.address, progress).await?,
-                Move::Promote => self.promote(to, progress).await?,
-                Move::RollBack(failure) => self.roll_back(from, failure, progress).await?,
-                Move::Unpause => {
-                    self.unpause(from).await?;
-                    self.note_pause(progress);
-                    progress.did.unpaused = true;
-                    self.ports.reached(Place::Unpaused.into()).await;
-                }
-                Move::UnlabelOld => self.unlabel_old().await?,
-                Move::Repoint => {
-                    self.repoint_others(ways).await?;
-                    progress.did.repointed = true;
-                    self.ports.reached(Place::OthersRepointed.into()).await;
-                }
-                Move::LeaveToServer => {
+            match self.frame(guarded::next(&view, &self.limits), progress.paused_for).await? {
+                Framed::Waited => continue,
+                // Time that the Services take is no time that a server takes.
+                Framed::Moved => {}
+                Framed::Exchange(Exchange::LeaveToServer) => {
                     // On 6.2 an UNPAUSE of ours would end the FAILOVER's pause: ours ends by itself.
                     progress.did.unpaused = true;
                     return self.native(from, to).await;
                 }
-                Move::TakeBack(failure) => return Err(self.take_back(failure, progress.paused_for).await),
-                Move::Failed(failure) => {
-                    return Err(ExecuteError::Switchover { failure, paused: progress.paused_for });
-                }
-                Move::Done => {
-                    self.ports.reached(Place::SwitchoverDone.into()).await;
+                Framed::Exchange(exchange) => self.guarded_exchange(exchange, (from, to), ways, progress).await?,
+                Framed::Done => {
                     let fallbacks = ways.fallbacks(&self.order.from, &progress.did);
-                    return Ok(HandedOver {
-                        method: SwitchoverMethod::Guarded,
-                        paused: progress.paused_for,
-                        fallbacks,
-                    });
+                    let method = SwitchoverMethod::Guarded;
+                    return Ok(HandedOver { method, paused: progress.paused_for, fallbacks });
                 }
             }
             progress.changed_at = self.ports.uptime();
         }
+    }
+
+    async fn guarded_exchange(
+        &mut self,
+        exchange: Exchange,
+        (from, to): (&mut Watched<'_, P::Server>, &mut Watched<'_, P::Server>),
+        ways: &Ways,
+        progress: &mut Progress,
+    ) -> Result<(), ExecuteError> {
+        match exchange {
+            Exchange::Release => {
+                self.unpause(from).await?;
+                self.undo(from).await?;
+                progress.did.released = true;
+            }
+            Exchange::Pause => self.pause(from, progress).await?,
+            Exchange::Demote => self.demote(from, &ways.old.address, progress).await?,
+            Exchange::Promote => self.promote(to, progress).await?,
+            Exchange::RollBack(failure) => self.roll_back(from, failure, progress).await?,
+            Exchange::Unpause => {
+                self.unpause(from).await?;
+                self.note_pause(progress);
+                progress.did.unpaused = true;
+                self.ports.reached(Place::Unpaused.into()).await;
+            }
+            Exchange::Repoint => {
+                self.repoint_others(ways).await?;
+                progress.did.repointed = true;
+                self.ports.reached(Place::OthersRepointed.into()).await;
+            }
+            // The caller's.
+            Exchange::LeaveToServer => {}
+        }
+        Ok(())
     }
 
     /// Reads both servers at the same time. Under the pause what the old primary says cannot grow any more, so both

@@ -18,7 +18,7 @@ use crate::{
     domain::{policy::Policy, switchover::SwitchoverMethod},
     plan::{
         effect::SwitchoverOrder,
-        switchover::{Failure, LabelView, Limits},
+        switchover::{Failure, LabelView, Limits, Move},
     },
 };
 use watched::Watched;
@@ -46,6 +46,18 @@ pub(super) struct Conduct<'a, P> {
     pub(super) order: &'a SwitchoverOrder,
     pub(super) limits: Limits,
     pub(super) labels: Labels,
+}
+
+/// What became of a move.
+pub(super) enum Framed<X> {
+    /// Nothing was done: look again.
+    Waited,
+    /// A label was moved, or endpoints were looked at.
+    Moved,
+    /// It belongs to the exchange: the method's own.
+    Exchange(X),
+    /// The roles are exchanged and the labels say so.
+    Done,
 }
 
 /// What is known of the labels. Times are uptimes of the process.
@@ -145,6 +157,32 @@ impl<P: Ports> Conduct<'_, P> {
             self.labels.overlap_at = None;
         }
         obstacle.is_none() && overlapping
+    }
+
+    /// Carries a move of the frame out, and leaves one of the exchange to its method. `paused`: how long writes have been
+    /// held back so far.
+    pub(super) async fn frame<X>(
+        &mut self,
+        next: Move<X>,
+        paused: Option<Duration>,
+    ) -> Result<Framed<X>, ExecuteError> {
+        match next {
+            Move::Poll(after) => {
+                self.ports.sleep(after).await;
+                return Ok(Framed::Waited);
+            }
+            Move::LabelCandidate => self.label_candidate().await?,
+            Move::AwaitOverlap(after) => self.await_overlap(after).await?,
+            Move::UnlabelOld => self.unlabel_old().await?,
+            Move::Exchange(exchange) => return Ok(Framed::Exchange(exchange)),
+            Move::TakeBack(failure) => return Err(self.take_back(failure, paused).await),
+            Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused }),
+            Move::Done => {
+                self.ports.reached(Place::SwitchoverDone.into()).await;
+                return Ok(Framed::Done);
+            }
+        }
+        Ok(Framed::Moved)
     }
 
     async fn unlabel_old(&mut self) -> Result<(), ExecuteError> {

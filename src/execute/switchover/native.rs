@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Conduct, HandedOver, watched::Watched};
+use super::{Conduct, Framed, HandedOver, watched::Watched};
 use crate::{
     domain::{sample::FailoverState, switchover::SwitchoverMethod},
     execute::{
@@ -14,7 +14,7 @@ use crate::{
     },
     plan::switchover::{
         Failure, SeenRole,
-        native::{self, Move, View},
+        native::{self, Exchange, View},
     },
 };
 
@@ -38,17 +38,11 @@ impl<P: Ports> Conduct<'_, P> {
         loop {
             let view = self.native_look(from, to, &mut progress).await;
             let paused = || progress.took.or_else(|| view.since_failover.filter(|_| progress.sent));
-            match native::next(&view, &self.limits) {
-                Move::LabelCandidate => self.label_candidate().await?,
-                Move::AwaitOverlap(after) => self.await_overlap(after).await?,
-                Move::Send => self.send_failover(from, &mut progress).await?,
-                Move::Poll(after) => self.ports.sleep(after).await,
-                Move::Abort => self.abort(from, &mut progress).await?,
-                Move::UnlabelOld => self.unlabel_old().await?,
-                Move::TakeBack(failure) => return Err(self.take_back(failure, paused()).await),
-                Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused: paused() }),
-                Move::Done => {
-                    self.ports.reached(Place::SwitchoverDone.into()).await;
+            match self.frame(native::next(&view, &self.limits), paused()).await? {
+                Framed::Waited | Framed::Moved => {}
+                Framed::Exchange(Exchange::Send) => self.send_failover(from, &mut progress).await?,
+                Framed::Exchange(Exchange::Abort) => self.abort(from, &mut progress).await?,
+                Framed::Done => {
                     let method = SwitchoverMethod::Native;
                     return Ok(HandedOver { method, paused: progress.took, fallbacks: Vec::new() });
                 }

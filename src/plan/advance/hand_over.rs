@@ -5,7 +5,7 @@ use std::time::Duration;
 
 mod holding;
 
-use super::{Look, Next};
+use super::Look;
 use crate::{
     assess::services,
     domain::{
@@ -21,6 +21,7 @@ use crate::{
         carry,
         effect::{Effect, MemberName, Peer, SwitchoverOrder},
         gates::Phase,
+        next::Next,
         replica,
         switchover::choice::choose,
     },

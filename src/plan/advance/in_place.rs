@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LATER, Look, Next, SOON};
+use super::{LATER, Look, SOON};
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
@@ -18,7 +18,9 @@ use crate::{
         begin::{identity, stored},
         effect::{Effect, Peer},
         gates::Phase,
-        in_place, records, replica,
+        in_place,
+        next::Next,
+        records, replica,
     },
 };
 

@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover has a file of its own.
 
-use super::{LATER, Look, Next, SOON};
+use super::{LATER, Look, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -15,6 +15,7 @@ use crate::{
         begin::{settings, stored},
         effect::{Effect, Peer},
         gates::Phase,
+        next::Next,
         proof::{self, Proof},
         records, replica, resize,
     },

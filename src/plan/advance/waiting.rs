@@ -9,14 +9,14 @@
 
 use jiff::SignedDuration;
 
-use super::{Look, Next, end};
+use super::{Look, end};
 use crate::{
     domain::{
         blocked::{BlockReason, Waits},
         journal::{CurrentStep, Journal, Outcome},
         step::Step,
     },
-    plan::begin,
+    plan::{begin, next::Next},
 };
 
 /// An obstacle that shows only when a remediation is under way is tried again after so many hours.

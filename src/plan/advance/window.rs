@@ -6,13 +6,13 @@
 //! otherwise the remediation ends as `Paused`, and the next window makes a new plan of what then is due. So after
 //! a switchover the old primary may stay unrestarted, as a replica, until then.
 
-use super::{Look, Next};
+use super::Look;
 use crate::{
     domain::{
         blocked::BlockReason,
         window::{self, State},
     },
-    plan::{estimate, gates},
+    plan::{estimate, gates, next::Next},
 };
 
 impl Look<'_> {

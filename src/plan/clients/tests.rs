@@ -14,10 +14,7 @@ use crate::{
         snapshot::{Observation, Snapshot},
         step::StepKind,
     },
-    plan::{
-        PlanSettings, begin,
-        decide::{self, Act},
-    },
+    plan::{PlanSettings, begin, decide, next::Next},
 };
 
 /// redis-1 has taken over from redis-0, whose eviction is the step under way; clients follow.
@@ -215,18 +212,18 @@ fn what_holds_the_eviction_is_said_meanwhile() {
         let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         decide::decide(&ctx, Some(&world.journal), false, true)
     };
-    let Act::Go(Next::Record(journal)) = decide(&world).act else { panic!("since when it waits") };
+    let Next::Record(journal) = decide(&world).act else { panic!("since when it waits") };
     assert_eq!(journal.current.waiting_since, Some(world.now));
     world.journal = *journal;
     let decision = decide(&world);
-    let Act::Go(Next::Record(journal)) = decision.act else { panic!("{decision:?}") };
+    let Next::Record(journal) = decision.act else { panic!("{decision:?}") };
     assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
     world.journal = *journal;
-    let Act::Wait(_, after) = decide(&world).act else { panic!("it waits") };
+    let Next::Wait(_, after) = decide(&world).act else { panic!("it waits") };
     assert!(after <= PATIENCE);
     world.wait(10);
     let decision = decide(&world);
-    assert!(matches!(decision.act, Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::CloseClients { .. })));
+    assert!(matches!(decision.act, Next::Act(_, effect) if matches!(*effect, Effect::CloseClients { .. })));
     assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
 }
 
@@ -245,13 +242,13 @@ fn clients_are_led_before_a_pause() {
         let World { policy, snapshot, settings, .. } = &world;
         let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         match decide::decide(&ctx, Some(&world.journal), false, true).act {
-            Act::Go(Next::Record(journal)) => world.journal = *journal,
-            Act::Go(Next::Act(journal, effect)) => {
+            Next::Record(journal) => world.journal = *journal,
+            Next::Act(journal, effect) => {
                 assert!(matches!(*effect, Effect::CloseClients { .. }), "{effect:?}");
                 closed += 1;
                 world.journal = *journal;
             }
-            Act::Go(Next::End(record)) => {
+            Next::End(record) => {
                 assert_eq!((record.outcome, closed), (Some(Outcome::Paused), LAST_ATTEMPTS), "{}", record.message);
                 return;
             }

@@ -437,9 +437,9 @@ fn a_server_that_does_not_say_which_process_it_is_is_watched_only() {
         let ctx = Context::of(policy, snapshot, records, NOW, &settings);
         crate::plan::decide::decide(&ctx, None, false, true).act
     };
-    let crate::plan::decide::Act::Upkeep(due) = acts(&world) else { panic!("a limit and a label are due") };
+    let crate::plan::next::Next::Upkeep(due) = acts(&world) else { panic!("a limit and a label are due") };
     assert_eq!(due.len(), 2, "{due:?}");
     world.sample(1).run_id = "".into();
     world.sample(1).unread = vec!["run_id".into()];
-    assert_eq!(acts(&world), crate::plan::decide::Act::Rest);
+    assert_eq!(acts(&world), crate::plan::next::Next::Rest);
 }

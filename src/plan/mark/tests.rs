@@ -14,12 +14,7 @@ use crate::{
         sample::{PreviousHistory, Role, Sample},
         snapshot::{Observation, Snapshot},
     },
-    plan::{
-        PlanSettings,
-        decide::{self, Act},
-        effect::Effect,
-        labels,
-    },
+    plan::{PlanSettings, decide, effect::Effect, labels, next::Next},
 };
 
 /// The history of redis-1, which clients were led to.
@@ -68,7 +63,7 @@ impl World {
     /// The records are written, if they must be.
     fn remember(&mut self) -> bool {
         match decide::decide(&self.ctx(), None, false, true).act {
-            Act::Remember(records) => {
+            Next::Remember(records) => {
                 self.records = records;
                 true
             }
@@ -128,7 +123,7 @@ fn no_label_follows_the_stale_one_that_is_left() {
     assert!(!world.remember(), "the mark stands");
     assert_eq!(world.labels(), Vec::<String>::new());
     let decision = decide::decide(&world.ctx(), None, false, true);
-    assert_eq!(decision.act, Act::Rest);
+    assert_eq!(decision.act, Next::Rest);
     let text = &decision.blocked.iter().find(|it| it.reason == BlockReason::TwoPrimaries).expect("refused").text;
     for said in
         ["redis-1 (6000 keys, offset 2000000, history 11111111", "redis-0 (1000 keys", "redis-0 is the only one now"]

@@ -17,9 +17,9 @@ use crate::{
         step::StepKind,
     },
     plan::{
-        PlanSettings,
-        advance::{self, Next},
+        PlanSettings, advance,
         begin::{self, Considered},
+        next::Next,
     },
 };
 

@@ -6,7 +6,6 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
-use crate::domain::sample::FailoverState;
 use crate::{
     assess::AssessSettings,
     domain::{
@@ -18,13 +17,9 @@ use crate::{
         snapshot::{Observation, Snapshot},
         switchover::SwitchoverChoice,
     },
-    plan::{
-        PlanSettings,
-        advance::{self, Next},
-        begin,
-        decide::{self, Act},
-    },
+    plan::{PlanSettings, advance, begin, decide},
 };
+use crate::{domain::sample::FailoverState, plan::next::Next};
 
 /// redis-1 has taken the role over from redis-0, which was evicted and is back as a primary.
 struct World {
@@ -205,12 +200,12 @@ fn upkeep(world: &mut World) -> Vec<Effect> {
     }
     let mut act = decide::decide(&world.ctx(), None, false, true).act;
     // Two primaries are remembered before anything else.
-    if let Act::Remember(records) = act {
+    if let Next::Remember(records) = act {
         act = decide::decide(&Context { records: &records, ..world.ctx() }, None, false, true).act;
     }
     match act {
-        Act::Upkeep(effects) => effects.into_iter().map(|(effect, _)| effect).collect(),
-        Act::Rest => Vec::new(),
+        Next::Upkeep(effects) => effects.into_iter().map(|(effect, _)| effect).collect(),
+        Next::Rest => Vec::new(),
         other => panic!("{other:?}"),
     }
 }

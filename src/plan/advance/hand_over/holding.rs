@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::super::{LATER, Look, Next};
+use super::super::{LATER, Look};
 use super::Direction;
 use crate::{
     domain::{blocked::Blocked, journal::Outcome, snapshot::Target},
-    plan::effect::Effect,
+    plan::{effect::Effect, next::Next},
 };
 
 /// The labels of the two pods that are safe to wait with.

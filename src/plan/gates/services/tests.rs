@@ -18,13 +18,7 @@ use crate::{
         snapshot::{Observation, Snapshot, Target},
         step::{Step, StepKind},
     },
-    plan::{
-        Context,
-        advance::{self, Next},
-        begin,
-        effect::Effect,
-        gates::tests::World,
-    },
+    plan::{Context, advance, begin, effect::Effect, gates::tests::World, next::Next},
 };
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
