@@ -97,6 +97,7 @@ struct Totals {
     schedules: u64,
     evictions: u64,
     switchovers: u64,
+    looks: u64,
     cured: u64,
 }
 
@@ -105,6 +106,7 @@ impl Totals {
         self.schedules += 1;
         self.evictions += u64::from(outcome.evictions);
         self.switchovers += u64::from(outcome.switchovers);
+        self.looks += u64::from(outcome.looks);
         self.cured += u64::from(outcome.cured);
     }
 
@@ -112,6 +114,7 @@ impl Totals {
         self.schedules += other.schedules;
         self.evictions += other.evictions;
         self.switchovers += other.switchovers;
+        self.looks += other.looks;
         self.cured += other.cured;
     }
 }

@@ -76,6 +76,7 @@ pub struct Observer {
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
+    pub looks: u32,
 }
 
 /// The process that we demoted.
@@ -359,6 +360,7 @@ impl Observer {
     /// for each is no hot loop. Whoever comes to lead must look: each term is counted alone.
     /// A look that failed (an API server that answers every third read with an error) has a pace of its own.
     pub fn reconciling(&mut self, policy: usize, proving: bool, failed: bool, now: Ms) {
+        self.looks += 1;
         let times = self.reconciles.entry((policy, failed)).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {

@@ -37,9 +37,8 @@ impl Memory {
     pub fn remember(&mut self, uid: u32, seen: Observation) {
         if let Observation::Seen(sample) = &seen {
             let history = self.history.entry(uid).or_default();
+            history.retain(|reading| sample.at.duration_since(reading.at) < KEEP);
             history.push(reading(sample));
-            let surplus = history.len().saturating_sub(KEEP);
-            history.drain(..surplus);
         }
         self.latest.insert(uid, seen);
     }
@@ -66,8 +65,8 @@ fn reading(sample: &Sample) -> Reading {
     }
 }
 
-/// Readings that are kept of a pod: a live look adds to those of the sampler.
-const KEEP: usize = 60;
+/// Readings are kept for so long: for what is demanded of a judgement, and a margin.
+const KEEP: SignedDuration = SignedDuration::from_secs(60);
 
 /// Virtual time as a wall clock shows it that is off by `skew` seconds.
 pub fn wall(now: Ms, skew: i64) -> Timestamp {
