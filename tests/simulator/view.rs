@@ -1,7 +1,7 @@
 //! What the operator is shown of the world: pods as the API server has them, samples as the servers answer them, lies
 //! included, put together into the domain's snapshot.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use redis_memory_operator::domain::{
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    pub fn domain_pod(&self, n: usize, pod: &Pod) -> DomainPod {
+    fn domain_pod(&self, n: usize, pod: &Pod) -> DomainPod {
         let mut domain = fixtures::pod(n as u8);
         domain.uid = uid_text(pod.uid);
         domain.resource_version = pod.rv.to_string();
@@ -194,10 +194,13 @@ impl World {
 }
 
 fn empty() -> Snapshot {
-    let mut snapshot = fixtures::three_pods();
-    snapshot.targets.clear();
-    snapshot
+    /// Made once: the fixture has histories of ten minutes.
+    static EMPTY: LazyLock<Snapshot> = LazyLock::new(|| Snapshot { targets: Vec::new(), ..fixtures::three_pods() });
+    EMPTY.clone()
 }
+
+/// What every server answers but for what the world says of it.
+static PLAIN: LazyLock<Sample> = LazyLock::new(|| fixtures::sample(sample::Role::Primary));
 
 fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     let role = match server.role {
@@ -209,7 +212,8 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
             read_only: true,
         }),
     };
-    let mut sample = fixtures::sample(role);
+    let mut sample = PLAIN.clone();
+    sample.replication.role = role;
     sample.at = wall(now, skew);
     sample.pod_uid = uid_text(uid);
     sample.run_id = run_text(server.run);
