@@ -15,15 +15,14 @@ use redis_memory_operator::{
     api::v1alpha1::StoredPolicy,
     assess::AssessSettings,
     controller::{
-        ledger::Limits,
+        self,
+        ledger::{Ledger, Limits},
+        pace::Pace,
         reverts::Reverts,
         shared::{Shared, Stop},
         turn,
     },
-    domain::{
-        policy::Policy,
-        switchover::{SwitchoverChoice, SwitchoverMethod},
-    },
+    domain::switchover::{SwitchoverChoice, SwitchoverMethod},
     execute::Executor,
     kube_io::fence::Fenced,
     metrics::Metrics,
@@ -85,8 +84,6 @@ pub struct Kept {
     /// A look has begun, and was not skipped.
     pub looked: bool,
     pub written_at: Option<Ms>,
-    /// As it was last worked with.
-    pub policy: Option<Arc<Policy>>,
 }
 
 impl Kept {
@@ -192,12 +189,12 @@ where
         executor: Executor { ports, endpoint_sync: Duration::from_secs(2) },
         settings: settings(method),
         limits: Limits { remediations: 1, restarts_per_hour: None },
-        ledger: Default::default(),
+        ledger: Ledger::default(),
         reverts: Arc::clone(&process.reverts),
         stop: Stop { flag: false, annotation, lease: install.clone() },
         metrics: Metrics::new("operator"),
-        pace: Default::default(),
-        memory: Default::default(),
+        pace: Pace::default(),
+        memory: controller::memory::Memory::default(),
         install,
     });
     futures::future::join_all((0..policies).map(|p| turns(process, &shared, p))).await;
@@ -364,7 +361,7 @@ impl Body {
                 None => {
                     let (sender, now) = (self.sender(), world.now);
                     let World { observer, kube, .. } = &mut *world;
-                    observer.arrived(kube, &sender, what, guarded, now);
+                    observer.arrived(kube, sender, what, guarded, now);
                     apply(&mut world)
                 }
             };

@@ -1,5 +1,14 @@
 //! Bugs that are planted on purpose, to show that the observer finds them. Each takes one protection away, or does
-//! one thing in the wrong order.
+//! one thing in the wrong order. [`crate::sabotage`] has them.
+
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
+
+use crate::{
+    faults::{Fault, Whose},
+    kubernetes::Mood,
+    redis::Ms,
+    schedule::Schedule,
+};
 
 /// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +92,50 @@ impl Bug {
     /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
     pub const fn near(self) -> &'static [&'static str] {
         match self {
-            Self::NoLiveRole => &["evict:before-effect"],
+            Self::NoLiveRole | Self::RetryEvictionBlindly | Self::PlainDelete => &["evict:before-effect"],
             Self::OldRole => &["role:read"],
-            Self::JournalAfterTheEffect => &["evict:after-effect", "switchover:demoted"],
+            Self::NoRunIdCheck => &["switchover:before-effect", "switchover:candidate-labelled"],
+            Self::ActOnCaches => &["begin:journal", "evict:after-effect"],
+            Self::ForgetTheJournal | Self::IgnoreClaims => &["evict:after-effect"],
             Self::GuardedPromotesFirst => &["switchover:promoted"],
-            Self::GuardedAnyCandidate => &["switchover:demoted"],
+            Self::GuardedAnyCandidate | Self::JournalAfterTheEffect => &["switchover:demoted"],
             Self::NoLastLook => &["switchover:after-overlap"],
             _ => &[],
         }
     }
 
-    /// It is in the driver of the Guarded method.
-    pub const fn is_guarded(self) -> bool {
-        matches!(self, Self::GuardedPromotesFirst | Self::GuardedEndlessPause | Self::GuardedAnyCandidate)
+    /// What strikes there, and for how long the process is stopped then; `None`: anything that moves roles or ends it.
+    pub const fn strikes(self, pod: usize) -> Option<(Fault, Option<Ms>)> {
+        let operator = Whose::Acting;
+        Some(match self {
+            Self::RetryEvictionBlindly => (Fault::Api { mood: Mood::LostReplies, lasts: 4_000 }, None),
+            Self::PlainDelete => (Fault::Kill { pod, hard: false }, None),
+            Self::NoRunIdCheck => (Fault::Restart { pod }, Some(1_500)),
+            Self::ActOnCaches => (Fault::StaleCache { operator, lasts: 30_000 }, None),
+            Self::ForgetTheJournal | Self::IgnoreClaims | Self::JournalAfterTheEffect => {
+                (Fault::Crash { operator, back_after: 2_000 }, None)
+            }
+            // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
+            Self::NoLastLook => (Fault::Drain { pod }, Some(500)),
+            _ => return None,
+        })
+    }
+
+    /// A schedule in which it can show.
+    pub const fn prepare(self, schedule: &mut Schedule) {
+        match self {
+            Self::GuardedPromotesFirst
+            | Self::GuardedEndlessPause
+            | Self::GuardedAnyCandidate
+            | Self::JournalAfterTheEffect => {
+                schedule.method = SwitchoverMethod::Guarded;
+            }
+            Self::PromoteBeforeDemote | Self::NoTimeout | Self::AbortBlindly => {
+                schedule.method = SwitchoverMethod::Native;
+            }
+            Self::ShrinkTheLimit => schedule.tight = true,
+            Self::IgnoreClaims => schedule.policies = 2,
+            _ => {}
+        }
     }
 }

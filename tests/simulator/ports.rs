@@ -93,7 +93,7 @@ pub fn object(n: usize, pod: &kubernetes::Pod) -> Pod {
         ..OwnerReference::default()
     };
     let mut labels = BTreeMap::from([("app".to_owned(), "redis".to_owned())]);
-    labels.extend(pod.role.map(|role| (fixtures::policy().redis.role_label.key, role.to_owned())));
+    labels.extend(pod.role.map(|role| ("redismemory.io/role".to_owned(), role.to_owned())));
     let ready = PodCondition {
         type_: "Ready".into(),
         status: if pod.ready { "True" } else { "False" }.into(),
@@ -135,7 +135,7 @@ impl Process {
                 let (lied, remediation) = (world.lied(n), world.remediation());
                 let World { observer, kube, servers, .. } = world;
                 let what = Evicted { pod: n, lied, sent_at };
-                observer.evicting(kube, servers, &sender, remediation, what, now);
+                observer.evicting(kube, servers, sender, remediation.as_ref(), what, now);
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
             }
@@ -346,10 +346,10 @@ impl Connection {
             self.end(&world).ok_or_else(broken)?;
             let World { observer, kube, servers, .. } = &mut *world;
             let server = &servers.by_ip[&self.ip];
-            observer.arrived(kube, &sender, &what, true, now);
+            observer.arrived(kube, sender, &what, true, now);
             observer.reached(server, self.meant, &what, now);
             if matches!(order, Order::Pause(_) | Order::Failover(..)) {
-                observer.switching(kube, &sender, self.pod, &what, now);
+                observer.switching(kube, sender, self.pod, &what, now);
             }
             let hung = server.hung(now);
             let answer = if hung {

@@ -8,17 +8,13 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use redis_memory_operator::{
-    assess::AssessSettings,
-    controller::judge,
-    domain::{fixtures, journal::Journal, snapshot::Observation, step::Step},
-};
+use redis_memory_operator::domain::{journal::Journal, sample, snapshot::Observation, step::Step};
 
 use crate::{
     faults::Whose,
     kubernetes::{Mood, PODS, Resource},
     observer::Violation,
-    operator::{INTERVAL, LEASE, MARGIN, POLICIES, Process},
+    operator::{INTERVAL, Kept, LEASE, MARGIN, Process},
     planted::Bug,
     redis::{Link, Ms, Role},
     schedule::Schedule,
@@ -38,6 +34,7 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub evictions: u32,
     pub switchovers: u32,
+    pub looks: u32,
     pub cured: bool,
     pub ended: String,
     pub trace: String,
@@ -53,7 +50,7 @@ struct Slot {
     next_sample: Ms,
     lease_seen: (u64, Ms),
     blow: Option<Blow>,
-    digests: [u64; POLICIES],
+    digest: u64,
 }
 
 struct Runner {
@@ -79,7 +76,7 @@ pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
             next_sample: 0,
             lease_seen: (0, 0),
             blow: None,
-            digests: [0; POLICIES],
+            digest: 0,
         });
     }
     runner.go(schedule)
@@ -123,6 +120,7 @@ impl Runner {
             violations: world.observer.violations.clone(),
             evictions: world.observer.evictions,
             switchovers: world.observer.switchovers,
+            looks: world.observer.looks,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
             ended,
             trace: world.trace(),
@@ -281,13 +279,10 @@ impl Runner {
                 process.sample(p, pod);
             }
         }
-        let digests = digests(process);
-        let mut kept = process.kept.lock().expect("one thread");
-        for (p, (digest, before)) in digests.iter().zip(&mut self.slots[n].digests).enumerate() {
-            if digest != before {
-                kept[p].wake();
-            }
-            *before = *digest;
+        let digest = digest(process);
+        if self.slots[n].digest != digest {
+            self.slots[n].digest = digest;
+            process.kept.lock().expect("one thread").iter_mut().for_each(Kept::wake);
         }
     }
 
@@ -350,24 +345,26 @@ fn refresh(process: &Process, world: &World) {
     }
 }
 
-/// What the pod watch and the sampler's real judge make of the pods, for each policy.
-fn digests(process: &Process) -> [u64; POLICIES] {
+/// What the pod watch shows, and what the sampler's judge looks at: roles, links, processes, and whether there is enough
+/// to be judged by.
+fn digest(process: &Process) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let (cache, memory) = (process.cache.lock().expect("one thread"), process.memory.lock().expect("one thread"));
-    let (kept, world) = (process.kept.lock().expect("one thread"), process.world());
-    let settings = AssessSettings { warm_up: fixtures::INTERVAL, sample_interval: fixtures::INTERVAL };
-    std::array::from_fn(|p| {
-        let mut hasher = DefaultHasher::new();
-        for (n, pod) in cache.pods.iter().enumerate() {
-            let Some(pod) = pod else { continue };
-            (pod.uid, pod.ready, pod.terminating.is_some(), pod.role, pod.limit_mib).hash(&mut hasher);
-            let Some(policy) = &kept[p].policy else { continue };
-            let seen = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
-            let history = memory.history.get(&pod.uid).cloned().unwrap_or_default();
-            judge::of(Arc::clone(policy), &[world.domain_pod(n, pod)], settings)(seen, history).hash(&mut hasher);
+    let mut hasher = DefaultHasher::new();
+    for pod in cache.pods.iter().flatten() {
+        (pod.uid, pod.ready, pod.terminating.is_some(), pod.role, pod.limit_mib).hash(&mut hasher);
+        let Some(Observation::Seen(sample)) = memory.latest.get(&pod.uid) else { continue };
+        let replication = &sample.replication;
+        match &replication.role {
+            sample::Role::Primary => replication.replicas.iter().filter(|line| line.online).count().hash(&mut hasher),
+            sample::Role::Replica(link) => (true, link.link_up, link.sync_in_progress).hash(&mut hasher),
+            sample::Role::Unknown => u8::MAX.hash(&mut hasher),
         }
-        hasher.finish()
-    })
+        sample.run_id.hash(&mut hasher);
+        sample.memory.ratio.hash(&mut hasher);
+        (memory.history.get(&pod.uid).map_or(0, Vec::len) > 9).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 impl World {

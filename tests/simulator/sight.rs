@@ -53,10 +53,6 @@ impl Process {
         snapshot.claimed_by_other = claims.iter().flat_map(claimed).collect();
         snapshot
     }
-
-    fn keep(&self, policy: &Arc<Policy>) {
-        self.kept.lock().expect("one thread")[Body::number(&policy.uid)].policy = Some(Arc::clone(policy));
-    }
 }
 
 impl World for Process {
@@ -79,24 +75,16 @@ impl World for Process {
 
     async fn cached(
         &self,
-        policy: &Arc<Policy>,
+        _: &Arc<Policy>,
         _: &[Arc<Pod>],
         claims: &[Claim],
         _: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
-        self.keep(policy);
         let pods = self.cache.lock().expect("one thread").pods.clone();
         Ok(self.snapshot(&pods, claims, false))
     }
 
-    async fn live(
-        &self,
-        policy: &Arc<Policy>,
-        _: &str,
-        claims: &[Claim],
-        _: AssessSettings,
-    ) -> Result<Snapshot, KubeError> {
-        self.keep(policy);
+    async fn live(&self, _: &Arc<Policy>, _: &str, claims: &[Claim], _: AssessSettings) -> Result<Snapshot, KubeError> {
         let unread = || KubeError::ListPods(Cause::TimedOut(Duration::from_secs(10)));
         let pods = self.read(crate::world::World::list).await.ok_or_else(unread)?;
         self.probe(&pods).await;

@@ -1,7 +1,7 @@
 //! What the operator is shown of the world: pods as the API server has them, samples as the servers answer them, lies
 //! included, put together into the domain's snapshot.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use redis_memory_operator::domain::{
@@ -37,9 +37,8 @@ impl Memory {
     pub fn remember(&mut self, uid: u32, seen: Observation) {
         if let Observation::Seen(sample) = &seen {
             let history = self.history.entry(uid).or_default();
+            history.retain(|reading| sample.at.duration_since(reading.at) < KEEP);
             history.push(reading(sample));
-            let surplus = history.len().saturating_sub(KEEP);
-            history.drain(..surplus);
         }
         self.latest.insert(uid, seen);
     }
@@ -66,8 +65,8 @@ fn reading(sample: &Sample) -> Reading {
     }
 }
 
-/// Readings that are kept of a pod: a live look adds to those of the sampler.
-const KEEP: usize = 60;
+/// Readings are kept for so long: for what is demanded of a judgement, and a margin.
+const KEEP: SignedDuration = SignedDuration::from_secs(60);
 
 /// Virtual time as a wall clock shows it that is off by `skew` seconds.
 pub fn wall(now: Ms, skew: i64) -> Timestamp {
@@ -173,7 +172,7 @@ impl World {
         }
     }
 
-    pub fn domain_pod(&self, n: usize, pod: &Pod) -> DomainPod {
+    fn domain_pod(&self, n: usize, pod: &Pod) -> DomainPod {
         let mut domain = fixtures::pod(n as u8);
         domain.uid = uid_text(pod.uid);
         domain.resource_version = pod.rv.to_string();
@@ -195,10 +194,13 @@ impl World {
 }
 
 fn empty() -> Snapshot {
-    let mut snapshot = fixtures::three_pods();
-    snapshot.targets.clear();
-    snapshot
+    /// Made once: the fixture has histories of ten minutes.
+    static EMPTY: LazyLock<Snapshot> = LazyLock::new(|| Snapshot { targets: Vec::new(), ..fixtures::three_pods() });
+    EMPTY.clone()
 }
+
+/// What every server answers but for what the world says of it.
+static PLAIN: LazyLock<Sample> = LazyLock::new(|| fixtures::sample(sample::Role::Primary));
 
 fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     let role = match server.role {
@@ -210,7 +212,8 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
             read_only: true,
         }),
     };
-    let mut sample = fixtures::sample(role);
+    let mut sample = PLAIN.clone();
+    sample.replication.role = role;
     sample.at = wall(now, skew);
     sample.pod_uid = uid_text(uid);
     sample.run_id = run_text(server.run);
