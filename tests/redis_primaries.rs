@@ -258,7 +258,7 @@ fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
             journal.cursor = u32::try_from(cursor).expect("small");
             journal.current = CurrentStep { begun_at, attempt: 0, ..CurrentStep::default() };
             match decide(snapshot, Some(&journal)) {
-                Decision { act: Next::Wait(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
+                Decision { act: Next::Gate(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
                 // A plan that the world has left behind is given up at a boundary: that changes nothing.
                 Decision { act: Next::End(_), .. } => {}
                 other => panic!("at step {cursor}: {:?}", other.act),
@@ -618,7 +618,7 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
             }
             Next::End(record) => ended = Some(*record),
             // A full sync, or the file that is rewritten after it.
-            act @ (Next::Rest | Next::Wait(..)) => {
+            act @ (Next::Rest | Next::Wait(..) | Next::Gate(..)) => {
                 waits = format!("{act:?} {blocked:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -219,7 +219,7 @@ fn what_holds_the_eviction_is_said_meanwhile() {
     let Next::Record(journal) = decision.act else { panic!("{decision:?}") };
     assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
     world.journal = *journal;
-    let Next::Wait(_, after) = decide(&world).act else { panic!("it waits") };
+    let Next::Gate(_, after) = decide(&world).act else { panic!("it waits") };
     assert!(after <= PATIENCE);
     world.wait(10);
     let decision = decide(&world);
