@@ -196,8 +196,8 @@ fn persistence_known(shard: &Shard<'_>) -> bool {
 
 /// Whether that code could be judged for the policy or its workloads as a whole.
 fn whole(code: FindingCode, look: &Assessment<'_>, pods: &BTreeMap<String, Vec<Need>>) -> bool {
-    let Assessment { snapshot, shards, .. } = look;
     use FindingCode as Code;
+    let Assessment { snapshot, shards, .. } = look;
     let all = |need: Need| !pods.is_empty() && pods.values().all(|there| there.contains(&need));
     let samples = || snapshot.targets.iter().filter_map(Target::sample);
     let keys_told = samples().all(|sample| !sample.persistence.loading && !sample.keys_unread());

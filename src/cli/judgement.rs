@@ -14,7 +14,6 @@ use crate::{
     plan::{
         Context, PlanSettings,
         decide::{self, Decision},
-        effect::Effect,
         next::Next,
         promise,
     },

@@ -1,7 +1,5 @@
 //! One decision from one snapshot: findings, what is due, what is in its way, and the next thing to do.
 
-use std::time::Duration;
-
 use super::{
     Context, advance,
     begin::{self, Considered},
@@ -10,13 +8,7 @@ use super::{
     labels, mark, order, resize, rogue_primary,
 };
 use crate::{
-    domain::{
-        blocked::Blocked,
-        journal::{Journal, WorkloadRecord},
-        policy::Mode,
-        snapshot::Target,
-        step::Plan,
-    },
+    domain::{blocked::Blocked, journal::Journal, policy::Mode, snapshot::Target, step::Plan},
     plan::next::Next,
 };
 
