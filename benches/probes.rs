@@ -1,5 +1,6 @@
 //! What watching costs: CPU time of a probe, resident memory, and the time that a probe takes, for 1, 100 and 1,000
-//! targets, beside a loop that opens a connection for each probe.
+//! targets, beside a loop that opens a connection for each probe, and beside one that asks the same on kept connections
+//! and throws the answers away: what no way of reading them can go below.
 //!
 //! The targets are real redis-server processes on loopback; each listens on 16 addresses (the most that a server
 //! binds), and each address is a target with a connection of its own. Each measurement is a process of its own, this
@@ -18,7 +19,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -42,6 +43,7 @@ use redis_memory_operator::{
     validate,
 };
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 /// A server binds at most so many addresses (`CONFIG_BINDADDR_MAX`).
@@ -75,7 +77,7 @@ fn table(sizes: &[usize]) {
     println!("| targets | method | probes/s | CPU a probe | probe p50 | probe p99 | resident memory |");
     println!("|---|---|---|---|---|---|---|");
     for size in sizes {
-        for method in ["kept", "opened"] {
+        for method in ["kept", "opened", "unread"] {
             let me = std::env::current_exe().expect("this program has a path");
             let run = Command::new(me).args(["measure", method, &size.to_string()]).output();
             let run = run.expect("this program can be started");
@@ -100,6 +102,7 @@ async fn measure(method: &str, targets: usize) {
     let note: Note = Arc::new(note);
     let _running: Box<dyn Send> = match method {
         "kept" => Box::new(watch(targets, interval, clock, note)),
+        "unread" => Box::new(read_nothing(targets, interval, clock, &note)),
         _ => Box::new(open_each_time(targets, interval, clock, &note)),
     };
     tokio::time::sleep(WARM_UP.max(interval * 2)).await;
@@ -112,7 +115,11 @@ async fn measure(method: &str, targets: usize) {
     let probes = times.len();
     assert!(probes > 100, "{probes} probes are too few to say anything");
     let percentile = |percent: usize| times.get(probes * percent / 100).copied().unwrap_or_default().as_micros();
-    let name = if method == "kept" { "one kept connection a target (ours)" } else { "a connection a probe" };
+    let name = match method {
+        "kept" => "one kept connection a target (ours)",
+        "unread" => "kept connections, answers unread (the floor)",
+        _ => "a connection a probe",
+    };
     println!(
         "| {targets} | {name} | {:.0} | {} µs | {} µs | {} µs | {:.1} MiB |",
         f64::from(u32::try_from(probes).expect("few")) / took.as_secs_f64(),
@@ -171,6 +178,76 @@ async fn once(n: usize, clock: &Clock) -> Result<Observation, ProbeFailure> {
     let sample = probe(&mut connection, &uid(n), clock, PROBE_DEADLINE).await?;
     Ok(Observation::Seen(Box::new(sample)))
 }
+
+/// The floor: the same commands on kept connections, one write and as few reads as there can be, and what comes is looked
+/// at no further than to know its end.
+fn read_nothing(targets: usize, interval: Duration, clock: Clock, note: &Note) -> impl Send {
+    let tasks: Vec<_> = (0..targets)
+        .map(|n| {
+            let note = Arc::clone(note);
+            tokio::spawn(async move {
+                tokio::time::sleep(interval * u32::try_from(n).expect("few") / u32::try_from(targets).expect("few"))
+                    .await;
+                let mut stream = tokio::net::TcpStream::connect(address(n)).await.expect("it listens");
+                let mut turns = tokio::time::interval(interval);
+                loop {
+                    turns.tick().await;
+                    let begun = clock.uptime();
+                    ask_and_forget(&mut stream).await.expect("it answers");
+                    note(clock.uptime() - begun, None);
+                }
+            })
+        })
+        .collect();
+    tasks
+}
+
+async fn ask_and_forget(stream: &mut tokio::net::TcpStream) -> std::io::Result<()> {
+    stream.write_all(&ASKED).await?;
+    let mut answer = Vec::with_capacity(64 * 1024);
+    // Only the last of the three ends like that: the lines of INFO end by CRLF.
+    while !answer.ends_with(b"\n\r\n") || answer.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// What a probe asks of a Redis from 7.0 on.
+static ASKED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("INFO").cmd("CONFIG").arg("GET").arg(&SETTINGS).cmd("CLIENT").arg("LIST");
+    pipeline.get_packed_pipeline()
+});
+
+const SETTINGS: [&str; 25] = [
+    "maxmemory",
+    "maxmemory-policy",
+    "save",
+    "appendonly",
+    "repl-backlog-size",
+    "min-replicas-to-write",
+    "shutdown-timeout",
+    "client-output-buffer-limit",
+    "repl-diskless-load",
+    "dir",
+    "masteruser",
+    "masterauth",
+    "tls-replication",
+    "replica-ignore-maxmemory",
+    "appendfsync",
+    "requirepass",
+    "maxclients",
+    "databases",
+    "port",
+    "tls-port",
+    "tls-auth-clients",
+    "replica-priority",
+    "notify-keyspace-events",
+    "timeout",
+    "min-replicas-max-lag",
+];
 
 struct NoSecrets;
 

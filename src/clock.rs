@@ -3,11 +3,34 @@
 //! edges hold a clock; decisions get `now`.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
+use futures::future::{Either, select};
 use jiff::{SignedDuration, Timestamp};
+
+/// The port of time: what acts reads its clocks and waits through it alone, so that a simulation can be its world.
+pub trait Time: Send + Sync {
+    /// The wall clock, as [`Clock::now`] has it.
+    fn now(&self) -> Timestamp;
+    /// Monotonic time since the process began.
+    fn uptime(&self) -> Duration;
+    /// How often the wall clock has been set, having read it anew.
+    fn steps(&self) -> u64;
+    /// Completes after that time.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// What `work` comes to, or `None` when it takes longer than `limit`: then it is dropped where it stands.
+pub async fn within<T: Time, W: Future + Send>(time: &T, limit: Duration, work: W) -> Option<W::Output> {
+    match select(pin!(work), pin!(time.sleep(limit))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(((), _)) => None,
+    }
+}
 
 /// A wall clock that moved by more against the monotonic clock was set, by a person or after a resume; what moves by
 /// less is disciplined. Microseconds.
@@ -80,6 +103,27 @@ impl Clock {
     /// By how much the wall clock was set since the start, in sum: times that were taken before are moved by it.
     pub fn moved(&self) -> SignedDuration {
         SignedDuration::from_micros(self.wall.moved.load(Ordering::Relaxed))
+    }
+}
+
+impl Time for Clock {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    fn uptime(&self) -> Duration {
+        Self::uptime(self)
+    }
+
+    fn steps(&self) -> u64 {
+        if let Some(by) = self.reanchor() {
+            tracing::warn!(seconds = by.as_secs_f64(), "the wall clock was set: each policy waits for one look");
+        }
+        Self::steps(self)
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time)
     }
 }
 

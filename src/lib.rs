@@ -18,4 +18,5 @@ pub mod metrics;
 pub mod observe;
 pub mod plan;
 pub mod redis_io;
+pub mod topology;
 pub mod validate;

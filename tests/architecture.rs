@@ -18,8 +18,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("domain", &[]),
     ("api", &["domain"]),
-    ("assess", &["domain"]),
-    ("plan", &["domain", "assess"]),
+    ("topology", &["domain"]),
+    ("assess", &["domain", "topology"]),
+    ("plan", &["domain", "topology", "assess"]),
     ("validate", &["api", "domain"]),
     // These two hold every call to the outside, and do not know each other.
     ("redis_io", &["domain", "clock"]),
@@ -28,15 +29,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Right before an effect it looks again, live: through `observe`, so that both see the same.
     ("execute", &["domain", "clock", "plan", "observe", "redis_io", "kube_io"]),
     // `kube_io` declares how it wants its answers counted, and `metrics` counts.
-    ("metrics", &["domain", "clock", "assess", "plan", "kube_io"]),
+    ("metrics", &["domain", "clock", "kube_io"]),
     ("admin", &["clock", "metrics"]),
 ];
 
 /// Modules that put the others together, and may see all of them.
-const COMPOSERS: &[&str] = &["controller", "cli", "app", "lib", "main"];
+const COMPOSERS: &[&str] = &["controller", "cli", "lib", "main"];
 
 /// Modules in which every function is a function of its arguments.
-const PURE: &[&str] = &["api", "domain", "assess", "plan", "validate"];
+const PURE: &[&str] = &["api", "domain", "topology", "assess", "plan", "validate"];
 
 /// What makes a function depend on more than its arguments.
 const IMPURE_PATHS: &[&str] = &[
@@ -64,7 +65,7 @@ const IMPURE_PATHS: &[&str] = &[
 const IMPURE_CRATES: &[&str] = &["redis", "tokio", "futures", "axum", "rand", "rustls", "tracing"];
 
 /// Besides these the decisions know no Kubernetes client at all, not even its types.
-const WITHOUT_KUBERNETES: &[&str] = &["domain", "assess", "plan"];
+const WITHOUT_KUBERNETES: &[&str] = &["domain", "topology", "assess", "plan"];
 
 /// Calls that change the cluster, and the only files that may make them.
 const WRITES: &[&str] = &[
@@ -111,6 +112,7 @@ fn violations_of(path: &str, text: &str) -> Vec<String> {
     out.extend(import_violations(path, &top, &named));
     out.extend(purity_violations(path, &top, &named));
     out.extend(client_violations(path, &top, &named));
+    out.extend(kind_violations(path, &top, text));
     // Elsewhere there is no client to call, and an `evict` is somebody's own word.
     if top == "kube_io" || named.iter().any(names_api) {
         out.extend(write_violations(path, &tokens));
@@ -169,8 +171,44 @@ fn client_violations(path: &str, top: &str, named: &[PathUse]) -> Vec<String> {
     };
     let strays = named.iter().filter_map(|it| home(it).filter(|&place| place != top).map(|place| (it, place)));
     // The watches of the controller are made where the controller is put together.
-    let strays = strays.filter(|(_, place)| !(*place == "kube_io" && ["controller", "app"].contains(&top)));
+    let strays = strays.filter(|(_, place)| !(*place == "kube_io" && top == "controller"));
     strays.map(|(it, place)| format!("{path}:{}: {} belongs in {place}", it.line, it.text())).collect()
+}
+
+/// Rooms that may ask what kind of set something is, or who keeps its roles: where it is written, read and judged.
+const KNOW_KINDS: &[&str] = &["topology", "domain", "api", "validate", "redis_io"];
+/// Asking that: the first words of a token sequence.
+const KIND_TESTS: &[&[&str]] = &[
+    &["Kind", "::", "Standalone"],
+    &["Kind", "::", "Replication"],
+    &["Kind", "::", "Sentinel"],
+    &["Kind", "::", "Cluster"],
+    &["Follow", "::", "OurLabel"],
+    &["Follow", "::", "TheirLabel"],
+    &["Follow", "::", "Nothing"],
+    &["Follow", "::", "Protocol"],
+    &["AuthorityRule"],
+    &["cluster_enabled"],
+    &["sentinel_seen", "="],
+    &["lead", ".", "all", "(", ")", ".", "len"],
+];
+
+/// Everything above asks the shard. Tests may build any kind.
+fn kind_violations(path: &str, top: &str, text: &str) -> Vec<String> {
+    if KNOW_KINDS.contains(&top) || path.ends_with("tests.rs") || path.contains("/tests/") {
+        return Vec::new();
+    }
+    let tokens = tokens(text.split("#[cfg(test)]").next().unwrap_or_default());
+    let asks = |at: usize| {
+        let words = |test: &&&[&str]| {
+            test.iter().enumerate().all(|(n, word)| tokens.get(at + n).is_some_and(|it| it.text == *word))
+        };
+        KIND_TESTS.iter().find(words).map(|test| (tokens[at].line, test.concat()))
+    };
+    let found = (0..tokens.len()).filter_map(asks);
+    found
+        .map(|(line, what)| format!("{path}:{line}: {top} asks for a kind of set ({what}): let topology say it"))
+        .collect()
 }
 
 fn write_violations(path: &str, tokens: &[scan::Token]) -> Vec<String> {
@@ -308,6 +346,26 @@ fn every_ignored_test_has_a_stage() {
     "x.rs:3: .evict( changes the cluster"
 )]
 #[case::wrong_writer("kube_io/lease.rs", "fn f() { api.delete(name) }", ".delete( changes the cluster")]
+#[case::kind(
+    "plan/x.rs",
+    "fn f(s: &Shard) -> bool { s.kind == Kind::Cluster }",
+    "plan asks for a kind of set (Kind::Cluster)"
+)]
+#[case::follow(
+    "assess/x.rs",
+    "fn f(x: Follow) -> bool { x == Follow::OurLabel }",
+    "asks for a kind of set (Follow::OurLabel)"
+)]
+#[case::server(
+    "plan/x.rs",
+    "fn f(s: &Server) -> bool { s.cluster_enabled }",
+    "asks for a kind of set (cluster_enabled)"
+)]
+#[case::count(
+    "plan/x.rs",
+    "fn f(s: &Shard) -> bool { s.lead.all().len() > 1 }",
+    "asks for a kind of set (lead.all().len)"
+)]
 fn a_broken_rule_is_seen(#[case] path: &str, #[case] source: &str, #[case] said: &str) {
     let found = violations_of(path, &format!("//! Known bad.\n{source}"));
     assert_eq!(1, found.len(), "{found:?}");
@@ -342,6 +400,8 @@ fn a_broken_form_is_seen(#[case] path: &str, #[case] source: String, #[case] sai
 #[case::time_types("plan/x.rs", "use std::time::Duration;\nuse jiff::Timestamp;")]
 #[case::writer("kube_io/write.rs", "async fn f() { api.evict(name).await; api.patch(x).await }")]
 #[case::call_of_a_writer("execute/x.rs", "use crate::kube_io::write::Writer; fn f() { writer.evict(pod) }")]
+#[case::kind_of_a_test("plan/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests { fn f(r: AuthorityRule) {} }")]
+#[case::kind_at_home("topology/x.rs", "fn f(s: &Server) -> bool { s.cluster_enabled }")]
 #[case::composer("controller/x.rs", "use crate::{execute, kube_io, observe, redis_io};\nuse kube::Api;")]
 fn a_kept_rule_is_not_complained_about(#[case] path: &str, #[case] source: &str) {
     assert_eq!(Vec::<String>::new(), violations_of(path, &format!("//! Known good.\n{source}")));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pretty_assertions::assert_eq;
-use redis_memory_operator::{domain::finding::FindingCode, plan::blocked::BlockReason};
+use redis_memory_operator::domain::{blocked::BlockReason, finding::FindingCode};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -68,6 +68,27 @@ fn the_tests_that_are_named_as_proof_exist() {
     let all = sources.into_iter().chain(tests).collect::<String>();
     let missing: Vec<_> = named.into_iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
     assert_eq!(Vec::<&str>::new(), missing);
+}
+
+/// Files and folders that a page names in code form: those of the tree that begin with one of its folders.
+fn named_files(page: &str) -> Vec<&str> {
+    let code = page.split('`').skip(1).step_by(2);
+    let inside = |text: &&str| {
+        ["src/", "tests/", "docs/", "crds/", "charts/", "scripts/", "benches/", "image/"]
+            .iter()
+            .any(|it| text.starts_with(it))
+    };
+    code.filter(inside).filter(|text| !text.contains([' ', '*', '{', '<'])).collect()
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let page = read("ARCHITECTURE.md");
+    let named = named_files(&page);
+    assert!(named.len() > 40, "the table of what to open names files");
+    let missing: Vec<_> = named.into_iter().filter(|file| !root().join(file).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(named_files("open `src/lib.rs` and `a b`"), ["src/lib.rs"]);
 }
 
 fn pages() -> Vec<PathBuf> {

@@ -15,6 +15,7 @@ use redis_memory_operator::{
     assess,
     clock::Clock,
     domain::{
+        blocked::BlockReason,
         finding::{Finding, FindingCode},
         fixtures,
         names::RunId,
@@ -23,8 +24,8 @@ use redis_memory_operator::{
     },
     plan::{
         Context, PlanSettings,
-        blocked::BlockReason,
-        decide::{self, Act, Decision},
+        decide::{self, Decision},
+        next::Next,
     },
     redis_io::{Connection, Credentials, probe},
 };
@@ -130,7 +131,7 @@ impl Outcome {
     /// Nothing is begun, nothing is done on the side, and no server was told to do anything.
     fn nothing_done(&self) {
         // That there were two primaries is written down.
-        assert!(matches!(self.decision.act, Act::Rest | Act::Remember(_)), "{:?}", self.decision.act);
+        assert!(matches!(self.decision.act, Next::Rest | Next::Remember(_)), "{:?}", self.decision.act);
         for command in self.servers.iter().flat_map(FakeRedis::heard) {
             let word = command.split(' ').next().unwrap_or_default().to_owned();
             assert!(["AUTH", "CLIENT", "INFO", "CONFIG", "PUBSUB"].contains(&word.as_str()), "{command}");
@@ -172,8 +173,8 @@ async fn look(scripts: [Script; 3]) -> Outcome {
         servers.push(server);
     }
     let settings = settings();
-    let findings = assess::assess(&policy, &snapshot, &settings.assess);
-    let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: snapshot.at, settings: &settings };
+    let findings = assess::Assessment::of(&policy, &snapshot, &settings.assess).findings(&[], None);
+    let ctx = Context::of(&policy, &snapshot, &[], snapshot.at, &settings);
     let decision = decide::decide(&ctx, None, false, true);
     Outcome { servers, snapshot, findings, decision }
 }
@@ -188,7 +189,7 @@ async fn attack(change: impl FnOnce(&mut [Script; 3])) -> Outcome {
 #[tokio::test]
 async fn without_a_lie_a_remediation_begins() {
     let outcome = attack(|_| {}).await;
-    assert!(matches!(outcome.decision.act, Act::Begin(_)), "{:?} {:?}", outcome.decision, outcome.findings);
+    assert!(matches!(outcome.decision.act, Next::Begin(_)), "{:?} {:?}", outcome.decision, outcome.findings);
 }
 
 #[tokio::test]
@@ -230,7 +231,7 @@ async fn a_replica_that_names_a_primary_outside_the_pods_gets_nobody_repointed()
     // While the primary lists it, it may follow the primary by a Service's address, which is no pod's: nobody can tell
     // where that leads once the role has moved.
     let listed = attack(lie).await;
-    assert!(matches!(listed.decision.act, Act::Rest), "{:?}", listed.decision.act);
+    assert!(matches!(listed.decision.act, Next::Rest), "{:?}", listed.decision.act);
     let reasons: Vec<_> = listed.decision.blocked.iter().map(|blocked| blocked.reason).collect();
     assert_eq!(reasons, [BlockReason::ReplicaFollowsNoMember]);
     assert_eq!(stranger.connections(), 0, "the stranger was dialled");

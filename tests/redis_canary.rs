@@ -26,7 +26,7 @@ use common::{
 use futures::{FutureExt as _, future::BoxFuture};
 use redis_memory_operator::{
     api::v1alpha1::RedisMemoryPolicyStatus,
-    assess::{self, AssessSettings, judged::Judged},
+    assess::{AssessSettings, Assessment, judged::Judged},
     clock::Clock,
     controller::{carry, report, transitions},
     domain::{
@@ -202,8 +202,9 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let (policy, mut snapshot) = fixtures::enforced();
     snapshot.targets[1].redis = seen;
     let settings = AssessSettings::default();
-    let judged = Judged::of(&policy, &snapshot, &settings);
-    let found = assess::assess(&policy, &snapshot, &settings);
+    let look = Assessment::of(&policy, &snapshot, &settings);
+    let judged = Judged::of(&look);
+    let found = look.findings(&[], None);
     let findings = carry::findings(&found, &judged, &snapshot, &RedisMemoryPolicyStatus::default());
     let input = report::Input {
         generation: 1,

@@ -10,6 +10,7 @@ use common::{DEADLINE, connect, eventually, look, server::RedisServer};
 use redis_memory_operator::{
     assess::AssessSettings,
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, NOW},
         journal::Journal,
@@ -18,13 +19,7 @@ use redis_memory_operator::{
         snapshot::{Observation, Snapshot},
         step::{Step, StepKind},
     },
-    plan::{
-        Context, PlanSettings,
-        advance::{self, Next},
-        begin,
-        blocked::BlockReason,
-        effect::Effect,
-    },
+    plan::{Context, PlanSettings, advance, begin, effect::Effect, next::Next},
 };
 
 /// Keys that are written; every fifth stays.
@@ -171,7 +166,7 @@ impl World {
     fn ctx(&self) -> Context<'_> {
         let now = fixtures::seconds_ago(-self.passed);
         assert!(now >= NOW);
-        Context { policy: &self.policy, snapshot: &self.snapshot, records: &[], now, settings: &self.settings }
+        Context::of(&self.policy, &self.snapshot, &[], now, &self.settings)
     }
 
     fn begin(&self) -> Journal {

@@ -11,9 +11,10 @@ use common::{DEADLINE, connect, eventually, look, server::RedisServer, switching
 use futures::future::BoxFuture;
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
-    assess::{self, AssessSettings},
+    assess::{AssessSettings, Assessment},
     clock::Clock,
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         finding::FindingCode,
         fixtures::{self, NOW},
@@ -25,16 +26,14 @@ use redis_memory_operator::{
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         step::Step,
     },
-    execute::{Done, ExecuteError, Executor},
+    execute::{Done, ExecuteError, Executor, live::Live},
     kube_io::{fence::Fence, read::Reader, write::Writer},
     observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
     plan::{
-        Context, PlanSettings,
-        advance::Next,
-        begin,
-        blocked::BlockReason,
-        decide::{self, Act, Decision},
+        Context, PlanSettings, begin,
+        decide::{self, Decision},
         effect::{Effect, Peer},
+        next::Next,
     },
     redis_io::RedisError,
 };
@@ -58,7 +57,7 @@ impl SecretSource for NoSecrets {
 struct Set {
     servers: [RedisServer; 3],
     uids: [PodUid; 3],
-    executor: Executor,
+    executor: Executor<Live>,
     _task: SamplerTask,
 }
 
@@ -97,14 +96,14 @@ impl Set {
         // Nothing listens there: no effect of this test may ask Kubernetes for anything.
         let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
         let client = kube::Client::try_from(config).expect("a client");
-        let executor = Executor {
+        let ports = Live {
             writer: Writer::new(client.clone(), Clock::start(), "test"),
             reader: Reader::new(client, Clock::start()),
             sampler,
             fence: Fence::always(),
             clock: Clock::start(),
-            endpoint_sync: Duration::from_secs(2),
         };
+        let executor = Executor { ports, endpoint_sync: Duration::from_secs(2) };
         let set = Self { servers, uids, executor, _task: task };
         set.assign();
         set
@@ -122,7 +121,7 @@ impl Set {
             credentials: CredentialsFor::None,
             keep: Duration::from_secs(60),
         });
-        self.executor.sampler.assign(&policy().uid, "shop", assignments.collect(), Arc::new(|_, _| 0));
+        self.executor.ports.sampler.assign(&policy().uid, "shop", assignments.collect(), Arc::new(|_, _| 0));
     }
 
     /// redis-0 goes the way of an evicted pod: its process ends, and a new one of another pod listens where it did.
@@ -196,7 +195,8 @@ impl Set {
     /// The journal of a remediation in which redis-1 took the role over from redis-0, which was then evicted.
     async fn journal(&self) -> Journal {
         let (policy, snapshot) = fixtures::enforced();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings() };
+        let settings = settings();
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         journal.primary =
             MemberIdentity { pod: fixtures::pod_name(1), uid: self.uids[1].clone(), run_id: self.run_id(1).await };
@@ -226,16 +226,14 @@ fn policy() -> Policy {
 
 fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
     let (policy, settings) = (policy(), settings());
-    let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
+    let ctx = Context::of(&policy, snapshot, &[], NOW, &settings);
     // Two primaries are remembered before anything else, and then since when a gate is waited at.
     let first = decide::decide(&ctx, journal, false, true);
-    let records = if let Act::Remember(records) = first.act { records } else { Vec::new() };
+    let records = if let Next::Remember(records) = first.act { records } else { Vec::new() };
     let ctx = Context { records: &records, ..ctx };
     let decision = decide::decide(&ctx, journal, false, true);
     match &decision.act {
-        Act::Go(Next::Record(waits)) if waits.current.waiting_since.is_some() => {
-            decide::decide(&ctx, Some(waits), false, true)
-        }
+        Next::Record(waits) if waits.current.waiting_since.is_some() => decide::decide(&ctx, Some(waits), false, true),
         _ => decision,
     }
 }
@@ -243,7 +241,7 @@ fn decide(snapshot: &Snapshot, journal: Option<&Journal>) -> Decision {
 /// The demotion that is decided on, or a panic with what is instead.
 fn demotion(snapshot: &Snapshot, journal: &Journal) -> Effect {
     match decide(snapshot, Some(journal)).act {
-        Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::Demote { .. }) => *effect,
+        Next::Act(_, effect) if matches!(*effect, Effect::Demote { .. }) => *effect,
         other => panic!("no demotion: {other:?}"),
     }
 }
@@ -252,7 +250,7 @@ fn demotion(snapshot: &Snapshot, journal: &Journal) -> Effect {
 /// is this one.
 fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
     let fresh = decide(snapshot, None);
-    assert_eq!(fresh.act, Act::Rest, "no label, no limit, no remediation");
+    assert_eq!(fresh.act, Next::Rest, "no label, no limit, no remediation");
     assert!(fresh.blocked.iter().any(|blocked| blocked.reason == reason), "{:?}", fresh.blocked);
     for cursor in 0..journal.steps.len() {
         for begun_at in [None, Some(NOW)] {
@@ -260,15 +258,15 @@ fn assert_frozen(snapshot: &Snapshot, journal: &Journal, reason: BlockReason) {
             journal.cursor = u32::try_from(cursor).expect("small");
             journal.current = CurrentStep { begun_at, attempt: 0, ..CurrentStep::default() };
             match decide(snapshot, Some(&journal)) {
-                Decision { act: Act::Wait(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
+                Decision { act: Next::Gate(..), blocked, .. } => assert_eq!(blocked[0].reason, reason),
                 // A plan that the world has left behind is given up at a boundary: that changes nothing.
-                Decision { act: Act::Go(Next::End(_)), .. } => {}
+                Decision { act: Next::End(_), .. } => {}
                 other => panic!("at step {cursor}: {:?}", other.act),
             }
         }
     }
     let code = if reason == BlockReason::PrimaryEmpty { FindingCode::PrimaryEmpty } else { FindingCode::TwoPrimaries };
-    let findings = assess::assess(&policy(), snapshot, &AssessSettings::default());
+    let findings = Assessment::of(&policy(), snapshot, &AssessSettings::default()).findings(&[], None);
     assert!(findings.iter().any(|finding| finding.code == code), "{findings:?}");
 }
 
@@ -297,7 +295,7 @@ async fn an_old_primary_that_we_evicted_is_demoted_and_syncs() {
     assert_eq!((set.run_id(1).await, set.keys(1), set.keys(2)), (kept, KEYS, KEYS), "the primary was not touched");
     // Done once, there is nothing left to demote.
     let next = decide(&set.observe().await, Some(&journal)).act;
-    let demotes = matches!(&next, Act::Go(Next::Act(_, effect)) if matches!(**effect, Effect::Demote { .. }));
+    let demotes = matches!(&next, Next::Act(_, effect) if matches!(**effect, Effect::Demote { .. }));
     assert!(!demotes, "{next:?}");
 }
 
@@ -394,7 +392,7 @@ async fn a_primary_is_evicted_only_while_it_is_one_and_its_data_is_safe() {
 async fn without_the_fence_nothing_is_demoted() {
     let (mut set, journal) = returned().await;
     let effect = demotion(&set.observe().await, &journal);
-    set.executor.fence = Fence::never(Clock::start());
+    set.executor.ports.fence = Fence::never(Clock::start());
     assert!(matches!(set.carry_out(&effect).await, Err(ExecuteError::Fenced(_))));
     assert!(set.servers[0].is_primary().await);
 }
@@ -439,7 +437,7 @@ async fn a_primary_that_comes_back_empty_freezes_everything() {
     let mut set = Set::start(&["--repl-diskless-sync-delay", "60"]).await;
     let (policy, settings) = (policy(), settings());
     let before = set.observe().await;
-    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
+    let ctx = Context::of(&policy, &before, &[], NOW, &settings);
     let whole = begin::consider(&ctx);
     assert!(!whole.blocked.iter().any(|blocked| blocked.reason == BlockReason::PrimaryEmpty), "the premise");
     let mut journal = set.journal().await;
@@ -498,9 +496,9 @@ async fn ordinary_clients_of_an_old_primary_are_led_away_and_nobody_else() {
     set.hand_over().await;
     a_second_old(old, 602).await;
     let meant_this_pod = client(old, "PING").await;
-    let begun = set.executor.clock.uptime();
+    let begun = set.executor.ports.clock.uptime();
     let done = close_clients(&set, 0).await.expect("it is carried out");
-    let took = set.executor.clock.uptime().saturating_sub(begun);
+    let took = set.executor.ports.clock.uptime().saturating_sub(begun);
     assert_eq!(done, Done::ClientsClosed { closed: 600 });
     assert!(took >= Duration::from_secs(1), "at most 500 a second: {took:?}");
     for stream in sticky {
@@ -538,8 +536,8 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     let mut before = set.observe().await;
     before.targets[1].pod.role_label = Some("primary".into());
     let (policy, settings) = (policy(), settings());
-    let ctx = Context { policy: &policy, snapshot: &before, records: &[], now: NOW, settings: &settings };
-    let Act::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
+    let ctx = Context::of(&policy, &before, &[], NOW, &settings);
+    let Next::Remember(records) = decide::decide(&ctx, None, false, true).act else { panic!("no mark is left") };
     let mark = records[0].several_primaries.as_ref().expect("made");
     assert_eq!(mark.recorded.as_ref().map(|it| it.identity.pod.as_str()), Some("redis-1"));
 
@@ -548,11 +546,11 @@ async fn clients_are_not_led_to_the_stale_one_of_two_primaries() {
     set.replace(1);
     set.until_keys(1, KEYS).await;
     let left = set.observe().await;
-    let ctx = |records| Context { policy: &policy, snapshot: &left, records, now: NOW, settings: &settings };
+    let ctx = |records| Context::of(&policy, &left, records, NOW, &settings);
     let forgetful = decide::decide(&ctx(&[]), None, false, true).act;
-    assert!(matches!(forgetful, Act::Upkeep(_)), "without the mark clients are led to what lacks their writes");
+    assert!(matches!(forgetful, Next::Upkeep(_)), "without the mark clients are led to what lacks their writes");
     let decision = decide::decide(&ctx(&records), None, false, true);
-    assert_eq!(decision.act, Act::Rest);
+    assert_eq!(decision.act, Next::Rest);
     assert!(decision.blocked.iter().any(|blocked| blocked.reason == BlockReason::TwoPrimaries), "{decision:?}");
 }
 
@@ -592,25 +590,25 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
         outcome: Some(Outcome::Succeeded),
         primary: Some(journal.primary.clone()),
         starts_as_primary: vec![fixtures::pod_name(0)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), name, NOW)
+        ..WorkloadRecord::new(fixtures::shard_id(), name, NOW)
     }];
     let (mut policy, settings) = (policy(), settings());
     policy.redis.authority = AuthorityRule::Label;
-    let clock = set.executor.clock;
+    let clock = set.executor.ports.clock;
     let begun = clock.uptime();
     let (mut journal, mut ended, mut waits) = (None, None, String::new());
     while ended.is_none() && clock.uptime() < begun + Duration::from_secs(60) {
         let now = NOW.saturating_add(clock.uptime().saturating_sub(begun)).expect("in range");
         let snapshot = clean(&set, now).await;
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &records, now, settings: &settings };
+        let ctx = Context::of(&policy, &snapshot, &records, now, &settings);
         let Decision { act, blocked, .. } = decide::decide(&ctx, journal.as_ref(), false, true);
         match act {
-            Act::Begin(begins) => {
+            Next::Begin(begins) => {
                 assert!(begins.steps[0].reason.starts_with("RoleAgainstStart"), "{:?}", begins.steps);
                 journal = Some(*begins);
             }
-            Act::Go(Next::Record(next)) => journal = Some(*next),
-            Act::Go(Next::Act(next, effect)) => {
+            Next::Record(next) => journal = Some(*next),
+            Next::Act(next, effect) => {
                 match &*effect {
                     // Its last look at the candidate's pod is the real API server's test.
                     Effect::Switchover(order) => drop(switching::carry_out(order).await.expect("it is carried out")),
@@ -618,9 +616,9 @@ async fn the_role_goes_back_to_the_one_that_starts_with_it() {
                 }
                 journal = Some(*next);
             }
-            Act::Go(Next::End(record)) => ended = Some(*record),
+            Next::End(record) => ended = Some(*record),
             // A full sync, or the file that is rewritten after it.
-            act @ (Act::Rest | Act::Wait(..)) => {
+            act @ (Next::Rest | Next::Wait(..) | Next::Gate(..)) => {
                 waits = format!("{act:?} {blocked:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -133,10 +133,10 @@ async fn what_does_not_answer_is_counted_over_all_policies() {
     // One that has never answered as Redis says nothing about the network, and one that refuses the password is there.
     reaches(Vec::new()).await;
     well.crash();
-    let set = LostSet { name: "shop/set-of-a".into(), workload: "a".into(), unreachable: 1 };
+    let set = LostSet { name: "shop/set-of-a".into(), set: "a".into(), unreachable: 1 };
     reaches(vec![set.clone()]).await;
     // A new pod of the same set is no stranger.
-    let new = Assignment { set: (set.name.clone(), set.workload.clone()), ..target("d", ([127, 0, 0, 1], 1).into()) };
+    let new = Assignment { set: (set.name.clone(), set.set.clone()), ..target("d", ([127, 0, 0, 1], 1).into()) };
     sampler.assign("q", "shop", vec![new], by_role());
     let lost = vec![LostSet { unreachable: 2, ..set }];
     let wanted = Reach { endpoints: 2, unreachable: 2, lost };

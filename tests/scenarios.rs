@@ -24,16 +24,11 @@ use redis_memory_operator::{
     assess::{WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::{
+        blocked::BlockReason,
         finding::{Finding, FindingCode},
         step::Step,
     },
-    plan::{
-        Context,
-        blocked::BlockReason,
-        decide::{self, Act},
-        effect::Effect,
-        promise,
-    },
+    plan::{Context, decide, effect::Effect, next::Next, promise},
 };
 use rstest::rstest;
 
@@ -71,9 +66,9 @@ struct Said {
 fn say(file: &SnapshotFile) -> Said {
     let policy = file.policy().unwrap_or_else(|problems| panic!("the policy is invalid: {problems}"));
     let (snapshot, settings) = (&file.snapshot, file.settings());
-    let ctx = Context { policy: &policy, snapshot, records: &file.workloads, now: snapshot.at, settings: &settings };
-    let findings = promise::findings(&ctx, None);
+    let ctx = Context::of(&policy, snapshot, &file.workloads, snapshot.at, &settings);
     let decision = decide::decide(&ctx, None, false, true);
+    let findings = promise::findings(&ctx, None, &decision);
 
     let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
     for finding in &findings {
@@ -105,16 +100,16 @@ fn joined(items: impl Iterator<Item = String>) -> String {
     if text.is_empty() { "-".into() } else { text }
 }
 
-fn act(act: &Act) -> String {
+fn act(act: &Next) -> String {
     match act {
-        Act::Upkeep(effects) => joined(effects.iter().map(|(effect, _)| match effect {
+        Next::Upkeep(effects) => joined(effects.iter().map(|(effect, _)| match effect {
             Effect::Resize { pod, limit, .. } => format!("resize {pod} to {limit}"),
             Effect::Label { pod, value, .. } => format!("label {pod} {value}"),
             other => format!("{other:?}"),
         })),
-        Act::Begin(_) => "begin".into(),
-        Act::Remember(_) => "remember".into(),
-        Act::Rest => "-".into(),
+        Next::Begin(_) => "begin".into(),
+        Next::Remember(_) => "remember".into(),
+        Next::Rest => "-".into(),
         other => format!("{other:?}"),
     }
 }

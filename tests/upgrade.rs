@@ -22,10 +22,7 @@ use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     api::v1alpha1::{self, RedisMemoryPolicy},
     domain::fixtures,
-    plan::{
-        Context, PlanSettings,
-        advance::{self, Next},
-    },
+    plan::{Context, PlanSettings, advance, next::Next},
     validate::validate,
 };
 use rstest::rstest;
@@ -276,7 +273,7 @@ fn a_remediation_of_the_first_version_goes_on(#[case] name: &str) {
     let (_, snapshot) = fixtures::enforced();
     let settings = PlanSettings::default();
     let records = &status.workloads;
-    let ctx = Context { policy: &policy, snapshot: &snapshot, records, now: snapshot.at, settings: &settings };
+    let ctx = Context::of(&policy, &snapshot, records, snapshot.at, &settings);
     let next = advance::next(&ctx, status.journal.as_ref().unwrap(), false);
     assert!(!matches!(next, Next::End(_)), "{next:?}");
 }

@@ -2,18 +2,21 @@
 //!
 //! What a configuration file says is not seen, so only settings that `command` and `args` name are compared.
 
+use super::Assessment;
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
     journal::{Journal, Outcome, StartRecord, WorkloadRecord},
-    names::{ControllerUid, PodName},
+    names::PodName,
+    pod::StatefulSet,
     policy::Policy,
     sample::Config,
-    snapshot::{Snapshot, Target},
+    shard::ShardId,
+    snapshot::Target,
 };
 
-pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    snapshot.targets.iter().filter_map(|target| finding(snapshot, target)).collect()
+pub(super) fn findings(look: &Assessment<'_>) -> Vec<Finding> {
+    look.snapshot.targets.iter().filter_map(|target| finding(look.set_of(target)?, target)).collect()
 }
 
 /// A remediation that could not give a server its settings back, until the spec changes or another one has run.
@@ -36,33 +39,33 @@ pub(super) fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Fin
 /// Settings with which the last replacement of a pod started and that are others now: whoever restarts it next brings them
 /// back. Said until it came back without them, has another revision, or is set to them. `journal`: the remediation under
 /// way, which may have seen more.
-pub fn of_starts(snapshot: &Snapshot, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
+pub fn of_starts(look: &Assessment<'_>, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
     let seen: Vec<&StartRecord> =
         journal.into_iter().flat_map(|journal| &journal.members).filter_map(|member| member.started.as_ref()).collect();
-    let of_set =
-        |target: &Target, uid: &ControllerUid| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid);
-    let under_way = |uid: &ControllerUid, pod: &PodName| {
-        journal.is_some_and(|journal| journal.workload == *uid) && seen.iter().any(|start| start.pod == *pod)
+    let of_set = |target: &Target, id: &ShardId| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == id.set);
+    let under_way = |id: &ShardId, pod: &PodName| {
+        journal.is_some_and(|journal| journal.shard == *id) && seen.iter().any(|start| start.pod == *pod)
     };
     let mut findings = Vec::new();
-    for target in &snapshot.targets {
+    for target in &look.snapshot.targets {
         let name = &target.pod.name;
-        let now = journal.filter(|journal| of_set(target, &journal.workload));
+        let now = journal.filter(|journal| of_set(target, &journal.shard));
         let now = now.and_then(|_| seen.iter().copied().find(|start| start.pod == *name));
-        let mut before = records.iter().filter(|record| of_set(target, &record.uid) && !under_way(&record.uid, name));
+        let mut before =
+            records.iter().filter(|record| of_set(target, &record.shard) && !under_way(&record.shard, name));
         let before = before.find_map(|record| record.starts.iter().find(|start| start.pod == *name));
-        findings.extend(now.or(before).and_then(|start| started_otherwise(snapshot, target, start)));
+        findings.extend(now.or(before).and_then(|start| started_otherwise(look, target, start)));
     }
     findings
 }
 
-fn started_otherwise(snapshot: &Snapshot, target: &Target, start: &StartRecord) -> Option<Finding> {
+fn started_otherwise(look: &Assessment<'_>, target: &Target, start: &StartRecord) -> Option<Finding> {
     let config = target.sample()?.config.as_ref().ok()?;
     if target.pod.revision.as_deref().unwrap_or_default() != start.revision {
         return None;
     }
     let container = target.pod.container.as_ref().ok().map(|container| container.name.as_str()).unwrap_or_default();
-    let set = target.pod.owner.as_ref().and_then(|owner| snapshot.stateful_set(&owner.uid));
+    let set = look.set_of(target);
     let differing: Vec<String> = start
         .settings
         .iter()
@@ -85,10 +88,9 @@ fn started_otherwise(snapshot: &Snapshot, target: &Target, start: &StartRecord) 
     })
 }
 
-fn finding(snapshot: &Snapshot, target: &Target) -> Option<Finding> {
+fn finding(set: &StatefulSet, target: &Target) -> Option<Finding> {
     let config = target.sample()?.config.as_ref().ok()?;
     let container = target.pod.container.as_ref().ok()?;
-    let set = snapshot.stateful_set(&target.pod.owner.as_ref()?.uid)?;
     let differing: Vec<String> = live(config)
         .into_iter()
         .filter_map(|(name, live, same)| {
@@ -160,7 +162,7 @@ mod tests {
             remediation: "r".into(),
             generation: policy.generation,
             message: "maxmemory of redis-1 could not be set to what the pod before had".into(),
-            ..WorkloadRecord::new("u".into(), "redis".into(), crate::domain::fixtures::NOW)
+            ..WorkloadRecord::new(ShardId::whole("u".into()), "redis".into(), crate::domain::fixtures::NOW)
         };
         let records = [record(Outcome::Succeeded), record(Outcome::ConfigDrift)];
         let found = of_records(&policy, &records);

@@ -1,22 +1,24 @@
 //! A primary that came back empty: the next full sync would wipe what its replicas still hold.
 
-use super::topology::Workload;
-use crate::domain::{
-    sample::{Role, Sample},
-    snapshot::Target,
+use crate::{
+    domain::{
+        sample::{Role, Sample},
+        snapshot::Target,
+    },
+    topology::Shard,
 };
 
 /// The one primary that holds no key, and a member that still holds some and has not taken the emptiness over.
 ///
 /// A replica in sync with its primary holds what the primary holds: that one of the two samples is a little older, or
 /// that keys were deleted on purpose (FLUSHALL), is no loss.
-pub fn primary_empty<'a>(workload: &Workload<'a>) -> Option<(&'a Target, &'a Target)> {
-    let primary = workload.primary()?;
+pub fn primary_empty<'a>(shard: &Shard<'a>) -> Option<(&'a Target, &'a Target)> {
+    let primary = shard.primary()?;
     let upstream = primary.sample()?;
     if upstream.keys > 0 || upstream.keys_unread() || upstream.persistence.loading {
         return None;
     }
-    let holder = workload
+    let holder = shard
         .replicas
         .iter()
         .copied()
@@ -39,11 +41,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        assess::topology,
         domain::{
             fixtures,
             snapshot::{Observation, Snapshot},
         },
+        topology,
     };
 
     fn sample(snapshot: &mut Snapshot, n: usize) -> &mut Sample {
@@ -82,6 +84,6 @@ mod tests {
     fn when_it_is_empty(#[case] change: fn(&mut Snapshot), #[case] want: bool) {
         let mut snapshot = fixtures::three_pods();
         change(&mut snapshot);
-        assert_eq!(primary_empty(&topology::workloads(&snapshot)[0]).is_some(), want);
+        assert_eq!(primary_empty(&topology::find(&fixtures::policy(), &snapshot)[0]).is_some(), want);
     }
 }

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    AssessSettings, empty, fragmentation, roles,
-    topology::{self, Workload},
-};
-use crate::domain::{
-    bytes::Bytes,
-    finding::{FindingCode, Severity},
-    pod::Right,
-    policy::{Mode, Policy},
-    sample::{Role, Sample},
-    snapshot::{RedisRights, Snapshot, Target},
+use super::{Assessment, empty, fragmentation};
+use crate::{
+    domain::{
+        bytes::Bytes,
+        finding::{FindingCode, Severity},
+        pod::Right,
+        policy::Mode,
+        sample::{Role, Sample},
+        snapshot::{RedisRights, Target},
+    },
+    topology::Shard,
 };
 
 /// What a judgement rests on.
@@ -96,15 +96,11 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// What of that snapshot could be judged.
-    pub fn of(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -> Self {
-        let workloads = topology::workloads(snapshot);
-        let of_target = |target: &Target| {
-            let workload = workloads.iter().find(|w| w.members.iter().any(|member| member.pod.uid == target.pod.uid));
-            (target.pod.name.to_string(), there_is(policy, snapshot, target, workload, settings))
-        };
-        let pods: BTreeMap<String, Vec<Need>> = snapshot.targets.iter().map(of_target).collect();
-        let whole = FindingCode::ALL.iter().copied().filter(|code| whole(*code, snapshot, &workloads, &pods)).collect();
+    /// What of that look could be judged.
+    pub fn of(look: &Assessment<'_>) -> Self {
+        let of_target = |target: &Target| (target.pod.name.to_string(), there_is(look, target));
+        let pods: BTreeMap<String, Vec<Need>> = look.snapshot.targets.iter().map(of_target).collect();
+        let whole = FindingCode::ALL.iter().copied().filter(|code| whole(*code, look, &pods)).collect();
         Self { pods, whole }
     }
 
@@ -144,13 +140,9 @@ impl Judged {
 }
 
 /// What there is to judge that target by.
-fn there_is(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    target: &Target,
-    workload: Option<&Workload<'_>>,
-    settings: &AssessSettings,
-) -> Vec<Need> {
+fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
+    let Assessment { policy, snapshot, .. } = look;
+    let shard = look.shard_of(target);
     let mut there = Vec::new();
     let mut add = |need, holds: bool| {
         if holds {
@@ -158,31 +150,29 @@ fn there_is(
         }
     };
     add(Need::Container, target.pod.container.is_ok());
-    add(Need::Template, template_known(snapshot, target));
+    add(Need::Template, template_known(look, target));
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;
     add(Need::RedisRights, !asks_rights || matches!(snapshot.redis_rights, RedisRights::Known(_)));
     let Some(sample) = target.sample() else { return there };
     add(Need::Answer, true);
-    // A Sentinel holds no data: there is nothing to find.
-    let data = |known: bool| known || sample.server.is_sentinel;
-    add(Need::Settings, data(sample.config.is_ok()));
-    add(Need::Used, data(sample.memory.used > Bytes::ZERO));
-    add(Need::Rss, data(sample.memory.rss > Bytes::ZERO));
-    add(Need::Dataset, data(dataset_known(sample)));
-    add(Need::Maxmemory, data(!sample.is_unread("maxmemory")));
-    add(Need::EvictionPolicy, data(!sample.memory.maxmemory_policy.is_empty()));
-    add(Need::Fork, data(!sample.is_unread("latest_fork_usec")));
-    let verdict = fragmentation::judge(policy, target, snapshot.at, settings);
-    add(Need::Readings, data(verdict.band != fragmentation::Band::Unknown));
+    add(Need::Settings, sample.config.is_ok());
+    add(Need::Used, sample.memory.used > Bytes::ZERO);
+    add(Need::Rss, sample.memory.rss > Bytes::ZERO);
+    add(Need::Dataset, dataset_known(sample));
+    add(Need::Maxmemory, !sample.is_unread("maxmemory"));
+    add(Need::EvictionPolicy, !sample.memory.maxmemory_policy.is_empty());
+    add(Need::Fork, !sample.is_unread("latest_fork_usec"));
+    let band = look.member(target).map(|member| member.fragmentation.band);
+    add(Need::Readings, band.is_some_and(|band| band != fragmentation::Band::Unknown));
     let has_role = sample.replication.role != Role::Unknown;
-    add(Need::Role, data(has_role && workload.is_none_or(|workload| role_known(policy, workload))));
-    add(Need::Persistence, data(workload.is_none_or(persistence_known)));
+    add(Need::Role, has_role && shard.is_none_or(|shard| role_known(shard)));
+    add(Need::Persistence, shard.is_none_or(persistence_known));
     there
 }
 
-fn template_known(snapshot: &Snapshot, target: &Target) -> bool {
+fn template_known(look: &Assessment<'_>, target: &Target) -> bool {
     let set = target.pod.owner.as_ref().filter(|owner| owner.kind == "StatefulSet");
-    set.is_none_or(|owner| snapshot.stateful_set(&owner.uid).is_some())
+    set.is_none() || look.set_of(target).is_some()
 }
 
 fn dataset_known(sample: &Sample) -> bool {
@@ -191,31 +181,27 @@ fn dataset_known(sample: &Sample) -> bool {
 }
 
 /// Either no label is to say who is primary, or it is known who is.
-fn role_known(policy: &Policy, workload: &Workload<'_>) -> bool {
+fn role_known(shard: &Shard<'_>) -> bool {
     // Who does not answer may be a primary too.
-    let told = workload.primary().is_some() && workload.unknown.is_empty() && empty::primary_empty(workload).is_none();
-    !roles::labels_count(policy, workload) || (told && !roles::failing_over(workload))
+    let told = shard.primary().is_some() && shard.unknown.is_empty() && empty::primary_empty(shard).is_none();
+    !shard.follow.is_by_label() || (told && !shard.fails_over())
 }
 
 /// The primary's settings are known, and where nothing else holds the data its volumes are.
-fn persistence_known(workload: &Workload<'_>) -> bool {
-    let Some(primary) = workload.primary().filter(|_| workload.unknown.is_empty()) else { return false };
+fn persistence_known(shard: &Shard<'_>) -> bool {
+    let Some(primary) = shard.primary().filter(|_| shard.unknown.is_empty()) else { return false };
     let settings = primary.sample().is_some_and(|sample| sample.config.is_ok());
-    settings && (primary.pod.container.is_ok() || !workload.replicates_nothing())
+    settings && (primary.pod.container.is_ok() || !shard.replicates_nothing())
 }
 
 /// Whether that code could be judged for the policy or its workloads as a whole.
-fn whole(
-    code: FindingCode,
-    snapshot: &Snapshot,
-    workloads: &[Workload<'_>],
-    pods: &BTreeMap<String, Vec<Need>>,
-) -> bool {
+fn whole(code: FindingCode, look: &Assessment<'_>, pods: &BTreeMap<String, Vec<Need>>) -> bool {
     use FindingCode as Code;
+    let Assessment { snapshot, shards, .. } = look;
     let all = |need: Need| !pods.is_empty() && pods.values().all(|there| there.contains(&need));
     let samples = || snapshot.targets.iter().filter_map(Target::sample);
     let keys_told = samples().all(|sample| !sample.persistence.loading && !sample.keys_unread());
-    let everybody = workloads.iter().all(|workload| workload.unknown.is_empty())
+    let everybody = shards.iter().all(|shard| shard.unknown.is_empty())
         && all(Need::Answer)
         && samples().all(|sample| !sample.replicas_unread());
     match code {

@@ -35,7 +35,7 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     if container.limit().is_none() {
         findings.push(limit_missing(view, maxmemory));
     }
-    if let HeadroomVerdict::Insufficient { have, need } = headroom::judge(view.policy, view.target) {
+    if let HeadroomVerdict::Insufficient { have, need } = view.headroom {
         findings.extend(insufficient(view, container, maxmemory, have, need));
     }
     findings.extend(request_below(view, container, maxmemory));
@@ -128,7 +128,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
             "the pod has pod-level resources, which are not resized: raise them and the limit to {need} in the pod template"
         );
     }
-    if view.around.is_some_and(|s| !s.resize_supported) {
+    if view.around.is_some_and(|around| !around.snapshot.resize_supported) {
         return format!(
             "this API server cannot resize pods (Kubernetes 1.33 and newer can): set the limit to {need} in the pod template"
         );
@@ -142,7 +142,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
     if view.policy.mode == Mode::Observe {
         return format!("in mode Enforce the operator would raise the limit to {need} in place");
     }
-    match view.around.map(|s| s.rights.resize) {
+    match view.around.map(|around| around.snapshot.rights.resize) {
         Some(Right::Denied) => {
             format!(
                 "the operator lacks the right to patch pods/resize: grant it, or set the limit to {need} in the pod template"
@@ -204,7 +204,7 @@ fn template(view: &View<'_>, container: &Container, sample: &Sample) -> Option<F
     if maxmemory == Bytes::ZERO {
         return None;
     }
-    let set = view.around?.stateful_set(&view.target.pod.owner.as_ref()?.uid)?;
+    let set = view.around.as_ref()?.set?;
     let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
     if limit >= headroom::required_exactly(&view.policy.headroom, maxmemory) {
         return None;

@@ -3,6 +3,7 @@
 //! One file a subject. A value that is not known gives no finding, neither good nor bad; that something could not be
 //! looked at is a finding of its own (`reach`).
 
+mod assessment;
 pub mod drift;
 pub mod empty;
 pub mod fragmentation;
@@ -19,19 +20,16 @@ pub mod services;
 pub mod several;
 pub mod start_roles;
 pub mod target;
-pub mod topology;
 mod usage;
 
+pub use assessment::{Assessment, Member};
 pub use limits::WILL_RAISE;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::domain::{
     finding::{Finding, FindingCode},
-    journal::{Journal, WorkloadRecord},
-    names::PodName,
+    pod::StatefulSet,
     policy::Policy,
     snapshot::{Snapshot, Target},
 };
@@ -51,61 +49,20 @@ impl Default for AssessSettings {
     }
 }
 
-/// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
-/// output.
-pub fn assess(policy: &Policy, snapshot: &Snapshot, settings: &AssessSettings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if snapshot.targets.is_empty() {
-        findings.push(Finding::new(
-            FindingCode::NoTargets,
-            None,
-            format!("the selector matches no pod in namespace {}", policy.namespace),
-            "check spec.selector against the labels of the Redis pods",
-        ));
-    }
-    for target in &snapshot.targets {
-        let view = View { policy, target, around: Some(snapshot), now: snapshot.at, settings };
-        findings.extend(target::findings(&view));
-    }
-    findings.extend(roles::findings(policy, snapshot));
-    findings.extend(members::findings(policy, snapshot));
-    findings.extend(drift::findings(snapshot));
-    findings.extend(persistence::findings(snapshot));
-    findings.extend(rights::findings(policy, snapshot));
-    findings.extend(reverted::findings(snapshot));
-    sort(&mut findings);
-    findings
-}
-
-/// [`assess`], and what is found with the help of what is remembered. `journal`: the remediation under way.
-pub fn with_records(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    settings: &AssessSettings,
-    records: &[WorkloadRecord],
-    journal: Option<&Journal>,
-) -> Vec<Finding> {
-    let mut findings = assess(policy, snapshot, settings);
-    // Where the primary is not settled no label is moved, so none is announced.
-    let unsettled = several::unsettled_pods(snapshot, records);
-    let of_unsettled = |pod: &PodName| unsettled.iter().any(|target| target.pod.name == *pod);
-    findings.retain(|finding| {
-        finding.code != FindingCode::RoleLabelMissing || !finding.pod.as_ref().is_some_and(of_unsettled)
-    });
-    findings.extend(drift::of_records(policy, records));
-    findings.extend(drift::of_starts(snapshot, records, journal));
-    findings.extend(start_roles::findings(policy, snapshot, records));
-    findings.extend(several::findings(policy, snapshot, records));
-    sort(&mut findings);
-    findings
-}
-
-/// Puts findings into the order of [`assess`].
+/// Puts findings into the order of [`Assessment::findings`].
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
         let worst_first = b.severity.cmp(&a.severity);
         worst_first.then(a.code.cmp(&b.code)).then_with(|| a.pod.cmp(&b.pod)).then_with(|| a.evidence.cmp(&b.evidence))
     });
+}
+
+/// What lies around one target.
+#[derive(Clone, Copy, Debug)]
+struct Around<'a> {
+    snapshot: &'a Snapshot,
+    /// The StatefulSet that owns its pod.
+    set: Option<&'a StatefulSet>,
 }
 
 /// One target and what it is judged by.
@@ -114,9 +71,11 @@ struct View<'a> {
     policy: &'a Policy,
     target: &'a Target,
     /// The rest of the snapshot; `None` when one server is looked at by itself.
-    around: Option<&'a Snapshot>,
-    now: Timestamp,
-    settings: &'a AssessSettings,
+    around: Option<Around<'a>>,
+    /// How fragmented its memory is.
+    fragmentation: &'a fragmentation::Verdict,
+    /// Whether its limit is enough.
+    headroom: headroom::HeadroomVerdict,
 }
 
 impl View<'_> {
@@ -124,10 +83,10 @@ impl View<'_> {
         Finding::new(code, Some(self.target.pod.name.clone()), evidence, remedy)
     }
 
-    /// The older policy that acts for this target's workload instead of ours.
+    /// The older policy that acts for this target's shard instead of ours.
     fn claimed_by(&self) -> Option<&str> {
         let owner = self.target.pod.owner.as_ref()?;
-        let claims = &self.around?.claimed_by_other;
+        let claims = &self.around.as_ref()?.snapshot.claimed_by_other;
         claims.iter().find(|(uid, _)| *uid == owner.uid).map(|(_, name)| name.as_str())
     }
 }

@@ -1,16 +1,16 @@
 //! Whether a server's data outlives its pod, and findings about data that nothing else holds.
 
-use super::{
-    drift,
-    topology::{self, Workload},
-};
-use crate::domain::{
-    bytes::Bytes,
-    finding::{Finding, FindingCode},
-    journal::{StartRecord, StartValue},
-    pod::{Container, Mount, StatefulSet, VolumeKind},
-    sample::Config,
-    snapshot::{Snapshot, Target},
+use super::drift;
+use crate::{
+    domain::{
+        bytes::Bytes,
+        finding::{Finding, FindingCode},
+        journal::{StartRecord, StartValue},
+        pod::{Container, Mount, StatefulSet, VolumeKind},
+        sample::Config,
+        snapshot::Target,
+    },
+    topology::Shard,
 };
 
 /// Whether the replacement of that pod finds the data: something is written, to a volume that comes back, and the
@@ -137,19 +137,15 @@ pub fn starts_with_data(target: &Target, starts: &[StartRecord]) -> Result<(), S
     Ok(())
 }
 
-pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    topology::workloads(snapshot).iter().filter_map(finding).collect()
-}
-
 /// A cache may lose what it holds; data under another `maxmemory-policy` was meant to stay.
-fn finding(workload: &Workload<'_>) -> Option<Finding> {
-    let primary = workload.primary()?;
+pub(super) fn finding(shard: &Shard<'_>) -> Option<Finding> {
+    let primary = shard.primary()?;
     let sample = primary.sample()?;
     let config = sample.config.as_ref().ok()?;
     if config.maxmemory_policy.starts_with("allkeys-") {
         return None;
     }
-    let alone = workload.replicates_nothing();
+    let alone = shard.replicates_nothing();
     let (evidence, remedy) = if !config.persists() {
         let then = if alone {
             "a restart loses every key"

@@ -18,11 +18,6 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     }
     match &view.target.redis {
         Observation::Failed(failure) => findings.push(failed(view, failure)),
-        Observation::Seen(sample) if sample.server.is_sentinel => findings.push(view.finding(
-            FindingCode::Unreachable,
-            "a Sentinel answers, not a data server",
-            "narrow spec.selector to the data servers",
-        )),
         Observation::Seen(sample) => findings.extend(sample.config.as_ref().err().and_then(|u| unreadable(view, &u.0))),
         // Not looked at yet: nothing is known, and nothing is said.
         Observation::Pending => {}

@@ -1,11 +1,14 @@
 //! Rights that the remedies of this policy need and that are missing. Said in Enforce only: in Observe none is used.
 
-use crate::domain::{
-    finding::{Finding, FindingCode},
-    pod::Right,
-    policy::{AuthorityRule, Mode, Policy},
-    snapshot::{RedisRights, Snapshot},
-    switchover,
+use crate::{
+    domain::{
+        finding::{Finding, FindingCode},
+        pod::Right,
+        policy::{Mode, Policy},
+        snapshot::{RedisRights, Snapshot},
+        switchover,
+    },
+    topology::Follow,
 };
 
 pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
@@ -28,7 +31,7 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
             "set the chart value acting.restart, or take Restart out of spec.fragmentation.remedies; until then no pod is restarted",
         ),
         (
-            policy.redis.authority == AuthorityRule::Operator,
+            Follow::by_policy(policy).is_ours(),
             rights.label,
             "patch pods",
             "set the chart value acting.roleLabel, or let another controller keep the label (roleAuthority: Label); until then no role label is kept",

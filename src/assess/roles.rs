@@ -1,15 +1,16 @@
 //! Findings about who is primary, who is selected, and what the role labels say.
 
-use super::{
-    empty,
-    topology::{self, Workload},
-};
-use crate::domain::{
-    finding::{Finding, FindingCode},
-    pod::Right,
-    policy::{AuthorityRule, Mode, Policy},
-    sample::{FailoverState, Role},
-    snapshot::{Snapshot, Target},
+use super::{Assessment, empty, several};
+use crate::{
+    domain::{
+        finding::{Finding, FindingCode},
+        journal::WorkloadRecord,
+        pod::{Right, StatefulSet},
+        policy::{Mode, Policy},
+        sample::Role,
+        snapshot::{Snapshot, Target},
+    },
+    topology::{Follow, Lead, Shard},
 };
 
 /// A label that the operator sets begins like this.
@@ -19,100 +20,82 @@ const HISTORY_SHOWN: usize = 8;
 /// Names shown before the rest is only counted.
 const SHOWN: usize = 4;
 
-pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
+pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec<Finding> {
+    let Assessment { policy, snapshot, .. } = look;
     let mut findings = Vec::new();
-    for workload in topology::workloads(snapshot) {
-        findings.extend(two_primaries(policy, &workload, snapshot));
-        findings.extend(no_primary(&workload, snapshot));
-        findings.extend(primary_empty(&workload));
-        findings.extend(outside(&workload));
-        findings.extend(role_labels(policy, &workload, snapshot));
+    for shard in &look.shards {
+        findings.extend(two_primaries(shard));
+        findings.extend(no_primary(shard));
+        findings.extend(primary_empty(shard));
+        findings.extend(outside(shard));
+        // Where the primary is not settled no label is moved, so none is announced.
+        if several::unsettled(shard, records).is_none() {
+            findings.extend(role_labels(policy, shard, snapshot));
+        }
     }
     findings.extend(template_labels(policy, snapshot));
     findings
 }
 
-fn about_workload(code: FindingCode, evidence: String, remedy: impl Into<String>) -> Finding {
+fn about_the_set(code: FindingCode, evidence: String, remedy: impl Into<String>) -> Finding {
     Finding::new(code, None, evidence, remedy)
 }
 
-/// True when one primary is meant and several say that they are it. Several servers under one controller that replicate nothing may each be meant to stand alone, unless the policy
-/// says that a label names the one primary.
-pub fn several_primaries(policy: &Policy, workload: &Workload<'_>) -> bool {
-    let one_is_meant = policy.redis.authority != AuthorityRule::Auto || !workload.replicates_nothing();
-    workload.primaries.len() > 1 && !in_cluster_mode(workload) && one_is_meant
-}
-
-fn two_primaries(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
-    if !several_primaries(policy, workload) {
+fn two_primaries(shard: &Shard<'_>) -> Option<Finding> {
+    if !shard.has_too_many_primaries() {
         return None;
     }
-    Some(about_workload(
+    Some(about_the_set(
         FindingCode::TwoPrimaries,
-        format!(
-            "{}: {} each say that they are primary ({})",
-            workload.name,
-            names(&workload.primaries),
-            held(workload)
-        ),
-        format!("{}; until then nothing is done here", with_two_primaries(workload, snapshot)),
+        format!("{}: {} each say that they are primary ({})", shard.name, names(shard.lead.all()), held(shard)),
+        format!("{}; until then nothing is done here", with_two_primaries(shard)),
     ))
 }
 
 /// Silent while a member is unknown: it may be the primary. Silent too when a replica is connected to a server that
 /// is not selected: that is the primary, see [`outside`].
-fn no_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<Finding> {
-    let seen = !workload.replicas.is_empty() && workload.primaries.is_empty();
-    if !seen || !workload.unknown.is_empty() || !topology::live_outside(workload).is_empty() {
+fn no_primary(shard: &Shard<'_>) -> Option<Finding> {
+    let seen = !shard.replicas.is_empty() && shard.lead == Lead::Nobody;
+    if !seen || !shard.unknown.is_empty() || !shard.live_outside().is_empty() {
         return None;
     }
-    Some(about_workload(
+    Some(about_the_set(
         FindingCode::NoPrimary,
-        format!(
-            "{}: {} are replicas and no member is primary ({})",
-            workload.name,
-            names(&workload.replicas),
-            held(workload)
-        ),
-        without_primary(workload, snapshot),
+        format!("{}: {} are replicas and no member is primary ({})", shard.name, names(&shard.replicas), held(shard)),
+        without_primary(shard),
     ))
 }
 
-/// Nobody here is primary, and the members are connected with one that the policy does not select.
-pub fn primary_is_outside(workload: &Workload<'_>) -> bool {
-    workload.primaries.is_empty() && !topology::live_outside(workload).is_empty()
-}
-
 /// What each member holds, for who has to compare them: keys, offset, and the history (replication ID) that it is of.
-pub fn held(workload: &Workload<'_>) -> String {
+pub fn held(shard: &Shard<'_>) -> String {
     let of = |target: &&Target| {
         let sample = target.sample()?;
         let keys = if sample.keys_unread() { "an unknown number of".to_owned() } else { sample.keys.to_string() };
         let history: String = sample.replication.replid.chars().take(HISTORY_SHOWN).collect();
         Some(format!("{}: {keys} keys, offset {}, history {history}", target.pod.name, sample.replication.offset))
     };
-    let all: Vec<String> = workload.members.iter().filter_map(of).collect();
+    let all: Vec<String> = shard.members.iter().filter_map(of).collect();
     let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
     if all.len() > SHOWN { format!("{shown} and {} more", all.len() - SHOWN) } else { shown }
 }
 
 /// Who else decides the roles of that set.
-fn decider(workload: &Workload<'_>, snapshot: &Snapshot) -> Option<String> {
-    if has(workload, |sample| sample.sentinel_seen == Some(true)) {
+fn decider(shard: &Shard<'_>) -> Option<String> {
+    if shard.has_sentinel() {
         return Some("Sentinel".to_owned());
     }
-    let owner = snapshot.stateful_set(&workload.uid)?.owner.as_ref()?;
+    let owner = shard.foreign_owner()?;
     Some(format!("{} {}", owner.kind, owner.name))
 }
 
 /// What a person can do about a set without a primary: nothing that could make a second one.
-pub fn without_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> String {
-    if let Some(decider) = decider(workload, snapshot) {
+pub fn without_primary(shard: &Shard<'_>) -> String {
+    if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides who becomes primary; if nobody does, look at its log");
     }
-    let wanted = snapshot.stateful_set(&workload.uid).map(|set| set.replicas);
-    let there = u32::try_from(workload.members.len()).unwrap_or(u32::MAX);
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > there) {
+    let wanted: u32 = shard.stateful_sets.iter().map(|set| set.replicas).sum();
+    let there = u32::try_from(shard.members.len()).unwrap_or(u32::MAX);
+    if wanted > there {
         return format!(
             "wait for the pods that are missing ({there} of {wanted} are there): one of them may come back as the \
              primary; a replica that is promoted before would be a second one"
@@ -125,8 +108,8 @@ pub fn without_primary(workload: &Workload<'_>, snapshot: &Snapshot) -> String {
 }
 
 /// What a person can do about several primaries: nothing that throws data away unseen.
-pub fn with_two_primaries(workload: &Workload<'_>, snapshot: &Snapshot) -> String {
-    if let Some(decider) = decider(workload, snapshot) {
+pub fn with_two_primaries(shard: &Shard<'_>) -> String {
+    if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides which of them stays; if both do, look at its log");
     }
     "REPLICAOF throws away what only the one that follows has, so compare first: keys, and writes since the histories \
@@ -134,56 +117,48 @@ pub fn with_two_primaries(workload: &Workload<'_>, snapshot: &Snapshot) -> Strin
         .to_owned()
 }
 
-fn primary_empty(workload: &Workload<'_>) -> Option<Finding> {
-    let (primary, holder) = empty::primary_empty(workload)?;
+fn primary_empty(shard: &Shard<'_>) -> Option<Finding> {
+    let (primary, holder) = empty::primary_empty(shard)?;
     let keys = holder.sample().map_or(0, |sample| sample.keys);
-    Some(about_workload(
+    Some(about_the_set(
         FindingCode::PrimaryEmpty,
-        format!("{}: primary {} holds no key, {} still holds {keys}", workload.name, primary.pod.name, holder.pod.name),
+        format!("{}: primary {} holds no key, {} still holds {keys}", shard.name, primary.pod.name, holder.pod.name),
         "the replica's next full sync wipes its data: make it independent first (REPLICAOF NO ONE), then decide which one is right; nothing is done here",
     ))
 }
 
-fn outside(workload: &Workload<'_>) -> Option<Finding> {
-    let addresses = topology::live_outside(workload);
+fn outside(shard: &Shard<'_>) -> Option<Finding> {
+    let addresses = shard.live_outside();
     if addresses.is_empty() {
         return None;
     }
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    Some(about_workload(
+    Some(about_the_set(
         FindingCode::MemberOutsideSelector,
-        if primary_is_outside(workload) {
-            format!("the primary of {} is {}, not selected by this policy", workload.name, list(&shown))
+        if shard.primary_is_outside() {
+            format!("the primary of {} is {}, not selected by this policy", shard.name, list(&shown))
         } else {
-            format!("{} replicates with {}, not selected by this policy", workload.name, list(&shown))
+            format!("{} replicates with {}, not selected by this policy", shard.name, list(&shown))
         },
         "extend spec.selector to every member of the workload; until then none of its pods is restarted",
     ))
 }
 
 /// What every member's label should say, where one primary is known and the label is what clients follow.
-fn role_labels(policy: &Policy, workload: &Workload<'_>, snapshot: &Snapshot) -> Vec<Finding> {
+fn role_labels(policy: &Policy, shard: &Shard<'_>, snapshot: &Snapshot) -> Vec<Finding> {
     // In a failover both roles and labels are on the move.
-    let counts = labels_count(policy, workload) && !failing_over(workload);
-    if !counts || workload.primary().is_none() || empty::primary_empty(workload).is_some() {
+    let counts = shard.follow.is_by_label() && !shard.fails_over();
+    if !counts || shard.primary().is_none() || empty::primary_empty(shard).is_some() {
         return Vec::new();
     }
-    workload.members.iter().filter_map(|target| role_label(policy, target, snapshot)).collect()
+    shard
+        .members
+        .iter()
+        .filter_map(|target| role_label(policy, target, shard.set_of(target), snapshot.rights.label))
+        .collect()
 }
 
-/// The label is what clients follow: a Sentinel tells them itself, and so does a cluster.
-pub(super) fn labels_count(policy: &Policy, workload: &Workload<'_>) -> bool {
-    policy.redis.authority != AuthorityRule::Auto
-        && !in_cluster_mode(workload)
-        && !has(workload, |s| s.sentinel_seen == Some(true))
-}
-
-/// A member says that it fails over.
-pub(super) fn failing_over(workload: &Workload<'_>) -> bool {
-    has(workload, |s| s.replication.failover_state != FailoverState::None)
-}
-
-fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<Finding> {
+fn role_label(policy: &Policy, target: &Target, set: Option<&StatefulSet>, right: Right) -> Option<Finding> {
     let label = &policy.redis.role_label;
     let should = match target.sample()?.replication.role {
         Role::Primary => &label.primary,
@@ -198,23 +173,23 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
         Some(value) => format!("label {} is {value}, should be {should}", label.key),
         None => format!("label {} is missing, should be {should}", label.key),
     };
-    let templated =
-        pod.owner.as_ref().and_then(|o| snapshot.stateful_set(&o.uid)).is_some_and(|s| s.template_role_label.is_some());
-    let remedy = match (policy.redis.authority, policy.mode, snapshot.rights.label) {
-        (AuthorityRule::Auto | AuthorityRule::Label, ..) => {
+    let templated = set.is_some_and(|set| set.template_role_label.is_some());
+    let ours = Follow::by_policy(policy).is_ours();
+    let remedy = match (policy.mode, right) {
+        _ if !ours => {
             format!("the controller that keeps {} has to set it to {should}", label.key)
         }
-        (AuthorityRule::Operator, ..) if templated => {
+        _ if templated => {
             "the pod template sets the label, so the operator leaves it alone: take it out of the template".into()
         }
-        (AuthorityRule::Operator, Mode::Observe, _) => format!("in mode Enforce the operator would set it to {should}"),
-        (AuthorityRule::Operator, Mode::Enforce, Right::Denied) => {
+        (Mode::Observe, _) => format!("in mode Enforce the operator would set it to {should}"),
+        (Mode::Enforce, Right::Denied) => {
             "the operator lacks the right to label pods: set the chart value acting.roleLabel".into()
         }
-        (AuthorityRule::Operator, Mode::Enforce, Right::Unknown) => {
+        (Mode::Enforce, Right::Unknown) => {
             format!("the operator will set it to {should} once it knows that it may label pods")
         }
-        (AuthorityRule::Operator, Mode::Enforce, Right::Granted) => {
+        (Mode::Enforce, Right::Granted) => {
             format!("{WILL_LABEL}{should}; Services that select it follow")
         }
     };
@@ -223,27 +198,19 @@ fn role_label(policy: &Policy, target: &Target, snapshot: &Snapshot) -> Option<F
 
 /// A label in the template would claim a role before the new pod has one.
 fn template_labels(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
-    if policy.redis.authority != AuthorityRule::Operator {
+    if !Follow::by_policy(policy).is_ours() {
         return Vec::new();
     }
     let labelled = |set: &crate::domain::pod::StatefulSet| {
         let value = set.template_role_label.as_ref()?;
         let key = &policy.redis.role_label.key;
-        Some(about_workload(
+        Some(about_the_set(
             FindingCode::RoleLabelMissing,
             format!("the pod template of StatefulSet {} sets {key} to {value}", set.name),
             "take the label out of the template: every new pod would claim that role before it has one; until then no label is moved",
         ))
     };
     snapshot.stateful_sets.iter().filter_map(labelled).collect()
-}
-
-fn in_cluster_mode(workload: &Workload<'_>) -> bool {
-    has(workload, |s| s.server.cluster_enabled)
-}
-
-fn has(workload: &Workload<'_>, what: fn(&crate::domain::sample::Sample) -> bool) -> bool {
-    workload.members.iter().filter_map(|t| t.sample()).any(what)
 }
 
 fn names(targets: &[&Target]) -> String {

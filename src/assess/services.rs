@@ -1,12 +1,9 @@
 //! Which Services lead clients to a set's primary, and which hold clients to some of its pods. A Service belongs to a set
 //! by its whole selector: what leads to other sets is nobody's business here.
 
-use super::topology::Workload;
-use crate::domain::{
-    names::PodName,
-    pod::Service,
-    policy::RoleLabel,
-    snapshot::{Snapshot, Target},
+use crate::{
+    domain::{names::PodName, pod::Service, policy::RoleLabel, snapshot::Target},
+    topology::Shard,
 };
 
 /// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
@@ -16,38 +13,35 @@ const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps
 const ENOUGH_TO_TELL: usize = 3;
 
 /// The Services by which clients follow the set's primary: they select the role label's primary value and take every member.
-pub fn to_primary<'a>(
-    snapshot: &'a Snapshot,
-    workload: &'a Workload<'_>,
-    label: &'a RoleLabel,
-) -> impl Iterator<Item = &'a Service> {
+pub fn to_primary<'a>(shard: &'a Shard<'_>, label: &'a RoleLabel) -> impl Iterator<Item = &'a Service> {
     let leads = |service: &&Service| service.role.as_ref() == Some(&label.primary);
-    snapshot
+    shard
         .services
         .iter()
+        .copied()
         .filter(leads)
-        .filter(|service| workload.members.iter().all(|member| takes(service, member)))
+        .filter(|service| shard.members.iter().all(|member| takes(service, member)))
 }
 
 /// A Service that selects the role label and would take some members of the set only: with the role its clients would lose
 /// the primary.
-pub fn partial<'a>(snapshot: &'a Snapshot, workload: &Workload<'_>) -> Option<&'a Service> {
-    snapshot.services.iter().find(|service| service.role.is_some() && divides(service, snapshot, workload))
+pub fn partial<'a>(shard: &Shard<'a>) -> Option<&'a Service> {
+    shard.services.iter().copied().find(|service| service.role.is_some() && divides(service, shard))
 }
 
 /// A Service that holds its clients to this member, whatever its role: it takes it and not every member, by labels that
 /// do not follow the role, and the other members have no such Service of their own.
-pub fn pinning<'a>(snapshot: &'a Snapshot, workload: &Workload<'_>, member: &Target) -> Option<&'a Service> {
-    snapshot.services.iter().find(|service| {
+pub fn pinning<'a>(shard: &Shard<'a>, member: &Target) -> Option<&'a Service> {
+    shard.services.iter().copied().find(|service| {
         service.role.is_none()
             && takes(service, member)
-            && (divides(service, snapshot, workload) || workload.members.len() == 1 && names_a_pod(service))
+            && (divides(service, shard) || shard.members.len() == 1 && names_a_pod(service))
     })
 }
 
 /// The members that the Service takes, for a text.
-pub fn taken(service: &Service, workload: &Workload<'_>) -> String {
-    let taken = workload.members.iter().filter(|member| takes(service, member));
+pub fn taken(service: &Service, shard: &Shard<'_>) -> String {
+    let taken = shard.members.iter().filter(|member| takes(service, member));
     taken.map(|member| member.pod.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
@@ -65,18 +59,18 @@ fn names_a_pod(service: &Service) -> bool {
 }
 
 /// It takes some members and not all, and is not one of as many Services as there are members, each for one pod.
-fn divides(service: &Service, snapshot: &Snapshot, workload: &Workload<'_>) -> bool {
-    let taken = workload.members.iter().filter(|member| takes(service, member)).count();
-    if taken == 0 || taken == workload.members.len() {
+fn divides(service: &Service, shard: &Shard<'_>) -> bool {
+    let taken = shard.members.iter().filter(|member| takes(service, member)).count();
+    if taken == 0 || taken == shard.members.len() {
         return false;
     }
-    let told = names_a_pod(service) || workload.members.len() >= ENOUGH_TO_TELL;
-    let alike = |other: &&Service| other.selector.keys().eq(service.selector.keys());
+    let told = names_a_pod(service) || shard.members.len() >= ENOUGH_TO_TELL;
+    let alike = |other: &&&Service| other.selector.keys().eq(service.selector.keys());
     let alone = |other: &Service, pod: &PodName| {
-        workload.members.iter().all(|member| takes(other, member) == (member.pod.name == *pod))
+        shard.members.iter().all(|member| takes(other, member) == (member.pod.name == *pod))
     };
-    let has_own = |member: &&Target| snapshot.services.iter().filter(alike).any(|other| alone(other, &member.pod.name));
-    !(taken == 1 && told && workload.members.iter().all(has_own))
+    let has_own = |member: &&Target| shard.services.iter().filter(alike).any(|other| alone(other, &member.pod.name));
+    !(taken == 1 && told && shard.members.iter().all(has_own))
 }
 
 #[cfg(test)]

@@ -1,30 +1,32 @@
 //! After two primaries: who is the only one now, and whether it holds what clients were told is stored.
 
-use super::topology::{self, Workload};
-use crate::domain::{
-    finding::{Finding, FindingCode},
-    journal::WorkloadRecord,
-    lineage::SeveralPrimaries,
-    policy::Policy,
-    snapshot::{Snapshot, Target},
+use crate::{
+    domain::{
+        finding::{Finding, FindingCode},
+        journal::WorkloadRecord,
+        lineage::SeveralPrimaries,
+        policy::Policy,
+        snapshot::Target,
+    },
+    topology::Shard,
 };
 
 /// By this annotation on the policy a person says that the primary that there is now is the right one.
 pub const ACCEPT_ANNOTATION: &str = "redismemory.io/accept-primary";
 
 /// The mark that two primaries left in the record of that workload.
-pub fn mark<'a>(workload: &Workload<'_>, records: &'a [WorkloadRecord]) -> Option<&'a SeveralPrimaries> {
-    records.iter().find(|record| record.uid == workload.uid)?.several_primaries.as_ref()
+pub fn mark<'a>(shard: &Shard<'_>, records: &'a [WorkloadRecord]) -> Option<&'a SeveralPrimaries> {
+    shard.record(records)?.several_primaries.as_ref()
 }
 
 /// The mark, and the one primary that there is now, when that one does not hold the recorded history: no label follows
 /// it and nothing is done, until a person has said that it is right.
 pub fn unsettled<'a, 'b>(
-    workload: &Workload<'a>,
+    shard: &Shard<'a>,
     records: &'b [WorkloadRecord],
 ) -> Option<(&'b SeveralPrimaries, &'a Target)> {
-    let mark = mark(workload, records)?;
-    let primary = workload.primary()?;
+    let mark = mark(shard, records)?;
+    let primary = shard.primary()?;
     (!mark.continued_by(primary)).then_some((mark, primary))
 }
 
@@ -51,36 +53,26 @@ pub fn text(policy: &Policy, mark: &SeveralPrimaries, primary: &Target) -> Strin
     )
 }
 
-pub(super) fn findings(policy: &Policy, snapshot: &Snapshot, records: &[WorkloadRecord]) -> Vec<Finding> {
-    let workloads = topology::workloads(snapshot);
-    let found = workloads.iter().filter_map(|workload| {
-        let (mark, primary) = unsettled(workload, records)?;
-        Some(Finding::new(
-            FindingCode::TwoPrimaries,
-            None,
-            format!(
-                "{}: several members were primaries: {}; {} is the only one now, and what it holds does not continue \
-                 the recorded history",
-                workload.name,
-                mark.who_is_who(),
-                primary.pod.name
-            ),
-            format!(
-                "save what the others hold and compare; nothing is done here and no role label moves until {} is primary \
-                 again, or a person accepts {}: kubectl annotate --overwrite rmp {} -n {} {ACCEPT_ANNOTATION}={}",
-                mark.recorded.as_ref().map_or("the right one", |it| it.identity.pod.as_str()),
-                primary.pod.name,
-                policy.name,
-                policy.namespace,
-                acceptance(mark, primary)
-            ),
-        ))
-    });
-    found.collect()
-}
-
-/// The pods of workloads whose primary is not settled: their labels are not moved.
-pub(super) fn unsettled_pods<'a>(snapshot: &'a Snapshot, records: &[WorkloadRecord]) -> Vec<&'a Target> {
-    let workloads = topology::workloads(snapshot).into_iter();
-    workloads.filter(|workload| unsettled(workload, records).is_some()).flat_map(|workload| workload.members).collect()
+pub(super) fn finding(policy: &Policy, shard: &Shard<'_>, records: &[WorkloadRecord]) -> Option<Finding> {
+    let (mark, primary) = unsettled(shard, records)?;
+    Some(Finding::new(
+        FindingCode::TwoPrimaries,
+        None,
+        format!(
+            "{}: several members were primaries: {}; {} is the only one now, and what it holds does not continue \
+             the recorded history",
+            shard.name,
+            mark.who_is_who(),
+            primary.pod.name
+        ),
+        format!(
+            "save what the others hold and compare; nothing is done here and no role label moves until {} is primary \
+             again, or a person accepts {}: kubectl annotate --overwrite rmp {} -n {} {ACCEPT_ANNOTATION}={}",
+            mark.recorded.as_ref().map_or("the right one", |it| it.identity.pod.as_str()),
+            primary.pod.name,
+            policy.name,
+            policy.namespace,
+            acceptance(mark, primary)
+        ),
+    ))
 }

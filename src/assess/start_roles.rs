@@ -3,14 +3,17 @@
 //! A role that a pod's start does not give it is undone by a restart, as a setting of `CONFIG SET` is. Only in plain
 //! replication: a Sentinel or another operator gives the roles itself.
 
-use super::{empty, topology::Workload};
-use crate::domain::{
-    finding::{Finding, FindingCode},
-    journal::WorkloadRecord,
-    names::{NodeAddress, PodName},
-    policy::Policy,
-    sample::Role,
-    snapshot::{Snapshot, Target},
+use super::empty;
+use crate::{
+    domain::{
+        finding::{Finding, FindingCode},
+        journal::WorkloadRecord,
+        names::{NodeAddress, PodName},
+        policy::Policy,
+        sample::Role,
+        snapshot::Target,
+    },
+    topology::Shard,
 };
 
 /// The arguments that make a server a replica: the new name and the old one.
@@ -28,14 +31,14 @@ pub struct StartsAlone<'a> {
 /// The member that alone starts as a primary, where that is known: from the arguments with which every other member
 /// starts, or from what came back when this operator restarted the members. `proven`: the pods that came back as
 /// primaries.
-pub fn alone<'a>(snapshot: &Snapshot, workload: &Workload<'a>, proven: &[PodName]) -> Option<StartsAlone<'a>> {
-    if !plain_replication(snapshot, workload) {
+pub fn alone<'a>(shard: &Shard<'a>, proven: &[PodName]) -> Option<StartsAlone<'a>> {
+    if !plain_replication(shard) {
         return None;
     }
-    let by_arguments = named_by_arguments(snapshot, workload);
+    let by_arguments = named_by_arguments(shard);
     match (proven, by_arguments) {
         ([pod], named) if named.is_none_or(|named| named.pod.name == *pod) => {
-            let target = workload.members.iter().copied().find(|member| member.pod.name == *pod)?;
+            let target = shard.members.iter().copied().find(|member| member.pod.name == *pod)?;
             Some(StartsAlone { target, how: "it came back as a primary when it was restarted" })
         }
         ([], Some(target)) => {
@@ -47,73 +50,53 @@ pub fn alone<'a>(snapshot: &Snapshot, workload: &Workload<'a>, proven: &[PodName
 }
 
 /// The same for the record of that workload.
-pub fn alone_by_record<'a>(
-    snapshot: &Snapshot,
-    workload: &Workload<'a>,
-    records: &[WorkloadRecord],
-) -> Option<StartsAlone<'a>> {
-    let record = records.iter().find(|record| record.uid == workload.uid);
-    alone(snapshot, workload, record.map(|record| record.starts_as_primary.as_slice()).unwrap_or_default())
+pub fn alone_by_record<'a>(shard: &Shard<'a>, records: &[WorkloadRecord]) -> Option<StartsAlone<'a>> {
+    let record = shard.record(records);
+    alone(shard, record.map(|record| record.starts_as_primary.as_slice()).unwrap_or_default())
 }
 
 /// Whether the member that is primary now is the very process that our last switchover made one: then it is ours to hand
 /// the role back. Where somebody else has moved it since, it is theirs.
-pub fn owed(workload: &Workload<'_>, records: &[WorkloadRecord]) -> bool {
-    let record = records.iter().find(|record| record.uid == workload.uid);
+pub fn owed(shard: &Shard<'_>, records: &[WorkloadRecord]) -> bool {
+    let record = shard.record(records);
     let made = record.and_then(|record| record.primary.as_ref());
-    let primary = workload.primary().and_then(Target::sample);
+    let primary = shard.primary().and_then(Target::sample);
     made.zip(primary).is_some_and(|(made, now)| made.uid == now.pod_uid && made.run_id == now.run_id)
 }
 
 /// Neither Redis Cluster nor a Sentinel nor another operator decides who is primary.
-fn plain_replication(snapshot: &Snapshot, workload: &Workload<'_>) -> bool {
-    let mut samples = workload.members.iter().filter_map(|member| member.sample());
-    let owned = |member: &&Target| {
-        let set = member.pod.owner.as_ref().and_then(|owner| snapshot.stateful_set(&owner.uid));
-        set.is_some_and(|set| set.owner.is_some())
-    };
-    !samples.any(|sample| sample.server.cluster_enabled || sample.sentinel_seen == Some(true))
-        && !workload.members.iter().copied().any(|member| owned(&member))
+fn plain_replication(shard: &Shard<'_>) -> bool {
+    shard.is_plain() && shard.foreign_owner().is_none()
 }
 
 /// The one member that the arguments of all others name as their primary.
-fn named_by_arguments<'a>(snapshot: &Snapshot, workload: &Workload<'a>) -> Option<&'a Target> {
+fn named_by_arguments<'a>(shard: &Shard<'a>) -> Option<&'a Target> {
     let follows = |member: &Target| -> Option<PodName> {
         let container = member.pod.container.as_ref().ok()?;
-        let set = snapshot.stateful_set(&member.pod.owner.as_ref()?.uid)?;
+        let set = shard.set_of(member)?;
         let value = REPLICA_OF.iter().find_map(|name| set.start_value(&container.name, name))?;
         let (host, port) = value.split_once(' ')?;
         let address = NodeAddress { host: host.to_owned(), port: port.trim().parse().ok()? };
-        super::topology::resolve(&address, snapshot).map(|named| named.pod.name.clone())
+        shard.resolve(&address).map(|named| named.pod.name.clone())
     };
     let named: Vec<(&'a Target, Option<PodName>)> =
-        workload.members.iter().map(|member| (*member, follows(member))).collect();
+        shard.members.iter().map(|member| (*member, follows(member))).collect();
     let meant = named.iter().find_map(|(_, name)| name.clone())?;
     let (found, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|(member, _)| member.pod.name == meant);
     let all = !others.is_empty() && others.iter().all(|(_, name)| name.as_ref() == Some(&meant));
     found.first().filter(|_| all).map(|(member, _)| *member)
 }
 
-/// Sets in which another member is primary than the one that alone starts as one.
-pub(super) fn findings(policy: &Policy, snapshot: &Snapshot, records: &[WorkloadRecord]) -> Vec<Finding> {
-    let workloads = super::topology::workloads(snapshot);
-    workloads.iter().filter_map(|workload| finding(policy, snapshot, workload, records)).collect()
-}
-
-fn finding(
-    policy: &Policy,
-    snapshot: &Snapshot,
-    workload: &Workload<'_>,
-    records: &[WorkloadRecord],
-) -> Option<Finding> {
-    let StartsAlone { target: start, how } = alone_by_record(snapshot, workload, records)?;
-    let primary = workload.primary()?;
+/// Another member is primary than the one that alone starts as one.
+pub(super) fn finding(policy: &Policy, shard: &Shard<'_>, records: &[WorkloadRecord]) -> Option<Finding> {
+    let StartsAlone { target: start, how } = alone_by_record(shard, records)?;
+    let primary = shard.primary()?;
     let is_replica = start.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_)));
-    if primary.pod.uid == start.pod.uid || !is_replica || empty::primary_empty(workload).is_some() {
+    if primary.pod.uid == start.pod.uid || !is_replica || empty::primary_empty(shard).is_some() {
         return None;
     }
     let (primary, start) = (&primary.pod.name, &start.pod.name);
-    let who = if owed(workload, records) && policy.fragmentation.restart_allowed {
+    let who = if owed(shard, records) && policy.fragmentation.restart_allowed {
         "this operator moved the role and hands it back, see the plan and what is in its way"
     } else {
         "hand the role back when it suits (FAILOVER TO it)"
@@ -125,7 +108,7 @@ fn finding(
             "{}: {primary} is primary, but {start} alone starts as one ({how}): a restart of {primary} leaves nobody \
              primary, as it and {start} then follow each other; a restart of {start} makes a second primary with the \
              data of that moment",
-            workload.name
+            shard.name
         ),
         format!(
             "restart neither {primary} nor {start} until the role is back: {who}, or let every pod's start find the live primary"

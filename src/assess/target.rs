@@ -2,20 +2,40 @@
 
 use jiff::Timestamp;
 
-use super::{AssessSettings, View, fragmentation, limits, reach, sort, usage};
+use super::{
+    AssessSettings, View,
+    fragmentation::{self, Verdict},
+    headroom::{self, HeadroomVerdict},
+    limits, reach, sort, usage,
+};
 use crate::domain::{finding::Finding, policy::Policy, snapshot::Target};
 
-/// Findings about one target, looked at by itself: without its workload, its template and the operator's rights.
-/// Sorted as [`super::assess`] sorts.
-pub fn assess_target(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Vec<Finding> {
-    let mut findings = self::findings(&View { policy, target, around: None, now, settings });
-    sort(&mut findings);
-    findings
+/// One target, judged by itself: without its shard, its template and the operator's rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// How fragmented its memory is.
+    pub fragmentation: Verdict,
+    /// Whether its limit is enough.
+    pub headroom: HeadroomVerdict,
+    /// Sorted as those of a whole look are.
+    pub findings: Vec<Finding>,
+}
+
+impl Alone {
+    /// Judges the target at that time.
+    pub fn of(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Self {
+        let fragmentation = fragmentation::judge(policy, target, now, settings);
+        let headroom = headroom::judge(policy, target);
+        let view = View { policy, target, around: None, fragmentation: &fragmentation, headroom };
+        let mut findings = self::findings(&view);
+        sort(&mut findings);
+        Self { fragmentation, headroom, findings }
+    }
 }
 
 pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let mut findings = reach::findings(view);
-    let Some(sample) = view.target.sample().filter(|sample| !sample.server.is_sentinel) else { return findings };
+    let Some(sample) = view.target.sample() else { return findings };
     findings.extend(limits::findings(view, sample));
     findings.extend(usage::findings(view, sample));
     findings.extend(fragmentation::findings(view));

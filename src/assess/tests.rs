@@ -35,7 +35,7 @@ struct Case {
 fn case(change: impl FnOnce(&mut Case)) -> Vec<Finding> {
     let mut case = Case { policy: policy(), snapshot: healthy() };
     change(&mut case);
-    assess(&case.policy, &case.snapshot, &AssessSettings::default())
+    Assessment::of(&case.policy, &case.snapshot, &AssessSettings::default()).findings(&[], None)
 }
 
 /// The fixture without its fragmentation.
@@ -179,17 +179,6 @@ fn a_pod_that_was_not_probed_yet_gives_nothing() {
 }
 
 #[test]
-fn a_selected_sentinel_is_no_data_server() {
-    let findings = case(|c| {
-        c.sample(2).server.is_sentinel = true;
-        c.sample(2).memory.maxmemory = Bytes::ZERO;
-        c.sample(0).replication.replicas.pop();
-    });
-    assert_eq!(codes(&findings), [Unreachable]);
-    assert!(findings[0].evidence.contains("Sentinel"));
-}
-
-#[test]
 fn permission_missing_only_for_what_the_remedies_need() {
     let denied = |change: Change| {
         let findings = case(|c| {
@@ -258,7 +247,7 @@ fn one_target_by_itself_is_judged_without_its_surroundings() {
     let mut policy = policy();
     policy.fragmentation.sustained = Duration::ZERO;
     let settings = AssessSettings::default();
-    let findings = target::assess_target(&policy, &snapshot.targets[1], fixtures::NOW, &settings);
+    let findings = target::Alone::of(&policy, &snapshot.targets[1], fixtures::NOW, &settings).findings;
     assert_eq!(codes(&findings), [FragmentationRestartDue]);
 }
 

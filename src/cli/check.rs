@@ -17,7 +17,7 @@ use self::{
 use super::output;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
-    assess::{self, AssessSettings},
+    assess::{AssessSettings, target::Alone},
     clock::Clock,
     domain::{
         bytes::Bytes,
@@ -230,13 +230,11 @@ fn judge(args: &Args, server: &str, address: SocketAddr, sample: &Sample, clock:
     };
     let settings = AssessSettings { warm_up: Duration::ZERO, ..AssessSettings::default() };
     let now = clock.now();
-    let mut findings = assess::target::assess_target(&policy, &target, now, &settings);
+    let Alone { fragmentation, headroom, mut findings } = Alone::of(&policy, &target, now, &settings);
     if args.limit.is_none() {
         // Not said is not the same as not there.
         findings.retain(|finding| finding.code != FindingCode::LimitMissing);
     }
-    let fragmentation = assess::fragmentation::judge(&policy, &target, now, &settings);
-    let headroom = assess::headroom::judge(&policy, &target);
     Ok(Report::new(server, sample, &fragmentation, headroom, &findings))
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn of_others<'a>(
         others.filter(|other| other.namespace() == mine.namespace() && other.uid() != mine.uid()).collect();
     let under_way = others.iter().filter_map(|other| {
         let journal = other.status.as_ref()?.journal.as_ref()?;
-        Some(Claim { policy: other.name_any(), controllers: vec![journal.workload.clone()] })
+        Some(Claim { policy: other.name_any(), controllers: vec![journal.shard.set.clone()] })
     });
     let age = |policy: &RedisMemoryPolicy| (policy.creation_timestamp().map(|time| time.0), policy.name_any());
     let mut older: Vec<&RedisMemoryPolicy> = others
@@ -35,7 +35,7 @@ pub(crate) fn of_others<'a>(
         .collect();
     older.sort_by_key(|policy| age(policy));
     // An older one that begins to enforce meanwhile waits: labels and limits of a set are kept by whoever restarts it.
-    let busy = mine.status.as_ref().and_then(|status| Some(&status.journal.as_ref()?.workload));
+    let busy = mine.status.as_ref().and_then(|status| Some(&status.journal.as_ref()?.shard.set));
     let older = older.into_iter().filter_map(|other| claim(other, pods)).filter_map(|mut claim| {
         claim.controllers.retain(|uid| Some(uid) != busy);
         (!claim.controllers.is_empty()).then_some(claim)
@@ -78,7 +78,7 @@ mod tests {
     fn pod() -> Pod {
         let owner: Value = json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "redis", "controller": true,
-            "uid": fixtures::workload_uid().as_str(),
+            "uid": fixtures::set_uid().as_str(),
         });
         serde_json::from_value(json!({"metadata": {"labels": {"app": "redis"}, "ownerReferences": [owner]}})).unwrap()
     }
@@ -87,7 +87,7 @@ mod tests {
         let (rule, snapshot) = fixtures::enforced();
         let settings = plan::PlanSettings::default();
         let now = fixtures::NOW;
-        let ctx = plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now, settings: &settings };
+        let ctx = plan::Context::of(&rule, &snapshot, &[], now, &settings);
         let journal = plan::begin::consider(&ctx).begin;
         policy.status = Some(crate::api::v1alpha1::RedisMemoryPolicyStatus { journal, ..Default::default() });
         policy

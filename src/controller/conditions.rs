@@ -8,12 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::{
     api::v1alpha1::FindingStatus,
     assess::judged::Judged,
+    domain::blocked::Blocked,
     domain::{
         finding::{FindingCode as Code, Severity},
         journal::{Journal, Outcome, WorkloadRecord},
         step::Plan,
     },
-    plan::blocked::Blocked,
 };
 
 /// What the conditions are made from.
@@ -194,7 +194,7 @@ fn remediating(known: &Known<'_>) -> Said {
 /// A remediation that has paused or given up, and of which something is still to be done: what it waits for now.
 fn stopped(known: &Known<'_>) -> Option<Said> {
     let plan = known.due?;
-    let last = known.records.iter().find(|record| record.uid == plan.workload)?;
+    let last = known.records.iter().find(|record| record.shard == plan.shard)?;
     let outcome = last.outcome?;
     let verb = match outcome {
         Outcome::Paused => "paused",

@@ -6,6 +6,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
+    outside::Outside,
+    ports::{Policies as _, PolicyVersion, World},
     registry::{Guarded, PolicyRef},
     report,
     resolve::Problem,
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
-    execute::Executor,
+    clock::Time as _,
     metrics::PolicyKey,
 };
 
@@ -23,46 +25,45 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Forgets what is gone, for as long as it is polled, once every policy has been seen.
-pub(super) async fn sweep(shared: Arc<Shared>) {
+pub(super) async fn sweep(shared: Arc<Shared<Outside>>) {
     loop {
-        if shared.policies.is_complete() {
+        if shared.world.policies.is_complete() {
             shared.forget_gone();
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 
-impl Shared {
+impl Shared<Outside> {
     /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
     /// its policy went has taken up again.
     fn forget_gone(&self) {
-        let live = self.policies.all();
+        let live = self.world.policies.all();
         let exists = |uid: &str| live.contains_key(uid);
         self.ledger.retain(exists);
-        self.registry.retain(exists);
-        self.observer.sampler.retain(exists);
+        self.world.registry.retain(exists);
+        self.world.observer.sampler.retain(exists);
         self.pace.retain(exists);
         self.memory.retain(exists);
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
         let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
         self.metrics.retain(|policy| names.contains(policy));
     }
+}
 
+impl<W: World> Shared<W> {
     /// Nothing is watched for that policy any more.
     pub(super) fn forget(&self, stored: &Guarded) {
         let uid = stored.uid().unwrap_or_default();
-        self.registry.forget(&uid);
-        self.observer.sampler.forget(&uid);
+        self.world.stop_watching(&uid);
+        self.world.stop_probing(&uid);
         self.metrics.forget(&key(stored));
     }
 
     /// Takes our finalizer away, if it is there, whatever else the policy says.
     pub(super) async fn let_go(&self, stored: &Guarded) -> Result<(), ReconcileError> {
         if stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-            let (namespace, name) = (stored.namespace().unwrap_or_default(), stored.name_any());
-            let version = stored.resource_version().unwrap_or_default();
-            let Executor { writer, fence, .. } = &self.executor;
-            writer.set_finalizer(fence, &namespace, &name, &version, false).await?;
+            self.executor.ports.set_finalizer(PolicyVersion::of(stored.meta()), false).await?;
         }
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Shared {
     pub(super) async fn stalled(&self, stored: &Guarded, problem: &Problem) -> Result<Duration, ReconcileError> {
         let (namespace, policy) = (stored.namespace().unwrap_or_default(), stored.name_any());
         tracing::warn!(%namespace, %policy, reason = problem.reason, text = %problem.text, "a policy is not evaluated");
-        self.registry.forget(&stored.uid().unwrap_or_default());
+        self.world.stop_watching(&stored.uid().unwrap_or_default());
         self.no_longer_watched(&stored.uid().unwrap_or_default(), &key(stored));
         // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes. That is
         // a write, and the next look comes with it.
@@ -95,19 +96,19 @@ impl Shared {
     }
 
     fn no_longer_watched(&self, uid: &str, key: &PolicyKey) {
-        self.observer.sampler.forget(uid);
+        self.world.stop_probing(uid);
         self.metrics.forget(key);
     }
 
     async fn say_stalled(&self, resource: &RedisMemoryPolicy, problem: &Problem) -> Result<Duration, ReconcileError> {
         let previous = resource.status.clone().unwrap_or_default();
         let generation = resource.metadata.generation.unwrap_or_default();
-        let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.clock.now());
+        let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.time().now());
         status.operator = Some(self.install.clone());
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }
-        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.clock.uptime()) {
+        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.time().uptime()) {
             return Ok(left);
         }
         self.write_status(resource, &status).await?;

@@ -3,15 +3,15 @@
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::shared::Shared;
+use super::{
+    ports::{Policies, PolicyVersion, World},
+    shared::Shared,
+};
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
+    clock::Time as _,
     domain::journal::{Journal, JournalOwner, WorkloadRecord},
-    execute::Executor,
-    kube_io::{
-        fence::Fence,
-        write::{WriteError, Writer},
-    },
+    kube_io::write::WriteError,
 };
 
 /// The status keeps this many workload records; the oldest make room.
@@ -21,18 +21,17 @@ const MAX_RECORDS: usize = 100;
 const MAX_SPEC: usize = 32_768;
 
 /// Writes journal and records, the journal with its heartbeat; returns the resource as it is then.
-pub(super) async fn write(
-    shared: &Shared,
+pub(super) async fn write<W: World>(
+    shared: &Shared<W>,
     resource: &RedisMemoryPolicy,
     journal: Option<&Journal>,
     records: &[WorkloadRecord],
 ) -> Result<RedisMemoryPolicy, WriteError> {
-    let Executor { writer, fence, .. } = &shared.executor;
+    let ports = &shared.executor.ports;
     let uid = resource.uid().unwrap_or_default();
     let mut part = serde_json::Map::new();
     if let Some(journal) = journal {
-        let owner =
-            JournalOwner { install: shared.install.clone(), policy_uid: uid.clone(), renewed_at: shared.clock.now() };
+        let owner = JournalOwner { install: shared.install.clone(), policy_uid: uid.clone(), renewed_at: ports.now() };
         part.insert("journal".to_owned(), json!(Journal { owner: Some(owner), ..journal.clone() }));
         if let Some(spec) = frozen_spec(resource, journal) {
             part.insert("frozenSpec".to_owned(), json!(spec));
@@ -41,10 +40,9 @@ pub(super) async fn write(
     if !records.is_empty() {
         part.insert("workloads".to_owned(), json!(records));
     }
-    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let version = resource.resource_version().unwrap_or_default();
-    let written = writer.apply_journal(fence, &namespace, &name, &version, part.into()).await?.under(&resource.spec);
-    shared.memory.beat(&uid, written.resource_version(), shared.clock.uptime());
+    let of = PolicyVersion::of(&resource.metadata);
+    let written = ports.apply_journal(of, part.into()).await?.under(&resource.spec);
+    shared.memory.beat(&uid, written.resource_version(), ports.uptime());
     Ok(written)
 }
 
@@ -66,23 +64,21 @@ pub(super) fn same(one: &Journal, other: &Journal) -> bool {
 }
 
 /// Adds or removes the finalizer; returns the resource as it is then.
-pub(super) async fn finalizer(
-    writer: &Writer,
-    fence: &Fence,
+pub(super) async fn finalizer<P: Policies>(
+    ports: &P,
     resource: RedisMemoryPolicy,
     present: bool,
 ) -> Result<RedisMemoryPolicy, WriteError> {
     if resource.finalizers().iter().any(|finalizer| finalizer == FINALIZER) == present {
         return Ok(resource);
     }
-    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let version = resource.resource_version().unwrap_or_default();
-    Ok(writer.set_finalizer(fence, &namespace, &name, &version, present).await?.under(&resource.spec))
+    let written = ports.set_finalizer(PolicyVersion::of(&resource.metadata), present).await?;
+    Ok(written.under(&resource.spec))
 }
 
 /// The records with this one in place of the workload's earlier one.
 pub(super) fn with_record(records: &[WorkloadRecord], new: WorkloadRecord) -> Vec<WorkloadRecord> {
-    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.uid != new.uid).cloned().collect();
+    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.shard != new.shard).cloned().collect();
     kept.push(new);
     bounded(kept)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    assess::{self, AssessSettings, fragmentation},
+    assess::{AssessSettings, fragmentation, target::Alone},
     domain::{
         names::PodUid,
         pod::Pod,
@@ -32,12 +32,12 @@ pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge 
                 if let Some(pod) = pods.get(&sample.pod_uid) {
                     let at = sample.at;
                     let target = Target { pod: pod.clone(), redis: observation, history };
-                    for finding in assess::target::assess_target(&policy, &target, at, &settings) {
+                    let judged = Alone::of(&policy, &target, at, &settings);
+                    for finding in &judged.findings {
                         finding.code.hash(&mut hasher);
                     }
                     // That it can be judged at last, and is well, is news too: a condition waits for it.
-                    let band = fragmentation::judge(&policy, &target, at, &settings).band;
-                    (band == fragmentation::Band::Unknown).hash(&mut hasher);
+                    (judged.fragmentation.band == fragmentation::Band::Unknown).hash(&mut hasher);
                 }
             }
         }

@@ -17,11 +17,11 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
+    domain::blocked::BlockReason,
     domain::{
         names::{PodName, PodUid},
         surroundings::Elsewhere,
     },
-    plan::blocked::BlockReason,
 };
 
 /// Restarts count for this long.
@@ -108,7 +108,7 @@ impl Ledger {
         let mut state = self.state();
         let others = state.others(own, stored);
         let free = u32::try_from(others.len()).is_ok_and(|taken| taken < most)
-            && others.iter().all(|other| other.workload != mine.workload);
+            && others.iter().all(|other| other.shard != mine.shard);
         if free {
             state.slots.insert(own.to_owned(), mine);
         }
@@ -168,10 +168,10 @@ fn frozen(policy: &RedisMemoryPolicy) -> bool {
 }
 
 /// The remediation that the policy's journal tells of, if it holds a slot, and the policy's UID.
-pub(super) fn remediation(policy: &RedisMemoryPolicy) -> Option<(String, Elsewhere)> {
+pub fn remediation(policy: &RedisMemoryPolicy) -> Option<(String, Elsewhere)> {
     let journal = policy.status.as_ref()?.journal.as_ref().filter(|_| !frozen(policy))?;
     let name = format!("{}/{}", policy.namespace().unwrap_or_default(), policy.name_any());
-    Some((policy.uid()?, Elsewhere { policy: name, workload: journal.workload.clone() }))
+    Some((policy.uid()?, Elsewhere { policy: name, shard: journal.shard.clone() }))
 }
 
 /// The newest restart that the policy may tell of. What its journal tells of may count from now.
@@ -207,11 +207,11 @@ mod tests {
     use super::*;
     use crate::domain::{
         fixtures::{self, NOW, seconds_ago},
-        names::ControllerUid,
+        shard::ShardId,
     };
 
     fn elsewhere(workload: &str) -> Elsewhere {
-        Elsewhere { policy: format!("shop/{workload}"), workload: ControllerUid::from(workload) }
+        Elsewhere { policy: format!("shop/{workload}"), shard: ShardId::whole(workload.into()) }
     }
 
     fn stored(policies: &[(&str, &str)]) -> BTreeMap<String, Elsewhere> {
@@ -311,13 +311,12 @@ mod tests {
         assert_eq!((remediation(&policy), newest_restart(&policy)), (None, None));
         let (rule, snapshot) = fixtures::enforced();
         let settings = crate::plan::PlanSettings::default();
-        let ctx =
-            crate::plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let ctx = crate::plan::Context::of(&rule, &snapshot, &[], NOW, &settings);
         let mut journal = crate::plan::begin::consider(&ctx).begin.unwrap();
         journal.cursor = 1;
         policy.status =
             Some(crate::api::v1alpha1::RedisMemoryPolicyStatus { journal: Some(journal), ..Default::default() });
-        let elsewhere = Elsewhere { policy: "shop/sessions".into(), workload: fixtures::workload_uid() };
+        let elsewhere = Elsewhere { policy: "shop/sessions".into(), shard: fixtures::shard_id() };
         assert_eq!(remediation(&policy), Some(("a".to_owned(), elsewhere)));
         assert_eq!(newest_restart(&policy), Some(Timestamp::MAX), "its journal counts from now");
         let found = restarts([&policy].into_iter(), NOW);

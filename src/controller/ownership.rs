@@ -7,20 +7,21 @@ use std::time::Duration;
 use super::{
     conditions, journal,
     perform::AT_ONCE,
+    ports::World,
     report,
     shared::{ReconcileError, Shared},
     transitions,
 };
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    clock::Time as _,
     domain::{
+        blocked::BlockReason,
         journal::{Journal, JournalOwner},
         policy::Policy,
     },
-    execute::Executor,
     kube_io::event::EventType,
     metrics::PolicyKey,
-    plan::blocked::BlockReason,
 };
 
 /// How often the heartbeat is renewed.
@@ -53,7 +54,7 @@ pub(super) fn standing(owner: Option<&JournalOwner>, install: &str, policy_uid: 
     }
 }
 
-impl Shared {
+impl<W: World> Shared<W> {
     /// `None`: the policy has no journal, or it is ours. Else what was done about it: when to look again.
     pub(super) async fn journal_of_another(
         &self,
@@ -67,7 +68,7 @@ impl Shared {
         let (silent, new) = if owner.install == self.install {
             (Duration::ZERO, false)
         } else {
-            self.memory.silence(&policy.uid, owner, self.clock.uptime())
+            self.memory.silence(&policy.uid, owner, self.time().uptime())
         };
         match standing(Some(owner), &self.install, &policy.uid, silent) {
             Standing::Ours => Ok(None),
@@ -91,8 +92,7 @@ impl Shared {
         );
         tracing::warn!(policy = ?resource.metadata.name, namespace = ?resource.metadata.namespace, "{note}");
         self.say(&resource, vec![transitions::event(EventType::Warning, "JournalDiscarded", "Plan", note, None)]).await;
-        let Executor { writer, fence, .. } = &self.executor;
-        journal::finalizer(writer, fence, resource, false).await?;
+        journal::finalizer(&self.executor.ports, resource, false).await?;
         Ok(AT_ONCE)
     }
 
@@ -127,9 +127,9 @@ impl Shared {
             operator: Some(self.install.clone()),
             ..before.clone()
         };
-        let (generation, now) = (policy.generation, self.clock.now());
+        let (generation, now) = (policy.generation, self.time().now());
         conditions::replace(&mut status.conditions, "RemediationBlocked", (true, reason, &text), generation, now);
-        let waits = self.memory.pause(&policy.uid, self.clock.uptime()).is_some();
+        let waits = self.memory.pause(&policy.uid, self.time().uptime()).is_some();
         if silent >= QUIET && !waits && report::worth_writing(&before, &status, None) {
             self.write_status(resource, &status).await?;
         }
@@ -142,7 +142,7 @@ impl Shared {
         let Some(journal) = &status.journal else { return Ok(resource) };
         let uid = resource.metadata.uid.clone().unwrap_or_default();
         let ours = journal.owner.as_ref().is_some_and(|owner| owner.install == self.install);
-        let since = self.memory.since_heartbeat(&uid, self.clock.uptime());
+        let since = self.memory.since_heartbeat(&uid, self.time().uptime());
         if ours && since.is_some_and(|since| since < HEARTBEAT) {
             return Ok(resource);
         }

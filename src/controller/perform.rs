@@ -5,12 +5,15 @@ use std::{fmt::Write as _, time::Duration};
 use super::{
     journal,
     ledger::Restart,
+    ports::World,
     shared::{ReconcileError, Shared},
     transitions::{Transition, event},
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
+    clock::Time as _,
     domain::{
+        blocked::{BlockReason, Blocked},
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
         snapshot::Snapshot,
@@ -19,17 +22,16 @@ use crate::{
     },
     execute::{
         Done, ExecuteError,
-        crash::{self, Moment, Place},
+        crash::{Boundary, Moment, Place},
+        ports::Ports as _,
     },
     kube_io::{
         event::EventType,
         write::{EvictError, WriteError},
     },
     plan::{
-        advance::Next,
-        blocked::{BlockReason, Blocked},
-        decide::Act,
-        effect::Effect,
+        effect::{Effect, Words},
+        next::Next,
     },
 };
 
@@ -81,31 +83,35 @@ impl Performed {
 }
 
 /// Carries out what was decided.
-pub(super) async fn perform(
-    shared: &Shared,
+pub(super) async fn perform<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
-    act: Act,
+    act: Next,
     snapshot: &Snapshot,
 ) -> Result<Performed, ReconcileError> {
     match act {
-        Act::Rest | Act::LookLive => Ok(Performed::nothing(resource, REST)),
-        Act::Wait(why, after) => {
+        Next::Rest | Next::LookLive => Ok(Performed::nothing(resource, REST)),
+        Next::Wait(why, after) => {
             tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting");
             Ok(Performed::nothing(resource, after))
         }
-        Act::Remember(records) => remember(shared, policy, resource, records).await,
-        Act::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects, snapshot)).await,
-        Act::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
-        Act::Go(Next::Record(journal)) => arrive(shared, resource, *journal).await,
-        Act::Go(Next::Act(journal, effect)) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
-        Act::Go(Next::End(record)) => Box::pin(end(shared, policy, resource, *record)).await,
-        Act::Go(Next::Wait(_, after) | Next::Gate(_, after)) => Ok(Performed::nothing(resource, after)),
+        Next::Remember(records) => remember(shared, policy, resource, records).await,
+        Next::Upkeep(effects) => Box::pin(upkeep(shared, policy, resource, effects, snapshot)).await,
+        Next::Begin(journal) => Box::pin(begin(shared, policy, resource, *journal)).await,
+        Next::Record(journal) => arrive(shared, resource, *journal).await,
+        Next::Act(journal, effect) => Box::pin(step(shared, policy, resource, *journal, &effect)).await,
+        Next::End(record) => Box::pin(end(shared, policy, resource, *record)).await,
+        Next::Gate(blocked, after) => {
+            let why = blocked.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>().join(", ");
+            tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %why, "waiting at a gate");
+            Ok(Performed::nothing(resource, after))
+        }
     }
 }
 
-async fn upkeep(
-    shared: &Shared,
+async fn upkeep<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     effects: Vec<(Effect, String)>,
@@ -113,7 +119,7 @@ async fn upkeep(
 ) -> Result<Performed, ReconcileError> {
     let mut performed = Performed::nothing(resource, AT_ONCE);
     for (effect, reason) in effects {
-        let now = shared.clock.now();
+        let now = shared.time().now();
         // Who sets it back again and again wins: the next look knows, and says so.
         if !shared.reverts.may(&effect, snapshot, now) {
             continue;
@@ -121,9 +127,9 @@ async fn upkeep(
         match shared.executor.carry_out(policy, &effect, None).await {
             Ok(_) => {
                 shared.reverts.made(&effect, now);
-                let (word, action, pod) = words(&effect);
-                tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
-                performed.say(EventType::Normal, word, action, format!("{pod}: {reason}"), Some(pod));
+                let Words { event, action, pod } = effect.words();
+                tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
+                performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
             }
             // Another writer came first: what is true now is looked at again.
             Err(ExecuteError::Write {
@@ -132,7 +138,7 @@ async fn upkeep(
             }) => performed.failed = true,
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
-                let (_, _, pod) = words(&effect);
+                let pod = effect.words().pod;
                 tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
                 // A label that is refused must not keep a remediation from its end; of limits a quota may let go any time.
                 if let (Effect::Label { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
@@ -156,34 +162,13 @@ async fn upkeep(
     Ok(performed)
 }
 
-/// Event reason, action and pod of an effect.
-fn words(effect: &Effect) -> (&'static str, &'static str, String) {
-    match effect {
-        Effect::Evict { peer } => ("PodEvicted", "Evict", peer.pod.to_string()),
-        Effect::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", peer.pod.to_string()),
-        Effect::Persist { peer, .. } => ("PersistenceStarted", "Persist", peer.pod.to_string()),
-        Effect::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", peer.pod.to_string()),
-        Effect::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", peer.pod.to_string()),
-        Effect::Resize { pod, .. } => ("PodResized", "Resize", pod.to_string()),
-        Effect::Label { pod, .. } => ("RoleLabelSet", "Label", pod.to_string()),
-        Effect::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", peer.pod.to_string()),
-        Effect::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", peer.pod.to_string()),
-        Effect::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", peer.pod.to_string()),
-        Effect::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", peer.pod.to_string()),
-        Effect::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", peer.pod.to_string()),
-        Effect::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", peer.pod.to_string()),
-        Effect::Switchover(order) => ("SwitchoverCompleted", "Switchover", order.from.pod.to_string()),
-    }
-}
-
-async fn begin(
-    shared: &Shared,
+async fn begin<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     mut journal: Journal,
 ) -> Result<Performed, ReconcileError> {
-    let mine =
-        Elsewhere { policy: format!("{}/{}", policy.namespace, policy.name), workload: journal.workload.clone() };
+    let mine = Elsewhere { policy: format!("{}/{}", policy.namespace, policy.name), shard: journal.shard.clone() };
     let most = shared.limits.remediations;
     if !shared.ledger.take(&policy.uid, mine, &shared.stored_remediations(), most) {
         let mut performed = Performed::nothing(resource, LATER);
@@ -198,12 +183,12 @@ async fn begin(
         journal.steps.clone_from(&shown.steps);
     }
     let records = resource.status.clone().unwrap_or_default().workloads;
-    let fence = &shared.executor.fence;
-    crash::at(Place::BeginShown);
-    let resource = journal::finalizer(&shared.executor.writer, fence, resource, true).await?;
-    crash::at(Place::BeginFinalizer);
+    let ports = &shared.executor.ports;
+    ports.reached(Place::BeginShown.into()).await;
+    let resource = journal::finalizer(ports, resource, true).await?;
+    ports.reached(Place::BeginFinalizer.into()).await;
     let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
-    crash::at(Place::BeginJournal);
+    ports.reached(Place::BeginJournal.into()).await;
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %journal.id, steps = journal.steps.len(),
         "remediation begins"
@@ -215,8 +200,8 @@ async fn begin(
 }
 
 /// Writes the records, with the journal that stands.
-async fn remember(
-    shared: &Shared,
+async fn remember<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     records: Vec<WorkloadRecord>,
@@ -236,34 +221,41 @@ async fn remember(
 }
 
 /// Writes that the next step is under way.
-async fn arrive(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
-    let kind = journal.step().map(Step::kind);
-    let point = |moment| {
-        if let Some(kind) = kind {
-            crash::of_step(kind, moment);
-        }
-    };
-    point(Moment::BeforeArrival);
+async fn arrive<W: World>(
+    shared: &Shared<W>,
+    resource: RedisMemoryPolicy,
+    journal: Journal,
+) -> Result<Performed, ReconcileError> {
+    let (ports, kind) = (&shared.executor.ports, journal.step().map(Step::kind));
+    if let Some(kind) = kind {
+        ports.reached(Boundary::Step(kind, Moment::BeforeArrival)).await;
+    }
     let performed = record(shared, resource, journal).await?;
-    point(Moment::AfterArrival);
+    if let Some(kind) = kind {
+        ports.reached(Boundary::Step(kind, Moment::AfterArrival)).await;
+    }
     Ok(performed)
 }
 
-async fn record(shared: &Shared, resource: RedisMemoryPolicy, journal: Journal) -> Result<Performed, ReconcileError> {
+async fn record<W: World>(
+    shared: &Shared<W>,
+    resource: RedisMemoryPolicy,
+    journal: Journal,
+) -> Result<Performed, ReconcileError> {
     let records = resource.status.clone().unwrap_or_default().workloads;
     let resource = journal::write(shared, &resource, Some(&journal), &records).await?;
     Ok(Performed { journal: Some(journal), ..Performed::nothing(resource, AT_ONCE) })
 }
 
-async fn step(
-    shared: &Shared,
+async fn step<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     journal: Journal,
     effect: &Effect,
 ) -> Result<Performed, ReconcileError> {
     if let Effect::Evict { peer } | Effect::EvictPrimary { peer } = effect {
-        let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.clock.now() };
+        let restart = Restart { policy: policy.uid.clone(), pod: peer.pod.clone(), at: shared.time().now() };
         let most = shared.limits.restarts_per_hour;
         if !shared.ledger.take_restart(restart, &peer.uid, &shared.stored_restarts(&resource), most) {
             let mut performed = Performed::nothing(resource, LATER);
@@ -280,7 +272,7 @@ async fn step(
         Performed::nothing(resource, AT_ONCE)
     } else {
         if let Some(kind) = kind {
-            crash::of_step(kind, Moment::BeforeIntent);
+            shared.executor.ports.reached(Boundary::Step(kind, Moment::BeforeIntent)).await;
         }
         record(shared, resource, journal).await?
     };
@@ -289,11 +281,11 @@ async fn step(
             if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
                 shared.metrics.write_paused(*paused);
             }
-            shared.metrics.remediated(words(effect).1, "Done");
+            shared.metrics.remediated(effect.words().action, "Done");
             succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
         }
         Err(error) => {
-            shared.metrics.remediated(words(effect).1, "Failed");
+            shared.metrics.remediated(effect.words().action, "Failed");
             if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
                 shared.metrics.write_paused(*paused);
             }
@@ -345,7 +337,11 @@ impl Answer {
 
 /// Keeps in the journal why the step under way failed, and that an attempt of a switchover has ended by its own word. If it
 /// cannot be kept, the attempt counts as cut short, and whoever ends the switchover makes sure of it once more.
-async fn keep_answer(shared: &Shared, answer: Answer, performed: &mut Performed) -> Result<(), ReconcileError> {
+async fn keep_answer<W: World>(
+    shared: &Shared<W>,
+    answer: Answer,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
     let Some(before) = performed.journal.clone() else { return Ok(()) };
     let mut journal = before.clone();
     journal.current.failed(&answer.why);
@@ -372,7 +368,7 @@ fn may_have_happened(error: &ExecuteError) -> bool {
 }
 
 fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, done: &Done, performed: &mut Performed) {
-    let (word, action, pod) = words(effect);
+    let Words { event, action, pod } = effect.words();
     let reason = planned.map(|planned| planned.reason.clone()).unwrap_or_default();
     let mut note = format!("{pod}: {reason}");
     if let Effect::SetBacklog { size, back: true, .. } = effect {
@@ -415,9 +411,9 @@ fn succeeded(policy: &Policy, planned: Option<&PlannedStep>, effect: &Effect, do
             method = method.as_str(), paused_ms, "switchover completed"
         );
     } else {
-        tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{word}");
+        tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
     }
-    performed.say(EventType::Normal, word, action, note, Some(pod));
+    performed.say(EventType::Normal, event, action, note, Some(pod.to_string()));
     say_fallbacks(effect, done, performed);
 }
 
@@ -432,7 +428,7 @@ fn say_fallbacks(effect: &Effect, done: &Done, performed: &mut Performed) {
     for fallback in fallbacks {
         tracing::warn!(pod = %fallback.replica, name = %fallback.name, "the name of the new primary does not resolve");
         let pod = Some(fallback.replica.to_string());
-        performed.say(EventType::Warning, "FollowsByAddress", words(effect).1, fallback.text(primary), pod);
+        performed.say(EventType::Warning, "FollowsByAddress", effect.words().action, fallback.text(primary), pod);
     }
 }
 
@@ -442,7 +438,7 @@ fn failed(
     error: ExecuteError,
     performed: &mut Performed,
 ) -> Result<(), ReconcileError> {
-    let (_, action, pod) = words(effect);
+    let Words { action, pod, .. } = effect.words();
     performed.again = LATER;
     match error {
         ExecuteError::Fenced(_) => return Err(error.into()),
@@ -473,7 +469,7 @@ fn failed(
             if let Some(paused) = paused {
                 let _ = write!(note, "; writes paused {} ms", paused.as_millis());
             }
-            performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod));
+            performed.say(EventType::Warning, "SwitchoverAborted", action, note, Some(pod.to_string()));
         }
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
@@ -484,21 +480,21 @@ fn failed(
     Ok(())
 }
 
-async fn end(
-    shared: &Shared,
+async fn end<W: World>(
+    shared: &Shared<W>,
     policy: &Policy,
     resource: RedisMemoryPolicy,
     record: WorkloadRecord,
 ) -> Result<Performed, ReconcileError> {
     let before = resource.status.clone().unwrap_or_default().workloads;
     let records = journal::with_record(&before, record.clone());
-    let fence = &shared.executor.fence;
-    crash::at(Place::EndDue);
+    let ports = &shared.executor.ports;
+    ports.reached(Place::EndDue.into()).await;
     let resource = journal::write(shared, &resource, None, &records).await?;
-    crash::at(Place::EndRecorded);
+    ports.reached(Place::EndRecorded.into()).await;
     shared.ledger.release(&policy.uid);
-    let resource = journal::finalizer(&shared.executor.writer, fence, resource, false).await?;
-    crash::at(Place::EndReleased);
+    let resource = journal::finalizer(ports, resource, false).await?;
+    ports.reached(Place::EndReleased.into()).await;
     let outcome = record.outcome.map_or("Ended", Outcome::as_str);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,

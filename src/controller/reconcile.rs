@@ -4,38 +4,37 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use jiff::SignedDuration;
-use kube::{
-    Resource as _, ResourceExt as _,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::{
-    carry, claims, conditions, judge, ledger, ownership,
+    carry, claims, conditions, ledger, ownership,
     perform::{self, Performed},
-    registry::{Guarded, PolicyRef, View},
+    ports::{Freshness, Policies as _, PolicyVersion, Watched, World},
+    registry::Guarded,
     report,
     resolve::{Problem, Resolved, resolve},
-    series,
     shared::{ReconcileError, Shared},
     transitions::{self, Transition},
 };
 use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess::{self, judged::Judged},
+    clock::Time as _,
     domain::{
+        blocked::BlockReason,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Elsewhere, Reach, Surroundings},
     },
-    execute::Executor,
     kube_io::{cache::Seen, event::EventTarget, write::WriteError},
     metrics::PolicyKey,
     observe::snapshot::Claim,
     plan::{
         Context,
-        blocked::BlockReason,
-        decide::{self, Act, Decision},
-        gates, in_place, promise,
+        decide::{self, Decision},
+        gates, in_place,
+        next::Next,
+        promise,
     },
     validate,
 };
@@ -56,13 +55,15 @@ const NOTHING_AGAIN: Duration = Duration::from_secs(600);
 /// A watch that has failed for so long is said in the status.
 const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reconciles one policy.
-pub async fn reconcile(stored: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+/// Reconciles one policy. When it is looked at again; `None`: when something changes.
+pub async fn reconcile<W: World>(
+    stored: Arc<Guarded>,
+    shared: Arc<Shared<W>>,
+) -> Result<Option<Duration>, ReconcileError> {
     if shared.ledger.freed(&shared.stored_remediations()) {
-        shared.registry.wake_waiting();
+        shared.world.wake_waiting();
     }
-    let again = Box::pin(shared.look(&stored)).await?;
-    Ok(again.map_or_else(Action::await_change, Action::requeue))
+    Box::pin(shared.look(&stored)).await
 }
 
 /// What was observed and decided, and from which version of the resource.
@@ -84,7 +85,7 @@ enum Looked {
     NotOurs(Duration),
 }
 
-impl Shared {
+impl<W: World> Shared<W> {
     /// Deletion comes first, then the remediation under way, under its own spec if need be, and then the spec. `None`: not
     /// looked at again before something changes.
     pub(super) async fn look(&self, stored: &Guarded) -> Result<Option<Duration>, ReconcileError> {
@@ -96,7 +97,7 @@ impl Shared {
             };
         }
         let ours = stored.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        let waited = self.memory.deleting_for(&stored.uid().unwrap_or_default(), self.clock.uptime());
+        let waited = self.memory.deleting_for(&stored.uid().unwrap_or_default(), self.time().uptime());
         if let (true, true, Ok(resolved)) = (ours, waited <= DELETION_PATIENCE, resolved) {
             let again = Box::pin(self.reconcile(resolved)).await?;
             return Ok(again.map(|again| again.min(DELETING_AGAIN)));
@@ -110,13 +111,12 @@ impl Shared {
     async fn reconcile(&self, resolved: Resolved) -> Result<Option<Duration>, ReconcileError> {
         let Resolved { resource, policy, mut problem } = resolved;
         let selector = validate::selector_string(&resource.spec.selector);
-        let reference: PolicyRef = ObjectRef::new(&policy.name).within(&policy.namespace);
-        let now = self.clock.uptime();
-        let view = self.registry.view(&policy.uid, &reference, &resource.spec.selector, &selector, now);
-        let failing = view.pods.failing.clone();
+        let now = self.time().uptime();
+        let watched = self.world.watched(&policy, &resource.spec.selector, &selector, now);
+        let failing = watched.pods.failing.clone();
         let at_most = if failing.is_some() { WATCH_PATIENCE } else { Duration::MAX };
         let failing_for = self.memory.failing_for(&policy.uid, failing.is_some(), now);
-        if !view.pods.synced && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
+        if !watched.pods.synced && resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             return match failing {
                 Some(failure) if failure.forbidden => {
                     let problem = Problem::new("ReadingRightsMissing", failure.text);
@@ -129,7 +129,7 @@ impl Shared {
             let text = format!("the pods have not been watched for {} s: {}", failing_for.as_secs(), failure.text);
             problem.get_or_insert_with(|| Problem::new("WatchFailing", text));
         }
-        match Box::pin(self.decide(resource, policy, &selector, &view, problem)).await? {
+        match Box::pin(self.decide(resource, policy, &selector, &watched, problem)).await? {
             Looked::Decided(turn) => {
                 let again = Box::pin(self.act_and_report(*turn)).await?;
                 Ok(again.map(|again| again.min(at_most)))
@@ -145,23 +145,22 @@ impl Shared {
         resource: RedisMemoryPolicy,
         policy: Arc<Policy>,
         selector: &str,
-        view: &View,
+        watched: &Watched,
         problem: Option<Problem>,
     ) -> Result<Looked, ReconcileError> {
-        let View { pods: Seen { pods, shared_with, .. }, around } = view;
-        let others = self.policies.rivals(&policy.namespace, shared_with);
+        let Watched { pods: Seen { pods, shared_with, .. }, .. } = watched;
+        let others = self.world.rivals(&policy.namespace, shared_with);
         let claims = claims::of_others(&resource, others.iter().filter_map(|other| other.policy()), pods);
         // A slot without a journal: its write failed, or was not seen to succeed. Only a live look can tell.
         let active = resource.status.as_ref().is_some_and(|status| status.journal.is_some() || carry::asks(status))
             || self.ledger.holds(&policy.uid);
         if !active && resource.metadata.deletion_timestamp.is_none() {
-            let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
-            let snapshot = self.observer.cached(&policy, pods, Some(around), &claims, judge).await?;
-            let reach = self.observer.sampler.reach_lately();
+            let snapshot = self.world.cached(&policy, watched, &claims, self.settings.assess).await?;
+            let reach = self.world.reach(Freshness::Lately);
             let snapshot = Snapshot { surroundings: self.surroundings(&resource, reach), ..snapshot };
             let snapshot = self.with_volumes(&resource, &policy, snapshot, VOLUMES_BELIEVED).await;
             let decision = self.decision(&resource, &policy, &snapshot, false);
-            if decision.act != Act::LookLive {
+            if decision.act != Next::LookLive {
                 return Ok(Looked::Decided(Box::new(Turn { resource, policy, snapshot, decision, problem })));
             }
         }
@@ -177,7 +176,7 @@ impl Shared {
         seen_problem: Option<Problem>,
     ) -> Result<Looked, ReconcileError> {
         let namespace = seen.namespace().unwrap_or_default();
-        let Some(stored) = self.observer.reader.policy(&namespace, &seen.name_any()).await? else {
+        let Some(stored) = self.executor.ports.policy(&namespace, &seen.name_any()).await? else {
             return Ok(Looked::Gone);
         };
         // A spec that changed in between is validated, and its selector watched, in a reconcile of its own.
@@ -196,9 +195,8 @@ impl Shared {
         if resource.status.as_ref().is_none_or(|status| status.journal.is_none()) {
             self.ledger.release(&policy.uid);
         }
-        let judge = |pods: &[_]| judge::of(Arc::clone(&policy), pods, self.settings.assess);
-        let snapshot = self.observer.live(&policy, selector, claims, judge).await?;
-        let reach = self.observer.sampler.reach();
+        let snapshot = self.world.live(&policy, selector, claims, self.settings.assess).await?;
+        let reach = self.world.reach(Freshness::Now);
         let snapshot = Snapshot { surroundings: self.surroundings(&resource, reach), ..snapshot };
         let snapshot = self.with_volumes(&resource, &policy, snapshot, Duration::ZERO).await;
         let decision = self.decision(&resource, &policy, &snapshot, true);
@@ -209,7 +207,7 @@ impl Shared {
     /// What lies around that policy: what people said, and what the other policies do.
     fn surroundings(&self, resource: &RedisMemoryPolicy, reach: Reach) -> Surroundings {
         let own = resource.uid().unwrap_or_default();
-        let now = self.clock.now();
+        let now = self.time().now();
         if let Some(status) = &resource.status {
             self.reverts.believe(status, now);
         }
@@ -229,13 +227,13 @@ impl Shared {
 
     /// The remediations of all policies, by their journals.
     pub(super) fn stored_remediations(&self) -> BTreeMap<String, Elsewhere> {
-        self.policies.remediations()
+        self.world.remediations()
     }
 
     /// The restarts of all policies, that policy's by what was just read of it.
     pub(super) fn stored_restarts(&self, resource: &RedisMemoryPolicy) -> Vec<ledger::Restart> {
-        let (now, hour) = (self.clock.now(), SignedDuration::try_from(ledger::HOUR).unwrap_or_default());
-        let policies = self.policies.restarted_within(hour, now);
+        let (now, hour) = (self.time().now(), SignedDuration::try_from(ledger::HOUR).unwrap_or_default());
+        let policies = self.world.restarted_within(hour, now);
         let others = policies.iter().filter_map(|policy| policy.policy());
         let others = others.filter(|other| other.uid() != resource.uid());
         ledger::restarts(others.chain([resource]), now)
@@ -251,21 +249,21 @@ impl Shared {
     ) -> Snapshot {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
-        let (records, now) = (&status.workloads, self.clock.now());
-        let ctx = Context { policy, snapshot: &snapshot, records, now, settings: &self.settings };
+        let (records, now) = (&status.workloads, self.time().now());
+        let ctx = Context::of(policy, &snapshot, records, now, &self.settings);
         let ahead = in_place::ahead(&ctx, status.journal.as_ref());
         if ahead.is_empty() {
             return snapshot;
         }
-        let volumes = self.observer.volumes(&policy.namespace, &snapshot, &ahead, age).await;
+        let volumes = self.world.volumes(&policy.namespace, &snapshot, &ahead, age).await;
         Snapshot { volumes, ..snapshot }
     }
 
     fn decision(&self, resource: &RedisMemoryPolicy, policy: &Policy, snapshot: &Snapshot, live: bool) -> Decision {
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
-        let now = self.clock.now();
-        let ctx = Context { policy, snapshot, records: &status.workloads, now, settings: &self.settings };
+        let now = self.time().now();
+        let ctx = Context::of(policy, snapshot, &status.workloads, now, &self.settings);
         let deleting = resource.metadata.deletion_timestamp.is_some();
         decide::decide(&ctx, status.journal.as_ref(), deleting, live)
     }
@@ -274,19 +272,18 @@ impl Shared {
         let Turn { resource, policy, snapshot, decision, problem } = turn;
         let previous = resource.status.clone().unwrap_or_default();
         // The decision stands on what was seen; people are told of it when it has settled.
-        let snapshot = self.observer.settled(&policy, &snapshot);
-        let (records, now) = (&previous.workloads, self.clock.now());
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records, now, settings: &self.settings };
-        let findings = promise::findings(&ctx, previous.journal.as_ref());
-        let judged = Judged::of(&policy, &snapshot, &self.settings.assess);
+        let snapshot = self.world.settled(&policy, &snapshot);
+        let (records, now) = (&previous.workloads, self.time().now());
+        let ctx = Context::of(&policy, &snapshot, records, now, &self.settings);
+        let findings = promise::findings(&ctx, previous.journal.as_ref(), &decision);
+        let judged = Judged::of(&ctx.look);
         let findings = carry::findings(&findings, &judged, &snapshot, &previous);
         let key = PolicyKey::new(&policy.namespace, &policy.name);
-        let sampler = &self.observer.sampler;
-        self.metrics.publish_targets(&key, series::of(&policy, &snapshot, &findings, &judged, sampler));
+        self.world.show(&policy, &snapshot, &findings, &judged);
         // A plan is shown before it is carried out.
         let resource = match &decision.act {
-            Act::Begin(_) => {
-                if let Some(left) = self.memory.pause(&policy.uid, self.clock.uptime()) {
+            Next::Begin(_) => {
+                if let Some(left) = self.memory.pause(&policy.uid, self.time().uptime()) {
                     return Ok(Some(left));
                 }
                 let input = self.input(&policy, &snapshot, (&findings, &judged), &decision, &previous);
@@ -299,19 +296,19 @@ impl Shared {
             _ => resource,
         };
         // The finalizer belongs to a remediation: one that was set just before a crash, without its journal, goes.
-        let idle = previous.journal.is_none() && !matches!(decision.act, Act::Begin(_));
+        let idle = previous.journal.is_none() && !matches!(decision.act, Next::Begin(_));
         let resource = if idle { self.release(resource).await? } else { self.beat(resource).await? };
         if resource.metadata.deletion_timestamp.is_some() && idle {
             return Ok(None);
         }
-        let resting = decision.act == Act::Rest;
+        let resting = decision.act == Next::Rest;
         let (plan, mut blocked) = (decision.plan, decision.blocked);
         let mut performed = Box::pin(perform::perform(self, &policy, resource, decision.act, &snapshot)).await?;
         blocked.append(&mut performed.blocked);
         if blocked.iter().any(|one| one.reason == BlockReason::PrimaryEmpty) {
             self.ledger.release(&policy.uid);
         }
-        self.registry.waits(&policy.uid, blocked.iter().any(|one| one.reason == BlockReason::ClusterBudget));
+        self.world.waits(&policy.uid, blocked.iter().any(|one| one.reason == BlockReason::ClusterBudget));
         let Performed { resource, journal, records, events, again, failed, .. } = performed;
         let previous = resource.status.clone().unwrap_or_default();
         let input = report::Input {
@@ -323,21 +320,21 @@ impl Shared {
             blocked: &blocked,
             journal: journal.as_ref(),
             records: &records,
-            now: self.clock.now(),
+            now: self.time().now(),
         };
         let status = self.status(&input, &previous, problem.as_ref());
         self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
         self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
         let later = self.tell(&resource, &previous, &status, &snapshot, events).await?;
         if failed {
-            return Ok(Some(self.pace.failed(&policy.uid, self.clock.uptime())));
+            return Ok(Some(self.pace.failed(&policy.uid, self.time().uptime())));
         }
         let again = if journal.is_some() { again.min(ownership::HEARTBEAT) } else { again };
         // Without pods nothing changes by itself: a pod that comes wakes.
         let again = if resting && snapshot.targets.is_empty() { again.max(NOTHING_AGAIN) } else { again };
-        self.pace.through(&policy.uid, again, self.clock.uptime());
+        self.pace.through(&policy.uid, again, self.time().uptime());
         let again = later.map_or(again, |later| again.min(later));
-        self.memory.look_again(&policy.uid, again, self.clock.uptime());
+        self.memory.look_again(&policy.uid, again, self.time().uptime());
         Ok(Some(again))
     }
 
@@ -351,8 +348,8 @@ impl Shared {
         snapshot: &Snapshot,
         done: Vec<Transition>,
     ) -> Result<Option<Duration>, ReconcileError> {
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
-        let worth = report::worth_writing(previous, status, self.registry.since_written(&uid, now));
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
+        let worth = report::worth_writing(previous, status, self.world.since_written(&uid, now));
         let pause = if worth { self.memory.pause(&uid, now) } else { None };
         let said = self.memory.written(&uid).unwrap_or_else(|| previous.clone());
         let written = if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };
@@ -419,7 +416,7 @@ impl Shared {
             blocked: &decision.blocked,
             journal: previous.journal.as_ref(),
             records: &previous.workloads,
-            now: self.clock.now(),
+            now: self.time().now(),
         }
     }
 
@@ -429,27 +426,25 @@ impl Shared {
         status: &RedisMemoryPolicyStatus,
     ) -> Result<RedisMemoryPolicy, ReconcileError> {
         let part = serde_json::to_value(status).unwrap_or_default();
-        let version = resource.resource_version().unwrap_or_default();
-        let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-        let Executor { writer, fence, .. } = &self.executor;
-        let written = writer.apply_status(fence, &namespace, &name, &version, part).await?.under(&resource.spec);
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let of = PolicyVersion::of(&resource.metadata);
+        let written = self.executor.ports.apply_status(of, part).await?.under(&resource.spec);
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let before = resource.status.clone().unwrap_or_default();
         self.memory.wrote(&uid, &before, written.status.clone().unwrap_or_default(), now);
-        self.registry.written(&uid, now);
+        self.world.written(&uid, now);
         Ok(written)
     }
 
     /// Events are for people: one that cannot be written stops nothing, and slow ones do not wait for each other.
     async fn emit(&self, resource: &RedisMemoryPolicy, events: Vec<Transition>, snapshot: Option<&Snapshot>) {
-        let Executor { writer, fence, .. } = &self.executor;
-        let (uid, now) = (resource.uid().unwrap_or_default(), self.clock.uptime());
+        let ports = &self.executor.ports;
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let write = |Transition { pod, note }| async move {
             let mut about = EventTarget::policy(resource);
             if let Some(target) = pod.and_then(|pod| snapshot?.target(&pod.into())) {
                 about = about.with_pod(&target.pod.name, &target.pod.uid);
             }
-            if let Err(error) = writer.event(fence, &about, &note).await {
+            if let Err(error) = ports.event(&about, &note).await {
                 tracing::warn!(%error, reason = %note.reason, "an event could not be written");
             }
         };
@@ -469,7 +464,6 @@ impl Shared {
 
     /// Takes the finalizer away, if it is there.
     async fn release(&self, resource: RedisMemoryPolicy) -> Result<RedisMemoryPolicy, ReconcileError> {
-        let Executor { writer, fence, .. } = &self.executor;
-        Ok(super::journal::finalizer(writer, fence, resource, false).await?)
+        Ok(super::journal::finalizer(&self.executor.ports, resource, false).await?)
     }
 }

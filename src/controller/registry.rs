@@ -14,12 +14,12 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 
-use super::{resolve, wakes::Wakes};
+use super::{ports::Watched, resolve, wakes::Wakes};
 use crate::{
     api::v1alpha1::StoredPolicy,
     kube_io::{
         around::{Around, KindFailed},
-        cache::{PodCache, Seen},
+        cache::PodCache,
     },
     validate,
 };
@@ -57,15 +57,6 @@ struct Namespace {
     around: Arc<Around>,
 }
 
-/// What a policy sees of its namespace.
-#[derive(Debug)]
-pub struct View {
-    /// Its pods.
-    pub pods: Seen,
-    /// What lies around them.
-    pub around: Arc<Around>,
-}
-
 impl Registry {
     /// An empty registry. Changes of pods wake the policies that select them; failures of watches are counted by kind.
     pub fn new(client: Client, wakes: Wakes, watch_failed: KindFailed) -> Self {
@@ -84,10 +75,10 @@ impl Registry {
     }
 
     /// What that policy sees, by this selector from now on.
-    pub fn view(&self, uid: &str, policy: &PolicyRef, selector: &LabelSelector, query: &str, now: Duration) -> View {
-        self.follow(uid, policy, selector, query, now, |namespace| View {
+    pub fn view(&self, uid: &str, policy: &PolicyRef, selector: &LabelSelector, query: &str, now: Duration) -> Watched {
+        self.follow(uid, policy, selector, query, now, |namespace| Watched {
             pods: namespace.pods.seen(uid),
-            around: Arc::clone(&namespace.around),
+            around: Some(Arc::clone(&namespace.around)),
         })
     }
 

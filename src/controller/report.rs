@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
+    domain::blocked::Blocked,
     domain::{
         bytes::Bytes,
         journal::{Journal, WorkloadRecord},
@@ -19,7 +20,6 @@ use crate::{
         snapshot::Snapshot,
         step::Plan,
     },
-    plan::blocked::Blocked,
 };
 
 /// The status shows this many findings, the worst first.
@@ -162,9 +162,6 @@ pub fn worth_writing(
     new: &RedisMemoryPolicyStatus,
     since_last_write: Option<Duration>,
 ) -> bool {
-    if essence(previous) != essence(new) {
-        return true;
-    }
     let same = RedisMemoryPolicyStatus {
         workloads: Vec::new(),
         journal: None,
@@ -173,7 +170,8 @@ pub fn worth_writing(
         operator: new.operator.clone(),
         ..previous.clone()
     } == *new;
-    !same && since_last_write.is_some_and(|since| since >= NUMBERS_EVERY)
+    // At rest it is, and no text is taken apart.
+    !same && (essence(previous) != essence(new) || since_last_write.is_some_and(|since| since >= NUMBERS_EVERY))
 }
 
 /// Whether both say the same to people, numbers aside.
@@ -187,8 +185,9 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
         .conditions
         .iter()
         .map(|condition| {
-            // Which step is under way is a number that matters.
-            let step = (condition.type_ == "Remediating").then_some(condition.message.as_str());
+            // Which step is under way is a number that matters; what a remediation gave up on has numbers that waver.
+            let under_way = condition.type_ == "Remediating" && condition.status == "True";
+            let step = under_way.then_some(condition.message.as_str());
             let text = without_numbers(&condition.message);
             (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, step, text)
         })
@@ -260,6 +259,28 @@ mod tests {
         let written = |a: &str, b: &str| worth_writing(&status(a), &status(b), Some(Duration::ZERO));
         assert!(written("Secret redis-auth does not exist", "Secret redis-auth has no key password"));
         assert!(!written("fragmentation 2.40, waste 999 KiB", "fragmentation 2.50, waste 1.20 MiB"));
+    }
+
+    // Found by the simulator: a remediation gave up on two primaries, whose offsets stood in the text, and the status was
+    // written at every look.
+    #[test]
+    fn the_step_that_is_under_way_is_news_and_numbers_of_what_was_given_up_on_are_not() {
+        let written = |holds: bool, before: &str, after: &str| {
+            let status = |message: &str| {
+                let mut status = RedisMemoryPolicyStatus::default();
+                conditions::replace(
+                    &mut status.conditions,
+                    "Remediating",
+                    (holds, "X", message),
+                    1,
+                    Timestamp::UNIX_EPOCH,
+                );
+                status
+            };
+            worth_writing(&status(before), &status(after), Some(Duration::ZERO))
+        };
+        assert!(written(true, "step 2 of 14: evict redis-1", "step 3 of 14: evict redis-1"));
+        assert!(!written(false, "gave up: redis-0 has offset 1097200", "gave up: redis-0 has offset 1098000"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
     fn stored(spec: &Value, frozen: Option<&Value>) -> StoredPolicy {
         let (rule, snapshot) = fixtures::enforced();
         let (settings, now) = (plan::PlanSettings::default(), fixtures::NOW);
-        let ctx = plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now, settings: &settings };
+        let ctx = plan::Context::of(&rule, &snapshot, &[], now, &settings);
         let journal = plan::begin::consider(&ctx).begin.expect("a remediation begins");
         let mut status = json!({});
         if let Some(frozen) = frozen {

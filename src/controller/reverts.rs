@@ -202,8 +202,8 @@ mod tests {
             let mut snapshot = snapshot.clone();
             snapshot.surroundings.left_alone = reverts.left_alone(now);
             let settings = crate::assess::AssessSettings::default();
-            let found = crate::assess::assess(&policy, &snapshot, &settings);
-            carry::findings(&found, &Judged::of(&policy, &snapshot, &settings), &snapshot, previous)
+            let look = crate::assess::Assessment::of(&policy, &snapshot, &settings);
+            carry::findings(&look.findings(&[], None), &Judged::of(&look), &snapshot, previous)
         };
         let of_limits = |all: &[FindingStatus]| -> Vec<FindingStatus> {
             all.iter().filter(|one| one.code == FindingCode::LimitReverted.as_str()).cloned().collect()

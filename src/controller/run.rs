@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
-    Api, Client, Resource as _, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     runtime::{
         Controller, WatchStreamExt as _,
         controller::{Action, Config},
@@ -23,19 +23,20 @@ use super::{
     ledger::{Ledger, Limits},
     listing::{self, Failures},
     memory::Memory,
+    outside::Outside,
     pace::Pace,
-    reconcile::{self, DELETING_AGAIN, DELETION_PATIENCE},
     registry::{Guarded, Registry},
     reverts::Reverts,
     roster::Roster,
     shared::{ReconcileError, Shared, Stop},
+    turn,
     wakes::Wakes,
 };
 use crate::{
     admin::{Admin, AdminError, Health},
-    clock::Clock,
+    clock::{Clock, Time},
     domain::{policy::SecretKey, snapshot::ProbeFailure},
-    execute::Executor,
+    execute::{Executor, live::Live},
     kube_io::{
         client::{self, ClientOptions},
         error::KubeError,
@@ -46,7 +47,7 @@ use crate::{
         secrets::Secrets,
         write::Writer,
     },
-    metrics::{Metrics, ReconcileResult},
+    metrics::Metrics,
     observe::{
         lately::Lately,
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
@@ -200,14 +201,8 @@ async fn note_lease_read(mut holder: watch::Receiver<Holder>, health: Health) {
 /// Reads the wall clock anew, so that one that was corrected is known to windows, cooldowns and events.
 async fn keep_time(clock: Clock) {
     loop {
-        follow_wall_clock(&clock);
+        let _ = Time::steps(&clock);
         tokio::time::sleep(WALL_EVERY).await;
-    }
-}
-
-fn follow_wall_clock(clock: &Clock) {
-    if let Some(by) = clock.reanchor() {
-        tracing::warn!(seconds = by.as_secs_f64(), "the wall clock was set: each policy waits for one look");
     }
 }
 
@@ -298,7 +293,7 @@ impl Process {
         let running = controller
             .reconcile_on(wakes.stream())
             .graceful_shutdown_on(until(self.stop.clone()))
-            .run(timed, failed, shared)
+            .run(looked, failed, shared)
             .for_each(|told| {
                 failures.told(&told);
                 std::future::ready(())
@@ -317,29 +312,30 @@ impl Process {
         tokio::time::sleep(STOP_PATIENCE).await;
     }
 
-    fn shared(&self, fence: Fence, watching: &Watching, policies: Roster) -> Shared {
+    fn shared(&self, fence: Fence, watching: &Watching, policies: Roster) -> Shared<Outside> {
         let sampler = watching.sampler.clone();
         let install = format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name);
         let reader = Reader::new(self.client.clone(), self.clock);
         let writer = Writer::new(self.client.clone(), self.clock, self.settings.lease.identity.clone());
+        let observer = Observer {
+            reader: reader.clone(),
+            sampler: sampler.clone(),
+            clock: self.clock,
+            lately: self.lately.clone(),
+        };
         Shared {
-            observer: Observer {
-                reader: reader.clone(),
-                sampler: sampler.clone(),
-                clock: self.clock,
-                lately: self.lately.clone(),
+            world: Outside {
+                observer,
+                registry: Arc::clone(&watching.registry),
+                wakes: watching.wakes.clone(),
+                policies,
+                overload: self.overload.clone(),
+                metrics: self.metrics.clone(),
             },
             executor: Executor {
-                writer,
-                reader,
-                sampler,
-                fence,
-                clock: self.clock,
+                ports: Live { writer, reader, sampler, fence, clock: self.clock },
                 endpoint_sync: self.settings.endpoint_sync,
             },
-            registry: Arc::clone(&watching.registry),
-            wakes: watching.wakes.clone(),
-            policies,
             settings: self.settings.plan,
             limits: Limits {
                 remediations: self.settings.maximum_remediations,
@@ -348,12 +344,10 @@ impl Process {
             ledger: Ledger::default(),
             reverts: Arc::clone(&self.reverts),
             stop: Stop { flag: self.settings.stop, annotation: self.lease_stop.clone(), lease: install.clone() },
-            clock: self.clock,
             metrics: self.metrics.clone(),
             pace: Pace::default(),
             memory: Memory::default(),
             install,
-            overload: self.overload.clone(),
         }
     }
 }
@@ -395,43 +389,12 @@ async fn wake_all(mut stop: watch::Receiver<bool>, policies: Roster, wakes: Wake
     }
 }
 
-/// Reconciles and measures.
-async fn timed(policy: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    let (uid, now) = (policy.uid().unwrap_or_default(), shared.clock.uptime());
-    let deleting_for = policy.meta().deletion_timestamp.as_ref().map(|_| shared.memory.deleting_for(&uid, now));
-    let patience = |left: Duration| deleting_for.map_or(left, |_| left.min(DELETING_AGAIN));
-    // The API server asked us to come back later, or the last look failed. Probing, metrics and the lease go on.
-    let paused = shared.pace.left(&uid, now).filter(|_| deleting_for.is_none_or(|waited| waited <= DELETION_PATIENCE));
-    if let Some(left) = shared.overload.left().max(paused.map(patience)) {
-        return Ok(Action::requeue(left));
-    }
-    let woken = shared.wakes.taken(&ObjectRef::from_obj(&*policy));
-    if let Some(left) = shared.memory.only_our_heartbeat(&uid, policy.resource_version().as_deref(), now)
-        && !woken
-    {
-        return Ok(Action::requeue(left));
-    }
-    follow_wall_clock(&shared.clock);
-    if shared.memory.clock_was_set(&uid, shared.clock.steps()) {
-        return Ok(Action::requeue(WALL_EVERY));
-    }
-    let begun = shared.clock.uptime();
-    let result = Box::pin(reconcile::reconcile(policy, Arc::clone(&shared))).await;
-    let outcome = if result.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
-    shared.metrics.reconciled(outcome, shared.clock.uptime().saturating_sub(begun));
-    result
+async fn looked(policy: Arc<Guarded>, shared: Arc<Shared<Outside>>) -> Result<Action, ReconcileError> {
+    let again = turn::timed(policy, shared).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
-fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
-    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    if error.is_conflict() {
-        tracing::debug!(%namespace, policy = %name, %error, "decided again");
-    } else {
-        tracing::warn!(%namespace, policy = %name, reason = error.reason(), %error, "reconcile failed");
-    }
-    let pause = shared.pace.failed(&policy.uid().unwrap_or_default(), shared.clock.uptime());
-    let deleting = policy.meta().deletion_timestamp.is_some();
-    let pause = if deleting { pause.min(DELETING_AGAIN) } else { pause };
-    Action::requeue(pause.max(shared.overload.left().unwrap_or_default()))
+fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared<Outside>>) -> Action {
+    Action::requeue(turn::failed(&policy, error, &shared))
 }

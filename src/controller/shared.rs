@@ -8,32 +8,22 @@ use super::{
     ledger::{Ledger, Limits},
     memory::Memory,
     pace::Pace,
-    registry::Registry,
+    ports::World,
     reverts::Reverts,
-    roster::Roster,
-    wakes::Wakes,
 };
 use crate::{
-    clock::Clock,
     execute::{ExecuteError, Executor},
-    kube_io::{error::KubeError, fence::Fenced, overload::Overload, write::WriteError},
+    kube_io::{error::KubeError, fence::Fenced, write::WriteError},
     metrics::Metrics,
-    observe::snapshot::Observer,
     plan::PlanSettings,
 };
 
-/// What every reconcile of one term of leadership shares.
-pub struct Shared {
-    /// Reads.
-    pub observer: Observer,
-    /// Writes.
-    pub executor: Executor,
-    /// Pod caches; they outlive the term.
-    pub registry: Arc<Registry>,
-    /// Who is to be looked at.
-    pub wakes: Wakes,
-    /// Every policy, as last seen.
-    pub policies: Roster,
+/// What every reconcile of one term of leadership shares, in that world.
+pub struct Shared<W: World> {
+    /// What is seen of the world.
+    pub world: W,
+    /// What is done to it.
+    pub executor: Executor<W::Ports>,
     /// Flags of the binary.
     pub settings: PlanSettings,
     /// What the cluster allows: flags of the binary.
@@ -44,8 +34,6 @@ pub struct Shared {
     pub reverts: Arc<Reverts>,
     /// What stops the whole operator, if anything does.
     pub stop: Stop,
-    /// The clock.
-    pub clock: Clock,
     /// Metrics.
     pub metrics: Metrics,
     /// Failures in a row.
@@ -54,8 +42,13 @@ pub struct Shared {
     pub memory: Memory,
     /// Names this install: namespace and name of its Lease.
     pub install: String,
-    /// Until when the API server asked us to wait.
-    pub overload: Overload,
+}
+
+impl<W: World> Shared<W> {
+    /// The clock, which is the executor's.
+    pub(super) const fn time(&self) -> &W::Ports {
+        &self.executor.ports
+    }
 }
 
 /// What people say about the whole operator.

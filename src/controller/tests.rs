@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     ledger::{Ledger, Limits},
     memory::Memory,
+    outside::Outside,
     pace::Pace,
     registry::{Guarded, Registry},
     roster::Roster,
@@ -23,7 +24,7 @@ use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicyStatus},
     clock::Clock,
     domain::fixtures,
-    execute::Executor,
+    execute::{Executor, live::Live},
     kube_io::{
         event::EventType,
         fence::Fence,
@@ -43,7 +44,7 @@ use crate::{
 };
 
 struct Bench {
-    shared: Shared,
+    shared: Shared<Outside>,
     log: Log,
     _sampling: SamplerTask,
 }
@@ -57,30 +58,24 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let wakes = Wakes::default();
     let policies = Roster::new(reflector::store().0);
     let (_, annotation) = watch::channel(false);
+    let observer = Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() };
+    let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {})));
+    let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));
     let shared = Shared {
-        observer: Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() },
+        world: Outside { observer, registry, wakes, policies, overload, metrics: metrics.clone() },
         executor: Executor {
-            writer,
-            reader,
-            sampler,
-            fence: Fence::always(),
-            clock,
+            ports: Live { writer, reader, sampler, fence: Fence::always(), clock },
             endpoint_sync: Duration::from_secs(2),
         },
-        registry: Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {}))),
-        wakes,
-        policies,
         settings: PlanSettings::default(),
         limits: Limits { remediations: 1, restarts_per_hour: None },
         ledger: Ledger::default(),
         reverts: Arc::default(),
         stop: Stop { flag: false, annotation, lease: "ops/a".into() },
-        clock,
-        metrics: Metrics::new("a"),
+        metrics,
         pace: Pace::default(),
         memory: Memory::default(),
         install: "ops/a".into(),
-        overload: Overload::new(clock),
     };
     Bench { shared, log, _sampling: sampling }
 }
@@ -210,7 +205,7 @@ async fn what_cannot_be_read_is_said_in_its_status() {
 fn remediated(install: &str, policy_uid: &str) -> Value {
     let (rule, snapshot) = fixtures::enforced();
     let (settings, now) = (PlanSettings::default(), fixtures::NOW);
-    let ctx = crate::plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now, settings: &settings };
+    let ctx = crate::plan::Context::of(&rule, &snapshot, &[], now, &settings);
     let mut journal = json!(crate::plan::begin::consider(&ctx).begin.expect("a remediation begins"));
     journal["owner"] = json!({"install": install, "policyUid": policy_uid, "renewedAt": "2026-01-01T00:00:00Z"});
     object(&valid(), &json!({"journal": journal}), false)
@@ -245,7 +240,7 @@ async fn another_installs_journal_is_left_alone_and_said_once() {
 #[tokio::test]
 async fn a_namespace_is_watched_as_long_as_a_policy_of_it_is_there() {
     let bench = bench(|_| Answer::Silence);
-    let registry = &bench.shared.registry;
+    let registry = &bench.shared.world.registry;
     let policy = |uid: &str, namespace: &str, deleted: bool| {
         let mut object = object(&valid(), &json!({}), deleted);
         (object["metadata"]["uid"], object["metadata"]["namespace"]) = (json!(uid), json!(namespace));

@@ -22,6 +22,11 @@ impl PodAddresses {
         self.0.first().copied()
     }
 
+    /// Every address.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether the pod has this address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())

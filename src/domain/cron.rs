@@ -1,7 +1,7 @@
 //! Cron schedules as Kubernetes' CronJob takes them: five fields of the local clock of some time zone.
 //!
 //! The meaning is that of the CronJob controller (robfig/cron, standard parser), and Sunday may also be written 7. Why it is
-//! a parser of our own: docs/adr/0015-a-cron-parser-of-our-own.md; tests/cron.rs compares it with another.
+//! a parser of our own: docs/adr/0016-a-cron-parser-of-our-own.md; tests/cron.rs compares it with another.
 
 use std::fmt;
 

@@ -25,6 +25,7 @@ use super::{
         Sample, Server, Version,
     },
     serving::Serving,
+    shard::ShardId,
     snapshot::{Observation, RedisRights, Snapshot, Target},
     surroundings::Surroundings,
     volume::{ClaimVolume, Volumes},
@@ -233,8 +234,13 @@ pub fn run_id(n: u8) -> RunId {
 }
 
 /// UID of StatefulSet `redis`.
-pub fn workload_uid() -> ControllerUid {
+pub fn set_uid() -> ControllerUid {
     ControllerUid::from("00000000-0000-4000-8000-0000000000aa")
+}
+
+/// What names the shard of the three pods.
+pub fn shard_id() -> ShardId {
+    ShardId::whole(set_uid())
 }
 
 /// Address of pod `redis-N` as `slaveN` lines show it: its IP.
@@ -269,7 +275,7 @@ pub fn service(name: &str, selector: &[(&str, &str)], takes: Vec<PodName>) -> Se
 /// StatefulSet `redis`.
 pub fn stateful_set() -> StatefulSet {
     StatefulSet {
-        uid: workload_uid(),
+        uid: set_uid(),
         name: "redis".into(),
         owner: None,
         replicas: 3,
@@ -297,7 +303,7 @@ pub fn pod(n: u8) -> Pod {
         terminating: false,
         running: true,
         role_label: Some(if n == 0 { "primary" } else { "replica" }.into()),
-        owner: Some(Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: workload_uid() }),
+        owner: Some(Owner { kind: "StatefulSet".into(), name: "redis".into(), uid: set_uid() }),
         revision: Some("redis-5d8f".into()),
         grace_period: Duration::from_secs(60),
         container: Ok(container()),
@@ -351,7 +357,6 @@ pub fn sample(role: Role) -> Sample {
             engine: Engine::Redis,
             version: Version { major: 7, minor: 0, patch: 15 },
             cluster_enabled: false,
-            is_sentinel: false,
             tcp_port: Some(PORT),
             uptime: UPTIME,
         },

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     lineage::SeveralPrimaries,
-    names::{ControllerUid, PodName, PodUid, RunId},
+    names::{PodName, PodUid, RunId},
+    shard::ShardId,
     step::{self, PlannedStep, Step},
     switchover::SwitchoverMethod,
 };
@@ -23,8 +24,9 @@ pub struct Journal {
     pub plan_hash: String,
     /// The generation of the spec that the plan was made from.
     pub generation: i64,
-    /// UID of the StatefulSet.
-    pub workload: ControllerUid,
+    /// What is remediated: UID of its controller; of a cluster that, a slash and the shard.
+    #[serde(rename = "workload")]
+    pub shard: ShardId,
     /// Name of the StatefulSet.
     #[schemars(length(max = 253))]
     pub workload_name: String,
@@ -442,8 +444,9 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRecord {
-    /// UID of the StatefulSet.
-    pub uid: ControllerUid,
+    /// Which set: UID of its controller; of a cluster that, a slash and the shard.
+    #[serde(rename = "uid")]
+    pub shard: ShardId,
     /// Name of the StatefulSet.
     #[schemars(length(max = 253))]
     pub name: String,
@@ -499,9 +502,9 @@ pub struct RestartRecord {
 
 impl WorkloadRecord {
     /// The record of a workload that has not been remediated yet.
-    pub const fn new(uid: ControllerUid, name: String, now: Timestamp) -> Self {
+    pub const fn new(shard: ShardId, name: String, now: Timestamp) -> Self {
         Self {
-            uid,
+            shard,
             name,
             outcome: None,
             remediation: String::new(),

@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod addresses;
+pub mod blocked;
 pub mod budget;
 pub mod bytes;
 pub mod cron;
@@ -21,6 +22,7 @@ pub mod quantity;
 pub mod ratio;
 pub mod sample;
 pub mod serving;
+pub mod shard;
 pub mod snapshot;
 pub mod step;
 pub mod surroundings;

@@ -82,6 +82,11 @@ impl Sample {
         !(self.persistence.status_ok || self.persistence.only_save_failed && nothing_to_save)
     }
 
+    /// A Sentinel is connected to it; `false` also where that could not be told.
+    pub fn has_sentinel(&self) -> bool {
+        self.sentinel_seen == Some(true)
+    }
+
     /// The port that this server tells its primary that it listens on, and at which replicas follow it; `None`: an
     /// answer of the first version's, which does not say.
     pub fn replication_port(&self) -> Option<u16> {
@@ -100,8 +105,6 @@ pub struct Server {
     pub version: Version,
     /// Whether `cluster_enabled` is 1.
     pub cluster_enabled: bool,
-    /// Whether this is a Sentinel, not a data server.
-    pub is_sentinel: bool,
     /// `tcp_port`: the plain port, or the one for TLS where there is no plain one. `None`: not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_port: Option<u16>,

@@ -74,7 +74,7 @@ impl Snapshot {
 
     /// What was lately seen of the set of that UID.
     pub fn seen_before(&self, uid: &ControllerUid) -> Option<&SeenBefore> {
-        self.seen_before.iter().find(|seen| seen.workload == *uid)
+        self.seen_before.iter().find(|seen| seen.set == *uid)
     }
 
     /// The StatefulSet of that UID.
@@ -88,7 +88,8 @@ impl Snapshot {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeenBefore {
     /// UID of the StatefulSet.
-    pub workload: ControllerUid,
+    #[serde(rename = "workload")]
+    pub set: ControllerUid,
     /// When a Sentinel was last seen connected to one of its members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel_at: Option<Timestamp>,

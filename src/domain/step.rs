@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    bytes::Bytes,
-    names::{ControllerUid, PodName},
-};
+use super::{bytes::Bytes, names::PodName, shard::ShardId};
 
 /// One step of a remediation. A new kind of effect must be added here: nothing else is ever carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,8 +230,8 @@ pub fn hand_back(steps: &[PlannedStep]) -> Option<(usize, &PlannedStep)> {
 /// Frozen, ordered steps for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The StatefulSet whose pods are restarted.
-    pub workload: ControllerUid,
+    /// The shard whose pods are restarted.
+    pub shard: ShardId,
     /// Its name.
     pub workload_name: String,
     /// The steps, in order; at most [`Plan::MAX_STEPS`].

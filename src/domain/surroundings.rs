@@ -4,7 +4,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::names::{ControllerUid, PodName, PodUid};
+use super::{
+    names::{ControllerUid, PodName, PodUid},
+    shard::ShardId,
+};
 
 /// What lies around a policy at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +81,8 @@ pub struct Elsewhere {
     /// The policy as "namespace/name".
     pub policy: String,
     /// What it restarts.
-    pub workload: ControllerUid,
+    #[serde(rename = "workload")]
+    pub shard: ShardId,
 }
 
 /// How many Redis servers of all policies answer. Only sets count of which a server has answered as Redis: a pod that was
@@ -102,7 +106,8 @@ pub struct LostSet {
     /// The set as "namespace/name".
     pub name: String,
     /// UID of its controller; empty: a pod without one.
-    pub workload: ControllerUid,
+    #[serde(rename = "workload")]
+    pub set: ControllerUid,
     /// Its servers that do not answer.
     pub unreachable: usize,
 }

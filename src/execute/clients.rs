@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Done, ExecuteError, Executor,
+    ports::{Acting as _, Ports},
     redis::{CONNECT_DEADLINE, redis},
 };
 use crate::{
@@ -17,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// So many times that many at most; what is left then has its turn at the next attempt.
 const ROUNDS: u32 = 20;
 
-impl Executor {
+impl<P: Ports> Executor<P> {
     /// Closes ordinary connections to a server that is no primary any more. `standing`: for how long the Services have led
     /// to the new primary alone. Only who connected before kube-proxy had followed that is sent away: whoever came since
     /// meant this very pod. A user who may not close clients leaves them where they are.
@@ -27,17 +28,17 @@ impl Executor {
         peer: &Peer,
         standing: Duration,
     ) -> Result<Done, ExecuteError> {
-        let begun = self.clock.uptime();
+        let begun = self.ports.uptime();
         // Until kube-proxy has followed, a client that comes back may be led here again.
-        tokio::time::sleep(self.endpoint_sync.saturating_sub(standing)).await;
-        let mut connection = self.connect(policy, peer).await?;
+        self.ports.sleep(self.endpoint_sync.saturating_sub(standing)).await;
+        let mut connection = self.ports.connect(policy, peer).await?;
         let mut closed = 0_u32;
         for _ in 0..ROUNDS {
             let role = connection.replication(CONNECT_DEADLINE).await;
             if role.map_err(|source| redis("INFO replication", peer, source))?.role == Role::Primary {
                 return Err(ExecuteError::LeadsAgain { pod: peer.pod.to_string() });
             }
-            let elapsed = self.clock.uptime().saturating_sub(begun);
+            let elapsed = self.ports.uptime().saturating_sub(begun);
             let age = standing.saturating_add(elapsed).saturating_sub(self.endpoint_sync);
             let mut ids = match connection.ordinary_clients(age).await {
                 Err(error) if error.is_forbidden() => break,
@@ -45,7 +46,7 @@ impl Executor {
             };
             let more = ids.len() > A_SECOND;
             ids.truncate(A_SECOND);
-            self.fence.check()?;
+            self.ports.may_change()?;
             closed = closed.saturating_add(match connection.close_clients(&ids).await {
                 Err(error) if error.is_forbidden() => break,
                 count => count.map_err(|source| redis("CLIENT KILL", peer, source))?,
@@ -53,7 +54,7 @@ impl Executor {
             if !more {
                 break;
             }
-            tokio::time::sleep(SECOND).await;
+            self.ports.sleep(SECOND).await;
         }
         Ok(Done::ClientsClosed { closed })
     }

@@ -237,16 +237,36 @@ fn step_point(kind: StepKind, moment: Moment) -> String {
     format!("{}:{}", name(kind), moment.as_str())
 }
 
-/// The crash point of a step at that moment.
-pub fn of_step(kind: StepKind, moment: Moment) {
-    if ENABLED {
-        reached(&step_point(kind, moment));
+/// A boundary between two effects: where a test may end the process, or stop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// A moment in the life of a step of that kind.
+    Step(StepKind, Moment),
+    /// A place that belongs to no step.
+    At(Place),
+}
+
+impl From<Place> for Boundary {
+    fn from(place: Place) -> Self {
+        Self::At(place)
     }
 }
 
-/// The crash point at that place.
-pub fn at(place: Place) {
-    reached(place.as_str());
+impl Boundary {
+    /// Its name, as in [`all`].
+    pub fn name(self) -> String {
+        match self {
+            Self::Step(kind, moment) => step_point(kind, moment),
+            Self::At(place) => place.as_str().to_owned(),
+        }
+    }
+
+    /// The crash point there.
+    pub fn crash(self) {
+        if ENABLED {
+            reached(&self.name());
+        }
+    }
 }
 
 /// Whether this build has crash points.

@@ -2,14 +2,19 @@
 
 mod clients;
 pub mod crash;
+pub mod live;
 mod persist;
+pub mod ports;
 mod redis;
 pub mod switchover;
 
 use std::time::Duration;
 
+use self::{
+    crash::{Boundary, Moment, Place},
+    ports::Ports,
+};
 use crate::{
-    clock::Clock,
     domain::{
         names::{NodeAddress, PodName},
         policy::Policy,
@@ -17,28 +22,18 @@ use crate::{
         switchover::SwitchoverMethod,
     },
     kube_io::{
-        fence::{Fence, Fenced},
-        read::Reader,
-        write::{EvictError, PodTarget, WriteError, Writer},
+        fence::Fenced,
+        write::{EvictError, PodTarget, WriteError},
     },
-    observe::sampler::SamplerHandle,
     plan::{effect::Effect, switchover::Failure},
     redis_io::RedisError,
 };
 
-/// Carries effects out.
+/// Carries effects out, in the world behind those ports.
 #[derive(Clone)]
-pub struct Executor {
-    /// Kubernetes, writing.
-    pub writer: Writer,
-    /// Kubernetes, reading: endpoints and pods during a switchover.
-    pub reader: Reader,
-    /// Knows the credentials of each target.
-    pub sampler: SamplerHandle,
-    /// Checked right before every change.
-    pub fence: Fence,
-    /// For measuring how long a switchover takes.
-    pub clock: Clock,
+pub struct Executor<P> {
+    /// The world.
+    pub ports: P,
     /// How long after an endpoint became ready kube-proxy surely has synced.
     pub endpoint_sync: Duration,
 }
@@ -189,7 +184,7 @@ pub enum ExecuteError {
     },
 }
 
-impl Executor {
+impl<P: Ports> Executor<P> {
     /// Carries one effect of that policy out. `step`: the kind of step that it belongs to, for the crash points; `None` for upkeep.
     pub async fn carry_out(
         &self,
@@ -197,10 +192,10 @@ impl Executor {
         effect: &Effect,
         step: Option<StepKind>,
     ) -> Result<Done, ExecuteError> {
-        self.fence.check()?;
-        crash_point(step, effect, crash::Moment::BeforeEffect);
+        self.ports.may_change()?;
+        self.ports.reached(boundary(step, effect, Moment::BeforeEffect)).await;
         let done = self.apply(policy, effect).await?;
-        crash_point(step, effect, crash::Moment::AfterEffect);
+        self.ports.reached(boundary(step, effect, Moment::AfterEffect)).await;
         Ok(done)
     }
 
@@ -209,30 +204,30 @@ impl Executor {
         match effect {
             Effect::Evict { peer } => {
                 let role = self.still_replica(policy, peer).await?;
-                role.still_counts(peer, self.clock.uptime())?;
-                self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
+                role.still_counts(peer, self.ports.uptime())?;
+                self.ports.evict(namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
             Effect::EvictPrimary { peer } => {
                 let role = self.still_persisting_primary(policy, peer).await?;
-                role.still_counts(peer, self.clock.uptime())?;
-                self.writer.evict(&self.fence, namespace, &peer.pod, &peer.uid).await?;
+                role.still_counts(peer, self.ports.uptime())?;
+                self.ports.evict(namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
             Effect::Persist { peer, rewrite } => self.persist(policy, peer, *rewrite).await,
             Effect::SetBacklog { peer, size, .. } => self.set_backlog(policy, peer, *size).await,
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };
-                self.writer
-                    .resize(&self.fence, target, container, *limit, *request)
+                self.ports
+                    .resize(target, container, *limit, *request)
                     .await
                     .map_err(|source| ExecuteError::Write { what: "resizing", source })?;
                 Ok(Done::Resized)
             }
             Effect::Label { pod, uid, resource_version, key, value } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };
-                self.writer
-                    .set_label(&self.fence, target, key, Some(value))
+                self.ports
+                    .set_label(target, key, value)
                     .await
                     .map_err(|source| ExecuteError::Write { what: "labelling", source })?;
                 Ok(Done::Labelled)
@@ -248,26 +243,20 @@ impl Executor {
     }
 }
 
-/// The crash point before or after an effect: of its step, or of what belongs to no step.
-fn crash_point(step: Option<StepKind>, effect: &Effect, moment: crash::Moment) {
-    let before = moment == crash::Moment::BeforeEffect;
+/// The boundary before or after an effect: of its step, or of what belongs to no step.
+fn boundary(step: Option<StepKind>, effect: &Effect, moment: Moment) -> Boundary {
+    let at = |due, made| Boundary::At(if moment == Moment::BeforeEffect { due } else { made });
     match (step, effect) {
         // At whichever step the remediation ends.
         (_, Effect::SetBacklog { back: true, .. } | Effect::Carry { back: true, .. }) => {
-            crash::at(if before { crash::Place::SetBackDue } else { crash::Place::SetBackMade });
+            at(Place::SetBackDue, Place::SetBackMade)
         }
         // At whichever step the old primary is back.
-        (_, Effect::Demote { .. }) => {
-            crash::at(if before { crash::Place::DemoteDue } else { crash::Place::DemoteMade });
-        }
+        (_, Effect::Demote { .. }) => at(Place::DemoteDue, Place::DemoteMade),
         // At whichever step the eviction of the old primary is waited for.
-        (_, Effect::CloseClients { .. }) => {
-            crash::at(if before { crash::Place::CloseDue } else { crash::Place::CloseMade });
-        }
-        (Some(kind), _) => crash::of_step(kind, moment),
-        (None, Effect::Resize { .. }) => {
-            crash::at(if before { crash::Place::ResizeDue } else { crash::Place::ResizeMade });
-        }
-        (None, _) => crash::at(if before { crash::Place::LabelDue } else { crash::Place::LabelMoved }),
+        (_, Effect::CloseClients { .. }) => at(Place::CloseDue, Place::CloseMade),
+        (Some(kind), _) => Boundary::Step(kind, moment),
+        (None, Effect::Resize { .. }) => at(Place::ResizeDue, Place::ResizeMade),
+        (None, _) => at(Place::LabelDue, Place::LabelMoved),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     Done, ExecuteError, Executor,
+    ports::{Acting as _, Ports},
     redis::{CONNECT_DEADLINE, RoleSeen, redis},
 };
 use crate::{
@@ -10,11 +11,11 @@ use crate::{
     plan::{backlog::SETTING, effect::Peer},
 };
 
-impl Executor {
+impl<P: Ports> Executor<P> {
     /// Begins an AOF rewrite or a save; the end of it is seen in the next samples.
     pub(super) async fn persist(&self, policy: &Policy, peer: &Peer, rewrite: bool) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(policy, peer).await?;
-        self.fence.check()?;
+        let mut connection = self.ports.connect(policy, peer).await?;
+        self.ports.may_change()?;
         let (begun, what) = if rewrite {
             (connection.rewrite_aof().await, "BGREWRITEAOF")
         } else {
@@ -25,8 +26,8 @@ impl Executor {
     }
 
     pub(super) async fn set_backlog(&self, policy: &Policy, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(policy, peer).await?;
-        self.fence.check()?;
+        let mut connection = self.ports.connect(policy, peer).await?;
+        self.ports.may_change()?;
         let set = connection.config_set(SETTING, &size.0.to_string()).await;
         set.map_err(|source| redis("CONFIG SET", peer, source))?;
         Ok(Done::BacklogSet)
@@ -39,8 +40,8 @@ impl Executor {
         policy: &Policy,
         peer: &Peer,
     ) -> Result<RoleSeen, ExecuteError> {
-        let mut connection = self.connect(policy, peer).await?;
-        let seen_at = RoleSeen { at: self.clock.uptime() };
+        let mut connection = self.ports.connect(policy, peer).await?;
+        let seen_at = RoleSeen { at: self.ports.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         let role = seen.map_err(|source| redis("INFO replication", peer, source))?.role;
         let seen = connection.persistence(CONNECT_DEADLINE).await;

@@ -2,17 +2,20 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Done, ExecuteError, Executor, Fallback};
+use super::{
+    Done, ExecuteError, Executor, Fallback,
+    ports::{Acting as _, Ports},
+};
 use crate::{
+    clock::within,
     domain::{
         addresses::PodAddresses,
         names::NodeAddress,
         policy::Policy,
         sample::{FailoverState, Role},
     },
-    observe::sampler::TargetKey,
     plan::effect::{MemberName, Peer},
-    redis_io::{Connection, RedisError},
+    redis_io::RedisError,
 };
 
 /// Opening an acting connection, AUTH included.
@@ -40,27 +43,12 @@ impl RoleSeen {
     }
 }
 
-impl Executor {
-    /// Opens a connection to exactly that process: same address, same `run_id`; with the credentials of that policy, whoever
-    /// else watches the pod.
-    pub(super) async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
-        let key = TargetKey { policy_uid: policy.uid.clone(), pod_uid: peer.uid.clone() };
-        let credentials = self.sampler.credentials(&key).await.map_err(|failure| ExecuteError::Credentials {
-            pod: peer.pod.to_string(),
-            message: failure.text().to_owned(),
-        })?;
-        let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
-        let mut connection =
-            Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)?;
-        connection.expect_run_id(&peer.run_id, CONNECT_DEADLINE).await.map_err(failed)?;
-        Ok(connection)
-    }
-
+impl<P: Ports> Executor<P> {
     /// Reads the role right before an eviction: between the look that the gates rest on and now it may have moved. What
     /// is given back must still be fresh when the eviction is sent.
     pub(super) async fn still_replica(&self, policy: &Policy, peer: &Peer) -> Result<RoleSeen, ExecuteError> {
-        let mut connection = self.connect(policy, peer).await?;
-        let seen_at = RoleSeen { at: self.clock.uptime() };
+        let mut connection = self.ports.connect(policy, peer).await?;
+        let seen_at = RoleSeen { at: self.ports.uptime() };
         let seen = connection.replication(CONNECT_DEADLINE).await;
         match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
             Role::Replica(_) => Ok(seen_at),
@@ -75,9 +63,9 @@ impl Executor {
         peer: &Peer,
         settings: &[(String, String)],
     ) -> Result<Done, ExecuteError> {
-        let mut connection = self.connect(policy, peer).await?;
+        let mut connection = self.ports.connect(policy, peer).await?;
         for (name, value) in settings {
-            self.fence.check()?;
+            self.ports.may_change()?;
             connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", peer, source))?;
         }
         Ok(Done::Restored)
@@ -93,9 +81,9 @@ impl Executor {
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
-        let way = way_to(by_name, to).await;
-        let mut primary = self.connect(policy, to).await?;
-        let mut connection = self.connect(policy, peer).await?;
+        let way = way_to(&self.ports, by_name, to).await;
+        let mut primary = self.ports.connect(policy, to).await?;
+        let mut connection = self.ports.connect(policy, peer).await?;
         let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         let follows = connection.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
         if leads.role != Role::Primary || leads.failover_state != FailoverState::None {
@@ -104,13 +92,13 @@ impl Executor {
         if follows.role == Role::Primary {
             return Err(off(format!("{} is a primary", peer.pod)));
         }
-        self.fence.check()?;
+        self.ports.may_change()?;
         connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Repointed(way.fallback(peer)))
     }
 }
 
-impl Executor {
+impl<P: Ports> Executor<P> {
     /// Demotes a second primary. Both processes are looked at right before: that they are the ones that were judged, that
     /// both still are primaries, and that the one that stays holds data.
     pub(super) async fn demote(
@@ -121,9 +109,9 @@ impl Executor {
         to: &Peer,
     ) -> Result<Done, ExecuteError> {
         let off = |why: String| ExecuteError::NotAsJudged { pod: peer.pod.to_string(), why };
-        let way = way_to(by_name, to).await;
-        let mut kept = self.connect(policy, to).await?;
-        let mut demoted = self.connect(policy, peer).await?;
+        let way = way_to(&self.ports, by_name, to).await;
+        let mut kept = self.ports.connect(policy, to).await?;
+        let mut demoted = self.ports.connect(policy, peer).await?;
         let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
         let goes = demoted.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
@@ -136,7 +124,7 @@ impl Executor {
         if goes.role != Role::Primary || goes.failover_state != FailoverState::None {
             return Err(off(format!("{} is not simply a primary", peer.pod)));
         }
-        self.fence.check()?;
+        self.ports.may_change()?;
         demoted.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Demoted(way.fallback(peer)))
     }
@@ -160,20 +148,17 @@ impl Way {
 
 /// The address by which a replica is to follow. A name that does not resolve blocks a replica's main thread for about
 /// 20 s at a time (measured), so it is used only when it resolves, from here, to the new primary's pod and nothing else.
-pub(super) async fn way_to(by_name: Option<&MemberName>, to: &Peer) -> Way {
+pub(super) async fn way_to<P: Ports>(ports: &P, by_name: Option<&MemberName>, to: &Peer) -> Way {
     match by_name {
-        Some(name) if resolves_to(name, to).await => Way { address: name.sent.clone(), unresolved: None },
+        Some(name) if resolves_to(ports, name, to).await => Way { address: name.sent.clone(), unresolved: None },
         Some(name) => Way { address: to.node(), unresolved: Some(name.full.clone()) },
         None => Way { address: to.node(), unresolved: None },
     }
 }
 
-async fn resolves_to(name: &MemberName, to: &Peer) -> bool {
-    let look_up = tokio::net::lookup_host((name.full.as_str(), name.sent.port));
-    match tokio::time::timeout(RESOLVE_DEADLINE, look_up).await {
-        Ok(Ok(addresses)) => means(&addresses.map(|address| address.ip()).collect::<Vec<_>>(), &to.addresses),
-        Ok(Err(_)) | Err(_) => false,
-    }
+async fn resolves_to<P: Ports>(ports: &P, name: &MemberName, to: &Peer) -> bool {
+    let found = within(ports, RESOLVE_DEADLINE, ports.resolve(&name.full, name.sent.port)).await;
+    found.is_some_and(|found| means(&found, &to.addresses))
 }
 
 /// Whether a name with these addresses is the pod's: it has some, and every one is the pod's.
@@ -190,7 +175,11 @@ mod tests {
     use super::*;
     use std::net::SocketAddr;
 
-    use crate::domain::{fixtures, journal::MemberIdentity, names::RunId};
+    use crate::{
+        clock::Clock,
+        domain::{fixtures, journal::MemberIdentity, names::RunId},
+        execute::switchover::bare::Bare,
+    };
 
     #[test]
     fn a_role_counts_for_less_than_a_second_after_it_was_asked_for() {
@@ -231,10 +220,10 @@ mod tests {
         let sent = NodeAddress { host: "redis-1.redis".into(), port: fixtures::PORT };
         // By its short form it means nothing here; by its full name it does.
         let name = MemberName { sent: sent.clone(), full: "localhost".into() };
-        let way = way_to(Some(&name), &to).await;
+        let way = way_to(&Bare::new(Clock::start(), fixtures::policy().redis.role_label), Some(&name), &to).await;
         assert_eq!((way.address.clone(), way.fallback(&to)), (sent.clone(), None));
         let name = MemberName { sent, full: "redis-1.redis.shop.invalid".into() };
-        let way = way_to(Some(&name), &to).await;
+        let way = way_to(&Bare::new(Clock::start(), fixtures::policy().redis.role_label), Some(&name), &to).await;
         let said = way.fallback(&peer(2, ([10, 0, 0, 2], fixtures::PORT).into())).expect("it is said");
         assert_eq!(way.address, to.node());
         let said = said.text(&to.pod);

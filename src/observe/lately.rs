@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use crate::domain::{
     names::ControllerUid,
     pod::Owner,
+    sample::Sample,
     snapshot::{SeenBefore, Snapshot},
 };
 
@@ -50,7 +51,7 @@ impl Lately {
         let seen = &mut memory.sets;
         for target in &snapshot.targets {
             let Some(owner) = &target.pod.owner else { continue };
-            if target.sample().is_some_and(|sample| sample.sentinel_seen == Some(true)) {
+            if target.sample().is_some_and(Sample::has_sentinel) {
                 seen.entry(owner.uid.clone()).or_default().sentinel = Some((snapshot.at, uptime));
             }
         }
@@ -64,7 +65,7 @@ impl Lately {
         let before = of_these.into_iter().filter_map(|uid| {
             let seen = seen.get_mut(uid)?;
             seen.forget(uptime).then(|| SeenBefore {
-                workload: uid.clone(),
+                set: uid.clone(),
                 sentinel_at: seen.sentinel.map(|(at, _)| at),
                 owner: seen.owner.as_ref().map(|(owner, at, _)| (owner.clone(), *at)),
             })

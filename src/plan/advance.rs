@@ -11,42 +11,25 @@ mod window;
 use std::time::Duration;
 
 use super::{
-    Context, authority, backlog,
-    blocked::{BlockReason, Blocked},
-    carry,
+    Context, backlog, carry,
     effect::Effect,
     gates::{self, Phase, Scene},
+    next::Next,
     order, records,
-    returning::{self, Verdict},
+    rogue_primary::{self, RoguePrimary},
 };
 use crate::{
-    assess::{
-        start_roles,
-        topology::{self, Workload},
-    },
+    assess::start_roles,
     domain::{
+        blocked::{BlockReason, Blocked},
         journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, StartRole, WorkloadRecord},
         names::PodName,
         policy::Mode,
         snapshot::Target,
         step::Step,
     },
+    topology::{Lead, Shard},
 };
-
-/// What to do next in a remediation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Look again after this time; the text says what is waited for.
-    Wait(String, Duration),
-    /// A gate does not hold: look again after this time.
-    Gate(Vec<Blocked>, Duration),
-    /// Write the journal, then look again at once.
-    Record(Box<Journal>),
-    /// Write the journal, then carry the effect out, then look again at once.
-    Act(Box<Journal>, Box<Effect>),
-    /// Write the record, clear the journal.
-    End(Box<WorkloadRecord>),
-}
 
 /// How soon to look again while something comes up.
 const SOON: Duration = Duration::from_secs(1);
@@ -71,20 +54,18 @@ pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
 }
 
 fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
-    let workloads = topology::workloads(ctx.snapshot);
-    let nobody = in_place::nobody(journal);
-    let found = workloads.iter().find(|workload| workload.uid == journal.workload);
-    let Some(workload) = found.or_else(|| in_place::away(journal).then_some(&nobody)) else {
+    let nobody = Shard::nobody(journal.shard.clone(), journal.workload_name.clone(), ctx.policy);
+    let Some(shard) = ctx.shard(&journal.shard).or_else(|| in_place::away(journal).then_some(&nobody)) else {
         return end(ctx, journal, Outcome::Superseded, "the selector no longer finds a member of the set");
     };
     let Some(planned) = journal.planned() else {
-        return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, workload)));
+        return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, shard)));
     };
-    let look = Look { ctx, journal, workload };
+    let look = Look { ctx, journal, shard };
     if let Some(stop) = look.interrupted(deleting).or_else(|| look.waits_for_nobody()) {
         return stop;
     }
-    if let Some(next) = look.returning().or_else(|| look.back_to_repoint()) {
+    if let Some(next) = look.rogue().or_else(|| look.back_to_repoint()) {
         return look.no_longer_than_allowed(next);
     }
     let next = match &planned.step {
@@ -105,7 +86,7 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
 struct Look<'a> {
     ctx: &'a Context<'a>,
     journal: &'a Journal,
-    workload: &'a Workload<'a>,
+    shard: &'a Shard<'a>,
 }
 
 impl<'a> Look<'a> {
@@ -147,10 +128,10 @@ impl<'a> Look<'a> {
     }
 
     /// A second primary, or one without data.
-    fn returning(&self) -> Option<Next> {
-        match returning::judge(self.ctx, self.workload, self.journal) {
-            Verdict::Clear => None,
-            Verdict::Demote(effect) if self.may_try_again() => {
+    fn rogue(&self) -> Option<Next> {
+        match rogue_primary::judge(self.ctx, self.shard, self.journal) {
+            RoguePrimary::Clear => None,
+            RoguePrimary::Demote(effect) if self.may_try_again() => {
                 let mut journal = self.intend();
                 if let Effect::Demote { peer, .. } = &*effect
                     && let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == peer.pod)
@@ -159,8 +140,10 @@ impl<'a> Look<'a> {
                 }
                 Some(Next::Act(Box::new(journal), effect))
             }
-            Verdict::Demote(_) => Some(self.wait("a second primary was told to follow and does not yet".to_owned())),
-            Verdict::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
+            RoguePrimary::Demote(_) => {
+                Some(self.wait("a second primary was told to follow and does not yet".to_owned()))
+            }
+            RoguePrimary::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
         }
     }
 
@@ -188,7 +171,7 @@ impl<'a> Look<'a> {
 
     /// A member, or the primary, that is not what the journal says, in words.
     fn changed_member(&self) -> Option<String> {
-        for target in &self.workload.members {
+        for target in &self.shard.members {
             let Some(record) = self.journal.member(&target.pod.name) else {
                 return Some(format!("{} has joined the set", target.pod.name));
             };
@@ -206,12 +189,12 @@ impl<'a> Look<'a> {
             return Some(format!("{} is gone", gone.identity.pod));
         }
         let primary = &self.journal.primary;
-        match self.workload.primaries.as_slice() {
-            [live] if live.pod.uid != primary.uid => {
+        match self.shard.primary() {
+            Some(live) if live.pod.uid != primary.uid => {
                 Some(format!("{} is primary now, not {}", live.pod.name, primary.pod))
             }
             // The same pod with another process: it restarted, and what it holds must be judged anew.
-            [live] if live.sample().is_some_and(|sample| sample.run_id != primary.run_id) => {
+            Some(live) if live.sample().is_some_and(|sample| sample.run_id != primary.run_id) => {
                 Some(format!("the Redis of {} has restarted", live.pod.name))
             }
             _ => None,
@@ -228,20 +211,18 @@ impl<'a> Look<'a> {
     }
 
     fn gates(&self, phase: Phase) -> Result<(), Next> {
-        let authority = authority::of(self.ctx.policy, self.workload);
         // What was approved is the plan as it began, or what is left of it: that is the plan of whoever begins anew.
-        let left = order::hash(self.workload, self.journal.left());
+        let left = order::hash(self.shard, self.journal.left());
         let begun = self.ctx.snapshot.surroundings.approved.as_ref() == Some(&self.journal.plan_hash);
         let hash = if begun { &self.journal.plan_hash } else { &left };
-        let scene =
-            Scene::new(*self.ctx, self.workload, authority, hash, &self.journal.steps, phase).during(self.journal);
+        let scene = Scene::new(self.ctx, self.shard, hash, &self.journal.steps, phase).during(self.journal);
         let blocked = gates::check(&scene);
         if blocked.is_empty() { Ok(()) } else { Err(Next::Gate(blocked, LATER)) }
     }
 
     /// None or two primaries: everything is frozen, and the refusal says which.
     fn no_single_primary(&self) -> Next {
-        let (reason, what) = if self.workload.primaries.is_empty() {
+        let (reason, what) = if self.shard.lead == Lead::Nobody {
             (BlockReason::NoPrimary, "no member says that it is primary")
         } else {
             (BlockReason::TwoPrimaries, "more than one member says that it is primary")
@@ -299,9 +280,9 @@ impl<'a> Look<'a> {
 
     /// Whether that pod alone starts as a primary, by what is known now: what came back in this remediation included.
     fn starts_alone(&self, pod: &PodName) -> bool {
-        let before = self.ctx.records.iter().find(|record| record.uid == self.journal.workload);
+        let before = self.ctx.record(&self.journal.shard);
         let proven = start_as_primary(before, self.journal);
-        let alone = start_roles::alone(self.ctx.snapshot, self.workload, &proven);
+        let alone = start_roles::alone(self.shard, &proven);
         alone.is_some_and(|start| start.target.pod.name == *pod)
     }
 
@@ -331,7 +312,7 @@ fn start_as_primary(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<P
 
 /// Ends the remediation: what is remembered of the workload.
 fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) -> Next {
-    let before = ctx.records.iter().find(|record| record.uid == journal.workload);
+    let before = ctx.record(&journal.shard);
     let mut restarts: Vec<RestartRecord> = before.map(|record| record.restarts.clone()).unwrap_or_default();
     for MemberRecord { identity, caught_up_at, .. } in &journal.members {
         let evicted = journal.evicted(&identity.pod);
@@ -347,7 +328,7 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
     let made_before = before.and_then(|record| record.primary.clone());
     let primary = if exchanged(journal) { Some(journal.primary.clone()) } else { made_before };
     Next::End(Box::new(WorkloadRecord {
-        uid: journal.workload.clone(),
+        shard: journal.shard.clone(),
         name: journal.workload_name.clone(),
         outcome: Some(outcome),
         remediation: journal.id.clone(),
@@ -377,11 +358,11 @@ fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<Restar
 }
 
 /// "; the other 3 pods follow in the next plan": what a plan that had no room for all pods leaves.
-fn left(ctx: &Context<'_>, journal: &Journal, workload: &Workload<'_>) -> String {
+fn left(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
     if journal.left.is_empty() {
         return String::new();
     }
-    let due = !order::restarts(ctx, workload).is_empty();
+    let due = !order::restarts(ctx, shard).is_empty();
     let names = journal.left.iter().map(PodName::as_str).collect::<Vec<_>>().join(", ");
     format!("; {}: {names}", order::rest(journal.left.len(), due))
 }

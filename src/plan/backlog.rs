@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::{
     Context,
-    advance::Next,
     effect::{Effect, Peer},
     gates,
 };
@@ -19,6 +18,7 @@ use crate::{
         journal::{Journal, Outcome, RaisedBacklog, WorkloadRecord},
         snapshot::Target,
     },
+    plan::next::Next,
 };
 
 /// From the eviction to the new process, without loading.

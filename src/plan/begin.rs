@@ -2,17 +2,13 @@
 
 use super::{
     Context,
-    authority::{self, Authority},
-    blocked::{BlockReason, Blocked},
     gates::{self, Phase, Scene},
     order,
 };
 use crate::{
-    assess::{
-        fragmentation,
-        topology::{self, Workload},
-    },
+    assess::fragmentation,
     domain::{
+        blocked::{BlockReason, Blocked},
         bytes::Bytes,
         journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, OtherSetting, Settings},
         pod::Container,
@@ -21,12 +17,13 @@ use crate::{
         snapshot::{RedisRights, Target},
         step::Plan,
     },
+    topology::Shard,
 };
 
-/// What would be done, and what is in its way.
+/// What would be done with one shard, and what is in its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Considered {
-    /// The plan that is due, if one is; the first workload by name that could begin, else the first that is due.
+    /// The plan that is due; `None`: nothing is.
     pub plan: Option<Plan>,
     /// What is in its way.
     pub blocked: Vec<Blocked>,
@@ -34,36 +31,36 @@ pub struct Considered {
     pub begin: Option<Journal>,
 }
 
-/// Looks at every workload of the policy; at most one is remediated at a time.
+/// The shard that is remediated next: the first by name that could begin, else the first that is due. At most one of a
+/// policy is remediated at a time.
 pub fn consider(ctx: &Context<'_>) -> Considered {
-    let mut first = None;
-    for workload in topology::workloads(ctx.snapshot) {
-        let Some(considered) = consider_one(ctx, &workload) else { continue };
-        if considered.blocked.is_empty() {
-            return considered;
-        }
-        first = first.or(Some(considered));
-    }
-    first.unwrap_or_default()
+    next(&every(ctx)).cloned().unwrap_or_default()
 }
 
-/// One workload; `None`: nothing is due there.
-pub(super) fn consider_one(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Considered> {
-    let plan = order::plan(ctx, workload)?;
-    let scene = scene(ctx, workload, authority::of(ctx.policy, workload), &plan);
-    let blocked = gates::check(&scene);
+/// Of what is due the one that could begin, else the first.
+pub(super) fn next(due: &[Considered]) -> Option<&Considered> {
+    due.iter().find(|considered| considered.blocked.is_empty()).or_else(|| due.first())
+}
+
+/// Every shard in which something is due.
+pub(super) fn every(ctx: &Context<'_>) -> Vec<Considered> {
+    ctx.look.shards.iter().filter_map(|shard| consider_one(ctx, shard)).collect()
+}
+
+fn consider_one(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Considered> {
+    let plan = order::plan(ctx, shard)?;
+    let blocked = gates::check(&scene(ctx, shard, &plan));
     // What can never run is not shown as a plan.
-    let plan = if blocked.iter().any(|blocked| blocked.rules) { order::without_steps(workload) } else { plan };
+    let plan = if blocked.iter().any(|blocked| blocked.rules) { order::without_steps(shard) } else { plan };
     let may_begin = blocked.is_empty() && acts(ctx) && ctx.snapshot.redis_rights != RedisRights::Unknown;
-    let begin = if may_begin { journal(ctx, workload, &plan) } else { None };
+    let begin = if may_begin { journal(ctx, shard, &plan) } else { None };
     Some(Considered { plan: Some(plan), blocked, begin })
 }
 
 /// The refusals that a remediation of that workload would meet now, before it begins.
-pub(super) fn refusals(ctx: &Context<'_>, workload: &Workload<'_>) -> Vec<BlockReason> {
-    let Some(plan) = order::plan(ctx, workload) else { return Vec::new() };
-    let authority = authority::of(ctx.policy, workload);
-    gates::check(&scene(ctx, workload, authority, &plan)).into_iter().map(|blocked| blocked.reason).collect()
+pub(super) fn refusals(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<BlockReason> {
+    let Some(plan) = order::plan(ctx, shard) else { return Vec::new() };
+    gates::check(&scene(ctx, shard, &plan)).into_iter().map(|blocked| blocked.reason).collect()
 }
 
 /// Restarts are among the remedies, and the policy enforces.
@@ -71,20 +68,20 @@ fn acts(ctx: &Context<'_>) -> bool {
     ctx.policy.mode == Mode::Enforce && ctx.policy.fragmentation.restart_allowed
 }
 
-fn scene<'a>(ctx: &Context<'a>, workload: &'a Workload<'a>, authority: Authority, plan: &'a Plan) -> Scene<'a> {
-    Scene::new(*ctx, workload, authority, &plan.hash, &plan.steps, Phase::Preflight)
+fn scene<'a>(ctx: &'a Context<'a>, shard: &'a Shard<'a>, plan: &'a Plan) -> Scene<'a> {
+    Scene::new(ctx, shard, &plan.hash, &plan.steps, Phase::Preflight)
 }
 
 /// The first entry of the journal; `None` when a member lacks a sample (the gates have said so).
-fn journal(ctx: &Context<'_>, workload: &Workload<'_>, plan: &Plan) -> Option<Journal> {
-    let [primary] = workload.primaries.as_slice() else { return None };
-    let members = workload.members.iter().map(|target| member(target)).collect::<Option<Vec<_>>>()?;
+fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal> {
+    let primary = shard.primary()?;
+    let members = shard.members.iter().map(|target| member(target)).collect::<Option<Vec<_>>>()?;
     Some(Journal {
         id: format!("{}-{}", plan.hash, ctx.now.as_second()),
         plan_hash: plan.hash.clone(),
         generation: ctx.policy.generation,
-        workload: workload.uid.clone(),
-        workload_name: workload.name.clone(),
+        shard: shard.id.clone(),
+        workload_name: shard.name.clone(),
         started_at: ctx.now,
         steps: plan.steps.clone(),
         cursor: 0,

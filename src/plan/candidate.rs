@@ -2,11 +2,11 @@
 //! and what the server declares of itself. What clients rely on besides is carried over ([`super::carry`]).
 
 use crate::{
-    assess::topology::Workload,
     domain::{
         sample::{Config, Sample},
         snapshot::{Snapshot, Target},
     },
+    topology::Shard,
 };
 
 /// What a server is where it says nothing (redis.conf).
@@ -18,15 +18,10 @@ pub(super) fn priority(target: &Target) -> u64 {
 }
 
 /// Why none of the replicas is to become primary, or this one is not, in one sentence for people; `None`: it may.
-pub(super) fn unfit(
-    snapshot: &Snapshot,
-    workload: &Workload<'_>,
-    primary: &Target,
-    candidate: &Target,
-) -> Option<String> {
+pub(super) fn unfit(snapshot: &Snapshot, shard: &Shard<'_>, primary: &Target, candidate: &Target) -> Option<String> {
     let (from, to) = (&primary.pod.name, &candidate.pod.name);
     if priority(candidate) == 0 {
-        let never: Vec<&str> = workload
+        let never: Vec<&str> = shard
             .replicas
             .iter()
             .filter(|replica| priority(replica) == 0)

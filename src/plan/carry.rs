@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use super::{
     Context,
-    advance::Next,
     begin::identity,
     effect::{Effect, Peer},
 };
-use crate::domain::{
-    journal::{CarriedSetting, CarriedSettings, Journal, Outcome, WorkloadRecord},
-    sample::{Config, Role},
-    snapshot::Target,
+use crate::{
+    domain::{
+        journal::{CarriedSetting, CarriedSettings, Journal, Outcome, WorkloadRecord},
+        sample::{Config, Role},
+        snapshot::Target,
+    },
+    plan::next::Next,
 };
 
 /// Setting them, or taking them back, is tried so often.

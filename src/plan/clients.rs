@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use super::{
     Context,
-    advance::Next,
     begin::identity,
     effect::{Effect, Peer},
 };
 use crate::{
-    assess::{services, topology},
+    assess::services,
     domain::{
         journal::{Journal, LedClients},
         sample::Role,
         snapshot::{RedisRights, Target},
         step::Step,
     },
+    plan::next::Next,
 };
 
 /// The eviction of the old primary has so long to follow, before its clients are sent away without it.
@@ -35,7 +35,7 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
         Next::Act(_, effect) if journal.current.attempt > 0 && matches!(**effect, Effect::Evict { .. }) => false,
         // Who stops the whole operator wants nothing done at all.
         Next::End(_) if ctx.snapshot.surroundings.stopped.is_none() => true,
-        Next::End(_) | Next::Record(_) | Next::Act(..) => return next,
+        _ => return next,
     };
     let Some((old, new)) = left_behind(ctx, journal) else { return next };
     let (Some(process), Some(peer)) = (identity(old), Peer::of(old)) else { return next };
@@ -75,9 +75,8 @@ fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, 
     if !exchanged || old.pod.terminating || forbidden(ctx, old) {
         return None;
     }
-    let workloads = topology::workloads(ctx.snapshot);
-    let workload = workloads.iter().find(|workload| workload.uid == journal.workload)?;
-    let mut found = services::to_primary(ctx.snapshot, workload, &ctx.policy.redis.role_label).peekable();
+    let shard = ctx.shard(&journal.shard)?;
+    let mut found = services::to_primary(shard, &ctx.policy.redis.role_label).peekable();
     found.peek()?;
     let leads =
         found.all(|service| service.ready_pods.contains(&new.pod.uid) && !service.ready_pods.contains(&old.pod.uid));

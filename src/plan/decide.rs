@@ -1,21 +1,15 @@
 //! One decision from one snapshot: findings, what is due, what is in its way, and the next thing to do.
 
-use std::time::Duration;
-
 use super::{
-    Context,
-    advance::{self, Next},
-    begin,
-    blocked::Blocked,
+    Context, advance,
+    begin::{self, Considered},
     clients,
     effect::Effect,
-    labels, mark, order, resize, returning,
+    labels, mark, order, resize, rogue_primary,
 };
-use crate::domain::{
-    journal::{Journal, WorkloadRecord},
-    policy::Mode,
-    snapshot::Target,
-    step::Plan,
+use crate::{
+    domain::{blocked::Blocked, journal::Journal, policy::Mode, snapshot::Target, step::Plan},
+    plan::next::Next,
 };
 
 /// What follows from one snapshot.
@@ -26,27 +20,11 @@ pub struct Decision {
     /// What is in the way of beginning, or of the next step.
     pub blocked: Vec<Blocked>,
     /// What to do now.
-    pub act: Act,
-}
-
-/// What to do now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Act {
-    /// Nothing: look again at the usual time.
-    #[default]
-    Rest,
-    /// A remediation could begin, but only a live snapshot may say so: observe live and decide again.
-    LookLive,
-    /// Write these records: two primaries leave a mark, or one goes.
-    Remember(Vec<WorkloadRecord>),
-    /// Upkeep: labels and limits, each with its reason.
-    Upkeep(Vec<(Effect, String)>),
-    /// Begin a remediation with this journal.
-    Begin(Box<Journal>),
-    /// Go on with the remediation under way.
-    Go(Next),
-    /// Nothing now; look again after this time. The text says what is waited for.
-    Wait(String, Duration),
+    pub act: Next,
+    /// Without a remediation under way: everything that is due, what is shown above among it.
+    pub due: Vec<Considered>,
+    /// Without one: the labels and limits that are set first, each with its reason.
+    pub upkeep: Vec<(Effect, String)>,
 }
 
 /// Decides. `live`: the snapshot was read for this decision, not from caches; only then is anything changed.
@@ -54,74 +32,67 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let upkeep = if deleting { Upkeep::default() } else { Upkeep::due(ctx, journal) };
     // Before anything else: what is only seen now must still be known when one of them is gone.
     let remember = if deleting { None } else { mark::due(ctx, journal) };
-    if let Some(records) = remember {
-        let act = if live { Act::Remember(records) } else { Act::LookLive };
-        if let Some(journal) = journal {
-            return Decision { plan: Some(frozen(journal)), blocked: Vec::new(), act };
-        }
-        let considered = begin::consider(ctx);
-        return Decision { plan: considered.plan, blocked: considered.blocked, act };
-    }
     if let Some(journal) = journal {
-        return under_way(ctx, journal, deleting, live, upkeep);
-    }
-    let upkeep = upkeep.all();
-    if !upkeep.is_empty() {
-        let considered = begin::consider(ctx);
-        let act = if live { Act::Upkeep(upkeep) } else { Act::LookLive };
-        return Decision { plan: considered.plan, blocked: considered.blocked, act };
+        return match remember {
+            Some(records) if live => {
+                Decision { plan: Some(frozen(journal)), act: Next::Remember(records), ..Decision::default() }
+            }
+            Some(_) => Decision { plan: Some(frozen(journal)), act: Next::LookLive, ..Decision::default() },
+            None => under_way(ctx, journal, deleting, live, upkeep),
+        };
     }
     if deleting {
         return Decision::default();
     }
-    let considered = begin::consider(ctx);
-    let wanted = considered.plan.is_some()
-        && considered.blocked.is_empty()
+    let due = begin::every(ctx);
+    let Considered { plan, blocked, begin } = begin::next(&due).cloned().unwrap_or_default();
+    let upkeep = upkeep.all();
+    let wanted = plan.is_some()
+        && blocked.is_empty()
         && ctx.policy.mode == Mode::Enforce
         && ctx.policy.fragmentation.restart_allowed;
-    let act = match considered.begin {
-        Some(journal) if live => Act::Begin(Box::new(journal)),
-        _ if wanted && !live => Act::LookLive,
-        _ => Act::Rest,
+    let act = match (remember, begin) {
+        (Some(_), _) if !live => Next::LookLive,
+        (Some(records), _) => Next::Remember(records),
+        (None, _) if !upkeep.is_empty() && !live => Next::LookLive,
+        (None, _) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
+        (None, Some(journal)) if live => Next::Begin(Box::new(journal)),
+        (None, _) if wanted && !live => Next::LookLive,
+        (None, _) => Next::Rest,
     };
-    Decision { plan: considered.plan, blocked: considered.blocked, act }
+    Decision { plan, blocked, act, due, upkeep }
 }
 
 fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {
     let plan = Some(frozen(journal));
     if !live {
-        return Decision { plan, blocked: Vec::new(), act: Act::LookLive };
+        return Decision { plan, act: Next::LookLive, ..Decision::default() };
     }
     if !upkeep.labels.is_empty() {
-        return Decision { plan, blocked: Vec::new(), act: Act::Upkeep(upkeep.all()) };
+        return Decision { plan, act: Next::Upkeep(upkeep.all()), ..Decision::default() };
     }
     let next = advance::next(ctx, journal, deleting);
     // What is in the way is in the way also while clients are led.
-    let gated = if let Next::Gate(blocked, _) = &next { blocked.clone() } else { Vec::new() };
-    let (blocked, why, after) = match clients::lead(ctx, journal, next) {
-        Next::Wait(why, after) => (Vec::new(), why, after),
-        Next::Gate(blocked, after) => {
-            let why = blocked.first().map(|first| first.text.clone()).unwrap_or_default();
-            (blocked, why, after)
-        }
-        next => return Decision { plan, blocked: gated, act: Act::Go(next) },
+    let blocked = if let Next::Gate(blocked, _) = &next { blocked.clone() } else { Vec::new() };
+    let act = match clients::lead(ctx, journal, next) {
+        // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
+        Next::Wait(..) | Next::Gate(..) if !upkeep.limits.is_empty() => Next::Upkeep(upkeep.limits),
+        next => next,
     };
-    // Only while the remediation waits: a limit that a quota refuses for ever must not keep it from its end.
-    let act = if upkeep.limits.is_empty() { Act::Wait(why, after) } else { Act::Upkeep(upkeep.limits) };
-    Decision { plan, blocked, act }
+    Decision { plan, blocked, act, ..Decision::default() }
 }
 
 /// The upkeep is of a pod whose server does not say which process it is.
 pub(super) fn nameless(ctx: &Context<'_>, effect: &Effect) -> bool {
     let (Effect::Label { pod, .. } | Effect::Resize { pod, .. }) = effect else { return false };
-    let sample = ctx.snapshot.target(pod).and_then(Target::sample);
+    let sample = ctx.look.target(pod).and_then(Target::sample);
     sample.is_some_and(|sample| sample.run_id.is_empty())
 }
 
 /// The plan that a journal carries out.
 fn frozen(journal: &Journal) -> Plan {
     Plan {
-        workload: journal.workload.clone(),
+        shard: journal.shard.clone(),
         workload_name: journal.workload_name.clone(),
         steps: journal.steps.clone(),
         hash: journal.plan_hash.clone(),
@@ -145,7 +116,7 @@ impl Upkeep {
             return Self { labels, limits: Vec::new() }.of_the_known(ctx);
         }
         let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
-        busy.extend(returning::frozen_pods(ctx));
+        busy.extend(rogue_primary::frozen_pods(ctx));
         Self { labels, limits: resize::due(ctx, &busy) }.of_the_known(ctx)
     }
 

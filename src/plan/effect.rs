@@ -1,5 +1,9 @@
 //! One concrete change of the world, with everything that must still be true when it is made.
 
+mod words;
+
+pub use words::Words;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use crate::{
-    assess::topology::Workload,
     domain::{
         bytes::Bytes,
         names::PodName,
         snapshot::Target,
         step::{self, PlannedStep, Step},
     },
+    topology::Shard,
 };
 
 /// Assumed for each of writing, sending and loading a data set: what one core does with small keys and values on
@@ -28,17 +28,17 @@ const MARGIN_PERCENT: u32 = 150;
 
 /// What is not interrupted once the first of these steps has begun: how long it takes, and what it is, in words. `None`: a
 /// step that begins nothing.
-pub fn unit(workload: &Workload<'_>, steps: &[PlannedStep]) -> Option<(Duration, String)> {
+pub fn unit(shard: &Shard<'_>, steps: &[PlannedStep]) -> Option<(Duration, String)> {
     let (first, then) = steps.split_first()?;
     match &first.step {
-        Step::Evict { pod } | Step::Persist { pod } => Some((restart_of(workload, pod), format!("restarting {pod}"))),
+        Step::Evict { pod } | Step::Persist { pod } => Some((restart_of(shard, pod), format!("restarting {pod}"))),
         Step::Switchover { from, .. } => {
-            let repoints = u32::try_from(workload.replicas.len().saturating_sub(1)).unwrap_or(u32::MAX);
+            let repoints = u32::try_from(shard.replicas.len().saturating_sub(1)).unwrap_or(u32::MAX);
             let once = SWITCHOVER.saturating_add(REPOINT.saturating_mul(repoints));
             // A role against its start is half of a restart: the way back belongs to it.
             Some(match step::hand_back(then) {
                 Some(_) => {
-                    let need = once.saturating_mul(2).saturating_add(restart_of(workload, from));
+                    let need = once.saturating_mul(2).saturating_add(restart_of(shard, from));
                     (need, format!("handing the role of {from} over, restarting it and handing the role back"))
                 }
                 None => (once, format!("handing the role of {from} over")),
@@ -48,23 +48,23 @@ pub fn unit(workload: &Workload<'_>, steps: &[PlannedStep]) -> Option<(Duration,
     }
 }
 
-fn restart_of(workload: &Workload<'_>, pod: &PodName) -> Duration {
-    let target = workload.members.iter().find(|target| target.pod.name == *pod);
-    target.map(|target| restart(workload, target)).unwrap_or_default()
+fn restart_of(shard: &Shard<'_>, pod: &PodName) -> Duration {
+    let target = shard.members.iter().find(|target| target.pod.name == *pod);
+    target.map(|target| restart(shard, target)).unwrap_or_default()
 }
 
 /// One pod, from its eviction to a replica that has caught up. The proof is not counted: it disturbs nobody.
-pub fn restart(workload: &Workload<'_>, target: &Target) -> Duration {
-    padded(raw(workload, target))
+pub fn restart(shard: &Shard<'_>, target: &Target) -> Duration {
+    padded(raw(shard, target))
 }
 
 /// Shutdown with a save if it has save points, replacement, full sync: written by the primary, sent, loaded.
-fn raw(workload: &Workload<'_>, target: &Target) -> Duration {
+fn raw(shard: &Shard<'_>, target: &Target) -> Duration {
     let Some(sample) = target.sample() else { return REPLACEMENT };
     let moving = assumed(sample.memory.used);
     let saves = sample.config.as_ref().is_ok_and(|config| !config.save.is_empty());
     let shutdown = if saves { moving.max(sample.persistence.last_save_took) } else { Duration::ZERO };
-    let measured = workload.primary().and_then(Target::sample).map(|primary| primary.persistence.last_save_took);
+    let measured = shard.primary().and_then(Target::sample).map(|primary| primary.persistence.last_save_took);
     let written = moving.max(measured.unwrap_or_default());
     let steps = [shutdown, REPLACEMENT, written, moving, moving];
     steps.into_iter().fold(Duration::ZERO, Duration::saturating_add)
@@ -93,17 +93,17 @@ mod tests {
 
     use super::*;
     use crate::{
-        assess::topology,
         domain::{
             fixtures,
             snapshot::{Observation, Snapshot},
         },
+        topology,
     };
 
     fn of(snapshot: &Snapshot, steps: &[Step]) -> Duration {
         let steps: Vec<_> =
             steps.iter().map(|step| PlannedStep { step: step.clone(), reason: String::new() }).collect();
-        unit(&topology::workloads(snapshot)[0], &steps).unwrap().0
+        unit(&topology::find(&fixtures::policy(), snapshot)[0], &steps).unwrap().0
     }
 
     fn evict() -> Step {

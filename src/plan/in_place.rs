@@ -1,12 +1,9 @@
 //! A primary that nothing can take over from: when it is restarted as the primary that it is, and what it must hold
 //! when it is back.
 
-use super::{Context, authority::Authority, order, records};
+use super::{Context, order, records};
 use crate::{
-    assess::{
-        persistence,
-        topology::{self, Workload},
-    },
+    assess::persistence,
     domain::{
         bytes::Bytes,
         journal::{Journal, MemberRecord},
@@ -23,21 +20,10 @@ const LASTING_PERCENT: u32 = 90;
 /// Of all keys, so many percent: those with a time to live may have expired meanwhile.
 const ALL_PERCENT: u32 = 50;
 
-/// Whether the primary of that set can only be restarted as such: nothing lets clients follow another, or there is
-/// no other.
-pub fn applies(authority: Authority, workload: &Workload<'_>) -> bool {
-    match authority {
-        Authority::Static => true,
-        Authority::Operator | Authority::Label => workload.members.len() == 1,
-        Authority::Cluster | Authority::Sentinel => false,
-    }
-}
-
 /// Whether the policy consents, and nothing that is known speaks against the data's return.
 pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
-    let owner = primary.pod.owner.as_ref();
-    let set = owner.and_then(|owner| ctx.snapshot.stateful_set(&owner.uid));
-    let starts = owner.map(|owner| records::remembered(ctx, &owner.uid)).unwrap_or_default();
+    let set = ctx.look.set_of(primary);
+    let starts = records::remembered(ctx, primary);
     ctx.policy.restart.allow_downtime
         && persistence::survives_restart(primary, set).is_ok()
         && persistence::starts_with_data(primary, &starts).is_ok()
@@ -50,7 +36,7 @@ pub fn ahead(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<PodName> {
         let pods = journal.steps.iter().filter_map(|planned| persisted(&planned.step));
         return pods.filter(|pod| !journal.evicted(pod)).collect();
     }
-    let plans = topology::workloads(ctx.snapshot).into_iter().filter_map(|workload| order::plan(ctx, &workload));
+    let plans = ctx.look.shards.iter().filter_map(|shard| order::plan(ctx, shard));
     plans.flat_map(|plan| plan.steps).filter_map(|planned| persisted(&planned.step)).collect()
 }
 

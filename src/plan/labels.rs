@@ -1,39 +1,32 @@
 //! Keeping the role label under authority Operator: every pod says its live role, and Services follow.
 
-use super::{
-    Context,
-    authority::{self, Authority},
-    effect::Effect,
-    replica,
-};
+use super::{Context, effect::Effect, replica};
 use crate::{
-    assess::{
-        empty, several,
-        topology::{self, Workload},
-    },
+    assess::{empty, several},
     domain::{
         journal::Journal,
         pod::Right,
         policy::{Mode, Policy},
-        sample::{FailoverState, Role},
+        sample::Role,
         snapshot::Target,
         step::Step,
         surroundings::Kept,
     },
+    topology::Shard,
 };
 
 /// Members whose role label does not say their live role, with the value that it should have; the primary first.
 /// Empty unless exactly one member is primary: with none or two, moving labels would move clients on a guess.
-pub fn wrong<'a>(policy: &Policy, workload: &Workload<'a>) -> Vec<(&'a Target, String)> {
-    let [primary] = workload.primaries.as_slice() else {
+pub fn wrong<'a>(policy: &Policy, shard: &Shard<'a>) -> Vec<(&'a Target, String)> {
+    let Some(primary) = shard.primary() else {
         return Vec::new();
     };
     // Clients must not be led to a primary that lost its data while a replica still holds it.
-    if empty::primary_empty(workload).is_some() {
+    if empty::primary_empty(shard).is_some() {
         return Vec::new();
     }
     let label = &policy.redis.role_label;
-    let members = workload.members.iter().copied();
+    let members = shard.members.iter().copied();
     let mut wrong: Vec<(&Target, String)> = members
         .filter(|target| !target.pod.terminating)
         .filter_map(|target| {
@@ -61,34 +54,28 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         _ => None,
     });
     let mut due = Vec::new();
-    for workload in topology::workloads(ctx.snapshot) {
-        let claimed = ctx.snapshot.claimed_by_other.iter().any(|(uid, _)| *uid == workload.uid);
-        let labelled_by_template =
-            ctx.snapshot.stateful_set(&workload.uid).is_some_and(|set| set.template_role_label.is_some());
-        if authority::of(ctx.policy, &workload) != Authority::Operator || claimed || labelled_by_template {
-            continue;
-        }
-        if workload.members.iter().any(|member| {
-            member.sample().is_some_and(|sample| sample.replication.failover_state != FailoverState::None)
-        }) {
+    for shard in &ctx.look.shards {
+        let templated = shard.stateful_sets.iter().any(|set| set.template_role_label.is_some());
+        let claimed = shard.claimed_by(ctx.snapshot).is_some();
+        if !shard.follow.is_ours() || claimed || templated || shard.fails_over() {
             continue;
         }
         // After two primaries clients are not led to one that lacks what they were told is stored.
-        if several::unsettled(&workload, ctx.records).is_some() {
+        if several::unsettled(shard, ctx.records).is_some() {
             continue;
         }
         // A member that does not answer may be the primary that clients are using: then no label that a pod has is
         // moved on the word of the others, and only new pods get theirs.
-        let blind = !workload.unknown.is_empty();
+        let blind = !shard.unknown.is_empty();
         // In the middle of a hand-over nobody is primary, and whoever then says so need not have been given the role.
-        if let (Some(pods), Some(primary)) = (switching, workload.primary()) {
-            let two = workload.members.iter().copied().filter(|member| pods.contains(&&member.pod.name));
+        if let (Some(pods), Some(primary)) = (switching, shard.primary()) {
+            let two = shard.members.iter().copied().filter(|member| pods.contains(&&member.pod.name));
             let third = !pods.contains(&&primary.pod.name);
-            if third && !replica::adopted(ctx.snapshot, primary, two) {
+            if third && !replica::adopted(shard, primary, two) {
                 continue;
             }
         }
-        for (target, value) in wrong(ctx.policy, &workload) {
+        for (target, value) in wrong(ctx.policy, shard) {
             if blind && (target.pod.role_label.is_some() || value == ctx.policy.redis.role_label.primary) {
                 continue;
             }
@@ -131,7 +118,7 @@ mod tests {
             proof_timeout: Duration::ZERO,
             switchover: crate::domain::switchover::SwitchoverChoice::Auto,
         };
-        let ctx = Context { policy: &policy, snapshot, records: &[], now: NOW, settings: &settings };
+        let ctx = Context::of(&policy, snapshot, &[], NOW, &settings);
         let due = due(&ctx, None).into_iter();
         due.filter_map(|(effect, _)| match effect {
             Effect::Label { pod, value, .. } => Some((pod.to_string(), value)),

@@ -3,10 +3,8 @@
 //! Nothing here performs I/O, waits, or reads a clock. A decision comes out as a value; `execute` carries it out.
 
 pub mod advance;
-pub mod authority;
 pub mod backlog;
 pub mod begin;
-pub mod blocked;
 mod candidate;
 mod carry;
 mod clients;
@@ -17,6 +15,7 @@ pub mod gates;
 pub mod in_place;
 pub mod labels;
 pub mod mark;
+pub mod next;
 pub mod order;
 pub mod pace;
 pub mod promise;
@@ -24,18 +23,19 @@ pub mod proof;
 mod records;
 pub mod replica;
 pub mod resize;
-pub mod returning;
+pub mod rogue_primary;
 pub mod switchover;
-#[cfg(test)]
-mod walk;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    assess::AssessSettings,
-    domain::{journal::WorkloadRecord, policy::Policy, snapshot::Snapshot, switchover::SwitchoverChoice},
+    assess::{AssessSettings, Assessment},
+    domain::{
+        journal::WorkloadRecord, policy::Policy, shard::ShardId, snapshot::Snapshot, switchover::SwitchoverChoice,
+    },
+    topology::Shard,
 };
 
 /// Times that are flags of the binary, not policy: tests shorten them.
@@ -64,13 +64,15 @@ impl Default for PlanSettings {
 }
 
 /// Everything that a decision is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Context<'a> {
+    /// What was observed, judged once.
+    pub look: Arc<Assessment<'a>>,
     /// The validated policy.
     pub policy: &'a Policy,
     /// What was observed.
     pub snapshot: &'a Snapshot,
-    /// What is remembered of each workload.
+    /// What is remembered of each shard.
     pub records: &'a [WorkloadRecord],
     /// Now.
     pub now: Timestamp,
@@ -78,9 +80,41 @@ pub struct Context<'a> {
     pub settings: &'a PlanSettings,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// Judges that snapshot, so that decisions can be made on it.
+    pub fn of(
+        policy: &'a Policy,
+        snapshot: &'a Snapshot,
+        records: &'a [WorkloadRecord],
+        now: Timestamp,
+        settings: &'a PlanSettings,
+    ) -> Self {
+        Self::on(Arc::new(Assessment::of(policy, snapshot, &settings.assess)), records, now, settings)
+    }
+
+    /// With a look that was judged before.
+    pub fn on(
+        look: Arc<Assessment<'a>>,
+        records: &'a [WorkloadRecord],
+        now: Timestamp,
+        settings: &'a PlanSettings,
+    ) -> Self {
+        let (policy, snapshot) = (look.policy, look.snapshot);
+        Self { look, policy, snapshot, records, now, settings }
+    }
+
     /// Time that passed since `then`; zero when `then` is in the future.
     pub fn since(&self, then: Timestamp) -> Duration {
         Duration::try_from(self.now.duration_since(then)).unwrap_or(Duration::ZERO)
+    }
+
+    /// The shard of that name, as it is now.
+    fn shard(&self, id: &ShardId) -> Option<&Shard<'a>> {
+        self.look.shards.iter().find(|shard| shard.is(id))
+    }
+
+    /// What is remembered under that name.
+    fn record(&self, id: &ShardId) -> Option<&'a WorkloadRecord> {
+        self.records.iter().find(|record| record.shard == *id)
     }
 }

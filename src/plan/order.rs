@@ -10,7 +10,6 @@ pub use self::cut::rest;
 use self::cut::{Cut, Unit};
 use super::{
     Context,
-    authority::{self, Authority},
     backlog::{self, Resync},
     candidate, in_place, resize,
     switchover::choice::announced,
@@ -19,7 +18,6 @@ use crate::{
     assess::{
         fragmentation::{self, DueReason, Verdict},
         start_roles::{self, StartsAlone},
-        topology::Workload,
     },
     domain::{
         bytes::Bytes,
@@ -27,6 +25,7 @@ use crate::{
         snapshot::Target,
         step::{Plan, PlannedStep, Step},
     },
+    topology::{Handover, Shard},
 };
 
 /// A member that is to be restarted.
@@ -42,13 +41,13 @@ pub struct Candidate<'a> {
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
 /// gain reaches `minimumWaste`. Empty: nothing is due.
-pub fn restarts<'a>(ctx: &Context<'_>, workload: &Workload<'a>) -> Vec<Candidate<'a>> {
-    let candidates: Vec<Candidate<'_>> = workload
+pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
+    let candidates: Vec<Candidate<'_>> = shard
         .members
         .iter()
         .filter_map(|target| {
             let gain = fragmentation::expected_gain(&target.sample()?.memory);
-            let verdict = fragmentation::judge(ctx.policy, target, ctx.now, &ctx.settings.assess);
+            let verdict = ctx.look.member(target)?.fragmentation.clone();
             Some(Candidate { target, verdict, gain })
         })
         .collect();
@@ -60,39 +59,33 @@ pub fn restarts<'a>(ctx: &Context<'_>, workload: &Workload<'a>) -> Vec<Candidate
 
 /// The frozen plan for a workload, or `None` when nothing is due. Without exactly one primary the order is not known
 /// and the gates say so; the plan then lists no steps.
-pub fn plan(ctx: &Context<'_>, workload: &Workload<'_>) -> Option<Plan> {
-    let restarts = restarts(ctx, workload);
-    let owed = role_owed(ctx, workload);
+pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
+    let restarts = restarts(ctx, shard);
+    let owed = role_owed(ctx, shard);
     if restarts.is_empty() && owed.is_none() {
         return None;
     }
-    let Cut { mut steps, left } = match workload.primaries.as_slice() {
-        [primary] => cut::fitting(units(ctx, workload, primary, &restarts)),
-        _ => Cut::default(),
+    let Cut { mut steps, left } = match shard.primary() {
+        Some(primary) => cut::fitting(units(ctx, shard, primary, &restarts)),
+        None => Cut::default(),
     };
     let moves = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
-    if let (Some(start), Some(primary), false) = (owed, workload.primary(), moves) {
-        hand_back(ctx, workload, primary, &start, &mut steps);
+    if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
+        hand_back(ctx, shard, primary, &start, &mut steps);
     }
     let steps = prove_replicas_together(steps);
-    let hash = hash(workload, &steps);
-    Some(Plan { workload: workload.uid.clone(), workload_name: workload.name.clone(), steps, hash, left })
+    let hash = hash(shard, &steps);
+    Some(Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left })
 }
 
 /// Something is due, and no step of it can be taken.
-pub fn without_steps(workload: &Workload<'_>) -> Plan {
-    let hash = hash(workload, &[]);
-    Plan {
-        workload: workload.uid.clone(),
-        workload_name: workload.name.clone(),
-        steps: Vec::new(),
-        hash,
-        left: Vec::new(),
-    }
+pub fn without_steps(shard: &Shard<'_>) -> Plan {
+    let hash = hash(shard, &[]);
+    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps: Vec::new(), hash, left: Vec::new() }
 }
 
 /// What is done, in order, in pieces that are done wholly or not at all.
-fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts: &[Candidate<'_>]) -> Vec<Unit> {
+fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Candidate<'_>]) -> Vec<Unit> {
     let (old, replicas): (Vec<_>, Vec<_>) =
         restarts.iter().partition(|candidate| candidate.target.pod.uid == primary.pod.uid);
     let mut backlog = Vec::new();
@@ -101,7 +94,7 @@ fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts:
         .iter()
         .map(|candidate| {
             let mut steps = Vec::new();
-            restart(ctx, candidate, &Returns::AsReplicaOf(primary, workload.replicas.len() == 1), &mut steps);
+            restart(ctx, candidate, &Returns::AsReplicaOf(primary, shard.replicas.len() == 1), &mut steps);
             Unit { steps, due: candidate.verdict.restart_due.is_some() }
         })
         .collect();
@@ -111,26 +104,37 @@ fn units(ctx: &Context<'_>, workload: &Workload<'_>, primary: &Target, restarts:
     }
     let Some(old) = old.first() else { return units };
     let mut steps = Vec::new();
-    let alone = start_roles::alone_by_record(ctx.snapshot, workload, ctx.records);
-    if in_place::applies(authority::of(ctx.policy, workload), workload) {
+    match shard.handover() {
         // Replicas are not kept waiting for a primary that may not be restarted; when they are done, it is refused.
-        if replicas.is_empty() || in_place::allowed(ctx, primary) {
+        Handover::InPlace if replicas.is_empty() || in_place::allowed(ctx, primary) => {
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
-    } else if let Some(next) = next_primary(ctx, workload, primary, restarts, alone.as_ref()) {
-        hand_over(ctx, workload, old, next, &mut steps);
-        raise_backlog(ctx, next, &[*old], &mut steps);
-        let returns = Returns::AsReplicaOf(next, workload.replicas.len() == 1);
-        restart(ctx, old, &returns, &mut steps);
-        if let Some(start) = alone.filter(|start| start.target.pod.uid == primary.pod.uid) {
-            hand_back(ctx, workload, next, &start, &mut steps);
-        }
+        Handover::Switchover => relieve(ctx, shard, primary, (old, restarts), &mut steps),
+        Handover::InPlace | Handover::Never => {}
     }
     if !steps.is_empty() {
         units.push(Unit { steps, due: old.verdict.restart_due.is_some() });
     }
     units
+}
+
+/// Hands the role over, restarts the old primary, and gives the role back where that pod alone starts with it.
+fn relieve(
+    ctx: &Context<'_>,
+    shard: &Shard<'_>,
+    primary: &Target,
+    (old, restarts): (&Candidate<'_>, &[Candidate<'_>]),
+    steps: &mut Vec<PlannedStep>,
+) {
+    let alone = start_roles::alone_by_record(shard, ctx.records);
+    let Some(next) = next_primary(ctx, shard, primary, restarts, alone.as_ref()) else { return };
+    hand_over(ctx, shard, old, next, steps);
+    raise_backlog(ctx, next, &[old], steps);
+    restart(ctx, old, &Returns::AsReplicaOf(next, shard.replicas.len() == 1), steps);
+    if let Some(start) = alone.filter(|start| start.target.pod.uid == primary.pod.uid) {
+        hand_back(ctx, shard, next, &start, steps);
+    }
 }
 
 /// What a restarted pod is when it is back.
@@ -175,14 +179,14 @@ fn persist(primary: &Target) -> PlannedStep {
 /// by `replica-priority`, the lowest first; ties by name.
 fn next_primary<'a>(
     ctx: &Context<'_>,
-    workload: &Workload<'a>,
+    shard: &Shard<'a>,
     primary: &Target,
     restarts: &[Candidate<'_>],
     alone: Option<&StartsAlone<'_>>,
 ) -> Option<&'a Target> {
     let restarted = |target: &Target| restarts.iter().any(|candidate| candidate.target.pod.uid == target.pod.uid);
     let elsewhere = |target: &Target| alone.is_none_or(|start| start.target.pod.uid != target.pod.uid);
-    workload.replicas.iter().copied().min_by_key(|target| {
+    shard.replicas.iter().copied().min_by_key(|target| {
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
         let (priority, name) = (candidate::priority(target), target.pod.name.clone());
         (priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
@@ -190,24 +194,23 @@ fn next_primary<'a>(
 }
 
 /// The replica that the role must go back to: it alone starts as a primary, and a switchover of ours took the role away.
-fn role_owed<'a>(ctx: &Context<'_>, workload: &Workload<'a>) -> Option<StartsAlone<'a>> {
-    let moves = matches!(authority::of(ctx.policy, workload), Authority::Operator | Authority::Label);
-    let start = start_roles::alone_by_record(ctx.snapshot, workload, ctx.records)?;
-    let is_replica = workload.replicas.iter().any(|replica| replica.pod.uid == start.target.pod.uid);
-    (moves && is_replica && start_roles::owed(workload, ctx.records)).then_some(start)
+fn role_owed<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<StartsAlone<'a>> {
+    let start = start_roles::alone_by_record(shard, ctx.records)?;
+    let is_replica = shard.replicas.iter().any(|replica| replica.pod.uid == start.target.pod.uid);
+    (shard.handover() == Handover::Switchover && is_replica && start_roles::owed(shard, ctx.records)).then_some(start)
 }
 
 /// Hands the role back to the pod that starts with it: it is clean by now, and a restart of any member by anybody then
 /// finds the set as its start makes it.
 fn hand_back(
     ctx: &Context<'_>,
-    workload: &Workload<'_>,
+    shard: &Shard<'_>,
     from: &Target,
     start: &StartsAlone<'_>,
     steps: &mut Vec<PlannedStep>,
 ) {
     // It is planned in one piece, like every hand-over; where there is no room for it, a plan of its own follows.
-    if steps.len().saturating_add(workload.members.len()) > Plan::MAX_STEPS {
+    if steps.len().saturating_add(shard.members.len()) > Plan::MAX_STEPS {
         return;
     }
     let (from, to) = (from.pod.name.clone(), start.target.pod.name.clone());
@@ -220,7 +223,7 @@ fn hand_back(
             announced(ctx.settings.switchover)
         ),
     });
-    for member in workload.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
+    for member in shard.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
         steps.push(PlannedStep {
             step: Step::Repoint { pod: member.pod.name.clone(), to: to.clone() },
             reason: format!("it follows {from}, which gives the role back"),
@@ -282,13 +285,7 @@ fn why(ctx: &Context<'_>, verdict: &Verdict, gain: Bytes) -> String {
     }
 }
 
-fn hand_over(
-    ctx: &Context<'_>,
-    workload: &Workload<'_>,
-    old: &Candidate<'_>,
-    next: &Target,
-    steps: &mut Vec<PlannedStep>,
-) {
+fn hand_over(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, next: &Target, steps: &mut Vec<PlannedStep>) {
     let (from, to) = (old.target.pod.name.clone(), next.pod.name.clone());
     steps.push(PlannedStep {
         step: Step::Switchover { from: from.clone(), to: to.clone() },
@@ -297,7 +294,7 @@ fn hand_over(
             announced(ctx.settings.switchover)
         ),
     });
-    for replica in workload.replicas.iter().filter(|replica| replica.pod.name != to) {
+    for replica in shard.replicas.iter().filter(|replica| replica.pod.name != to) {
         steps.push(PlannedStep {
             step: Step::Repoint { pod: replica.pod.name.clone(), to: to.clone() },
             reason: format!("it follows {from}, which is restarted next"),
@@ -328,10 +325,10 @@ pub fn restarted_pods(steps: &[PlannedStep]) -> Vec<PodName> {
 /// Names a plan: reasons are left out, so that the noise of a number does not make another plan of it. The UIDs of the
 /// pods are in, so that the same steps on other pods are another plan: an approval must not outlive what it was given
 /// for.
-pub(super) fn hash(workload: &Workload<'_>, steps: &[PlannedStep]) -> String {
+pub(super) fn hash(shard: &Shard<'_>, steps: &[PlannedStep]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(workload.uid.as_str());
-    for member in &workload.members {
+    hasher.update(shard.id.to_string());
+    for member in &shard.members {
         hasher.update(format!("\n{} {}", member.pod.name, member.pod.uid));
     }
     // Whether and how far a backlog is raised follows from the rate of writes, and disturbs nobody.

@@ -1,9 +1,11 @@
 //! Findings that promise nothing which the decision refuses: what `assess` says that the operator will do is held
-//! against what it would do now, by the very functions that decide.
+//! against what was decided.
 
-use super::{Context, begin, decide, effect::Effect, labels, order, resize, returning};
+use std::collections::{HashMap, HashSet};
+
+use super::{Context, decide::Decision, effect::Effect, order, rogue_primary};
 use crate::{
-    assess::{self, fragmentation, roles, topology},
+    assess::{self, fragmentation, roles},
     domain::{
         finding::{Finding, FindingCode},
         journal::Journal,
@@ -16,23 +18,27 @@ use crate::{
 /// A refusal that is longer than this is not repeated in each finding.
 const SHORT: usize = 200;
 
-/// Every finding, with remedies that are true. While a remediation is under way its own status says what is done.
-pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
-    let mut findings = assess::with_records(ctx.policy, ctx.snapshot, &ctx.settings.assess, ctx.records, journal);
+/// Every finding of that look, with remedies worded from the decision. While a remediation is under way its own status
+/// says what is done.
+pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decision) -> Vec<Finding> {
+    let mut findings = ctx.look.findings(ctx.records, journal);
     if journal.is_some() {
         return findings;
     }
-    let due = findings.iter().any(promises_a_restart);
-    let refused = if due { refused_restarts(ctx) } else { Vec::new() };
-    let frozen = returning::frozen_pods(ctx);
-    let pods = |due: Vec<(Effect, String)>| -> Vec<PodName> {
-        due.iter().filter(|(effect, _)| !decide::nameless(ctx, effect)).filter_map(pod_of).collect()
-    };
-    let (resized, labelled) = (pods(resize::due(ctx, &frozen)), pods(labels::due(ctx, None)));
+    let refused = refused_restarts(ctx, decision);
+    let frozen: HashSet<PodName> = rogue_primary::frozen_pods(ctx).into_iter().collect();
+    let (mut resized, mut labelled) = (HashSet::new(), HashSet::new());
+    for (effect, _) in &decision.upkeep {
+        match effect {
+            Effect::Resize { pod, .. } => resized.insert(pod),
+            Effect::Label { pod, .. } => labelled.insert(pod),
+            _ => false,
+        };
+    }
     for finding in &mut findings {
         let Some(pod) = finding.pod.clone() else { continue };
         if promises_a_restart(finding) {
-            if let Some((_, why)) = refused.iter().find(|(refused, _)| *refused == pod) {
+            if let Some(why) = refused.get(&pod) {
                 finding.remedy.clone_from(why);
             }
         } else if finding.remedy.starts_with(assess::WILL_RAISE) {
@@ -58,14 +64,6 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<Finding> {
     findings
 }
 
-/// The pod whose limit or label an upkeep is about.
-fn pod_of((effect, _): &(Effect, String)) -> Option<PodName> {
-    match effect {
-        Effect::Resize { pod, .. } | Effect::Label { pod, .. } => Some(pod.clone()),
-        _ => None,
-    }
-}
-
 fn left_alone(ctx: &Context<'_>, pod: &PodName, kept: Kept) -> bool {
     ctx.snapshot.surroundings.left_alone.iter().any(|left| left.pod == *pod && left.kept == kept)
 }
@@ -76,15 +74,15 @@ fn promises_a_restart(finding: &Finding) -> bool {
 }
 
 /// Pods whose restart is due and would not be begun, each with the reason.
-fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
-    let mut refused = Vec::new();
-    for workload in topology::workloads(ctx.snapshot) {
-        let Some(considered) = begin::consider_one(ctx, &workload) else { continue };
+fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, String> {
+    let mut refused = HashMap::new();
+    for considered in &decision.due {
+        let Some(shard) = considered.plan.as_ref().and_then(|plan| ctx.shard(&plan.shard)) else { continue };
         let steps = considered.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
         let planned = order::restarted_pods(steps);
         let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
-        for member in &workload.members {
+        for member in &shard.members {
             let pod = &member.pod.name;
             let why = match first {
                 Some(first) if first.text.len() <= SHORT => {
@@ -100,7 +98,7 @@ fn refused_restarts(ctx: &Context<'_>) -> Vec<(PodName, String)> {
                 None => continue,
             };
             let mode = if ctx.policy.mode == Mode::Observe { "in mode Enforce too: " } else { "" };
-            refused.push((pod.clone(), format!("{mode}{why}")));
+            refused.insert(pod.clone(), format!("{mode}{why}"));
         }
     }
     refused

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::domain::{
     journal::{Journal, MemberRecord, Settings, StartRecord, StartValue, WorkloadRecord},
-    names::ControllerUid,
     sample::Config,
     snapshot::Target,
 };
@@ -96,8 +95,8 @@ pub(super) fn starts(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<
     starts
 }
 
-/// How replacements of that workload's pods started, by what is remembered.
-pub(super) fn remembered(ctx: &Context<'_>, workload: &ControllerUid) -> Vec<StartRecord> {
-    let record = ctx.records.iter().find(|record| record.uid == *workload);
+/// How replacements of that target's shard started, by what is remembered.
+pub(super) fn remembered(ctx: &Context<'_>, target: &Target) -> Vec<StartRecord> {
+    let record = ctx.look.shard_of(target).and_then(|shard| shard.record(ctx.records));
     record.map(|record| record.starts.clone()).unwrap_or_default()
 }

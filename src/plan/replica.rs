@@ -1,15 +1,15 @@
 //! Whether a replica holds what its primary holds, and how far it is from there.
 
 use crate::{
-    assess::topology,
     domain::{
         bytes::Bytes,
         names::NodeAddress,
         pod::{Pod, same_name},
         sample::{ReplicaLine, Role, Sample},
-        snapshot::{Snapshot, Target},
+        snapshot::Target,
     },
     plan::effect::MemberName,
+    topology::Shard,
 };
 
 /// The primary's `slaveN` line of that member, by whichever of its addresses or names it is known there. One address
@@ -21,7 +21,7 @@ pub fn line_of<'a>(primary: &'a Sample, replica: &Target) -> Option<&'a ReplicaL
 
 /// Whether the replica is loaded, follows that primary over a live link, and is no further behind than `max_lag`.
 /// The error says what is missing, for people.
-pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: Bytes) -> Result<(), String> {
+pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: Bytes) -> Result<(), String> {
     let name = &replica.pod.name;
     let Some(upstream) = primary.sample() else {
         return Err(format!("primary {} gave no sample", primary.pod.name));
@@ -37,7 +37,7 @@ pub fn synced(snapshot: &Snapshot, primary: &Target, replica: &Target, max_lag: 
         Role::Primary => return Err(format!("{name} is a primary, not a replica")),
         Role::Unknown => return Err(format!("{name} does not say its role")),
     };
-    if !follows(snapshot, primary, &link.primary) && sample.replication.replid != upstream.replication.replid {
+    if !follows(shard, primary, &link.primary) && sample.replication.replid != upstream.replication.replid {
         return Err(format!("{name} follows {}, not {}", link.primary, primary.pod.name));
     }
     if link.sync_in_progress {
@@ -74,15 +74,15 @@ pub fn same_keys(primary: &Sample, replica: &Sample) -> Result<(), String> {
 }
 
 /// Whether the configured primary of a replica is that target.
-pub fn follows(snapshot: &Snapshot, primary: &Target, configured: &NodeAddress) -> bool {
-    topology::resolve(configured, snapshot).is_some_and(|found| found.pod.uid == primary.pod.uid)
+pub fn follows(shard: &Shard<'_>, primary: &Target, configured: &NodeAddress) -> bool {
+    shard.resolve(configured).is_some_and(|found| found.pod.uid == primary.pod.uid)
 }
 
 /// Whether one of these members is configured to follow that primary: somebody gave it the role on purpose.
-pub fn adopted<'a>(snapshot: &Snapshot, primary: &Target, members: impl IntoIterator<Item = &'a Target>) -> bool {
+pub fn adopted<'a>(shard: &Shard<'_>, primary: &Target, members: impl IntoIterator<Item = &'a Target>) -> bool {
     members.into_iter().any(|member| {
         member.sample().is_some_and(|sample| match &sample.replication.role {
-            Role::Replica(link) => follows(snapshot, primary, &link.primary),
+            Role::Replica(link) => follows(shard, primary, &link.primary),
             Role::Primary | Role::Unknown => false,
         })
     })

@@ -83,7 +83,7 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
         return None;
     }
     let container = target.pod.container.as_ref().ok()?;
-    let set = ctx.snapshot.stateful_set(&target.pod.owner.as_ref()?.uid)?;
+    let set = ctx.look.set_of(target)?;
     let template = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
     let maxmemory = target.sample()?.memory.maxmemory;
     let mut limit = container.limit().unwrap_or_default();
@@ -147,7 +147,7 @@ mod tests {
 
     fn with<T>(policy: &Policy, snapshot: &Snapshot, look: impl FnOnce(&Context<'_>) -> T) -> T {
         let settings = PlanSettings::default();
-        look(&Context { policy, snapshot, records: &[], now: NOW, settings: &settings })
+        look(&Context::of(policy, snapshot, &[], NOW, &settings))
     }
 
     #[test]

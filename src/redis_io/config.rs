@@ -1,7 +1,7 @@
 //! `CONFIG GET` replies to [`Config`]. Before 7.0 CONFIG GET takes one parameter a command; later servers take all at once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     sync::LazyLock,
@@ -73,25 +73,34 @@ pub(super) fn takes_list(server: &Server) -> bool {
     }
 }
 
-/// The reply to [`ask_at_once`] as those to [`ask`]: names and values come in an order of the server's own.
-pub(super) fn apart(reply: Value) -> Vec<Value> {
-    let words = match reply {
-        Value::Array(words) => words,
-        refused => return vec![refused],
-    };
-    let mut words = words.into_iter();
-    let mut found = HashMap::new();
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        if let Value::BulkString(bytes) = &name {
-            found.insert(bytes.clone(), vec![name, value]);
-        }
-    }
-    PARAMETERS.iter().map(|name| Value::Array(found.remove(name.as_bytes()).unwrap_or_default())).collect()
+/// Reads the replies to [`ask`].
+pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, ConfigUnreadable> {
+    read_values(replies.map(|reply| {
+        let mut pair = reply::array(Some(reply)).map_err(|error| unreadable(&error))?.into_iter();
+        let _name = pair.next();
+        pair.next().map(secret).transpose()
+    }))
 }
 
-/// Reads the replies to [`ask`]. User and password of replication are hashed here and wiped.
-pub(super) fn read(replies: impl Iterator<Item = Value>) -> Result<Config, ConfigUnreadable> {
-    let mut values = replies.map(value);
+/// Reads the reply to [`ask_at_once`]: names and values come in an order of the server's own.
+pub(super) fn read_at_once(reply: Option<Value>) -> Result<Config, ConfigUnreadable> {
+    let mut words = reply::array(reply).map_err(|error| unreadable(&error))?.into_iter();
+    let mut found: [Option<Value>; PARAMETERS.len()] = [const { None }; PARAMETERS.len()];
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        let Value::BulkString(name) = name else { continue };
+        let place = PARAMETERS.iter().position(|parameter| parameter.as_bytes() == name);
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = Some(value);
+        }
+    }
+    read_values(found.into_iter().map(|value| value.map(secret).transpose()))
+}
+
+/// Reads the value of each of [`PARAMETERS`]; `None`: this server has no such parameter. User and password of replication
+/// are hashed here and wiped.
+fn read_values(
+    mut values: impl Iterator<Item = Result<Option<Zeroizing<String>>, ConfigUnreadable>>,
+) -> Result<Config, ConfigUnreadable> {
     let mut next = || values.next().unwrap_or(Ok(None));
     let limits: Option<String>;
     let mut config = Config {
@@ -167,15 +176,9 @@ fn carry(carried: &mut BTreeMap<String, String>, name: &str, value: Option<&str>
     }
 }
 
-/// The value of one CONFIG GET reply; `None`: this server has no such parameter.
-fn value(reply: Value) -> Result<Option<Zeroizing<String>>, ConfigUnreadable> {
-    let pair = reply::array(Some(reply)).map_err(|error| unreadable(&error))?;
-    let mut pair = pair.into_iter();
-    let (Some(_name), Some(value)) = (pair.next(), pair.next()) else {
-        return Ok(None);
-    };
-    let text = reply::text(Some(value)).map_err(|error| unreadable(&error))?;
-    Ok(Some(Zeroizing::new(text)))
+/// A value that may be a secret.
+fn secret(value: Value) -> Result<Zeroizing<String>, ConfigUnreadable> {
+    reply::text(Some(value)).map(Zeroizing::new).map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &RedisError) -> ConfigUnreadable {
@@ -331,14 +334,14 @@ mod tests {
             Value::Array(pair) => Some(pair.clone()),
             _ => None,
         });
-        let at_once = apart(Value::Array(pairs.flatten().collect()));
-        assert_eq!(read(at_once.into_iter()), read(one_by_one.into_iter()));
+        let at_once = read_at_once(Some(Value::Array(pairs.flatten().collect())));
+        assert_eq!(at_once, read(one_by_one.into_iter()));
     }
 
     #[test]
     fn a_refusal_of_all_at_once_is_that_of_each() {
         for refusal in [Value::Nil, Value::Int(1), bulk("no list")] {
-            assert_eq!(read(apart(refusal.clone()).into_iter()), read(std::iter::once(refusal)));
+            assert_eq!(read_at_once(Some(refusal.clone())), read(std::iter::once(refusal)));
         }
     }
 

@@ -2,10 +2,13 @@
 //! just after the start, a dataset size that wrapped around, negative byte differences, fields that come and go with
 //! the version, `slaveN` lines that grow keys, and product names behind a frozen `redis_version`.
 
-use std::{collections::HashMap, time::Duration};
+mod fields;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::fields::Fields;
 use super::text::word;
 use crate::domain::{
     bytes::Bytes,
@@ -96,26 +99,16 @@ pub enum InfoError {
     Sentinel,
 }
 
-/// The fields of an INFO reply by name. Of a field that comes twice the first counts: the server's own sections come
-/// before those of its modules.
+/// An INFO reply, taken apart.
 #[derive(Debug)]
 pub struct Info<'a> {
-    fields: HashMap<&'a str, &'a str>,
+    fields: Fields<'a>,
 }
 
 impl<'a> Info<'a> {
     /// Splits the reply into fields. Lines that are no fields are passed over.
     pub fn parse(text: &'a str) -> Self {
-        let mut fields = HashMap::with_capacity(256);
-        for line in text.split('\n') {
-            if line.starts_with('#') {
-                continue;
-            }
-            if let Some((name, value)) = line.trim_end_matches('\r').split_once(':') {
-                fields.entry(name).or_insert(value);
-            }
-        }
-        Self { fields }
+        Self { fields: Fields::parse(text) }
     }
 
     /// Everything at once. What cannot be read costs that field, which [`Sample::unread`] names; an error is only what
@@ -156,7 +149,7 @@ impl<'a> Info<'a> {
     /// The fields that are missing although every Redis has them, and those whose value cannot be, sorted.
     fn unread(&self) -> Vec<String> {
         let missing = ESSENTIAL.iter().filter(|name| self.get(name).is_none()).map(|name| (*name).to_owned());
-        let odd = self.fields.iter().filter(|(name, value)| !can_be(name, value)).map(|(name, _)| (*name).to_owned());
+        let odd = self.fields.iter().filter(|(name, value)| !can_be(name, value)).map(|(name, _)| name.to_owned());
         let mut unread: Vec<String> = missing.chain(odd).collect();
         // Nothing is zero that the server needs to run: it has not measured itself yet.
         let zero = |name: &&&str| self.get(name).and_then(parse_number) == Some(0);
@@ -205,7 +198,6 @@ impl<'a> Info<'a> {
             engine: self.engine(),
             version: self.version().unwrap_or(Version::UNKNOWN),
             cluster_enabled: mode == "cluster" || self.flag("cluster_enabled"),
-            is_sentinel: false,
             tcp_port: self.get("tcp_port").and_then(|text| text.parse().ok()),
             uptime: Duration::from_secs(self.number("uptime_in_seconds")),
         })
@@ -299,8 +291,8 @@ impl<'a> Info<'a> {
     fn replica_lines(&self) -> Vec<Result<ReplicaLine, InfoError>> {
         let mut lines: Vec<(u32, &str)> = self
             .fields
-            .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("slave")?.parse().ok()?, *value)))
+            .numbered()
+            .filter_map(|(name, value)| Some((name.strip_prefix("slave")?.parse().ok()?, value)))
             .collect();
         lines.sort_unstable();
         lines.into_iter().map(|(_, line)| replica_line(line)).collect()
@@ -343,7 +335,7 @@ impl<'a> Info<'a> {
 
     /// Keys, and keys with a time to live, over all databases.
     pub fn keyspace(&self) -> (u64, u64) {
-        let databases = self.fields.iter().filter(|(name, _)| {
+        let databases = self.fields.numbered().filter(|(name, _)| {
             name.strip_prefix("db").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
         });
         databases.fold((0, 0), |(keys, expires): (u64, u64), (_, line)| {
@@ -366,7 +358,7 @@ impl<'a> Info<'a> {
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.fields.get(name).copied()
+        self.fields.get(name)
     }
 
     fn required(&self, name: &'static str) -> Result<&'a str, InfoError> {

@@ -17,6 +17,7 @@ mod reply;
 mod text;
 mod tls;
 mod users;
+mod values;
 mod wire;
 
 pub use connection::Connection;

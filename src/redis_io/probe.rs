@@ -2,6 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
+use memchr::memmem::Finder;
 use redis::Value;
 
 use super::{config, connection::Connection, error::RedisError, info::Info, reply, wire::Request};
@@ -87,7 +88,7 @@ pub async fn probe(
     let sentinel_seen = if let Some(list) = listed {
         shows_sentinel(list)
     } else {
-        sentinel_seen(connection, info.connected_clients(), left()).await
+        Box::pin(sentinel_seen(connection, info.connected_clients(), left())).await
     };
     Ok(Sample { run_id, sentinel_seen, ..sample })
 }
@@ -98,12 +99,12 @@ async fn all_at_once(
     reply: Option<Value>,
     deadline: Duration,
 ) -> Result<Config, ConfigUnreadable> {
-    let config = config::read(reply.map(config::apart).unwrap_or_default().into_iter());
+    let config = config::read_at_once(reply);
     if config.is_ok() {
         return config;
     }
     connection.note_list(false);
-    match connection.ask(&SETTINGS, "CONFIG GET", deadline).await {
+    match Box::pin(connection.ask(&SETTINGS, "CONFIG GET", deadline)).await {
         Ok(replies) => config::read(replies.into_iter()),
         Err(_) => config,
     }
@@ -142,7 +143,8 @@ fn shows_sentinel(reply: Value) -> Option<bool> {
 /// A client named `sentinel-<8 hex>-cmd` or `sentinel-<8 hex>-pubsub` (`sentinel.c:sentinelSetClientName`).
 fn has_sentinel(list: &str) -> bool {
     const NAME: &str = "name=sentinel-";
-    list.match_indices(NAME).any(|(at, _)| {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+    FINDER.find_iter(list.as_bytes()).any(|at| {
         let (before, found) = list.split_at(at);
         // Not the end of another word, such as `lib-name=`.
         let begins = before.bytes().next_back().is_none_or(|byte| byte.is_ascii_whitespace());

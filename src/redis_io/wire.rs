@@ -4,7 +4,7 @@
 use std::{fmt, io};
 
 use futures::FutureExt as _;
-use redis::{Parser, Pipeline, Value};
+use redis::{Pipeline, Value};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,11 +15,13 @@ use zeroize::Zeroizing;
 use super::{
     error::RedisError,
     frame::{FrameGuard, MAX_REPLY},
-    tls,
+    tls, values,
 };
 
-/// Room for what is read at once. The replies of a probe are about 7 KiB.
+/// Least room for what is read at once. The replies of a probe are about 7 KiB, and as much again where clients are many.
 const CHUNK: usize = 8192;
+/// Most room that is made for replies of which it is not known yet how long they are.
+const MOST_AT_ONCE: usize = 1 << 16;
 
 /// What carries the bytes: a socket, or TLS over one.
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
@@ -53,17 +55,23 @@ impl From<&Pipeline> for Request {
 pub(super) struct Wire {
     /// `None`: cut, or an exchange is under way.
     transport: Option<Box<dyn Duplex>>,
+    /// Bytes of the last replies. The next are about as many, and with room for all of them one read will do.
+    heard: usize,
 }
 
 impl Wire {
     /// A wire without encryption.
     pub(super) fn plain(tcp: TcpStream) -> Self {
-        Self { transport: Some(Box::new(tcp)) }
+        Self::over(Box::new(tcp))
     }
 
     /// An encrypted one, to a server that was verified.
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { transport: Some(Box::new(stream)) }
+        Self::over(Box::new(stream))
+    }
+
+    fn over(transport: Box<dyn Duplex>) -> Self {
+        Self { transport: Some(transport), heard: 0 }
     }
 
     /// True when every further exchange would fail at once.
@@ -76,9 +84,12 @@ impl Wire {
         let Some(mut transport) = self.transport.take() else {
             return Err(RedisError::Connect("closed after an earlier failure".to_owned()));
         };
-        let replies = exchange(&mut *transport, request).await?;
+        let mut replies = Replies::up_to(request.most, self.heard);
+        exchange(&mut *transport, request, &mut replies).await?;
+        self.heard = replies.bytes.len();
+        let values = replies.parse(request.commands)?;
         self.transport = Some(transport);
-        Ok(replies)
+        Ok(values)
     }
 }
 
@@ -88,8 +99,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-async fn exchange(transport: &mut dyn Duplex, request: &Request) -> Result<Vec<Value>, RedisError> {
-    let mut replies = Replies::up_to(request.most);
+async fn exchange(transport: &mut dyn Duplex, request: &Request, replies: &mut Replies) -> Result<(), RedisError> {
     // Nothing was asked, so that nothing should be there; nor is anything sent to a server that has gone.
     if let Some(heard) = replies.hear(transport).now_or_never() {
         heard?;
@@ -103,8 +113,7 @@ async fn exchange(transport: &mut dyn Duplex, request: &Request) -> Result<Vec<V
         let heard = replies.until(transport, usize::MAX).now_or_never();
         return Err(heard.and_then(Result::err).unwrap_or_else(|| broken(&error)));
     }
-    replies.until(transport, request.commands).await?;
-    replies.parse(request.commands)
+    replies.until(transport, request.commands).await
 }
 
 async fn send(transport: &mut dyn Duplex, bytes: &[u8]) -> io::Result<()> {
@@ -120,8 +129,10 @@ struct Replies {
 }
 
 impl Replies {
-    const fn up_to(most: usize) -> Self {
-        Self { bytes: Vec::new(), guard: FrameGuard::up_to(most), most }
+    /// With room for a little more than the replies before them had.
+    fn up_to(most: usize, before: usize) -> Self {
+        let room = before.saturating_add(before / 8).clamp(CHUNK, MOST_AT_ONCE);
+        Self { bytes: Vec::with_capacity(room), guard: FrameGuard::up_to(most), most }
     }
 
     /// Reads until so many replies are complete.
@@ -138,7 +149,7 @@ impl Replies {
     /// Reads and checks what comes next.
     async fn hear(&mut self, transport: &mut dyn Duplex) -> Result<(), RedisError> {
         let before = self.bytes.len();
-        if self.bytes.capacity() - before < CHUNK / 2 {
+        if self.bytes.capacity() - before < CHUNK / 8 {
             self.bytes.reserve(CHUNK);
         }
         if transport.read_buf(&mut self.bytes).await.map_err(|error| broken(&error))? == 0 {
@@ -160,8 +171,7 @@ impl Replies {
     }
 
     fn values(&self, count: usize) -> Option<Vec<Value>> {
-        let (mut parser, mut rest) = (Parser::new(), self.bytes.as_slice());
-        (0..count).map(|_| parser.parse_value(&mut rest).ok()).collect()
+        values::parse(&self.bytes, count)
     }
 
     /// The first reply, if it is complete and an error.

@@ -1,7 +1,7 @@
 //! Switchovers between real servers, without Kubernetes: the driver of the operator itself, with hooks at its boundaries.
 
 use std::{
-    future::pending,
+    future::{pending, ready},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -12,18 +12,21 @@ use redis_memory_operator::{
     clock::Clock,
     domain::{
         bytes::Bytes,
+        fixtures,
         names::{PodName, PodUid},
         policy::RoleLabel,
         switchover::SwitchoverMethod,
     },
     execute::{
         ExecuteError,
-        crash::Place,
-        switchover::{HandedOver, Surroundings, bare::Bare, hand_over},
+        crash::Boundary,
+        switchover::{
+            HandedOver,
+            bare::{Bare, Hook},
+            hand_over,
+        },
     },
-    kube_io::fence::Fenced,
     plan::effect::{MemberName, Peer, SwitchoverOrder},
-    redis_io::Connection,
 };
 use tokio::sync::Notify;
 
@@ -90,7 +93,7 @@ pub fn without_candidate(order: &SwitchoverOrder) -> SwitchoverOrder {
 
 /// Carries it out to the end.
 pub async fn carry_out(order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
-    hand_over(&Bare::default(), order, Clock::start(), Duration::ZERO).await
+    hand_over(&Bare::new(Clock::start(), order.role_label.clone()), &fixtures::policy(), order, Duration::ZERO).await
 }
 
 /// Carries it out up to that boundary, and dies there: nothing of it runs any more, no destructor that could tidy up.
@@ -102,62 +105,27 @@ pub async fn die_at(boundary: &'static str, order: &SwitchoverOrder) {
         Box::pin(pending())
     });
     tokio::select! {
-        result = hand_over(&hooked, order, Clock::start(), Duration::ZERO) => panic!("it did not reach {boundary}: {result:?}"),
+        result = hooked.carry_out(order) => panic!("it did not reach {boundary}: {result:?}"),
         () = there.notified() => {}
     }
 }
 
-type Hook = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// No surroundings but a hook at one boundary.
-pub struct Hooked {
-    bare: Bare,
-    boundary: &'static str,
-    hook: Hook,
-}
+/// Servers alone, and a hook at one boundary.
+pub struct Hooked(Hook);
 
 impl Hooked {
     pub fn at(boundary: &'static str, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
-        Self { bare: Bare::default(), boundary, hook: Box::new(hook) }
+        let hook =
+            Arc::new(
+                move |reached: Boundary| {
+                    if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
+                },
+            );
+        Self(hook)
     }
 
     pub async fn carry_out(&self, order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {
-        hand_over(self, order, Clock::start(), Duration::ZERO).await
-    }
-}
-
-impl Surroundings for Hooked {
-    fn may_change(&self) -> Result<(), Fenced> {
-        self.bare.may_change()
-    }
-
-    async fn connect(&self, peer: &Peer) -> Result<Connection, ExecuteError> {
-        self.bare.connect(peer).await
-    }
-
-    async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
-        self.bare.labelled(peer).await
-    }
-
-    async fn set_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
-        self.bare.set_role(peer, primary).await
-    }
-
-    async fn overlapping(&self) -> bool {
-        self.bare.overlapping().await
-    }
-
-    async fn fit(&self, peer: &Peer) -> Option<bool> {
-        self.bare.fit(peer).await
-    }
-
-    async fn exists(&self, peer: &Peer) -> Option<bool> {
-        self.bare.exists(peer).await
-    }
-
-    async fn reached(&self, boundary: Place) {
-        if boundary.as_str() == self.boundary {
-            (self.hook)().await;
-        }
+        let bare = Bare { hook: Some(Arc::clone(&self.0)), ..Bare::new(Clock::start(), order.role_label.clone()) };
+        hand_over(&bare, &fixtures::policy(), order, Duration::ZERO).await
     }
 }

@@ -102,7 +102,6 @@ struct PodYaml {
     version: String,
     engine: String,
     cluster: bool,
-    is_sentinel: bool,
     sentinel_seen: Option<bool>,
     failing_over: bool,
     config_unreadable: Option<String>,
@@ -148,7 +147,6 @@ impl Default for PodYaml {
             version: "7.0.15".into(),
             engine: "redis".into(),
             cluster: false,
-            is_sentinel: false,
             sentinel_seen: Some(false),
             failing_over: false,
             config_unreadable: None,
@@ -279,7 +277,7 @@ impl Scenario {
 }
 
 fn uid_of(set: &str) -> ControllerUid {
-    if set == "redis" { fixtures::workload_uid() } else { ControllerUid::new(format!("uid-of-{set}")) }
+    if set == "redis" { fixtures::set_uid() } else { ControllerUid::new(format!("uid-of-{set}")) }
 }
 
 fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Target {
@@ -372,7 +370,6 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
         other => panic!("no engine is called {other}"),
     };
     sample.server.cluster_enabled = yaml.cluster;
-    sample.server.is_sentinel = yaml.is_sentinel;
     sample.sentinel_seen = yaml.sentinel_seen;
     if yaml.failing_over {
         sample.replication.failover_state = FailoverState::InProgress;

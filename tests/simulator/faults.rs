@@ -88,34 +88,48 @@ pub enum Trigger {
     On(&'static str, u32),
 }
 
-/// The points between two actions of the operator at which it can be struck.
+/// The points between two actions of the operator at which it can be struck: boundaries of the real code
+/// (`execute::crash`), and calls of a port.
 pub const POINTS: &[&str] = &[
+    // A live look is complete; the role of a server was read.
     "observed",
-    "decided",
-    "begin:journal",
+    "role:read",
+    // The API server's answer to a write has come.
     "journal:written",
-    "effect:start",
-    "evict:checked",
-    "evict:sent",
+    "status:written",
+    "begin:shown",
+    "begin:finalizer",
+    "begin:journal",
+    "evict:after-arrival",
+    "evict:before-intent",
+    "evict:before-effect",
+    "evict:after-effect",
+    "await-replica:after-arrival",
+    "restore-settings:before-effect",
+    "restore-settings:after-effect",
+    "prove:after-arrival",
+    "switchover:before-intent",
+    "switchover:before-effect",
     "switchover:candidate-labelled",
-    "switchover:overlap",
-    "switchover:failover-sent",
+    "switchover:after-overlap",
+    "switchover:after-failover-sent",
     "switchover:paused",
     "switchover:caught-up",
     "switchover:demoted",
     "switchover:promoted",
     "switchover:rolled-back",
     "switchover:unpaused",
-    "switchover:others-repointed",
-    "switchover:abort",
+    "switchover:repointed",
     "switchover:exchanged",
     "switchover:old-unlabelled",
     "switchover:done",
-    "repoint:checked",
-    "repoint:sent",
-    "restore:sent",
-    "upkeep:sent",
-    "end:record",
+    "switchover:after-effect",
+    "repoint:before-effect",
+    "repoint:after-effect",
+    "upkeep-label:before-effect",
+    "upkeep-label:after-effect",
+    "end:due",
+    "end:recorded",
 ];
 
 impl fmt::Display for Trigger {

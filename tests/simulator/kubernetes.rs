@@ -2,13 +2,13 @@
 //! operator can tell: pods with UID and resourceVersion, evictions with a disruption budget, labels and endpoints that
 //! follow late, the policies with journal and finalizer, and the lease.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use redis_memory_operator::{
-    domain::{
-        journal::{Journal, WorkloadRecord},
-        policy::Policy,
-    },
-    plan::switchover::Failure,
+    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
+    domain::{fixtures, journal::Journal},
+    validate,
 };
+use serde_json::json;
 
 use crate::redis::Ms;
 
@@ -47,22 +47,63 @@ pub struct Place {
     pub container_at: Option<Ms>,
 }
 
-/// A `RedisMemoryPolicy`.
+/// A `RedisMemoryPolicy`, as it is stored.
 #[derive(Clone, Debug)]
 pub struct Resource {
-    pub rv: u64,
-    pub spec: Policy,
-    pub journal: Option<Journal>,
-    pub records: Vec<WorkloadRecord>,
-    pub finalizer: bool,
-    pub deleting: Option<Ms>,
+    pub object: RedisMemoryPolicy,
     pub gone: bool,
-    /// The annotation by which a person accepts a primary after there were several.
-    pub accepted: Option<String>,
-    /// What the rest of the status says, as a digest.
-    pub shown: String,
     /// When the spec came to be as it is.
     pub edited_at: Ms,
+}
+
+impl Resource {
+    /// The policy of the simulation: the defaults, with times that are shorter. `n`: the younger, the higher.
+    pub fn new(n: usize) -> Self {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
+            "metadata": {
+                "name": format!("policy-{n}"), "namespace": "shop", "uid": format!("policy-uid-{n}"), "generation": 1,
+                "resourceVersion": "1", "creationTimestamp": format!("2025-12-03T03:04:{:02}Z", 5 + n),
+            },
+            "spec": {
+                "mode": "Enforce",
+                "selector": {"matchLabels": {"app": "redis"}},
+                "redis": {"roleAuthority": "Operator"},
+                "headroom": {"remedies": ["ResizePod"]},
+                "fragmentation": {"sustained": "24s", "remedies": ["Restart"]},
+                "restart": {"stepTimeout": "240s"},
+            },
+        }));
+        Self { object: object.expect("a policy"), gone: false, edited_at: 0 }
+    }
+
+    pub fn status(&self) -> Option<&RedisMemoryPolicyStatus> {
+        self.object.status.as_ref()
+    }
+
+    pub fn journal(&self) -> Option<&Journal> {
+        self.status()?.journal.as_ref()
+    }
+
+    pub fn finalizer(&self) -> bool {
+        self.object.metadata.finalizers.iter().flatten().any(|it| it == FINALIZER)
+    }
+
+    pub fn deleting(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// What is said to be in the way.
+    pub fn shown(&self) -> String {
+        let conditions = self.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let blocked = conditions.iter().find(|it| it.type_ == "RemediationBlocked" && it.status == "True");
+        blocked.map_or(String::new(), |it| format!("{}: {}", it.reason, it.message))
+    }
+
+    /// As the API server returns it.
+    pub fn stored(&self) -> StoredPolicy {
+        self.object.clone().into()
+    }
 }
 
 /// The Lease: whoever renews it changes its version.
@@ -89,7 +130,7 @@ pub enum Mood {
 }
 
 /// Everything that Kubernetes knows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Kubernetes {
     pub places: Vec<Place>,
     pub policies: Vec<Resource>,
@@ -115,11 +156,9 @@ pub struct Kubernetes {
     pub proxy_delay: Ms,
 }
 
-/// Why a request failed.
+/// Why the API server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The fence: nothing was sent.
-    Fenced,
     /// 409: the version, or injected.
     Conflict,
     /// 409 or 422: another pod of that name.
@@ -128,14 +167,8 @@ pub enum Refusal {
     Gone,
     /// 429 with the cause DisruptionBudget.
     BudgetSaysNo,
-    /// 5xx, 429 without a cause, no answer: it may have happened. Also of a Redis command.
+    /// 5xx, 429 without a cause, no answer: it may have happened.
     Unconfirmed,
-    /// A read failed.
-    Unread,
-    /// What was to be evicted is primary.
-    NowPrimary,
-    /// The switchover ended without exchange.
-    Switchover(Failure),
 }
 
 impl Kubernetes {
@@ -207,36 +240,52 @@ impl Kubernetes {
         Ok(())
     }
 
-    /// Changes a policy's status or finalizers when the version fits.
-    pub fn patch_policy(
-        &mut self,
-        p: usize,
-        rv: Option<u64>,
-        change: impl FnOnce(&mut Resource),
-    ) -> Result<u64, Refusal> {
+    /// Whether a write to the policy finds it, and of that version.
+    pub fn fits(&self, p: usize, version: Option<&str>) -> Result<(), Refusal> {
         let policy = &self.policies[p];
         if policy.gone {
             return Err(Refusal::Gone);
         }
-        if rv.is_some_and(|rv| rv != policy.rv) {
+        if version.is_some_and(|version| policy.object.metadata.resource_version.as_deref() != Some(version)) {
             return Err(Refusal::Conflict);
         }
-        let rv = self.bump();
+        Ok(())
+    }
+
+    /// Changes a policy's status or finalizers; the policy as it is then. What changes nothing makes no version.
+    pub fn patch_policy(&mut self, p: usize, change: impl FnOnce(&mut RedisMemoryPolicy)) -> StoredPolicy {
         let policy = &mut self.policies[p];
-        policy.rv = rv;
-        change(policy);
-        policy.gone = policy.deleting.is_some() && !policy.finalizer;
-        Ok(rv)
+        let before = policy.object.clone();
+        change(&mut policy.object);
+        if policy.object != before {
+            self.serial += 1;
+            policy.object.metadata.resource_version = Some(self.serial.to_string());
+        }
+        policy.gone = policy.deleting() && !policy.finalizer();
+        policy.stored()
     }
 
     /// Somebody edits the spec.
-    pub fn edit(&mut self, p: usize, now: Ms, change: impl FnOnce(&mut Policy)) {
+    pub fn edit(&mut self, p: usize, now: Ms, change: impl FnOnce(&mut RedisMemoryPolicy)) {
         let rv = self.bump();
         let policy = &mut self.policies[p];
-        policy.rv = rv;
-        change(&mut policy.spec);
-        policy.spec.generation += 1;
+        let meta = &mut policy.object.metadata;
+        meta.resource_version = Some(rv.to_string());
+        meta.generation = meta.generation.map(|generation| generation + 1);
+        change(&mut policy.object);
         policy.edited_at = now;
+        validate::validate(&policy.object).expect("people of this world write good specs");
+    }
+
+    /// Somebody deletes a policy.
+    pub fn delete_policy(&mut self, p: usize, now: Ms) {
+        let rv = self.bump();
+        let policy = &mut self.policies[p];
+        let meta = &mut policy.object.metadata;
+        meta.resource_version = Some(rv.to_string());
+        let at = fixtures::NOW.saturating_add(jiff::SignedDuration::from_millis(now as i64)).expect("in range");
+        meta.deletion_timestamp.get_or_insert(Time(at));
+        policy.gone |= !policy.finalizer();
     }
 
     /// Endpoints and kube-proxy follow what the labels say.

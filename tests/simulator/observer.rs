@@ -1,27 +1,7 @@
 //! The one observer: it sees every write to the API server, every Redis command, and the true state of the world, and
 //! says which invariant of the project was broken.
 //!
-//! | invariant | how it is checked here |
-//! |---|---|
-//! | S1 one writer | in every step: two servers accept writes, and the younger became primary by our doing |
-//! | S2 no acknowledged write lost | at each promotion of ours, at each eviction of ours, and in the end: every acknowledged write is there, but for those that a loss caused by somebody else has taken |
-//! | S3 budget | at each eviction of ours: no other member is down, and the pod was not primary when the request was sent (nor a second before) |
-//! | S4 limits | at each resize: never below what the policy demands, never below what was there |
-//! | S5 evidence | at each eviction and FAILOVER: every member answered this process within 15 s, and what is evicted is truly fragmented (a liar's word about itself counts) |
-//! | S6 fence | at each write and command: the sender holds the lease, the request has its preconditions, the process is the one that was meant |
-//! | S7 at most once | evictions are counted for each remediation and pod; of promotions a remediation has two at most (one exchange and one compensation), three where one pod alone starts as a primary (two exchanges), never to the same pod twice running; a process that began within the cooldown is never evicted |
-//! | S8 bounded pause | FAILOVER's TIMEOUT and CLIENT PAUSE's bound are at most 3 s; a FAILOVER in progress whose target is gone is ended within 45 s of an operator's being at work |
-//! | S9 one owner | two policies never have a remediation of the same workload at the same time |
-//! | S11 tenancy | a command reaches only the process that was meant (counted with S6); addresses outside the pods do not exist here |
-//! | S13 blast radius | one remediation at a time (with S9); nothing begins while a member does not answer (with S5) |
-//! | S14 no pod that goes | at each promotion of ours: the pod was not being deleted already when writes were held back for it |
-//! | L1 | everything heals: within ten minutes the journal is clear, all pods are Ready, labels say the roles, and the cure is reached or refused with a reason |
-//! | L4 | nobody is primary because we demoted one: for at most 45 s of an operator's being at work with all servers well, none of them denying that it is primary; but for what is lost by somebody else after the process that demoted it has gone too |
-//! | L5 | when nothing has progressed for a minute and a half: at most 10 decisions on each policy in a minute in one term, and at most 10 looks that failed |
-//!
-//! Not applicable here, tested elsewhere: S10 (no field is fought over: nothing but pods is written; tests/api_kube),
-//! S12 (there is no secret here: tests/redis_*, cluster tests), L2's thirty seconds (tests/cluster_e2e; here only that
-//! a deleted policy goes), L3 (tests/redis_sampler), L4's twenty seconds (tests/cluster_e2e).
+//! How each invariant is checked, and which are not applicable here, is in docs/testing.md.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -76,6 +56,7 @@ pub struct Observer {
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
+    pub looks: u32,
 }
 
 /// The process that we demoted.
@@ -86,11 +67,10 @@ struct Demoted {
     alone: bool,
 }
 
-/// Who sends, and what for.
-#[derive(Clone, Debug)]
+/// Who sends.
+#[derive(Clone, Copy, Debug)]
 pub struct Sender {
     pub identity: u32,
-    pub remediation: Option<String>,
 }
 
 /// What is evicted.
@@ -222,7 +202,7 @@ impl Observer {
         if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
             self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
         }
-        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal.is_some()).count();
+        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal().is_some()).count();
         if journals > 1 {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
         }
@@ -260,7 +240,7 @@ impl Observer {
         self.answered.insert((identity, pod), now);
     }
 
-    fn evidence(&mut self, kube: &Kubernetes, sender: &Sender, what: &str, now: Ms) {
+    fn evidence(&mut self, kube: &Kubernetes, sender: Sender, what: &str, now: Ms) {
         for n in 0..kube.places.len() {
             let seen = self.answered.get(&(sender.identity, n)).copied();
             if kube.pod(n).is_some() && seen.is_none_or(|seen| now > seen + FRESH) {
@@ -270,7 +250,7 @@ impl Observer {
     }
 
     /// A write or command arrives.
-    pub fn arrived(&mut self, kube: &Kubernetes, sender: &Sender, what: &str, guarded: bool, now: Ms) {
+    pub fn arrived(&mut self, kube: &Kubernetes, sender: Sender, what: &str, guarded: bool, now: Ms) {
         if kube.lease.holder != Some(sender.identity) {
             let text = format!("{what} of process {} while {:?} holds the lease", sender.identity, kube.lease.holder);
             self.flag(now, "S6", text);
@@ -289,7 +269,15 @@ impl Observer {
     }
 
     /// An eviction of ours was accepted, and begins now.
-    pub fn evicting(&mut self, kube: &Kubernetes, servers: &Servers, sender: &Sender, what: Evicted, now: Ms) {
+    pub fn evicting(
+        &mut self,
+        kube: &Kubernetes,
+        servers: &Servers,
+        sender: Sender,
+        remediation: Option<&String>,
+        what: Evicted,
+        now: Ms,
+    ) {
         let Evicted { pod, lied, sent_at } = what;
         self.evictions += 1;
         self.progressed(now);
@@ -299,7 +287,7 @@ impl Observer {
         }
         self.evidence(kube, sender, &format!("redis-{pod} was evicted"), now);
         let uid = kube.pod(pod).map(|pod| pod.uid).unwrap_or_default();
-        if let Some(id) = &sender.remediation {
+        if let Some(id) = remediation {
             let before = self.evicted.entry((id.clone(), pod)).or_default();
             before.push(uid);
             if before.len() > 1 {
@@ -328,18 +316,16 @@ impl Observer {
     }
 
     /// The first command of a switchover arrives: every member must have answered.
-    pub fn switching(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, now: Ms) {
+    pub fn switching(&mut self, kube: &Kubernetes, sender: Sender, from: usize, what: &str, now: Ms) {
         self.held_at = now;
-        self.evidence(kube, sender, &format!("redis-{from} got CLIENT PAUSE"), now);
+        self.evidence(kube, sender, &format!("redis-{from} got {what}"), now);
     }
 
     /// FAILOVER of ours was accepted.
-    pub fn failing_over(&mut self, kube: &Kubernetes, sender: &Sender, from: usize, timeout: Option<Ms>, now: Ms) {
+    pub fn failing_over(&mut self, from: usize, timeout: Option<Ms>, now: Ms) {
         if timeout.is_none_or(|timeout| timeout > MOST_PAUSE) {
             self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
         }
-        self.held_at = now;
-        self.evidence(kube, sender, &format!("redis-{from} got FAILOVER"), now);
     }
 
     /// A limit is set.
@@ -354,6 +340,7 @@ impl Observer {
     /// for each is no hot loop. Whoever comes to lead must look: each term is counted alone.
     /// A look that failed (an API server that answers every third read with an error) has a pace of its own.
     pub fn reconciling(&mut self, policy: usize, proving: bool, failed: bool, now: Ms) {
+        self.looks += 1;
         let times = self.reconciles.entry((policy, failed)).or_default();
         times.push_back(now);
         while times.front().is_some_and(|first| now > first + 60_000) {

@@ -1,12 +1,20 @@
 //! Bugs that are planted on purpose, to show that the observer finds them. Each takes one protection away, or does
-//! one thing in the wrong order.
+//! one thing in the wrong order. [`crate::sabotage`] has them.
 
-/// A planted bug. Those that are not in [`Bug::ALL`] are not shown to be found by what they break.
-#[allow(dead_code, reason = "not every bug is in the list yet")]
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
+
+use crate::{
+    faults::{Fault, Whose},
+    kubernetes::Mood,
+    redis::Ms,
+    schedule::Schedule,
+};
+
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// The plan begins with the primary, and nothing looks at its role before the eviction.
-    EvictThePrimaryFirst,
+    /// Whichever pod is to be evicted: the one with the primary's label is.
+    EvictThePrimary,
     /// The candidate gets `REPLICAOF NO ONE` before the old primary stops.
     PromoteBeforeDemote,
     /// Nobody asks the fence.
@@ -37,34 +45,26 @@ pub enum Bug {
     HotLoop,
     /// The limit of a pod is set to what maxmemory is.
     ShrinkTheLimit,
-    /// What a probe could not read is taken as it was last seen.
-    UnknownIsFine,
-    /// The claims of other policies are not looked at.
+    /// No other policy is seen: neither its claims nor its journal.
     IgnoreClaims,
     /// A journal that is found at the start is left alone.
     ForgetTheJournal,
     /// Guarded: the candidate is promoted before the old primary is demoted.
     GuardedPromotesFirst,
-    /// Guarded: the candidate's offset is not looked at.
-    GuardedNoOffsets,
     /// Nothing is looked at once more right before writes are held back.
     NoLastLook,
     /// Guarded: `CLIENT PAUSE` without a bound.
     GuardedEndlessPause,
-    /// Guarded: the age of the pause is not looked at right before the demotion, nor the offsets after it.
-    GuardedNoSecondLook,
     /// Guarded: whatever process has the candidate's address is promoted.
     GuardedAnyCandidate,
+    /// A pod that is to lose the primary's label keeps it, and nobody is told.
+    LabelLeftBehind,
 }
 
 impl Bug {
     /// Every bug, and the invariants of which one at least must be found broken.
-    ///
-    /// Left out, with what was seen: `UnknownIsFine` was found only by seed 939, which fails without it too;
-    /// `GuardedNoOffsets` broke S5 first (seed 10) and `GuardedNoSecondLook` S1 (seed 40), both with their extra faults,
-    /// and it was not looked into whether the bug was the cause.
     pub const ALL: &'static [(Self, &'static [&'static str])] = &[
-        (Self::EvictThePrimaryFirst, &["S3", "S2"]),
+        (Self::EvictThePrimary, &["S3", "S2"]),
         (Self::PromoteBeforeDemote, &["S1", "S2"]),
         (Self::NoFence, &["S6"]),
         (Self::NoRunIdCheck, &["S6", "S7", "S5"]),
@@ -86,31 +86,56 @@ impl Bug {
         (Self::GuardedPromotesFirst, &["S1", "S2"]),
         (Self::GuardedEndlessPause, &["S8"]),
         (Self::GuardedAnyCandidate, &["S6", "S2"]),
+        (Self::LabelLeftBehind, &["L1"]),
     ];
 
     /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
     pub const fn near(self) -> &'static [&'static str] {
         match self {
-            Self::NoLiveRole | Self::OldRole => &["evict:checked"],
-            Self::JournalAfterTheEffect => &["evict:sent", "switchover:demoted"],
+            Self::NoLiveRole | Self::RetryEvictionBlindly | Self::PlainDelete => &["evict:before-effect"],
+            Self::OldRole => &["role:read"],
+            Self::NoRunIdCheck => &["switchover:before-effect", "switchover:candidate-labelled"],
+            Self::ActOnCaches => &["begin:journal", "evict:after-effect"],
+            Self::ForgetTheJournal | Self::IgnoreClaims => &["evict:after-effect"],
             Self::GuardedPromotesFirst => &["switchover:promoted"],
-            Self::GuardedNoOffsets => &["switchover:overlap", "switchover:paused"],
-            Self::GuardedNoSecondLook => &["switchover:caught-up"],
-            Self::GuardedAnyCandidate => &["switchover:demoted"],
-            Self::NoLastLook => &["switchover:overlap"],
+            Self::GuardedAnyCandidate | Self::JournalAfterTheEffect => &["switchover:demoted"],
+            Self::NoLastLook => &["switchover:after-overlap"],
             _ => &[],
         }
     }
 
-    /// It is in the driver of the Guarded method.
-    pub const fn is_guarded(self) -> bool {
-        matches!(
-            self,
+    /// What strikes there, and for how long the process is stopped then; `None`: anything that moves roles or ends it.
+    pub const fn strikes(self, pod: usize) -> Option<(Fault, Option<Ms>)> {
+        let operator = Whose::Acting;
+        Some(match self {
+            Self::RetryEvictionBlindly => (Fault::Api { mood: Mood::LostReplies, lasts: 4_000 }, None),
+            Self::PlainDelete => (Fault::Kill { pod, hard: false }, None),
+            Self::NoRunIdCheck => (Fault::Restart { pod }, Some(1_500)),
+            Self::ActOnCaches => (Fault::StaleCache { operator, lasts: 30_000 }, None),
+            Self::ForgetTheJournal | Self::IgnoreClaims | Self::JournalAfterTheEffect => {
+                (Fault::Crash { operator, back_after: 2_000 }, None)
+            }
+            // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
+            Self::NoLastLook => (Fault::Drain { pod }, Some(500)),
+            _ => return None,
+        })
+    }
+
+    /// A schedule in which it can show.
+    pub const fn prepare(self, schedule: &mut Schedule) {
+        match self {
             Self::GuardedPromotesFirst
-                | Self::GuardedNoOffsets
-                | Self::GuardedEndlessPause
-                | Self::GuardedNoSecondLook
-                | Self::GuardedAnyCandidate
-        )
+            | Self::GuardedEndlessPause
+            | Self::GuardedAnyCandidate
+            | Self::JournalAfterTheEffect => {
+                schedule.method = SwitchoverMethod::Guarded;
+            }
+            Self::PromoteBeforeDemote | Self::NoTimeout | Self::AbortBlindly => {
+                schedule.method = SwitchoverMethod::Native;
+            }
+            Self::ShrinkTheLimit => schedule.tight = true,
+            Self::IgnoreClaims => schedule.policies = 2,
+            _ => {}
+        }
     }
 }

@@ -61,8 +61,8 @@ pub struct Line {
     pub at: Ms,
 }
 
-/// A command of the Guarded method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A command that changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// `CLIENT PAUSE ms WRITE`; `None`: without bound.
     Pause(Option<Ms>),
@@ -70,8 +70,16 @@ pub enum Order {
     Unpause,
     /// `REPLICAOF host`.
     Follow(Host),
-    /// `REPLICAOF NO ONE`; `back`: to the one that had the role before.
-    Lead { back: bool },
+    /// `REPLICAOF NO ONE`.
+    Lead,
+    /// `FAILOVER TO … TIMEOUT ms`; `None`: without bound.
+    Failover(u32, Option<Ms>),
+    /// `FAILOVER ABORT`.
+    Abort,
+    /// `CONFIG SET`.
+    Set(String, String),
+    /// `BGSAVE`, or `BGREWRITEAOF`.
+    WriteOut,
 }
 
 /// One process.
@@ -112,6 +120,12 @@ pub struct Server {
     pub slow_until: Ms,
     pub fragmented: bool,
     pub maxmemory_mib: u64,
+    /// `repl-backlog-size`, bytes.
+    pub backlog: u64,
+    /// Other settings that were set at run time.
+    pub set: BTreeMap<String, String>,
+    /// A child writes the data out until then.
+    pub writing_until: Ms,
     pub acked_at: Ms,
 }
 
@@ -147,6 +161,9 @@ impl Server {
             slow_until: 0,
             fragmented: false,
             maxmemory_mib: 512,
+            backlog: 1 << 20,
+            set: BTreeMap::new(),
+            writing_until: 0,
             acked_at: now,
         }
     }

@@ -1,25 +1,23 @@
 //! One run: the world, the processes of the operator with their leases and samplers, and what must be true in the end.
 
 use std::{
-    cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
-    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context as TaskContext, Waker},
-    time::Duration,
 };
 
-use redis_memory_operator::domain::{fixtures, journal::Journal, policy::Policy, step::Step};
+use kube::ResourceExt as _;
+use redis_memory_operator::domain::{journal::Journal, sample, snapshot::Observation, step::Step};
 
 use crate::{
     faults::Whose,
     kubernetes::{Mood, PODS, Resource},
     observer::Violation,
-    operator::{Cache, INTERVAL, LEASE, MARGIN, Process, Shared},
+    operator::{INTERVAL, Kept, LEASE, MARGIN, Process},
     planted::Bug,
     redis::{Link, Ms, Role},
     schedule::Schedule,
-    view::Memory,
     world::{Blow, World},
 };
 
@@ -36,6 +34,7 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub evictions: u32,
     pub switchovers: u32,
+    pub looks: u32,
     pub cured: bool,
     pub ended: String,
     pub trace: String,
@@ -43,8 +42,8 @@ pub struct Outcome {
 
 /// Where a process of the operator lives: a pod of its Deployment.
 struct Slot {
-    process: Option<Rc<Process>>,
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    process: Option<Process>,
+    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     back_at: Ms,
     stopped_until: Ms,
     next_lease: Ms,
@@ -55,40 +54,17 @@ struct Slot {
 }
 
 struct Runner {
-    world: Shared,
+    world: Arc<Mutex<World>>,
     slots: Vec<Slot>,
     identities: u32,
     bug: Option<Bug>,
     quiet_since: Ms,
 }
 
-/// The policy of the simulation: the defaults, with times that are shorter.
-fn policy(n: usize) -> Policy {
-    let mut policy = fixtures::policy();
-    policy.name = format!("policy-{n}");
-    policy.uid = format!("policy-uid-{n}");
-    policy.fragmentation.sustained = Duration::from_secs(24);
-    policy.restart.step_timeout = Duration::from_secs(240);
-    policy
-}
-
 /// Runs a schedule.
 pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
-    let policies = (0..schedule.policies)
-        .map(|n| Resource {
-            rv: 1,
-            spec: policy(n),
-            journal: None,
-            records: Vec::new(),
-            finalizer: false,
-            deleting: None,
-            gone: false,
-            accepted: None,
-            shown: String::new(),
-            edited_at: 0,
-        })
-        .collect();
-    let world = Rc::new(RefCell::new(World::new(schedule, policies, traced)));
+    let policies = (0..schedule.policies).map(Resource::new).collect();
+    let world = Arc::new(Mutex::new(World::new(schedule, policies, traced)));
     let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm };
     for n in 0..schedule.operators {
         runner.slots.push(Slot {
@@ -107,12 +83,16 @@ pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
 }
 
 impl Runner {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("one thread")
+    }
+
     fn go(mut self, schedule: &Schedule) -> Outcome {
         let end = schedule.calm + PATIENCE;
         let converged = loop {
             self.step();
-            let now = self.world.borrow().now;
-            if !self.world.borrow().observer.violations.is_empty() {
+            let now = self.world().now;
+            if !self.world().observer.violations.is_empty() {
                 break true;
             }
             if now > schedule.calm && self.converged() {
@@ -125,7 +105,7 @@ impl Runner {
         for slot in &mut self.slots {
             slot.future = None;
         }
-        let mut world = self.world.borrow_mut();
+        let mut world = self.world();
         let now = world.now;
         let ended = world.describe();
         if !converged {
@@ -140,6 +120,7 @@ impl Runner {
             violations: world.observer.violations.clone(),
             evictions: world.observer.evictions,
             switchovers: world.observer.switchovers,
+            looks: world.observer.looks,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
             ended,
             trace: world.trace(),
@@ -148,22 +129,19 @@ impl Runner {
 
     /// To the next thing that happens.
     fn step(&mut self) {
-        let now = self.world.borrow().now;
+        let now = self.world().now;
         let mut next = now + 500;
         for slot in &self.slots {
             let Some(process) = &slot.process else {
                 next = next.min(slot.back_at.max(now + 1));
                 continue;
             };
-            let running = now >= slot.stopped_until || process.in_flight.get();
-            let wanted = if running {
-                process.wake.get().min(slot.next_lease).min(slot.next_sample)
-            } else {
-                slot.stopped_until
-            };
+            let running = now >= slot.stopped_until || process.travels();
+            let wanted =
+                if running { process.wake().min(slot.next_lease).min(slot.next_sample) } else { slot.stopped_until };
             next = next.min(wanted.max(now + 1));
         }
-        self.world.borrow_mut().advance(next);
+        self.world().advance(next);
         self.aim();
         for n in 0..self.slots.len() {
             self.live(n, next);
@@ -172,7 +150,7 @@ impl Runner {
 
     /// A blow that struck at a time, not at a point, is meant for whoever holds the lease.
     fn aim(&mut self) {
-        let mut world = self.world.borrow_mut();
+        let mut world = self.world();
         let holder = world.kube.lease.holder;
         let holds = |slot: &Slot| slot.process.as_ref().is_some_and(|process| Some(process.identity) == holder);
         let slot = self.slots.iter().position(holds).unwrap_or(0);
@@ -202,9 +180,10 @@ impl Runner {
                 self.sample(n, &process, now);
             }
         }
-        if (!stopped || process.in_flight.get()) && now >= process.wake.get() {
+        if (!stopped || process.travels()) && now >= process.wake() {
             let slot = &mut self.slots[n];
             if let Some(future) = slot.future.as_mut() {
+                process.tick();
                 let _ = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
             }
         }
@@ -212,47 +191,31 @@ impl Runner {
         self.blows(n, now);
         let works = |slot: &Slot| {
             now >= slot.stopped_until
-                && slot.process.as_ref().is_some_and(|it| it.term.get().is_some_and(|deadline| now < deadline))
+                && slot.process.as_ref().is_some_and(|it| it.leads_until().is_some_and(|deadline| now < deadline))
         };
         let works = self.slots.iter().any(works);
-        let mut world = self.world.borrow_mut();
+        let mut world = self.world();
         world.someone_works = works && now >= world.kube.mood_until;
     }
 
     /// A process whose term has ended drops everything that it was doing.
-    fn end_of_term(&mut self, n: usize, process: &Rc<Process>, now: Ms) {
-        let over = process.term.get().is_some_and(|deadline| now >= deadline) && self.bug != Some(Bug::NoFence);
-        if over && !process.in_flight.get() && now >= self.slots[n].stopped_until {
+    fn end_of_term(&mut self, n: usize, process: &Process, now: Ms) {
+        let over = process.leads_until().is_some_and(|deadline| now >= deadline) && !process.fenceless;
+        if over && !process.travels() && now >= self.slots[n].stopped_until {
             process.note(|| "its term is over".to_owned());
-            self.world.borrow_mut().observer.left();
-            process.term.set(None);
-            process.wake.set(now);
-            self.slots[n].future = Some(Box::pin(Rc::clone(process).run()));
+            self.world().observer.left();
+            process.set_term(None);
+            process.rouse();
+            self.slots[n].future = Some(Box::pin(process.clone().term(self.bug)));
         }
     }
 
     fn start(&mut self, n: usize, now: Ms) {
         self.identities += 1;
-        let skews = &self.world.borrow().schedule.skews;
-        let skew = skews[self.identities as usize % skews.len()];
-        let process = Rc::new(Process {
-            world: Rc::clone(&self.world),
-            slot: n,
-            identity: self.identities,
-            skew,
-            bug: self.bug,
-            wake: Rc::new(Cell::new(now)),
-            in_flight: Rc::default(),
-            term: Rc::default(),
-            memory: Rc::new(RefCell::new(Memory::default())),
-            cache: Rc::new(RefCell::new(Cache::default())),
-            woken: Rc::default(),
-            failures: [Cell::default(), Cell::default()],
-            deleting_since: [Cell::default(), Cell::default()],
-            remediation: RefCell::default(),
-        });
+        let process = Process::new(&self.world, n, self.identities, self.bug);
         let slot = &mut self.slots[n];
-        slot.future = Some(Box::pin(Rc::clone(&process).run()));
+        process.rouse();
+        slot.future = Some(Box::pin(process.clone().term(self.bug)));
         slot.process = Some(process);
         slot.next_lease = now;
         slot.next_sample = now;
@@ -263,7 +226,7 @@ impl Runner {
     fn lease(&mut self, n: usize, process: &Process, now: Ms) {
         let slot = &mut self.slots[n];
         slot.next_lease = now + RENEW;
-        let mut world = self.world.borrow_mut();
+        let mut world = self.world.lock().expect("one thread");
         let mood = if now < world.kube.mood_until { world.kube.mood } else { Mood::Well };
         let holds = world.kube.lease.holder == Some(process.identity);
         let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
@@ -280,18 +243,16 @@ impl Runner {
         if slot.lease_seen.0 != lease.version {
             slot.lease_seen = (lease.version, now);
         }
-        let renews = holds && process.term.get().is_some_and(|deadline| now < deadline);
+        let renews = holds && process.leads_until().is_some_and(|deadline| now < deadline);
         let free = lease.holder.is_none() || (!renews && now >= slot.lease_seen.1 + LEASE);
         if renews || free {
             world.kube.lease.holder = Some(process.identity);
             world.kube.lease.version += 1;
             slot.lease_seen = (lease.version + 1, now);
-            process.term.set(Some(now + LEASE - MARGIN));
+            process.set_term(Some(now + LEASE - MARGIN));
             if !renews {
                 // A term begins with lists of its own: no cache of before counts.
-                let mut cache = process.cache.borrow_mut();
-                cache.pods = world.list();
-                cache.policies.clone_from(&world.kube.policies);
+                refresh(process, &world);
                 world.note(|| format!("operator {n}: leads as process {}", process.identity));
             }
         }
@@ -300,21 +261,19 @@ impl Runner {
     /// Caches and samples are brought up to date; a change of what they say wakes the reconciler.
     fn sample(&mut self, n: usize, process: &Process, now: Ms) {
         self.slots[n].next_sample = now + INTERVAL;
-        let holds = self.world.borrow().kube.lease.holder == Some(process.identity);
+        let holds = self.world().kube.lease.holder == Some(process.identity);
         {
-            let world = self.world.borrow();
+            let world = self.world();
             let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
             let frozen = world.cache_frozen.iter().any(|(whose, until)| now < *until && ours(whose));
-            let mut cache = process.cache.borrow_mut();
-            if !frozen || cache.policies.is_empty() {
-                cache.pods = world.list();
-                cache.policies.clone_from(&world.kube.policies);
+            if !frozen || process.cache.lock().expect("one thread").policies.is_empty() {
+                refresh(process, &world);
             }
         }
-        if !holds || process.term.get().is_none() {
+        if !holds || process.leads_until().is_none() {
             return;
         }
-        let pods = process.cache.borrow().pods.clone();
+        let pods = process.cache.lock().expect("one thread").pods.clone();
         for (p, pod) in pods.iter().enumerate() {
             if let Some(pod) = pod {
                 process.sample(p, pod);
@@ -323,13 +282,13 @@ impl Runner {
         let digest = digest(process);
         if self.slots[n].digest != digest {
             self.slots[n].digest = digest;
-            process.woken.set(true);
+            process.kept.lock().expect("one thread").iter_mut().for_each(Kept::wake);
         }
     }
 
     /// Carries out what strikes processes; what travels already arrives first.
     fn blows(&mut self, at: usize, now: Ms) {
-        let blows = std::mem::take(&mut self.world.borrow_mut().blows);
+        let blows = std::mem::take(&mut self.world().blows);
         for (whose, blow) in blows {
             let n = match whose {
                 Whose::Acting => at,
@@ -341,13 +300,13 @@ impl Runner {
         }
         for slot in &mut self.slots {
             let Some(process) = slot.process.clone() else { continue };
-            if process.in_flight.get() {
+            if process.travels() {
                 continue;
             }
             match slot.blow.take() {
                 Some(Blow::Crash { back_after }) => {
                     process.note(|| "is killed".to_owned());
-                    self.world.borrow_mut().observer.left();
+                    self.world.lock().expect("one thread").observer.left();
                     slot.future = None;
                     slot.process = None;
                     slot.back_at = now + back_after;
@@ -359,33 +318,51 @@ impl Runner {
     }
 
     fn converged(&mut self) -> bool {
-        let world = self.world.borrow();
-        let calm = world.settled();
+        let (calm, now) = {
+            let world = self.world();
+            (world.settled(), world.now)
+        };
         if !calm {
-            self.quiet_since = world.now;
+            self.quiet_since = now;
         }
-        world.now > self.quiet_since + QUIET
+        now > self.quiet_since + QUIET
     }
 }
 
-/// What the watches and the sampler's judge look at.
+/// The caches of a process are brought up to date; a policy that has changed is looked at.
+fn refresh(process: &Process, world: &World) {
+    let (mut cache, mut kept) = (process.cache.lock().expect("one thread"), process.kept.lock().expect("one thread"));
+    cache.pods = world.list();
+    cache.policies.resize(world.kube.policies.len(), None);
+    for (p, (known, now)) in cache.policies.iter_mut().zip(&world.kube.policies).enumerate() {
+        let version = now.object.resource_version();
+        if now.gone {
+            *known = None;
+        } else if known.as_ref().is_none_or(|known| known.resource_version() != version) {
+            *known = Some(Arc::new(now.stored()));
+            kept[p].due = true;
+        }
+    }
+}
+
+/// What the pod watch shows, and what the sampler's judge looks at: roles, links, processes, and whether there is enough
+/// to be judged by.
 fn digest(process: &Process) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let (cache, memory) = (process.cache.borrow(), process.memory.borrow());
+    let (cache, memory) = (process.cache.lock().expect("one thread"), process.memory.lock().expect("one thread"));
     let mut hasher = DefaultHasher::new();
-    for policy in &cache.policies {
-        (policy.spec.generation, policy.deleting, policy.gone).hash(&mut hasher);
-    }
     for pod in cache.pods.iter().flatten() {
-        (pod.uid, pod.ready, pod.terminating.is_some(), pod.role).hash(&mut hasher);
-        let seen = memory.latest.get(&pod.uid);
-        let sample = seen.and_then(|seen| match seen {
-            redis_memory_operator::domain::snapshot::Observation::Seen(sample) => Some(sample),
-            _ => None,
-        });
-        let role = sample.map(|sample| format!("{:?} {:?}", sample.replication.role, sample.run_id));
-        let covers = memory.history.get(&pod.uid).map_or(0, Vec::len) > 9;
-        (role, covers).hash(&mut hasher);
+        (pod.uid, pod.ready, pod.terminating.is_some(), pod.role, pod.limit_mib).hash(&mut hasher);
+        let Some(Observation::Seen(sample)) = memory.latest.get(&pod.uid) else { continue };
+        let replication = &sample.replication;
+        match &replication.role {
+            sample::Role::Primary => replication.replicas.iter().filter(|line| line.online).count().hash(&mut hasher),
+            sample::Role::Replica(link) => (true, link.link_up, link.sync_in_progress).hash(&mut hasher),
+            sample::Role::Unknown => u8::MAX.hash(&mut hasher),
+        }
+        sample.run_id.hash(&mut hasher);
+        sample.memory.ratio.hash(&mut hasher);
+        (memory.history.get(&pod.uid).map_or(0, Vec::len) > 9).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -397,7 +374,7 @@ impl World {
             .kube
             .policies
             .iter()
-            .all(|it| it.gone || (it.journal.is_none() && !it.finalizer && it.deleting.is_none()));
+            .all(|it| it.gone || (it.journal().is_none() && !it.finalizer() && !it.deleting()));
         let primaries = self.servers.by_ip.values().filter(|it| it.role == Role::Primary).count();
         let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
         let kept = self.kube.policies.iter().any(|it| !it.gone);
@@ -407,9 +384,9 @@ impl World {
         };
         // Somebody else gave the role to a pod that was lost right then: no switchover of ours is under way. Whom to promote
         // is for people to say.
-        let ours = |it: &Resource| matches!(it.journal.as_ref().and_then(Journal::step), Some(Step::Switchover { .. }));
+        let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
         let for_people = primaries == 0
-            && self.kube.policies.iter().any(|it| it.shown.contains("NoPrimary"))
+            && self.kube.policies.iter().any(|it| it.shown().contains("NoPrimary"))
             && !self.kube.policies.iter().any(ours);
         if for_people {
             return true;
@@ -433,19 +410,20 @@ impl World {
         let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
         let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
         let leads = self.servers.by_ip.values().find(|it| it.role == Role::Primary).map(|it| it.pod);
-        let (fixed, refused) = (self.schedule.fixed_start, LASTING.iter().any(|reason| policy.shown.contains(reason)));
+        let (fixed, refused) =
+            (self.schedule.fixed_start, LASTING.iter().any(|reason| policy.shown().contains(reason)));
         // Where a person has moved it, it is theirs.
         if fixed && leads != Some(0) && self.observer.ours() && !refused {
             let text =
-                format!("the role stays with {leads:?} against its start, and nobody says why: {:?}", policy.shown);
+                format!("the role stays with {leads:?} against its start, and nobody says why: {:?}", policy.shown());
             let now = self.now;
             self.observer.flag(now, "L1", text);
             return;
         }
-        if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown.contains(reason)) {
+        if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown().contains(reason)) {
             return;
         }
-        let text = format!("{fragmented:?} stay fragmented and nobody says why: {:?}", policy.shown);
+        let text = format!("{fragmented:?} stay fragmented and nobody says why: {:?}", policy.shown());
         let now = self.now;
         self.observer.flag(now, "L1", text);
     }
@@ -461,11 +439,16 @@ impl World {
             .policies
             .iter()
             .map(|it| {
-                let step = it.journal.as_ref().map(|journal| format!("{:?}", journal.step()));
-                let last = it.records.last().map(|record| format!("{:?}: {}", record.outcome, record.message));
+                let step = it.journal().map(|journal| format!("{:?}", journal.step()));
+                let last = it
+                    .status()
+                    .and_then(|it| it.workloads.last())
+                    .map(|record| format!("{:?}: {}", record.outcome, record.message));
                 format!(
                     "journal {step:?}, finalizer {}, gone {}, shown {}, last {last:?}",
-                    it.finalizer, it.gone, it.shown
+                    it.finalizer(),
+                    it.gone,
+                    it.shown()
                 )
             })
             .collect();

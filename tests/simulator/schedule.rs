@@ -36,6 +36,8 @@ pub struct Schedule {
     pub write_every: Ms,
     /// The template's `maxmemory` is not what the members have at run time.
     pub settings_drift: bool,
+    /// The pods' memory limit is below what the policy demands; the template's, too.
+    pub tight: bool,
     pub clean_member: Option<usize>,
     /// Pod 0 alone starts as a primary, with what its volume holds; the others start as its replicas.
     pub fixed_start: bool,
@@ -64,6 +66,7 @@ impl Schedule {
             endpoint_delay: rng.pick(&[100, 600, 2500]),
             write_every: rng.pick(&[120, 300, 700]),
             settings_drift: rng.percent(20),
+            tight: chooser.percent(15),
             clean_member: rng.percent(20).then(|| rng.below(PODS)),
             fixed_start: false,
             calm: if rng.percent(5) { LONG } else { CALM },
@@ -95,18 +98,19 @@ impl Schedule {
         let mut rng = Rng::new(self.seed, 4);
         let trigger = Trigger::On(rng.pick(points), rng.range(1, 3) as u32);
         let (pod, operator) = (rng.below(PODS), Whose::Acting);
-        // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
-        let lasts = if bug == Bug::NoLastLook { 500 } else { rng.pick(&[1_500, 4_000, 8_000]) };
-        let fault = match rng.below(4) {
-            _ if bug == Bug::NoLastLook => Fault::Drain { pod },
+        let lasts = rng.pick(&[1_500, 4_000, 8_000]);
+        let any = match rng.below(4) {
             0 => Fault::Crash { operator, back_after: lasts },
             1 => Fault::MoveRole { to: pod },
             // Right before an eviction another process of the pod would break S7 first.
-            2 if !points.contains(&"evict:checked") => Fault::Restart { pod },
+            2 if !points.contains(&"role:read") && !points.contains(&"evict:before-effect") => Fault::Restart { pod },
             _ => Fault::Slow { pod, lasts },
         };
+        let (fault, stopped) = bug.strikes(pod).unwrap_or((any, Some(lasts)));
         self.faults.push((trigger, fault));
-        self.faults.push((trigger, Fault::Stop { operator, lasts }));
+        if let Some(lasts) = stopped {
+            self.faults.push((trigger, Fault::Stop { operator, lasts }));
+        }
         self
     }
 

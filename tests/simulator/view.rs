@@ -1,7 +1,7 @@
 //! What the operator is shown of the world: pods as the API server has them, samples as the servers answer them, lies
 //! included, put together into the domain's snapshot.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use redis_memory_operator::domain::{
@@ -33,15 +33,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Keeps what a probe said. `trusting`: a failure does not replace what was seen before (a planted bug).
-    pub fn remember(&mut self, uid: u32, seen: Observation, trusting: bool) {
+    /// Keeps what a probe said.
+    pub fn remember(&mut self, uid: u32, seen: Observation) {
         if let Observation::Seen(sample) = &seen {
             let history = self.history.entry(uid).or_default();
+            history.retain(|reading| sample.at.duration_since(reading.at) < KEEP);
             history.push(reading(sample));
-            let surplus = history.len().saturating_sub(KEEP);
-            history.drain(..surplus);
-        } else if trusting && self.latest.contains_key(&uid) {
-            return;
         }
         self.latest.insert(uid, seen);
     }
@@ -68,8 +65,8 @@ fn reading(sample: &Sample) -> Reading {
     }
 }
 
-/// Readings that are kept of a pod: a live look adds to those of the sampler.
-const KEEP: usize = 60;
+/// Readings are kept for so long: for what is demanded of a judgement, and a margin.
+const KEEP: SignedDuration = SignedDuration::from_secs(60);
 
 /// Virtual time as a wall clock shows it that is off by `skew` seconds.
 pub fn wall(now: Ms, skew: i64) -> Timestamp {
@@ -118,6 +115,17 @@ impl World {
         self.kube.places.iter().map(|place| place.pod.clone()).collect()
     }
 
+    /// What a server answers now, lies included.
+    pub fn sample(&self, server: &Server, skew: i64) -> Sample {
+        let mut sample = sample(server, server.uid, self.now, skew);
+        for lie in [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Fragmented, Lie::Keys, Lie::NoFailover] {
+            if self.lies(server.pod, lie) {
+                tell(lie, &mut sample);
+            }
+        }
+        sample
+    }
+
     /// Probes a pod: whoever listens at its address answers, or nobody.
     pub fn probe(&mut self, identity: u32, n: usize, pod: &Pod, skew: i64) -> Observation {
         let now = self.now;
@@ -127,12 +135,8 @@ impl World {
         if server.hung(now) {
             return Observation::Failed(ProbeFailure::TimedOut("no answer within 1 s".into()));
         }
-        let mut sample = sample(server, pod.uid, now, skew);
-        for lie in [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Fragmented, Lie::Keys, Lie::NoFailover] {
-            if self.lies(n, lie) {
-                tell(lie, &mut sample);
-            }
-        }
+        let mut sample = self.sample(server, skew);
+        sample.pod_uid = uid_text(pod.uid);
         if now >= server.loading_until {
             self.observer.answered(identity, n, now);
         }
@@ -140,7 +144,7 @@ impl World {
     }
 
     /// Puts a snapshot together.
-    pub fn snapshot(&self, pods: &Pods, memory: &Memory, claimed: Option<String>, live: bool, skew: i64) -> Snapshot {
+    pub fn snapshot(&self, pods: &Pods, memory: &Memory, live: bool, skew: i64) -> Snapshot {
         let targets = (0..PODS).filter_map(|n| {
             let pod = pods[n].as_ref()?;
             let redis = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
@@ -154,7 +158,6 @@ impl World {
             targets: targets.collect(),
             stateful_sets: vec![self.stateful_set()],
             services: vec![fixtures::primary_service(takes, ready_pods)],
-            claimed_by_other: claimed.map(|name| (fixtures::workload_uid(), name)).into_iter().collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             ..empty()
         }
@@ -191,10 +194,13 @@ impl World {
 }
 
 fn empty() -> Snapshot {
-    let mut snapshot = fixtures::three_pods();
-    snapshot.targets.clear();
-    snapshot
+    /// Made once: the fixture has histories of ten minutes.
+    static EMPTY: LazyLock<Snapshot> = LazyLock::new(|| Snapshot { targets: Vec::new(), ..fixtures::three_pods() });
+    EMPTY.clone()
 }
+
+/// What every server answers but for what the world says of it.
+static PLAIN: LazyLock<Sample> = LazyLock::new(|| fixtures::sample(sample::Role::Primary));
 
 fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     let role = match server.role {
@@ -206,7 +212,8 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
             read_only: true,
         }),
     };
-    let mut sample = fixtures::sample(role);
+    let mut sample = PLAIN.clone();
+    sample.replication.role = role;
     sample.at = wall(now, skew);
     sample.pod_uid = uid_text(uid);
     sample.run_id = run_text(server.run);
@@ -214,9 +221,12 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
         if server.old { fixtures::UPTIME } else { Duration::from_millis(now.saturating_sub(server.started)) };
     sample.keys = 10_000 + server.log.len() as u64;
     sample.persistence.loading = now < server.loading_until;
+    sample.persistence.child_running = now < server.writing_until;
     sample.memory.maxmemory = Bytes::mib(server.maxmemory_mib);
     if let Ok(config) = sample.config.as_mut() {
         config.maxmemory = Bytes::mib(server.maxmemory_mib);
+        config.repl_backlog_size = Bytes(server.backlog);
+        config.serving.carried.extend(server.set.clone());
     }
     if !server.fragmented {
         sample.memory.rss = Bytes::mib(80);

@@ -1,8 +1,14 @@
 //! The simulated world: Kubernetes, the Redis servers, clients that remember what was acknowledged, and the faults
 //! that strike it. Time is a number.
 
+use redis_memory_operator::{
+    api::v1alpha1::Mode,
+    assess::several::ACCEPT_ANNOTATION,
+    domain::{fixtures, journal::Journal, step::Step},
+};
+
 use crate::{
-    faults::{Fault, Lie, Trigger, Whose},
+    faults::{Fault, Lie, POINTS, Trigger, Whose},
     kubernetes::{Kubernetes, Lease, Mood, PODS, Place, Pod, Resource},
     observer::Observer,
     redis::{Cause, Change, Failover, Host, Link, Ms, Order, Role, Server, Servers},
@@ -34,10 +40,11 @@ pub struct World {
     pub cache_frozen: Vec<(Whose, Ms)>,
     lies: Vec<(usize, Lie, Ms)>,
     undo: Vec<(Ms, usize, Undo)>,
-    /// Commands that lie in the socket of a server that is hung: when, to which process, what, of which remediation.
-    late: Vec<(Ms, u32, Order, Option<String>)>,
+    /// Commands that lie in the socket of a server that is hung: when, to which process, what.
+    late: Vec<(Ms, u32, Order)>,
     next_write: Ms,
     writes: u32,
+    edits: u32,
     /// What the volume of each pod holds.
     volumes: Vec<Vec<u32>>,
     next_run: u32,
@@ -61,6 +68,7 @@ impl World {
         let mut servers = Servers::default();
         servers.full_sync = schedule.full_sync;
         let mut places = Vec::new();
+        let limit = if schedule.tight { 700 } else { 1024 };
         for n in 0..PODS {
             let (uid, ip) = (n as u32 + 1, n as u32 + 10);
             let clean = schedule.clean_member == Some(n);
@@ -83,7 +91,7 @@ impl World {
                 terminating: None,
                 deleted_at: None,
                 role: Some(role),
-                limit_mib: 1024,
+                limit_mib: limit,
                 revision: 1,
                 slice: n == 0,
                 proxied: n == 0,
@@ -101,7 +109,7 @@ impl World {
             budget_shut_until: 0,
             no_pods_until: 0,
             template_revision: 1,
-            template_limit_mib: 1024,
+            template_limit_mib: limit,
             template_maxmemory_mib: if schedule.settings_drift { 500 } else { 512 },
             reuse_address: false,
             freed: Vec::new(),
@@ -128,6 +136,7 @@ impl World {
             late: Vec::new(),
             next_write: 500,
             writes: 0,
+            edits: 0,
             volumes: vec![Vec::new(); PODS],
             next_run: 1000,
             someone_works: false,
@@ -180,7 +189,7 @@ impl World {
     fn changed(&mut self, change: Change) {
         self.note(|| format!("redis: {change:?}"));
         if let Change::Promoted { ip, cause } = change {
-            let id = self.kube.policies.iter().find_map(|policy| policy.journal.as_ref().map(|it| it.id.clone()));
+            let id = self.remediation();
             let server = &self.servers.by_ip[&ip];
             let pod = server.pod;
             self.observer.promoted(server, cause, id.as_ref(), self.now);
@@ -198,30 +207,103 @@ impl World {
     }
 
     /// A command lies in the socket of a hung server: it is read some time after the server goes on.
-    pub fn leave(&mut self, ip: u32, order: Order, remediation: Option<String>) {
+    pub fn leave(&mut self, ip: u32, order: Order) {
         let Some(server) = self.servers.by_ip.get(&ip) else { return };
         let (run, due) = (server.run, server.hung_until);
         let due = due + self.rng.range(1, 400);
-        self.late.push((due, run, order, remediation));
+        self.late.push((due, run, order));
+    }
+
+    /// The remediation that is under way by the journals.
+    pub fn remediation(&self) -> Option<String> {
+        self.kube.policies.iter().find_map(|policy| policy.journal().map(|it| it.id.clone()))
+    }
+
+    /// A journal is about to be written.
+    pub fn journal_arrives(&mut self, p: usize, new: Option<&Journal>) {
+        let old = self.kube.policies[p].journal();
+        let (had, same) = (old.is_some(), old.map(|it| it.cursor) == new.map(|it| it.cursor));
+        let now = self.now;
+        if !same {
+            self.observer.progressed(now);
+        }
+        let restarts = |journal: &Journal| journal.steps.iter().any(|it| matches!(it.step, Step::Evict { .. }));
+        if had || !new.is_some_and(restarts) {
+            return;
+        }
+        let due = (0..PODS).any(|n| self.lied(n) || self.servers.of_pod(n).is_some_and(|it| it.fragmented));
+        // Who was to be cured may have been killed since.
+        if !due && self.kube.down().is_empty() {
+            self.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
+        }
+    }
+
+    /// A switchover takes the role away from that pod, by the journals.
+    fn had_the_role(&self, pod: usize) -> bool {
+        let name = fixtures::pod_name(pod as u8);
+        let from = |policy: &Resource| match policy.journal().and_then(Journal::step) {
+            Some(Step::Switchover { from, .. }) => *from == name,
+            _ => false,
+        };
+        self.kube.policies.iter().any(from)
     }
 
     fn obey_late(&mut self) {
         let now = self.now;
         while let Some(at) = self.late.iter().position(|(due, ..)| *due <= now) {
-            let (_, run, order, remediation) = self.late.remove(at);
+            let (_, run, order) = self.late.remove(at);
             let ip = self.servers.by_ip.values().find(|server| server.run == run && !server.hung(now)).map(|it| it.ip);
             let Some(ip) = ip else { continue };
-            let said = self.obey(ip, order, remediation.as_ref());
+            let said = self.obey(ip, &order);
             self.note(|| format!("redis: process {run} reads {order:?} late: {said:?}"));
         }
     }
 
-    /// A server carries a command of the Guarded method out.
-    pub fn obey(&mut self, ip: u32, order: Order, remediation: Option<&String>) -> Result<(), &'static str> {
+    /// A server carries a command out.
+    pub fn obey(&mut self, ip: u32, order: &Order) -> Result<(), &'static str> {
+        let now = self.now;
+        match order {
+            Order::Failover(to, timeout) => {
+                self.servers.failover(ip, *to, *timeout, Cause::Ours, now)?;
+                let from = self.servers.by_ip[&ip].pod;
+                self.observer.failing_over(from, *timeout, now);
+                Ok(())
+            }
+            Order::Abort => {
+                self.servers.abort(ip, Cause::Ours, now)?;
+                self.observer.became_primary(Cause::Ours);
+                Ok(())
+            }
+            Order::Set(name, value) => self.configure(ip, name, value),
+            Order::WriteOut => {
+                let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
+                server.writing_until = now + 1_500;
+                Ok(())
+            }
+            Order::Pause(_) | Order::Unpause | Order::Follow(_) | Order::Lead => self.exchange(ip, order),
+        }
+    }
+
+    fn configure(&mut self, ip: u32, name: &str, value: &str) -> Result<(), &'static str> {
+        let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
+        let number = || value.parse().map_err(|_| "argument couldn't be parsed into an integer");
+        match name {
+            "maxmemory" => server.maxmemory_mib = number()? >> 20,
+            "repl-backlog-size" => server.backlog = number()?,
+            _ => {
+                server.set.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The commands by which roles move without `FAILOVER`.
+    fn exchange(&mut self, ip: u32, order: &Order) -> Result<(), &'static str> {
         let now = self.now;
         let Some(server) = self.servers.by_ip.get_mut(&ip) else { return Err("no connection") };
         match order {
             Order::Pause(bound) => {
+                let bound = *bound;
                 let until = bound.map_or(Ms::MAX, |bound| now + bound);
                 server.paused_until = server.paused_until.max(until);
                 let pod = server.pod;
@@ -229,22 +311,23 @@ impl World {
             }
             Order::Unpause => server.paused_until = 0,
             Order::Follow(host) => {
+                let host = *host;
                 let (led, run) = (server.role == Role::Primary, server.run);
                 self.servers.replicaof(ip, host, now)?;
                 if led && !self.servers.by_ip.values().any(|it| it.role == Role::Primary) {
                     self.observer.demoted(run);
                 }
             }
-            Order::Lead { .. } if server.failover != Failover::None => return Err("not while failing over"),
-            Order::Lead { back } => {
-                let led = server.role == Role::Primary;
+            _ if server.failover != Failover::None => return Err("not while failing over"),
+            _ => {
+                let (led, pod) = (server.role == Role::Primary, server.pod);
+                let (back, remediation) = (self.had_the_role(pod), self.remediation());
                 self.servers.promote(ip, Cause::Ours, now);
                 let server = &self.servers.by_ip[&ip];
                 if !led && back {
                     self.observer.took_back(server, now);
                 } else if !led {
-                    let pod = server.pod;
-                    self.observer.promoted(server, Cause::Ours, remediation, now);
+                    self.observer.promoted(server, Cause::Ours, remediation.as_ref(), now);
                     self.observer.stays(&self.kube, pod, now);
                 }
             }
@@ -379,21 +462,22 @@ impl World {
     }
 
     /// An operator passes a point; what waits for it strikes.
-    pub fn pass(&mut self, point: &'static str) -> bool {
-        let count = match self.passed.iter_mut().find(|(name, _)| *name == point) {
+    pub fn pass(&mut self, point: &str) -> bool {
+        let Some(point) = POINTS.iter().find(|it| **it == point) else { return false };
+        let count = match self.passed.iter_mut().find(|(name, _)| name == point) {
             Some((_, count)) => {
                 *count += 1;
                 *count
             }
             None => {
-                self.passed.push((point, 1));
+                self.passed.push((*point, 1));
                 1
             }
         };
         if self.now >= self.schedule.calm {
             return false;
         }
-        let due = |trigger: &Trigger| matches!(trigger, Trigger::On(name, nth) if *name == point && *nth == count);
+        let due = |trigger: &Trigger| matches!(trigger, Trigger::On(name, nth) if name == point && *nth == count);
         let mut struck = false;
         while let Some(at) = self.pending.iter().position(|(trigger, _)| due(trigger)) {
             let (trigger, fault) = self.pending.remove(at);
@@ -423,10 +507,9 @@ impl World {
     }
 
     fn revert(&mut self, policy: usize, undo: Undo) {
-        use redis_memory_operator::domain::policy::Mode;
-        self.kube.edit(policy, self.now, |spec| match undo {
-            Undo::Suspend => spec.suspend = false,
-            Undo::Observe => spec.mode = Mode::Enforce,
+        self.kube.edit(policy, self.now, |object| match undo {
+            Undo::Suspend => object.spec.suspend = false,
+            Undo::Observe => object.spec.mode = Mode::Enforce,
         });
     }
 
@@ -454,30 +537,22 @@ impl World {
             Fault::Hang { .. } | Fault::Flap { .. } | Fault::Slow { .. } => self.hamper(fault),
             Fault::Lie { pod, lie, lasts } => self.lies.push((pod, lie, until(lasts))),
             Fault::Edit { policy } => {
-                self.kube.edit(policy, self.now, |spec| spec.restart.step_timeout += std::time::Duration::from_secs(1));
+                self.edits += 1;
+                let step_timeout = format!("{}s", 240 + self.edits);
+                self.kube.edit(policy, self.now, |object| object.spec.restart.step_timeout = step_timeout);
             }
             Fault::Suspend { policy, lasts } => {
                 self.undo.push((until(lasts), policy, Undo::Suspend));
-                self.kube.edit(policy, self.now, |spec| spec.suspend = true);
+                self.kube.edit(policy, self.now, |object| object.spec.suspend = true);
             }
             Fault::Observe { policy, lasts } => {
-                use redis_memory_operator::domain::policy::Mode;
                 self.undo.push((until(lasts), policy, Undo::Observe));
-                self.kube.edit(policy, self.now, |spec| spec.mode = Mode::Observe);
+                self.kube.edit(policy, self.now, |object| object.spec.mode = Mode::Observe);
             }
-            Fault::Delete { policy } => self.delete_policy(policy),
+            Fault::Delete { policy } => self.kube.delete_policy(policy, self.now),
             Fault::Template => self.kube.template_revision += 1,
             Fault::ReuseAddress => self.kube.reuse_address = true,
         }
-    }
-
-    fn delete_policy(&mut self, policy: usize) {
-        let now = self.now;
-        let rv = self.kube.bump();
-        let it = &mut self.kube.policies[policy];
-        it.rv = rv;
-        it.deleting = it.deleting.or(Some(now));
-        it.gone |= !it.finalizer;
     }
 
     fn hamper(&mut self, fault: Fault) {
@@ -611,8 +686,19 @@ impl World {
         let [only] = primaries else { return };
         let pod = self.servers.by_ip[only].pod;
         for policy in &mut self.kube.policies {
-            let mark = policy.records.iter().find_map(|record| record.several_primaries.as_ref());
-            policy.accepted = mark.map(|mark| format!("redis-{pod}.{}", mark.seen_at.as_second()));
+            let records = policy.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
+            let mark = records.iter().find_map(|record| record.several_primaries.as_ref());
+            let said = mark.map(|mark| format!("redis-{pod}.{}", mark.seen_at.as_second()));
+            let annotations = policy.object.metadata.annotations.get_or_insert_default();
+            if annotations.get(ACCEPT_ANNOTATION) == said.as_ref() {
+                continue;
+            }
+            match said {
+                Some(said) => annotations.insert(ACCEPT_ANNOTATION.to_owned(), said),
+                None => annotations.remove(ACCEPT_ANNOTATION),
+            };
+            self.kube.serial += 1;
+            policy.object.metadata.resource_version = Some(self.kube.serial.to_string());
         }
     }
 }

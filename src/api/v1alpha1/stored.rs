@@ -57,13 +57,7 @@ impl StoredPolicy {
         let stored = &stored;
         let remediated = stored.pointer("/status/journal").is_some_and(|journal| !journal.is_null());
         match RedisMemoryPolicy::deserialize(stored) {
-            Ok(policy) => Ok(Self {
-                metadata: ObjectMeta::default(),
-                policy: Some(policy),
-                problem: None,
-                status: None,
-                remediated,
-            }),
+            Ok(policy) => Ok(policy.into()),
             Err(error) => Ok(Self {
                 metadata: ObjectMeta::deserialize(&stored["metadata"])?,
                 policy: remediated.then(|| frozen(stored)).flatten(),
@@ -92,6 +86,19 @@ impl RedisMemoryPolicy {
         status.journal.as_ref()?;
         let spec = serde_json::from_str(status.frozen_spec.as_deref()?).ok()?;
         Some(Self { spec, ..self.clone() })
+    }
+}
+
+/// One that can be read.
+impl From<RedisMemoryPolicy> for StoredPolicy {
+    fn from(policy: RedisMemoryPolicy) -> Self {
+        Self {
+            metadata: policy.metadata.clone(),
+            remediated: policy.status.as_ref().is_some_and(|status| status.journal.is_some()),
+            policy: Some(policy),
+            problem: None,
+            status: None,
+        }
     }
 }
 

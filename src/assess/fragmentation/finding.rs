@@ -21,11 +21,11 @@ pub const WOULD_RESTART: &str =
 
 /// An unknown verdict gives no finding: it is neither good nor bad.
 pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
-    let verdict = super::judge(view.policy, view.target, view.now, view.settings);
+    let verdict = view.fragmentation;
     let Some(sample) = view.target.sample() else { return Vec::new() };
-    let by_ratio = code(&verdict).map(|code| {
-        let evidence = evidence(view, &verdict, &sample.memory);
-        view.finding(code, evidence, remedy(view, &verdict, &sample.memory, code))
+    let by_ratio = code(verdict).map(|code| {
+        let evidence = evidence(view, verdict, &sample.memory);
+        view.finding(code, evidence, remedy(view, verdict, &sample.memory, code))
     });
     let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
         let rss = sample.memory.rss.quantised();
@@ -34,7 +34,7 @@ pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
         view.finding(
             FindingCode::MemoryEfficiencyLow,
             format!("about {share} % of RSS {rss} is data, wanted at least {} %", EFFICIENCY_LOW.0),
-            efficiency_remedy(&verdict),
+            efficiency_remedy(verdict),
         )
     });
     by_ratio.into_iter().chain(by_efficiency).collect()
@@ -127,7 +127,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode
     if view.policy.suspend {
         return "spec.suspend is set, so no restart is begun: unset it to let the operator act".into();
     }
-    if view.around.is_some_and(|s| s.rights.evict == Right::Denied) {
+    if view.around.is_some_and(|around| around.snapshot.rights.evict == Right::Denied) {
         return "the operator lacks the right to evict pods (chart value acting.restart): grant it, or restart the pods yourself, replicas first".into();
     }
     WILL_RESTART.into()

@@ -3,9 +3,10 @@
 use rstest::rstest;
 
 use super::*;
+use crate::domain::snapshot::Snapshot;
 use crate::{
-    assess::topology::workloads,
     domain::fixtures::{self, pod_name, service},
+    topology::find,
 };
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -36,10 +37,10 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
         Service { name: "both".into(), takes: [names(&[0, 1, 2]), vec!["cart-0".into()]].concat(), ..primary.clone() };
     let reads = service("reads", &[(&label.key, &label.replica)], names(&[0, 1, 2]));
     let snapshot = world(3, vec![other, part, primary, both, reads]);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    let found: Vec<_> = to_primary(&snapshot, &workload, &label).map(|service| service.name.as_str()).collect();
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    let found: Vec<_> = to_primary(&shard, &label).map(|service| service.name.as_str()).collect();
     assert_eq!(found, ["redis-primary", "both"]);
-    assert_eq!(partial(&snapshot, &workload).map(|service| service.name.as_str()), Some("part"));
+    assert_eq!(partial(&shard).map(|service| service.name.as_str()), Some("part"));
 }
 
 #[rstest]
@@ -58,6 +59,6 @@ fn the_services_of_a_set_are_those_that_take_every_member() {
 #[case::the_only_member_by_its_app(1, vec![service("redis", &[("app", "redis")], names(&[0]))], false)]
 fn clients_are_held_to_the_primarys_pod(#[case] members: usize, #[case] services: Vec<Service>, #[case] held: bool) {
     let snapshot = world(members, services);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(pinning(&snapshot, &workload, &snapshot.targets[0]).is_some(), held);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(pinning(&shard, &snapshot.targets[0]).is_some(), held);
 }

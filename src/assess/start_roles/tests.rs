@@ -4,12 +4,13 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
+use crate::domain::snapshot::Snapshot;
 use crate::{
-    assess::topology,
     domain::{
         fixtures,
         pod::{Owner, StartSettings, StatefulSet},
     },
+    topology,
 };
 
 fn starts(name: &str, value: &str) -> Vec<StartSettings> {
@@ -18,9 +19,9 @@ fn starts(name: &str, value: &str) -> Vec<StartSettings> {
 
 fn found(snapshot: &Snapshot, proven: &[&str]) -> Option<String> {
     let proven: Vec<PodName> = proven.iter().map(|pod| PodName::from(*pod)).collect();
-    let workloads = topology::workloads(snapshot);
-    assert_eq!(workloads.len(), 1);
-    alone(snapshot, &workloads[0], &proven).map(|start| start.target.pod.name.to_string())
+    let shards = topology::find(&fixtures::policy(), snapshot);
+    assert_eq!(shards.len(), 1);
+    alone(&shards[0], &proven).map(|start| start.target.pod.name.to_string())
 }
 
 #[rstest]

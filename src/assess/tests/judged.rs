@@ -40,7 +40,7 @@ fn the_evidence_of_fragmentation_is_quantised() {
 #[case(|c: &mut Case| c.policy.suspend = true, "spec.suspend is set")]
 #[case(|c: &mut Case| c.policy.fragmentation.restart_allowed = false, "set spec.fragmentation.remedies to [Restart]")]
 #[case(|c: &mut Case| c.snapshot.rights.evict = Right::Denied, "lacks the right to evict")]
-#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "older".into())], "policy older, which is older")]
+#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::set_uid(), "older".into())], "policy older, which is older")]
 #[case(|c: &mut Case| c.sample(0).memory.allocator_rss = Bytes::mib(150), "MEMORY PURGE")]
 #[case(|c: &mut Case| c.sample(0).memory.rss_overhead = Bytes::mib(150), "restart need not help")]
 fn the_remedy_of_fragmentation_says_what_follows(#[case] change: Change, #[case] says: &str) {
@@ -163,7 +163,7 @@ fn a_container_that_is_not_known_is_no_missing_persistence() {
         if !known {
             snapshot.targets[0].pod.container = Err(ContainerProblem("two containers".into()));
         }
-        assess(&policy, &snapshot, &AssessSettings::default())
+        Assessment::of(&policy, &snapshot, &AssessSettings::default()).findings(&[], None)
     };
     assert!(codes(&alone(true)).contains(&PersistenceMissing));
     assert!(!codes(&alone(false)).contains(&PersistenceMissing));

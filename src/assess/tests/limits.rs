@@ -54,7 +54,7 @@ fn headroom_names_the_minimum_when_that_is_what_counts() {
 #[case(|c: &mut Case| c.container(1).resize_restarts = true, "that would restart Redis")]
 #[case(|c: &mut Case| c.snapshot.targets[1].pod.pod_level_resources = true, "pod-level resources")]
 #[case(|c: &mut Case| c.snapshot.resize_supported = false, "cannot resize pods")]
-#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "older".into())], "policy older, which is older")]
+#[case(|c: &mut Case| c.snapshot.claimed_by_other = vec![(fixtures::set_uid(), "older".into())], "policy older, which is older")]
 #[case(|c: &mut Case| c.policy.mode = Mode::Observe, "in mode Enforce the operator would raise the limit to 768 MiB")]
 #[case(|c: &mut Case| c.snapshot.rights.resize = Right::Denied, "lacks the right to patch pods/resize")]
 #[case(|c: &mut Case| c.snapshot.rights.resize = Right::Unknown, "once it knows that it may")]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::sample::ReplicaLink;
+use crate::{domain::sample::ReplicaLink, topology};
 
 /// What a member of a random snapshot is.
 #[derive(Clone, Debug)]
@@ -12,7 +12,6 @@ enum Member {
     Follows(u8),
     FollowsStranger,
     Unseen,
-    Sentinel,
 }
 
 fn member() -> impl Strategy<Value = Member> {
@@ -21,7 +20,6 @@ fn member() -> impl Strategy<Value = Member> {
         (0_u8..6).prop_map(Member::Follows),
         Just(Member::FollowsStranger),
         Just(Member::Unseen),
-        Just(Member::Sentinel),
     ]
 }
 
@@ -48,7 +46,6 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                     Member::Primary => sample.replication.role = Role::Primary,
                     Member::Follows(m) => sample.replication.role = follow(fixtures::address(m)),
                     Member::FollowsStranger => sample.replication.role = follow(fixtures::address(9)),
-                    Member::Sentinel => sample.server.is_sentinel = true,
                     Member::Unseen => target.redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into())),
                 }
                 target
@@ -58,34 +55,36 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     })
 }
 
+fn found(snapshot: &Snapshot) -> Vec<Finding> {
+    Assessment::of(&policy(), snapshot, &AssessSettings::default()).findings(&[], None)
+}
+
 proptest! {
     #[test]
     fn the_order_of_targets_does_not_matter(snapshot in snapshot(), turn in 0_usize..6) {
-        let settings = AssessSettings::default();
-        let expected = assess(&policy(), &snapshot, &settings);
+        let expected = found(&snapshot);
         let mut turned = snapshot.clone();
         let n = turned.targets.len().max(1);
         let by = (turn % n).min(turned.targets.len());
         turned.targets.rotate_left(by);
-        prop_assert_eq!(assess(&policy(), &turned, &settings), expected);
+        prop_assert_eq!(found(&turned), expected);
     }
 
     #[test]
-    fn every_data_server_is_in_one_workload(snapshot in snapshot()) {
-        let workloads = topology::workloads(&snapshot);
-        let mut members: Vec<_> = workloads.iter().flat_map(|w| w.members.iter().map(|t| &t.pod.name)).collect();
+    fn every_target_is_in_one_shard(snapshot in snapshot()) {
+        let shards = topology::find(&policy(), &snapshot);
+        let mut members: Vec<_> = shards.iter().flat_map(|w| w.members.iter().map(|t| &t.pod.name)).collect();
         members.sort();
-        let servers = snapshot.targets.iter().filter(|t| !t.sample().is_some_and(|s| s.server.is_sentinel));
-        prop_assert_eq!(members, servers.map(|t| &t.pod.name).collect::<Vec<_>>());
-        for workload in &workloads {
-            let parts = workload.primaries.len() + workload.replicas.len() + workload.unknown.len();
-            prop_assert_eq!(parts, workload.members.len());
+        prop_assert_eq!(members, snapshot.targets.iter().map(|t| &t.pod.name).collect::<Vec<_>>());
+        for shard in &shards {
+            let parts = shard.lead.all().len() + shard.replicas.len() + shard.unknown.len();
+            prop_assert_eq!(parts, shard.members.len());
         }
     }
 
     #[test]
     fn what_was_not_seen_is_not_judged(snapshot in snapshot()) {
-        let findings = assess(&policy(), &snapshot, &AssessSettings::default());
+        let findings = found(&snapshot);
         for target in snapshot.targets.iter().filter(|t| t.sample().is_none()) {
             let said: Vec<_> = findings.iter().filter(|f| f.pod.as_ref() == Some(&target.pod.name)).map(|f| f.code).collect();
             prop_assert_eq!(said, vec![Unreachable]);
@@ -94,9 +93,9 @@ proptest! {
 
     #[test]
     fn two_primaries_and_no_primary_are_never_said_of_one_workload_that_has_one(snapshot in snapshot()) {
-        let findings = codes(&assess(&policy(), &snapshot, &AssessSettings::default()));
-        let workloads = topology::workloads(&snapshot);
-        if workloads.iter().all(|w| w.primaries.len() == 1) {
+        let findings = codes(&found(&snapshot));
+        let shards = topology::find(&policy(), &snapshot);
+        if shards.iter().all(|w| w.lead.all().len() == 1) {
             prop_assert!(!findings.contains(&TwoPrimaries) && !findings.contains(&NoPrimary));
         }
     }

@@ -230,7 +230,7 @@ fn notes(sample: &Sample, fragmentation: &Verdict) -> Vec<String> {
     if let Err(problem) = &sample.config {
         notes.push(format!("settings are not known: {}", problem.0));
     }
-    if sample.sentinel_seen == Some(true) {
+    if sample.has_sentinel() {
         notes.push("a Sentinel watches this server".to_owned());
     }
     notes

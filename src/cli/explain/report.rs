@@ -1,6 +1,6 @@
 //! What `explain` says of one pod. Pure: the numbers and judgements are those of `assess` and `plan`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -9,7 +9,6 @@ use crate::{
     assess::{
         fragmentation::{self, Cause, DueReason, Verdict},
         headroom::{self, HeadroomVerdict},
-        topology,
     },
     cli::{
         judgement::Judgement,
@@ -49,7 +48,7 @@ pub(super) struct Explained<'a> {
     target: &'a Target,
     source: Source<'a>,
     settings: PlanSettings,
-    judgement: Judgement,
+    judgement: Judgement<'a>,
     verdict: Verdict,
 }
 
@@ -64,7 +63,8 @@ impl<'a> Explained<'a> {
         let settings = file.settings();
         let snapshot = &file.snapshot;
         let judgement = Judgement::of(policy, snapshot, &file.workloads, file.journal.as_ref(), &settings);
-        let verdict = fragmentation::judge(policy, target, snapshot.at, &settings.assess);
+        let alone = || fragmentation::judge(policy, target, snapshot.at, &settings.assess);
+        let verdict = judgement.look.member(target).map_or_else(alone, |member| member.fragmentation.clone());
         Self { policy, file, target, source, settings, judgement, verdict }
     }
 
@@ -358,11 +358,9 @@ impl<'a> Explained<'a> {
     fn cooldown(&self) -> Option<Vec<String>> {
         let snapshot = &self.file.snapshot;
         let records = &self.file.workloads;
-        let ctx = Context { policy: self.policy, snapshot, records, now: snapshot.at, settings: &self.settings };
-        let workloads = topology::workloads(snapshot);
-        let mine = |t: &Target| t.pod.name == self.target.pod.name;
-        let workload = workloads.iter().find(|workload| workload.members.iter().any(|t| mine(t)))?;
-        let last = gates::last_start(&ctx, &workload.uid, self.target)?;
+        let look = &self.judgement.look;
+        let ctx = Context::on(Arc::clone(look), records, snapshot.at, &self.settings);
+        let last = gates::last_start(&ctx, look.shard_of(self.target)?, self.target)?;
         let cooldown = self.policy.restart.cooldown;
         let until = last.saturating_add(cooldown).unwrap_or(last);
         let state = if until > snapshot.at { "until" } else { "over since" };
@@ -376,8 +374,7 @@ impl<'a> Explained<'a> {
     }
 
     fn last(&self) -> Option<Vec<String>> {
-        let owner = self.target.pod.owner.as_ref()?;
-        let record = self.file.workloads.iter().find(|record| record.uid == owner.uid)?;
+        let record = self.judgement.look.shard_of(self.target)?.record(&self.file.workloads)?;
         let text = format!("{}, ended {}: {}", record.outcome?.as_str(), short(record.ended_at), record.message);
         Some(row("last remediation", text))
     }

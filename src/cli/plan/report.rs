@@ -8,12 +8,12 @@ use crate::{
         layout::{line, paragraph, table},
         snapshot_file::SnapshotFile,
     },
+    domain::blocked::Blocked,
     domain::{
         finding::Finding,
         policy::{Mode, Policy},
         step::PlannedStep,
     },
-    plan::blocked::Blocked,
 };
 
 /// Everything that `plan` says. The names are stable.
@@ -77,7 +77,7 @@ impl From<&Blocked> for InTheWay {
 
 impl Report {
     pub(super) fn new(policy: &Policy, file: &SnapshotFile, judgement: &Judgement, notes: Vec<String>) -> Self {
-        let Judgement { findings, decision, next } = judgement;
+        let Judgement { findings, decision, next, .. } = judgement;
         let targets = &file.snapshot.targets;
         Self {
             policy: policy.name.clone(),

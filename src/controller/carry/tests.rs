@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    assess::{self, AssessSettings},
+    assess::{AssessSettings, Assessment},
     controller::{report, transitions},
     domain::{
         bytes::Bytes,
@@ -19,8 +19,9 @@ use crate::{
 /// The status that follows from one look, after that earlier status.
 fn look(policy: &Policy, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
     let settings = AssessSettings::default();
-    let judged = Judged::of(policy, snapshot, &settings);
-    let findings = findings(&assess::assess(policy, snapshot, &settings), &judged, snapshot, previous);
+    let look = Assessment::of(policy, snapshot, &settings);
+    let judged = Judged::of(&look);
+    let findings = findings(&look.findings(&[], None), &judged, snapshot, previous);
     let input = report::Input {
         generation: 1,
         snapshot,

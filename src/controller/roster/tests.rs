@@ -23,7 +23,7 @@ struct Made {
 fn journal() -> Value {
     let (rule, snapshot) = fixtures::enforced();
     let settings = plan::PlanSettings::default();
-    let ctx = plan::Context { policy: &rule, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+    let ctx = plan::Context::of(&rule, &snapshot, &[], NOW, &settings);
     json!(plan::begin::consider(&ctx).begin.expect("a remediation begins"))
 }
 

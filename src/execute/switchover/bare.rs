@@ -1,11 +1,35 @@
-//! No surroundings: a switchover between servers alone, without Kubernetes. For tests and measurements.
+//! Servers alone: a switchover without Kubernetes. For tests and measurements.
 
-use std::time::Duration;
+use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
 
-use super::Surroundings;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, PodCondition, PodStatus},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
 use crate::{
-    execute::{ExecuteError, crash::Place},
-    kube_io::fence::Fenced,
+    clock::{Clock, Time},
+    domain::{
+        bytes::Bytes,
+        names::{PodName, PodUid},
+        policy::{Policy, RoleLabel},
+    },
+    execute::{
+        ExecuteError,
+        crash::Boundary,
+        live::look_up,
+        ports::{Cluster, Ports, Redis},
+    },
+    kube_io::{
+        error::KubeError,
+        fence::Fenced,
+        write::{EvictError, PodTarget, WriteError},
+    },
     plan::effect::Peer,
     redis_io::{Connection, Credentials},
 };
@@ -13,19 +37,94 @@ use crate::{
 /// Opening a connection, AUTH included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Servers that all take these credentials; no labels, no Services, no lease. Every pod exists for ever.
-#[derive(Clone, Debug, Default)]
+/// Called at each boundary; the switchover goes on when it is done.
+pub type Hook = Arc<dyn Fn(Boundary) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Servers that all take these credentials; no Services, no lease. Every pod exists for ever and is well; nothing is
+/// written to any.
+#[derive(Clone)]
 pub struct Bare {
     /// What every server takes; `None`: no AUTH is sent.
     pub credentials: Option<Credentials>,
+    /// The clock.
+    pub clock: Clock,
+    /// Every pod carries this label with the primary's value, as where another controller keeps it and has not moved it.
+    pub label: RoleLabel,
+    /// What happens at the boundaries; `None`: nothing.
+    pub hook: Option<Hook>,
 }
 
-impl Surroundings for Bare {
+impl Bare {
+    /// Servers that take everybody.
+    pub const fn new(clock: Clock, label: RoleLabel) -> Self {
+        Self { credentials: None, clock, label, hook: None }
+    }
+}
+
+impl Time for Bare {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.clock.uptime()
+    }
+
+    fn steps(&self) -> u64 {
+        Time::steps(&self.clock)
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.clock.sleep(time)
+    }
+}
+
+impl Cluster for Bare {
     fn may_change(&self) -> Result<(), Fenced> {
         Ok(())
     }
 
-    async fn connect(&self, peer: &Peer) -> Result<Connection, ExecuteError> {
+    async fn live_pod(&self, _namespace: &str, name: &PodName, uid: &PodUid) -> Result<Option<Pod>, KubeError> {
+        let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..PodCondition::default() };
+        Ok(Some(Pod {
+            metadata: ObjectMeta {
+                name: Some(name.to_string()),
+                uid: Some(uid.to_string()),
+                labels: Some([(self.label.key.clone(), self.label.primary.clone())].into()),
+                ..ObjectMeta::default()
+            },
+            status: Some(PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() }),
+            ..Pod::default()
+        }))
+    }
+
+    async fn endpoint_slices(&self, _namespace: &str, _service: &str) -> Result<Vec<EndpointSlice>, KubeError> {
+        Ok(Vec::new())
+    }
+
+    async fn evict(&self, _namespace: &str, _name: &PodName, _uid: &PodUid) -> Result<(), EvictError> {
+        Err(EvictError::Gone)
+    }
+
+    async fn resize(
+        &self,
+        _pod: PodTarget<'_>,
+        _container: &str,
+        _limit: Bytes,
+        _request: Option<Bytes>,
+    ) -> Result<(), WriteError> {
+        Err(WriteError::Gone("there are no pods".into()))
+    }
+
+    async fn set_label(&self, _pod: PodTarget<'_>, _key: &str, _value: &str) -> Result<(), WriteError> {
+        Err(WriteError::Gone("there are no pods".into()))
+    }
+}
+
+impl Redis for Bare {
+    type Server = Connection;
+
+    async fn connect(&self, _policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
         let mut connection =
             Connection::open(peer.address, self.credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)?;
@@ -33,26 +132,15 @@ impl Surroundings for Bare {
         Ok(connection)
     }
 
-    /// As where another controller keeps the label and has not moved it.
-    async fn labelled(&self, _peer: &Peer) -> Result<bool, ExecuteError> {
-        Ok(true)
+    async fn resolve(&self, name: &str, port: u16) -> Vec<IpAddr> {
+        look_up(name, port).await
     }
+}
 
-    async fn set_role(&self, _peer: &Peer, _primary: bool) -> Result<(), ExecuteError> {
-        Ok(())
+impl Ports for Bare {
+    async fn reached(&self, boundary: Boundary) {
+        if let Some(hook) = &self.hook {
+            hook(boundary).await;
+        }
     }
-
-    async fn overlapping(&self) -> bool {
-        true
-    }
-
-    async fn fit(&self, _peer: &Peer) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn exists(&self, _peer: &Peer) -> Option<bool> {
-        Some(true)
-    }
-
-    async fn reached(&self, _boundary: Place) {}
 }

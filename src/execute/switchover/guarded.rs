@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    Conduct, HandedOver, Surroundings,
+    Conduct, Framed, HandedOver,
     watched::{Reading, Watched},
 };
 use crate::{
+    clock::within,
     domain::{
         names::NodeAddress,
         sample::{FailoverState, Role},
@@ -16,16 +17,17 @@ use crate::{
     execute::{
         ExecuteError, Fallback,
         crash::Place,
+        ports::{Acting as _, Ports},
         redis::{Way, redis, way_to},
     },
     plan::{
         effect::Peer,
         switchover::{
             Failure, SeenRole,
-            guarded::{self, Did, Move, PAUSE_MARGIN, Seen, Sent, View},
+            guarded::{self, Did, Exchange, PAUSE_MARGIN, Seen, Sent, View},
         },
     },
-    redis_io::{Connection, RedisError},
+    redis_io::RedisError,
 };
 
 /// A silence that has lasted this long is taken to the API server.
@@ -66,13 +68,13 @@ impl Ways {
     }
 }
 
-impl<S: Surroundings> Conduct<'_, S> {
+impl<P: Ports> Conduct<'_, P> {
     pub(super) async fn guarded(
         &mut self,
-        from: &mut Watched<'_>,
-        to: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
+        to: &mut Watched<'_, P::Server>,
     ) -> Result<HandedOver, ExecuteError> {
-        let now = self.clock.uptime();
+        let now = self.ports.uptime();
         let mut progress = Progress {
             did: Did::default(),
             paused_at: None,
@@ -91,86 +93,81 @@ impl<S: Surroundings> Conduct<'_, S> {
 
     async fn guarded_moves(
         &mut self,
-        from: &mut Watched<'_>,
-        to: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
+        to: &mut Watched<'_, P::Server>,
         ways: &Ways,
         progress: &mut Progress,
     ) -> Result<HandedOver, ExecuteError> {
         loop {
             let view = self.guarded_look(from, to, ways, progress).await;
-            let next = guarded::next(&view, &self.limits);
-            match next {
-                Move::Poll(after) => {
-                    tokio::time::sleep(after).await;
-                    continue;
-                }
-                Move::LabelCandidate => self.label_candidate().await?,
-                Move::AwaitOverlap(after) => {
-                    self.await_overlap(after).await?;
-                    // Whoever comes after the overlap has all its patience.
-                    progress.changed_at = self.clock.uptime();
-                    continue;
-                }
-                Move::Release => {
-                    self.unpause(from).await?;
-                    self.undo(from).await?;
-                    progress.did.released = true;
-                }
-                Move::Pause => self.pause(from, progress).await?,
-                Move::Demote => self.demote(from, &ways.old.address, progress).await?,
-                Move::Promote => self.promote(to, progress).await?,
-                Move::RollBack(failure) => self.roll_back(from, failure, progress).await?,
-                Move::Unpause => {
-                    self.unpause(from).await?;
-                    self.note_pause(progress);
-                    progress.did.unpaused = true;
-                    self.around.reached(Place::Unpaused).await;
-                }
-                Move::UnlabelOld => self.unlabel_old().await?,
-                Move::Repoint => {
-                    self.repoint_others(ways).await?;
-                    progress.did.repointed = true;
-                    self.around.reached(Place::OthersRepointed).await;
-                }
-                Move::LeaveToServer => {
+            match self.frame(guarded::next(&view, &self.limits), progress.paused_for).await? {
+                Framed::Waited => continue,
+                // Time that the Services take is no time that a server takes.
+                Framed::Moved => {}
+                Framed::Exchange(Exchange::LeaveToServer) => {
                     // On 6.2 an UNPAUSE of ours would end the FAILOVER's pause: ours ends by itself.
                     progress.did.unpaused = true;
                     return self.native(from, to).await;
                 }
-                Move::TakeBack(failure) => return Err(self.take_back(failure, progress.paused_for).await),
-                Move::Failed(failure) => {
-                    return Err(ExecuteError::Switchover { failure, paused: progress.paused_for });
-                }
-                Move::Done => {
-                    self.around.reached(Place::SwitchoverDone).await;
+                Framed::Exchange(exchange) => self.guarded_exchange(exchange, (from, to), ways, progress).await?,
+                Framed::Done => {
                     let fallbacks = ways.fallbacks(&self.order.from, &progress.did);
-                    return Ok(HandedOver {
-                        method: SwitchoverMethod::Guarded,
-                        paused: progress.paused_for,
-                        fallbacks,
-                    });
+                    let method = SwitchoverMethod::Guarded;
+                    return Ok(HandedOver { method, paused: progress.paused_for, fallbacks });
                 }
             }
-            progress.changed_at = self.clock.uptime();
+            progress.changed_at = self.ports.uptime();
         }
+    }
+
+    async fn guarded_exchange(
+        &mut self,
+        exchange: Exchange,
+        (from, to): (&mut Watched<'_, P::Server>, &mut Watched<'_, P::Server>),
+        ways: &Ways,
+        progress: &mut Progress,
+    ) -> Result<(), ExecuteError> {
+        match exchange {
+            Exchange::Release => {
+                self.unpause(from).await?;
+                self.undo(from).await?;
+                progress.did.released = true;
+            }
+            Exchange::Pause => self.pause(from, progress).await?,
+            Exchange::Demote => self.demote(from, &ways.old.address, progress).await?,
+            Exchange::Promote => self.promote(to, progress).await?,
+            Exchange::RollBack(failure) => self.roll_back(from, failure, progress).await?,
+            Exchange::Unpause => {
+                self.unpause(from).await?;
+                self.note_pause(progress);
+                progress.did.unpaused = true;
+                self.ports.reached(Place::Unpaused.into()).await;
+            }
+            Exchange::Repoint => {
+                self.repoint_others(ways).await?;
+                progress.did.repointed = true;
+                self.ports.reached(Place::OthersRepointed.into()).await;
+            }
+            // The caller's.
+            Exchange::LeaveToServer => {}
+        }
+        Ok(())
     }
 
     /// Reads both servers at the same time. Under the pause what the old primary says cannot grow any more, so both
     /// readings belong together.
     async fn guarded_look(
         &self,
-        from: &mut Watched<'_>,
-        to: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
+        to: &mut Watched<'_, P::Server>,
         ways: &Ways,
         progress: &mut Progress,
     ) -> View {
-        let (old, new) = tokio::join!(from.read(self.around, self.clock), to.read(self.around, self.clock));
-        let now = self.clock.uptime();
+        let (old, new) = tokio::join!(self.read(from), self.read(to));
+        let now = self.ports.uptime();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
-        let roles = (
-            from.role(self.around, old.as_ref(), now, overdue).await,
-            to.role(self.around, new.as_ref(), now, overdue).await,
-        );
+        let roles =
+            (self.role(from, old.as_ref(), now, overdue).await, self.role(to, new.as_ref(), now, overdue).await);
         if roles != progress.roles {
             (progress.roles, progress.roles_at) = (roles, now);
         }
@@ -225,72 +222,71 @@ impl<S: Surroundings> Conduct<'_, S> {
         let others = order
             .others
             .iter()
-            .map(|(peer, name)| async move { (peer.clone(), way_to(name.as_ref(), &order.to).await) });
-        let (old, others) = tokio::join!(way_to(order.by_name.as_ref(), &order.to), futures::future::join_all(others));
+            .map(|(peer, name)| async move { (peer.clone(), way_to(self.ports, name.as_ref(), &order.to).await) });
+        let (old, others) =
+            tokio::join!(way_to(self.ports, order.by_name.as_ref(), &order.to), futures::future::join_all(others));
         Ways { old, others }
     }
 
-    async fn pause(&mut self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
-        self.around.reached(Place::AfterOverlap).await;
+    async fn pause(&mut self, from: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        self.ports.reached(Place::AfterOverlap.into()).await;
         if !self.confirm(&mut progress.did.obstacle).await {
             return Ok(());
         }
         let connection = connection(from)?;
-        self.around.may_change()?;
-        let sent_at = self.clock.uptime();
+        self.ports.may_change()?;
+        let sent_at = self.ports.uptime();
         // From here on it may hold, answered or not.
         progress.paused_at = Some(sent_at);
         connection
             .client_pause_writes(self.limits.pause)
             .await
             .map_err(|source| redis("CLIENT PAUSE", &self.order.from, source))?;
-        self.around.reached(Place::Paused).await;
+        self.ports.reached(Place::Paused.into()).await;
         Ok(())
     }
 
     async fn demote(
         &self,
-        from: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
         candidate: &NodeAddress,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
-        self.around.reached(Place::CaughtUp).await;
+        self.ports.reached(Place::CaughtUp.into()).await;
         let connection = connection(from)?;
-        self.around.may_change()?;
-        let held = |clock: &crate::clock::Clock| {
-            progress.paused_at.map_or(Duration::MAX, |at| clock.uptime().saturating_sub(at))
-        };
+        self.ports.may_change()?;
+        let held = || progress.paused_at.map_or(Duration::MAX, |at| self.ports.uptime().saturating_sub(at));
         // Looked at once more, right before: this process may have been stopped since the offsets were compared.
-        if held(&self.clock).saturating_add(PAUSE_MARGIN) >= self.limits.pause {
+        if held().saturating_add(PAUSE_MARGIN) >= self.limits.pause {
             return Ok(());
         }
         let answer = connection.replicaof(candidate).await;
-        let in_time = held(&self.clock) < self.limits.pause;
+        let in_time = held() < self.limits.pause;
         progress.did.demoted = sent(&answer);
         progress.did.demoted_in_time = in_time && progress.did.demoted == Sent::Done;
-        self.around.reached(Place::Demoted).await;
+        self.ports.reached(Place::Demoted.into()).await;
         Ok(())
     }
 
-    async fn promote(&self, to: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
+    async fn promote(&self, to: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
         let Ok(connection) = connection(to) else { return Ok(()) };
-        self.around.may_change()?;
+        self.ports.may_change()?;
         progress.did.promoted = sent(&connection.promote().await);
         if progress.did.promoted == Sent::Done {
             self.note_pause(progress);
         }
-        self.around.reached(Place::Promoted).await;
+        self.ports.reached(Place::Promoted.into()).await;
         Ok(())
     }
 
     async fn roll_back(
         &self,
-        from: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
         failure: Failure,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.around.may_change()?;
+        self.ports.may_change()?;
         // Intended is as good as sent: from here on it is not taken as never sent.
         progress.did.rolled_back = Some(failure);
         let answer = connection.promote().await;
@@ -298,20 +294,20 @@ impl<S: Surroundings> Conduct<'_, S> {
             pod = %self.order.from.pod, why = failure.text(), answered = answer.is_ok(),
             "the old primary gets its role back"
         );
-        self.around.reached(Place::RolledBack).await;
+        self.ports.reached(Place::RolledBack.into()).await;
         Ok(())
     }
 
     /// For a demotion that an earlier process sent and that is still on its way. On a primary it changes nothing.
-    async fn undo(&self, from: &mut Watched<'_>) -> Result<(), ExecuteError> {
+    async fn undo(&self, from: &mut Watched<'_, P::Server>) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.around.may_change()?;
+        self.ports.may_change()?;
         connection.promote().await.map_err(|source| redis("REPLICAOF NO ONE", &self.order.from, source))
     }
 
-    async fn unpause(&self, from: &mut Watched<'_>) -> Result<(), ExecuteError> {
+    async fn unpause(&self, from: &mut Watched<'_, P::Server>) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.around.may_change()?;
+        self.ports.may_change()?;
         connection.client_unpause().await.map_err(|source| redis("CLIENT UNPAUSE", &self.order.from, source))
     }
 
@@ -320,7 +316,7 @@ impl<S: Surroundings> Conduct<'_, S> {
     async fn unpause_at_last(
         &self,
         result: &Result<HandedOver, ExecuteError>,
-        from: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
         progress: &mut Progress,
     ) {
         let both = matches!(result, Err(ExecuteError::Switchover { failure: Failure::BothPrimary, .. }));
@@ -335,23 +331,23 @@ impl<S: Surroundings> Conduct<'_, S> {
     /// Writes can be made again from now on.
     fn note_pause(&self, progress: &mut Progress) {
         if progress.paused_for.is_none() {
-            progress.paused_for = progress.paused_at.map(|at| self.clock.uptime().saturating_sub(at));
+            progress.paused_for = progress.paused_at.map(|at| self.ports.uptime().saturating_sub(at));
         }
     }
 
     /// Best effort, all at once: what is missed here, the step Repoint finds.
     async fn repoint_others(&self, ways: &Ways) -> Result<(), ExecuteError> {
-        self.around.may_change()?;
+        self.ports.may_change()?;
         let told = ways.others.iter().map(|(peer, way)| async move {
             let tell = async {
-                let mut connection = self.around.connect(peer).await?;
-                self.around.may_change()?;
+                let mut connection = self.ports.connect(self.policy, peer).await?;
+                self.ports.may_change()?;
                 connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))
             };
-            match tokio::time::timeout(REPOINT_DEADLINE, tell).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(pod = %peer.pod, %error, "not repointed yet"),
-                Err(_) => tracing::warn!(pod = %peer.pod, "not repointed yet: no answer"),
+            match within(self.ports, REPOINT_DEADLINE, tell).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::warn!(pod = %peer.pod, %error, "not repointed yet"),
+                None => tracing::warn!(pod = %peer.pod, "not repointed yet: no answer"),
             }
         });
         futures::future::join_all(told).await;
@@ -359,7 +355,7 @@ impl<S: Surroundings> Conduct<'_, S> {
     }
 }
 
-fn connection<'a>(watched: &'a mut Watched<'_>) -> Result<&'a mut Connection, ExecuteError> {
+fn connection<'a, S>(watched: &'a mut Watched<'_, S>) -> Result<&'a mut S, ExecuteError> {
     let pod = watched.peer.pod.to_string();
     watched.connection.as_mut().ok_or_else(|| ExecuteError::Redis {
         what: "reaching the server",

@@ -1,49 +1,27 @@
 //! Drives a switchover: reads roles, labels and endpoints, and carries out the moves that the state machines of
 //! [`plan::switchover`](crate::plan::switchover) decide. One call is one journaled step.
 //!
-//! What a switchover needs beside the two servers is behind [`Surroundings`]: the cluster in [`cluster`], and nothing at
-//! all in [`bare`], so that the same driver can be tested and measured on servers alone.
+//! Everything that it reaches is behind [`Ports`]; [`bare`] has servers and nothing else, so that the same driver can be
+//! tested and measured on servers alone.
 
 pub mod bare;
-mod cluster;
 mod guarded;
+mod labels;
 mod native;
 mod watched;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
-use super::{Done, ExecuteError, Executor, Fallback, crash::Place};
+use super::{Done, ExecuteError, Executor, Fallback, crash::Place, ports::Ports};
 use crate::{
-    clock::Clock,
+    clock::within,
     domain::{policy::Policy, switchover::SwitchoverMethod},
-    kube_io::fence::Fenced,
     plan::{
-        effect::{Peer, SwitchoverOrder},
-        switchover::{Failure, LabelView, Limits},
+        effect::SwitchoverOrder,
+        switchover::{Failure, LabelView, Limits, Move},
     },
-    redis_io::Connection,
 };
 use watched::Watched;
-
-/// What a switchover needs beside the two servers.
-pub trait Surroundings: Sync {
-    /// Whether this process may still change anything; asked right before every command.
-    fn may_change(&self) -> Result<(), Fenced>;
-    /// A connection to exactly that process.
-    fn connect(&self, peer: &Peer) -> impl Future<Output = Result<Connection, ExecuteError>> + Send;
-    /// Whether the pod carries the primary's label now.
-    fn labelled(&self, peer: &Peer) -> impl Future<Output = Result<bool, ExecuteError>> + Send;
-    /// Sets the pod's role label.
-    fn set_role(&self, peer: &Peer, primary: bool) -> impl Future<Output = Result<(), ExecuteError>> + Send;
-    /// Whether every Service that clients follow has both pods behind ready endpoints.
-    fn overlapping(&self) -> impl Future<Output = bool> + Send;
-    /// Whether the pod of that UID exists, is Ready and is not being deleted; `None`: could not be told.
-    fn fit(&self, peer: &Peer) -> impl Future<Output = Option<bool>> + Send;
-    /// Whether the pod of that UID still exists; `None`: could not be told.
-    fn exists(&self, peer: &Peer) -> impl Future<Output = Option<bool>> + Send;
-    /// A boundary between two effects was reached: where a test may end the process, or this future.
-    fn reached(&self, boundary: Place) -> impl Future<Output = ()> + Send;
-}
 
 /// Everything that is looked at once more right before writes are held back, all at once.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
@@ -62,12 +40,24 @@ pub struct HandedOver {
 }
 
 /// One switchover under way.
-pub(super) struct Conduct<'a, S> {
-    pub(super) around: &'a S,
+pub(super) struct Conduct<'a, P> {
+    pub(super) ports: &'a P,
+    pub(super) policy: &'a Policy,
     pub(super) order: &'a SwitchoverOrder,
-    pub(super) clock: Clock,
     pub(super) limits: Limits,
     pub(super) labels: Labels,
+}
+
+/// What became of a move.
+pub(super) enum Framed<X> {
+    /// Nothing was done: look again.
+    Waited,
+    /// A label was moved, or endpoints were looked at.
+    Moved,
+    /// It belongs to the exchange: the method's own.
+    Exchange(X),
+    /// The roles are exchanged and the labels say so.
+    Done,
 }
 
 /// What is known of the labels. Times are uptimes of the process.
@@ -81,21 +71,24 @@ pub(super) struct Labels {
 
 /// Hands the primary role over as ordered. Cancelling it (dropping the future) leaves at most a pause that the server
 /// ends by itself; whoever calls again with `resumed` set and the same two processes goes on from there.
-pub async fn hand_over<S: Surroundings>(
-    around: &S,
+pub async fn hand_over<P: Ports>(
+    ports: &P,
+    policy: &Policy,
     order: &SwitchoverOrder,
-    clock: Clock,
     endpoint_sync: Duration,
 ) -> Result<HandedOver, ExecuteError> {
     let labels = Labels {
         kept: order.keeps_labels,
-        from_labelled: around.labelled(&order.from).await?,
-        to_labelled: around.labelled(&order.to).await?,
-        labelled_at: clock.uptime(),
+        from_labelled: false,
+        to_labelled: false,
+        labelled_at: ports.uptime(),
         overlap_at: None,
     };
     let limits = Limits { pause: order.pause, endpoint_sync };
-    let mut conduct = Conduct { around, order, clock, limits, labels };
+    let mut conduct = Conduct { ports, policy, order, limits, labels };
+    conduct.labels.from_labelled = conduct.labelled(&order.from).await?;
+    conduct.labels.to_labelled = conduct.labelled(&order.to).await?;
+    conduct.labels.labelled_at = ports.uptime();
     let mut from = Watched::new(&order.from, false);
     let mut to = Watched::new(&order.to, order.to_gone);
     match order.method {
@@ -104,9 +97,9 @@ pub async fn hand_over<S: Surroundings>(
     }
 }
 
-impl<S: Surroundings> Conduct<'_, S> {
+impl<P: Ports> Conduct<'_, P> {
     fn label_view(&self) -> LabelView {
-        let now = self.clock.uptime();
+        let now = self.ports.uptime();
         LabelView {
             kept: self.labels.kept,
             to_labelled: self.labels.to_labelled,
@@ -117,10 +110,10 @@ impl<S: Surroundings> Conduct<'_, S> {
     }
 
     async fn label_candidate(&mut self) -> Result<(), ExecuteError> {
-        self.around.set_role(&self.order.to, true).await?;
+        self.set_role(&self.order.to, true).await?;
         self.labels.to_labelled = true;
-        self.labels.labelled_at = self.clock.uptime();
-        self.around.reached(Place::CandidateLabelled).await;
+        self.labels.labelled_at = self.ports.uptime();
+        self.ports.reached(Place::CandidateLabelled.into()).await;
         Ok(())
     }
 
@@ -128,28 +121,29 @@ impl<S: Surroundings> Conduct<'_, S> {
         let before = self.labels.overlap_at;
         self.look_at_overlap().await;
         if before.is_some() || self.labels.overlap_at.is_none() {
-            tokio::time::sleep(after.min(Duration::from_millis(200))).await;
+            self.ports.sleep(after.min(Duration::from_millis(200))).await;
         }
         Ok(())
     }
 
     /// Until the exchange: endpoints that have come may go again.
     async fn look_at_overlap(&mut self) {
-        let overlapping = self.around.overlapping().await;
+        let overlapping = self.overlapping().await;
         self.labels.overlap_at =
-            if overlapping { self.labels.overlap_at.or_else(|| Some(self.clock.uptime())) } else { None };
+            if overlapping { self.labels.overlap_at.or_else(|| Some(self.ports.uptime())) } else { None };
     }
 
     /// Looks once more at everything that must be true, right before writes are held back: nobody waits for us yet.
     /// False: it is not, and the obstacle says what, or the Services no longer have both pods.
     async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
-        let (around, order) = (self.around, self.order);
-        let overlapping = async { !self.labels.kept || around.overlapping().await };
+        let (this, order) = (&*self, self.order);
+        let overlapping = async { !this.labels.kept || this.overlapping().await };
         let members = futures::future::join_all(order.others.iter().map(|(peer, _)| async move {
-            tokio::time::timeout(ANSWER_DEADLINE, around.connect(peer)).await.is_ok_and(|answer| answer.is_ok())
+            let answer = within(this.ports, ANSWER_DEADLINE, this.ports.connect(this.policy, peer)).await;
+            answer.is_some_and(|answer| answer.is_ok())
         }));
-        let look = async { tokio::join!(around.fit(&order.from), around.fit(&order.to), members, overlapping) };
-        let Ok((from, to, members, overlapping)) = tokio::time::timeout(CONFIRM_DEADLINE, look).await else {
+        let look = async { tokio::join!(this.fit(&order.from), this.fit(&order.to), members, overlapping) };
+        let Some((from, to, members, overlapping)) = within(this.ports, CONFIRM_DEADLINE, look).await else {
             *obstacle = Some(Failure::NotConfirmed);
             return false;
         };
@@ -165,28 +159,53 @@ impl<S: Surroundings> Conduct<'_, S> {
         obstacle.is_none() && overlapping
     }
 
+    /// Carries a move of the frame out, and leaves one of the exchange to its method. `paused`: how long writes have been
+    /// held back so far.
+    pub(super) async fn frame<X>(
+        &mut self,
+        next: Move<X>,
+        paused: Option<Duration>,
+    ) -> Result<Framed<X>, ExecuteError> {
+        match next {
+            Move::Poll(after) => {
+                self.ports.sleep(after).await;
+                return Ok(Framed::Waited);
+            }
+            Move::LabelCandidate => self.label_candidate().await?,
+            Move::AwaitOverlap(after) => self.await_overlap(after).await?,
+            Move::UnlabelOld => self.unlabel_old().await?,
+            Move::Exchange(exchange) => return Ok(Framed::Exchange(exchange)),
+            Move::TakeBack(failure) => return Err(self.take_back(failure, paused).await),
+            Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused }),
+            Move::Done => {
+                self.ports.reached(Place::SwitchoverDone.into()).await;
+                return Ok(Framed::Done);
+            }
+        }
+        Ok(Framed::Moved)
+    }
+
     async fn unlabel_old(&mut self) -> Result<(), ExecuteError> {
-        self.around.reached(Place::Exchanged).await;
-        self.around.set_role(&self.order.from, false).await?;
+        self.ports.reached(Place::Exchanged.into()).await;
+        self.set_role(&self.order.from, false).await?;
         self.labels.from_labelled = false;
-        self.around.reached(Place::OldUnlabelled).await;
+        self.ports.reached(Place::OldUnlabelled.into()).await;
         Ok(())
     }
 
     /// Gives the candidate its replica label back, and says why it came to that.
     async fn take_back(&mut self, failure: Failure, paused: Option<Duration>) -> ExecuteError {
-        match self.around.set_role(&self.order.to, false).await {
+        match self.set_role(&self.order.to, false).await {
             Ok(()) => ExecuteError::Switchover { failure, paused },
             Err(error) => error,
         }
     }
 }
 
-impl Executor {
+impl<P: Ports> Executor<P> {
     pub(super) async fn switch_over(&self, policy: &Policy, order: &SwitchoverOrder) -> Result<Done, ExecuteError> {
-        let cluster = cluster::Cluster { executor: self, policy, order };
-        let HandedOver { method, paused, fallbacks } =
-            Box::pin(hand_over(&cluster, order, self.clock, self.endpoint_sync)).await?;
+        let handed_over = Box::pin(hand_over(&self.ports, policy, order, self.endpoint_sync)).await?;
+        let HandedOver { method, paused, fallbacks } = handed_over;
         Ok(Done::SwitchedOver { method, paused, fallbacks })
     }
 }

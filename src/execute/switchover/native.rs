@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use super::{Conduct, HandedOver, Surroundings, watched::Watched};
+use super::{Conduct, Framed, HandedOver, watched::Watched};
 use crate::{
     domain::{sample::FailoverState, switchover::SwitchoverMethod},
-    execute::{ExecuteError, crash::Place, redis::redis},
+    execute::{
+        ExecuteError,
+        crash::Place,
+        ports::{Acting as _, Ports},
+        redis::redis,
+    },
     plan::switchover::{
         Failure, SeenRole,
-        native::{self, Move, View},
+        native::{self, Exchange, View},
     },
 };
 
@@ -23,27 +28,21 @@ struct Progress {
     obstacle: Option<Failure>,
 }
 
-impl<S: Surroundings> Conduct<'_, S> {
+impl<P: Ports> Conduct<'_, P> {
     pub(super) async fn native(
         &mut self,
-        from: &mut Watched<'_>,
-        to: &mut Watched<'_>,
+        from: &mut Watched<'_, P::Server>,
+        to: &mut Watched<'_, P::Server>,
     ) -> Result<HandedOver, ExecuteError> {
         let mut progress = Progress::default();
         loop {
             let view = self.native_look(from, to, &mut progress).await;
             let paused = || progress.took.or_else(|| view.since_failover.filter(|_| progress.sent));
-            match native::next(&view, &self.limits) {
-                Move::LabelCandidate => self.label_candidate().await?,
-                Move::AwaitOverlap(after) => self.await_overlap(after).await?,
-                Move::Send => self.send_failover(from, &mut progress).await?,
-                Move::Poll(after) => tokio::time::sleep(after).await,
-                Move::Abort => self.abort(from, &mut progress).await?,
-                Move::UnlabelOld => self.unlabel_old().await?,
-                Move::TakeBack(failure) => return Err(self.take_back(failure, paused()).await),
-                Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused: paused() }),
-                Move::Done => {
-                    self.around.reached(Place::SwitchoverDone).await;
+            match self.frame(native::next(&view, &self.limits), paused()).await? {
+                Framed::Waited | Framed::Moved => {}
+                Framed::Exchange(Exchange::Send) => self.send_failover(from, &mut progress).await?,
+                Framed::Exchange(Exchange::Abort) => self.abort(from, &mut progress).await?,
+                Framed::Done => {
                     let method = SwitchoverMethod::Native;
                     return Ok(HandedOver { method, paused: progress.took, fallbacks: Vec::new() });
                 }
@@ -52,9 +51,14 @@ impl<S: Surroundings> Conduct<'_, S> {
     }
 
     /// Reads both roles at the same time and updates what follows from them.
-    async fn native_look(&self, from: &mut Watched<'_>, to: &mut Watched<'_>, progress: &mut Progress) -> View {
-        let (old, new) = tokio::join!(from.read(self.around, self.clock), to.read(self.around, self.clock));
-        let now = self.clock.uptime();
+    async fn native_look(
+        &self,
+        from: &mut Watched<'_, P::Server>,
+        to: &mut Watched<'_, P::Server>,
+        progress: &mut Progress,
+    ) -> View {
+        let (old, new) = tokio::join!(self.read(from), self.read(to));
+        let now = self.ports.uptime();
         let failover = old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state);
         if failover != FailoverState::None {
             progress.failover_at.get_or_insert(now);
@@ -63,8 +67,8 @@ impl<S: Surroundings> Conduct<'_, S> {
         // Before FAILOVER too a candidate may go: it is not waited for as if it only did not answer.
         let waited = running.unwrap_or_else(|| self.label_view().since_labelled);
         let overdue = waited >= self.limits.pause + native::WATCHDOG_MARGIN;
-        let from = from.role(self.around, old.as_ref(), now, overdue).await;
-        let to = to.role(self.around, new.as_ref(), now, overdue).await;
+        let from = self.role(from, old.as_ref(), now, overdue).await;
+        let to = self.role(to, new.as_ref(), now, overdue).await;
         let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
         if exchanged && progress.sent && progress.took.is_none() {
             progress.took = running;
@@ -81,8 +85,12 @@ impl<S: Surroundings> Conduct<'_, S> {
         }
     }
 
-    async fn send_failover(&mut self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
-        self.around.reached(Place::AfterOverlap).await;
+    async fn send_failover(
+        &mut self,
+        from: &mut Watched<'_, P::Server>,
+        progress: &mut Progress,
+    ) -> Result<(), ExecuteError> {
+        self.ports.reached(Place::AfterOverlap.into()).await;
         if !self.confirm(&mut progress.obstacle).await {
             return Ok(());
         }
@@ -93,16 +101,16 @@ impl<S: Surroundings> Conduct<'_, S> {
                 message: format!("{} does not list {} as a replica", order.from.pod, order.to.pod),
             });
         };
-        self.around.may_change()?;
+        self.ports.may_change()?;
         connection.failover_to(address, order.pause).await.map_err(|source| redis("FAILOVER", &order.from, source))?;
         progress.sent = true;
-        progress.failover_at = Some(self.clock.uptime());
-        self.around.reached(Place::AfterFailoverSent).await;
+        progress.failover_at = Some(self.ports.uptime());
+        self.ports.reached(Place::AfterFailoverSent.into()).await;
         Ok(())
     }
 
-    async fn abort(&self, from: &mut Watched<'_>, progress: &mut Progress) -> Result<(), ExecuteError> {
-        self.around.may_change()?;
+    async fn abort(&self, from: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
+        self.ports.may_change()?;
         if let Some(connection) = from.connection.as_mut() {
             connection.failover_abort().await.map_err(|source| redis("FAILOVER ABORT", from.peer, source))?;
             progress.aborted = true;

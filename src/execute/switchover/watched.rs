@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::Surroundings;
+use super::Conduct;
 use crate::{
-    clock::Clock,
+    clock::within,
     domain::sample::{Replication, Role},
-    execute::ExecuteError,
+    execute::{
+        ExecuteError,
+        ports::{Acting as _, Ports},
+    },
     plan::{effect::Peer, switchover::SeenRole},
-    redis_io::{Connection, RedisError},
+    redis_io::RedisError,
 };
 
 /// One reading of the replication state.
@@ -21,9 +24,9 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A peer and the connection that is kept to it.
-pub(super) struct Watched<'a> {
+pub(super) struct Watched<'a, S> {
     pub(super) peer: &'a Peer,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<S>,
     gone: bool,
     asked_at: Option<Duration>,
     closed_at: Option<Duration>,
@@ -36,35 +39,39 @@ pub(super) struct Reading {
     pub(super) clients_paused: Option<bool>,
 }
 
-impl<'a> Watched<'a> {
+impl<'a, S> Watched<'a, S> {
     pub(super) const fn new(peer: &'a Peer, gone: bool) -> Self {
         Self { peer, connection: None, gone, asked_at: None, closed_at: None }
     }
+}
 
+impl<P: Ports> Conduct<'_, P> {
     /// Its state, or `None` when it does not answer as the process that it was.
-    pub(super) async fn read(&mut self, around: &impl Surroundings, clock: Clock) -> Option<Reading> {
-        let too_soon = |at: Duration| clock.uptime().saturating_sub(at) < REOPEN_PAUSE;
-        if self.gone || (self.connection.is_none() && self.closed_at.is_some_and(too_soon)) {
+    pub(super) async fn read(&self, watched: &mut Watched<'_, P::Server>) -> Option<Reading> {
+        let ports = self.ports;
+        let too_soon = |at: Duration| ports.uptime().saturating_sub(at) < REOPEN_PAUSE;
+        if watched.gone || (watched.connection.is_none() && watched.closed_at.is_some_and(too_soon)) {
             return None;
         }
-        if self.connection.is_none() {
-            let opened = tokio::time::timeout(REOPEN_DEADLINE, around.connect(self.peer)).await;
+        if watched.connection.is_none() {
+            let opened = within(ports, REOPEN_DEADLINE, ports.connect(self.policy, watched.peer)).await;
             // Another process answers in its place: this one is gone for good, whatever became of its pod.
-            self.gone = matches!(&opened, Ok(Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. })));
-            self.connection = opened.ok().and_then(Result::ok);
-            self.closed_at = self.connection.is_none().then(|| clock.uptime());
+            watched.gone =
+                matches!(&opened, Some(Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. })));
+            watched.connection = opened.and_then(Result::ok);
+            watched.closed_at = watched.connection.is_none().then(|| ports.uptime());
         }
-        let reply = self.connection.as_mut()?.role_and_pause(READ_DEADLINE).await;
+        let reply = watched.connection.as_mut()?.role_and_pause(READ_DEADLINE).await;
         if reply.is_err() {
-            self.connection = None;
+            watched.connection = None;
         }
         reply.ok().map(|(replication, clients_paused)| Reading { replication, clients_paused })
     }
 
     /// The role that was read. Only a silence that has lasted is taken to the API server: whether the pod still exists.
     pub(super) async fn role(
-        &mut self,
-        around: &impl Surroundings,
+        &self,
+        watched: &mut Watched<'_, P::Server>,
         seen: Option<&Reading>,
         now: Duration,
         overdue: bool,
@@ -76,11 +83,11 @@ impl<'a> Watched<'a> {
                 Role::Unknown => SeenRole::Unknown,
             };
         }
-        let due = self.asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_EVERY);
-        if !self.gone && overdue && due {
-            self.asked_at = Some(now);
-            self.gone = around.exists(self.peer).await == Some(false);
+        let due = watched.asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_EVERY);
+        if !watched.gone && overdue && due {
+            watched.asked_at = Some(now);
+            watched.gone = self.exists(watched.peer).await == Some(false);
         }
-        if self.gone { SeenRole::Gone } else { SeenRole::Unknown }
+        if watched.gone { SeenRole::Gone } else { SeenRole::Unknown }
     }
 }

@@ -321,7 +321,7 @@ impl SamplerHandle {
                 continue;
             }
             reach.unreachable += 1;
-            let none = || LostSet { name: name.clone(), workload: workload.clone(), unreachable: 0 };
+            let none = || LostSet { name: name.clone(), set: workload.clone(), unreachable: 0 };
             lost.entry(name).or_insert_with(none).unreachable += 1;
         }
         reach.lost = lost.into_values().collect();

@@ -93,9 +93,9 @@ pub(super) struct TargetState {
 #[derive(Debug)]
 struct State {
     /// What the last probe gave: what a gate is told.
-    observation: Observation,
-    /// What people are told: a single failed probe changes nothing yet.
-    settled: Observation,
+    observation: Arc<Observation>,
+    /// What people are told: a single failed probe changes nothing yet. Mostly the same.
+    settled: Arc<Observation>,
     /// Failed probes in a row.
     failures: u32,
     history: History,
@@ -113,8 +113,8 @@ impl State {
     fn new(moved: SignedDuration) -> Self {
         Self {
             moved,
-            observation: Observation::Pending,
-            settled: Observation::Pending,
+            observation: Arc::new(Observation::Pending),
+            settled: Arc::new(Observation::Pending),
             failures: 0,
             history: History::default(),
             watchers: Vec::new(),
@@ -128,8 +128,8 @@ impl State {
     /// The same, for a target of its own: what was seen, without who watches, and counted anew.
     fn known(&self) -> Self {
         Self {
-            observation: self.observation.clone(),
-            settled: self.settled.clone(),
+            observation: Arc::clone(&self.observation),
+            settled: Arc::clone(&self.settled),
             failures: self.failures,
             history: self.history.clone(),
             last_sample: self.last_sample,
@@ -146,7 +146,7 @@ impl State {
         self.moved = moved;
         self.history.shift(by);
         for observation in [&mut self.observation, &mut self.settled] {
-            if let Observation::Seen(sample) = observation {
+            if let Observation::Seen(sample) = Arc::make_mut(observation) {
                 sample.at = sample.at.saturating_add(by).unwrap_or(sample.at);
             }
         }
@@ -222,7 +222,7 @@ impl Target {
     /// What the last probe says of the way to it; `None`: not probed yet. One that refuses is there all the same.
     pub(super) fn look(&self) -> Option<Look> {
         let state = self.state.lock();
-        let answers = match &state.observation {
+        let answers = match &*state.observation {
             Observation::Pending => return None,
             Observation::Failed(failure) => {
                 !matches!(failure, ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_))
@@ -246,7 +246,7 @@ impl Target {
     /// What a scrape shows.
     pub(super) fn gauged(&self, now: Duration) -> Gauged {
         let state = self.state.lock();
-        let memory = match &state.settled {
+        let memory = match &*state.settled {
             Observation::Seen(sample) => Some(sample.memory.clone()),
             Observation::Pending | Observation::Failed(_) => None,
         };
@@ -281,13 +281,13 @@ impl TargetState {
     /// What the last probe gave.
     pub(super) fn latest(&self) -> Seen {
         let state = self.lock();
-        (state.observation.clone(), state.history.to_vec())
+        (Observation::clone(&state.observation), state.history.to_vec())
     }
 
     /// The last sample, or the failure if it has lasted for [`SETTLED`] probes: a server that was slow once is no news.
     pub(super) fn settled(&self) -> Seen {
         let state = self.lock();
-        (state.settled.clone(), state.history.to_vec())
+        (Observation::clone(&state.settled), state.history.to_vec())
     }
 
     /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
@@ -297,7 +297,7 @@ impl TargetState {
             let mut state = self.lock();
             state.probes = state.probes.saturating_add(1);
             state.last_duration = Some(took);
-            state.observation = match outcome {
+            state.observation = Arc::new(match outcome {
                 Ok(sample) => {
                     state.failures = 0;
                     let keep = state.watchers.iter().map(|watcher| watcher.keep).max().unwrap_or_default();
@@ -311,22 +311,21 @@ impl TargetState {
                     *count = count.saturating_add(1);
                     Observation::Failed(failure)
                 }
-            };
+            });
             if state.failures == 0 || state.failures >= SETTLED {
-                state.settled = state.observation.clone();
+                state.settled = Arc::clone(&state.observation);
             }
             let judges: Vec<_> =
                 state.watchers.iter().map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.judge))).collect();
-            ((state.settled.clone(), state.history.to_vec()), judges)
+            ((Arc::clone(&state.settled), state.history.to_vec()), judges)
         };
         // Judging is another module's code: not under our lock.
-        let (mut seen, mut left) = (seen, judges.len());
+        let ((observation, mut history), mut left) = (seen, judges.len());
         for (policy_uid, judge) in judges {
             left = left.saturating_sub(1);
-            // Mostly there is one policy, and nothing is copied for it.
-            let (observation, history) =
-                if left == 0 { std::mem::replace(&mut seen, (Observation::Pending, Vec::new())) } else { seen.clone() };
-            let digest = judge(observation, history);
+            // Mostly there is one policy, and the history is not copied again for it.
+            let history = if left == 0 { std::mem::take(&mut history) } else { history.clone() };
+            let digest = judge(Observation::clone(&observation), history);
             let mut state = self.lock();
             if let Some(watcher) = state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid)
                 && watcher.digest.replace(digest) != Some(digest)

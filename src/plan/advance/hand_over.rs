@@ -5,10 +5,11 @@ use std::time::Duration;
 
 mod holding;
 
-use super::{Look, Next};
+use super::Look;
 use crate::{
     assess::services,
     domain::{
+        blocked::{BlockReason, Blocked},
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
         names::{NodeAddress, PodName},
         sample::{FailoverState, Role},
@@ -16,12 +17,11 @@ use crate::{
         switchover::{SwitchoverChoice, SwitchoverMethod},
     },
     plan::{
-        authority::{self, Authority},
         begin::identity,
-        blocked::{BlockReason, Blocked},
         carry,
         effect::{Effect, MemberName, Peer, SwitchoverOrder},
         gates::Phase,
+        next::Next,
         replica,
         switchover::choice::choose,
     },
@@ -62,7 +62,7 @@ impl Look<'_> {
             let labels = if begun { Labels::AsTheyAre } else { Labels::LeftToUpkeep };
             return self.hold(&labels, format!("{from} does not exist"));
         };
-        if begun && self.workload.primaries.len() > 1 {
+        if begun && self.shard.lead.is_several() {
             let text = format!("{from} and {to} must not both be primary: nothing is done until exactly one is");
             return self.hold_at(&Labels::AsTheyAre, Blocked::new(BlockReason::TwoPrimaries, text));
         }
@@ -125,8 +125,8 @@ impl Look<'_> {
         }
         // Somebody else gave the role to a third member, and one of the two follows it: there is nothing left to hand over.
         // The labels follow the live roles as soon as the two pods are no longer left to this step.
-        let third = self.workload.primary()?;
-        let adopted = !begun || replica::adopted(self.ctx.snapshot, third, [way.from, new]);
+        let third = self.shard.primary()?;
+        let adopted = !begun || replica::adopted(self.shard, third, [way.from, new]);
         (is_replica(way.from) && is_replica(new) && free(way.from) && adopted)
             .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
     }
@@ -134,9 +134,9 @@ impl Look<'_> {
     /// A third member says that it is primary, and neither of the two follows it: it may have started as one, or lie. What
     /// it holds is not what they hold, and with the candidate promoted there would be two.
     fn claimed_by_third(&self, way: &Direction<'_>) -> Option<Blocked> {
-        let third = self.workload.primary()?;
+        let third = self.shard.primary()?;
         let new = way.to?;
-        if !is_replica(way.from) || !is_replica(new) || replica::adopted(self.ctx.snapshot, third, [way.from, new]) {
+        if !is_replica(way.from) || !is_replica(new) || replica::adopted(self.shard, third, [way.from, new]) {
             return None;
         }
         let (third, from, new) = (&third.pod.name, &way.from.pod.name, &new.pod.name);
@@ -150,9 +150,7 @@ impl Look<'_> {
     /// The labels that this operator keeps say that the role is handed over.
     fn labels_moved(&self, old: &Target, new: &Target) -> bool {
         let primary = Some(&self.ctx.policy.redis.role_label.primary);
-        self.authority() == Authority::Operator
-            && old.pod.role_label.as_ref() != primary
-            && new.pod.role_label.as_ref() == primary
+        self.shard.follow.is_ours() && old.pod.role_label.as_ref() != primary && new.pod.role_label.as_ref() == primary
     }
 
     /// The labels are moved once the exchange was seen: nothing of it is left to be done with an old primary that has
@@ -164,7 +162,7 @@ impl Look<'_> {
 
     /// The roles are exchanged, by us before a restart of the operator or a moment ago.
     fn exchanged(&self, way: &Direction<'_>, new: &Target) -> Next {
-        if self.authority() == Authority::Label {
+        if self.shard.follow.is_theirs() {
             return self.followed(way, new);
         }
         if self.labels_moved(way.from, new) { self.settled(new) } else { self.go_on(way) }
@@ -230,7 +228,7 @@ impl Look<'_> {
         if carries(old) {
             return Err(format!("{} still carries {}={}", old.pod.name, label.key, label.primary));
         }
-        let mut services = services::to_primary(self.ctx.snapshot, self.workload, label);
+        let mut services = services::to_primary(self.shard, label);
         let behind = |target: &Target, pods: &[_]| pods.contains(&target.pod.uid);
         match services.find(|one| !behind(new, &one.ready_pods) || behind(old, &one.ready_pods)) {
             Some(service) => Err(format!("Service {} does not point at {} alone yet", service.name, new.pod.name)),
@@ -280,7 +278,7 @@ impl Look<'_> {
 
     /// A member of the plan that does not answer, or does not exist, in words.
     fn unseen(&self) -> Option<String> {
-        if let Some(silent) = self.workload.unknown.first() {
+        if let Some(silent) = self.shard.unknown.first() {
             return Some(format!("{} does not answer", silent.pod.name));
         }
         let absent = self.journal.members.iter().find(|record| self.target(&record.identity.pod).is_none())?;
@@ -351,7 +349,7 @@ impl Look<'_> {
             return Err("a sample is missing".to_owned());
         };
         let lag = self.ctx.policy.restart.max_replication_lag;
-        replica::synced(self.ctx.snapshot, old, new, lag)?;
+        replica::synced(self.shard, old, new, lag)?;
         replica::same_keys(upstream, candidate).map_err(|why| format!("{}: {why}", new.pod.name))
     }
 
@@ -370,7 +368,7 @@ impl Look<'_> {
             let why = "a member could not be asked what its Redis user may do".to_owned();
             return self.hold_as_before(way, new, why);
         }
-        let members = self.workload.members.iter().map(|member| &member.pod.name);
+        let members = self.shard.members.iter().map(|member| &member.pod.name);
         let chosen = choose(choice, &self.ctx.snapshot.redis_rights, members);
         let before = self.journal.current.switchover.as_ref();
         let mut why = chosen.why;
@@ -445,13 +443,13 @@ impl Look<'_> {
 
     fn order(&self, way: &Direction<'_>, record: &SwitchoverRecord, resumed: bool) -> Option<SwitchoverOrder> {
         let label = &self.ctx.policy.redis.role_label;
-        let services = services::to_primary(self.ctx.snapshot, self.workload, label);
+        let services = services::to_primary(self.shard, label);
         let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
         let form = |replica: &Target| name_of(way, replica, candidate?);
         let uninvolved = |target: &&&Target| {
             target.pod.uid != record.primary.uid && target.pod.uid != record.candidate.uid && !target.pod.terminating
         };
-        let others = self.workload.replicas.iter().filter(uninvolved);
+        let others = self.shard.replicas.iter().filter(uninvolved);
         Some(SwitchoverOrder {
             method: record.method,
             from: recorded_peer(&record.primary, Some(way.from))?,
@@ -465,16 +463,12 @@ impl Look<'_> {
             failover_address: candidate.and_then(|new| line_of(way, new)),
             by_name: candidate.and_then(form),
             others: others.filter_map(|other| Some((Peer::of(other)?, form(other)))).collect(),
-            keeps_labels: self.authority() == Authority::Operator,
+            keeps_labels: self.shard.follow.is_ours(),
             role_label: label.clone(),
             services: services.map(|service| service.name.clone()).collect(),
             pause: PAUSE,
             max_lag: self.ctx.policy.restart.max_replication_lag,
         })
-    }
-
-    fn authority(&self) -> Authority {
-        authority::of(self.ctx.policy, self.workload)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{LATER, Look, Next, SOON};
+use super::{LATER, Look, SOON};
 use crate::{
-    assess::topology::Workload,
     domain::{
+        blocked::{BlockReason, Blocked},
         bytes::Bytes,
         journal::{CurrentStep, Journal, MemberRecord, Outcome, RaisedBacklog},
         names::PodName,
@@ -16,10 +16,11 @@ use crate::{
     plan::{
         backlog,
         begin::{identity, stored},
-        blocked::{BlockReason, Blocked},
         effect::{Effect, Peer},
         gates::Phase,
-        in_place, records, replica,
+        in_place,
+        next::Next,
+        records, replica,
     },
 };
 
@@ -32,21 +33,6 @@ const PERSISTED_LATELY: Duration = Duration::from_secs(600);
 const MOST_WRITES: u32 = 2;
 /// The server's clock gives whole seconds for a save.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
-
-/// The set while its only pod is away: nobody.
-pub(super) fn nobody<'a>(journal: &Journal) -> Workload<'a> {
-    Workload {
-        uid: journal.workload.clone(),
-        name: journal.workload_name.clone(),
-        members: Vec::new(),
-        primaries: Vec::new(),
-        replicas: Vec::new(),
-        outside: Vec::new(),
-        unknown: Vec::new(),
-        chained: false,
-        sentinel_before: None,
-    }
-}
 
 /// Whether the primary of the set is away, by our own eviction, at this point of the plan.
 pub(super) fn away(journal: &Journal) -> bool {
@@ -168,7 +154,7 @@ impl Look<'_> {
             );
             return Next::Gate(vec![Blocked::new(BlockReason::PrimaryEmpty, text)], LATER);
         }
-        if self.workload.primaries.len() > 1 {
+        if self.shard.lead.is_several() {
             return self.no_single_primary();
         }
         if sample.replication.role != Role::Primary {
@@ -178,9 +164,9 @@ impl Look<'_> {
             return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
         let lag = self.ctx.policy.restart.max_replication_lag;
-        let others = self.workload.members.iter().filter(|member| member.pod.uid != target.pod.uid);
+        let others = self.shard.members.iter().filter(|member| member.pod.uid != target.pod.uid);
         for other in others {
-            if let Err(why) = replica::synced(self.ctx.snapshot, target, other, lag) {
+            if let Err(why) = replica::synced(self.shard, target, other, lag) {
                 return self.wait(why);
             }
         }
@@ -194,7 +180,7 @@ impl Look<'_> {
 
     /// Raises the backlog. It is no condition for going on: without it the replicas take a full sync.
     pub(super) fn raise_backlog(&self, pod: &PodName, size: Bytes) -> Next {
-        let Some(target) = self.workload.primary().filter(|primary| primary.pod.name == *pod) else {
+        let Some(target) = self.shard.primary().filter(|primary| primary.pod.name == *pod) else {
             return Next::Record(Box::new(self.proceed()));
         };
         let (Some(peer), Some(who), Some(sample)) = (Peer::of(target), identity(target), target.sample()) else {

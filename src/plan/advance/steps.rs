@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover has a file of its own.
 
-use super::{LATER, Look, Next, SOON};
+use super::{LATER, Look, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -15,6 +15,7 @@ use crate::{
         begin::{settings, stored},
         effect::{Effect, Peer},
         gates::Phase,
+        next::Next,
         proof::{self, Proof},
         records, replica, resize,
     },
@@ -91,11 +92,11 @@ impl<'a> Look<'a> {
         if !target.pod.ready {
             return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
-        let Some(primary) = self.workload.primary() else {
+        let Some(primary) = self.shard.primary() else {
             return self.no_single_primary();
         };
         let lag = self.ctx.policy.restart.max_replication_lag;
-        if let Err(why) = replica::synced(self.ctx.snapshot, primary, target, lag) {
+        if let Err(why) = replica::synced(self.shard, primary, target, lag) {
             return self.wait(why);
         }
         let mut journal = self.proceed();
@@ -160,7 +161,7 @@ impl<'a> Look<'a> {
 
     pub(super) fn repoint(&self, pod: &PodName, to: &PodName) -> Next {
         // The role went on to another: nothing is left to repoint to, and the effect would be refused for ever.
-        if let Some(live) = self.workload.primary().filter(|live| live.pod.name != *to) {
+        if let Some(live) = self.shard.primary().filter(|live| live.pod.name != *to) {
             let text = format!("{} became primary, not {to}; a new plan is made", live.pod.name);
             return self.end(Outcome::Superseded, &text);
         }
@@ -173,9 +174,9 @@ impl<'a> Look<'a> {
         let Some(Role::Replica(link)) = target.sample().map(|sample| &sample.replication.role) else {
             return self.wait(format!("{pod} is not seen as a replica"));
         };
-        if replica::follows(self.ctx.snapshot, primary, &link.primary) {
+        if replica::follows(self.shard, primary, &link.primary) {
             let lag = self.ctx.policy.restart.max_replication_lag;
-            return match replica::synced(self.ctx.snapshot, primary, target, lag) {
+            return match replica::synced(self.shard, primary, target, lag) {
                 Ok(()) => Next::Record(Box::new(self.proceed())),
                 Err(why) => self.wait(why),
             };

@@ -9,16 +9,14 @@
 
 use jiff::SignedDuration;
 
-use super::{Look, Next, end};
+use super::{Look, end};
 use crate::{
     domain::{
+        blocked::{BlockReason, Waits},
         journal::{CurrentStep, Journal, Outcome},
         step::Step,
     },
-    plan::{
-        begin,
-        blocked::{BlockReason, Waits},
-    },
+    plan::{begin, next::Next},
 };
 
 /// An obstacle that shows only when a remediation is under way is tried again after so many hours.
@@ -85,7 +83,7 @@ impl Look<'_> {
     pub(super) fn give_up(&self, reason: Option<BlockReason>, why: &str) -> Next {
         let next = self.end(Outcome::GaveUp, &format!("{why}; {}", self.left_over()));
         let Next::End(mut record) = next else { return next };
-        let refused = begin::refusals(self.ctx, self.workload);
+        let refused = begin::refusals(self.ctx, self.shard);
         if !reason.is_some_and(|reason| refused.contains(&reason)) {
             record.retry_at = self.ctx.now.checked_add(SignedDuration::from_hours(RETRY_HOURS)).ok();
         }
@@ -115,7 +113,7 @@ impl Look<'_> {
 
     /// A member of the plan that does not exist and will not: its set wants fewer pods than the plan was made for.
     pub(super) fn scaled_away(&self, pod: &crate::domain::names::PodName) -> bool {
-        let wanted = self.ctx.snapshot.stateful_set(&self.journal.workload).map(|set| set.replicas);
+        let wanted = self.ctx.snapshot.stateful_set(&self.journal.shard.set).map(|set| set.replicas);
         let fewer = wanted.is_some_and(|wanted| usize::try_from(wanted).is_ok_and(|n| n < self.journal.members.len()));
         fewer && self.target(pod).is_none()
     }
@@ -171,11 +169,11 @@ impl Look<'_> {
 
     fn strayed(&self, pod: &crate::domain::names::PodName, to: &crate::domain::names::PodName) -> bool {
         use crate::{domain::sample::Role, plan::replica};
-        let Some(primary) = self.workload.primary().filter(|primary| primary.pod.name == *to) else { return false };
+        let Some(primary) = self.shard.primary().filter(|primary| primary.pod.name == *to) else { return false };
         let link = self.target(pod).and_then(|target| match &target.sample()?.replication.role {
             Role::Replica(link) => Some(link),
             Role::Primary | Role::Unknown => None,
         });
-        link.is_some_and(|link| !replica::follows(self.ctx.snapshot, primary, &link.primary))
+        link.is_some_and(|link| !replica::follows(self.shard, primary, &link.primary))
     }
 }

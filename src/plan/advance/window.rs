@@ -6,10 +6,13 @@
 //! otherwise the remediation ends as `Paused`, and the next window makes a new plan of what then is due. So after
 //! a switchover the old primary may stay unrestarted, as a replica, until then.
 
-use super::{Look, Next};
+use super::Look;
 use crate::{
-    domain::window::{self, State},
-    plan::{blocked::BlockReason, estimate, gates},
+    domain::{
+        blocked::BlockReason,
+        window::{self, State},
+    },
+    plan::{estimate, gates, next::Next},
 };
 
 impl Look<'_> {
@@ -19,7 +22,7 @@ impl Look<'_> {
         if self.journal.hands_back() {
             return None;
         }
-        let (need, what) = estimate::unit(self.workload, self.journal.left())?;
+        let (need, what) = estimate::unit(self.shard, self.journal.left())?;
         let windows = &self.ctx.policy.restart.windows;
         let why = match window::state(windows, self.ctx.now) {
             State::Always => return None,

@@ -6,6 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::{
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, NOW, pod_name},
         policy::Policy,
@@ -14,7 +15,7 @@ use crate::{
         snapshot::Observation,
         step::Step,
     },
-    plan::{Context, PlanSettings, begin, blocked::BlockReason},
+    plan::{Context, PlanSettings, begin},
 };
 
 struct World {
@@ -53,7 +54,7 @@ impl World {
     fn consider(&self) -> begin::Considered {
         let settings = PlanSettings::default();
         let Self { policy, snapshot } = self;
-        begin::consider(&Context { policy, snapshot, records: &[], now: NOW, settings: &settings })
+        begin::consider(&Context::of(policy, snapshot, &[], NOW, &settings))
     }
 
     fn refusal(&self) -> Option<String> {

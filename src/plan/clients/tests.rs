@@ -6,6 +6,7 @@ use pretty_assertions::assert_eq;
 use super::*;
 use crate::{
     domain::{
+        blocked::BlockReason,
         fixtures::{self, NOW, pod_name},
         journal::{Outcome, WorkloadRecord},
         policy::Policy,
@@ -13,11 +14,7 @@ use crate::{
         snapshot::{Observation, Snapshot},
         step::StepKind,
     },
-    plan::{
-        PlanSettings, begin,
-        blocked::BlockReason,
-        decide::{self, Act},
-    },
+    plan::{PlanSettings, begin, decide, next::Next},
 };
 
 /// redis-1 has taken over from redis-0, whose eviction is the step under way; clients follow.
@@ -33,7 +30,7 @@ impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         let settings = PlanSettings::default();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let mut world = Self { policy, snapshot, journal, now: NOW, settings };
         for n in 0..3_u8 {
@@ -65,7 +62,7 @@ impl World {
 
     fn lead(&self, next: Next) -> Next {
         let Self { policy, snapshot, settings, .. } = self;
-        let ctx = Context { policy, snapshot, records: &[], now: self.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], self.now, settings);
         lead(&ctx, &self.journal, next)
     }
 
@@ -96,7 +93,7 @@ fn end() -> Next {
         outcome: Some(Outcome::WindowClosed),
         remediation: "r".into(),
         generation: 1,
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW)
     }))
 }
 
@@ -212,21 +209,21 @@ fn what_holds_the_eviction_is_said_meanwhile() {
     link.link_up = false;
     let decide = |world: &World| {
         let World { policy, snapshot, settings, .. } = world;
-        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         decide::decide(&ctx, Some(&world.journal), false, true)
     };
-    let Act::Go(Next::Record(journal)) = decide(&world).act else { panic!("since when it waits") };
+    let Next::Record(journal) = decide(&world).act else { panic!("since when it waits") };
     assert_eq!(journal.current.waiting_since, Some(world.now));
     world.journal = *journal;
     let decision = decide(&world);
-    let Act::Go(Next::Record(journal)) = decision.act else { panic!("{decision:?}") };
+    let Next::Record(journal) = decision.act else { panic!("{decision:?}") };
     assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
     world.journal = *journal;
-    let Act::Wait(_, after) = decide(&world).act else { panic!("it waits") };
+    let Next::Gate(_, after) = decide(&world).act else { panic!("it waits") };
     assert!(after <= PATIENCE);
     world.wait(10);
     let decision = decide(&world);
-    assert!(matches!(decision.act, Act::Go(Next::Act(_, effect)) if matches!(*effect, Effect::CloseClients { .. })));
+    assert!(matches!(decision.act, Next::Act(_, effect) if matches!(*effect, Effect::CloseClients { .. })));
     assert_eq!(decision.blocked[0].reason, BlockReason::ReplicaNotSynced);
 }
 
@@ -243,15 +240,15 @@ fn clients_are_led_before_a_pause() {
     let mut closed = 0;
     for _ in 0..10 {
         let World { policy, snapshot, settings, .. } = &world;
-        let ctx = Context { policy, snapshot, records: &[], now: world.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], world.now, settings);
         match decide::decide(&ctx, Some(&world.journal), false, true).act {
-            Act::Go(Next::Record(journal)) => world.journal = *journal,
-            Act::Go(Next::Act(journal, effect)) => {
+            Next::Record(journal) => world.journal = *journal,
+            Next::Act(journal, effect) => {
                 assert!(matches!(*effect, Effect::CloseClients { .. }), "{effect:?}");
                 closed += 1;
                 world.journal = *journal;
             }
-            Act::Go(Next::End(record)) => {
+            Next::End(record) => {
                 assert_eq!((record.outcome, closed), (Some(Outcome::Paused), LAST_ATTEMPTS), "{}", record.message);
                 return;
             }

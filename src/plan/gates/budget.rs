@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Phase, Scene};
 use crate::{
+    domain::blocked::{BlockReason, Blocked},
     domain::surroundings::LostSet,
-    plan::blocked::{BlockReason, Blocked},
 };
 
 /// The budget of a workload counts what was restarted within this time.
@@ -26,8 +26,8 @@ const NAMED: usize = 4;
 pub(super) fn no_global_fault(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;
     let restarts_one = |set: &LostSet| {
-        let ours = set.workload == scene.workload.uid && scene.phase != Phase::Preflight;
-        ours || around.elsewhere.iter().any(|other| other.workload == set.workload)
+        let ours = scene.shard.sets.contains(&set.set) && scene.phase != Phase::Preflight;
+        ours || around.elsewhere.iter().any(|other| other.shard.set == set.set)
     };
     let lost =
         around.reach.lost.iter().map(|set| (set, set.unreachable.saturating_sub(usize::from(restarts_one(set)))));
@@ -52,7 +52,7 @@ pub(super) fn no_global_fault(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
     let most = scene.ctx.policy.restart.maximum_restarts_per_day?;
-    let record = scene.ctx.records.iter().find(|record| record.uid == scene.workload.uid);
+    let record = scene.shard.record(scene.ctx.records);
     let restarts = record.map(|record| record.restarts.as_slice()).unwrap_or_default();
     let lately = restarts.iter().filter(|restart| scene.ctx.since(restart.at) < DAY).count();
     let planned = scene.restarting.len();
@@ -69,10 +69,10 @@ pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn one_a_workload(scene: &Scene<'_>) -> Option<Blocked> {
     let elsewhere = &scene.ctx.snapshot.surroundings.elsewhere;
-    let other = elsewhere.iter().find(|other| other.workload == scene.workload.uid)?;
+    let other = elsewhere.iter().find(|other| scene.shard.is(&other.shard))?;
     Some(Blocked::new(
         BlockReason::ClusterBudget,
-        format!("policy {} is restarting {} already; wait until it has ended", other.policy, scene.workload.name),
+        format!("policy {} is restarting {} already; wait until it has ended", other.policy, scene.shard.name),
     ))
 }
 

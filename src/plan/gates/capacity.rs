@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Phase, Scene, structure::the_set};
+use super::{Phase, Scene};
 use crate::{
     assess::headroom,
+    domain::blocked::{BlockReason, Blocked},
     domain::{
         bytes::Bytes,
         pod::{Pod, StatefulSet},
         snapshot::Target,
     },
-    plan::blocked::{BlockReason, Blocked},
 };
 
 /// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (10 s).
@@ -24,10 +24,10 @@ pub(crate) fn fork_need(target: &Target) -> Option<Bytes> {
 }
 
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
-    let alone = scene.workload.members.len() == 1;
+    let alone = scene.shard.members.len() == 1;
     let forks = if alone { "a save or rewrite" } else { "a full sync" };
     // Every member that may have to serve a full sync: the primary now, and whoever becomes it.
-    scene.workload.members.iter().find_map(|target| {
+    scene.shard.members.iter().find_map(|target| {
         let is_primary = scene.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
         if !is_primary && scene.phase != Phase::Switchover {
             return None;
@@ -57,8 +57,8 @@ pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
         Phase::Evict(pod) | Phase::Persist(pod) => scene.in_place.as_ref() != Some(pod),
         Phase::Preflight => !scene.only_hands_back(),
     };
-    let left = scene.workload.replicas.len().saturating_sub(usize::from(one_less));
-    scene.workload.members.iter().find_map(|target| {
+    let left = scene.shard.replicas.len().saturating_sub(usize::from(one_less));
+    scene.shard.members.iter().find_map(|target| {
         let needed = target.sample()?.config.as_ref().ok()?.min_replicas_to_write;
         (usize::try_from(needed).is_ok_and(|needed| left < needed)).then(|| {
             Blocked::new(
@@ -105,7 +105,7 @@ fn replacement_revision<'a>(set: &'a StatefulSet, pod: &Pod) -> &'a str {
 }
 
 pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     if !set.observed {
         return Some(Blocked::new(
             BlockReason::EvictionWouldRollOut,
@@ -128,7 +128,7 @@ pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn template_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     scene.restarted_now().find_map(|target| {
         let container = target.pod.container.as_ref().ok()?;
         let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;

@@ -3,14 +3,15 @@
 
 use std::net::IpAddr;
 
-use super::{Phase, Scene, structure::the_set};
+use super::{Phase, Scene};
 use crate::{
-    assess::{persistence, services, topology},
-    domain::{names::PodName, sample::Role},
-    plan::{
+    assess::{persistence, services},
+    domain::{
         blocked::{BlockReason, Blocked},
-        candidate,
+        names::PodName,
+        sample::Role,
     },
+    plan::candidate,
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
@@ -18,7 +19,7 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
     if scene.ctx.policy.restart.allow_downtime {
         return None;
     }
-    let advice = match services::pinning(scene.ctx.snapshot, scene.workload, primary) {
+    let advice = match services::pinning(scene.shard, primary) {
         // Clients that are held to this pod would all meet a replica once another one is primary.
         Some(service) => format!(
             "Service {} selects {}, so that its clients stay with this pod whoever is primary: set \
@@ -43,17 +44,17 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// Other replicas that stay while one restarts: those of the set, less the one.
 pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
-    let Scene { workload, restarting, .. } = scene;
-    if workload.members.len() == 1 {
+    let Scene { shard, restarting, .. } = scene;
+    if shard.members.len() == 1 {
         return None;
     }
-    let is_replica = |name: &PodName| workload.replicas.iter().any(|replica| replica.pod.name == *name);
+    let is_replica = |name: &PodName| shard.replicas.iter().any(|replica| replica.pod.name == *name);
     let one_restarts = match &scene.phase {
         Phase::Preflight => (scene.hands_over && !scene.only_hands_back()) || restarting.iter().any(is_replica),
         Phase::Evict(pod) => is_replica(pod),
         Phase::Persist(_) | Phase::Switchover => false,
     };
-    let left = workload.replicas.len().saturating_sub(usize::from(one_restarts));
+    let left = shard.replicas.len().saturating_sub(usize::from(one_restarts));
     let minimum = scene.ctx.policy.restart.minimum_synced_replicas;
     (!usize::try_from(minimum).is_ok_and(|minimum| left >= minimum)).then(|| {
         let only = if left == 0 { ", so the primary would be the only copy of the data" } else { "" };
@@ -70,12 +71,11 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
 /// A replica that follows a Service would, once the role moves, connect to whoever the Service has then: perhaps to
 /// itself. One that follows an address would lose a primary that comes back with another.
 pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.replicas.iter().find_map(|replica| {
+    scene.shard.replicas.iter().find_map(|replica| {
         let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
         let host = &link.primary.host;
         let advice = "let it follow a pod's stable name, for example redis-0.redis-nodes";
-        let text = if scene.hands_over && link.link_up && topology::resolve(&link.primary, scene.ctx.snapshot).is_none()
-        {
+        let text = if scene.hands_over && link.link_up && scene.shard.resolve(&link.primary).is_none() {
             format!("{} follows {host}, which is no member's name or address: {advice}", replica.pod.name)
         } else if scene.in_place.is_some() && host.parse::<IpAddr>().is_ok() {
             format!(
@@ -97,14 +97,14 @@ pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
     }
     let primary = scene.primary()?;
     let (_, to) = scene.hand_overs.iter().find(|(from, _)| *from == primary.pod.name)?;
-    let candidate = scene.workload.replicas.iter().find(|replica| replica.pod.name == *to)?;
-    let unfit = candidate::unfit(scene.ctx.snapshot, scene.workload, primary, candidate)?;
+    let candidate = scene.shard.replicas.iter().find(|replica| replica.pod.name == *to)?;
+    let unfit = candidate::unfit(scene.ctx.snapshot, scene.shard, primary, candidate)?;
     Some(Blocked::new(BlockReason::CandidateUnfit, unfit))
 }
 
 pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.in_place_now()?;
-    let survives = persistence::survives_restart(primary, the_set(scene));
+    let survives = persistence::survives_restart(primary, scene.shard.only_set());
     let missing = survives.and_then(|()| persistence::starts_with_data(primary, &scene.starts)).err()?;
     Some(Blocked::new(
         BlockReason::PersistenceNotProven,

@@ -16,26 +16,25 @@ mod volume;
 pub(super) use self::capacity::fork_need;
 pub(super) use self::time::next_window;
 pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
-use super::{Context, authority::Authority, blocked::Blocked, order, records};
+use super::{Context, order, records};
 use crate::{
-    assess::topology::Workload,
     domain::{
+        blocked::Blocked,
         journal::{Journal, StartRecord},
         names::PodName,
         snapshot::Target,
         step::{PlannedStep, Step},
     },
+    topology::Shard,
 };
 
 /// What the gates look at.
 #[derive(Clone, Debug)]
 pub struct Scene<'a> {
     /// Policy, snapshot, records, now.
-    pub ctx: Context<'a>,
+    pub ctx: &'a Context<'a>,
     /// The workload.
-    pub workload: &'a Workload<'a>,
-    /// Who decides its roles.
-    pub authority: Authority,
+    pub shard: &'a Shard<'a>,
     /// Hash of the plan.
     pub plan_hash: &'a str,
     /// The pods that are, or were, to be restarted.
@@ -70,9 +69,8 @@ pub enum Phase {
 impl<'a> Scene<'a> {
     /// What the gates look at before a step of that plan.
     pub fn new(
-        ctx: Context<'a>,
-        workload: &'a Workload<'a>,
-        authority: Authority,
+        ctx: &'a Context<'a>,
+        shard: &'a Shard<'a>,
         plan_hash: &'a str,
         steps: &[PlannedStep],
         phase: Phase,
@@ -90,11 +88,10 @@ impl<'a> Scene<'a> {
             .collect();
         let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
-        let starts = records::remembered(&ctx, &workload.uid);
+        let starts = shard.record(ctx.records).map(|record| record.starts.clone()).unwrap_or_default();
         Self {
             ctx,
-            workload,
-            authority,
+            shard,
             plan_hash,
             restarting,
             in_place,
@@ -109,7 +106,7 @@ impl<'a> Scene<'a> {
     /// The same in that remediation, which may have seen more.
     #[must_use]
     pub fn during(self, journal: &Journal) -> Self {
-        let before = self.ctx.records.iter().find(|record| record.uid == journal.workload);
+        let before = self.ctx.record(&journal.shard);
         Self { starts: records::starts(before, journal), ..self }
     }
 
@@ -121,7 +118,7 @@ impl<'a> Scene<'a> {
             Phase::Evict(other) | Phase::Persist(other) => other == pod,
             Phase::Switchover => false,
         };
-        self.workload.members.iter().copied().find(|target| about_it && target.pod.name == *pod)
+        self.shard.members.iter().copied().find(|target| about_it && target.pod.name == *pod)
     }
 
     /// The plan does nothing but hand the role back to the pod that starts with it: no pod is restarted, and waiting for
@@ -141,22 +138,19 @@ impl<'a> Scene<'a> {
     /// The first thing that the plan disturbs is the primary.
     fn begins_with_primary(&self) -> bool {
         match self.disturbing().first().map(|planned| &planned.step) {
-            Some(Step::Evict { pod }) => self.workload.primaries.iter().any(|primary| primary.pod.name == *pod),
+            Some(Step::Evict { pod }) => self.shard.lead.all().iter().any(|primary| primary.pod.name == *pod),
             first => first.is_some(),
         }
     }
 
     /// The one primary, if there is exactly one.
     pub fn primary(&self) -> Option<&'a Target> {
-        match self.workload.primaries.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+        self.shard.primary()
     }
 
     /// The members about to be restarted: in a step only the one that it is about.
     fn restarted_now(&self) -> impl Iterator<Item = &'a Target> + '_ {
-        self.workload.members.iter().copied().filter(move |target| match &self.phase {
+        self.shard.members.iter().copied().filter(move |target| match &self.phase {
             Phase::Preflight => self.restarting.contains(&target.pod.name),
             Phase::Evict(pod) | Phase::Persist(pod) => target.pod.name == *pod,
             Phase::Switchover => false,
@@ -184,8 +178,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, budget::no_global_fault),
     (Beginning, pace::claimed),
     (Always, state::members_known),
-    (Always, structure::cluster_mode),
-    (Always, structure::sentinel),
+    (Always, structure::kind),
     (Beginning, structure::server_supported),
     (Always, copies::downtime_allowed),
     (Always, copies::enough_copies),

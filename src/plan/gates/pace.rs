@@ -8,19 +8,15 @@ use super::{Phase, Scene};
 use crate::{
     domain::{
         acl,
+        blocked::{BlockReason, Blocked},
         journal::{Outcome, WorkloadRecord},
-        names::ControllerUid,
         pod::Right,
         policy::Mode,
         snapshot::{RedisRights, Target},
         step::StepKind,
     },
-    plan::{
-        Context,
-        authority::Authority,
-        blocked::{BlockReason, Blocked},
-        switchover::choice,
-    },
+    plan::{Context, switchover::choice},
+    topology::Shard,
 };
 
 pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
@@ -28,15 +24,15 @@ pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn claimed(scene: &Scene<'_>) -> Option<Blocked> {
-    let (_, other) = scene.ctx.snapshot.claimed_by_other.iter().find(|(uid, _)| *uid == scene.workload.uid)?;
+    let other = scene.shard.claimed_by(scene.ctx.snapshot)?;
     Some(Blocked::new(
         BlockReason::ClaimedByOlderPolicy,
-        format!("policy {other} is older and matches pods of {}; it acts for them", scene.workload.name),
+        format!("policy {other} is older and matches pods of {}; it acts for them", scene.shard.name),
     ))
 }
 
 fn record<'a>(scene: &Scene<'a>) -> Option<&'a WorkloadRecord> {
-    scene.ctx.records.iter().find(|record| record.uid == scene.workload.uid)
+    scene.shard.record(scene.ctx.records)
 }
 
 pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
@@ -97,7 +93,7 @@ pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let needs_resize = scene.steps.iter().any(|planned| planned.step.kind() == StepKind::Resize);
     let needed = [
         (true, rights.evict, "create pods/eviction", "acting.restart"),
-        (scene.authority == Authority::Operator, rights.label, "patch pods", "acting.roleLabel"),
+        (scene.shard.follow.is_ours(), rights.label, "patch pods", "acting.roleLabel"),
         (needs_resize, rights.resize, "patch pods/resize", "acting.resize"),
     ];
     let (_, right, verb, value) = needed.into_iter().find(|(needed, right, ..)| *needed && *right != Right::Granted)?;
@@ -114,7 +110,7 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
     let RedisRights::Known(missing) = &scene.ctx.snapshot.redis_rights else {
         return None;
     };
-    let members: Vec<_> = scene.workload.members.iter().map(|member| &member.pod.name).collect();
+    let members: Vec<_> = scene.shard.members.iter().map(|member| &member.pod.name).collect();
     let chosen =
         choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
     let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));
@@ -147,7 +143,7 @@ pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
     }
     let cooldown = scene.ctx.policy.restart.cooldown;
     scene.restarted_now().find_map(|target| {
-        let last = last_start(&scene.ctx, &scene.workload.uid, target)?;
+        let last = last_start(scene.ctx, scene.shard, target)?;
         let left = cooldown.saturating_sub(scene.ctx.since(last));
         (left > Duration::ZERO).then(|| {
             Blocked::new(
@@ -165,9 +161,9 @@ const YOUNGER: Duration = Duration::from_secs(10);
 
 /// When the pod last started, by its container, by the process itself and by our own record of restarts: the cooldown
 /// counts from here.
-pub fn last_start(ctx: &Context<'_>, workload: &ControllerUid, target: &Target) -> Option<Timestamp> {
-    let records = ctx.records.iter().filter(|record| record.uid == *workload);
-    let restarts = records.flat_map(|record| &record.restarts).filter(|restart| restart.pod == target.pod.name);
+pub fn last_start(ctx: &Context<'_>, shard: &Shard<'_>, target: &Target) -> Option<Timestamp> {
+    let record = shard.record(ctx.records).into_iter();
+    let restarts = record.flat_map(|record| &record.restarts).filter(|restart| restart.pod == target.pod.name);
     let by_record = restarts.map(|restart| restart.at).max();
     let started = target.pod.container.as_ref().ok().and_then(|container| container.started_at);
     // The pod was read before the server: the container may have restarted in between, or the process within it.

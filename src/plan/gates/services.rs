@@ -3,10 +3,7 @@
 use super::Scene;
 use crate::{
     assess::services,
-    plan::{
-        authority::Authority,
-        blocked::{BlockReason, Blocked},
-    },
+    domain::blocked::{BlockReason, Blocked},
 };
 
 /// No role is moved away from a pod that a Service holds its clients to: they would all meet a replica from then on.
@@ -14,7 +11,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
     let (first, _) = scene.hand_overs.first()?;
     let from = scene.primary().filter(|primary| primary.pod.name == *first)?;
-    let service = services::pinning(scene.ctx.snapshot, scene.workload, from)?;
+    let service = services::pinning(scene.shard, from)?;
     Some(Blocked::new(
         BlockReason::ClientsPinned,
         format!(
@@ -23,7 +20,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
              are restarted, and the primary in place where spec.restart.allowDowntime is true",
             service.name,
             services::selector(service),
-            services::taken(service, scene.workload),
+            services::taken(service, scene.shard),
             from.pod.name,
             label.key,
             label.primary,
@@ -33,7 +30,7 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// A Service that selects the role label and one more, which some members lack, would lose its pods with the role.
 pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
-    let service = services::partial(scene.ctx.snapshot, scene.workload).filter(|_| scene.hands_over)?;
+    let service = services::partial(scene.shard).filter(|_| scene.hands_over)?;
     Some(Blocked::new(
         BlockReason::ServiceTakesSome,
         format!(
@@ -41,23 +38,22 @@ pub(super) fn takes_every_member(scene: &Scene<'_>) -> Option<Blocked> {
              another member gets the role; take the labels that the other members lack out of its selector",
             service.name,
             services::selector(service),
-            services::taken(service, scene.workload),
+            services::taken(service, scene.shard),
         ),
     ))
 }
 
 pub(super) fn role_service(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
-    let followed = services::to_primary(scene.ctx.snapshot, scene.workload, label).next().is_some();
-    let by_label = matches!(scene.authority, Authority::Operator | Authority::Label);
+    let followed = services::to_primary(scene.shard, label).next().is_some();
     // What holds clients to some pods is said by its own reason, with what to do about it.
     let told = || clients_follow(scene).is_some() || takes_every_member(scene).is_some();
-    (scene.hands_over && by_label && !followed && !told()).then(|| {
+    (scene.hands_over && scene.shard.follow.is_by_label() && !followed && !told()).then(|| {
         Blocked::new(
             BlockReason::NoRoleService,
             format!(
                 "no Service selects {}={} and takes every pod of {}: clients would not follow a new primary",
-                label.key, label.primary, scene.workload.name
+                label.key, label.primary, scene.shard.name
             ),
         )
     })

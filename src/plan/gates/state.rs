@@ -4,20 +4,18 @@ use super::{Scene, names};
 use crate::{
     assess::{members, roles},
     domain::{
+        blocked::{BlockReason, Blocked},
         pod::ResizeProgress,
         policy::Mode,
         sample::{Config, FailoverState, Role, Sample},
         snapshot::{Observation, Target},
     },
-    plan::{
-        authority::Authority,
-        blocked::{BlockReason, Blocked},
-        labels, replica, returning,
-    },
+    plan::{labels, replica, rogue_primary},
+    topology::Lead,
 };
 
 pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
-    let Some(target) = scene.workload.members.iter().find(|target| target.sample().is_none()) else {
+    let Some(target) = scene.shard.members.iter().find(|target| target.sample().is_none()) else {
         return unread(scene);
     };
     let why = match &target.redis {
@@ -30,7 +28,7 @@ pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// A member that answers and does not say what decisions rest on.
 fn unread(scene: &Scene<'_>) -> Option<Blocked> {
-    let mut samples = scene.workload.members.iter().filter_map(|target| Some((target, target.sample()?)));
+    let mut samples = scene.shard.members.iter().filter_map(|target| Some((target, target.sample()?)));
     let (target, sample) = samples.find(|(_, sample)| !sample.unread.is_empty())?;
     Some(Blocked::new(
         BlockReason::MemberUnknown,
@@ -44,33 +42,33 @@ fn unread(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn one_primary(scene: &Scene<'_>) -> Option<Blocked> {
-    let Scene { workload, ctx, .. } = scene;
-    let held = roles::held(workload);
-    match workload.primaries.as_slice() {
-        [_] => returning::unsettled(ctx, workload),
+    let Scene { shard, ctx, .. } = scene;
+    let held = roles::held(shard);
+    match &shard.lead {
+        Lead::One(_) => rogue_primary::unsettled(ctx, shard),
         // It is only unselected: that is said by its own gate.
-        [] if roles::primary_is_outside(workload) => None,
-        [] => Some(Blocked::new(
+        Lead::Nobody if shard.primary_is_outside() => None,
+        Lead::Nobody => Some(Blocked::new(
             BlockReason::NoPrimary,
-            format!("no member is primary ({held}): {}", roles::without_primary(workload, ctx.snapshot)),
+            format!("no member is primary ({held}): {}", roles::without_primary(shard)),
         )),
-        several => Some(Blocked::new(
+        Lead::Several(several) => Some(Blocked::new(
             BlockReason::TwoPrimaries,
             format!(
                 "{} are all primaries ({held}); nothing is done until exactly one is: {}",
                 names(several.iter().copied()),
-                roles::with_two_primaries(workload, ctx.snapshot)
+                roles::with_two_primaries(shard)
             ),
         )),
     }
 }
 
 pub(super) fn primary_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
-    returning::primary_empty(scene.workload)
+    rogue_primary::primary_empty(scene.shard)
 }
 
 pub(super) fn config_readable(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.members.iter().find_map(|target| {
+    scene.shard.members.iter().find_map(|target| {
         let unreadable = target.sample()?.config.as_ref().err()?;
         Some(Blocked::new(
             BlockReason::ConfigUnreadable,
@@ -85,7 +83,7 @@ fn differing<T: PartialEq + std::fmt::Display>(
     what: &str,
     fact: impl Fn(&Sample, &Config) -> T,
 ) -> Option<Blocked> {
-    let mut facts = scene.workload.members.iter().filter_map(|target| {
+    let mut facts = scene.shard.members.iter().filter_map(|target| {
         let sample = target.sample()?;
         Some((&target.pod.name, fact(sample, sample.config.as_ref().ok()?)))
     });
@@ -105,7 +103,7 @@ pub(super) fn members_equal(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// Whoever becomes a replica must be let in by the new primary: of no matter where no role moves.
 fn credentials_differ(scene: &Scene<'_>) -> Option<Blocked> {
-    let what = scene.hands_over.then(|| members::credentials(scene.workload)).flatten()?;
+    let what = scene.hands_over.then(|| members::credentials(scene.shard)).flatten()?;
     Some(Blocked::new(
         BlockReason::MembersDiffer,
         format!("{what}: after the hand-over one of them could not follow the other; make the members equal"),
@@ -113,13 +111,13 @@ fn credentials_differ(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn members_ready(scene: &Scene<'_>) -> Option<Blocked> {
-    let target = scene.workload.members.iter().find(|target| !target.pod.ready || target.pod.terminating)?;
+    let target = scene.shard.members.iter().find(|target| !target.pod.ready || target.pod.terminating)?;
     let state = if target.pod.terminating { "being deleted".to_owned() } else { target.pod.not_ready() };
     Some(Blocked::new(BlockReason::MemberNotReady, format!("{} is {state}", target.pod.name)))
 }
 
 pub(super) fn members_idle(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.members.iter().find_map(|target| {
+    scene.shard.members.iter().find_map(|target| {
         let doing = busy_with(target)?;
         Some(Blocked::new(BlockReason::MemberBusy, format!("{} is {doing}", target.pod.name)))
     })
@@ -145,7 +143,7 @@ fn busy_with(target: &Target) -> Option<&'static str> {
 }
 
 pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.members.iter().find_map(|target| {
+    scene.shard.members.iter().find_map(|target| {
         let sample = target.sample().filter(|sample| sample.persistence_fails())?;
         let (what, then) = if sample.persistence.only_save_failed {
             ("save", ": when they are well, one BGSAVE says so")
@@ -160,8 +158,8 @@ pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.primary()?;
     let lag = scene.ctx.policy.restart.max_replication_lag;
-    for replica in &scene.workload.replicas {
-        if let Err(why) = replica::synced(scene.ctx.snapshot, primary, replica, lag) {
+    for replica in &scene.shard.replicas {
+        if let Err(why) = replica::synced(scene.shard, primary, replica, lag) {
             return Some(Blocked::new(BlockReason::ReplicaNotSynced, why));
         }
         if let Some(sample) = replica.sample()
@@ -179,18 +177,15 @@ pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn role_labels_right(scene: &Scene<'_>) -> Option<Blocked> {
     // In Observe nobody sets it: there it is a finding, and Enforce would set it before anything else.
-    if scene.ctx.policy.mode == Mode::Observe || returning::unsettled(&scene.ctx, scene.workload).is_some() {
+    if scene.ctx.policy.mode == Mode::Observe || rogue_primary::unsettled(scene.ctx, scene.shard).is_some() {
         return None;
     }
     let label = &scene.ctx.policy.redis.role_label;
-    let wrong = labels::wrong(scene.ctx.policy, scene.workload);
-    let (target, should) = match scene.authority {
-        Authority::Operator => wrong.into_iter().next()?,
-        // Another controller's word for a replica is its own affair. Who is called primary is not.
-        Authority::Label => wrong.into_iter().find(|(target, should)| {
-            *should == label.primary || target.pod.role_label.as_ref() == Some(&label.primary)
-        })?,
-        Authority::Cluster | Authority::Sentinel | Authority::Static => return None,
-    };
+    let wrong = labels::wrong(scene.ctx.policy, scene.shard);
+    let follow = scene.shard.follow;
+    // Another controller's word for a replica is its own affair. Who is called primary is not.
+    let (target, should) = wrong.into_iter().filter(|_| follow.is_by_label()).find(|(target, should)| {
+        follow.is_ours() || *should == label.primary || target.pod.role_label.as_ref() == Some(&label.primary)
+    })?;
     Some(Blocked::new(BlockReason::RoleLabelWrong, format!("{} must carry {}={should}", target.pod.name, label.key)))
 }

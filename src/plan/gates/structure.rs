@@ -1,64 +1,25 @@
 //! Gates on how the workload is built: what is not handled (yet) is refused, with the reason.
 
-use super::{Scene, names};
+use super::Scene;
 use crate::{
-    assess::{
-        fragmentation::{self, Cause},
-        roles,
-    },
+    assess::fragmentation::Cause,
     domain::{
-        pod::StatefulSet,
+        blocked::{BlockReason, Blocked},
         sample::{Engine, Version},
         step::Plan,
-    },
-    plan::{
-        authority::Authority,
-        blocked::{BlockReason, Blocked},
     },
 };
 
 /// `FAILOVER` came with 6.2.
 const OLDEST: Version = Version { major: 6, minor: 2, patch: 0 };
 
-pub(super) fn cluster_mode(scene: &Scene<'_>) -> Option<Blocked> {
-    (scene.authority == Authority::Cluster).then(|| {
-        Blocked::new(
-            BlockReason::ClusterMode,
-            "a member runs with cluster-enabled yes; Redis Cluster is watched but not restarted by this version",
-        )
-        .ruling()
-    })
-}
-
-pub(super) fn sentinel(scene: &Scene<'_>) -> Option<Blocked> {
-    let seen_now = scene.workload.members.iter().any(|t| t.sample().is_some_and(|s| s.sentinel_seen == Some(true)));
-    if let (false, Some(at)) = (seen_now, scene.workload.sentinel_before) {
-        return Some(Blocked::new(
-            BlockReason::SentinelSeen,
-            format!(
-                "a Sentinel was connected to a member until {}; it counts for an hour, because one that is away for a \
-                 moment would undo a switchover when it is back",
-                at.strftime("%Y-%m-%dT%H:%M:%SZ")
-            ),
-        ));
-    }
-    if scene.authority == Authority::Sentinel {
-        let text = "a Sentinel is connected to a member; a switchover behind its back would be undone by it, so sets \
-                    under Sentinel are watched but not restarted by this version";
-        return Some(Blocked::new(BlockReason::SentinelSeen, text).ruling());
-    }
-    let untold = scene.workload.members.iter().filter(|t| t.sample().is_some_and(|s| s.sentinel_seen.is_none()));
-    let untold = names(untold.copied());
-    (!untold.is_empty()).then(|| {
-        Blocked::new(
-            BlockReason::SentinelUnknown,
-            format!("whether a Sentinel watches {untold} could not be told; allow the user to run CLIENT LIST"),
-        )
-    })
+/// What its kind of set forbids.
+pub(super) fn kind(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.shard.refusal()
 }
 
 pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.members.iter().find_map(|target| {
+    scene.shard.members.iter().find_map(|target| {
         let server = &target.sample()?.server;
         let known = matches!(server.engine, Engine::Redis | Engine::Valkey);
         let text = format!(
@@ -72,7 +33,7 @@ pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn chained(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.workload.chained.then(|| {
+    scene.shard.chained.then(|| {
         Blocked::new(
             BlockReason::ChainedReplicas,
             "a replica follows another replica; let every replica follow the primary",
@@ -82,13 +43,13 @@ pub(super) fn chained(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// A hand-over is planned in one piece, and a plan has a bound.
 pub(super) fn fits_a_plan(scene: &Scene<'_>) -> Option<Blocked> {
-    let members = scene.workload.members.len();
+    let members = scene.shard.members.len();
     (members > Plan::MAX_MEMBERS).then(|| {
         Blocked::new(
             BlockReason::SetTooLarge,
             format!(
                 "{} has {members} members, and a plan covers at most {}: restart its pods by hand, the primary last",
-                scene.workload.name,
+                scene.shard.name,
                 Plan::MAX_MEMBERS
             ),
         )
@@ -96,10 +57,10 @@ pub(super) fn fits_a_plan(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
-    let outside = &scene.workload.outside;
+    let outside = &scene.shard.outside;
     (!outside.is_empty()).then(|| {
         let list = outside.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let text = if roles::primary_is_outside(scene.workload) {
+        let text = if scene.shard.primary_is_outside() {
             format!("the primary of this set is {list}, which is no selected pod; widen spec.selector")
         } else {
             format!("{list} replicates with this set but is no selected pod; widen spec.selector")
@@ -108,18 +69,10 @@ pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// The StatefulSet that owns every member, if it is one and the same.
-pub(crate) fn the_set<'a>(scene: &Scene<'a>) -> Option<&'a StatefulSet> {
-    let mut owners = scene.workload.members.iter().map(|target| target.pod.owner.as_ref());
-    let first = owners.next()??;
-    (first.kind == "StatefulSet" && owners.all(|owner| owner.is_some_and(|o| o.uid == first.uid)))
-        .then(|| scene.ctx.snapshot.stateful_set(&first.uid))?
-}
-
 /// What owns the members, where it is no StatefulSet.
 fn no_stateful_set(scene: &Scene<'_>) -> Option<String> {
     let target = scene
-        .workload
+        .shard
         .members
         .iter()
         .find(|target| target.pod.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet"))?;
@@ -136,13 +89,13 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
     if let Some(text) = no_stateful_set(scene) {
         return Some(Blocked::new(BlockReason::NotOneStatefulSet, text).ruling());
     }
-    let Some(set) = the_set(scene) else {
+    let Some(set) = scene.shard.only_set() else {
         return blocked(
             "the members are not the pods of exactly one StatefulSet; only such pods come back under their name"
                 .to_owned(),
         );
     };
-    let members = scene.workload.members.len();
+    let members = scene.shard.members.len();
     if usize::try_from(set.replicas).ok() != Some(members) {
         return blocked(format!(
             "StatefulSet {} wants {} pods, {members} are selected and replicate together",
@@ -153,7 +106,7 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     let before = || scene.ctx.snapshot.seen_before(&set.uid)?.owner.as_ref();
     let (owner, belongs) = match (&set.owner, before()) {
         (Some(owner), _) => (owner, "belongs".to_owned()),
@@ -174,7 +127,7 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = the_set(scene)?;
+    let set = scene.shard.only_set()?;
     let value = set.template_role_label.as_ref()?;
     Some(Blocked::new(
         BlockReason::RoleLabelInTemplate,
@@ -187,9 +140,9 @@ pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
-    let Scene { ctx, workload, restarting, .. } = scene;
-    workload.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
-        let verdict = fragmentation::judge(ctx.policy, target, ctx.now, &ctx.settings.assess);
+    let Scene { ctx, shard, restarting, .. } = scene;
+    shard.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
+        let verdict = &ctx.look.member(target)?.fragmentation;
         let advice = match verdict.cause {
             Cause::Fragmented | Cause::TotalOnly => return None,
             Cause::Purgeable => "MEMORY PURGE gives it back without a restart",

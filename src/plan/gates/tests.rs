@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use crate::{
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, NOW, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
@@ -19,7 +20,6 @@ use crate::{
     plan::{
         Context, PlanSettings,
         begin::{self, Considered},
-        blocked::BlockReason,
     },
 };
 
@@ -63,7 +63,7 @@ impl World {
     pub(super) fn consider(&self) -> Considered {
         let settings = Self::settings();
         let Self { policy, snapshot, records } = self;
-        begin::consider(&Context { policy, snapshot, records, now: NOW, settings: &settings })
+        begin::consider(&Context::of(policy, snapshot, records, NOW, &settings))
     }
 
     pub(super) fn sample(&mut self, n: usize) -> &mut Sample {
@@ -92,7 +92,7 @@ pub(super) fn record(outcome: Outcome) -> WorkloadRecord {
         remediation: "r".into(),
         generation: fixtures::policy().generation,
         message: "redis-1 was restarted, but nothing came back".into(),
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), seconds_ago(60))
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), seconds_ago(60))
     }
 }
 
@@ -142,7 +142,7 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
 #[rstest]
 #[case(BlockReason::Suspended, |w: &mut World| w.policy.suspend = true)]
 #[case(BlockReason::ClaimedByOlderPolicy, |w: &mut World| {
-    w.snapshot.claimed_by_other.push((fixtures::workload_uid(), "older".into()));
+    w.snapshot.claimed_by_other.push((fixtures::set_uid(), "older".into()));
 })]
 #[case(BlockReason::MemberUnknown, |w: &mut World| {
     w.snapshot.targets[2].redis = Observation::Failed(ProbeFailure::TimedOut("no answer within 1 s".into()));
@@ -434,12 +434,12 @@ fn a_server_that_does_not_say_which_process_it_is_is_watched_only() {
     let settings = PlanSettings::default();
     let acts = |world: &World| {
         let World { policy, snapshot, records } = world;
-        let ctx = Context { policy, snapshot, records, now: NOW, settings: &settings };
+        let ctx = Context::of(policy, snapshot, records, NOW, &settings);
         crate::plan::decide::decide(&ctx, None, false, true).act
     };
-    let crate::plan::decide::Act::Upkeep(due) = acts(&world) else { panic!("a limit and a label are due") };
+    let crate::plan::next::Next::Upkeep(due) = acts(&world) else { panic!("a limit and a label are due") };
     assert_eq!(due.len(), 2, "{due:?}");
     world.sample(1).run_id = "".into();
     world.sample(1).unread = vec!["run_id".into()];
-    assert_eq!(acts(&world), crate::plan::decide::Act::Rest);
+    assert_eq!(acts(&world), crate::plan::next::Next::Rest);
 }

@@ -3,13 +3,11 @@
 use super::{Phase, Scene};
 use crate::{
     domain::{
+        blocked::{BlockReason, Blocked},
         policy::{Approval, Mode},
         window::{self, State},
     },
-    plan::{
-        blocked::{BlockReason, Blocked},
-        estimate,
-    },
+    plan::estimate,
 };
 
 /// Names the approved plan on the policy.
@@ -35,7 +33,7 @@ pub(in crate::plan) fn next_window(scene_ctx: &crate::plan::Context<'_>) -> Stri
 pub(super) fn window_open(scene: &Scene<'_>) -> Option<Blocked> {
     let closed = window::state(&scene.ctx.policy.restart.windows, scene.ctx.now) == State::Closed;
     (closed && !scene.only_hands_back())
-        .then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(&scene.ctx))))
+        .then(|| Blocked::new(BlockReason::WindowClosed, format!("no window is open; {}", next_window(scene.ctx))))
 }
 
 /// A window in which the first pod or hand-over fits lets it begin: what does not fit any more is not begun, and the next
@@ -44,7 +42,7 @@ pub(super) fn fits_window(scene: &Scene<'_>) -> Option<Blocked> {
     let windows = &scene.ctx.policy.restart.windows;
     let State::Open { closes } = window::state(windows, scene.ctx.now) else { return None };
     let left = std::time::Duration::try_from(closes.duration_since(scene.ctx.now)).unwrap_or_default();
-    let (need, what) = estimate::unit(scene.workload, scene.disturbing())?;
+    let (need, what) = estimate::unit(scene.shard, scene.disturbing())?;
     (left < need && !scene.only_hands_back()).then(|| {
         Blocked::new(
             BlockReason::WindowTooShort,
@@ -53,7 +51,7 @@ pub(super) fn fits_window(scene: &Scene<'_>) -> Option<Blocked> {
                 estimate::shown(need),
                 window::local(windows, closes),
                 estimate::shown(left),
-                next_window(&scene.ctx)
+                next_window(scene.ctx)
             ),
         )
     })
@@ -92,7 +90,7 @@ fn touches_the_primary(scene: &Scene<'_>) -> bool {
         Phase::Preflight => scene.begins_with_primary(),
         Phase::Switchover => true,
         Phase::Evict(pod) | Phase::Persist(pod) => {
-            scene.workload.primaries.iter().any(|primary| primary.pod.name == *pod)
+            scene.shard.lead.all().iter().any(|primary| primary.pod.name == *pod)
         }
     }
 }

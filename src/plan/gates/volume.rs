@@ -4,12 +4,12 @@
 use super::{Phase, Scene};
 use crate::{
     assess::persistence,
+    domain::blocked::{BlockReason, Blocked},
     domain::{
         policy::Mode,
         snapshot::Target,
         volume::{ClaimVolume, Volumes},
     },
-    plan::blocked::{BlockReason, Blocked},
 };
 
 /// The primary that the step is about, and the claim that its data is in. Data that is in none is refused elsewhere.

@@ -5,23 +5,16 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    assess::{self, AssessSettings},
     domain::{
+        blocked::BlockReason,
         finding::FindingCode,
         fixtures::{self, NOW},
         names::RunId,
         policy::{AuthorityRule, Policy},
-        sample::Role,
-        sample::{PreviousHistory, Sample},
+        sample::{PreviousHistory, Role, Sample},
         snapshot::{Observation, Snapshot},
     },
-    plan::{
-        PlanSettings,
-        blocked::BlockReason,
-        decide::{self, Act},
-        effect::Effect,
-        labels,
-    },
+    plan::{PlanSettings, decide, effect::Effect, labels, next::Next},
 };
 
 /// The history of redis-1, which clients were led to.
@@ -64,19 +57,13 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context {
-            policy: &self.policy,
-            snapshot: &self.snapshot,
-            records: &self.records,
-            now: NOW,
-            settings: &self.settings,
-        }
+        Context::of(&self.policy, &self.snapshot, &self.records, NOW, &self.settings)
     }
 
     /// The records are written, if they must be.
     fn remember(&mut self) -> bool {
         match decide::decide(&self.ctx(), None, false, true).act {
-            Act::Remember(records) => {
+            Next::Remember(records) => {
                 self.records = records;
                 true
             }
@@ -136,15 +123,14 @@ fn no_label_follows_the_stale_one_that_is_left() {
     assert!(!world.remember(), "the mark stands");
     assert_eq!(world.labels(), Vec::<String>::new());
     let decision = decide::decide(&world.ctx(), None, false, true);
-    assert_eq!(decision.act, Act::Rest);
+    assert_eq!(decision.act, Next::Rest);
     let text = &decision.blocked.iter().find(|it| it.reason == BlockReason::TwoPrimaries).expect("refused").text;
     for said in
         ["redis-1 (6000 keys, offset 2000000, history 11111111", "redis-0 (1000 keys", "redis-0 is the only one now"]
     {
         assert!(text.contains(said), "{said}: {text}");
     }
-    let findings =
-        assess::with_records(&world.policy, &world.snapshot, &AssessSettings::default(), &world.records, None);
+    let findings = world.ctx().look.findings(&world.records, None);
     assert!(findings.iter().any(|finding| finding.code == FindingCode::TwoPrimaries), "{findings:?}");
     assert!(!findings.iter().any(|finding| finding.code == FindingCode::RoleLabelMissing), "no label is announced");
     for finding in &findings {
@@ -212,7 +198,7 @@ fn the_other_claimant_is_no_continuation_whatever_it_says_of_its_past() {
 #[rstest]
 #[case::nothing_is_lost_where_nothing_is_held(|w: &mut World| { w.sample(0).keys = 0; w.sample(1).keys = 0; })]
 #[case::a_sentinel_decides(|w: &mut World| w.sample(0).sentinel_seen = Some(true))]
-#[case::another_policy_acts(|w: &mut World| w.snapshot.claimed_by_other = vec![(fixtures::workload_uid(), "other".into())])]
+#[case::another_policy_acts(|w: &mut World| w.snapshot.claimed_by_other = vec![(fixtures::set_uid(), "other".into())])]
 fn no_mark(#[case] change: fn(&mut World)) {
     let mut world = World::split();
     change(&mut world);
@@ -225,7 +211,7 @@ fn no_mark(#[case] change: fn(&mut World)) {
 #[case::by_our_record(|w: &mut World| {
     w.snapshot.targets[0].pod.role_label = Some("primary".into());
     let primary = identity(&w.snapshot.targets[0]);
-    w.records = vec![WorkloadRecord { primary, ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW) }];
+    w.records = vec![WorkloadRecord { primary, ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW) }];
 }, Some("redis-0"))]
 #[case::by_who_follows(|w: &mut World| w.snapshot.targets[1].pod.role_label = None, Some("redis-0"))]
 #[case::by_what_it_holds(|w: &mut World| {

@@ -5,7 +5,6 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    assess::topology,
     domain::{
         addresses::PodAddresses,
         fixtures::{self, NOW, pod_name},
@@ -18,9 +17,9 @@ use crate::{
         step::StepKind,
     },
     plan::{
-        PlanSettings,
-        advance::{self, Next},
+        PlanSettings, advance,
         begin::{self, Considered},
+        next::Next,
     },
 };
 
@@ -64,7 +63,7 @@ impl Set {
 
     fn ctx(&self) -> Context<'_> {
         let Self { policy, snapshot, records, settings, .. } = self;
-        Context { policy, snapshot, records, now: NOW, settings }
+        Context::of(policy, snapshot, records, NOW, settings)
     }
 
     fn consider(&self) -> Considered {
@@ -114,7 +113,7 @@ impl Set {
             remediation: "r".into(),
             generation: 1,
             restarts,
-            ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), at)
+            ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), at)
         });
     }
 }
@@ -247,7 +246,7 @@ fn a_set_that_no_plan_can_hand_over_is_refused_by_its_size() {
     let text = refused(57).expect("57 members are too many");
     assert!(text.contains("57 members") && text.contains("56"), "{text}");
     let whole = Set::new(56, true);
-    let workloads = topology::workloads(&whole.snapshot);
-    let plan = plan(&whole.ctx(), &workloads[0]).unwrap();
+    let ctx = whole.ctx();
+    let plan = plan(&ctx, &ctx.look.shards[0]).unwrap();
     assert_eq!(plan.left.len() + restarted_pods(&plan.steps).len(), 56);
 }

@@ -7,7 +7,7 @@
 //! - Nothing on a guess: right before the pause the driver looks once more whether both pods are as they were and stay,
 //!   the Services still have both, and every member answers. What it finds is [`Did::obstacle`].
 //! - Nothing left on its way: who takes over, and finds the old primary as primary, first undoes whatever was sent to it
-//!   and may lie unread in its socket ([`Move::Release`]).
+//!   and may lie unread in its socket ([`Exchange::Release`]).
 //! - Nothing lost: demote is sent only under a pause that surely still holds and with equal offsets. Before promote the
 //!   offsets are compared once more, on the demoted primary: had the pause lapsed unseen, the candidate lacks something,
 //!   and the old primary gets its role back.
@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use super::{Ending, Failure, LabelView, Limits, Overlap, SeenRole, UNCLEAR_DEADLINE};
+use super::{Failure, LabelView, Limits, SeenRole, UNCLEAR_DEADLINE};
 use crate::domain::sample::FailoverState;
 
 /// How often offsets are read under the pause: each reading is one round trip, and every millisecond counts.
@@ -125,20 +125,14 @@ pub struct View {
     pub stuck: Duration,
 }
 
-/// The next move.
+/// A move of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
-    /// Give the candidate the primary's label too.
-    LabelCandidate,
-    /// Look at the Services' endpoints again after this time.
-    AwaitOverlap(Duration),
+pub enum Exchange {
     /// Undo what an earlier process may have left: a pause, and a demotion that is still on its way. On a primary without
     /// a pause it changes nothing.
     Release,
     /// Hold back the writes of the old primary.
     Pause,
-    /// Read the roles again after this time.
-    Poll(Duration),
     /// Make the old primary a replica of the candidate.
     Demote,
     /// Make the candidate a primary.
@@ -147,34 +141,19 @@ pub enum Move {
     RollBack(Failure),
     /// Let the clients of the old primary go on: they learn at once that it takes no writes.
     Unpause,
-    /// Give the old primary the replica's label.
-    UnlabelOld,
     /// Let the other replicas follow the new primary.
     Repoint,
     /// A FAILOVER is under way: the Native machine sees it through.
     LeaveToServer,
-    /// Give the candidate its replica label back.
-    TakeBack(Failure),
-    /// The roles are exchanged and the labels say so.
-    Done,
-    /// It ended without exchange, and the labels are as before.
-    Failed(Failure),
 }
 
-impl From<Ending> for Move {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::TakeBack(failure) => Self::TakeBack(failure),
-            Ending::Failed(failure) => Self::Failed(failure),
-        }
-    }
-}
+type Move = super::Move<Exchange>;
 
 /// The next move. First match wins; the order is the protocol.
 pub fn next(view: &View, limits: &Limits) -> Move {
     use SeenRole::{Gone, Primary, Replica, Unknown};
     if view.failover != FailoverState::None {
-        return Move::LeaveToServer;
+        return Move::Exchange(Exchange::LeaveToServer);
     }
     match (view.from.role, view.to.role) {
         (Primary, Primary) => Move::Failed(Failure::BothPrimary),
@@ -203,20 +182,22 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
             (Sent::Unanswered | Sent::Done, _) if view.waited < limits.pause => Move::Poll(POLL),
             // Perhaps the command is still on its way; or it was confirmed, and the server does not say what it is. As
             // nobody else was promoted, its role is given back: on a primary that changes nothing.
-            (Sent::Unanswered | Sent::Done, Sent::No) => Move::RollBack(Failure::NotCaughtUp),
+            (Sent::Unanswered | Sent::Done, Sent::No) => Move::Exchange(Exchange::RollBack(Failure::NotCaughtUp)),
             _ => end(view, Failure::NotCaughtUp),
         };
     }
     match (view.did.paused, to) {
         (Some(since), SeenRole::Replica) if since.saturating_add(PAUSE_MARGIN) < limits.pause && !view.did.unpaused => {
             let caught_up = view.to.linked && view.to.same_history && view.to.offset == view.from.offset;
-            if caught_up { Move::Demote } else { Move::Poll(CATCH_UP_POLL) }
+            if caught_up { Move::Exchange(Exchange::Demote) } else { Move::Poll(CATCH_UP_POLL) }
         }
         (Some(_), _) => end(view, Failure::NotCaughtUp),
-        (None, SeenRole::Replica | SeenRole::Gone) if view.resumed && !view.did.released => Move::Release,
+        (None, SeenRole::Replica | SeenRole::Gone) if view.resumed && !view.did.released => {
+            Move::Exchange(Exchange::Release)
+        }
         (None, SeenRole::Replica) => prepare(view, limits),
-        (None, SeenRole::Gone) => give_up(view, Failure::NotCaughtUp),
-        (None, _) if view.waited >= APPROACH => give_up(view, Failure::NotCaughtUp),
+        (None, SeenRole::Gone) => view.labels.give_up(Failure::NotCaughtUp),
+        (None, _) if view.waited >= APPROACH => view.labels.give_up(Failure::NotCaughtUp),
         (None, _) => Move::Poll(POLL),
     }
 }
@@ -224,48 +205,47 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
 /// Before the pause: everything that takes time and can be done without holding anybody back.
 fn prepare(view: &View, limits: &Limits) -> Move {
     if !view.may_begin {
-        return give_up(view, Failure::CalledOff);
+        return view.labels.give_up(Failure::CalledOff);
     }
     if let Some(obstacle) = view.did.obstacle {
-        return give_up(view, obstacle);
+        return view.labels.give_up(obstacle);
     }
     // A candidate that is not fit gets no label, and does not keep it while it becomes so: clients would meet it.
     if view.unfit >= UNFIT {
-        return give_up(view, Failure::NotCaughtUp);
+        return view.labels.give_up(Failure::NotCaughtUp);
     }
-    match view.labels.overlap(limits) {
-        Overlap::Unlabelled if !view.unfit.is_zero() => return Move::Poll(POLL),
-        Overlap::Unlabelled => return Move::LabelCandidate,
-        Overlap::Wait(after) => return Move::AwaitOverlap(after),
-        Overlap::Never => return give_up(view, Failure::NoOverlap),
-        Overlap::Complete => {}
+    if view.labels.lacks() && !view.unfit.is_zero() {
+        return Move::Poll(POLL);
+    }
+    if let Some(label) = view.labels.before(limits) {
+        return label;
     }
     if view.clients_paused == Some(true) {
-        return give_up(view, Failure::PausedByOther);
+        return view.labels.give_up(Failure::PausedByOther);
     }
     if !view.to.linked || !view.to.same_history || view.far_behind {
-        return if view.waited >= APPROACH { give_up(view, Failure::NotCaughtUp) } else { Move::Poll(POLL) };
+        return if view.waited >= APPROACH { view.labels.give_up(Failure::NotCaughtUp) } else { Move::Poll(POLL) };
     }
-    Move::Pause
+    Move::Exchange(Exchange::Pause)
 }
 
 /// Nobody takes writes: the old primary is demoted, the candidate is not promoted yet.
 fn both_replicas(view: &View) -> Move {
     if let Some(failure) = view.did.rolled_back {
-        return again_or_leave(view, Move::RollBack(failure));
+        return again_or_leave(view, Move::Exchange(Exchange::RollBack(failure)));
     }
     // A promotion begins a new history. Another process may have promoted the candidate, whatever that says of its role;
     // and an old primary of another history has followed somebody else who is primary.
     let elsewhere = !view.from.same_history || (view.did.demoted == Sent::No && !view.to.same_history);
     match view.did.promoted {
         Sent::No | Sent::Refused if elsewhere => wait_or_leave(view),
-        Sent::Refused => Move::RollBack(Failure::Refused),
+        Sent::Refused => Move::Exchange(Exchange::RollBack(Failure::Refused)),
         Sent::Done | Sent::Unanswered => promote(view),
         // It would take the role with it.
-        Sent::No if view.to_going => Move::RollBack(Failure::CandidateLost),
-        Sent::No if has_everything(view) => Move::Promote,
+        Sent::No if view.to_going => Move::Exchange(Exchange::RollBack(Failure::CandidateLost)),
+        Sent::No if has_everything(view) => Move::Exchange(Exchange::Promote),
         Sent::No if view.waited < DRAIN => Move::Poll(CATCH_UP_POLL),
-        Sent::No => Move::RollBack(Failure::Behind),
+        Sent::No => Move::Exchange(Exchange::RollBack(Failure::Behind)),
     }
 }
 
@@ -276,9 +256,9 @@ fn has_everything(view: &View) -> bool {
 
 fn promote(view: &View) -> Move {
     match view.did.promoted {
-        Sent::No => Move::Promote,
+        Sent::No => Move::Exchange(Exchange::Promote),
         Sent::Refused => wait_or_leave(view),
-        Sent::Done | Sent::Unanswered => again_or_leave(view, Move::Promote),
+        Sent::Done | Sent::Unanswered => again_or_leave(view, Move::Exchange(Exchange::Promote)),
     }
 }
 
@@ -293,10 +273,10 @@ fn candidate_gone(view: &View) -> Move {
     let nobody_sent_it = view.did.demoted != Sent::No && view.did.promoted == Sent::No;
     let no_trace = view.did.promoted != Sent::Done && view.from.same_history && view.labels.from_labelled;
     if let Some(failure) = view.did.rolled_back {
-        return again_or_leave(view, Move::RollBack(failure));
+        return again_or_leave(view, Move::Exchange(Exchange::RollBack(failure)));
     }
     if (nobody_sent_it && view.from.same_history) || no_trace {
-        return Move::RollBack(Failure::CandidateLost);
+        return Move::Exchange(Exchange::RollBack(Failure::CandidateLost));
     }
     wait_or_leave(view)
 }
@@ -306,9 +286,9 @@ fn candidate_gone(view: &View) -> Move {
 fn candidate_silent(view: &View) -> Move {
     let nobody_sent_it = view.did.demoted != Sent::No && view.did.promoted == Sent::No;
     match view.did.rolled_back {
-        Some(failure) => again_or_leave(view, Move::RollBack(failure)),
+        Some(failure) => again_or_leave(view, Move::Exchange(Exchange::RollBack(failure))),
         None if nobody_sent_it && view.from.same_history && view.waited >= SILENCE => {
-            Move::RollBack(Failure::CandidateLost)
+            Move::Exchange(Exchange::RollBack(Failure::CandidateLost))
         }
         None => wait_or_leave(view),
     }
@@ -320,27 +300,22 @@ fn exchanged(view: &View) -> Move {
     // changes nothing; if it lies, nobody is primary without.
     let untold = view.did.demoted == Sent::Done && view.did.promoted == Sent::No;
     if untold && view.from.role == SeenRole::Replica && has_everything(view) {
-        return Move::Promote;
+        return Move::Exchange(Exchange::Promote);
     }
     if view.from.role == SeenRole::Replica && view.did.paused.is_some() && !view.did.unpaused {
-        return Move::Unpause;
+        return Move::Exchange(Exchange::Unpause);
     }
-    if view.labels.lingers() {
-        return Move::UnlabelOld;
-    }
-    if view.labels.lacks() {
-        return Move::LabelCandidate;
-    }
-    if view.did.repointed { Move::Done } else { Move::Repoint }
+    let repointed = if view.did.repointed { Move::Done } else { Move::Exchange(Exchange::Repoint) };
+    view.labels.after().unwrap_or(repointed)
 }
 
 /// The old primary is primary and stays it: its writers go on, then the label.
 fn end(view: &View, failure: Failure) -> Move {
-    if view.did.paused.is_some() && !view.did.unpaused { Move::Unpause } else { give_up(view, failure) }
-}
-
-fn give_up(view: &View, failure: Failure) -> Move {
-    super::give_up(&view.labels, failure).into()
+    if view.did.paused.is_some() && !view.did.unpaused {
+        Move::Exchange(Exchange::Unpause)
+    } else {
+        view.labels.give_up(failure)
+    }
 }
 
 fn wait_or_leave(view: &View) -> Move {

@@ -56,43 +56,66 @@ pub struct LabelView {
     pub since_overlap: Option<Duration>,
 }
 
-/// How far the label moves before the exchange are.
+/// The next move of a switchover: one of the frame of label moves that all methods share, or one of a method's own
+/// exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Overlap {
-    /// The candidate has no label yet.
-    Unlabelled,
-    /// The Services, or kube-proxy, have not followed yet.
-    Wait(Duration),
-    /// They never did.
-    Never,
-    /// Both pods get connections.
-    Complete,
+pub enum Move<X> {
+    /// Give the candidate the primary's label too.
+    LabelCandidate,
+    /// Look at the Services' endpoints again after this time.
+    AwaitOverlap(Duration),
+    /// Read the roles again after this time.
+    Poll(Duration),
+    /// A move of the exchange.
+    Exchange(X),
+    /// Give the old primary the replica's label.
+    UnlabelOld,
+    /// Give the candidate its replica label back.
+    TakeBack(Failure),
+    /// The roles are exchanged and the labels say so.
+    Done,
+    /// It ended without exchange, and the labels are as before.
+    Failed(Failure),
 }
 
 impl LabelView {
-    fn overlap(&self, limits: &Limits) -> Overlap {
+    /// What comes before the exchange; `None`: both pods get connections, or the label is another controller's.
+    fn before<X>(&self, limits: &Limits) -> Option<Move<X>> {
         if !self.kept {
-            return Overlap::Complete;
+            return None;
         }
         if !self.to_labelled {
-            return Overlap::Unlabelled;
+            return Some(Move::LabelCandidate);
         }
         match self.since_overlap {
-            Some(since) if since >= limits.endpoint_sync => Overlap::Complete,
-            Some(since) => Overlap::Wait(limits.endpoint_sync.saturating_sub(since)),
-            None if self.since_labelled >= OVERLAP_DEADLINE => Overlap::Never,
-            None => Overlap::Wait(OVERLAP_POLL),
+            Some(since) if since >= limits.endpoint_sync => None,
+            Some(since) => Some(Move::AwaitOverlap(limits.endpoint_sync.saturating_sub(since))),
+            None if self.since_labelled >= OVERLAP_DEADLINE => Some(self.give_up(Failure::NoOverlap)),
+            None => Some(Move::AwaitOverlap(OVERLAP_POLL)),
         }
     }
 
-    /// The candidate is to get the primary's label.
-    const fn lacks(&self) -> bool {
-        self.kept && !self.to_labelled
+    /// What comes after the exchange; `None`: the labels say who is primary.
+    const fn after<X>(&self) -> Option<Move<X>> {
+        match (self.kept, self.from_labelled, self.to_labelled) {
+            (true, true, _) => Some(Move::UnlabelOld),
+            (true, false, false) => Some(Move::LabelCandidate),
+            _ => None,
+        }
     }
 
-    /// The old primary is to lose it.
-    const fn lingers(&self) -> bool {
-        self.kept && self.from_labelled
+    /// The old primary is primary as before: the candidate's label goes back first, if it has one.
+    const fn give_up<X>(&self, failure: Failure) -> Move<X> {
+        if self.kept && self.to_labelled && failure.restores() {
+            Move::TakeBack(failure)
+        } else {
+            Move::Failed(failure)
+        }
+    }
+
+    /// The candidate has no label of the primary's yet, and is to get it.
+    const fn lacks(&self) -> bool {
+        self.kept && !self.to_labelled
     }
 }
 
@@ -153,20 +176,5 @@ impl Failure {
     /// for the switchover can still change that.
     pub const fn restores(self) -> bool {
         !matches!(self, Self::BothPrimary | Self::Unclear)
-    }
-}
-
-/// What ends a switchover in which the old primary is primary as before: its label first, if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    TakeBack(Failure),
-    Failed(Failure),
-}
-
-fn give_up(labels: &LabelView, failure: Failure) -> Ending {
-    if labels.kept && labels.to_labelled && failure.restores() {
-        Ending::TakeBack(failure)
-    } else {
-        Ending::Failed(failure)
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Ending, Failure, LabelView, Limits, Overlap, SeenRole, UNCLEAR_DEADLINE};
+use super::{Failure, LabelView, Limits, Move, SeenRole, UNCLEAR_DEADLINE};
 use crate::domain::sample::FailoverState;
 
 /// How often roles are read while a FAILOVER is under way.
@@ -35,40 +35,17 @@ pub struct View {
     pub obstacle: Option<Failure>,
 }
 
-/// The next move.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Move {
-    /// Give the candidate the primary's label too.
-    LabelCandidate,
-    /// Look at the Services' endpoints again after this time.
-    AwaitOverlap(Duration),
+/// A move of the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
     /// Send FAILOVER.
     Send,
-    /// Read the roles again after this time.
-    Poll(Duration),
     /// Send FAILOVER ABORT: the target was read as a replica, or its pod is gone.
     Abort,
-    /// Give the old primary the replica's label.
-    UnlabelOld,
-    /// Give the candidate its replica label back.
-    TakeBack(Failure),
-    /// The roles are exchanged and the labels say so.
-    Done,
-    /// It ended without exchange, and the labels are as before.
-    Failed(Failure),
-}
-
-impl From<Ending> for Move {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::TakeBack(failure) => Self::TakeBack(failure),
-            Ending::Failed(failure) => Self::Failed(failure),
-        }
-    }
 }
 
 /// The next move. First match wins; the order is the protocol.
-pub fn next(view: &View, limits: &Limits) -> Move {
+pub fn next(view: &View, limits: &Limits) -> Move<Exchange> {
     use SeenRole::{Gone, Primary, Replica, Unknown};
     let under_way = view.failover != FailoverState::None;
     let watchdog = limits.pause + WATCHDOG_MARGIN;
@@ -76,38 +53,27 @@ pub fn next(view: &View, limits: &Limits) -> Move {
     match (view.from, view.to) {
         // The server is still at it. Only a target that was read as no primary, or is gone, allows an ABORT.
         (_, to) if under_way => match to {
-            Replica | Gone if running >= watchdog => Move::Abort,
+            Replica | Gone if running >= watchdog => Move::Exchange(Exchange::Abort),
             Unknown if running >= watchdog + UNCLEAR_DEADLINE => Move::Failed(Failure::Unclear),
             Primary | Replica | Gone | Unknown => Move::Poll(POLL),
         },
         // The role is handed over. Whatever process did it, the labels follow.
-        (Replica | Gone | Unknown, Primary) if view.labels.lingers() => Move::UnlabelOld,
-        (Replica | Gone | Unknown, Primary) if view.labels.lacks() => Move::LabelCandidate,
-        (Replica | Gone | Unknown, Primary) => Move::Done,
+        (Replica | Gone | Unknown, Primary) => view.labels.after().unwrap_or(Move::Done),
         (Primary, Primary) => Move::Failed(Failure::BothPrimary),
         // Not handed over, and not at it.
         (Primary, Replica | Gone | Unknown) if view.since_failover.is_some() => {
-            give_up(view, if view.aborted { Failure::Hung } else { Failure::NotCaughtUp })
+            view.labels.give_up(if view.aborted { Failure::Hung } else { Failure::NotCaughtUp })
         }
-        (Primary, Replica) if !view.may_begin => give_up(view, Failure::CalledOff),
-        (Primary, Replica) if view.obstacle.is_some() => give_up(view, view.obstacle.unwrap_or(Failure::Unclear)),
-        (Primary, Replica) => match view.labels.overlap(limits) {
-            Overlap::Unlabelled => Move::LabelCandidate,
-            Overlap::Wait(after) => Move::AwaitOverlap(after),
-            Overlap::Never => give_up(view, Failure::NoOverlap),
-            Overlap::Complete => Move::Send,
-        },
-        (Primary, Gone) => give_up(view, Failure::NotCaughtUp),
+        (Primary, Replica) if !view.may_begin => view.labels.give_up(Failure::CalledOff),
+        (Primary, Replica) if view.obstacle.is_some() => view.labels.give_up(view.obstacle.unwrap_or(Failure::Unclear)),
+        (Primary, Replica) => view.labels.before(limits).unwrap_or(Move::Exchange(Exchange::Send)),
+        (Primary, Gone) => view.labels.give_up(Failure::NotCaughtUp),
         // Nobody is primary for a moment, or somebody does not answer.
         (Primary | Replica | Unknown | Gone, Unknown | Gone | Replica) => {
             let waited = view.since_failover.unwrap_or(view.labels.since_labelled);
             if waited >= watchdog + UNCLEAR_DEADLINE { Move::Failed(Failure::Unclear) } else { Move::Poll(POLL * 5) }
         }
     }
-}
-
-fn give_up(view: &View, failure: Failure) -> Move {
-    super::give_up(&view.labels, failure).into()
 }
 
 #[cfg(test)]
@@ -150,7 +116,7 @@ mod tests {
         view.labels.since_overlap = Some(Duration::ZERO);
         assert_eq!(next(&view, &LIMITS), Move::AwaitOverlap(Duration::from_secs(2)));
         view.labels.since_overlap = Some(Duration::from_secs(2));
-        assert_eq!(next(&view, &LIMITS), Move::Send);
+        assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Send));
         view.since_failover = Some(Duration::ZERO);
         view.failover = FailoverState::WaitingForSync;
         assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
@@ -178,7 +144,7 @@ mod tests {
             since_failover: Some(Duration::from_secs(6)),
             ..start()
         };
-        assert_eq!(next(&view, &LIMITS) == Move::Abort, aborts);
+        assert_eq!(next(&view, &LIMITS) == Move::Exchange(Exchange::Abort), aborts);
     }
 
     #[test]

@@ -12,7 +12,7 @@ const REFUSED: &[u8] = b"-ERR max number of clients reached\r\n";
 /// A wire, and the server's end of it.
 fn wire() -> (Wire, DuplexStream) {
     let (ours, theirs) = duplex(1 << 16);
-    (Wire { transport: Some(Box::new(ours)) }, theirs)
+    (Wire::over(Box::new(ours)), theirs)
 }
 
 fn commands(count: usize) -> Request {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::super::{LATER, Look, Next};
+use super::super::{LATER, Look};
 use super::Direction;
 use crate::{
-    domain::{journal::Outcome, snapshot::Target},
-    plan::{authority::Authority, blocked::Blocked, effect::Effect},
+    domain::{blocked::Blocked, journal::Outcome, snapshot::Target},
+    plan::{effect::Effect, next::Next},
 };
 
 /// The labels of the two pods that are safe to wait with.
@@ -56,7 +56,7 @@ impl Look<'_> {
     /// The first label that is not as it must be while it is waited. The one that clients need comes first.
     pub(super) fn set_first(&self, labels: &Labels<'_>) -> Option<Next> {
         let Labels::Only { primary, other } = *labels else { return None };
-        if self.authority() != Authority::Operator {
+        if !self.shard.follow.is_ours() {
             return None;
         }
         let label = &self.ctx.policy.redis.role_label;

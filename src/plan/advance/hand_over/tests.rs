@@ -30,7 +30,7 @@ impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
         let settings = PlanSettings::default();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &settings };
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let at = journal.steps.iter().position(|planned| planned.step.kind() == StepKind::Switchover);
         journal.cursor = u32::try_from(at.expect("it hands over")).expect("small");
@@ -51,7 +51,7 @@ impl World {
 
     fn next(&self) -> Next {
         let Self { policy, snapshot, settings, .. } = self;
-        let ctx = Context { policy, snapshot, records: &[], now: self.now, settings };
+        let ctx = Context::of(policy, snapshot, &[], self.now, settings);
         advance::next(&ctx, &self.journal, false)
     }
 
@@ -340,7 +340,7 @@ fn a_third_primary_whom_neither_of_the_two_follows_is_waited_for_and_gets_no_lab
     assert!(matches!(world.next(), Next::Gate(blocked, _) if blocked[0].reason == BlockReason::TwoPrimaries));
     let due = |world: &World| {
         let World { policy, snapshot, settings, now, journal } = world;
-        let ctx = Context { policy, snapshot, records: &[], now: *now, settings };
+        let ctx = Context::of(policy, snapshot, &[], *now, settings);
         crate::plan::labels::due(&ctx, Some(journal)).len()
     };
     assert_eq!(due(&world), 0);

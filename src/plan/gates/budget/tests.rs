@@ -4,6 +4,7 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
+use crate::domain::shard::ShardId;
 use crate::{
     domain::{
         budget::DisruptionBudget,
@@ -26,7 +27,7 @@ fn around(change: impl FnOnce(&mut Surroundings)) -> World {
 }
 
 fn elsewhere(n: u8) -> Elsewhere {
-    Elsewhere { policy: format!("shop/other-{n}"), workload: ControllerUid::new(format!("w-{n}")) }
+    Elsewhere { policy: format!("shop/other-{n}"), shard: ShardId::whole(format!("w-{n}").into()) }
 }
 
 #[rstest]
@@ -45,7 +46,7 @@ fn a_global_fault(#[case] endpoints: usize, #[case] unreachable: usize, #[case] 
 fn reach(endpoints: usize, lost: &[usize]) -> Reach {
     let set = |(n, lost): (usize, &usize)| LostSet {
         name: format!("shop/set-{n}"),
-        workload: ControllerUid::new(format!("w-{n}")),
+        set: ControllerUid::new(format!("w-{n}")),
         unreachable: *lost,
     };
     Reach { endpoints, unreachable: lost.iter().sum(), lost: lost.iter().enumerate().map(set).collect() }
@@ -92,7 +93,7 @@ fn so_many_at_once(#[case] running: u8, #[case] most: u32, #[case] goes: bool) {
 #[test]
 fn one_remediation_a_workload_whatever_the_cluster_allows() {
     let world = around(|s| {
-        s.elsewhere = vec![Elsewhere { policy: "shop/other".into(), workload: fixtures::workload_uid() }];
+        s.elsewhere = vec![Elsewhere { policy: "shop/other".into(), shard: fixtures::shard_id() }];
         s.maximum_remediations = 9;
     });
     let blocked = world.consider().blocked;

@@ -6,6 +6,7 @@ use rstest::rstest;
 use crate::{
     domain::{
         addresses::PodAddresses,
+        blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, pod_name, service},
         journal::Journal,
@@ -17,14 +18,7 @@ use crate::{
         snapshot::{Observation, Snapshot, Target},
         step::{Step, StepKind},
     },
-    plan::{
-        Context,
-        advance::{self, Next},
-        begin,
-        blocked::BlockReason,
-        effect::Effect,
-        gates::tests::World,
-    },
+    plan::{Context, advance, begin, effect::Effect, gates::tests::World, next::Next},
 };
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -49,7 +43,7 @@ fn ordered(policy: &Policy, snapshot: &Snapshot, mut journal: Journal) -> Vec<St
     let at = journal.steps.iter().position(|planned| planned.step.kind() == StepKind::Switchover).unwrap();
     journal.cursor = u32::try_from(at).unwrap();
     let settings = World::settings();
-    let ctx = Context { policy, snapshot: &world.snapshot, records: &[], now: fixtures::NOW, settings: &settings };
+    let ctx = Context::of(policy, &world.snapshot, &[], fixtures::NOW, &settings);
     match advance::next(&ctx, &journal, false) {
         Next::Act(_, effect) => match *effect {
             Effect::Switchover(order) => order.services,

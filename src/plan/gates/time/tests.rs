@@ -8,10 +8,9 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    assess::topology,
     domain::{cron::Cron, fixtures, window::Window},
     plan::{
-        Context, PlanSettings, authority,
+        Context, PlanSettings,
         begin::Considered,
         gates::{self, tests::World},
     },
@@ -104,11 +103,8 @@ fn asked(approval: Approval, phase: &Phase, given: Option<&str>, mode: Mode) -> 
     policy.mode = mode;
     snapshot.surroundings.approved = given.map(str::to_owned);
     let settings = PlanSettings::default();
-    let ctx =
-        Context { policy: &policy, snapshot: &snapshot, records: &records, now: fixtures::NOW, settings: &settings };
-    let workloads = topology::workloads(&snapshot);
-    let authority = authority::of(&policy, &workloads[0]);
-    let scene = gates::Scene::new(ctx, &workloads[0], authority, "abc123", &[], phase.clone());
+    let ctx = Context::of(&policy, &snapshot, &records, fixtures::NOW, &settings);
+    let scene = gates::Scene::new(&ctx, &ctx.look.shards[0], "abc123", &[], phase.clone());
     approved(&scene)
 }
 

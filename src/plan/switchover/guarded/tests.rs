@@ -93,7 +93,7 @@ fn the_undisturbed_order() {
                 let seen = if view.labels.since_overlap.is_some() { after } else { ms(0) };
                 view.labels.since_overlap = Some(seen);
             }
-            Move::Pause => {
+            Move::Exchange(Exchange::Pause) => {
                 view.did.paused = Some(ms(0));
                 (view.from.offset, view.to.offset) = (1500, 1400);
             }
@@ -101,17 +101,17 @@ fn the_undisturbed_order() {
                 view.did.paused = Some(ms(2));
                 view.to.offset = 1500;
             }
-            Move::Demote => {
+            Move::Exchange(Exchange::Demote) => {
                 (view.did.demoted, view.did.demoted_in_time) = (Sent::Done, true);
                 (view.from.role, view.follows_candidate) = (SeenRole::Replica, true);
             }
-            Move::Promote => {
+            Move::Exchange(Exchange::Promote) => {
                 view.did.promoted = Sent::Done;
                 view.to.role = SeenRole::Primary;
             }
-            Move::Unpause => view.did.unpaused = true,
+            Move::Exchange(Exchange::Unpause) => view.did.unpaused = true,
             Move::UnlabelOld => view.labels.from_labelled = false,
-            Move::Repoint => view.did.repointed = true,
+            Move::Exchange(Exchange::Repoint) => view.did.repointed = true,
             _ => {}
         }
         if order.last() != Some(&next) {
@@ -125,13 +125,13 @@ fn the_undisturbed_order() {
         Move::LabelCandidate,
         Move::AwaitOverlap(ms(200)),
         Move::AwaitOverlap(ms(2_000)),
-        Move::Pause,
+        Move::Exchange(Exchange::Pause),
         Move::Poll(CATCH_UP_POLL),
-        Move::Demote,
-        Move::Promote,
-        Move::Unpause,
+        Move::Exchange(Exchange::Demote),
+        Move::Exchange(Exchange::Promote),
+        Move::Exchange(Exchange::Unpause),
         Move::UnlabelOld,
-        Move::Repoint,
+        Move::Exchange(Exchange::Repoint),
         Move::Done,
     ];
     assert_eq!(order, expected);
@@ -143,23 +143,23 @@ fn the_undisturbed_order() {
 #[case::far_behind(|v: &mut View| v.far_behind = true, Move::Poll(POLL))]
 #[case::far_behind_for_long(|v: &mut View| (v.far_behind, v.waited) = (true, LONG), Move::TakeBack(Failure::NotCaughtUp))]
 #[case::somebody_else_paused(|v: &mut View| v.clients_paused = Some(true), Move::TakeBack(Failure::PausedByOther))]
-#[case::nobody_paused(|v: &mut View| v.clients_paused = Some(false), Move::Pause)]
+#[case::nobody_paused(|v: &mut View| v.clients_paused = Some(false), Move::Exchange(Exchange::Pause))]
 #[case::candidate_silent(|v: &mut View| v.to = silent(), Move::Poll(POLL))]
 #[case::candidate_silent_for_long(|v: &mut View| (v.to, v.waited) = (silent(), LONG), Move::TakeBack(Failure::NotCaughtUp))]
 #[case::candidate_gone(|v: &mut View| v.to = gone(), Move::TakeBack(Failure::NotCaughtUp))]
 #[case::services_never_follow(|v: &mut View| {
     v.labels = LabelView { since_labelled: OVERLAP_DEADLINE, since_overlap: None, ..v.labels };
 }, Move::TakeBack(Failure::NoOverlap))]
-#[case::after_a_crash_a_pause_may_be_left(|v: &mut View| v.resumed = true, Move::Release)]
-#[case::after_a_crash_the_candidate_is_gone(|v: &mut View| (v.resumed, v.to) = (true, gone()), Move::Release)]
-#[case::after_a_crash_nothing_new_is_begun(|v: &mut View| (v.resumed, v.may_begin) = (true, false), Move::Release)]
+#[case::after_a_crash_a_pause_may_be_left(|v: &mut View| v.resumed = true, Move::Exchange(Exchange::Release))]
+#[case::after_a_crash_the_candidate_is_gone(|v: &mut View| (v.resumed, v.to) = (true, gone()), Move::Exchange(Exchange::Release))]
+#[case::after_a_crash_nothing_new_is_begun(|v: &mut View| (v.resumed, v.may_begin) = (true, false), Move::Exchange(Exchange::Release))]
 #[case::nothing_new_is_begun(|v: &mut View| v.may_begin = false, Move::TakeBack(Failure::CalledOff))]
 #[case::a_member_is_silent(|v: &mut View| v.did.obstacle = Some(Failure::MemberSilent), Move::TakeBack(Failure::MemberSilent))]
 #[case::a_pod_is_being_deleted(|v: &mut View| v.did.obstacle = Some(Failure::PodNotFit), Move::TakeBack(Failure::PodNotFit))]
 #[case::unfit_for_long(|v: &mut View| v.unfit = UNFIT, Move::TakeBack(Failure::NotCaughtUp))]
 #[case::an_unfit_candidate_gets_no_label(|v: &mut View| (v.labels.to_labelled, v.unfit) = (false, ms(1)), Move::Poll(POLL))]
 #[case::the_endpoints_are_gone_again(|v: &mut View| v.labels.since_overlap = None, Move::AwaitOverlap(ms(200)))]
-#[case::a_failover_runs(|v: &mut View| v.failover = FailoverState::WaitingForSync, Move::LeaveToServer)]
+#[case::a_failover_runs(|v: &mut View| v.failover = FailoverState::WaitingForSync, Move::Exchange(Exchange::LeaveToServer))]
 #[case::two_primaries(|v: &mut View| v.to.role = SeenRole::Primary, Move::Failed(Failure::BothPrimary))]
 fn before_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
     let mut view = ready();
@@ -168,7 +168,7 @@ fn before_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
 }
 
 #[rstest]
-#[case::equal(1000, 1000, Move::Demote)]
+#[case::equal(1000, 1000, Move::Exchange(Exchange::Demote))]
 #[case::behind(1000, 999, Move::Poll(CATCH_UP_POLL))]
 #[case::ahead_is_not_equal(1000, 1001, Move::Poll(CATCH_UP_POLL))]
 fn demotes_only_with_equal_offsets(#[case] from: u64, #[case] to: u64, #[case] expected: Move) {
@@ -180,8 +180,8 @@ fn demotes_only_with_equal_offsets(#[case] from: u64, #[case] to: u64, #[case] e
 #[rstest]
 #[case::link_down(|v: &mut View| v.to.linked = false, Move::Poll(CATCH_UP_POLL))]
 #[case::another_history(|v: &mut View| v.to.same_history = false, Move::Poll(CATCH_UP_POLL))]
-#[case::candidate_silent(|v: &mut View| v.to = silent(), Move::Unpause)]
-#[case::candidate_gone(|v: &mut View| v.to = gone(), Move::Unpause)]
+#[case::candidate_silent(|v: &mut View| v.to = silent(), Move::Exchange(Exchange::Unpause))]
+#[case::candidate_gone(|v: &mut View| v.to = gone(), Move::Exchange(Exchange::Unpause))]
 fn under_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
     let mut view = paused(ms(3));
     change(&mut view);
@@ -191,7 +191,7 @@ fn under_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
 #[test]
 fn a_pause_that_may_lapse_before_demote_arrives_is_ended_and_the_label_taken_back() {
     let mut view = paused(LIMITS.pause.saturating_sub(PAUSE_MARGIN));
-    assert_eq!(next(&view, &LIMITS), Move::Unpause, "although the offsets are equal");
+    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause), "although the offsets are equal");
     view.did.unpaused = true;
     assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::NotCaughtUp));
     view.labels.to_labelled = false;
@@ -199,30 +199,34 @@ fn a_pause_that_may_lapse_before_demote_arrives_is_ended_and_the_label_taken_bac
 }
 
 #[rstest]
-#[case::refused(Sent::Refused, ms(0), Move::Unpause)]
+#[case::refused(Sent::Refused, ms(0), Move::Exchange(Exchange::Unpause))]
 #[case::on_its_way(Sent::Unanswered, ms(0), Move::Poll(POLL))]
-#[case::never_arrived(Sent::Unanswered, ms(3_000), Move::RollBack(Failure::NotCaughtUp))]
+#[case::never_arrived(Sent::Unanswered, ms(3_000), Move::Exchange(Exchange::RollBack(Failure::NotCaughtUp)))]
 #[case::it_said_yes(Sent::Done, ms(10), Move::Poll(POLL))]
-#[case::it_said_yes_and_is_primary_all_the_same(Sent::Done, ms(3_000), Move::RollBack(Failure::NotCaughtUp))]
+#[case::it_said_yes_and_is_primary_all_the_same(
+    Sent::Done,
+    ms(3_000),
+    Move::Exchange(Exchange::RollBack(Failure::NotCaughtUp))
+)]
 fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration, #[case] expected: Move) {
     let mut view = paused(ms(10));
     (view.did.demoted, view.waited) = (demoted, waited);
     assert_eq!(next(&view, &LIMITS), expected);
     view.did.rolled_back = Some(Failure::NotCaughtUp);
-    assert_eq!(next(&view, &LIMITS), Move::Unpause, "it is told once, and its writers go on");
+    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause), "it is told once, and its writers go on");
 }
 
 #[rstest]
-#[case::everything_is_there(|_: &mut View| {}, Move::Promote)]
-#[case::it_has_more(|v: &mut View| v.to.offset = 1001, Move::Promote)]
-#[case::link_need_not_stand(|v: &mut View| v.to.linked = false, Move::Promote)]
+#[case::everything_is_there(|_: &mut View| {}, Move::Exchange(Exchange::Promote))]
+#[case::it_has_more(|v: &mut View| v.to.offset = 1001, Move::Exchange(Exchange::Promote))]
+#[case::link_need_not_stand(|v: &mut View| v.to.linked = false, Move::Exchange(Exchange::Promote))]
 #[case::behind_but_the_rest_may_come(|v: &mut View| v.to.offset = 999, Move::Poll(CATCH_UP_POLL))]
-#[case::behind(|v: &mut View| (v.to.offset, v.waited) = (999, ms(200)), Move::RollBack(Failure::Behind))]
-#[case::its_pod_is_being_deleted(|v: &mut View| v.to_going = true, Move::RollBack(Failure::CandidateLost))]
+#[case::behind(|v: &mut View| (v.to.offset, v.waited) = (999, ms(200)), Move::Exchange(Exchange::RollBack(Failure::Behind)))]
+#[case::its_pod_is_being_deleted(|v: &mut View| v.to_going = true, Move::Exchange(Exchange::RollBack(Failure::CandidateLost)))]
 #[case::the_old_one_has_followed_another(|v: &mut View| (v.from.same_history, v.waited) = (false, ms(200)), Move::Poll(POLL))]
-#[case::refused(|v: &mut View| v.did.promoted = Sent::Refused, Move::RollBack(Failure::Refused))]
+#[case::refused(|v: &mut View| v.did.promoted = Sent::Refused, Move::Exchange(Exchange::RollBack(Failure::Refused)))]
 #[case::answer_lost(|v: &mut View| v.did.promoted = Sent::Unanswered, Move::Poll(POLL))]
-#[case::answer_lost_for_long(|v: &mut View| (v.did.promoted, v.waited) = (Sent::Unanswered, ms(300)), Move::Promote)]
+#[case::answer_lost_for_long(|v: &mut View| (v.did.promoted, v.waited) = (Sent::Unanswered, ms(300)), Move::Exchange(Exchange::Promote))]
 #[case::never_answered(|v: &mut View| {
     (v.did.promoted, v.waited, v.stuck) = (Sent::Unanswered, ms(300), LONG);
 }, Move::Failed(Failure::Unclear))]
@@ -237,7 +241,7 @@ fn between_demote_and_promote(#[case] change: fn(&mut View), #[case] expected: M
 #[test]
 fn a_replica_of_another_history_may_be_a_primary_that_another_process_made() {
     let other = |view: View| View { to: Seen { same_history: false, ..view.to }, waited: ms(200), ..view };
-    assert_eq!(next(&other(demoted()), &LIMITS), Move::RollBack(Failure::Behind));
+    assert_eq!(next(&other(demoted()), &LIMITS), Move::Exchange(Exchange::RollBack(Failure::Behind)));
     assert_eq!(next(&other(found_demoted()), &LIMITS), Move::Poll(POLL));
     let long = View { stuck: LONG, ..other(found_demoted()) };
     assert_eq!(next(&long, &LIMITS), Move::Failed(Failure::Unclear));
@@ -247,15 +251,15 @@ fn a_replica_of_another_history_may_be_a_primary_that_another_process_made() {
 #[test]
 fn a_candidate_that_says_too_soon_that_it_is_primary_is_told() {
     let early = View { to: seen(SeenRole::Primary, 1000), ..demoted() };
-    assert_eq!(next(&early, &LIMITS), Move::Promote);
+    assert_eq!(next(&early, &LIMITS), Move::Exchange(Exchange::Promote));
     let foreign = View { to: Seen { same_history: false, ..early.to }, ..early };
-    assert_eq!(next(&foreign, &LIMITS), Move::Unpause);
+    assert_eq!(next(&foreign, &LIMITS), Move::Exchange(Exchange::Unpause));
 }
 
 /// Who knows that nobody promoted it gives the role back; who does not, looks for traces of a promotion.
 #[rstest]
-#[case::by_us(demoted(), Move::RollBack(Failure::CandidateLost))]
-#[case::found(found_demoted(), Move::RollBack(Failure::CandidateLost))]
+#[case::by_us(demoted(), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)))]
+#[case::found(found_demoted(), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)))]
 #[case::found_and_the_old_one_has_followed_a_new_one({
     let mut view = found_demoted();
     view.from.same_history = false;
@@ -288,7 +292,7 @@ fn the_candidate_is_lost_after_demote(#[case] view: View, #[case] expected: Move
 fn a_silent_candidate_is_given_up_only_by_who_sent_it_nothing() {
     let silent = |view: View, waited| View { to: silent(), waited, ..view };
     assert_eq!(next(&silent(demoted(), ms(0)), &LIMITS), Move::Poll(POLL));
-    assert_eq!(next(&silent(demoted(), SILENCE), &LIMITS), Move::RollBack(Failure::CandidateLost));
+    assert_eq!(next(&silent(demoted(), SILENCE), &LIMITS), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
     assert_eq!(next(&silent(found_demoted(), LONG), &LIMITS), Move::Poll(POLL), "a promotion may be on its way");
     let mut sent = silent(demoted(), LONG);
     sent.did.promoted = Sent::Unanswered;
@@ -299,7 +303,7 @@ fn a_silent_candidate_is_given_up_only_by_who_sent_it_nothing() {
 fn after_the_way_back_writers_go_on_and_the_label_returns() {
     let mut view = View { from: seen(SeenRole::Primary, 1000), follows_candidate: false, ..demoted() };
     view.did.rolled_back = Some(Failure::Behind);
-    assert_eq!(next(&view, &LIMITS), Move::Unpause);
+    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause));
     view.did.unpaused = true;
     assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::Behind));
 }
@@ -313,7 +317,7 @@ fn a_way_back_that_is_not_seen_is_taken_again_and_never_turned_round(#[case] to:
     view.did.rolled_back = Some(Failure::CandidateLost);
     assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
     view.waited = RESEND;
-    assert_eq!(next(&view, &LIMITS), Move::RollBack(Failure::CandidateLost));
+    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
     view.stuck = LONG;
     assert_eq!(next(&view, &LIMITS), Move::Failed(Failure::Unclear));
 }
@@ -322,7 +326,7 @@ fn a_way_back_that_is_not_seen_is_taken_again_and_never_turned_round(#[case] to:
 #[case::silent(silent())]
 #[case::gone(gone())]
 fn an_old_primary_lost_after_demote_is_succeeded_only_when_nothing_can_be_missing(#[case] from: Seen) {
-    assert_eq!(next(&View { from, ..demoted() }, &LIMITS), Move::Promote);
+    assert_eq!(next(&View { from, ..demoted() }, &LIMITS), Move::Exchange(Exchange::Promote));
     let mut late = View { from, ..demoted() };
     late.did.demoted_in_time = false;
     assert_eq!(next(&late, &LIMITS), Move::Poll(POLL));
@@ -332,19 +336,19 @@ fn an_old_primary_lost_after_demote_is_succeeded_only_when_nothing_can_be_missin
 }
 
 #[rstest]
-#[case::by_us(promoted(), &[Move::Unpause, Move::UnlabelOld, Move::Repoint])]
-#[case::found(View { did: Did::default(), resumed: true, ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
-#[case::old_primary_gone(View { from: gone(), ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
-#[case::old_primary_silent(View { from: silent(), ..promoted() }, &[Move::UnlabelOld, Move::Repoint])]
+#[case::by_us(promoted(), &[Move::Exchange(Exchange::Unpause), Move::UnlabelOld, Move::Exchange(Exchange::Repoint)])]
+#[case::found(View { did: Did::default(), resumed: true, ..promoted() }, &[Move::UnlabelOld, Move::Exchange(Exchange::Repoint)])]
+#[case::old_primary_gone(View { from: gone(), ..promoted() }, &[Move::UnlabelOld, Move::Exchange(Exchange::Repoint)])]
+#[case::old_primary_silent(View { from: silent(), ..promoted() }, &[Move::UnlabelOld, Move::Exchange(Exchange::Repoint)])]
 fn after_promote(#[case] view: View, #[case] expected: &[Move]) {
     let mut view = view;
     let mut order = Vec::new();
     loop {
         let next = next(&view, &LIMITS);
         match next {
-            Move::Unpause => view.did.unpaused = true,
+            Move::Exchange(Exchange::Unpause) => view.did.unpaused = true,
             Move::UnlabelOld => view.labels.from_labelled = false,
-            Move::Repoint => view.did.repointed = true,
+            Move::Exchange(Exchange::Repoint) => view.did.repointed = true,
             Move::Done => break,
             other => panic!("{other:?}"),
         }
@@ -363,7 +367,7 @@ fn beside_a_silent_old_primary_only_our_own_promotion_counts() {
 #[test]
 fn labels_of_another_controller_are_left_alone() {
     let foreign = LabelView { kept: false, to_labelled: false, ..start().labels };
-    assert_eq!(next(&View { labels: foreign, ..start() }, &LIMITS), Move::Pause);
+    assert_eq!(next(&View { labels: foreign, ..start() }, &LIMITS), Move::Exchange(Exchange::Pause));
     let done = View { labels: foreign, did: Did { unpaused: true, repointed: true, ..promoted().did }, ..promoted() };
     assert_eq!(next(&done, &LIMITS), Move::Done);
     let failed = View { labels: foreign, far_behind: true, waited: LONG, ..start() };
@@ -394,14 +398,14 @@ fn no_combination_makes_two_writers() {
                 (view.waited, view.stuck) = (time, time);
                 let next = next(&view, &LIMITS);
                 match next {
-                    Move::Promote => {
+                    Move::Exchange(Exchange::Promote) => {
                         assert_ne!(from, Primary, "{view:?}");
                         assert!(from == Replica || in_time, "{view:?}");
                         assert!(to != Primary || (demoted == Sent::Done && flag(6)), "{view:?}");
                         let first = promoted == Sent::No;
                         assert!(!first || from != Replica || view.to.offset >= view.from.offset, "{view:?}");
                     }
-                    Move::RollBack(_) => {
+                    Move::Exchange(Exchange::RollBack(_)) => {
                         assert!(from == Replica || (from == Primary && promoted == Sent::No), "{view:?}");
                         assert_ne!(to, Primary, "{view:?}");
                         assert!(to != Replica || demoted != Sent::No || flag(6), "{view:?}");
@@ -409,7 +413,7 @@ fn no_combination_makes_two_writers() {
                         assert!(to != Unknown || promoted == Sent::No, "{view:?}");
                         assert!(promoted != Sent::Done || to == Replica, "{view:?}");
                     }
-                    Move::Demote => {
+                    Move::Exchange(Exchange::Demote) => {
                         assert_eq!((from, to), (Primary, Replica));
                         assert_eq!(view.from.offset, view.to.offset);
                         assert!(paused.is_some_and(|since| since + PAUSE_MARGIN < LIMITS.pause), "{view:?}");

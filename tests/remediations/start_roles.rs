@@ -5,10 +5,7 @@ use std::time::Duration;
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::{
-    assess::{self, AssessSettings},
-    domain::{finding::FindingCode, policy::AuthorityRule, step::Plan},
-};
+use redis_memory_operator::domain::{finding::FindingCode, policy::AuthorityRule, step::Plan};
 
 fn world() -> World {
     World { comes_back_as_primary: true, ..World::new() }
@@ -27,8 +24,7 @@ fn refusals(world: &World) -> Vec<BlockReason> {
 }
 
 fn against_start(world: &World) -> Option<String> {
-    let settings = AssessSettings::default();
-    let findings = assess::with_records(&world.policy, &world.snapshot, &settings, &world.records, None);
+    let findings = world.ctx().look.findings(&world.records, None);
     let found = findings.into_iter().find(|finding| finding.code == FindingCode::RoleAgainstStart);
     found.map(|finding| format!("{} -> {}", finding.evidence, finding.remedy))
 }
@@ -48,7 +44,7 @@ const FOUND_ON_THE_WAY: [&str; 6] =
 /// Somebody wrote it into the arguments: all but redis-0 are told to follow it.
 fn by_arguments(world: &mut World) {
     let value = format!("{} 6379", fixtures::stable_address(0).host);
-    world.snapshot.stateful_sets[0].start_settings = vec![crate::domain::pod::StartSettings {
+    world.snapshot.stateful_sets[0].start_settings = vec![redis_memory_operator::domain::pod::StartSettings {
         container: "redis".into(),
         settings: vec![("replicaof".into(), value)],
     }];
@@ -99,7 +95,7 @@ fn remembered() -> Vec<WorkloadRecord> {
     vec![WorkloadRecord {
         outcome: Some(Outcome::Succeeded),
         starts_as_primary: vec![fixtures::pod_name(0)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), name, fixtures::seconds_ago(90 * 24 * 3600))
+        ..WorkloadRecord::new(fixtures::shard_id(), name, fixtures::seconds_ago(90 * 24 * 3600))
     }]
 }
 
@@ -197,7 +193,7 @@ fn where_another_decides_who_is_primary_nothing_is_handed_back() {
     world.sample(1).sentinel_seen = Some(true);
     assert_eq!((due(&world), against_start(&world)), (None, None));
     let mut world = owed();
-    world.snapshot.stateful_sets[0].owner = Some(crate::domain::pod::Owner {
+    world.snapshot.stateful_sets[0].owner = Some(redis_memory_operator::domain::pod::Owner {
         kind: "RedisReplication".into(),
         name: "redis".into(),
         uid: "another".into(),

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::{
+use redis_memory_operator::{
     assess::drift,
     domain::{
         finding::{Finding, FindingCode},
@@ -79,7 +79,7 @@ fn a_backlog_that_was_raised_for_its_time_is_not_remembered_as_its_own() {
     let mut journal = world.begin();
     let identity = journal.members[1].identity.clone();
     let before_bytes = journal.members[1].settings.repl_backlog_size;
-    journal.raised.push(crate::domain::journal::RaisedBacklog { identity, before_bytes, attempt: 0 });
+    journal.raised.push(redis_memory_operator::domain::journal::RaisedBacklog { identity, before_bytes, attempt: 0 });
     world.config(1).repl_backlog_size = Bytes::mib(256);
     at(&mut journal, StepKind::Evict);
     let (journal, _) = act(&world, &journal);
@@ -217,7 +217,7 @@ fn a_primary_is_not_evicted_against_what_a_replacement_started_with() {
 }
 
 fn found(world: &World, record: &WorkloadRecord) -> Vec<Finding> {
-    drift::of_starts(&world.snapshot, std::slice::from_ref(record), None)
+    drift::of_starts(&world.ctx().look, std::slice::from_ref(record), None)
 }
 
 /// What was seen outlives the remediation, however that ended, until newer evidence says otherwise.
@@ -225,7 +225,7 @@ fn found(world: &World, record: &WorkloadRecord) -> Vec<Finding> {
 fn how_a_replacement_started_stays_a_finding_and_a_refusal() {
     let mut world = World::unled();
     let journal = comes_back(&mut world, |config| config.appendonly = false);
-    assert_eq!(drift::of_starts(&world.snapshot, &[], Some(&journal)).len(), 1, "while it is under way, too");
+    assert_eq!(drift::of_starts(&world.ctx().look, &[], Some(&journal)).len(), 1, "while it is under way, too");
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     let finding = &found(&world, &record)[0];
     assert_eq!((finding.code, finding.pod.as_ref()), (FindingCode::ConfigDrift, Some(&fixtures::pod_name(1))));
@@ -267,7 +267,7 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
         pod: fixtures::pod_name(pod),
         revision: "redis-5d8f".into(),
         at: fixtures::seconds_ago(86_400),
-        settings: vec![crate::domain::journal::StartValue {
+        settings: vec![redis_memory_operator::domain::journal::StartValue {
             name: "appendonly".into(),
             before: "yes".into(),
             start: "no".into(),
@@ -279,7 +279,7 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
         remediation: "r".into(),
         generation: 1,
         starts: vec![seen(1), seen(2)],
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), fixtures::seconds_ago(86_400))
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), fixtures::seconds_ago(86_400))
     }];
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     assert_eq!(record.starts, [seen(2)], "what another pod showed stands");

@@ -36,12 +36,12 @@ fn at(host: &str) -> NodeAddress {
 #[test]
 fn a_primary_and_its_replicas_are_one_workload() {
     let snapshot = three_pods();
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!((workload.uid.clone(), workload.name.as_str()), (fixtures::workload_uid(), "redis"));
-    assert_eq!(names(&workload.members), ["redis-0", "redis-1", "redis-2"]);
-    assert_eq!(workload.primary().unwrap().pod.name, fixtures::pod_name(0));
-    assert_eq!(names(&workload.replicas), ["redis-1", "redis-2"]);
-    assert_eq!((workload.outside, workload.unknown, workload.chained), (vec![], vec![], false));
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!((shard.id.clone(), shard.name.as_str()), (fixtures::shard_id(), "redis"));
+    assert_eq!(names(&shard.members), ["redis-0", "redis-1", "redis-2"]);
+    assert_eq!(shard.primary().unwrap().pod.name, fixtures::pod_name(0));
+    assert_eq!(names(&shard.replicas), ["redis-1", "redis-2"]);
+    assert_eq!((shard.outside, shard.unknown, shard.chained), (vec![], vec![], false));
 }
 
 #[rstest]
@@ -63,7 +63,7 @@ fn a_primary_and_its_replicas_are_one_workload() {
 #[case("", None)]
 fn addresses_are_resolved_to_pods(#[case] host: &str, #[case] pod: Option<u8>) {
     let snapshot = three_pods();
-    let found = resolve(&at(host), &snapshot).map(|t| t.pod.name.clone());
+    let found = find(&fixtures::policy(), &snapshot)[0].resolve(&at(host)).map(|t| t.pod.name.clone());
     assert_eq!(found, pod.map(fixtures::pod_name));
 }
 
@@ -89,7 +89,7 @@ fn container(snapshot: &mut Snapshot) -> &mut Container {
 fn another_port_of_a_member_is_that_member(#[case] change: fn(&mut Snapshot), #[case] is: bool) {
     let mut snapshot = three_pods();
     change(&mut snapshot);
-    let found = resolve(&NodeAddress { host: "10.0.0.11".into(), port: 6380 }, &snapshot);
+    let found = find(&fixtures::policy(), &snapshot)[0].resolve(&NodeAddress { host: "10.0.0.11".into(), port: 6380 });
     assert_eq!(found.map(|target| &target.pod.name), is.then_some(&fixtures::pod_name(1)));
 }
 
@@ -101,7 +101,8 @@ fn of_several_servers_at_one_address_the_one_at_the_port_is_meant() {
         target.pod.container.as_mut().unwrap().port = port;
         target.redis = Observation::Pending;
     }
-    let at = |port| resolve(&NodeAddress { host: "127.0.0.1".into(), port }, &snapshot).map(|t| &t.pod.name);
+    let shards = find(&fixtures::policy(), &snapshot);
+    let at = |port| shards[0].resolve(&NodeAddress { host: "127.0.0.1".into(), port }).map(|t| &t.pod.name);
     assert_eq!(at(7002), Some(&fixtures::pod_name(2)));
 }
 
@@ -112,9 +113,9 @@ fn members_find_each_other_by_either_family() {
     sample(&mut snapshot, 0).replication.replicas[0].address = fixtures::second_address(1);
     sample(&mut snapshot, 0).replication.replicas[1].address = at("::ffff:10.0.0.12");
     point(&mut snapshot, 1, "2001:db8::10");
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside, []);
-    assert_eq!(names(&workload.members), ["redis-0", "redis-1", "redis-2"]);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside, []);
+    assert_eq!(names(&shard.members), ["redis-0", "redis-1", "redis-2"]);
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn two_workloads_are_told_apart_by_their_replication() {
         sample.replication.replicas.clear();
     }
     snapshot.targets.push(other);
-    let found = workloads(&snapshot);
+    let found = find(&fixtures::policy(), &snapshot);
     assert_eq!(found.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["redis", "store"]);
     assert_eq!(names(&found[1].members), ["store-0"]);
 }
@@ -143,9 +144,9 @@ fn an_old_primary_that_came_back_alone_still_belongs_to_its_set() {
     let mut snapshot = three_pods();
     sample(&mut snapshot, 2).replication.role = Role::Primary;
     sample(&mut snapshot, 0).replication.replicas.pop();
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(names(&workload.primaries), ["redis-0", "redis-2"]);
-    assert!(workload.primary().is_none());
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(names(shard.lead.all()), ["redis-0", "redis-2"]);
+    assert!(shard.primary().is_none());
 }
 
 #[test]
@@ -156,34 +157,34 @@ fn shards_of_a_cluster_are_not_joined_by_their_set() {
     }
     sample(&mut snapshot, 2).replication.role = Role::Primary;
     sample(&mut snapshot, 0).replication.replicas.pop();
-    let found = workloads(&snapshot);
+    let found = find(&fixtures::policy(), &snapshot);
     assert_eq!(found.len(), 2);
-    assert!(found.iter().all(|w| w.primaries.len() == 1));
+    assert!(found.iter().all(|w| w.lead.all().len() == 1));
 }
 
 #[test]
 fn a_member_without_a_sample_is_unknown_and_stays_a_member() {
     let mut snapshot = three_pods();
     snapshot.targets[0].redis = Observation::Failed(ProbeFailure::TimedOut("no answer in 1s".into()));
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(names(&workload.unknown), ["redis-0"]);
-    assert_eq!(workload.members.len(), 3);
-    assert!(workload.primaries.is_empty());
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(names(&shard.unknown), ["redis-0"]);
+    assert_eq!(shard.members.len(), 3);
+    assert!(shard.lead.all().is_empty());
     // It is known where the primary is, so nothing is outside.
-    assert_eq!(workload.outside, []);
+    assert_eq!(shard.outside, []);
 }
 
 #[test]
 fn an_unselected_replica_and_an_unselected_primary_are_outside() {
     let mut snapshot = three_pods();
     let removed = snapshot.targets.remove(2);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside, [fixtures::address(2)]);
-    assert_eq!(live_outside(&workload), [fixtures::address(2)]);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside, [fixtures::address(2)]);
+    assert_eq!(shard.live_outside(), [fixtures::address(2)]);
 
     snapshot.targets = vec![removed];
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside, [fixtures::stable_address(0)]);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside, [fixtures::stable_address(0)]);
 }
 
 #[test]
@@ -191,12 +192,12 @@ fn a_replica_line_that_went_silent_is_not_a_live_member() {
     let mut snapshot = three_pods();
     snapshot.targets.remove(2);
     sample(&mut snapshot, 0).replication.replicas[1].lag = Duration::from_secs(10);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(live_outside(&workload), [fixtures::address(2)]);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.live_outside(), [fixtures::address(2)]);
     sample(&mut snapshot, 0).replication.replicas[1].lag = Duration::from_secs(11);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside, [fixtures::address(2)], "it is still in the graph");
-    assert_eq!(live_outside(&workload), [], "but it may be the pod that is being replaced");
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside, [fixtures::address(2)], "it is still in the graph");
+    assert_eq!(shard.live_outside(), [], "but it may be the pod that is being replaced");
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn a_replica_that_follows_a_service_is_placed_by_the_primary_that_lists_it() {
         target.pod.owner = None;
     }
     point(&mut snapshot, 1, "redis-primary");
-    let found = workloads(&snapshot);
+    let found = find(&fixtures::policy(), &snapshot);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].outside, []);
 }
@@ -225,8 +226,8 @@ fn the_role_service_is_inside_also_while_a_link_is_down(#[case] host: &str, #[ca
         link.link_up = false;
     }
     sample(&mut snapshot, 0).replication.replicas.remove(0);
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside.is_empty(), inside, "{:?}", workload.outside);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside.is_empty(), inside, "{:?}", shard.outside);
 }
 
 #[test]
@@ -235,26 +236,18 @@ fn a_service_with_a_pod_that_is_not_selected_is_outside() {
     point(&mut snapshot, 1, "redis-primary");
     sample(&mut snapshot, 0).replication.replicas.remove(0);
     snapshot.services[0].ready_pods.push("stranger".into());
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(workload.outside, [at("redis-primary")]);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!(shard.outside, [at("redis-primary")]);
 }
 
 #[test]
 fn chains_are_seen_from_both_ends() {
     let mut above = three_pods();
     point(&mut above, 2, "10.0.0.11");
-    assert!(workloads(&above)[0].chained);
+    assert!(find(&fixtures::policy(), &above)[0].chained);
     let mut below = three_pods();
     sample(&mut below, 1).replication.replicas.push(fixtures::replica_line(2));
-    assert!(workloads(&below)[0].chained);
-}
-
-#[test]
-fn sentinels_are_no_members() {
-    let mut snapshot = three_pods();
-    sample(&mut snapshot, 2).server.is_sentinel = true;
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert_eq!(names(&workload.members), ["redis-0", "redis-1"]);
+    assert!(find(&fixtures::policy(), &below)[0].chained);
 }
 
 #[test]
@@ -263,8 +256,8 @@ fn a_pod_without_a_controller_is_a_workload_of_its_own_name() {
     snapshot.targets.truncate(1);
     snapshot.targets[0].pod.owner = None;
     sample(&mut snapshot, 0).replication.replicas.clear();
-    let [workload] = workloads(&snapshot).try_into().unwrap();
-    assert!(workload.uid.is_empty());
-    assert_eq!(workload.name, "redis-0");
-    assert!(workload.replicates_nothing());
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert!(shard.id.is_nameless());
+    assert_eq!(shard.name, "redis-0");
+    assert!(shard.replicates_nothing());
 }

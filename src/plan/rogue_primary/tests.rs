@@ -17,13 +17,9 @@ use crate::{
         snapshot::{Observation, Snapshot},
         switchover::SwitchoverChoice,
     },
-    plan::{
-        PlanSettings,
-        advance::{self, Next},
-        begin,
-        decide::{self, Act},
-    },
+    plan::{PlanSettings, advance, begin, decide},
 };
+use crate::{domain::sample::FailoverState, plan::next::Next};
 
 /// redis-1 has taken the role over from redis-0, which was evicted and is back as a primary.
 struct World {
@@ -42,7 +38,7 @@ const SETTINGS: PlanSettings = PlanSettings {
 impl World {
     fn new() -> Self {
         let (policy, snapshot) = fixtures::enforced();
-        let ctx = Context { policy: &policy, snapshot: &snapshot, records: &[], now: NOW, settings: &SETTINGS };
+        let ctx = Context::of(&policy, &snapshot, &[], NOW, &SETTINGS);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
         let old = fixtures::pod_name(0);
         let at = journal.steps.iter().position(|planned| planned.step == Step::AwaitReplica { pod: old.clone() });
@@ -79,7 +75,7 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context { policy: &self.policy, snapshot: &self.snapshot, records: &[], now: NOW, settings: &SETTINGS }
+        Context::of(&self.policy, &self.snapshot, &[], NOW, &SETTINGS)
     }
 
     fn next(&self) -> Next {
@@ -124,7 +120,7 @@ fn so_it_is_where_an_earlier_remediation_handed_the_role_over() {
     world.journal.cursor = u32::try_from(at.expect("it comes back")).unwrap();
     let record = |primary| crate::domain::journal::WorkloadRecord {
         primary,
-        ..crate::domain::journal::WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), NOW)
+        ..crate::domain::journal::WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW)
     };
     let made = [record(Some(world.journal.primary.clone()))];
     let next = advance::next(&Context { records: &made, ..world.ctx() }, &world.journal, false);
@@ -180,10 +176,10 @@ fn to_the_switchover(w: &mut World) {
 fn every_other_case_is_frozen(#[case] change: fn(&mut World), #[case] says: &str) {
     let mut world = World::new();
     change(&mut world);
-    let workloads = topology::workloads(&world.snapshot);
-    assert_eq!(workloads.len(), 1);
+    let ctx = world.ctx();
+    let [shard] = ctx.look.shards.as_slice() else { panic!("one shard") };
     if says != "more than one" {
-        let Verdict::Frozen(blocked) = judge(&world.ctx(), &workloads[0], &world.journal) else { panic!("not frozen") };
+        let RoguePrimary::Frozen(blocked) = judge(&ctx, shard, &world.journal) else { panic!("not frozen") };
         assert_eq!(blocked.reason, BlockReason::TwoPrimaries);
         assert!(blocked.text.contains(says), "{}", blocked.text);
     }
@@ -204,12 +200,12 @@ fn upkeep(world: &mut World) -> Vec<Effect> {
     }
     let mut act = decide::decide(&world.ctx(), None, false, true).act;
     // Two primaries are remembered before anything else.
-    if let Act::Remember(records) = act {
+    if let Next::Remember(records) = act {
         act = decide::decide(&Context { records: &records, ..world.ctx() }, None, false, true).act;
     }
     match act {
-        Act::Upkeep(effects) => effects.into_iter().map(|(effect, _)| effect).collect(),
-        Act::Rest => Vec::new(),
+        Next::Upkeep(effects) => effects.into_iter().map(|(effect, _)| effect).collect(),
+        Next::Rest => Vec::new(),
         other => panic!("{other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! What clients rely on is given to the candidate before the role moves, and taken back when it does not move.
 
 use super::*;
-use crate::{domain::snapshot::ProbeFailure, plan::effect::Peer};
+use redis_memory_operator::{domain::snapshot::ProbeFailure, plan::effect::Peer};
 
 const NOTIFY: &str = "notify-keyspace-events";
 
@@ -72,6 +72,7 @@ impl World {
                 }
                 Next::End(record) => return *record,
                 other @ Next::Gate(..) => panic!("{other:?}"),
+                other => panic!("no look at a remediation says {other:?}"),
             }
         }
         panic!("it did not end");

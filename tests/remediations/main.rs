@@ -1,6 +1,9 @@
 //! A remediation walked through in a small simulated world: effects are applied to a snapshot, and the planner looks
 //! again, as the controller does. What must hold is asserted at each look.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(missing_docs, clippy::missing_docs_in_private_items, unreachable_pub, reason = "nothing is exported")]
+
 mod backlog;
 mod carry;
 mod found;
@@ -14,26 +17,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Context, PlanSettings,
-    advance::{self, Next},
-    begin,
-    blocked::BlockReason,
-    decide::{self, Act},
-    effect::Effect,
-};
-use crate::domain::{
-    bytes::Bytes,
-    cron::Cron,
-    fixtures::{self, NOW},
-    journal::{Journal, Outcome, RestartRecord, WorkloadRecord},
-    names::{PodName, PodUid, RunId},
-    policy::{Approval, Policy},
-    ratio::Ratio,
-    sample::{ReplicaLink, Role, Sample},
-    snapshot::{Observation, Snapshot, Target},
-    step::{Step, StepKind},
-    window::Window,
+use redis_memory_operator::plan::{Context, PlanSettings, advance, begin, decide, effect::Effect};
+use redis_memory_operator::{
+    domain::{
+        blocked::BlockReason,
+        bytes::Bytes,
+        cron::Cron,
+        fixtures::{self, NOW},
+        journal::{Journal, Outcome, RestartRecord, WorkloadRecord},
+        names::{PodName, PodUid, RunId},
+        policy::{Approval, Policy},
+        ratio::Ratio,
+        sample::{ReplicaLink, Role, Sample},
+        snapshot::{Observation, Snapshot, Target},
+        step::{Step, StepKind},
+        window::Window,
+    },
+    plan::next::Next,
 };
 
 /// The simulated world.
@@ -76,13 +76,7 @@ impl World {
     }
 
     fn ctx(&self) -> Context<'_> {
-        Context {
-            policy: &self.policy,
-            snapshot: &self.snapshot,
-            records: &self.records,
-            now: self.now,
-            settings: &self.settings,
-        }
+        Context::of(&self.policy, &self.snapshot, &self.records, self.now, &self.settings)
     }
 
     fn begin(&self) -> Journal {
@@ -271,6 +265,7 @@ impl World {
                     self.tick(1);
                 }
                 Next::End(record) => return *record,
+                other => panic!("no look at a remediation says {other:?}"),
             }
         }
         panic!("it did not end; at {:?}", journal.step());
@@ -445,14 +440,14 @@ fn a_limit_of_another_workload_is_raised_while_the_remediation_waits() {
     sample.replication.replicas.clear();
     let journal = world.begin();
     world.snapshot.targets.push(other);
-    let raised = |act: &Act| matches!(act, Act::Upkeep(due) if matches!(due.as_slice(), [(Effect::Resize { pod, .. }, _)] if pod.as_str() == "cache-0"));
+    let raised = |act: &Next| matches!(act, Next::Upkeep(due) if matches!(due.as_slice(), [(Effect::Resize { pod, .. }, _)] if pod.as_str() == "cache-0"));
 
-    let Act::Go(Next::Act(journal, effect)) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
+    let Next::Act(journal, effect) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
         panic!("the first eviction comes first")
     };
     world.apply(&effect);
     world.snapshot.targets[1].pod.ready = false;
-    let Act::Go(Next::Record(journal)) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
+    let Next::Record(journal) = decide::decide(&world.ctx(), Some(&journal), false, true).act else {
         panic!("the eviction is done")
     };
     let waiting = decide::decide(&world.ctx(), Some(&journal), false, true);
@@ -460,5 +455,5 @@ fn a_limit_of_another_workload_is_raised_while_the_remediation_waits() {
     // The step's deadline still counts.
     world.now = world.now.saturating_add(SignedDuration::from_hours(24)).expect("in range");
     let late = decide::decide(&world.ctx(), Some(&journal), false, true).act;
-    assert!(matches!(&late, Act::Go(Next::End(record)) if record.outcome == Some(Outcome::TimedOut)), "{late:?}");
+    assert!(matches!(&late, Next::End(record) if record.outcome == Some(Outcome::TimedOut)), "{late:?}");
 }

@@ -51,6 +51,7 @@ fn what_the_window_leaves_over_is_done_in_the_next() {
                     world.records = vec![*record];
                     journal = None;
                 }
+                other => panic!("no look at a remediation says {other:?}"),
             }
         }
         let outcome = *ended.first().expect("it ends");
@@ -142,7 +143,7 @@ fn restarts_of_a_day_are_remembered_each() {
         message: String::new(),
         retry_at: None,
         restarts,
-        ..WorkloadRecord::new(fixtures::workload_uid(), "redis".into(), at(5))
+        ..WorkloadRecord::new(fixtures::shard_id(), "redis".into(), at(5))
     }];
     let record = world.walk(journal, None);
     let kept: Vec<&str> = record.restarts.iter().map(|restart| restart.pod.as_str()).collect();

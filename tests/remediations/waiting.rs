@@ -2,7 +2,7 @@
 //! by itself at once.
 
 use super::*;
-use crate::domain::{
+use redis_memory_operator::domain::{
     journal::{CurrentStep, MemberIdentity},
     snapshot::SeenBefore,
 };
@@ -41,6 +41,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
                 world.tick(10);
             }
             Next::Wait(..) | Next::Gate(..) => world.tick(10),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end; at {:?}", journal.step());
@@ -49,7 +50,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
 fn scale(world: &mut World, pods: u32) {
     world.snapshot.targets.truncate(usize::try_from(pods).unwrap());
     world.snapshot.stateful_sets[0].replicas = pods;
-    let gone = |line: &crate::domain::sample::ReplicaLine| {
+    let gone = |line: &redis_memory_operator::domain::sample::ReplicaLine| {
         (pods..3).any(|n| line.address == fixtures::address(u8::try_from(n).unwrap()))
     };
     for n in 0..world.snapshot.targets.len() {
@@ -211,7 +212,7 @@ fn a_sentinel_that_appears_ends_it_at_once_and_counts_for_an_hour() {
     assert_eq!(record.outcome, Some(Outcome::GaveUp));
     assert!(record.message.starts_with("SentinelSeen"), "{}", record.message);
     world.sample(2).sentinel_seen = Some(false);
-    let seen = |at| SeenBefore { workload: fixtures::workload_uid(), sentinel_at: Some(at), owner: None };
+    let seen = |at| SeenBefore { set: fixtures::set_uid(), sentinel_at: Some(at), owner: None };
     world.snapshot.seen_before = vec![seen(world.now)];
     let considered = begin::consider(&world.ctx());
     assert_eq!(considered.begin, None);
@@ -264,6 +265,7 @@ fn one_that_never_stays_repointed_is_left_to_the_gates() {
                 return;
             }
             Next::Wait(..) | Next::Gate(..) => world.tick(10),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end; at {:?}", journal.step());

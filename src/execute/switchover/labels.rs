@@ -1,21 +1,15 @@
-//! The surroundings of a switchover in a cluster: the fence, credentials, role labels and endpoints.
+//! The role labels during a switchover, and the pods and endpoints that follow them.
 
 use std::time::Duration;
 
-use super::Surroundings;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::Conduct;
 use crate::{
-    domain::policy::Policy,
-    execute::{
-        ExecuteError, Executor,
-        crash::{self, Place},
-    },
-    kube_io::{
-        fence::Fenced,
-        write::{PodTarget, WriteError},
-    },
+    execute::{ExecuteError, ports::Ports},
+    kube_io::write::{PodTarget, WriteError},
     observe::pods,
-    plan::effect::{Peer, SwitchoverOrder},
-    redis_io::Connection,
+    plan::effect::Peer,
 };
 
 /// A label patch that met another writer is tried again so often.
@@ -25,17 +19,10 @@ const LABEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after the first such patch; the later ones are up to four times as long.
 const LABEL_PAUSE: Duration = Duration::from_millis(250);
 
-pub(super) struct Cluster<'a> {
-    pub(super) executor: &'a Executor,
-    pub(super) policy: &'a Policy,
-    pub(super) order: &'a SwitchoverOrder,
-}
-
-impl Cluster<'_> {
-    async fn live_pod(&self, peer: &Peer) -> Result<Option<k8s_openapi::api::core::v1::Pod>, ExecuteError> {
-        let pod = self.executor.reader.pod(&self.policy.namespace, &peer.pod).await;
-        let pod = pod.map_err(|error| ExecuteError::Read { what: "a pod", message: error.to_string() })?;
-        Ok(pod.filter(|pod| pod.metadata.uid.as_deref() == Some(peer.uid.as_str())))
+impl<P: Ports> Conduct<'_, P> {
+    async fn live_pod(&self, peer: &Peer) -> Result<Option<Pod>, ExecuteError> {
+        let pod = self.ports.live_pod(&self.policy.namespace, &peer.pod, &peer.uid).await;
+        pod.map_err(|error| ExecuteError::Read { what: "a pod", message: error.to_string() })
     }
 
     async fn try_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
@@ -51,21 +38,12 @@ impl Cluster<'_> {
             uid: &peer.uid,
             resource_version: &version,
         };
-        let set = self.executor.writer.set_label(&self.executor.fence, target, &label.key, Some(value)).await;
-        set.map(|_| ()).map_err(|source| ExecuteError::Write { what: "labelling", source })
-    }
-}
-
-impl Surroundings for Cluster<'_> {
-    fn may_change(&self) -> Result<(), Fenced> {
-        self.executor.fence.check()
+        let set = self.ports.set_label(target, &label.key, value).await;
+        set.map_err(|source| ExecuteError::Write { what: "labelling", source })
     }
 
-    async fn connect(&self, peer: &Peer) -> Result<Connection, ExecuteError> {
-        self.executor.connect(self.policy, peer).await
-    }
-
-    async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
+    /// Whether the pod carries the primary's label now.
+    pub(super) async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
         let label = &self.order.role_label;
         let value = self.live_pod(peer).await?.and_then(|pod| pod.metadata.labels?.get(&label.key).cloned());
         Ok(value.as_ref() == Some(&label.primary))
@@ -74,38 +52,39 @@ impl Surroundings for Cluster<'_> {
     /// Sets the role label on exactly that pod: again when another writer (the kubelet's status) came between, and for a
     /// while when the API server does not confirm it. Clients are waiting for the label, and to set it twice is no harm.
     /// Where another controller keeps the label, nothing is patched whatever is asked.
-    async fn set_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
+    pub(super) async fn set_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
         if !self.order.keeps_labels {
             return Ok(());
         }
-        let begun = self.executor.clock.uptime();
+        let begun = self.ports.uptime();
         let mut attempt = 0;
         loop {
             let Err(failure) = self.try_role(peer, primary).await else {
                 return Ok(());
             };
             attempt += 1;
-            let patient = self.executor.clock.uptime().saturating_sub(begun) < LABEL_PATIENCE;
+            let patient = self.ports.uptime().saturating_sub(begun) < LABEL_PATIENCE;
             match &failure {
                 ExecuteError::Write { source: WriteError::Conflict(_), .. } if attempt < LABEL_ATTEMPTS => {}
                 ExecuteError::Write { source: WriteError::Unconfirmed(_), .. } | ExecuteError::Read { .. }
                     if patient =>
                 {
-                    tokio::time::sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
+                    self.ports.sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
                 }
                 _ => return Err(failure),
             }
         }
     }
 
-    /// What cannot be read is not so yet: the wait has a bound.
-    async fn overlapping(&self) -> bool {
-        let order = self.order;
+    /// Whether every Service that clients follow has both pods behind ready endpoints. What cannot be read is not so yet:
+    /// the wait has a bound.
+    pub(super) async fn overlapping(&self) -> bool {
+        let (order, namespace) = (self.order, &self.policy.namespace);
         for service in &order.services {
-            let ready = match self.executor.reader.endpoint_slices(&self.policy.namespace, service).await {
+            let ready = match self.ports.endpoint_slices(namespace, service).await {
                 Ok(slices) => pods::ready_pods(&slices),
                 Err(error) => {
-                    tracing::debug!(namespace = self.policy.namespace, service, %error, "its endpoints cannot be read yet");
+                    tracing::debug!(namespace, service, %error, "its endpoints cannot be read yet");
                     return false;
                 }
             };
@@ -116,16 +95,14 @@ impl Surroundings for Cluster<'_> {
         !order.services.is_empty()
     }
 
-    async fn fit(&self, peer: &Peer) -> Option<bool> {
+    /// Whether the pod of that UID exists, is Ready and is not being deleted; `None`: could not be told.
+    pub(super) async fn fit(&self, peer: &Peer) -> Option<bool> {
         let pod = self.live_pod(peer).await.ok()?;
         Some(pod.is_some_and(|pod| pods::stays(&pod)))
     }
 
-    async fn exists(&self, peer: &Peer) -> Option<bool> {
+    /// Whether the pod of that UID still exists; `None`: could not be told.
+    pub(super) async fn exists(&self, peer: &Peer) -> Option<bool> {
         self.live_pod(peer).await.ok().map(|pod| pod.is_some())
-    }
-
-    async fn reached(&self, boundary: Place) {
-        crash::at(boundary);
     }
 }

@@ -1,7 +1,7 @@
 //! The backlog that is raised while replicas restart, and set back however it ends.
 
 use super::*;
-use crate::{
+use redis_memory_operator::{
     domain::{
         pod::{Mount, VolumeKind},
         snapshot::ProbeFailure,
@@ -75,6 +75,7 @@ fn end(world: &mut World, mut journal: Journal) -> WorldEnd {
             Next::Wait(..) => world.tick(600),
             Next::End(record) => return WorldEnd { outcome: record.outcome, message: record.message },
             other @ Next::Gate(..) => panic!("{other:?}"),
+            other => panic!("no look at a remediation says {other:?}"),
         }
     }
     panic!("it did not end");

@@ -57,7 +57,7 @@ fn labels_are_kept_right_until_a_switchover_begins() {
     let mut journal = at_the_switchover(&mut world);
     world.snapshot.targets[1].pod.role_label = Some("primary".into());
     let labelled = |world: &World, journal: &Journal| {
-        let due = crate::plan::labels::due(&world.ctx(), Some(journal));
+        let due = redis_memory_operator::plan::labels::due(&world.ctx(), Some(journal));
         due.iter().any(|(effect, _)| matches!(effect, Effect::Label { pod, .. } if pod.as_str() == "redis-1"))
     };
     assert!(labelled(&world, &journal));

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::{
-    domain::{policy::AuthorityRule, snapshot::Snapshot},
-    plan::{blocked::BlockReason, effect::Peer},
+use redis_memory_operator::{
+    domain::{blocked::BlockReason, policy::AuthorityRule, snapshot::Snapshot},
+    plan::effect::Peer,
 };
 
 impl World {

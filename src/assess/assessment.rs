@@ -1,0 +1,122 @@
+//! One look, judged once: what everything that decides and everything that reports rests on.
+
+use std::collections::HashMap;
+
+use super::{
+    Around, AssessSettings, View, drift,
+    fragmentation::{self, Verdict},
+    headroom::{self, HeadroomVerdict},
+    members, persistence, reverted, rights, roles, several, sort, start_roles, target,
+};
+use crate::{
+    domain::{
+        finding::{Finding, FindingCode},
+        journal::{Journal, WorkloadRecord},
+        names::{PodName, PodUid},
+        pod::StatefulSet,
+        policy::Policy,
+        snapshot::{Snapshot, Target},
+    },
+    topology::{self, Shard},
+};
+
+/// One snapshot under one policy: its shards, and every member judged once.
+#[derive(Clone, Debug)]
+pub struct Assessment<'a> {
+    /// The validated policy.
+    pub policy: &'a Policy,
+    /// What was observed.
+    pub snapshot: &'a Snapshot,
+    /// The data sets, by name.
+    pub shards: Vec<Shard<'a>>,
+    members: HashMap<&'a PodUid, Member<'a>>,
+    by_name: HashMap<&'a PodName, &'a Target>,
+}
+
+/// How one selected pod was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The pod and its Redis.
+    pub target: &'a Target,
+    /// How fragmented its memory is.
+    pub fragmentation: Verdict,
+    /// Whether its limit is enough.
+    pub headroom: HeadroomVerdict,
+    /// Position of its shard.
+    shard: Option<usize>,
+}
+
+impl<'a> Assessment<'a> {
+    /// Judges a snapshot, at the time of the snapshot.
+    pub fn of(policy: &'a Policy, snapshot: &'a Snapshot, settings: &AssessSettings) -> Self {
+        let shards = topology::find(policy, snapshot);
+        let judged = snapshot.targets.iter().map(|target| {
+            let fragmentation = fragmentation::judge(policy, target, snapshot.at, settings);
+            (&target.pod.uid, Member { target, fragmentation, headroom: headroom::judge(policy, target), shard: None })
+        });
+        let mut members: HashMap<_, _> = judged.collect();
+        for (n, shard) in shards.iter().enumerate() {
+            for member in &shard.members {
+                if let Some(member) = members.get_mut(&member.pod.uid) {
+                    member.shard = Some(n);
+                }
+            }
+        }
+        let by_name = snapshot.targets.iter().map(|target| (&target.pod.name, target)).collect();
+        Self { policy, snapshot, shards, members, by_name }
+    }
+
+    /// The target of that name.
+    pub fn target(&self, pod: &PodName) -> Option<&'a Target> {
+        self.by_name.get(pod).copied()
+    }
+
+    /// How that target was judged; `None`: it is not of this look.
+    pub fn member(&self, target: &Target) -> Option<&Member<'a>> {
+        self.members.get(&target.pod.uid)
+    }
+
+    /// The shard that this target is a member of.
+    pub fn shard_of(&self, target: &Target) -> Option<&Shard<'a>> {
+        self.shards.get(self.member(target)?.shard?)
+    }
+
+    /// The StatefulSet that owns that target, if it is one and could be read.
+    pub fn set_of(&self, target: &Target) -> Option<&'a StatefulSet> {
+        self.shard_of(target)?.set_of(target)
+    }
+
+    /// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
+    /// output. `records`: what is remembered; `journal`: the remediation under way.
+    pub fn findings(&self, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
+        let Self { policy, snapshot, .. } = self;
+        let mut findings = Vec::new();
+        if snapshot.targets.is_empty() {
+            findings.push(Finding::new(
+                FindingCode::NoTargets,
+                None,
+                format!("the selector matches no pod in namespace {}", policy.namespace),
+                "check spec.selector against the labels of the Redis pods",
+            ));
+        }
+        for target in &snapshot.targets {
+            if let Some(Member { fragmentation, headroom, .. }) = self.member(target) {
+                let set = self.set_of(target);
+                let around = Some(Around { snapshot, set });
+                findings.extend(target::findings(&View { policy, target, around, fragmentation, headroom: *headroom }));
+            }
+        }
+        findings.extend(roles::findings(self, records));
+        findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
+        findings.extend(drift::findings(self));
+        findings.extend(self.shards.iter().filter_map(persistence::finding));
+        findings.extend(rights::findings(policy, snapshot));
+        findings.extend(reverted::findings(snapshot));
+        findings.extend(drift::of_records(policy, records));
+        findings.extend(drift::of_starts(self, records, journal));
+        findings.extend(self.shards.iter().filter_map(|shard| start_roles::finding(policy, shard, records)));
+        findings.extend(self.shards.iter().filter_map(|shard| several::finding(policy, shard, records)));
+        sort(&mut findings);
+        findings
+    }
+}

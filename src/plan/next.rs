@@ -1,0 +1,35 @@
+//! What to do next: the one thing that a decision comes to.
+
+use std::time::Duration;
+
+use super::effect::Effect;
+use crate::domain::{
+    blocked::Blocked,
+    journal::{Journal, WorkloadRecord},
+};
+
+/// What to do now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: look again at the usual time.
+    #[default]
+    Rest,
+    /// Something could be done, but only a live snapshot may say so: observe live and decide again.
+    LookLive,
+    /// Write these records: two primaries leave a mark, or one goes.
+    Remember(Vec<WorkloadRecord>),
+    /// Upkeep: labels and limits, each with its reason.
+    Upkeep(Vec<(Effect, String)>),
+    /// Begin a remediation with this journal.
+    Begin(Box<Journal>),
+    /// Look again after this time; the text says what is waited for.
+    Wait(String, Duration),
+    /// The remediation under way stands at gates that do not hold: look again after this time.
+    Gate(Vec<Blocked>, Duration),
+    /// Write the journal, then look again at once.
+    Record(Box<Journal>),
+    /// Write the journal, then carry the effect out, then look again at once.
+    Act(Box<Journal>, Box<Effect>),
+    /// Write the record, clear the journal.
+    End(Box<WorkloadRecord>),
+}

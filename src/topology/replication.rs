@@ -1,0 +1,106 @@
+//! A primary and its replicas, without Sentinel and without Redis Cluster: the roles are whatever start arguments, people
+//! and this operator make them.
+
+use super::{Follow, Handover, Rogue, Rules, Shard, sentinel};
+use crate::domain::{
+    blocked::Blocked,
+    journal::{Journal, WorkloadRecord},
+    sample::FailoverState,
+    snapshot::Target,
+    step::Step,
+};
+
+pub(super) struct Replication;
+
+impl Rules for Replication {
+    fn refusal(&self, shard: &Shard<'_>) -> Option<Blocked> {
+        sentinel::untold(shard)
+    }
+
+    /// Where clients do not follow, the role stays where it is.
+    fn handover(&self, shard: &Shard<'_>) -> Handover {
+        if shard.follow.is_by_label() { Handover::Switchover } else { Handover::InPlace }
+    }
+
+    fn one_is_meant(&self, shard: &Shard<'_>) -> bool {
+        one_is_meant(shard)
+    }
+
+    fn settles_itself(&self) -> bool {
+        false
+    }
+
+    fn rogue<'a>(&self, shard: &Shard<'a>, journal: &Journal, record: Option<&WorkloadRecord>) -> Rogue<'a> {
+        match old_and_new(shard, journal, record) {
+            Ok((old, new)) => Rogue::Demote { old, new },
+            Err(why) => Rogue::Frozen(why),
+        }
+    }
+}
+
+/// Several servers that replicate nothing may each be meant to stand alone, unless a label names the one primary.
+pub(super) fn one_is_meant(shard: &Shard<'_>) -> bool {
+    shard.follow != Follow::Nothing || !shard.replicates_nothing()
+}
+
+/// The one case in which a primary is demoted, or what is missing for it, in words.
+fn old_and_new<'a>(
+    shard: &Shard<'a>,
+    journal: &Journal,
+    record: Option<&WorkloadRecord>,
+) -> Result<(&'a Target, &'a Target), String> {
+    let [one, other] = *shard.lead.all() else {
+        return Err("there are more than two".to_owned());
+    };
+    if !shard.follow.is_by_label() {
+        return Err("the roles are not this operator's to give".to_owned());
+    }
+    let recorded = &journal.primary;
+    let (new, old) = if one.pod.uid == recorded.uid { (one, other) } else { (other, one) };
+    let Some(kept) = new.sample().filter(|sample| new.pod.uid == recorded.uid && sample.run_id == recorded.run_id)
+    else {
+        return Err(format!("{} is not the process any more that took the role over", recorded.pod));
+    };
+    evicted_after_switchover(journal, record, old, new)?;
+    if kept.keys == 0 {
+        return Err(format!("{} holds no key", new.pod.name));
+    }
+    let failing_over =
+        |target: &Target| target.sample().is_none_or(|sample| sample.replication.failover_state != FailoverState::None);
+    if failing_over(new) || failing_over(old) {
+        return Err("a failover is in progress".to_owned());
+    }
+    Ok((old, new))
+}
+
+/// By the journal, or by the record of what was before it, this pod is the replacement of the primary that we evicted once
+/// its role had been handed over.
+fn evicted_after_switchover(
+    journal: &Journal,
+    record: Option<&WorkloadRecord>,
+    old: &Target,
+    new: &Target,
+) -> Result<(), String> {
+    let name = &old.pod.name;
+    let steps = journal.done();
+    let handed_over = steps.iter().rposition(|planned| match &planned.step {
+        Step::Switchover { from, to } => from == name && *to == new.pod.name,
+        _ => false,
+    });
+    // A remediation before this one may have ended between the switchover and the eviction.
+    let by_record = record.and_then(|record| record.primary.as_ref()) == Some(&journal.primary);
+    let Some(handed_over) = handed_over.or_else(|| by_record.then_some(0)) else {
+        return Err(format!("no completed switchover of ours took the role from {name}"));
+    };
+    let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
+    // The step that evicts it may still be the one under way: its journal entry stands before the eviction.
+    let evicting =
+        journal.current.begun_at.is_some() && matches!(journal.step(), Some(Step::Evict { pod }) if pod == name);
+    // An eviction before the switchover was another process' end.
+    let evicted =
+        steps.iter().skip(handed_over).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
+    if !((evicted || evicting) && replaced) {
+        return Err(format!("{name} was not evicted by us after the switchover"));
+    }
+    Ok(())
+}

@@ -1,0 +1,509 @@
+//! Planted bugs, as a wrapper round the ports of a process: what the real code asks of the world, and is told, is bent on
+//! its way. Nothing of the code itself is different.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{core::v1::Pod, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use kube::runtime::reflector::ObjectRef;
+use redis_memory_operator::{
+    api::v1alpha1::{FindingStatus, StoredPolicy},
+    assess::{AssessSettings, judged::Judged},
+    clock::Time,
+    controller::ports::{Freshness, Policies, PolicyVersion, Watched, World},
+    domain::{
+        bytes::Bytes,
+        fixtures,
+        names::{NodeAddress, PodName, PodUid},
+        policy::Policy,
+        sample::{FailoverState, Persistence, Replication, Role},
+        snapshot::{RedisRights, Snapshot},
+        surroundings::{Elsewhere, Reach},
+        volume::Volumes,
+    },
+    execute::{
+        ExecuteError,
+        crash::{Boundary, Moment, Place},
+        ports::{Acting, Cluster, Ports, Redis},
+    },
+    kube_io::{
+        cache::Seen,
+        error::KubeError,
+        event::{EventNote, EventTarget},
+        fence::Fenced,
+        write::{EvictError, PodTarget, WriteError},
+    },
+    observe::snapshot::Claim,
+    plan::effect::Peer,
+    redis_io::RedisError,
+};
+use serde_json::Value;
+
+use crate::{
+    kubernetes::PODS,
+    operator::Process,
+    planted::Bug,
+    ports::{self, Connection},
+    redis::{Host, Order},
+    view,
+};
+
+/// A process whose ports are sabotaged. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Sabotaged {
+    process: Process,
+    bug: Bug,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The clock stands still.
+    stopped_at: Option<Duration>,
+    /// Both pods are well, whatever the world says: the last look is not made.
+    blind: bool,
+    /// As pods were last read.
+    pods: BTreeMap<String, Pod>,
+    /// A journal that is written when its effect was made.
+    held: Option<(String, String, String, Value)>,
+    /// Remediations that this process began.
+    begun: BTreeSet<String>,
+    /// What the old primary said last before it was demoted, and the address that it was told to follow.
+    demoted: Option<(Replication, Host)>,
+    leads: Option<Replication>,
+}
+
+impl Sabotaged {
+    pub fn new(process: Process, bug: Bug) -> Self {
+        Self { process, bug, state: Arc::default() }
+    }
+
+    fn is(&self, bug: Bug) -> bool {
+        self.bug == bug
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("one thread")
+    }
+
+    /// A connection to whatever listens at that address.
+    fn anyone(&self, ip: u32) -> Option<Connection> {
+        let (pod, meant) = {
+            let world = self.process.world();
+            let server = world.servers.by_ip.get(&ip)?;
+            (server.pod, server.run)
+        };
+        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None })
+    }
+
+    /// The journal that is held back arrives.
+    async fn flush(&self) {
+        let held = self.state().held.take();
+        let Some((namespace, name, version, part)) = held else { return };
+        let of = PolicyVersion { namespace: &namespace, name: &name, version: &version };
+        let _ = self.process.apply_journal(of, part).await;
+    }
+
+    /// As if there were no journal, unless this process began it.
+    fn forgetful(&self, stored: StoredPolicy) -> StoredPolicy {
+        let Some(policy) = stored.policy().filter(|_| self.is(Bug::ForgetTheJournal)) else { return stored };
+        let mut policy = policy.clone();
+        if let Some(status) = policy.status.as_mut()
+            && status.journal.as_ref().is_some_and(|journal| !self.state().begun.contains(&journal.id))
+        {
+            status.journal = None;
+        }
+        policy.into()
+    }
+}
+
+impl Time for Sabotaged {
+    fn now(&self) -> Timestamp {
+        Time::now(&self.process)
+    }
+
+    fn uptime(&self) -> Duration {
+        self.state().stopped_at.unwrap_or_else(|| self.process.uptime())
+    }
+
+    fn steps(&self) -> u64 {
+        self.process.steps()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.process.sleep(time)
+    }
+}
+
+impl Cluster for Sabotaged {
+    fn may_change(&self) -> Result<(), Fenced> {
+        self.process.may_change()
+    }
+
+    async fn live_pod(&self, namespace: &str, name: &PodName, uid: &PodUid) -> Result<Option<Pod>, KubeError> {
+        if self.state().blind {
+            let known = self.state().pods.get(uid.as_str()).cloned();
+            return Ok(known);
+        }
+        let pod = self.process.live_pod(namespace, name, uid).await?;
+        if let Some(pod) = &pod {
+            self.state().pods.insert(uid.to_string(), pod.clone());
+        }
+        Ok(pod)
+    }
+
+    async fn endpoint_slices(&self, namespace: &str, service: &str) -> Result<Vec<EndpointSlice>, KubeError> {
+        self.process.endpoint_slices(namespace, service).await
+    }
+
+    async fn evict(&self, namespace: &str, name: &PodName, uid: &PodUid) -> Result<(), EvictError> {
+        self.state().stopped_at = None;
+        let (n, number) = (view::ordinal(name), view::uid_number(uid));
+        match self.bug {
+            Bug::EvictThePrimary => {
+                let led = {
+                    let world = self.process.world();
+                    let led = |n: &usize| world.kube.pod(*n).is_some_and(|pod| pod.role == Some("primary"));
+                    (0..PODS).find(led).and_then(|n| Some((n, world.kube.pod(n)?.uid)))
+                };
+                let (n, number) = led.unwrap_or((n, number));
+                self.process.send_eviction(n, Some(number), false).await
+            }
+            Bug::NoUid => self.process.send_eviction(n, None, false).await,
+            Bug::PlainDelete => self.process.send_eviction(n, Some(number), true).await,
+            Bug::RetryEvictionBlindly => {
+                let mut sent = self.process.send_eviction(n, Some(number), false).await;
+                for _ in 0..3 {
+                    if !matches!(sent, Err(EvictError::Other(_))) {
+                        break;
+                    }
+                    self.process.pause(4000).await;
+                    sent = self.process.send_eviction(n, None, false).await;
+                }
+                sent
+            }
+            _ => self.process.evict(namespace, name, uid).await,
+        }
+    }
+
+    async fn resize(
+        &self,
+        pod: PodTarget<'_>,
+        container: &str,
+        limit: Bytes,
+        request: Option<Bytes>,
+    ) -> Result<(), WriteError> {
+        let limit = if self.is(Bug::ShrinkTheLimit) { Bytes::mib(512) } else { limit };
+        self.process.resize(pod, container, limit, request).await
+    }
+
+    async fn set_label(&self, pod: PodTarget<'_>, key: &str, value: &str) -> Result<(), WriteError> {
+        if self.is(Bug::LabelLeftBehind) && value == "replica" {
+            return Ok(());
+        }
+        self.process.set_label(pod, key, value).await
+    }
+}
+
+impl Redis for Sabotaged {
+    type Server = Bent;
+
+    async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Bent, ExecuteError> {
+        self.state().stopped_at = None;
+        let ip = ports::address(peer.address.ip());
+        let candidate = matches!(&self.state().demoted, Some((_, Host::Ip(to))) if *to == ip);
+        let whoever = self.is(Bug::NoRunIdCheck) || (self.is(Bug::GuardedAnyCandidate) && candidate);
+        let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
+        let inner = match self.anyone(ip).filter(|_| self.state().blind) {
+            Some(unasked) => unasked,
+            None if whoever => self.process.open(peer, true).await.map_err(failed)?,
+            None => self.process.connect(policy, peer).await?,
+        };
+        Ok(Bent { inner, by: self.clone() })
+    }
+
+    async fn resolve(&self, name: &str, port: u16) -> Vec<IpAddr> {
+        self.process.resolve(name, port).await
+    }
+}
+
+impl Ports for Sabotaged {
+    async fn reached(&self, boundary: Boundary) {
+        self.process.reached(boundary).await;
+        if boundary == Boundary::At(Place::AfterOverlap) && self.is(Bug::NoLastLook) {
+            self.state().blind = true;
+        }
+        if matches!(boundary, Boundary::Step(_, Moment::AfterEffect)) {
+            self.flush().await;
+        }
+    }
+}
+
+/// What the simulated caches are asked with: they know what they hold.
+fn nothing() -> Watched {
+    let pods = Seen { pods: Vec::new(), shared_with: BTreeSet::new(), synced: true, failing: None };
+    Watched { pods, around: None }
+}
+
+impl Policies for Sabotaged {
+    async fn policy(&self, namespace: &str, name: &str) -> Result<Option<StoredPolicy>, KubeError> {
+        let stored = self.process.policy(namespace, name).await?;
+        Ok(stored.map(|stored| self.forgetful(stored)))
+    }
+
+    async fn apply_status(&self, of: PolicyVersion<'_>, part: Value) -> Result<StoredPolicy, WriteError> {
+        self.process.apply_status(of, part).await
+    }
+
+    async fn apply_journal(&self, of: PolicyVersion<'_>, part: Value) -> Result<StoredPolicy, WriteError> {
+        if let Some(id) = part.pointer("/journal/id").and_then(Value::as_str) {
+            self.state().begun.insert(id.to_owned());
+        }
+        let intent = part.pointer("/journal/current/begunAt").is_some_and(|at| !at.is_null());
+        if self.is(Bug::JournalAfterTheEffect) && intent && self.state().held.is_none() {
+            let stored = self.process.policy(of.namespace, of.name).await;
+            if let Some(mut policy) = stored.ok().flatten().and_then(|stored| stored.policy().cloned()) {
+                let text = |text: &str| text.to_owned();
+                let said = serde_json::from_value(part["journal"].clone()).expect("a journal");
+                policy.status.get_or_insert_default().journal = Some(said);
+                self.state().held = Some((text(of.namespace), text(of.name), text(of.version), part));
+                return Ok(policy.into());
+            }
+        }
+        self.state().held = None;
+        self.process.write_journal(of, !self.is(Bug::NoVersion), part).await
+    }
+
+    async fn set_finalizer(&self, of: PolicyVersion<'_>, present: bool) -> Result<StoredPolicy, WriteError> {
+        self.process.set_finalizer(of, present).await
+    }
+
+    async fn event(&self, about: &EventTarget, note: &EventNote) -> Result<(), WriteError> {
+        self.process.event(about, note).await
+    }
+}
+
+/// A connection that is bent.
+pub struct Bent {
+    inner: Connection,
+    by: Sabotaged,
+}
+
+impl Bent {
+    /// What is sent from now on is not blind any more.
+    fn sent(&self) {
+        self.by.state().blind = false;
+    }
+}
+
+impl Acting for Bent {
+    async fn replication(&mut self, deadline: Duration) -> Result<Replication, RedisError> {
+        if self.by.is(Bug::NoLiveRole) {
+            return Ok(fixtures::sample(fixtures::replica_role()).replication);
+        }
+        let asked_at = self.by.process.uptime();
+        if self.by.is(Bug::OldRole) {
+            self.by.state().stopped_at = Some(asked_at);
+        }
+        self.inner.replication(deadline).await
+    }
+
+    async fn role_and_pause(&mut self, deadline: Duration) -> Result<(Replication, Option<bool>), RedisError> {
+        let (mut replication, paused) = self.inner.role_and_pause(deadline).await?;
+        if self.by.is(Bug::AbortBlindly) && replication.failover_state != FailoverState::None {
+            let _ = self.inner.failover_abort().await;
+        }
+        if replication.role == Role::Primary {
+            self.by.state().leads = Some(replication.clone());
+        }
+        let demoted = self.by.state().demoted.clone();
+        if let Some((old, Host::Ip(to))) = demoted.filter(|_| self.by.is(Bug::GuardedAnyCandidate))
+            && to == self.inner.ip
+            && replication.role != Role::Primary
+        {
+            replication = Replication { role: fixtures::replica_role(), ..old };
+        }
+        Ok((replication, paused))
+    }
+
+    async fn keys(&mut self, deadline: Duration) -> Result<u64, RedisError> {
+        self.inner.keys(deadline).await
+    }
+
+    async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
+        self.inner.persistence(deadline).await
+    }
+
+    async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
+        self.inner.config_set(name, value).await
+    }
+
+    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
+        self.inner.rewrite_aof().await
+    }
+
+    async fn save(&mut self) -> Result<(), RedisError> {
+        self.inner.save().await
+    }
+
+    async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {
+        self.inner.ordinary_clients(age).await
+    }
+
+    async fn close_clients(&mut self, ids: &[u64]) -> Result<u32, RedisError> {
+        self.inner.close_clients(ids).await
+    }
+
+    async fn replicaof(&mut self, primary: &NodeAddress) -> Result<(), RedisError> {
+        let to = ports::host(primary);
+        let to = match to {
+            Host::Pod(n) => self.by.process.world().kube.pod(n).map_or(to, |pod| Host::Ip(pod.ip)),
+            Host::Ip(_) => to,
+        };
+        let led = self.by.state().leads.clone();
+        let leads = {
+            let world = self.by.process.world();
+            world.servers.by_ip.get(&self.inner.ip).is_some_and(|server| server.role == crate::redis::Role::Primary)
+        };
+        if leads {
+            self.by.state().demoted = led.map(|led| (led, to));
+        }
+        if let (true, true, Host::Ip(ip)) = (self.by.is(Bug::GuardedPromotesFirst), leads, to)
+            && let Some(candidate) = self.by.anyone(ip)
+        {
+            let _ = candidate.order(Order::Lead, Duration::from_secs(1)).await;
+            self.by.process.point("switchover:promoted").await;
+        }
+        self.inner.replicaof(primary).await
+    }
+
+    async fn promote(&mut self) -> Result<(), RedisError> {
+        self.inner.promote().await
+    }
+
+    async fn client_pause_writes(&mut self, life: Duration) -> Result<(), RedisError> {
+        self.sent();
+        let life = if self.by.is(Bug::GuardedEndlessPause) { Duration::MAX } else { life };
+        self.inner.client_pause_writes(life).await
+    }
+
+    async fn client_unpause(&mut self) -> Result<(), RedisError> {
+        self.inner.client_unpause().await
+    }
+
+    async fn failover_to(&mut self, target: &NodeAddress, timeout: Duration) -> Result<(), RedisError> {
+        self.sent();
+        if let (true, Host::Ip(ip)) = (self.by.is(Bug::PromoteBeforeDemote), ports::host(target))
+            && let Some(candidate) = self.by.anyone(ip)
+        {
+            candidate.order(Order::Lead, Duration::from_secs(1)).await?;
+            return self.inner.order(Order::Follow(Host::Ip(ip)), Duration::from_secs(1)).await;
+        }
+        let timeout = if self.by.is(Bug::NoTimeout) { Duration::MAX } else { timeout };
+        self.inner.failover_to(target, timeout).await
+    }
+
+    async fn failover_abort(&mut self) -> Result<(), RedisError> {
+        self.inner.failover_abort().await
+    }
+}
+
+impl World for Sabotaged {
+    type Ports = Self;
+
+    fn rivals(&self, namespace: &str, of: &BTreeSet<String>) -> Vec<Arc<StoredPolicy>> {
+        if self.is(Bug::IgnoreClaims) { Vec::new() } else { self.process.rivals(namespace, of) }
+    }
+
+    fn remediations(&self) -> BTreeMap<String, Elsewhere> {
+        if self.is(Bug::IgnoreClaims) { BTreeMap::new() } else { self.process.remediations() }
+    }
+
+    fn restarted_within(&self, time: SignedDuration, now: Timestamp) -> Vec<Arc<StoredPolicy>> {
+        self.process.restarted_within(time, now)
+    }
+
+    fn watched(&self, policy: &Policy, selector: &LabelSelector, query: &str, now: Duration) -> Watched {
+        self.process.watched(policy, selector, query, now)
+    }
+
+    async fn cached(
+        &self,
+        policy: &Arc<Policy>,
+        watched: &Watched,
+        claims: &[Claim],
+        settings: AssessSettings,
+    ) -> Result<Snapshot, KubeError> {
+        self.process.cached(policy, watched, claims, settings).await
+    }
+
+    async fn live(
+        &self,
+        policy: &Arc<Policy>,
+        selector: &str,
+        claims: &[Claim],
+        settings: AssessSettings,
+    ) -> Result<Snapshot, KubeError> {
+        if self.is(Bug::ActOnCaches) {
+            let cached = self.process.cached(policy, &nothing(), claims, settings).await?;
+            return Ok(Snapshot { redis_rights: RedisRights::Known(Vec::new()), ..cached });
+        }
+        self.process.live(policy, selector, claims, settings).await
+    }
+
+    async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {
+        self.process.volumes(namespace, snapshot, of, age).await
+    }
+
+    fn settled(&self, policy: &Policy, snapshot: &Snapshot) -> Snapshot {
+        self.process.settled(policy, snapshot)
+    }
+
+    fn reach(&self, how: Freshness) -> Reach {
+        self.process.reach(how)
+    }
+
+    fn show(&self, policy: &Policy, snapshot: &Snapshot, findings: &[FindingStatus], judged: &Judged) {
+        self.process.show(policy, snapshot, findings, judged);
+    }
+
+    fn stop_probing(&self, uid: &str) {
+        self.process.stop_probing(uid);
+    }
+
+    fn stop_watching(&self, uid: &str) {
+        self.process.stop_watching(uid);
+    }
+
+    fn since_written(&self, uid: &str, now: Duration) -> Option<Duration> {
+        self.process.since_written(uid, now)
+    }
+
+    fn written(&self, uid: &str, now: Duration) {
+        self.process.written(uid, now);
+    }
+
+    fn waits(&self, uid: &str, waits: bool) {
+        self.process.waits(uid, waits);
+    }
+
+    fn wake_waiting(&self) {
+        self.process.wake_waiting();
+    }
+
+    fn woken(&self, policy: &ObjectRef<StoredPolicy>) -> bool {
+        self.process.woken(policy)
+    }
+
+    fn asked_to_wait(&self) -> Option<Duration> {
+        self.process.asked_to_wait()
+    }
+}

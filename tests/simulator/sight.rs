@@ -1,0 +1,173 @@
+//! What a process of the operator sees of the simulated world: its caches, and looks that are live.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::runtime::reflector::ObjectRef;
+use redis_memory_operator::{
+    api::v1alpha1::{FindingStatus, StoredPolicy},
+    assess::{AssessSettings, judged::Judged},
+    controller::{
+        ledger,
+        ports::{Freshness, Watched, World},
+    },
+    domain::{
+        fixtures,
+        names::PodName,
+        policy::Policy,
+        snapshot::{Observation, Snapshot},
+        surroundings::{Elsewhere, LostSet, Reach},
+        volume::Volumes,
+    },
+    kube_io::{
+        cache::Seen,
+        error::{Cause, KubeError},
+    },
+    observe::snapshot::Claim,
+};
+
+use crate::{
+    kubernetes::PODS,
+    operator::{Body, Process},
+    ports,
+    redis::Ms,
+    view::Pods,
+};
+
+impl Process {
+    /// Every policy, as its cache has it.
+    fn policies(&self) -> Vec<Arc<StoredPolicy>> {
+        self.cache.lock().expect("one thread").policies.iter().flatten().cloned().collect()
+    }
+
+    /// Probes every pod that runs; all at the same time, each answers when it does.
+    async fn probe(&self, pods: &Pods) {
+        let took = pods.iter().enumerate().filter_map(|(n, pod)| Some(self.sample(n, pod.as_ref()?))).max();
+        self.pause(took.unwrap_or(0)).await;
+    }
+
+    /// One probe; returns how long it took.
+    pub fn sample(&self, n: usize, pod: &crate::kubernetes::Pod) -> Ms {
+        let mut world = self.world();
+        let seen = world.probe(self.identity, n, pod, self.skew);
+        let hung = world.servers.by_ip.get(&pod.ip).is_some_and(|server| server.hung(world.now));
+        let took = if hung { 1000 } else { world.rng.range(1, 25) };
+        self.memory.lock().expect("one thread").remember(pod.uid, seen);
+        took
+    }
+
+    fn snapshot(&self, pods: &Pods, claims: &[Claim], live: bool) -> Snapshot {
+        let memory = self.memory.lock().expect("one thread");
+        let mut snapshot = self.world().snapshot(pods, &memory, live, self.skew);
+        let claimed =
+            |claim: &Claim| claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())).collect::<Vec<_>>();
+        snapshot.claimed_by_other = claims.iter().flat_map(claimed).collect();
+        snapshot
+    }
+}
+
+impl World for Process {
+    type Ports = Self;
+
+    fn rivals(&self, _: &str, _: &BTreeSet<String>) -> Vec<Arc<StoredPolicy>> {
+        self.policies()
+    }
+
+    fn remediations(&self) -> BTreeMap<String, Elsewhere> {
+        let policies = self.policies();
+        policies.iter().filter_map(|stored| ledger::remediation(stored.policy()?)).collect()
+    }
+
+    fn restarted_within(&self, _: SignedDuration, _: Timestamp) -> Vec<Arc<StoredPolicy>> {
+        self.policies()
+    }
+
+    fn watched(&self, policy: &Policy, _: &LabelSelector, _: &str, now: Duration) -> Watched {
+        let mut kept = self.kept.lock().expect("one thread");
+        let kept = &mut kept[Body::number(&policy.uid)];
+        kept.looked = true;
+        kept.written_at.get_or_insert(ports::ms(now));
+        let cache = self.cache.lock().expect("one thread");
+        let pods = cache.pods.iter().enumerate();
+        let pods = pods.filter_map(|(n, pod)| Some(Arc::new(ports::object(n, pod.as_ref()?)))).collect();
+        let pods = Seen { pods, shared_with: BTreeSet::new(), synced: true, failing: None };
+        Watched { pods, around: None }
+    }
+
+    async fn cached(
+        &self,
+        _: &Arc<Policy>,
+        _: &Watched,
+        claims: &[Claim],
+        _: AssessSettings,
+    ) -> Result<Snapshot, KubeError> {
+        let pods = self.cache.lock().expect("one thread").pods.clone();
+        Ok(self.snapshot(&pods, claims, false))
+    }
+
+    async fn live(&self, _: &Arc<Policy>, _: &str, claims: &[Claim], _: AssessSettings) -> Result<Snapshot, KubeError> {
+        let unread = || KubeError::ListPods(Cause::TimedOut(Duration::from_secs(10)));
+        let pods = self.read(crate::world::World::list).await.ok_or_else(unread)?;
+        self.probe(&pods).await;
+        let snapshot = self.snapshot(&pods, claims, true);
+        self.point("observed").await;
+        Ok(snapshot)
+    }
+
+    /// Nothing here has a volume that is looked at.
+    async fn volumes(&self, _: &str, snapshot: &Snapshot, _: &[PodName], _: Duration) -> Volumes {
+        snapshot.volumes.clone()
+    }
+
+    fn settled(&self, _: &Policy, snapshot: &Snapshot) -> Snapshot {
+        snapshot.clone()
+    }
+
+    fn reach(&self, _: Freshness) -> Reach {
+        let (cache, memory) = (self.cache.lock().expect("one thread"), self.memory.lock().expect("one thread"));
+        let seen: Vec<&Observation> =
+            cache.pods.iter().flatten().filter_map(|pod| memory.latest.get(&pod.uid)).collect();
+        let unreachable = seen.iter().filter(|seen| matches!(seen, Observation::Failed(_))).count();
+        let set = LostSet { name: "shop/redis".into(), set: fixtures::set_uid(), unreachable };
+        let lost = if unreachable > 0 { vec![set] } else { Vec::new() };
+        Reach { endpoints: seen.len().min(PODS), unreachable, lost }
+    }
+
+    fn show(&self, _: &Policy, _: &Snapshot, _: &[FindingStatus], _: &Judged) {}
+
+    fn stop_probing(&self, _: &str) {}
+
+    fn stop_watching(&self, _: &str) {}
+
+    fn since_written(&self, uid: &str, now: Duration) -> Option<Duration> {
+        let at = self.kept.lock().expect("one thread")[Body::number(uid)].written_at?;
+        Some(now.saturating_sub(Duration::from_millis(at)))
+    }
+
+    fn written(&self, uid: &str, now: Duration) {
+        self.kept.lock().expect("one thread")[Body::number(uid)].written_at = Some(ports::ms(now));
+    }
+
+    fn waits(&self, uid: &str, waits: bool) {
+        self.kept.lock().expect("one thread")[Body::number(uid)].waits = waits;
+    }
+
+    fn wake_waiting(&self) {
+        for kept in self.kept.lock().expect("one thread").iter_mut().filter(|kept| kept.waits) {
+            kept.wake();
+        }
+    }
+
+    fn woken(&self, policy: &ObjectRef<StoredPolicy>) -> bool {
+        std::mem::take(&mut self.kept.lock().expect("one thread")[Body::number(&policy.name)].woken)
+    }
+
+    fn asked_to_wait(&self) -> Option<Duration> {
+        None
+    }
+}
