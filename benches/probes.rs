@@ -39,7 +39,7 @@ use redis_memory_operator::{
         pods,
         sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SecretSource},
     },
-    redis_io::{Connection, probe},
+    redis_io::{Connection, PARAMETERS, probe},
     validate,
 };
 use serde_json::json;
@@ -217,37 +217,9 @@ async fn ask_and_forget(stream: &mut tokio::net::TcpStream) -> std::io::Result<(
 /// What a probe asks of a Redis from 7.0 on.
 static ASKED: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut pipeline = redis::pipe();
-    pipeline.cmd("INFO").cmd("CONFIG").arg("GET").arg(&SETTINGS).cmd("CLIENT").arg("LIST");
+    pipeline.cmd("INFO").cmd("CONFIG").arg("GET").arg(&PARAMETERS).cmd("CLIENT").arg("LIST");
     pipeline.get_packed_pipeline()
 });
-
-const SETTINGS: [&str; 25] = [
-    "maxmemory",
-    "maxmemory-policy",
-    "save",
-    "appendonly",
-    "repl-backlog-size",
-    "min-replicas-to-write",
-    "shutdown-timeout",
-    "client-output-buffer-limit",
-    "repl-diskless-load",
-    "dir",
-    "masteruser",
-    "masterauth",
-    "tls-replication",
-    "replica-ignore-maxmemory",
-    "appendfsync",
-    "requirepass",
-    "maxclients",
-    "databases",
-    "port",
-    "tls-port",
-    "tls-auth-clients",
-    "replica-priority",
-    "notify-keyspace-events",
-    "timeout",
-    "min-replicas-max-lag",
-];
 
 struct NoSecrets;
 

@@ -12,6 +12,7 @@ use crate::{
         snapshot::Target,
         step::Step,
     },
+    topology::Shard,
 };
 
 /// Of the keys without a time to live that it had, so many percent must be there again. What is missing are writes
@@ -21,9 +22,8 @@ const LASTING_PERCENT: u32 = 90;
 const ALL_PERCENT: u32 = 50;
 
 /// Whether the policy consents, and nothing that is known speaks against the data's return.
-pub fn allowed(ctx: &Context<'_>, primary: &Target) -> bool {
-    let set = ctx.look.set_of(primary);
-    let starts = records::remembered(ctx, primary);
+pub fn allowed(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target) -> bool {
+    let (set, starts) = (shard.set_of(primary), records::remembered(ctx, shard));
     ctx.policy.restart.allow_downtime
         && persistence::survives_restart(primary, set).is_ok()
         && persistence::starts_with_data(primary, &starts).is_ok()

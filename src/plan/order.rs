@@ -106,7 +106,7 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
     let mut steps = Vec::new();
     match shard.handover() {
         // Replicas are not kept waiting for a primary that may not be restarted; when they are done, it is refused.
-        Handover::InPlace if replicas.is_empty() || in_place::allowed(ctx, primary) => {
+        Handover::InPlace if replicas.is_empty() || in_place::allowed(ctx, shard, primary) => {
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }

@@ -5,10 +5,13 @@ use super::{
     Context,
     begin::{self, settings},
 };
-use crate::domain::{
-    journal::{Journal, MemberRecord, Settings, StartRecord, StartValue, WorkloadRecord},
-    sample::Config,
-    snapshot::Target,
+use crate::{
+    domain::{
+        journal::{Journal, MemberRecord, Settings, StartRecord, StartValue, WorkloadRecord},
+        sample::Config,
+        snapshot::Target,
+    },
+    topology::Shard,
 };
 
 /// While an eviction is refused again and again, sizes are written anew when they moved by so many percent.
@@ -95,8 +98,7 @@ pub(super) fn starts(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<
     starts
 }
 
-/// How replacements of that target's shard started, by what is remembered.
-pub(super) fn remembered(ctx: &Context<'_>, target: &Target) -> Vec<StartRecord> {
-    let record = ctx.look.shard_of(target).and_then(|shard| shard.record(ctx.records));
-    record.map(|record| record.starts.clone()).unwrap_or_default()
+/// How replacements of that shard's members started, by what is remembered.
+pub(super) fn remembered(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<StartRecord> {
+    shard.record(ctx.records).map(|record| record.starts.clone()).unwrap_or_default()
 }

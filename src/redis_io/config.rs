@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// The parameters that are asked for, in the order of the replies.
-const PARAMETERS: [&str; 25] = [
+pub const PARAMETERS: [&str; 25] = [
     "maxmemory",
     "maxmemory-policy",
     "save",

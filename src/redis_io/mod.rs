@@ -20,6 +20,7 @@ mod users;
 mod values;
 mod wire;
 
+pub use config::PARAMETERS;
 pub use connection::Connection;
 pub use credentials::Credentials;
 pub use error::RedisError;

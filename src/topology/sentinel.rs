@@ -4,6 +4,7 @@ use super::{Handover, Rogue, Rules, Shard};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     journal::{Journal, WorkloadRecord},
+    snapshot::Target,
 };
 
 pub(super) struct Sentinel;
@@ -44,8 +45,7 @@ impl Rules for Sentinel {
 
 /// Whether a Sentinel watches must be known before a set is taken for one without.
 pub(super) fn untold(shard: &Shard<'_>) -> Option<Blocked> {
-    let untold =
-        |target: &&&_| crate::domain::snapshot::Target::sample(target).is_some_and(|s| s.sentinel_seen.is_none());
+    let untold = |target: &&&Target| target.sample().is_some_and(|sample| sample.sentinel_seen.is_none());
     let untold: Vec<&str> = shard.members.iter().filter(untold).map(|target| target.pod.name.as_str()).collect();
     (!untold.is_empty()).then(|| {
         let text = format!(

@@ -28,7 +28,7 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
     let forks = if alone { "a save or rewrite" } else { "a full sync" };
     // Every member that may have to serve a full sync: the primary now, and whoever becomes it.
     scene.shard.members.iter().find_map(|target| {
-        let is_primary = scene.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
+        let is_primary = scene.shard.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
         if !is_primary && scene.phase != Phase::Switchover {
             return None;
         }

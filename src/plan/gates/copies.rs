@@ -95,7 +95,7 @@ pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
     if !matches!(scene.phase, Phase::Preflight | Phase::Switchover) {
         return None;
     }
-    let primary = scene.primary()?;
+    let primary = scene.shard.primary()?;
     let (_, to) = scene.hand_overs.iter().find(|(from, _)| *from == primary.pod.name)?;
     let candidate = scene.shard.replicas.iter().find(|replica| replica.pod.name == *to)?;
     let unfit = candidate::unfit(scene.ctx.snapshot, scene.shard, primary, candidate)?;

@@ -88,7 +88,7 @@ impl<'a> Scene<'a> {
             .collect();
         let hands_over = !hand_overs.is_empty();
         let restarting = order::restarted_pods(steps);
-        let starts = shard.record(ctx.records).map(|record| record.starts.clone()).unwrap_or_default();
+        let starts = records::remembered(ctx, shard);
         Self {
             ctx,
             shard,
@@ -141,11 +141,6 @@ impl<'a> Scene<'a> {
             Some(Step::Evict { pod }) => self.shard.lead.all().iter().any(|primary| primary.pod.name == *pod),
             first => first.is_some(),
         }
-    }
-
-    /// The one primary, if there is exactly one.
-    pub fn primary(&self) -> Option<&'a Target> {
-        self.shard.primary()
     }
 
     /// The members about to be restarted: in a step only the one that it is about.

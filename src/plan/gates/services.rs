@@ -10,7 +10,7 @@ use crate::{
 pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
     let label = &scene.ctx.policy.redis.role_label;
     let (first, _) = scene.hand_overs.first()?;
-    let from = scene.primary().filter(|primary| primary.pod.name == *first)?;
+    let from = scene.shard.primary().filter(|primary| primary.pod.name == *first)?;
     let service = services::pinning(scene.shard, from)?;
     Some(Blocked::new(
         BlockReason::ClientsPinned,

@@ -156,7 +156,7 @@ pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
-    let primary = scene.primary()?;
+    let primary = scene.shard.primary()?;
     let lag = scene.ctx.policy.restart.max_replication_lag;
     for replica in &scene.shard.replicas {
         if let Err(why) = replica::synced(scene.shard, primary, replica, lag) {
