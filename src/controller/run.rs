@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     runtime::{
         Controller, WatchStreamExt as _,
         controller::{Action, Config},
-        reflector::{self, ObjectRef},
+        reflector,
         watcher::{self, Event},
     },
 };
