@@ -3,7 +3,7 @@
 use crate::domain::{
     bytes::Bytes,
     policy::{HeadroomRule, Policy},
-    sample::Memory,
+    sample::{Memory, Sample},
     snapshot::Target,
 };
 
@@ -80,6 +80,12 @@ pub fn template_floor(memory: &Memory) -> Bytes {
         + memory.clients_normal
         + PROCESS_BASE
         + metadata(heap)
+}
+
+/// Room that a server needs beside its resident memory while it serves a full sync, saves or rewrites: the fork's copied
+/// pages, 1.5 x the largest seen, at least a quarter of the data.
+pub fn fork_need(sample: &Sample) -> Bytes {
+    sample.persistence.copy_on_write.percent(150).max(sample.memory.used.percent(25))
 }
 
 /// Allocator metadata of a heap of this size: 3.5 %, rounded up.

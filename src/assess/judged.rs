@@ -11,7 +11,7 @@ use crate::{
         pod::Right,
         policy::Mode,
         sample::{Role, Sample},
-        snapshot::{RedisRights, Target},
+        snapshot::Target,
     },
     topology::Shard,
 };
@@ -152,7 +152,7 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
     add(Need::Container, target.pod.container.is_ok());
     add(Need::Template, template_known(look, target));
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;
-    add(Need::RedisRights, !asks_rights || matches!(snapshot.redis_rights, RedisRights::Known(_)));
+    add(Need::RedisRights, !asks_rights || snapshot.rights_known_of([&target.pod.name]));
     let Some(sample) = target.sample() else { return there };
     add(Need::Answer, true);
     add(Need::Settings, sample.config.is_ok());

@@ -39,7 +39,7 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
         findings.extend(insufficient(view, container, maxmemory, have, need));
     }
     findings.extend(request_below(view, container, maxmemory));
-    findings.extend(template(view, container, sample));
+    findings.extend(template(view, sample));
     findings.extend(rss_near_limit(view, container, sample));
     findings
 }
@@ -73,7 +73,7 @@ fn limit_missing(view: &View<'_>, maxmemory: Bytes) -> Finding {
         "set maxmemory first, then a memory limit above it in the pod template".to_owned()
     } else {
         let need = headroom::required_limit(&view.policy.headroom, maxmemory);
-        format!("set a memory limit of at least {need} in the pod template; a limit is never added in place")
+        format!("{}; a limit is never added in place", in_template(view, need))
     };
     view.finding(FindingCode::LimitMissing, "the container has no memory limit", remedy)
 }
@@ -110,10 +110,9 @@ fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
 fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
     let rule = &view.policy.headroom;
     let pod = &view.target.pod;
+    let template = in_template(view, need);
     if !rule.resize_pod {
-        return format!(
-            "raise the container's memory limit to {need} in the pod template, or add ResizePod to spec.headroom.remedies"
-        );
+        return format!("{template}, or add ResizePod to spec.headroom.remedies");
     }
     if let Some(most) = rule.maximum_limit.filter(|most| *most < need) {
         return format!(
@@ -121,7 +120,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
         );
     }
     if container.resize_restarts {
-        return format!("not resized, because that would restart Redis: set the limit to {need} in the pod template");
+        return format!("not resized, because that would restart Redis: {template}");
     }
     if pod.pod_level_resources {
         return format!(
@@ -129,9 +128,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
         );
     }
     if view.around.is_some_and(|around| !around.snapshot.resize_supported) {
-        return format!(
-            "this API server cannot resize pods (Kubernetes 1.33 and newer can): set the limit to {need} in the pod template"
-        );
+        return format!("this API server cannot resize pods (Kubernetes 1.33 and newer can): {template}");
     }
     if let Some(policy) = view.claimed_by() {
         return format!("policy {policy}, which is older, acts for this workload: change it there");
@@ -144,9 +141,7 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
     }
     match view.around.map(|around| around.snapshot.rights.resize) {
         Some(Right::Denied) => {
-            format!(
-                "the operator lacks the right to patch pods/resize: grant it, or set the limit to {need} in the pod template"
-            )
+            format!("the operator lacks the right to patch pods/resize: grant it, or {template}")
         }
         Some(Right::Unknown) => {
             format!("the operator raises the limit to {need} in place once it knows that it may patch pods/resize")
@@ -198,21 +193,39 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
     ))
 }
 
-/// The limit with which the next new pod starts.
-fn template(view: &View<'_>, container: &Container, sample: &Sample) -> Option<Finding> {
+/// What gives the next new pod that limit: where the template has it already, the pod is from before.
+fn in_template(view: &View<'_>, need: Bytes) -> String {
+    match template_limit(view) {
+        Some((set, limit)) if limit >= need => {
+            format!(
+                "let the pod be replaced (finish the roll-out): the template of StatefulSet {set} gives {limit} already"
+            )
+        }
+        _ => format!("set the limit to {need} in the pod template"),
+    }
+}
+
+/// The limit with which the next new pod starts, and its set's name.
+fn template_limit<'a>(view: &View<'a>) -> Option<(&'a str, Bytes)> {
+    let (container, set) = (view.target.pod.container.as_ref().ok()?, view.around.as_ref()?.set?);
+    let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
+    Some((&set.name, limit))
+}
+
+/// A template that gives the next new pod less than the policy demands.
+fn template(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     let maxmemory = sample.memory.maxmemory;
     if maxmemory == Bytes::ZERO {
         return None;
     }
-    let set = view.around.as_ref()?.set?;
-    let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
+    let (set, limit) = template_limit(view)?;
     if limit >= headroom::required_exactly(&view.policy.headroom, maxmemory) {
         return None;
     }
     let need = headroom::required_limit(&view.policy.headroom, maxmemory);
     let (gives, needed) = told_apart(limit, need);
     let evidence =
-        format!("the template of StatefulSet {} gives {gives}, needed {needed} for maxmemory {maxmemory}", set.name);
+        format!("the template of StatefulSet {set} gives {gives}, needed {needed} for maxmemory {maxmemory}");
     let remedy = if limit < headroom::template_floor(&sample.memory) {
         format!(
             "set the limit to {need} in the pod template; with {limit} a new pod could not even load the data, so none is evicted"

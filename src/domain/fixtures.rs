@@ -112,6 +112,7 @@ pub fn three_pods() -> Snapshot {
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::default(),
+        unasked: Vec::new(),
         acl_users: Vec::new(),
         budgets: None,
         volumes: Volumes::Known((0..3).map(claim_volume).collect()),

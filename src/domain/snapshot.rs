@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub claimed_by_other: Vec<(ControllerUid, String)>,
     /// What the Redis users may do. Asked only in a live observation, before something is begun.
     pub redis_rights: RedisRights,
+    /// Members that could not be asked for them: their own set is not acted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unasked: Vec<PodName>,
     /// A fingerprint of the ACL users of each member that let them be read. Read with the rights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acl_users: Vec<(PodName, String)>,
@@ -57,7 +60,7 @@ pub enum RedisRights {
     /// Not asked.
     #[default]
     Unknown,
-    /// Asked on every member: the commands that are missing, by pod. Empty: nothing is missing.
+    /// Asked on every member that could be asked: the commands that are missing, by pod. Empty: nothing is missing.
     Known(Vec<(PodName, Vec<String>)>),
 }
 
@@ -70,6 +73,11 @@ impl Snapshot {
     /// The fingerprint of the ACL users of that member; `None`: not known.
     pub fn users_of(&self, name: &PodName) -> Option<&str> {
         self.acl_users.iter().find(|(pod, _)| pod == name).map(|(_, users)| users.as_str())
+    }
+
+    /// Whether each of these members was asked what its Redis user may do.
+    pub fn rights_known_of<'a>(&self, members: impl IntoIterator<Item = &'a PodName>) -> bool {
+        self.redis_rights != RedisRights::Unknown && members.into_iter().all(|pod| !self.unasked.contains(pod))
     }
 
     /// What was lately seen of the set of that UID.
@@ -139,6 +147,17 @@ impl Target {
             Observation::Seen(sample) => Some(sample),
             Observation::Failed(_) | Observation::Pending => None,
         }
+    }
+
+    /// Why there is no sample, for people.
+    pub fn why_silent(&self) -> String {
+        let why = match &self.redis {
+            Observation::Failed(failure) if failure.text().is_empty() => failure.reason(),
+            Observation::Failed(failure) => failure.text(),
+            Observation::Pending | Observation::Seen(_) => "not probed yet",
+        };
+        let of_the_pod = self.pod.trouble.as_ref().map(|_| format!("; the pod is {}", self.pod.not_ready()));
+        format!("{why}{}", of_the_pod.unwrap_or_default())
     }
 }
 

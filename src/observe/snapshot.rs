@@ -102,7 +102,7 @@ impl Observer {
         let rights = self.reader.rights(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
-        (frame.redis_rights, frame.acl_users) = self.redis_rights(policy, &pods).await;
+        self.ask_redis_rights(policy, &pods, &mut frame).await;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
             .sampler
@@ -307,6 +307,7 @@ impl Observer {
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
             redis_rights: RedisRights::Unknown,
+            unasked: Vec::new(),
             acl_users: Vec::new(),
             budgets: None,
             volumes: Volumes::default(),
@@ -352,19 +353,25 @@ impl Observer {
     }
 
     /// Asks every member that has an address which acting commands its user may not run, and for the fingerprint of its
-    /// users. One that cannot be asked leaves the rights unknown.
-    async fn redis_rights(&self, policy: &Policy, pods: &[Pod]) -> (RedisRights, Vec<(PodName, String)>) {
+    /// users. One that cannot be asked is named: it says nothing about the others.
+    async fn ask_redis_rights(&self, policy: &Policy, pods: &[Pod], frame: &mut Snapshot) {
         let mut asked = Vec::new();
         for pod in pods {
             if let (Some(ip), Ok(container)) = (pod.addresses.first(), &pod.container) {
                 asked.push(self.missing_commands(policy, pod, SocketAddr::new(ip, container.port)));
             }
         }
-        let mut answers = futures::future::join_all(asked).await;
-        let users = answers.iter_mut().flatten().filter_map(|(pod, _, users)| Some((pod.clone(), users.take()?)));
-        let users = users.collect();
-        let rights = answers.into_iter().map(|answer| answer.map(|(pod, missing, _)| (pod, missing)));
-        (rights.collect::<Option<Vec<_>>>().map_or(RedisRights::Unknown, RedisRights::Known), users)
+        let mut all = Vec::new();
+        for (pod, answer) in futures::future::join_all(asked).await {
+            match answer {
+                Some((missing, users)) => {
+                    all.push((pod.clone(), missing));
+                    frame.acl_users.extend(users.map(|users| (pod, users)));
+                }
+                None => frame.unasked.push(pod),
+            }
+        }
+        frame.redis_rights = RedisRights::Known(all);
     }
 
     async fn missing_commands(
@@ -372,11 +379,14 @@ impl Observer {
         policy: &Policy,
         pod: &Pod,
         address: SocketAddr,
-    ) -> Option<(PodName, Vec<String>, Option<String>)> {
-        let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
-        let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
-        let missing = connection.acting_rights(RIGHTS_DEADLINE).await.ok()?;
-        Some((pod.name.clone(), missing, connection.users(RIGHTS_DEADLINE).await))
+    ) -> (PodName, Option<(Vec<String>, Option<String>)>) {
+        let answer = async {
+            let credentials = self.sampler.credentials(&key(policy, pod)).await.ok()?;
+            let mut connection = Connection::open(address, credentials.as_ref(), RIGHTS_DEADLINE).await.ok()?;
+            let missing = connection.acting_rights(RIGHTS_DEADLINE).await.ok()?;
+            Some((missing, connection.users(RIGHTS_DEADLINE).await))
+        };
+        (pod.name.clone(), answer.await)
     }
 }
 

@@ -9,10 +9,9 @@ use std::time::Duration;
 use super::{
     Context,
     effect::{Effect, Peer},
-    gates,
 };
 use crate::{
-    assess::persistence,
+    assess::{headroom, persistence},
     domain::{
         bytes::Bytes,
         journal::{Journal, Outcome, RaisedBacklog, WorkloadRecord},
@@ -106,7 +105,7 @@ fn write_rate(primary: &Target, ctx: &Context<'_>) -> Option<u64> {
 fn room(primary: &Target) -> Option<Bytes> {
     let memory = &primary.sample()?.memory;
     let limit = primary.pod.container.as_ref().ok()?.limit()?;
-    let below_limit = limit.saturating_sub(memory.rss).saturating_sub(gates::fork_need(primary)?);
+    let below_limit = limit.saturating_sub(memory.rss).saturating_sub(headroom::fork_need(primary.sample()?));
     let room = match memory.maxmemory {
         Bytes::ZERO => below_limit,
         maxmemory => below_limit.min(maxmemory.saturating_sub(memory.used)),

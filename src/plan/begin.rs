@@ -10,7 +10,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         bytes::Bytes,
-        journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, OtherSetting, Settings},
+        journal::{CurrentStep, Journal, MemberIdentity, MemberRecord, OtherSetting, Outcome, Settings},
         pod::Container,
         policy::Mode,
         sample::Config,
@@ -34,12 +34,18 @@ pub struct Considered {
 /// The shard that is remediated next: the first by name that could begin, else the first that is due. At most one of a
 /// policy is remediated at a time.
 pub fn consider(ctx: &Context<'_>) -> Considered {
-    next(&every(ctx)).cloned().unwrap_or_default()
+    next(ctx, &every(ctx)).cloned().unwrap_or_default()
 }
 
-/// Of what is due the one that could begin, else the first.
-pub(super) fn next(due: &[Considered]) -> Option<&Considered> {
-    due.iter().find(|considered| considered.blocked.is_empty()).or_else(|| due.first())
+/// Of what is due the one that could begin, else the first. Who was given up last comes last: an obstacle that shows again
+/// and again must not keep the other sets from their turn.
+pub(super) fn next<'d>(ctx: &Context<'_>, due: &'d [Considered]) -> Option<&'d Considered> {
+    let given_up = |considered: &&Considered| {
+        let record = ctx.record(&considered.plan.as_ref()?.shard)?;
+        matches!(record.outcome?, Outcome::GaveUp | Outcome::TimedOut).then_some(record.ended_at)
+    };
+    let could = due.iter().filter(|considered| considered.blocked.is_empty());
+    could.min_by_key(given_up).or_else(|| due.first())
 }
 
 /// Every shard in which something is due.

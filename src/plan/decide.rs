@@ -45,7 +45,7 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         return Decision::default();
     }
     let due = begin::every(ctx);
-    let Considered { plan, blocked, begin } = begin::next(&due).cloned().unwrap_or_default();
+    let Considered { plan, blocked, begin } = begin::next(ctx, &due).cloned().unwrap_or_default();
     let upkeep = upkeep.all();
     let wanted = plan.is_some()
         && blocked.is_empty()

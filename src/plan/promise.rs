@@ -22,7 +22,13 @@ const SHORT: usize = 200;
 /// says what is done.
 pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decision) -> Vec<Finding> {
     let mut findings = ctx.look.findings(ctx.records, journal);
-    if journal.is_some() {
+    if let Some(journal) = journal {
+        for finding in findings.iter_mut().filter(|finding| promises_a_restart(finding)) {
+            let target = finding.pod.as_ref().and_then(|pod| ctx.look.target(pod));
+            if target.and_then(|target| ctx.look.shard_of(target)).is_some_and(|shard| !shard.is(&journal.shard)) {
+                finding.remedy = after(&journal.workload_name);
+            }
+        }
         return findings;
     }
     let refused = refused_restarts(ctx, decision);
@@ -64,6 +70,11 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     findings
 }
 
+/// What is said of a restart that is due in another set than the one that is remediated.
+fn after(first: &str) -> String {
+    format!("a restart is due, and {first} comes first: one set of a policy is remediated at a time")
+}
+
 fn left_alone(ctx: &Context<'_>, pod: &PodName, kept: Kept) -> bool {
     ctx.snapshot.surroundings.left_alone.iter().any(|left| left.pod == *pod && left.kept == kept)
 }
@@ -82,20 +93,22 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
         let planned = order::restarted_pods(steps);
         let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
+        let before = decision.plan.as_ref().filter(|plan| plan.shard != shard.id);
         for member in &shard.members {
             let pod = &member.pod.name;
-            let why = match first {
-                Some(first) if first.text.len() <= SHORT => {
+            let why = match (first, before) {
+                (Some(first), _) if first.text.len() <= SHORT => {
                     format!("a restart is due and is not begun: {}: {}", first.reason, first.text)
                 }
-                Some(first) => {
+                (Some(first), _) => {
                     format!("a restart is due and is not begun: {}, see the condition RemediationBlocked", first.reason)
                 }
-                None if left.contains(pod) => "it is restarted by the plan after this one".to_owned(),
-                None if !planned.contains(pod) => "the others of its set are restarted and it is not: it is the \
-                    primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
+                (None, Some(before)) => after(&before.workload_name),
+                (None, None) if left.contains(pod) => "it is restarted by the plan after this one".to_owned(),
+                (None, None) if !planned.contains(pod) => "the others of its set are restarted and it is not: it is \
+                    the primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
                     .to_owned(),
-                None => continue,
+                (None, None) => continue,
             };
             let mode = if ctx.policy.mode == Mode::Observe { "in mode Enforce too: " } else { "" };
             refused.insert(pod.clone(), format!("{mode}{why}"));

@@ -27,7 +27,7 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
         return Err(format!("primary {} gave no sample", primary.pod.name));
     };
     let Some(sample) = replica.sample() else {
-        return Err(format!("{name} gave no sample yet"));
+        return Err(format!("{name} gives no sample yet: {}", replica.why_silent()));
     };
     if sample.persistence.loading {
         return Err(format!("{name} is loading its data"));

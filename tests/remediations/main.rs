@@ -8,6 +8,8 @@ mod backlog;
 mod carry;
 mod found;
 mod in_place;
+mod meddling;
+mod obstacles;
 mod records;
 mod start_roles;
 mod time;
@@ -226,7 +228,10 @@ impl World {
 
     fn hand_over(&mut self, from: usize, to: usize) {
         self.primary = to;
-        let lines = (0..3_u8).filter(|n| usize::from(*n) != to).map(fixtures::replica_line).collect();
+        let of_the_set =
+            |target: &&Target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == fixtures::set_uid());
+        let all = u8::try_from(self.snapshot.targets.iter().filter(of_the_set).count()).expect("small");
+        let lines = (0..all).filter(|n| usize::from(*n) != to).map(fixtures::replica_line).collect();
         let sample = self.sample(to);
         sample.replication.role = Role::Primary;
         sample.replication.replicas = lines;

@@ -8,8 +8,8 @@ use redis_memory_operator::{
     domain::{
         bytes::Bytes,
         fixtures::{self, NOW},
-        names::{ControllerUid, NodeAddress},
-        pod::{ContainerProblem, Owner, ResizeProgress, Right, StartSettings, StatefulSet, VolumeKind},
+        names::{ControllerUid, NodeAddress, PodName, PodUid},
+        pod::{ContainerProblem, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind},
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
@@ -53,6 +53,20 @@ pub struct Scenario {
     /// What of a pod was set again and again, and how that ended; the rest of each is the same everywhere.
     #[serde(default)]
     left_alone: BTreeMap<String, (Kept, String, Undone)>,
+    /// The Services: who they take and, where they follow the role, who is behind them. Absent: one that follows the role
+    /// label and takes every pod.
+    #[serde(default)]
+    services: Option<BTreeMap<String, ServiceYaml>>,
+    /// The disruption budget over all pods: evictions that it allows now, and the healthy pods that it wants.
+    #[serde(default)]
+    budget: Option<(u32, u32)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceYaml {
+    selector: BTreeMap<String, String>,
+    takes: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,10 +104,14 @@ struct PodYaml {
     maxmemory_policy: String,
     fork_ms: u64,
     keys: u64,
+    // Replication.
+    behind: String,
+    priority: Option<u64>,
     // Persistence.
     appendonly: bool,
     save: String,
     on_claim: bool,
+    child_running: bool,
     // History.
     minutes: u16,
     busy_every: Option<usize>,
@@ -116,6 +134,8 @@ struct PodYaml {
     resize_restarts: bool,
     resize_deferred: Option<String>,
     not_ready: bool,
+    trouble: Option<String>,
+    terminating: bool,
     started_minutes_ago: Option<i64>,
 }
 
@@ -138,9 +158,12 @@ impl Default for PodYaml {
             maxmemory_policy: "allkeys-lru".into(),
             fork_ms: 2,
             keys: 333_334,
+            behind: "0".into(),
+            priority: None,
             appendonly: false,
             save: String::new(),
             on_claim: false,
+            child_running: false,
             minutes: 15,
             busy_every: None,
             newest_ratio: None,
@@ -160,6 +183,8 @@ impl Default for PodYaml {
             resize_restarts: false,
             resize_deferred: None,
             not_ready: false,
+            trouble: None,
+            terminating: false,
             started_minutes_ago: None,
         }
     }
@@ -218,9 +243,9 @@ impl Scenario {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets = pods.iter().map(|(n, name, pod)| target(*n, name, pod, &pods)).collect();
         snapshot.stateful_sets = self.stateful_sets(&pods);
-        let takes = pods.iter().map(|(_, name, _)| (*name).into()).collect();
-        let ready = pods.iter().filter(|(_, _, pod)| pod.follows.is_none()).map(|(n, ..)| fixtures::pod_uid(*n));
-        snapshot.services = vec![fixtures::primary_service(takes, ready.collect())];
+        snapshot.services = self.services(&pods);
+        snapshot.budgets =
+            self.budget.map(|(allowed, desired)| vec![fixtures::disruption_budget(&snapshot, allowed, desired)]);
         for right in &self.denied {
             let rights = &mut snapshot.rights;
             *match right.as_str() {
@@ -230,14 +255,38 @@ impl Scenario {
                 other => panic!("no right is called {other}"),
             } = Right::Denied;
         }
-        snapshot.redis_rights = RedisRights::Known(
-            self.redis_denied.iter().map(|(pod, lacks)| (pod.as_str().into(), lacks.clone())).collect(),
-        );
+        let missing = self.redis_denied.iter().map(|(pod, lacks)| (pod.as_str().into(), lacks.clone())).collect();
+        let silent = snapshot.targets.iter().filter(|target| matches!(target.redis, Observation::Failed(_)));
+        snapshot.unasked = silent.map(|target| target.pod.name.clone()).collect();
+        snapshot.redis_rights = RedisRights::Known(missing);
         snapshot.resize_supported = !self.no_resize;
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
+    }
+
+    fn services(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<Service> {
+        let primaries = |takes: &[PodName]| -> Vec<PodUid> {
+            let behind =
+                |pod: &&(u8, &str, PodYaml)| pod.2.follows.is_none() && takes.iter().any(|it| it.as_str() == pod.1);
+            pods.iter().filter(behind).map(|(n, ..)| fixtures::pod_uid(*n)).collect()
+        };
+        let Some(written) = &self.services else {
+            let takes: Vec<PodName> = pods.iter().map(|(_, name, _)| (*name).into()).collect();
+            let ready = primaries(&takes);
+            return vec![fixtures::primary_service(takes, ready)];
+        };
+        let service = |(name, yaml): (&String, &ServiceYaml)| {
+            let takes: Vec<PodName> = yaml.takes.iter().map(|pod| pod.as_str().into()).collect();
+            let selector: Vec<(&str, &str)> =
+                yaml.selector.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let ready_pods = primaries(&takes);
+            let service = fixtures::service(name, &selector, takes);
+            // Of a Service that does not follow the role nobody asks who is behind it.
+            if service.role.is_some() { Service { ready_pods, ..service } } else { service }
+        };
+        written.iter().map(service).collect()
     }
 
     fn stateful_sets(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<StatefulSet> {
@@ -288,6 +337,8 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
     pod.owner =
         yaml.set.as_ref().map(|set| Owner { kind: yaml.owner_kind.clone(), name: set.clone(), uid: uid_of(set) });
     pod.ready = !yaml.not_ready;
+    pod.terminating = yaml.terminating;
+    pod.trouble.clone_from(&yaml.trouble);
     let role = if yaml.follows.is_some() { "replica" } else { "primary" };
     pod.role_label = yaml.label.as_ref().map(|label| if label == "auto" { role.into() } else { label.clone() });
     if let Some(text) = &yaml.resize_deferred {
@@ -379,7 +430,9 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
         config.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
         config.appendonly = yaml.appendonly;
         config.save.clone_from(&yaml.save);
+        config.serving.replica_priority = yaml.priority;
     }
+    sample.persistence.child_running = yaml.child_running;
     sample.persistence.aof_enabled = yaml.appendonly;
     sample.keys = yaml.keys;
     if let Some(text) = &yaml.config_unreadable {
@@ -410,7 +463,10 @@ fn role(yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Role {
 fn lines(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Vec<ReplicaLine> {
     let own = pods.iter().find(|(m, ..)| *m == n).map(|(_, name, _)| *name);
     let follows_us = |pod: &PodYaml| pod.follows.as_deref() == own && pod.listed && pod.link == "up";
-    let members = pods.iter().filter(|(_, _, pod)| follows_us(pod)).map(|(m, ..)| fixtures::replica_line(*m));
+    let members = pods.iter().filter(|(_, _, pod)| follows_us(pod)).map(|(m, _, pod)| {
+        let line = fixtures::replica_line(*m);
+        ReplicaLine { offset: line.offset.saturating_sub(bytes(&pod.behind).0), ..line }
+    });
     let others = yaml.lists.iter().map(|host| ReplicaLine {
         address: NodeAddress { host: host.clone(), port: fixtures::PORT },
         ..fixtures::replica_line(n)

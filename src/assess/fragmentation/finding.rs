@@ -2,14 +2,14 @@
 
 use super::{Band, Cause, DueReason, EFFICIENCY_LOW, Verdict};
 use crate::{
-    assess::View,
+    assess::{View, headroom},
     domain::{
         duration,
         finding::{Finding, FindingCode},
         pod::Right,
         policy::Mode,
         ratio::Ratio,
-        sample::Memory,
+        sample::{Memory, Sample},
     },
 };
 
@@ -25,7 +25,7 @@ pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
     let Some(sample) = view.target.sample() else { return Vec::new() };
     let by_ratio = code(verdict).map(|code| {
         let evidence = evidence(view, verdict, &sample.memory);
-        view.finding(code, evidence, remedy(view, verdict, &sample.memory, code))
+        view.finding(code, evidence, remedy(view, verdict, sample, code))
     });
     let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
         let rss = sample.memory.rss.quantised();
@@ -84,6 +84,13 @@ fn ratio_at_limit(view: &View<'_>, memory: &Memory) -> Option<Ratio> {
     Ratio::of(limit, memory.used.quantised())
 }
 
+/// The ratio from which on the container's limit leaves no room for a save or full sync: a restart that is due only
+/// then is refused.
+fn ratio_without_room(view: &View<'_>, sample: &Sample) -> Option<Ratio> {
+    let limit = view.target.pod.container.as_ref().ok()?.limit()?;
+    Ratio::of(limit.saturating_sub(headroom::fork_need(sample).quantised()), sample.memory.used.quantised())
+}
+
 fn cause(verdict: &Verdict) -> String {
     match verdict.cause {
         Cause::Fragmented => format!("mostly half-empty slabs (about {})", verdict.fragmented.quantised()),
@@ -101,7 +108,7 @@ fn tenths(ratio: Ratio) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode) -> String {
+fn remedy(view: &View<'_>, verdict: &Verdict, sample: &Sample, code: FindingCode) -> String {
     let rule = &view.policy.fragmentation;
     match verdict.cause {
         Cause::Purgeable => {
@@ -113,7 +120,7 @@ fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode
         Cause::Fragmented | Cause::TotalOnly => {}
     }
     if code != FindingCode::FragmentationRestartDue {
-        return not_due(view, verdict, memory);
+        return not_due(view, verdict, sample);
     }
     if !rule.restart_allowed {
         return "restart the replicas one by one, hand the primary role over and restart the old primary; or set spec.fragmentation.remedies to [Restart]".into();
@@ -134,13 +141,13 @@ fn remedy(view: &View<'_>, verdict: &Verdict, memory: &Memory, code: FindingCode
 }
 
 /// Why a band above healthy is not cured by a restart yet.
-fn not_due(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
+fn not_due(view: &View<'_>, verdict: &Verdict, sample: &Sample) -> String {
     let rule = &view.policy.fragmentation;
     let (restart, minimum) = (rule.restart, rule.minimum_waste);
-    if let Some(end) = ratio_at_limit(view, memory).filter(|end| *end < restart && verdict.band != Band::Restart) {
+    if let Some(end) = ratio_without_room(view, sample).filter(|end| *end < restart && verdict.band != Band::Restart) {
         return format!(
-            "no restart is due below ratio {restart}, and the container limit is reached at {} already: raise the limit, \
-             or lower spec.fragmentation.restartPercent",
+            "no restart is due below ratio {restart}, and from {} on the container limit leaves no room for the save or \
+             full sync that one takes: raise the limit, or lower spec.fragmentation.restartPercent",
             tenths(end)
         );
     }

@@ -31,6 +31,7 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
         resize_supported: true,
         claimed_by_other: Vec::new(),
         redis_rights: RedisRights::Unknown,
+        unasked: Vec::new(),
         acl_users: Vec::new(),
         budgets: None,
         volumes: Volumes::default(),

@@ -13,7 +13,7 @@ use crate::{
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
         names::{NodeAddress, PodName},
         sample::{FailoverState, Role},
-        snapshot::{RedisRights, Target},
+        snapshot::Target,
         switchover::{SwitchoverChoice, SwitchoverMethod},
     },
     plan::{
@@ -364,11 +364,11 @@ impl Look<'_> {
             return self.hold_as_before(way, new, unseen);
         }
         let choice = self.ctx.settings.switchover;
-        if choice == SwitchoverChoice::Auto && self.ctx.snapshot.redis_rights == RedisRights::Unknown {
+        let members = self.shard.members.iter().map(|member| &member.pod.name);
+        if choice == SwitchoverChoice::Auto && !self.ctx.snapshot.rights_known_of(members.clone()) {
             let why = "a member could not be asked what its Redis user may do".to_owned();
             return self.hold_as_before(way, new, why);
         }
-        let members = self.shard.members.iter().map(|member| &member.pod.name);
         let chosen = choose(choice, &self.ctx.snapshot.redis_rights, members);
         let before = self.journal.current.switchover.as_ref();
         let mut why = chosen.why;

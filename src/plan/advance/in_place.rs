@@ -141,7 +141,7 @@ impl Look<'_> {
             return self.wait(format!("the replacement of {pod} does not exist yet; writes are stopped"));
         };
         let Some(sample) = target.sample() else {
-            return self.wait(format!("{pod} gave no sample yet; writes are stopped"));
+            return self.wait(format!("{pod} gives no sample yet: {}; writes are stopped", target.why_silent()));
         };
         if sample.persistence.loading {
             return self.wait(format!("{pod} is loading its data; writes are stopped"));

@@ -112,7 +112,7 @@ impl<'a> Look<'a> {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
         let (Some(sample), Some(peer)) = (target.sample(), Peer::of(target)) else {
-            return self.wait(format!("{pod} gave no sample yet"));
+            return self.wait(format!("{pod} gives no sample: {}", target.why_silent()));
         };
         let Ok(config) = &sample.config else {
             return self.wait(format!("the settings of {pod} cannot be read"));

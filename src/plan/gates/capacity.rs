@@ -6,22 +6,11 @@ use super::{Phase, Scene};
 use crate::{
     assess::headroom,
     domain::blocked::{BlockReason, Blocked},
-    domain::{
-        bytes::Bytes,
-        pod::{Pod, StatefulSet},
-        snapshot::Target,
-    },
+    domain::pod::{Pod, StatefulSet},
 };
 
 /// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (10 s).
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
-
-/// Room that the primary needs beside its resident memory while a restarted replica full-syncs: the fork's copied
-/// pages, 1.5 x the largest seen, at least a quarter of the data.
-pub(crate) fn fork_need(target: &Target) -> Option<Bytes> {
-    let sample = target.sample()?;
-    Some(sample.persistence.copy_on_write.percent(150).max(sample.memory.used.percent(25)))
-}
 
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
     let alone = scene.shard.members.len() == 1;
@@ -33,8 +22,8 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
             return None;
         }
         let limit = target.pod.container.as_ref().ok()?.limit()?;
-        let (need, rss) = (fork_need(target)?, target.sample()?.memory.rss);
-        let room = limit.saturating_sub(rss);
+        let need = headroom::fork_need(target.sample()?);
+        let room = limit.saturating_sub(target.sample()?.memory.rss);
         (room < need).then(|| {
             Blocked::new(
                 BlockReason::FullSyncHeadroom,

@@ -13,7 +13,6 @@ mod structure;
 mod time;
 mod volume;
 
-pub(super) use self::capacity::fork_need;
 pub(super) use self::time::next_window;
 pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
 use super::{Context, order, records};

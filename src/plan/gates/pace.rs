@@ -111,6 +111,12 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
         return None;
     };
     let members: Vec<_> = scene.shard.members.iter().map(|member| &member.pod.name).collect();
+    // Of one that gives no sample another gate says why.
+    let mut answering = scene.shard.members.iter().filter(|member| member.sample().is_some());
+    if let Some(member) = answering.find(|member| !scene.ctx.snapshot.rights_known_of([&member.pod.name])) {
+        let text = format!("what the Redis user may do on {} could not be asked; it is asked again", member.pod.name);
+        return Some(Blocked::new(BlockReason::PermissionMissing, text));
+    }
     let chosen =
         choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
     let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));

@@ -8,7 +8,7 @@ use crate::{
         pod::ResizeProgress,
         policy::Mode,
         sample::{Config, FailoverState, Role, Sample},
-        snapshot::{Observation, Target},
+        snapshot::Target,
     },
     plan::{labels, replica, rogue_primary},
     topology::Lead,
@@ -18,12 +18,10 @@ pub(super) fn members_known(scene: &Scene<'_>) -> Option<Blocked> {
     let Some(target) = scene.shard.members.iter().find(|target| target.sample().is_none()) else {
         return unread(scene);
     };
-    let why = match &target.redis {
-        Observation::Failed(failure) => failure.text().to_owned(),
-        Observation::Pending | Observation::Seen(_) => "not probed yet".to_owned(),
-    };
-    let why = if target.pod.trouble.is_some() { format!("{why}; the pod is {}", target.pod.not_ready()) } else { why };
-    Some(Blocked::new(BlockReason::MemberUnknown, format!("{} gave no sample: {why}", target.pod.name)))
+    Some(Blocked::new(
+        BlockReason::MemberUnknown,
+        format!("{} gave no sample: {}", target.pod.name, target.why_silent()),
+    ))
 }
 
 /// A member that answers and does not say what decisions rest on.
