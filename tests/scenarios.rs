@@ -18,6 +18,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use redis_memory_operator::{
@@ -61,6 +62,13 @@ struct Said {
     /// The pods that the plan restarts.
     planned: Vec<String>,
     act: String,
+}
+
+impl Said {
+    /// The remedies of the findings of that code, with the pod.
+    fn remedies_of(&self, code: FindingCode) -> impl Iterator<Item = &(String, String)> {
+        self.codes.iter().zip(&self.remedies).filter(move |(of, _)| **of == code).map(|(_, remedy)| remedy)
+    }
 }
 
 fn say(file: &SnapshotFile) -> Said {
@@ -127,15 +135,16 @@ fn says(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
     });
 }
 
-fn all() -> Vec<Said> {
+/// Every scenario, read once.
+static ALL: LazyLock<Vec<Said>> = LazyLock::new(|| {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).map(|path| say(&file(&path))).collect()
-}
+});
 
 #[test]
 fn every_finding_occurs_in_a_scenario() {
-    let found: BTreeSet<FindingCode> = all().into_iter().flat_map(|said| said.codes).collect();
+    let found: BTreeSet<FindingCode> = ALL.iter().flat_map(|said| said.codes.clone()).collect();
     let missing: Vec<_> = FindingCode::ALL.iter().filter(|code| !found.contains(code)).collect();
     assert!(missing.is_empty(), "no scenario shows {missing:?}");
 }
@@ -144,7 +153,7 @@ fn every_finding_occurs_in_a_scenario() {
 #[test]
 fn every_refusal_occurs_in_a_scenario() {
     use BlockReason::*;
-    let found: BTreeSet<BlockReason> = all().into_iter().flat_map(|said| said.reasons).collect();
+    let found: BTreeSet<BlockReason> = ALL.iter().flat_map(|said| said.reasons.clone()).collect();
     let refusals = [
         ClusterMode,
         SentinelSeen,
@@ -180,7 +189,7 @@ fn every_refusal_occurs_in_a_scenario() {
 /// Nothing is restarted while something is in the way, whatever the scenario.
 #[test]
 fn nothing_begins_beside_a_refusal() {
-    for said in all() {
+    for said in ALL.iter() {
         let begins = said.lines.iter().any(|line| line == "act: begin");
         assert!(!begins || said.reasons.is_empty(), "{:#?}", said.lines);
     }
@@ -190,7 +199,7 @@ fn nothing_begins_beside_a_refusal() {
 #[test]
 fn no_finding_promises_what_the_decision_refuses() {
     let mut promises = 0;
-    for said in all() {
+    for said in ALL.iter() {
         for (pod, remedy) in &said.remedies {
             let kept = if remedy.starts_with(WILL_RESTART) {
                 said.reasons.is_empty() && said.planned.contains(pod)
@@ -208,11 +217,28 @@ fn no_finding_promises_what_the_decision_refuses() {
     assert!(promises > 5, "{promises}");
 }
 
+/// What is due by one finding is not denied by another about the same pod.
+#[test]
+fn no_finding_denies_a_restart_that_another_calls_due() {
+    let mut due = 0;
+    for said in ALL.iter() {
+        for (pod, _) in said.remedies_of(FindingCode::FragmentationRestartDue) {
+            due += 1;
+            let others = said.remedies.iter().filter(|(other, _)| other == pod);
+            let denies =
+                |remedy: &str| ["not due", "none is due", "no restart is due"].iter().any(|no| remedy.contains(no));
+            let denied: Vec<_> = others.filter(|(_, remedy)| denies(remedy)).collect();
+            assert!(denied.is_empty(), "{denied:?}\n{:#?}", said.lines);
+        }
+    }
+    assert!(due > 100, "{due}");
+}
+
 /// A plan shows no step that can never run.
 #[test]
 fn nothing_is_planned_where_a_refusal_makes_all_else_moot() {
     use BlockReason::*;
-    for said in all() {
+    for said in ALL.iter() {
         let moot = [ClusterMode, SentinelSeen, ForeignOwner].iter().any(|reason| said.reasons.contains(reason));
         assert!(!moot || (said.reasons.len() == 1 && said.planned.is_empty()), "{:#?}", said.lines);
     }

@@ -93,8 +93,7 @@ pub fn without_primary(shard: &Shard<'_>) -> String {
     if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides who becomes primary; if nobody does, look at its log");
     }
-    let wanted: u32 = shard.stateful_sets.iter().map(|set| set.replicas).sum();
-    let there = u32::try_from(shard.members.len()).unwrap_or(u32::MAX);
+    let (there, wanted) = (shard.members.len(), shard.wanted());
     if wanted > there {
         return format!(
             "wait for the pods that are missing ({there} of {wanted} are there): one of them may come back as the \

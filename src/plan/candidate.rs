@@ -29,8 +29,8 @@ pub(super) fn unfit(snapshot: &Snapshot, shard: &Shard<'_>, primary: &Target, ca
             .collect();
         let names = never.join(", ");
         return Some(format!(
-            "{names} declare by replica-priority 0 that they are never to become primary, and no other replica can take \
-             over from {from}: give one of them another priority"
+            "by their replica-priority of 0 these may never become primary: {names}; no other replica can take over from \
+             {from}: give one of them another priority"
         ));
     }
     let weaker = weaker(snapshot, primary, candidate);

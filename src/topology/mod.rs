@@ -371,6 +371,12 @@ impl<'a> Shard<'a> {
         self.members.iter().all(same).then_some(first)
     }
 
+    /// The pods that its StatefulSets want.
+    pub fn wanted(&self) -> usize {
+        let all = self.stateful_sets.iter().map(|set| usize::try_from(set.replicas).unwrap_or(usize::MAX));
+        all.fold(0, usize::saturating_add)
+    }
+
     /// Another controller owns its StatefulSet: it may decide who is primary.
     pub fn foreign_owner(&self) -> Option<&'a Owner> {
         self.stateful_sets.iter().find_map(|set| set.owner.as_ref())

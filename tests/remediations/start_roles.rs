@@ -233,3 +233,42 @@ fn a_primary_against_its_start_gives_the_role_to_the_one_that_starts_with_it() {
         .collect();
     assert_eq!(switchovers, ["redis-1 to redis-0"]);
 }
+
+/// A set of that size, due in every member.
+fn of_members(members: u8) -> World {
+    let mut world = world();
+    by_arguments(&mut world);
+    world.policy.restart.minimum_synced_replicas = 0;
+    world.snapshot.targets = (0..members).map(fixtures::target).collect();
+    world.snapshot.stateful_sets[0].replicas = members.into();
+    world.snapshot.redis_rights = redis_memory_operator::domain::snapshot::RedisRights::Known(Vec::new());
+    world.snapshot.services[0].takes = (0..members).map(fixtures::pod_name).collect();
+    world.sample(0).replication.replicas = (1..members).map(fixtures::replica_line).collect();
+    world
+}
+
+#[test]
+fn of_two_members_the_replica_holds_the_role_for_as_long_as_the_other_is_away() {
+    let mut world = of_members(2);
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let order = ["Evict redis-1", "Switchover redis-1", "Evict redis-0", "Demote redis-0", "Switchover redis-0"];
+    assert_eq!(done(&world), order);
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+}
+
+/// The hand-over, the restart and the way back do not fit beside eleven replicas: they are a plan of their own.
+#[test]
+fn of_twelve_members_the_role_goes_and_comes_back_in_one_plan() {
+    let mut world = of_members(12);
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert!(record.message.contains("the other pod follows in the next plan: redis-0"), "{}", record.message);
+    let replicas: Vec<String> = done(&world);
+    assert!(replicas.len() == 11 && replicas.iter().all(|one| one.starts_with("Evict")), "{replicas:?}");
+    let record = remediate(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let moves: Vec<String> = done(&world).into_iter().filter(|one| !one.starts_with("Repoint")).collect();
+    assert_eq!(moves, ["Switchover redis-1", "Evict redis-0", "Demote redis-0", "Switchover redis-0"]);
+    assert_eq!((due(&world), against_start(&world)), (None, None));
+}

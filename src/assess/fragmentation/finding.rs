@@ -161,9 +161,14 @@ fn not_due(view: &View<'_>, verdict: &Verdict, sample: &Sample) -> String {
 }
 
 fn efficiency_remedy(verdict: &Verdict) -> &'static str {
-    if verdict.restart_due == Some(DueReason::Efficiency) {
-        "a restart would lift it above one half, so one is due: see FragmentationRestartDue"
-    } else {
-        "look at client buffers, the replication backlog, tables of small keys and fragmentation: a restart alone would not mend it, or is not due yet"
+    match verdict.restart_due {
+        Some(DueReason::Efficiency) => {
+            "a restart would lift it above one half, so one is due: see FragmentationRestartDue"
+        }
+        Some(DueReason::Ratio) => "a restart is due for the fragmentation: see FragmentationRestartDue",
+        None => {
+            "look at client buffers, the replication backlog, tables of small keys and fragmentation: a restart alone \
+             would not mend it, or is not due yet"
+        }
     }
 }

@@ -29,10 +29,11 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
                 BlockReason::FullSyncHeadroom,
                 format!(
                     "{} has {} between its resident memory and its limit of {limit}; {forks} may take {}: raise the \
-                     limit",
+                     limit by {} or more",
                     target.pod.name,
                     room.quantised(),
-                    need.quantised()
+                    need.quantised(),
+                    need.saturating_sub(room).quantised()
                 ),
             )
         })

@@ -58,11 +58,17 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
     let minimum = scene.ctx.policy.restart.minimum_synced_replicas;
     (!usize::try_from(minimum).is_ok_and(|minimum| left >= minimum)).then(|| {
         let only = if left == 0 { ", so the primary would be the only copy of the data" } else { "" };
+        let (there, wanted) = (shard.members.len(), shard.wanted());
+        let advice = if wanted > there {
+            format!("wait for the pods that are missing ({there} of {wanted} are there), or lower it")
+        } else {
+            "run more replicas, or lower it".to_owned()
+        };
         Blocked::new(
             BlockReason::TooFewReplicas,
             format!(
                 "{left} other synced replicas would be left while one restarts{only}; \
-                 spec.restart.minimumSyncedReplicas is {minimum}: run more replicas, or lower it"
+                 spec.restart.minimumSyncedReplicas is {minimum}: {advice}"
             ),
         )
     })

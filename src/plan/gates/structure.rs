@@ -1,5 +1,7 @@
 //! Gates on how the workload is built: what is not handled (yet) is refused, with the reason.
 
+use std::cmp::Ordering;
+
 use super::Scene;
 use crate::{
     assess::fragmentation::Cause,
@@ -96,13 +98,16 @@ pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
         );
     };
     let members = scene.shard.members.len();
-    if usize::try_from(set.replicas).ok() != Some(members) {
-        return blocked(format!(
-            "StatefulSet {} wants {} pods, {members} are selected and replicate together",
-            set.name, set.replicas
-        ));
-    }
-    None
+    let wanted = usize::try_from(set.replicas).unwrap_or(usize::MAX);
+    let advice = match members.cmp(&wanted) {
+        Ordering::Equal => return None,
+        Ordering::Less => "see why the others are missing, or let spec.selector take them too",
+        Ordering::Greater => "wait until it has been scaled down",
+    };
+    blocked(format!(
+        "StatefulSet {} wants {wanted} pods, {members} are selected and replicate together: {advice}",
+        set.name
+    ))
 }
 
 pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
