@@ -29,7 +29,7 @@ pub(super) fn unfit(snapshot: &Snapshot, shard: &Shard<'_>, primary: &Target, ca
             .collect();
         let names = never.join(", ");
         return Some(format!(
-            "by their replica-priority of 0 these may never become primary: {names}; no other replica can take over from \
+            "with replica-priority 0 these may never become primary: {names}; no other replica can take over from \
              {from}: give one of them another priority"
         ));
     }

@@ -75,7 +75,12 @@ fn the_remedy_of_headroom_says_what_is_done_or_what_is_in_the_way(#[case] change
 fn limit_missing() {
     let findings = case(|c| (c.container(2).live_limit, c.container(2).spec_limit) = (None, None));
     assert_eq!(codes(&findings), [LimitMissing]);
-    assert!(findings[0].remedy.contains("at least 768 MiB"));
+    assert!(findings[0].remedy.contains("gives 1 GiB already"), "{}", findings[0].remedy);
+    let findings = case(|c| {
+        (c.container(2).live_limit, c.container(2).spec_limit) = (None, None);
+        c.snapshot.stateful_sets[0].template_limits.clear();
+    });
+    assert!(findings[0].remedy.contains("limit to 768 MiB in the pod template"), "{}", findings[0].remedy);
     assert_eq!(case(|c| c.container(2).live_limit = None), [], "spec has one, and nothing else is known");
 }
 

@@ -60,7 +60,7 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
         let only = if left == 0 { ", so the primary would be the only copy of the data" } else { "" };
         let (there, wanted) = (shard.members.len(), shard.wanted());
         let advice = if wanted > there {
-            format!("wait for the pods that are missing ({there} of {wanted} are there), or lower it")
+            format!("wait for the missing pods ({there} of {wanted} are there)")
         } else {
             "run more replicas, or lower it".to_owned()
         };

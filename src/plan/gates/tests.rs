@@ -139,6 +139,18 @@ fn nothing_is_begun_before_the_redis_rights_are_known() {
     assert_eq!(world.consider().begin, None);
 }
 
+#[test]
+fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_own_set_only() {
+    let mut world = World::good();
+    world.snapshot.unasked = vec!["cart-0".into()];
+    assert!(world.consider().begin.is_some());
+    world.snapshot.unasked = vec![pod_name(2)];
+    let considered = world.consider();
+    assert_eq!(considered.begin, None);
+    assert_eq!(considered.blocked[0].reason, BlockReason::PermissionMissing);
+    assert!(considered.blocked[0].text.contains("redis-2"), "{}", considered.blocked[0].text);
+}
+
 #[rstest]
 #[case(BlockReason::Suspended, |w: &mut World| w.policy.suspend = true)]
 #[case(BlockReason::ClaimedByOlderPolicy, |w: &mut World| {

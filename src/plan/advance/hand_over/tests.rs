@@ -11,7 +11,7 @@ use crate::{
         names::{PodUid, RunId},
         policy::{AuthorityRule, Policy},
         sample::{ReplicaLink, Sample},
-        snapshot::{Observation, ProbeFailure, Snapshot},
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot},
         step::StepKind,
     },
     plan::{Context, PlanSettings, advance, begin},
@@ -171,6 +171,12 @@ fn the_method_follows_the_rights() {
     world.snapshot.redis_rights = RedisRights::Unknown;
     world.record();
     assert!(matches!(world.next(), Next::Wait(..)), "what is not known is asked again");
+    world.snapshot.redis_rights = RedisRights::Known(Vec::new());
+    world.snapshot.unasked = vec![pod_name(2)];
+    assert!(matches!(world.next(), Next::Wait(..)), "nor is that of one member");
+    world.snapshot.unasked = vec!["cart-2".into()];
+    assert!(matches!(world.next(), Next::Act(..)), "a member of another set has no say");
+    world.snapshot.unasked = vec![pod_name(2)];
     world.settings.switchover = SwitchoverChoice::Only(SwitchoverMethod::Native);
     assert_eq!(world.act().method, SwitchoverMethod::Native);
 }
