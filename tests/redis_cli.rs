@@ -45,7 +45,7 @@ async fn what_check_wrote_plan_and_explain_read() {
     let checked = eventually("the fragmentation is found, the replica is there", async || {
         let ran = run(&["check", &one, &two, "--limit", "2Gi", "-o", "yaml"], None, "");
         let planned = run(&["plan", "-f", "-"], None, &ran.out);
-        (ran.code == 2 && planned.out.contains("FragmentationRestartDue") && planned.out.contains("NotOneStatefulSet"))
+        (ran.code == 2 && planned.out.contains("FragmentationRestartDue") && planned.out.contains("NoStatefulSet"))
             .then_some(ran)
     })
     .await;
@@ -63,7 +63,7 @@ async fn what_check_wrote_plan_and_explain_read() {
     assert_eq!(report["findings"][0]["code"], direct["findings"][0]["code"]);
     let reasons: Vec<&str> =
         report["blocked"].as_array().expect("a list").iter().filter_map(|b| b["reason"].as_str()).collect();
-    assert!(reasons.contains(&"NotOneStatefulSet"), "{reasons:?}");
+    assert!(reasons.contains(&"NoStatefulSet"), "{reasons:?}");
 
     let explained = run(&["explain", &one, "-f", "-"], None, &checked.out);
     assert_eq!(explained.code, 0, "{}", explained.err);

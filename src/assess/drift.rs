@@ -42,9 +42,10 @@ pub(super) fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Fin
 pub fn of_starts(look: &Assessment<'_>, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
     let seen: Vec<&StartRecord> =
         journal.into_iter().flat_map(|journal| &journal.members).filter_map(|member| member.started.as_ref()).collect();
-    let of_set = |target: &Target, id: &ShardId| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == id.set);
+    let of_set =
+        |target: &Target, id: &ShardId| target.pod.owner.as_ref().is_some_and(|owner| id.sets.contains(&owner.uid));
     let under_way = |id: &ShardId, pod: &PodName| {
-        journal.is_some_and(|journal| journal.shard == *id) && seen.iter().any(|start| start.pod == *pod)
+        journal.is_some_and(|journal| journal.shard.is(id)) && seen.iter().any(|start| start.pod == *pod)
     };
     let mut findings = Vec::new();
     for target in &look.snapshot.targets {

@@ -127,6 +127,13 @@ fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
             "the pod has pod-level resources, which are not resized: raise them and the limit to {need} in the pod template"
         );
     }
+    if let Some(owner) = pod.foreign_controller() {
+        return format!(
+            "not resized, because {} {}, which owns the pod, may delete a pod that is not as its template says: set the \
+             limit to {need} there",
+            owner.kind, owner.name
+        );
+    }
     if view.around.is_some_and(|around| !around.snapshot.resize_supported) {
         return format!("this API server cannot resize pods (Kubernetes 1.33 and newer can): {template}");
     }

@@ -24,7 +24,7 @@ pub(crate) fn of_others<'a>(
         others.filter(|other| other.namespace() == mine.namespace() && other.uid() != mine.uid()).collect();
     let under_way = others.iter().filter_map(|other| {
         let journal = other.status.as_ref()?.journal.as_ref()?;
-        Some(Claim { policy: other.name_any(), controllers: vec![journal.shard.set.clone()] })
+        Some(Claim { policy: other.name_any(), controllers: journal.shard.sets.clone() })
     });
     let age = |policy: &RedisMemoryPolicy| (policy.creation_timestamp().map(|time| time.0), policy.name_any());
     let mut older: Vec<&RedisMemoryPolicy> = others
@@ -35,9 +35,10 @@ pub(crate) fn of_others<'a>(
         .collect();
     older.sort_by_key(|policy| age(policy));
     // An older one that begins to enforce meanwhile waits: labels and limits of a set are kept by whoever restarts it.
-    let busy = mine.status.as_ref().and_then(|status| Some(&status.journal.as_ref()?.shard.set));
+    let journal = mine.status.as_ref().and_then(|status| status.journal.as_ref());
+    let busy = journal.map(|journal| journal.shard.sets.as_slice()).unwrap_or_default();
     let older = older.into_iter().filter_map(|other| claim(other, pods)).filter_map(|mut claim| {
-        claim.controllers.retain(|uid| Some(uid) != busy);
+        claim.controllers.retain(|uid| !busy.contains(uid));
         (!claim.controllers.is_empty()).then_some(claim)
     });
     under_way.chain(older).collect()

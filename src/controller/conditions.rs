@@ -194,7 +194,7 @@ fn remediating(known: &Known<'_>) -> Said {
 /// A remediation that has paused or given up, and of which something is still to be done: what it waits for now.
 fn stopped(known: &Known<'_>) -> Option<Said> {
     let plan = known.due?;
-    let last = known.records.iter().find(|record| record.shard == plan.shard)?;
+    let last = known.records.iter().find(|record| record.shard.is(&plan.shard))?;
     let outcome = last.outcome?;
     let verb = match outcome {
         Outcome::Paused => "paused",

@@ -78,7 +78,7 @@ pub(super) async fn finalizer<P: Policies>(
 
 /// The records with this one in place of the workload's earlier one.
 pub(super) fn with_record(records: &[WorkloadRecord], new: WorkloadRecord) -> Vec<WorkloadRecord> {
-    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| record.shard != new.shard).cloned().collect();
+    let mut kept: Vec<WorkloadRecord> = records.iter().filter(|record| !record.shard.is(&new.shard)).cloned().collect();
     kept.push(new);
     bounded(kept)
 }

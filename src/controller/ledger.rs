@@ -108,7 +108,7 @@ impl Ledger {
         let mut state = self.state();
         let others = state.others(own, stored);
         let free = u32::try_from(others.len()).is_ok_and(|taken| taken < most)
-            && others.iter().all(|other| other.shard != mine.shard);
+            && others.iter().all(|other| !other.shard.is(&mine.shard));
         if free {
             state.slots.insert(own.to_owned(), mine);
         }

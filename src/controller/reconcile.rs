@@ -221,6 +221,7 @@ impl<W: World> Shared<W> {
             restarts_last_hour: self.ledger.restarts_last_hour(&self.stored_restarts(resource), now),
             maximum_restarts_per_hour: self.limits.restarts_per_hour,
             reach,
+            stored: resource.status.as_ref().map(RedisMemoryPolicyStatus::shards).unwrap_or_default(),
             left_alone: self.reverts.left_alone(now),
         }
     }

@@ -83,8 +83,12 @@ reasons! {
     PrimaryEmpty,
     /// A member is not selected by the policy.
     MemberOutsideSelector,
-    /// The members are not the pods of exactly one StatefulSet.
-    NotOneStatefulSet,
+    /// A member is a Deployment's pod: its successor would start beside it, on the same volume.
+    DeploymentPod,
+    /// A member is no StatefulSet's pod: it would not come back under its name.
+    NoStatefulSet,
+    /// A StatefulSet of it wants more or fewer pods than are selected.
+    SetIncomplete,
     /// The set has more members than a plan covers.
     SetTooLarge,
     /// The StatefulSet belongs to another controller, which may undo or fight what we do.
@@ -190,7 +194,9 @@ impl BlockReason {
             Self::ClusterMode
             | Self::SentinelSeen
             | Self::ServerUnsupported
-            | Self::NotOneStatefulSet
+            | Self::DeploymentPod
+            | Self::NoStatefulSet
+            | Self::SetIncomplete
             | Self::ForeignOwner
             | Self::RoleLabelInTemplate
             | Self::NoRoleService

@@ -239,6 +239,19 @@ pub fn set_uid() -> ControllerUid {
     ControllerUid::from("00000000-0000-4000-8000-0000000000aa")
 }
 
+/// The same as a chart builds it whose primary is in a StatefulSet of its own: `redis-0` in `redis`, the others in
+/// `redis-replicas`.
+pub fn primary_apart() -> Snapshot {
+    let mut snapshot = three_pods();
+    let uid = ControllerUid::from("00000000-0000-4000-8000-0000000000bb");
+    for owner in snapshot.targets.iter_mut().skip(1).filter_map(|target| target.pod.owner.as_mut()) {
+        (owner.name, owner.uid) = ("redis-replicas".into(), uid.clone());
+    }
+    let replicas = StatefulSet { uid, name: "redis-replicas".into(), replicas: 2, ..stateful_set() };
+    snapshot.stateful_sets = vec![StatefulSet { replicas: 1, ..stateful_set() }, replicas];
+    snapshot
+}
+
 /// What names the shard of the three pods.
 pub fn shard_id() -> ShardId {
     ShardId::whole(set_uid())

@@ -63,6 +63,13 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Its controller, where that is none of Kubernetes' own: it may replace a pod that no longer is as its template says.
+    /// KubeBlocks' `InstanceSet` deletes a pod whose limits were changed.
+    pub fn foreign_controller(&self) -> Option<&Owner> {
+        const OWN: [&str; 4] = ["StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"];
+        self.owner.as_ref().filter(|owner| !OWN.contains(&owner.kind.as_str()))
+    }
+
     /// "not Ready", with what Kubernetes says of it.
     pub fn not_ready(&self) -> String {
         match &self.trouble {
@@ -268,6 +275,11 @@ pub struct StartSettings {
 }
 
 impl StatefulSet {
+    /// Whether a pod of that name is one of its own.
+    pub fn names(&self, pod: &PodName) -> bool {
+        pod.as_str().rsplit_once('-').is_some_and(|(set, _)| set == self.name)
+    }
+
     /// The value with which that container starts; `None`: not written in its arguments.
     pub fn start_value(&self, container: &str, setting: &str) -> Option<&str> {
         let start = self.start_settings.iter().find(|start| start.container == container)?;

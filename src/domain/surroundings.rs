@@ -29,6 +29,10 @@ pub struct Surroundings {
     pub maximum_restarts_per_hour: Option<u32>,
     /// How many Redis servers answer.
     pub reach: Reach,
+    /// Shards of which something is stored: the pods of their controllers hold one data set, also while no server shows
+    /// it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<ShardId>,
     /// What somebody else has set back so often that it is left alone for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
@@ -136,6 +140,7 @@ impl Default for Surroundings {
             restarts_last_hour: 0,
             maximum_restarts_per_hour: None,
             reach: Reach::default(),
+            stored: Vec::new(),
             left_alone: Vec::new(),
         }
     }

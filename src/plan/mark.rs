@@ -29,11 +29,11 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<Vec<WorkloadR
         if shard.claimed_by(ctx.snapshot).is_some() || shard.id.is_nameless() || shard.settles_itself() {
             continue;
         }
-        let journal = journal.filter(|journal| shard.is(&journal.shard));
+        let journal = journal.filter(|journal| shard.id.is(&journal.shard));
         match several::mark(shard, ctx.records) {
             None if matters(shard) && !expected(ctx, shard, journal) => {
                 let mark = Some(made(ctx, shard, journal));
-                match records.iter_mut().find(|record| shard.is(&record.shard)) {
+                match records.iter_mut().find(|record| shard.id.is(&record.shard)) {
                     Some(record) => record.several_primaries = mark,
                     None => records.push(WorkloadRecord {
                         several_primaries: mark,
@@ -42,7 +42,7 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<Vec<WorkloadR
                 }
             }
             Some(mark) if settled(ctx, shard, mark) => {
-                if let Some(record) = records.iter_mut().find(|record| shard.is(&record.shard)) {
+                if let Some(record) = records.iter_mut().find(|record| shard.id.is(&record.shard)) {
                     record.several_primaries = None;
                 }
             }

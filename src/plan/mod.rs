@@ -110,11 +110,11 @@ impl<'a> Context<'a> {
 
     /// The shard of that name, as it is now.
     fn shard(&self, id: &ShardId) -> Option<&Shard<'a>> {
-        self.look.shards.iter().find(|shard| shard.is(id))
+        self.look.shards.iter().find(|shard| shard.id.is(id))
     }
 
     /// What is remembered under that name.
     fn record(&self, id: &ShardId) -> Option<&'a WorkloadRecord> {
-        self.records.iter().find(|record| record.shard == *id)
+        self.records.iter().find(|record| record.shard.is(id))
     }
 }

@@ -25,7 +25,7 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     if let Some(journal) = journal {
         for finding in findings.iter_mut().filter(|finding| promises_a_restart(finding)) {
             let target = finding.pod.as_ref().and_then(|pod| ctx.look.target(pod));
-            if target.and_then(|target| ctx.look.shard_of(target)).is_some_and(|shard| !shard.is(&journal.shard)) {
+            if target.and_then(|target| ctx.look.shard_of(target)).is_some_and(|shard| !shard.id.is(&journal.shard)) {
                 finding.remedy = after(&journal.workload_name);
             }
         }

@@ -34,6 +34,7 @@ fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
         && ctx.snapshot.rights.resize == Right::Granted
         && !container.resize_restarts
         && !target.pod.pod_level_resources
+        && target.pod.foreign_controller().is_none()
         && !target.pod.terminating
         && !above_maximum;
     allowed.then(|| Effect::Resize {

@@ -126,7 +126,8 @@ impl<'a> Graph<'a> {
     }
 
     /// Members of one controller are joined, but for the shards of a cluster: those may share a StatefulSet. A member
-    /// without a sample is counted to the others of its controller; to a shard only if there is nothing else.
+    /// without a sample is counted to the others of its controller; to a shard only if there is nothing else. So are
+    /// controllers that were one shard when something was stored of it: the server that would show it may be away.
     fn join_by_controller(&self, groups: &mut Groups) {
         let mut by_name: Vec<(usize, &Target)> = self.snapshot.targets.iter().enumerate().collect();
         by_name.sort_by(|(_, a), (_, b)| a.pod.name.cmp(&b.pod.name));
@@ -143,6 +144,15 @@ impl<'a> Graph<'a> {
         }
         for (uid, n) in owned(|t| t.sample().is_none()) {
             groups.join(n, *first.entry(uid).or_insert(n));
+        }
+        let in_cluster = |n: usize| {
+            let sample = self.snapshot.targets.get(n).and_then(|target| target.sample());
+            sample.is_some_and(|sample| sample.server.cluster_enabled)
+        };
+        for id in self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none()) {
+            let mut of_id = id.sets.iter().filter_map(|set| first.get(set).copied()).filter(|n| !in_cluster(*n));
+            let Some(one) = of_id.next() else { continue };
+            of_id.for_each(|other| groups.join(one, other));
         }
     }
 

@@ -51,9 +51,7 @@ pub struct Shard<'a> {
     pub replicas: Vec<&'a Target>,
     /// Members without a sample, or that do not say it: their role is not known.
     pub unknown: Vec<&'a Target>,
-    /// UIDs of the controllers of its members.
-    pub sets: Vec<ControllerUid>,
-    /// Those of them that are StatefulSets and could be read.
+    /// The controllers of its members that are StatefulSets and could be read.
     pub stateful_sets: Vec<&'a StatefulSet>,
     /// Services that take some of its members, whatever their role label.
     pub services: Vec<&'a Service>,
@@ -256,7 +254,6 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>,
     let sentinel_before = sets.iter().filter_map(|set| around.snapshot.seen_before(set)?.sentinel_at).max();
     let kind = Kind::of(&members, sentinel_before);
     Shard {
-        id: ShardId::whole(sets.first().cloned().unwrap_or_default()),
         name,
         kind,
         follow: match kind {
@@ -264,8 +261,8 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>,
             Kind::Sentinel | Kind::Cluster => Follow::Protocol,
         },
         stateful_sets: sets.iter().filter_map(|set| around.stateful_sets.get(set).copied()).collect(),
+        id: ShardId { sets, shard: None },
         services: around.services_of(&members),
-        sets,
         outside: graph.outside(&members),
         unknown: members
             .iter()
@@ -320,7 +317,6 @@ impl<'a> Shard<'a> {
             members: Vec::new(),
             replicas: Vec::new(),
             unknown: Vec::new(),
-            sets: Vec::new(),
             stateful_sets: Vec::new(),
             services: Vec::new(),
             outside: Vec::new(),
@@ -329,20 +325,15 @@ impl<'a> Shard<'a> {
         }
     }
 
-    /// Whether that is this shard's name, now or under another of its controllers.
-    pub fn is(&self, id: &ShardId) -> bool {
-        self.id == *id || (self.id.shard == id.shard && self.sets.contains(&id.set))
-    }
-
     /// What is remembered of it.
     pub fn record<'r>(&self, records: &'r [WorkloadRecord]) -> Option<&'r WorkloadRecord> {
-        records.iter().find(|record| self.is(&record.shard))
+        records.iter().find(|record| self.id.is(&record.shard))
     }
 
     /// The older policy that acts for it.
     pub fn claimed_by<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s str> {
         let claims = snapshot.claimed_by_other.iter();
-        claims.clone().find(|(set, _)| self.sets.contains(set)).map(|(_, policy)| policy.as_str())
+        claims.clone().find(|(set, _)| self.id.sets.contains(set)).map(|(_, policy)| policy.as_str())
     }
 
     /// The primary, when exactly one member says that it is one.
@@ -364,20 +355,13 @@ impl<'a> Shard<'a> {
         self.stateful_sets.iter().copied().find(|set| set.uid == owner.uid)
     }
 
-    /// The StatefulSet that owns every member, if it is one and the same.
-    pub fn only_set(&self) -> Option<&'a StatefulSet> {
-        let first = self.set_of(self.members.first()?)?;
-        let same = |member: &&Target| self.set_of(member).is_some_and(|set| set.uid == first.uid);
-        self.members.iter().all(same).then_some(first)
-    }
-
     /// The pods that its StatefulSets want.
     pub fn wanted(&self) -> usize {
         let all = self.stateful_sets.iter().map(|set| usize::try_from(set.replicas).unwrap_or(usize::MAX));
         all.fold(0, usize::saturating_add)
     }
 
-    /// Another controller owns its StatefulSet: it may decide who is primary.
+    /// Another controller owns a StatefulSet of it: it may decide who is primary.
     pub fn foreign_owner(&self) -> Option<&'a Owner> {
         self.stateful_sets.iter().find_map(|set| set.owner.as_ref())
     }

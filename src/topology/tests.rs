@@ -251,6 +251,26 @@ fn chains_are_seen_from_both_ends() {
 }
 
 #[test]
+fn the_pods_of_two_stateful_sets_are_one_shard_also_when_no_server_says_so_any_more() {
+    let mut snapshot = fixtures::primary_apart();
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    let (id, sets) = (shard.id.clone(), shard.id.sets.len());
+    assert_eq!((names(&shard.members).len(), sets, shard.name.as_str()), (3, 2, "redis"));
+    for target in snapshot.targets.iter_mut().skip(1) {
+        target.redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into()));
+    }
+    sample(&mut snapshot, 0).replication.replicas.clear();
+    assert_eq!(find(&fixtures::policy(), &snapshot).len(), 2, "nothing shows that they belong together");
+    snapshot.surroundings.stored = vec![id.clone()];
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert_eq!((shard.id, shard.unknown.len()), (id.clone(), 2));
+    // The pod of one set is away.
+    snapshot.targets.remove(0);
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    assert!(shard.id != id && shard.id.is(&id), "{}", shard.id);
+}
+
+#[test]
 fn a_pod_without_a_controller_is_a_workload_of_its_own_name() {
     let mut snapshot = three_pods();
     snapshot.targets.truncate(1);

@@ -116,6 +116,40 @@ fn replicas_of_a_static_set_first_then_its_primary_in_place() {
     assert_eq!(kinds, ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
 }
 
+fn primary_apart() -> World {
+    let mut world = World::new();
+    world.policy.redis.authority = AuthorityRule::Auto;
+    world.policy.restart.allow_downtime = true;
+    let apart = fixtures::primary_apart();
+    world.snapshot.stateful_sets = apart.stateful_sets;
+    for (target, apart) in world.snapshot.targets.iter_mut().zip(apart.targets) {
+        target.pod.owner = apart.pod.owner;
+        fixtures::on_claim(target);
+    }
+    world
+}
+
+#[test]
+fn so_is_a_set_whose_primary_is_in_a_stateful_set_of_its_own() {
+    let mut world = primary_apart();
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let kinds: Vec<&str> = world.done.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
+}
+
+#[test]
+fn a_stateful_set_whose_only_pod_is_away_is_waited_for() {
+    let mut world = primary_apart();
+    let journal = world.reach(|step| matches!(step, Step::AwaitPrimary { .. }));
+    world.snapshot.targets.remove(0);
+    world.snapshot.stateful_sets.remove(0);
+    world.snapshot.surroundings.stored = vec![journal.shard.clone()];
+    let next = advance::next(&world.ctx(), &journal, false);
+    assert!(matches!(next, Next::Wait(..)), "{next:?}");
+}
+
 #[test]
 fn a_save_from_before_is_no_proof() {
     let mut world = World::alone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     journal::{Journal, WorkloadRecord},
+    shard::ShardId,
     step::PlannedStep,
 };
 
@@ -47,6 +48,14 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32768))]
     pub frozen_spec: Option<String>,
+}
+
+impl RedisMemoryPolicyStatus {
+    /// The shards of which something is stored.
+    pub fn shards(&self) -> Vec<ShardId> {
+        let under_way = self.journal.iter().map(|journal| &journal.shard);
+        under_way.chain(self.workloads.iter().map(|record| &record.shard)).cloned().collect()
+    }
 }
 
 /// Counts and worst numbers, quantised so that noise writes nothing.

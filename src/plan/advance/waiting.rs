@@ -14,6 +14,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Waits},
         journal::{CurrentStep, Journal, Outcome},
+        pod::StatefulSet,
         step::Step,
     },
     plan::{begin, next::Next},
@@ -113,8 +114,12 @@ impl Look<'_> {
 
     /// A member of the plan that does not exist and will not: its set wants fewer pods than the plan was made for.
     pub(super) fn scaled_away(&self, pod: &crate::domain::names::PodName) -> bool {
-        let wanted = self.ctx.snapshot.stateful_set(&self.journal.shard.set).map(|set| set.replicas);
-        let fewer = wanted.is_some_and(|wanted| usize::try_from(wanted).is_ok_and(|n| n < self.journal.members.len()));
+        let sets = &self.journal.shard.sets;
+        let of_pod = |set: &&StatefulSet| sets.contains(&set.uid) && set.names(pod);
+        let fewer = self.ctx.snapshot.stateful_sets.iter().find(of_pod).is_some_and(|set| {
+            let members = self.journal.members.iter().filter(|member| set.names(&member.identity.pod)).count();
+            usize::try_from(set.replicas).is_ok_and(|wanted| wanted < members)
+        });
         fewer && self.target(pod).is_none()
     }
 

@@ -26,8 +26,8 @@ const NAMED: usize = 4;
 pub(super) fn no_global_fault(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;
     let restarts_one = |set: &LostSet| {
-        let ours = scene.shard.sets.contains(&set.set) && scene.phase != Phase::Preflight;
-        ours || around.elsewhere.iter().any(|other| other.shard.set == set.set)
+        let ours = scene.shard.id.sets.contains(&set.set) && scene.phase != Phase::Preflight;
+        ours || around.elsewhere.iter().any(|other| other.shard.sets.contains(&set.set))
     };
     let lost =
         around.reach.lost.iter().map(|set| (set, set.unreachable.saturating_sub(usize::from(restarts_one(set)))));
@@ -69,7 +69,7 @@ pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn one_a_workload(scene: &Scene<'_>) -> Option<Blocked> {
     let elsewhere = &scene.ctx.snapshot.surroundings.elsewhere;
-    let other = elsewhere.iter().find(|other| scene.shard.is(&other.shard))?;
+    let other = elsewhere.iter().find(|other| scene.shard.id.is(&other.shard))?;
     Some(Blocked::new(
         BlockReason::ClusterBudget,
         format!("policy {} is restarting {} already; wait until it has ended", other.policy, scene.shard.name),

@@ -95,14 +95,14 @@ fn replacement_revision<'a>(set: &'a StatefulSet, pod: &Pod) -> &'a str {
 }
 
 pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = scene.shard.only_set()?;
-    if !set.observed {
-        return Some(Blocked::new(
-            BlockReason::EvictionWouldRollOut,
-            format!("StatefulSet {} was changed and its controller has not looked yet", set.name),
-        ));
-    }
     scene.restarted_now().find_map(|target| {
+        let set = scene.shard.set_of(target)?;
+        if !set.observed {
+            return Some(Blocked::new(
+                BlockReason::EvictionWouldRollOut,
+                format!("StatefulSet {} was changed and its controller has not looked yet", set.name),
+            ));
+        }
         let next = replacement_revision(set, &target.pod);
         let now = target.pod.revision.as_deref().unwrap_or_default();
         (now != next).then(|| {
@@ -118,8 +118,8 @@ pub(super) fn same_revision(scene: &Scene<'_>) -> Option<Blocked> {
 }
 
 pub(super) fn template_holds_data(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = scene.shard.only_set()?;
     scene.restarted_now().find_map(|target| {
+        let set = scene.shard.set_of(target)?;
         let container = target.pod.container.as_ref().ok()?;
         let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
         let floor = headroom::template_floor(&target.sample()?.memory);

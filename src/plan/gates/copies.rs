@@ -110,7 +110,7 @@ pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn persistence_proven(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.in_place_now()?;
-    let survives = persistence::survives_restart(primary, scene.shard.only_set());
+    let survives = persistence::survives_restart(primary, scene.shard.set_of(primary));
     let missing = survives.and_then(|()| persistence::starts_with_data(primary, &scene.starts)).err()?;
     Some(Blocked::new(
         BlockReason::PersistenceNotProven,

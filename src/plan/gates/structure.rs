@@ -7,7 +7,9 @@ use crate::{
     assess::fragmentation::Cause,
     domain::{
         blocked::{BlockReason, Blocked},
+        pod::Owner,
         sample::{Engine, Version},
+        snapshot::Target,
         step::Plan,
     },
 };
@@ -71,77 +73,95 @@ pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// What owns the members, where it is no StatefulSet.
-fn no_stateful_set(scene: &Scene<'_>) -> Option<String> {
-    let target = scene
-        .shard
-        .members
-        .iter()
-        .find(|target| target.pod.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet"))?;
-    let pod = &target.pod.name;
+/// Only the pods of StatefulSets come back under their names, with their volumes.
+pub(super) fn stateful_sets(scene: &Scene<'_>) -> Option<Blocked> {
+    let shard = scene.shard;
+    let is_set = |owner: &Owner| owner.kind == "StatefulSet";
+    let owned = |member: &Target| member.pod.owner.as_ref().is_some_and(is_set) && shard.set_of(member).is_some();
+    let other = shard.members.iter().find(|member| !owned(member))?;
+    let pod = &other.pod.name;
     let only = "only the pods of a StatefulSet come back under their name, with their volumes";
-    Some(match &target.pod.owner {
-        Some(owner) => format!("{pod} belongs to {} {}: {only}, so no other is restarted", owner.kind, owner.name),
-        None => format!("no controller of {pod} is known: {only}, so no other is restarted"),
+    let (reason, text) = match &other.pod.owner {
+        Some(owner) if owner.kind == "ReplicaSet" => (
+            BlockReason::DeploymentPod,
+            format!(
+                "{pod} belongs to a Deployment ({}): the next pod would start while the evicted one still saves, on the \
+                 same volume; run Redis as a StatefulSet",
+                owner.name
+            ),
+        ),
+        Some(owner) if is_set(owner) => {
+            let text = format!("StatefulSet {}, which {pod} names as its controller, does not exist", owner.name);
+            return Some(Blocked::new(BlockReason::NoStatefulSet, text));
+        }
+        Some(owner) => (
+            BlockReason::NoStatefulSet,
+            format!("{pod} belongs to {} {}: {only}, so no other is restarted", owner.kind, owner.name),
+        ),
+        None => {
+            (BlockReason::NoStatefulSet, format!("no controller of {pod} is known: {only}, so no other is restarted"))
+        }
+    };
+    Some(Blocked::new(reason, text).ruling())
+}
+
+/// A set that is known only in part may have a primary that is not seen.
+pub(super) fn whole_sets(scene: &Scene<'_>) -> Option<Blocked> {
+    let shard = scene.shard;
+    shard.stateful_sets.iter().find_map(|set| {
+        let members = shard.members.iter().filter(|member| shard.set_of(member) == Some(set)).count();
+        let wanted = usize::try_from(set.replicas).unwrap_or(usize::MAX);
+        let advice = match members.cmp(&wanted) {
+            Ordering::Equal => return None,
+            Ordering::Less => "see why the others are missing, or let spec.selector take them too",
+            Ordering::Greater => "wait until it has been scaled down",
+        };
+        Some(Blocked::new(
+            BlockReason::SetIncomplete,
+            format!(
+                "StatefulSet {} wants {wanted} pods, {members} are selected and replicate together: {advice}",
+                set.name
+            ),
+        ))
     })
 }
 
-pub(super) fn one_stateful_set(scene: &Scene<'_>) -> Option<Blocked> {
-    let blocked = |text| Some(Blocked::new(BlockReason::NotOneStatefulSet, text));
-    if let Some(text) = no_stateful_set(scene) {
-        return Some(Blocked::new(BlockReason::NotOneStatefulSet, text).ruling());
-    }
-    let Some(set) = scene.shard.only_set() else {
-        return blocked(
-            "the members are not the pods of exactly one StatefulSet; only such pods come back under their name"
-                .to_owned(),
-        );
-    };
-    let members = scene.shard.members.len();
-    let wanted = usize::try_from(set.replicas).unwrap_or(usize::MAX);
-    let advice = match members.cmp(&wanted) {
-        Ordering::Equal => return None,
-        Ordering::Less => "see why the others are missing, or let spec.selector take them too",
-        Ordering::Greater => "wait until it has been scaled down",
-    };
-    blocked(format!(
-        "StatefulSet {} wants {wanted} pods, {members} are selected and replicate together: {advice}",
-        set.name
-    ))
-}
-
 pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = scene.shard.only_set()?;
-    let before = || scene.ctx.snapshot.seen_before(&set.uid)?.owner.as_ref();
-    let (owner, belongs) = match (&set.owner, before()) {
-        (Some(owner), _) => (owner, "belongs".to_owned()),
-        (None, Some((owner, at))) => {
-            (owner, format!("belonged, until {} and so within the last hour,", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        }
-        (None, None) => return None,
-    };
-    Some(Blocked::new(
-        BlockReason::ForeignOwner,
-        format!(
-            "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other operators are \
-             watched but not restarted by this version",
-            set.name, owner.kind, owner.name
-        ),
-    )
-    .ruling())
+    scene.shard.stateful_sets.iter().find_map(|set| {
+        let before = || scene.ctx.snapshot.seen_before(&set.uid)?.owner.as_ref();
+        let (owner, belongs) = match (&set.owner, before()) {
+            (Some(owner), _) => (owner, "belongs".to_owned()),
+            (None, Some((owner, at))) => {
+                (owner, format!("belonged, until {} and so within the last hour,", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+            }
+            (None, None) => return None,
+        };
+        Some(
+            Blocked::new(
+                BlockReason::ForeignOwner,
+                format!(
+                    "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other \
+                     operators are watched but not restarted by this version",
+                    set.name, owner.kind, owner.name
+                ),
+            )
+            .ruling(),
+        )
+    })
 }
 
 pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
-    let set = scene.shard.only_set()?;
-    let value = set.template_role_label.as_ref()?;
-    Some(Blocked::new(
-        BlockReason::RoleLabelInTemplate,
-        format!(
-            "the pod template of {} sets {}={value}: every new pod would claim that role; remove the label from the \
-             template",
-            set.name, scene.ctx.policy.redis.role_label.key
-        ),
-    ))
+    scene.shard.stateful_sets.iter().find_map(|set| {
+        let value = set.template_role_label.as_ref()?;
+        Some(Blocked::new(
+            BlockReason::RoleLabelInTemplate,
+            format!(
+                "the pod template of {} sets {}={value}: every new pod would claim that role; remove the label from the \
+                 template",
+                set.name, scene.ctx.policy.redis.role_label.key
+            ),
+        ))
+    })
 }
 
 pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {

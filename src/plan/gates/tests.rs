@@ -222,8 +222,8 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
     let stranger = NodeAddress { host: "10.0.0.99".into(), port: 6379 };
     w.sample(0).replication.replicas.push(ReplicaLine { address: stranger, ..fixtures::replica_line(1) });
 })]
-#[case::fewer_selected(BlockReason::NotOneStatefulSet, |w: &mut World| w.snapshot.stateful_sets[0].replicas = 5)]
-#[case::no_stateful_set(BlockReason::NotOneStatefulSet, |w: &mut World| {
+#[case::fewer_selected(BlockReason::SetIncomplete, |w: &mut World| w.snapshot.stateful_sets[0].replicas = 5)]
+#[case::of_a_deployment(BlockReason::DeploymentPod, |w: &mut World| {
     for target in &mut w.snapshot.targets {
         if let Some(owner) = &mut target.pod.owner {
             owner.kind = "ReplicaSet".into();
