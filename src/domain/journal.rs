@@ -24,7 +24,7 @@ pub struct Journal {
     pub plan_hash: String,
     /// The generation of the spec that the plan was made from.
     pub generation: i64,
-    /// What is remediated: UID of its controller; of a cluster that, a slash and the shard.
+    /// What is remediated: UIDs of its controllers, joined by "+"; of a cluster those, a slash and the shard.
     #[serde(rename = "workload")]
     pub shard: ShardId,
     /// Name of the StatefulSet.
@@ -444,7 +444,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRecord {
-    /// Which set: UID of its controller; of a cluster that, a slash and the shard.
+    /// Which set: UIDs of its controllers, joined by "+"; of a cluster those, a slash and the shard.
     #[serde(rename = "uid")]
     pub shard: ShardId,
     /// Name of the StatefulSet.
