@@ -18,21 +18,15 @@ use crate::{
     api::v1alpha1::{FindingStatus, StoredPolicy},
     assess::{AssessSettings, judged::Judged},
     domain::{
+        event::EventNote,
         names::PodName,
         policy::Policy,
         snapshot::Snapshot,
-        surroundings::{Elsewhere, Reach},
+        surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::ports::Ports,
-    kube_io::{
-        around::Around,
-        cache::Seen,
-        error::KubeError,
-        event::{EventNote, EventTarget},
-        write::WriteError,
-    },
-    observe::snapshot::Claim,
+    kube_io::{around::Around, cache::Seen, error::KubeError, event::EventTarget, write::WriteError},
 };
 
 /// A policy in the version that was read: what a write to it must still find.

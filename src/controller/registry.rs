@@ -14,7 +14,7 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 
-use super::{ports::Watched, resolve, wakes::Wakes};
+use super::{ports::Watched, wakes::Wakes};
 use crate::{
     api::v1alpha1::StoredPolicy,
     kube_io::{
@@ -69,7 +69,7 @@ impl Registry {
         if stored.meta().deletion_timestamp.is_some() {
             return;
         }
-        let (Some(uid), Ok(resolved)) = (stored.uid(), resolve::resolve(stored)) else { return };
+        let (Some(uid), Ok(resolved)) = (stored.uid(), validate::resolve::resolve(stored)) else { return };
         let selector = &resolved.resource.spec.selector;
         self.follow(&uid, &ObjectRef::from_obj(stored), selector, &validate::selector_string(selector), now, |_| ());
     }

@@ -34,6 +34,15 @@ pub struct Surroundings {
     pub left_alone: Vec<LeftAlone>,
 }
 
+/// A policy's claim on pods, for finding out which of several policies acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the other policy.
+    pub policy: String,
+    /// UIDs of controllers of which it matches a pod, and which it acts for because it is older.
+    pub controllers: Vec<ControllerUid>,
+}
+
 /// What this operator keeps right on pods, and others may set as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

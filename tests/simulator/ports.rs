@@ -17,6 +17,7 @@ use redis_memory_operator::{
     controller::ports::{Policies, PolicyVersion},
     domain::{
         bytes::Bytes,
+        event::EventNote,
         fixtures,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
@@ -29,7 +30,7 @@ use redis_memory_operator::{
     },
     kube_io::{
         error::{Cause, KubeError},
-        event::{EventNote, EventTarget},
+        event::EventTarget,
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },

@@ -21,12 +21,13 @@ use redis_memory_operator::{
     controller::ports::{Freshness, Policies, PolicyVersion, Watched, World},
     domain::{
         bytes::Bytes,
+        event::EventNote,
         fixtures,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
         sample::{FailoverState, Persistence, Replication, Role},
         snapshot::{RedisRights, Snapshot},
-        surroundings::{Elsewhere, Reach},
+        surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::{
@@ -37,11 +38,10 @@ use redis_memory_operator::{
     kube_io::{
         cache::Seen,
         error::KubeError,
-        event::{EventNote, EventTarget},
+        event::EventTarget,
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    observe::snapshot::Claim,
     plan::effect::Peer,
     redis_io::RedisError,
 };

@@ -1,4 +1,4 @@
-//! What is sent, and what the API server's answers become. tests/kube_live.rs asks the real one.
+//! What is sent, and what the API server's answers become. tests/api_kube asks the real one.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::kube_io::{
-    event::EventType,
-    fence::Term,
-    testing::{Answer, Log, fake, refusal},
+use crate::{
+    domain::event::EventType,
+    kube_io::{
+        fence::Term,
+        testing::{Answer, Log, fake, refusal},
+    },
 };
 
 static POD: LazyLock<PodName> = LazyLock::new(|| "redis-1".into());

@@ -7,10 +7,10 @@ mod assignment;
 mod certificates;
 mod changes;
 mod history;
-mod pace;
 mod secrets;
 mod shared_reads;
 mod target;
+mod timing;
 mod worker;
 
 use std::{
@@ -25,7 +25,7 @@ use std::{
 use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use assignment::{Assignment, CredentialsFor, Digester, TargetKey};
 pub use certificates::Pair;
 pub use history::reading_of;
 pub use secrets::SecretSource;
@@ -190,10 +190,10 @@ impl SamplerHandle {
     ///
     /// Policies that reach a pod in the same way, by address, Secrets and user, share one target, which keeps the longest
     /// history that any of them wants. One that reaches it in another way has a target and a connection of its own: nothing
-    /// that it sees or does rests on the credentials of another. `judge` digests what the policy would conclude from a
+    /// that it sees or does rests on the credentials of another. `digester` digests what the policy would conclude from a
     /// target; [`Self::changes`] fires when the digest changes. It is called outside all locks and must be quick.
-    #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the judge; a reference would mislead")]
-    pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, judge: Judge) {
+    #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the digester; a reference would mislead")]
+    pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, digester: Digester) {
         let mut state = self.inner.state();
         if state.stopped {
             return;
@@ -209,7 +209,7 @@ impl SamplerHandle {
                 namespace: namespace.to_owned(),
                 set,
                 keep,
-                judge: Arc::clone(&judge),
+                digester: Arc::clone(&digester),
                 digest: None,
             };
             self.inner.watch(&mut state, &pod_uid, Access { address, credentials }, watcher);

@@ -293,7 +293,7 @@ impl TargetState {
     /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
     pub(super) fn record(&self, outcome: Result<Sample, ProbeFailure>, took: Duration, shared: &Shared) {
         (shared.count.0)(took, outcome.as_ref().err().map(ProbeFailure::reason));
-        let (seen, judges) = {
+        let (seen, digesters) = {
             let mut state = self.lock();
             state.probes = state.probes.saturating_add(1);
             state.last_duration = Some(took);
@@ -315,17 +315,20 @@ impl TargetState {
             if state.failures == 0 || state.failures >= SETTLED {
                 state.settled = Arc::clone(&state.observation);
             }
-            let judges: Vec<_> =
-                state.watchers.iter().map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.judge))).collect();
-            ((Arc::clone(&state.settled), state.history.to_vec()), judges)
+            let digesters: Vec<_> = state
+                .watchers
+                .iter()
+                .map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.digester)))
+                .collect();
+            ((Arc::clone(&state.settled), state.history.to_vec()), digesters)
         };
         // Judging is another module's code: not under our lock.
-        let ((observation, mut history), mut left) = (seen, judges.len());
-        for (policy_uid, judge) in judges {
+        let ((observation, mut history), mut left) = (seen, digesters.len());
+        for (policy_uid, digester) in digesters {
             left = left.saturating_sub(1);
             // Mostly there is one policy, and the history is not copied again for it.
             let history = if left == 0 { std::mem::take(&mut history) } else { history.clone() };
-            let digest = judge(Observation::clone(&observation), history);
+            let digest = digester(Observation::clone(&observation), history);
             let mut state = self.lock();
             if let Some(watcher) = state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid)
                 && watcher.digest.replace(digest) != Some(digest)

@@ -67,6 +67,14 @@ pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+pub(super) fn claimed(scene: &Scene<'_>) -> Option<Blocked> {
+    let other = scene.shard.claimed_by(scene.ctx.snapshot)?;
+    Some(Blocked::new(
+        BlockReason::ClaimedByOlderPolicy,
+        format!("policy {other} is older and matches pods of {}; it acts for them", scene.shard.name),
+    ))
+}
+
 pub(super) fn one_a_workload(scene: &Scene<'_>) -> Option<Blocked> {
     let elsewhere = &scene.ctx.snapshot.surroundings.elsewhere;
     let other = elsewhere.iter().find(|other| scene.shard.is(&other.shard))?;

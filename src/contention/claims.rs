@@ -9,13 +9,12 @@ use kube::{
 
 use crate::{
     api::v1alpha1::{Mode, RedisMemoryPolicy},
-    domain::names::ControllerUid,
-    observe::snapshot::Claim,
+    domain::{names::ControllerUid, surroundings::Claim},
 };
 
 /// The claims of other policies on the controllers of those pods: what they remediate, and what older ones match, but
 /// for what this one remediates. Pure.
-pub(crate) fn of_others<'a>(
+pub fn of_others<'a>(
     mine: &RedisMemoryPolicy,
     others: impl Iterator<Item = &'a RedisMemoryPolicy>,
     pods: &[impl AsRef<Pod>],

@@ -17,18 +17,18 @@ use crate::{
 const TEXT_CAP: usize = 500;
 
 /// What is shown, the worst first. `previous`: the stored status, perhaps another operator's.
-pub fn findings(
+pub fn shown(
     found: &[Finding],
     judged: &Judged,
     snapshot: &Snapshot,
     previous: &RedisMemoryPolicyStatus,
 ) -> Vec<FindingStatus> {
-    let mut shown: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous)).collect();
-    let carried = previous.findings.iter().filter(|earlier| !is_among(&shown, earlier));
+    let mut all: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous)).collect();
+    let carried = previous.findings.iter().filter(|earlier| !is_among(&all, earlier));
     let carried: Vec<FindingStatus> = carried.filter(|earlier| open(earlier, judged, snapshot)).map(stale).collect();
-    shown.extend(carried);
-    sort(&mut shown);
-    shown
+    all.extend(carried);
+    sort(&mut all);
+    all
 }
 
 /// What is shown while nothing can be evaluated: what was found before, all of it stale.

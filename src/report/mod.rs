@@ -1,13 +1,15 @@
-//! What is written to the status, and when. Pure: previous and new status → write or not.
+//! What people are told: the status, its conditions and findings, and the events between two of them; and when it is news.
+//! Pure: previous and new status → write or not.
+
+pub mod conditions;
+pub mod findings;
+pub mod transitions;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{
-    carry,
-    conditions::{self, Known},
-};
+use self::conditions::Known;
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
@@ -34,7 +36,7 @@ pub struct Input<'a> {
     pub generation: i64,
     /// What was observed.
     pub snapshot: &'a Snapshot,
-    /// What is found, and what was found earlier and could not be judged again ([`carry::findings`]).
+    /// What is found, and what was found earlier and could not be judged again ([`findings::shown`]).
     pub findings: &'a [FindingStatus],
     /// What could be judged.
     pub judged: &'a Judged,
@@ -80,12 +82,29 @@ pub fn stalled(
     previous: &RedisMemoryPolicyStatus,
     now: Timestamp,
 ) -> RedisMemoryPolicyStatus {
-    let findings = carry::all(previous);
+    let findings = findings::all(previous);
     RedisMemoryPolicyStatus {
         observed_generation: Some(generation),
         conditions: conditions::stalled(reason, message, &findings, &previous.conditions, generation, now),
         findings,
         ..RedisMemoryPolicyStatus::default()
+    }
+}
+
+/// Says in a status that the spec as it is written is not used, and why: what was made of the spec before still holds.
+pub fn spec_not_used(
+    status: &mut RedisMemoryPolicyStatus,
+    previous: &RedisMemoryPolicyStatus,
+    (reason, text): (&str, &str),
+    generation: i64,
+    now: Timestamp,
+) {
+    for (kind, holds) in [("Ready", false), ("Stalled", true)] {
+        let earlier = previous.conditions.iter().find(|it| it.type_ == kind).cloned();
+        if let (Some(earlier), Some(new)) = (earlier, status.conditions.iter_mut().find(|it| it.type_ == kind)) {
+            *new = earlier;
+        }
+        conditions::replace(&mut status.conditions, kind, (holds, reason, text), generation, now);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Gates on permission and pace: rights, claims, earlier remediations, cooldown.
+//! Gates of what was done before: how the last remediation ended, and how long ago a pod started.
 
 use std::time::Duration;
 
@@ -7,29 +7,13 @@ use jiff::Timestamp;
 use super::{Phase, Scene};
 use crate::{
     domain::{
-        acl,
         blocked::{BlockReason, Blocked},
         journal::{Outcome, WorkloadRecord},
-        pod::Right,
-        policy::Mode,
-        snapshot::{RedisRights, Target},
-        step::StepKind,
+        snapshot::Target,
     },
-    plan::{Context, switchover::choice},
+    plan::Context,
     topology::Shard,
 };
-
-pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.ctx.policy.suspend.then(|| Blocked::new(BlockReason::Suspended, "spec.suspend is true"))
-}
-
-pub(super) fn claimed(scene: &Scene<'_>) -> Option<Blocked> {
-    let other = scene.shard.claimed_by(scene.ctx.snapshot)?;
-    Some(Blocked::new(
-        BlockReason::ClaimedByOlderPolicy,
-        format!("policy {other} is older and matches pods of {}; it acts for them", scene.shard.name),
-    ))
-}
 
 fn record<'a>(scene: &Scene<'a>) -> Option<&'a WorkloadRecord> {
     scene.shard.record(scene.ctx.records)
@@ -81,60 +65,6 @@ pub(super) fn not_given_up(scene: &Scene<'_>) -> Option<Blocked> {
         let text = format!("{}; tried again at {}, or when the spec changes", last.message, short(until));
         Blocked::new(BlockReason::RemediationGaveUp, text)
     })
-}
-
-/// In Observe the plan is a dry run: what Enforce would need is a finding there, not a refusal.
-fn acts(scene: &Scene<'_>) -> bool {
-    scene.ctx.policy.mode == Mode::Enforce
-}
-
-pub(super) fn kubernetes_rights(scene: &Scene<'_>) -> Option<Blocked> {
-    let rights = scene.ctx.snapshot.rights;
-    let needs_resize = scene.steps.iter().any(|planned| planned.step.kind() == StepKind::Resize);
-    let needed = [
-        (true, rights.evict, "create pods/eviction", "acting.restart"),
-        (scene.shard.follow.is_ours(), rights.label, "patch pods", "acting.roleLabel"),
-        (needs_resize, rights.resize, "patch pods/resize", "acting.resize"),
-    ];
-    let (_, right, verb, value) = needed.into_iter().find(|(needed, right, ..)| *needed && *right != Right::Granted)?;
-    acts(scene).then(|| {
-        let state = if right == Right::Denied { "is missing" } else { "could not be checked" };
-        Blocked::new(
-            BlockReason::PermissionMissing,
-            format!("the operator's right to {verb} {state}; the chart grants it with {value}=true"),
-        )
-    })
-}
-
-pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
-    let RedisRights::Known(missing) = &scene.ctx.snapshot.redis_rights else {
-        return None;
-    };
-    let members: Vec<_> = scene.shard.members.iter().map(|member| &member.pod.name).collect();
-    let chosen =
-        choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
-    let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));
-    let (pod, commands) = of_members
-        .map(|(pod, commands)| {
-            let needed = chosen.method.in_the_way(commands).into_iter().filter(|command| needs(scene, command));
-            (pod, needed.collect::<Vec<_>>())
-        })
-        .find(|(_, commands)| !commands.is_empty())?;
-    let method =
-        if scene.hands_over { format!(" (switchover method {})", chosen.method.as_str()) } else { String::new() };
-    Some(Blocked::new(
-        BlockReason::PermissionMissing,
-        format!(
-            "the Redis user may not run {} on {pod}{method}; extend its ACL, or, where the command was renamed \
-             (rename-command), take that out: no ACL helps there",
-            commands.join(", ")
-        ),
-    ))
-}
-
-/// Whether a step of the plan at hand sends that command.
-fn needs(scene: &Scene<'_>, command: &str) -> bool {
-    scene.steps.iter().flat_map(|planned| acl::of_step(planned.step.kind())).any(|sent| sent.rule() == command)
 }
 
 pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {

@@ -25,10 +25,10 @@ use crate::{
     plan::effect::Effect,
 };
 
-/// So often within [`WITHIN`]: then whoever sets it back wins.
+/// Attempts within [`WITHIN`]: after them the one that sets it back wins.
 const TIMES: usize = 3;
 const WITHIN: SignedDuration = SignedDuration::from_mins(10);
-/// So long it is left alone.
+/// Then it is left alone for this time.
 const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(1);
 /// What was last touched this long ago is forgotten.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(3);
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::{
         assess::judged::Judged,
-        controller::carry,
         domain::{bytes::Bytes, fixtures},
+        report,
     };
 
     // A restarted operator said LimitReverted resolved, and set the limit three times more.
@@ -203,7 +203,7 @@ mod tests {
             snapshot.surroundings.left_alone = reverts.left_alone(now);
             let settings = crate::assess::AssessSettings::default();
             let look = crate::assess::Assessment::of(&policy, &snapshot, &settings);
-            carry::findings(&look.findings(&[], None), &Judged::of(&look), &snapshot, previous)
+            report::findings::shown(&look.findings(&[], None), &Judged::of(&look), &snapshot, previous)
         };
         let of_limits = |all: &[FindingStatus]| -> Vec<FindingStatus> {
             all.iter().filter(|one| one.code == FindingCode::LimitReverted.as_str()).cloned().collect()

@@ -6,22 +6,24 @@ use std::{
     sync::Arc,
 };
 
-use crate::{
-    assess::{AssessSettings, fragmentation, target::Alone},
-    domain::{
-        names::PodUid,
-        pod::Pod,
-        policy::Policy,
-        sample::{Reading, Replication, Role},
-        snapshot::{Observation, Target},
-    },
-    observe::sampler::Judge,
+use super::{AssessSettings, fragmentation, target::Alone};
+use crate::domain::{
+    names::PodUid,
+    pod::Pod,
+    policy::Policy,
+    sample::{Reading, Replication, Role},
+    snapshot::{Observation, Target},
 };
 
-/// The judge for the pods of a policy. What is judged without a sample needs no pod.
-pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge {
+/// The digest of an observation of one of these pods and its history, under that policy. What is judged without a sample
+/// needs no pod.
+pub fn of(
+    policy: Arc<Policy>,
+    pods: &[Pod],
+    settings: AssessSettings,
+) -> impl Fn(Observation, Vec<Reading>) -> u64 + Send + Sync + 'static {
     let pods: HashMap<PodUid, Pod> = pods.iter().map(|pod| (pod.uid.clone(), pod.clone())).collect();
-    Arc::new(move |observation: Observation, history: Vec<Reading>| {
+    move |observation, history| {
         let mut hasher = DefaultHasher::new();
         match &observation {
             Observation::Pending => 0_u8.hash(&mut hasher),
@@ -42,7 +44,7 @@ pub fn of(policy: Arc<Policy>, pods: &[Pod], settings: AssessSettings) -> Judge 
             }
         }
         hasher.finish()
-    })
+    }
 }
 
 /// The role, and the links that hold: what labels and gates rest on.
@@ -67,8 +69,8 @@ mod tests {
         for reading in &mut target.history {
             (reading.rss, reading.ratio) = (Bytes(reading.used.0 + 1), Ratio(100));
         }
-        let judge = of(Arc::new(fixtures::policy()), &[target.pod.clone()], AssessSettings::default());
-        let (early, late) = (judge(target.redis.clone(), Vec::new()), judge(target.redis.clone(), target.history));
+        let digest = of(Arc::new(fixtures::policy()), &[target.pod.clone()], AssessSettings::default());
+        let (early, late) = (digest(target.redis.clone(), Vec::new()), digest(target.redis.clone(), target.history));
         assert_ne!(early, late);
     }
 }

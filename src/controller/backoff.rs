@@ -7,15 +7,20 @@ use std::{
     time::Duration,
 };
 
-use crate::plan::pace;
-
+/// After the first failure: mostly another writer came first, and what is true now is looked at at once.
+const FIRST: Duration = Duration::from_millis(200);
+/// After many: with [`FACTOR`] at most eight looks in the first minute, and five in each that follows (another writer in
+/// a loop, a watch that stands still, an API server that refuses).
+const LAST: Duration = Duration::from_secs(12);
+/// Each failure in a row makes the pause longer by this factor.
+const FACTOR: u32 = 4;
 /// Failures that are this old count no more.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Failures in a row, by the policy's UID. A look that did something forgets them. One that only waits does not, or an
 /// API server that refuses every third request would have us look twice as often as one that refuses none.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<HashMap<String, Streak>>);
+pub struct Backoff(Mutex<HashMap<String, Streak>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Streak {
@@ -24,13 +29,13 @@ struct Streak {
     until: Duration,
 }
 
-impl Pace {
+impl Backoff {
     /// A look has failed once more: when to look again.
     pub fn failed(&self, uid: &str, now: Duration) -> Duration {
         let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let streak = streaks.entry(uid.to_owned()).or_default();
         streak.failures = streak.failures.saturating_add(1);
-        let pause = pace::after_failures(streak.failures);
+        let pause = after_failures(streak.failures);
         streak.until = now.saturating_add(pause);
         pause
     }
@@ -57,17 +62,22 @@ impl Pace {
     }
 }
 
+/// The pause after that number of failures in a row: 200 ms, four times as long after each further one, at most 12 s.
+fn after_failures(in_a_row: u32) -> Duration {
+    FIRST.saturating_mul(FACTOR.saturating_pow(in_a_row.saturating_sub(1))).min(LAST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn failures_between_looks_that_only_wait_add_up() {
-        let (pace, wait) = (Pace::default(), Duration::from_secs(10));
+        let (backoff, wait) = (Backoff::default(), Duration::from_secs(10));
         let (mut now, mut looks) = (Duration::ZERO, 0);
         while now < Duration::from_secs(600) {
-            now = now.saturating_add(pace.failed("a", now));
-            pace.through("a", wait, now);
+            now = now.saturating_add(backoff.failed("a", now));
+            backoff.through("a", wait, now);
             now = now.saturating_add(wait);
             looks += 2;
         }
@@ -76,23 +86,23 @@ mod tests {
 
     #[test]
     fn a_look_that_did_something_and_a_minute_without_failure_forget_them() {
-        let pace = Pace::default();
-        let (first, second) = (pace.failed("a", Duration::ZERO), pace.failed("a", Duration::ZERO));
+        let backoff = Backoff::default();
+        let (first, second) = (backoff.failed("a", Duration::ZERO), backoff.failed("a", Duration::ZERO));
         assert!(second > first);
-        pace.through("a", Duration::from_millis(50), Duration::ZERO);
-        assert_eq!(pace.failed("a", Duration::ZERO), first);
-        pace.through("a", Duration::from_secs(10), Duration::from_secs(61));
-        assert_eq!(pace.failed("a", Duration::from_secs(61)), first);
+        backoff.through("a", Duration::from_millis(50), Duration::ZERO);
+        assert_eq!(backoff.failed("a", Duration::ZERO), first);
+        backoff.through("a", Duration::from_secs(10), Duration::from_secs(61));
+        assert_eq!(backoff.failed("a", Duration::from_secs(61)), first);
     }
 
     #[test]
     fn a_failure_that_never_ends_is_looked_at_eight_times_in_its_first_minute_however_often_we_are_woken() {
-        let pace = Pace::default();
+        let backoff = Backoff::default();
         let (mut looks, mut in_last_minute) = (0, 0);
         for woken in 0..1200 {
             let now = Duration::from_millis(100 * woken);
-            if pace.left("a", now).is_none() {
-                pace.failed("a", now);
+            if backoff.left("a", now).is_none() {
+                backoff.failed("a", now);
                 *(if woken < 600 { &mut looks } else { &mut in_last_minute }) += 1;
             }
         }
@@ -102,14 +112,21 @@ mod tests {
 
     #[test]
     fn a_look_that_did_something_ends_it_and_each_policy_has_its_own() {
-        let (pace, now) = (Pace::default(), Duration::from_secs(100));
-        assert_eq!(pace.left("a", now), None);
-        assert_eq!(pace.failed("a", now), pace::after_failures(1));
-        assert!(pace.failed("a", now) > pace::after_failures(1));
-        assert_eq!(pace.left("b", now), None);
-        assert_eq!(pace.failed("b", now), pace::after_failures(1));
-        pace.through("a", Duration::from_millis(50), now);
-        assert_eq!(pace.left("a", now), None);
-        assert_eq!(pace.failed("a", now), pace::after_failures(1));
+        let (backoff, now) = (Backoff::default(), Duration::from_secs(100));
+        assert_eq!(backoff.left("a", now), None);
+        assert_eq!(backoff.failed("a", now), after_failures(1));
+        assert!(backoff.failed("a", now) > after_failures(1));
+        assert_eq!(backoff.left("b", now), None);
+        assert_eq!(backoff.failed("b", now), after_failures(1));
+        backoff.through("a", Duration::from_millis(50), now);
+        assert_eq!(backoff.left("a", now), None);
+        assert_eq!(backoff.failed("a", now), after_failures(1));
+    }
+
+    #[test]
+    fn the_first_failure_costs_nothing_and_an_endless_one_little() {
+        let pauses: Vec<u128> = (0..6).map(|n| after_failures(n).as_millis()).collect();
+        assert_eq!(pauses, [200, 200, 800, 3200, 12_000, 12_000]);
+        assert_eq!(after_failures(u32::MAX), LAST);
     }
 }

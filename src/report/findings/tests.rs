@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     assess::{AssessSettings, Assessment},
-    controller::{report, transitions},
     domain::{
         bytes::Bytes,
         fixtures::{self, NOW},
@@ -14,6 +13,7 @@ use crate::{
         sample::{ConfigUnreadable, Role, Sample},
         snapshot::{Observation, ProbeFailure, RedisRights},
     },
+    report::{self, transitions},
 };
 
 /// The status that follows from one look, after that earlier status.
@@ -21,7 +21,7 @@ fn look(policy: &Policy, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
     let settings = AssessSettings::default();
     let look = Assessment::of(policy, snapshot, &settings);
     let judged = Judged::of(&look);
-    let findings = findings(&look.findings(&[], None), &judged, snapshot, previous);
+    let findings = shown(&look.findings(&[], None), &judged, snapshot, previous);
     let input = report::Input {
         generation: 1,
         snapshot,

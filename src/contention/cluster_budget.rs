@@ -17,19 +17,19 @@ use kube::ResourceExt as _;
 
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
-    domain::blocked::BlockReason,
     domain::{
+        blocked::BlockReason,
         names::{PodName, PodUid},
         surroundings::Elsewhere,
     },
 };
 
 /// Restarts count for this long.
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the cluster allows: flags of the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClusterLimits {
     /// Remediations that may be under way at once.
     pub remediations: u32,
     /// Pods that may be restarted within an hour; `None`: no bound.
@@ -49,7 +49,7 @@ pub struct Restart {
 
 /// Slots and restarts of this process.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<State>);
+pub struct ClusterBudget(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -93,7 +93,7 @@ fn recent(restart: &Restart, now: Timestamp) -> bool {
     Duration::try_from(now.duration_since(restart.at)).unwrap_or_default() < HOUR
 }
 
-impl Ledger {
+impl ClusterBudget {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,7 +175,7 @@ pub fn remediation(policy: &RedisMemoryPolicy) -> Option<(String, Elsewhere)> {
 }
 
 /// The newest restart that the policy may tell of. What its journal tells of may count from now.
-pub(super) fn newest_restart(policy: &RedisMemoryPolicy) -> Option<Timestamp> {
+pub fn newest_restart(policy: &RedisMemoryPolicy) -> Option<Timestamp> {
     let status = policy.status.as_ref()?;
     if status.journal.is_some() {
         return Some(Timestamp::MAX);
@@ -185,7 +185,7 @@ pub(super) fn newest_restart(policy: &RedisMemoryPolicy) -> Option<Timestamp> {
 
 /// The restarts that records and journals tell of. An eviction of a journal counts from when its replacement had caught
 /// up, until then from now.
-pub(super) fn restarts<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>, now: Timestamp) -> Vec<Restart> {
+pub fn restarts<'a>(policies: impl Iterator<Item = &'a RedisMemoryPolicy>, now: Timestamp) -> Vec<Restart> {
     let mut found = Vec::new();
     for policy in policies {
         let (Some(uid), Some(status)) = (policy.uid(), policy.status.as_ref()) else { continue };
@@ -219,88 +219,72 @@ mod tests {
     }
 
     #[test]
-    fn so_many_slots_and_no_more() {
-        let ledger = Ledger::default();
+    fn there_are_as_many_slots_as_the_flag_says() {
+        let budget = ClusterBudget::default();
         let nothing = stored(&[]);
-        assert!(ledger.take("a", elsewhere("w-a"), &nothing, 2));
-        assert!(ledger.take("b", elsewhere("w-b"), &nothing, 2));
-        assert!(!ledger.take("c", elsewhere("w-c"), &nothing, 2));
-        assert!(ledger.take("a", elsewhere("w-a"), &nothing, 2), "who has one may take it again");
-        ledger.release("a");
-        assert!(!ledger.holds("a") && ledger.holds("b"));
-        assert!(ledger.take("c", elsewhere("w-c"), &nothing, 2));
-        ledger.retain(|uid| uid == "c");
-        assert_eq!(ledger.others("c", &nothing), []);
-        assert!(!Ledger::default().take("a", elsewhere("w-a"), &nothing, 0));
+        assert!(budget.take("a", elsewhere("w-a"), &nothing, 2));
+        assert!(budget.take("b", elsewhere("w-b"), &nothing, 2));
+        assert!(!budget.take("c", elsewhere("w-c"), &nothing, 2));
+        assert!(budget.take("a", elsewhere("w-a"), &nothing, 2), "who has one may take it again");
+        budget.release("a");
+        assert!(!budget.holds("a") && budget.holds("b"));
+        assert!(budget.take("c", elsewhere("w-c"), &nothing, 2));
+        budget.retain(|uid| uid == "c");
+        assert_eq!(budget.others("c", &nothing), []);
+        assert!(!ClusterBudget::default().take("a", elsewhere("w-a"), &nothing, 0));
     }
 
     #[test]
     fn a_slot_that_is_given_back_is_noticed_once_and_only_when_the_journal_is_seen_to_be_gone() {
-        let ledger = Ledger::default();
-        assert!(!ledger.freed(&stored(&[])));
-        assert!(ledger.take("a", elsewhere("w-a"), &stored(&[]), 1));
-        assert!(!ledger.freed(&stored(&[])));
-        ledger.release("a");
+        let budget = ClusterBudget::default();
+        assert!(!budget.freed(&stored(&[])));
+        assert!(budget.take("a", elsewhere("w-a"), &stored(&[]), 1));
+        assert!(!budget.freed(&stored(&[])));
+        budget.release("a");
         // The cache lags: it still has the journal, and would refuse whoever is woken now.
-        assert!(!ledger.freed(&stored(&[("a", "w-a")])));
-        assert!(ledger.freed(&stored(&[])));
-        assert!(!ledger.freed(&stored(&[])));
+        assert!(!budget.freed(&stored(&[("a", "w-a")])));
+        assert!(budget.freed(&stored(&[])));
+        assert!(!budget.freed(&stored(&[])));
     }
 
     #[test]
     fn a_workload_has_one_remediation_whatever_the_number() {
-        let ledger = Ledger::default();
-        assert!(!ledger.take("a", elsewhere("w"), &stored(&[("b", "w")]), 9));
-        assert!(ledger.take("a", elsewhere("w"), &stored(&[("a", "w")]), 1), "its own journal is no other");
+        let budget = ClusterBudget::default();
+        assert!(!budget.take("a", elsewhere("w"), &stored(&[("b", "w")]), 9));
+        assert!(budget.take("a", elsewhere("w"), &stored(&[("a", "w")]), 1), "its own journal is no other");
     }
 
     #[test]
     fn journals_of_an_earlier_process_hold_their_slots() {
-        let ledger = Ledger::default();
+        let budget = ClusterBudget::default();
         let journals = stored(&[("a", "w-a")]);
-        assert!(!ledger.take("b", elsewhere("w-b"), &journals, 1));
-        assert_eq!(ledger.others("b", &journals), [elsewhere("w-a")]);
-        assert!(ledger.take("b", elsewhere("w-b"), &journals, 2));
+        assert!(!budget.take("b", elsewhere("w-b"), &journals, 1));
+        assert_eq!(budget.others("b", &journals), [elsewhere("w-a")]);
+        assert!(budget.take("b", elsewhere("w-b"), &journals, 2));
         // What is known twice is one.
-        assert_eq!(ledger.others("c", &stored(&[("a", "w-a"), ("b", "w-b")])).len(), 2);
-    }
-
-    #[test]
-    fn of_many_that_come_at_once_so_many_get_a_slot() {
-        let ledger = Ledger::default();
-        let nothing = stored(&[]);
-        let taken: usize = std::thread::scope(|scope| {
-            let tries: Vec<_> = (0..16)
-                .map(|n| {
-                    let (ledger, nothing) = (&ledger, &nothing);
-                    scope.spawn(move || ledger.take(&format!("p-{n}"), elsewhere(&format!("w-{n}")), nothing, 3))
-                })
-                .collect();
-            tries.into_iter().map(|one| usize::from(one.join().unwrap())).sum()
-        });
-        assert_eq!(taken, 3);
+        assert_eq!(budget.others("c", &stored(&[("a", "w-a"), ("b", "w-b")])).len(), 2);
     }
 
     #[test]
     fn restarts_of_the_hour_count_once() {
-        let ledger = Ledger::default();
+        let budget = ClusterBudget::default();
         let at =
             |policy: &str, pod: &str, ago| Restart { policy: policy.into(), pod: pod.into(), at: seconds_ago(ago) };
         let known =
             vec![at("a", "redis-0", 60), at("a", "redis-1", 3599), at("a", "redis-2", 3600), at("b", "redis-0", 5)];
-        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3);
+        assert_eq!(budget.restarts_last_hour(&known, NOW), 3);
         let again = at("a", "redis-0", 0);
-        assert!(ledger.take_restart(again, &"uid-0".into(), &[], Some(1)));
-        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3, "the record and this process mean the same restart");
+        assert!(budget.take_restart(again, &"uid-0".into(), &[], Some(1)));
+        assert_eq!(budget.restarts_last_hour(&known, NOW), 3, "the record and this process mean the same restart");
         let next = || at("c", "redis-0", 0);
-        assert!(!ledger.take_restart(next(), &"uid-1".into(), &known, Some(3)));
-        assert!(ledger.take_restart(next(), &"uid-1".into(), &known, Some(4)));
-        assert_eq!(ledger.restarts_last_hour(&known, NOW), 4);
-        ledger.give_restart_back("c", &"uid-1".into());
-        assert_eq!(ledger.restarts_last_hour(&known, NOW), 3);
-        assert!(ledger.take_restart(next(), &"uid-1".into(), &known, None), "no bound");
+        assert!(!budget.take_restart(next(), &"uid-1".into(), &known, Some(3)));
+        assert!(budget.take_restart(next(), &"uid-1".into(), &known, Some(4)));
+        assert_eq!(budget.restarts_last_hour(&known, NOW), 4);
+        budget.give_restart_back("c", &"uid-1".into());
+        assert_eq!(budget.restarts_last_hour(&known, NOW), 3);
+        assert!(budget.take_restart(next(), &"uid-1".into(), &known, None), "no bound");
         let later = NOW.saturating_add(jiff::SignedDuration::from_hours(2)).unwrap();
-        assert_eq!(ledger.restarts_last_hour(&known, later), 0);
+        assert_eq!(budget.restarts_last_hour(&known, later), 0);
     }
 
     #[test]

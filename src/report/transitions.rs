@@ -1,9 +1,9 @@
 //! Events: one for each transition, found by comparing the status before and after. Pure.
 
-use super::carry;
+use super::findings;
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
-    kube_io::event::{EventNote, EventType},
+    domain::event::{EventNote, EventType},
 };
 
 /// One event, and the pod that it concerns.
@@ -24,7 +24,7 @@ pub fn between(
     is_there: impl Fn(&str) -> bool,
 ) -> Vec<Transition> {
     let mut events = Vec::new();
-    let known = carry::is_among;
+    let known = findings::is_among;
     let weighty = |finding: &&FindingStatus| finding.severity != "Info";
     for finding in after.findings.iter().filter(weighty).filter(|finding| !known(&before.findings, finding)) {
         let note = format!("{}. {}", about(finding, &finding.evidence), finding.remedy);

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{
-    ledger::{Ledger, Limits},
-    memory::Memory,
-    pace::Pace,
-    ports::World,
-    reverts::Reverts,
-};
+use super::{backoff::Backoff, memory::Memory, ports::World};
 use crate::{
+    contention::{
+        cluster_budget::{ClusterBudget, ClusterLimits},
+        reverts::Reverts,
+    },
     execute::{ExecuteError, Executor},
     kube_io::{error::KubeError, fence::Fenced, write::WriteError},
     metrics::Metrics,
@@ -19,7 +17,7 @@ use crate::{
 };
 
 /// What every reconcile of one term of leadership shares, in that world.
-pub struct Shared<W: World> {
+pub struct Reconciler<W: World> {
     /// What is seen of the world.
     pub world: W,
     /// What is done to it.
@@ -27,9 +25,9 @@ pub struct Shared<W: World> {
     /// Flags of the binary.
     pub settings: PlanSettings,
     /// What the cluster allows: flags of the binary.
-    pub limits: Limits,
+    pub limits: ClusterLimits,
     /// Who holds a slot of the cluster's budget.
-    pub ledger: Ledger,
+    pub cluster_budget: ClusterBudget,
     /// What others set back, so that nothing is fought over.
     pub reverts: Arc<Reverts>,
     /// What stops the whole operator, if anything does.
@@ -37,14 +35,14 @@ pub struct Shared<W: World> {
     /// Metrics.
     pub metrics: Metrics,
     /// Failures in a row.
-    pub pace: Pace,
+    pub backoff: Backoff,
     /// What is remembered of each policy.
     pub memory: Memory,
     /// Names this install: namespace and name of its Lease.
     pub install: String,
 }
 
-impl<W: World> Shared<W> {
+impl<W: World> Reconciler<W> {
     /// The clock, which is the executor's.
     pub(super) const fn time(&self) -> &W::Ports {
         &self.executor.ports

@@ -3,52 +3,53 @@
 
 use std::sync::Arc;
 
+use super::validate;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, StoredPolicy},
     domain::policy::Policy,
-    validate,
 };
 
 /// What is worked with.
 #[derive(Debug)]
-pub(super) struct Resolved {
+pub struct Resolved {
     /// The resource, under the spec that is used.
-    pub(super) resource: RedisMemoryPolicy,
+    pub resource: RedisMemoryPolicy,
     /// The same, validated.
-    pub(super) policy: Arc<Policy>,
+    pub policy: Arc<Policy>,
     /// Why its own spec is not used.
-    pub(super) problem: Option<Problem>,
+    pub problem: Option<Problem>,
 }
 
 /// Why a policy is not evaluated as it is written: reason and message of the condition `Stalled`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub struct Problem {
     /// In one stable word.
-    pub(super) reason: &'static str,
+    pub reason: &'static str,
     /// For people.
-    pub(super) text: String,
+    pub text: String,
 }
 
 impl Problem {
-    pub(super) fn new(reason: &'static str, text: impl Into<String>) -> Self {
+    /// With that reason and message.
+    pub fn new(reason: &'static str, text: impl Into<String>) -> Self {
         Self { reason, text: text.into() }
     }
 }
 
 /// What can be worked with, or why nothing can.
-pub(super) fn resolve(stored: &StoredPolicy) -> Result<Resolved, Problem> {
+pub fn resolve(stored: &StoredPolicy) -> Result<Resolved, Problem> {
     let unreadable = stored.problem().map(|text| Problem::new("Unreadable", text));
     let Some(resource) = stored.policy() else {
         return Err(unreadable.unwrap_or_else(|| Problem::new("Unreadable", "")));
     };
-    let invalid = match validate::validate(resource) {
+    let invalid = match validate(resource) {
         Ok(policy) => {
             return Ok(Resolved { resource: resource.clone(), policy: Arc::new(policy), problem: unreadable });
         }
         Err(invalid) => invalid.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
     let problem = Problem::new("InvalidSpec", invalid);
-    let frozen = resource.frozen().and_then(|frozen| Some((validate::validate(&frozen).ok()?, frozen)));
+    let frozen = resource.frozen().and_then(|frozen| Some((validate(&frozen).ok()?, frozen)));
     match frozen {
         Some((policy, resource)) => Ok(Resolved { resource, policy: Arc::new(policy), problem: Some(problem) }),
         None => Err(problem),
@@ -61,17 +62,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{domain::fixtures, plan};
 
     fn spec(mode: &str, app: &str) -> Value {
         json!({"mode": mode, "selector": {"matchLabels": {"app": app}}})
     }
 
     fn stored(spec: &Value, frozen: Option<&Value>) -> StoredPolicy {
-        let (rule, snapshot) = fixtures::enforced();
-        let (settings, now) = (plan::PlanSettings::default(), fixtures::NOW);
-        let ctx = plan::Context::of(&rule, &snapshot, &[], now, &settings);
-        let journal = plan::begin::consider(&ctx).begin.expect("a remediation begins");
+        let journal = json!({
+            "id": "p-1", "planHash": "p", "generation": 1, "workload": "set-1", "workloadName": "redis",
+            "startedAt": "2026-01-01T00:00:00Z", "steps": [], "cursor": 0, "current": {}, "members": [],
+            "primary": {"pod": "redis-0", "uid": "uid-0", "runId": "a"},
+        });
         let mut status = json!({});
         if let Some(frozen) = frozen {
             status = json!({"journal": journal, "frozenSpec": frozen.to_string()});
