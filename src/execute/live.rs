@@ -14,6 +14,7 @@ use super::{
 use crate::{
     clock::{Clock, Time},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
@@ -151,12 +152,8 @@ impl Acting for Connection {
         Self::config_set(self, name, value).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        Self::rewrite_aof(self).await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
-        Self::save(self).await
+    async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
+        Self::run(self, command).await
     }
 
     async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {

@@ -26,7 +26,7 @@ use crate::{
         names::PodName,
         policy::Mode,
         snapshot::Target,
-        step::Step,
+        step::{Begins, Ends, Step},
     },
     topology::{Lead, Shard},
 };
@@ -68,19 +68,7 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     if let Some(next) = look.rogue().or_else(|| look.back_to_repoint()) {
         return look.no_longer_than_allowed(next);
     }
-    let next = match &planned.step {
-        Step::Evict { pod } => look.evict(pod),
-        Step::Resize { pod, limit } => look.resize(pod, *limit),
-        Step::AwaitReplica { pod } => look.await_replica(pod),
-        Step::RestoreSettings { pod } => look.restore(pod),
-        Step::Persist { pod } => look.persist(pod),
-        Step::AwaitPrimary { pod } => look.await_primary(pod),
-        Step::RaiseBacklog { pod, size } => look.raise_backlog(pod, *size),
-        Step::Prove { pod } => look.prove(pod),
-        Step::Switchover { from, to } => look.switchover(from, to),
-        Step::Repoint { pod, to } => look.repoint(pod, to),
-    };
-    look.no_longer_than_allowed(next)
+    look.no_longer_than_allowed(look.step(&planned.step))
 }
 
 struct Look<'a> {
@@ -149,24 +137,22 @@ impl<'a> Look<'a> {
 
     /// Nothing of ours is half done here. On deletion waiting is given up too: the set heals without us.
     fn at_boundary(&self, deleting: bool) -> bool {
-        match self.journal.step() {
-            None | Some(Step::Prove { .. } | Step::Persist { .. } | Step::RaiseBacklog { .. }) => true,
-            Some(Step::Evict { pod }) => {
-                let untouched = |target: &Target| {
-                    self.journal.member(pod).is_some_and(|record| record.identity.uid == target.pod.uid)
-                        && !target.pod.terminating
-                };
-                self.journal.current.begun_at.is_none() || self.target(pod).is_some_and(untouched)
-            }
-            Some(Step::Switchover { .. }) => self.journal.current.begun_at.is_none(),
-            Some(
-                Step::AwaitReplica { .. }
-                | Step::AwaitPrimary { .. }
-                | Step::Resize { .. }
-                | Step::RestoreSettings { .. },
-            ) => deleting,
-            Some(Step::Repoint { .. }) => false,
+        let Some(step) = self.journal.step() else { return true };
+        match step.kind().ends() {
+            Ends::Always => true,
+            Ends::BeforeEffect => self.journal.current.begun_at.is_none() || self.still_untouched(step),
+            Ends::OnDeletion => deleting,
+            Ends::Never => false,
         }
+    }
+
+    /// The eviction was asked for and refused: the pod is there as it was.
+    fn still_untouched(&self, step: &Step) -> bool {
+        let Step::Evict { pod } = step else { return false };
+        let record = self.journal.member(pod);
+        self.target(pod).is_some_and(|target| {
+            record.is_some_and(|record| record.identity.uid == target.pod.uid) && !target.pod.terminating
+        })
     }
 
     /// A member, or the primary, that is not what the journal says, in words.
@@ -272,8 +258,7 @@ impl<'a> Look<'a> {
     fn proceed(&self) -> Journal {
         let mut journal = self.journal.clone();
         journal.cursor = journal.cursor.saturating_add(1);
-        let gated =
-            matches!(journal.step(), None | Some(Step::Evict { .. } | Step::Switchover { .. } | Step::Persist { .. }));
+        let gated = journal.step().is_none_or(|step| step.kind().begins() == Begins::AtGates);
         journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), ..CurrentStep::default() };
         journal
     }

@@ -16,6 +16,7 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Policies, PolicyVersion},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
         event::EventNote,
         fixtures,
@@ -414,11 +415,7 @@ impl Acting for Connection {
         self.order(Order::Set(name.to_owned(), value.to_owned()), ACT).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        self.order(Order::WriteOut, WRITE_OUT).await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
+    async fn run(&mut self, _: PlainCommand) -> Result<(), RedisError> {
         self.order(Order::WriteOut, WRITE_OUT).await
     }
 

@@ -20,6 +20,7 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Freshness, Policies, PolicyVersion, Watched, World},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
         event::EventNote,
         fixtures,
@@ -346,12 +347,8 @@ impl Acting for Bent {
         self.inner.config_set(name, value).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        self.inner.rewrite_aof().await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
-        self.inner.save().await
+    async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
+        self.inner.run(command).await
     }
 
     async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {

@@ -120,18 +120,7 @@ impl Look<'_> {
 
     /// A step that waits for a pod that was scaled away ends the remediation.
     pub(super) fn waits_for_nobody(&self) -> Option<Next> {
-        let pod = match self.journal.step()? {
-            Step::Resize { pod, .. }
-            | Step::AwaitReplica { pod }
-            | Step::RestoreSettings { pod }
-            | Step::AwaitPrimary { pod }
-            | Step::Prove { pod } => pod,
-            Step::Evict { .. }
-            | Step::Persist { .. }
-            | Step::RaiseBacklog { .. }
-            | Step::Switchover { .. }
-            | Step::Repoint { .. } => return None,
-        };
+        let pod = self.journal.step()?.replacement()?;
         self.scaled_away(pod).then(|| {
             let text = format!("{pod} was scaled away; a new plan is made from what is now true");
             end(self.ctx, self.journal, Outcome::Superseded, &text)

@@ -3,7 +3,6 @@
 use super::Scene;
 use crate::{
     domain::{
-        acl,
         blocked::{BlockReason, Blocked},
         pod::Right,
         policy::Mode,
@@ -64,5 +63,5 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
 
 /// Whether a step of the plan at hand sends that command.
 fn needs(scene: &Scene<'_>, command: &str) -> bool {
-    scene.steps.iter().flat_map(|planned| acl::of_step(planned.step.kind())).any(|sent| sent.rule() == command)
+    scene.steps.iter().flat_map(|planned| planned.step.kind().sends()).any(|sent| sent.rule() == command)
 }
