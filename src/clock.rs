@@ -84,7 +84,7 @@ impl Clock {
         let since = i64::try_from(self.uptime().as_micros()).unwrap_or(i64::MAX);
         let anchor = self.wall.anchor.load(Ordering::Relaxed);
         let anew = real.as_microsecond().saturating_sub(since);
-        // Whoever comes second has nothing to say: the other read the same clock.
+        // The second caller has nothing to say: the other read the same clock.
         self.wall.anchor.compare_exchange(anchor, anew, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         let moved = anew.saturating_sub(anchor);
         if moved.abs() <= STEP {

@@ -33,7 +33,7 @@ pub fn of_others<'a>(
         .filter(|other| age(other) < age(mine))
         .collect();
     older.sort_by_key(|policy| age(policy));
-    // An older one that begins to enforce meanwhile waits: labels and limits of a set are kept by whoever restarts it.
+    // An older one that begins to enforce meanwhile waits: labels and limits of a set are kept by the policy that restarts it.
     let busy = mine.status.as_ref().and_then(|status| Some(&status.journal.as_ref()?.shard.set));
     let older = older.into_iter().filter_map(|other| claim(other, pods)).filter_map(|mut claim| {
         claim.controllers.retain(|uid| Some(uid) != busy);

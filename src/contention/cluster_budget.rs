@@ -241,7 +241,7 @@ mod tests {
         assert!(budget.take("a", elsewhere("w-a"), &stored(&[]), 1));
         assert!(!budget.freed(&stored(&[])));
         budget.release("a");
-        // The cache lags: it still has the journal, and would refuse whoever is woken now.
+        // The cache lags: it still has the journal, and would refuse a policy that is woken now.
         assert!(!budget.freed(&stored(&[("a", "w-a")])));
         assert!(budget.freed(&stored(&[])));
         assert!(!budget.freed(&stored(&[])));

@@ -151,7 +151,7 @@ pub trait World: Send + Sync + 'static {
     fn written(&self, uid: &str, now: Duration);
     /// Whether that policy waits for a slot of the cluster's budget.
     fn waits(&self, uid: &str, waits: bool);
-    /// A slot was given back: whoever waits for one is looked at.
+    /// A slot was given back: the policies that wait for one are looked at.
     fn wake_waiting(&self);
     /// Whether the policy was woken since it was last asked.
     fn woken(&self, policy: &ObjectRef<StoredPolicy>) -> bool;

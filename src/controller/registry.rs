@@ -132,7 +132,7 @@ impl Registry {
         }
     }
 
-    /// A slot was given back: whoever waits for one is looked at.
+    /// A slot was given back: the policies that wait for one are looked at.
     pub fn wake_waiting(&self) {
         for entry in lock(&self.entries).values().filter(|entry| entry.waits) {
             self.wakes.wake(entry.policy.clone());

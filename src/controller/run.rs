@@ -144,7 +144,7 @@ struct Process {
     reverts: Arc<Reverts>,
 }
 
-/// What watches and remembers. It outlives a term that ends because the API server is away: whoever cannot act can still
+/// What watches and remembers. It outlives a term that ends because the API server is away: a process that cannot act can still
 /// see, and knows all the more when it may act again. It ends when the Lease is seen to be another's.
 struct Watching {
     sampler: SamplerHandle,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{api::v1alpha1::StoredPolicy, clock::Time as _, metrics::ReconcileResult};
 
-/// A wall clock that was set is slept on for so long: windows and cooldowns are judged anew.
+/// How long a wall clock that was set is slept on: windows and cooldowns are judged anew.
 const CLOCK_SET_AGAIN: Duration = Duration::from_secs(1);
 
 /// Reconciles and measures; a policy whose last look failed, or an API server that asked for time, is left alone for now.

@@ -12,7 +12,7 @@ pub enum Role {
     Act,
 }
 
-/// What is sent to look, in the words of ACL rules. `client|setname` is a courtesy to whoever reads CLIENT LIST, and
+/// What is sent to look, in the words of ACL rules. `client|setname` is a courtesy to readers of CLIENT LIST, and
 /// `client|list` and `pubsub|numsub` tell whether a Sentinel is connected.
 pub const OBSERVING: &[&str] = &["info", "client|setname", "client|list", "pubsub|numsub", "config|get"];
 

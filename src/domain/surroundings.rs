@@ -25,7 +25,7 @@ pub struct Surroundings {
     pub maximum_remediations: u32,
     /// Pods that were restarted within the last hour, over all policies, by our record.
     pub restarts_last_hour: u32,
-    /// At most so many (`--maximum-restarts-per-hour`); `None`: no bound.
+    /// Their bound (`--maximum-restarts-per-hour`); `None`: no bound.
     pub maximum_restarts_per_hour: Option<u32>,
     /// How many Redis servers answer.
     pub reach: Reach,

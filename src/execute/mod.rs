@@ -60,7 +60,7 @@ pub enum Done {
     Demoted(Option<Fallback>),
     /// Clients that still stood on the old primary were led away.
     ClientsClosed {
-        /// So many connections were closed.
+        /// Connections that were closed.
         closed: u32,
     },
     /// The role is handed over and the labels say so.

@@ -33,7 +33,7 @@ use tokio::{
 };
 
 pub use self::params::{LeaseError, LeaseParams};
-use self::record::{Record, STOP_ANNOTATION, Verdict, judge, whole_seconds};
+use self::record::{Availability, Record, STOP_ANNOTATION, availability, whole_seconds};
 use super::{
     error::{Cause, within},
     fence::{Fence, Term, extend},
@@ -175,7 +175,8 @@ impl Election {
             _ => now,
         };
         *seen = Some((spec, since));
-        if judge(record.as_ref(), &self.params.identity, self.params.duration, since, now) == Verdict::Held {
+        if availability(record.as_ref(), &self.params.identity, self.params.duration, since, now) == Availability::Held
+        {
             self.holder.send_replace(self.seen(record.as_ref()));
             return Ok(None);
         }

@@ -2,11 +2,11 @@
 //!
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
+mod closing;
 mod hand_over;
 mod in_place;
 mod steps;
 mod waiting;
-mod window;
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// The record keeps at most this many; a budget of a day is never larger.
 const MAX_RESTARTS: usize = 64;
 
-/// One look. Before the remediation ends, however it ends, what was changed for its time only is set back.
+/// One advance. Before the remediation ends, however it ends, what was changed for its time only is set back.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     match look(ctx, journal, deleting) {
         Next::End(record) => match carry::take_back(ctx, journal, record) {
@@ -61,23 +61,24 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     let Some(planned) = journal.planned() else {
         return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, shard)));
     };
-    let look = Look { ctx, journal, shard };
-    if let Some(stop) = look.interrupted(deleting).or_else(|| look.waits_for_nobody()) {
+    let advance = Advance { ctx, journal, shard };
+    if let Some(stop) = advance.interrupted(deleting).or_else(|| advance.waits_for_nobody()) {
         return stop;
     }
-    if let Some(next) = look.rogue().or_else(|| look.back_to_repoint()) {
-        return look.no_longer_than_allowed(next);
+    if let Some(next) = advance.rogue().or_else(|| advance.back_to_repoint()) {
+        return advance.no_longer_than_allowed(next);
     }
-    look.no_longer_than_allowed(look.step(&planned.step))
+    advance.no_longer_than_allowed(advance.step(&planned.step))
 }
 
-struct Look<'a> {
+/// A remediation under way, and what is seen of its shard.
+struct Advance<'a> {
     ctx: &'a Context<'a>,
     journal: &'a Journal,
     shard: &'a Shard<'a>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Advance<'a> {
     fn target(&self, pod: &PodName) -> Option<&'a Target> {
         self.ctx.snapshot.target(pod)
     }
@@ -197,7 +198,7 @@ impl<'a> Look<'a> {
     }
 
     fn gates(&self, phase: Phase) -> Result<(), Next> {
-        // What was approved is the plan as it began, or what is left of it: that is the plan of whoever begins anew.
+        // What was approved is the plan as it began, or what is left of it: that is the plan of the next remediation.
         let left = order::hash(self.shard, self.journal.left());
         let begun = self.ctx.snapshot.surroundings.approved.as_ref() == Some(&self.journal.plan_hash);
         let hash = if begun { &self.journal.plan_hash } else { &left };
@@ -280,7 +281,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The pods that start as primaries whoever is one, by the last return of each.
+/// The pods that start as primaries although another is one, by the last return of each.
 fn start_as_primary(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<PodName> {
     let mut pods = before.map(|record| record.starts_as_primary.clone()).unwrap_or_default();
     for member in &journal.members {

@@ -171,7 +171,7 @@ impl Answer {
 }
 
 /// Keeps in the journal why the step under way failed, and that an attempt of a switchover has ended by its own word. If it
-/// cannot be kept, the attempt counts as cut short, and whoever ends the switchover makes sure of it once more.
+/// cannot be kept, the attempt counts as cut short, and the process that ends the switchover makes sure of it once more.
 async fn keep_answer<W: World>(
     reconciler: &Reconciler<W>,
     answer: Answer,

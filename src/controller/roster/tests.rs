@@ -11,7 +11,7 @@ use crate::{
     plan,
 };
 
-/// One of a few policies: `UID@namespace/name`, with a journal or with restarts so many minutes ago.
+/// One of a few policies: `UID@namespace/name`, with a journal or with restarts that number of minutes ago.
 #[derive(Clone, Debug)]
 struct Made {
     uid: u8,

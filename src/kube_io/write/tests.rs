@@ -254,7 +254,7 @@ async fn without_the_lease_nothing_is_sent() {
 async fn no_write_outlasts_the_lease() {
     let (writer, _log) = writer(|| Answer::Silence);
     let clock = Clock::start();
-    // 50 ms until the deadline, then a margin of 50 ms: whoever comes next may lead after 100 ms.
+    // 50 ms until the deadline, then a margin of 50 ms: the next process may lead after 100 ms.
     let term = Term { deadline: clock.uptime() + Duration::from_millis(50), margin: Duration::from_millis(50) };
     let (_renewals, term) = watch::channel(Some(term));
     let fence = Fence::of(clock, term);

@@ -24,7 +24,7 @@ pub(super) fn until_turn(uptime: Duration, interval: Duration, spread: u64) -> D
     Duration::from_nanos(if wait == 0 { interval } else { wait })
 }
 
-/// The wait after so many failures in a row: 1 s, 2 s, 4 s, … up to the interval, up to a quarter less by target.
+/// The wait after a number of failures in a row: 1 s, 2 s, 4 s, … up to the interval, up to a quarter less by target.
 pub(super) fn until_retry(failures: u32, interval: Duration, spread: u64) -> Duration {
     let wait = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(interval);
     // In 1024ths, so that nothing is a float: 0 to 255 of them are a quarter.

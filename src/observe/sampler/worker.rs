@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Shared,
+    ProbeContext,
     assignment::{Access, CredentialsFor},
     target::{Seen, TargetState},
     timing,
@@ -27,7 +27,7 @@ const SLOWEST_LOGIN: Duration = Duration::from_secs(8);
 pub(super) struct Worker {
     pod_uid: PodUid,
     spread: u64,
-    shared: Arc<Shared>,
+    shared: Arc<ProbeContext>,
     state: Arc<TargetState>,
     connection: Option<Connection>,
     /// What the connection was opened with.
@@ -39,7 +39,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(pod_uid: PodUid, shared: Arc<Shared>, state: Arc<TargetState>) -> Self {
+    pub(super) fn new(pod_uid: PodUid, shared: Arc<ProbeContext>, state: Arc<TargetState>) -> Self {
         let spread = timing::spread(&pod_uid);
         Self { pod_uid, spread, shared, state, connection: None, opened_with: None, failures: 0, refused_since: None }
     }

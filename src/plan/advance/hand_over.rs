@@ -5,7 +5,7 @@ mod label;
 mod order;
 
 use self::{holding::Labels, order::addresses};
-use super::Look;
+use super::Advance;
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
@@ -42,7 +42,7 @@ struct Direction<'a> {
     back: bool,
 }
 
-impl Look<'_> {
+impl Advance<'_> {
     pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
         let begun = self.journal.current.begun_at.is_some();
         if !begun && self.journal.hands_back() && !self.starts_alone(to) {

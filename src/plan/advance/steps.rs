@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover and a restart in place have files of their own.
 
-use super::{LATER, Look, SOON};
+use super::{Advance, LATER, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -24,7 +24,7 @@ use crate::{
 /// Settings are applied at most this often to one pod before their difference is drift.
 const RESTORE_ATTEMPTS: u32 = 3;
 
-impl<'a> Look<'a> {
+impl<'a> Advance<'a> {
     /// What to do at that step.
     pub(super) fn step(&self, step: &Step) -> Next {
         match step {

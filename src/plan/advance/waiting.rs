@@ -9,7 +9,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Look, end};
+use super::{Advance, end};
 use crate::{
     domain::{
         blocked::{BlockReason, Waits},
@@ -19,10 +19,10 @@ use crate::{
     plan::{begin, next::Next},
 };
 
-/// An obstacle that shows only when a remediation is under way is tried again after so many hours.
+/// Hours after which an obstacle that shows only when a remediation is under way is tried again.
 const RETRY_HOURS: i64 = 1;
 
-impl Look<'_> {
+impl Advance<'_> {
     /// What a look came to, unless it has waited long enough.
     pub(super) fn no_longer_than_allowed(&self, next: Next) -> Next {
         let begun = self.journal.current.begun_at.is_some();

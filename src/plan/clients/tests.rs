@@ -110,7 +110,7 @@ fn who_still_stands_on_the_old_primary_is_sent_away_after_ten_seconds() {
     let Some(Effect::CloseClients { peer, primary, standing }) = world.look() else { panic!("it is done") };
     assert_eq!((peer.pod, peer.run_id), (pod_name(0), fixtures::run_id(0)));
     assert_eq!((primary, standing), (pod_name(1), PATIENCE));
-    // Whoever takes over finds it intended, and does it again, a few times.
+    // The process that takes over finds it intended, and does it again, a few times.
     let mut again = 0;
     for _ in 0..100 {
         world.wait(10);

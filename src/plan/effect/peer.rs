@@ -67,7 +67,7 @@ impl Peer {
 pub struct MemberName {
     /// What a replica is told: the form in which it had its primary's name.
     pub sent: NodeAddress,
-    /// What is looked up: the pod's full name. A short form is read in the namespace of whoever reads it, and this operator's
+    /// What is looked up: the pod's full name. A short form is read in the namespace of its reader, and this operator's
     /// is another.
     pub full: String,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{super::Look, Direction, holding::Labels};
+use super::{super::Advance, Direction, holding::Labels};
 use crate::{
     assess::services,
     domain::{
@@ -18,7 +18,7 @@ const LABEL_DEADLINE: Duration = Duration::from_secs(30);
 /// How soon to look again whether it did. A changed pod label wakes the reconciler sooner.
 const LABEL_AGAIN: Duration = Duration::from_secs(4);
 
-impl Look<'_> {
+impl Advance<'_> {
     /// Another controller keeps the label: it has its time to follow, and then the role goes back, once.
     pub(super) fn followed(&self, way: &Direction<'_>, new: &Target) -> Next {
         let Some(record) = &self.journal.current.switchover else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{super::Look, Direction};
+use super::{super::Advance, Direction};
 use crate::{
     assess::services,
     domain::{
@@ -20,7 +20,7 @@ use crate::{
 /// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
 const PAUSE: Duration = Duration::from_secs(3);
 
-impl Look<'_> {
+impl Advance<'_> {
     pub(super) fn order(
         &self,
         way: &Direction<'_>,

@@ -379,7 +379,7 @@ fn the_candidates_label_goes_back_before_it_is_waited_for() {
     assert_eq!(world.closed().0, Outcome::TimedOut);
 }
 
-/// The mechanism: whoever adds a wait has to say with which labels.
+/// The mechanism: a wait that is added has to say with which labels.
 #[test]
 fn no_wait_comes_about_without_its_labels() {
     let source = include_str!("../hand_over.rs");

@@ -16,15 +16,15 @@ const GAP_INTERVALS: u32 = 3;
 
 /// Readings that count, of one process, that cover the last `sustained` without a gap.
 #[derive(Debug)]
-pub(super) struct Window<'a> {
+pub(super) struct Sustained<'a> {
     /// Newest first, never empty.
     pub(super) readings: Vec<&'a Reading>,
     /// The newest of them.
     pub(super) newest: &'a Reading,
 }
 
-impl<'a> Window<'a> {
-    /// The window that ends at the newest quiet reading, or why there is none. The text holds no number that
+impl<'a> Sustained<'a> {
+    /// Those that end at the newest quiet reading, or why there is none. The text holds no number that
     /// changes with time.
     pub(super) fn of(
         target: &'a Target,

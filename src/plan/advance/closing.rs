@@ -6,7 +6,7 @@
 //! otherwise the remediation ends as `Paused`, and the next window makes a new plan of what then is due. So after
 //! a switchover the old primary may stay unrestarted, as a replica, until then.
 
-use super::Look;
+use super::Advance;
 use crate::{
     domain::{
         blocked::BlockReason,
@@ -15,7 +15,7 @@ use crate::{
     plan::{estimate, gates, next::Next},
 };
 
-impl Look<'_> {
+impl Advance<'_> {
     /// Ends the remediation when the step that it stands before does not fit into the window any more.
     pub(super) fn window_closed(&self) -> Option<Next> {
         // What was begun is finished: a role that its start does not give is half of a restart.
