@@ -2,7 +2,7 @@
 //! pods that they select, enforces headroom over `maxmemory`, and cures fragmentation by restarts that lose no
 //! acknowledged write.
 //!
-//! One reconcile is `resolve → observe (reads) → assess (pure) → plan (pure) → execute (writes) → report (writes)`;
+//! One reconcile is `resolve → observe (reads) → judge, plan (pure) → execute (writes) → report (writes)`;
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod admin;

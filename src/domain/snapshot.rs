@@ -140,6 +140,14 @@ impl Target {
             Observation::Failed(_) | Observation::Pending => None,
         }
     }
+
+    /// The sample, to be changed.
+    pub fn sample_mut(&mut self) -> Option<&mut Sample> {
+        match &mut self.redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        }
+    }
 }
 
 /// The outcome of the last probe.

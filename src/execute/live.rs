@@ -1,8 +1,7 @@
 //! The world as it is: the API server, Redis over the network, and the clock of this machine.
 
-use std::{future::Future, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     redis::CONNECT_DEADLINE,
 };
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Clocked},
     domain::{
         acl::PlainCommand,
         bytes::Bytes,
@@ -46,21 +45,9 @@ pub struct Live {
     pub clock: Clock,
 }
 
-impl Time for Live {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.clock.uptime()
-    }
-
-    fn steps(&self) -> u64 {
-        Time::steps(&self.clock)
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        self.clock.sleep(time)
+impl Clocked for Live {
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         journal::{Outcome, WorkloadRecord},
         policy::Policy,
         sample::Sample,
-        snapshot::{Observation, Snapshot},
+        snapshot::Snapshot,
         step::StepKind,
     },
     plan::{PlanSettings, begin, decide, next::Next},
@@ -54,10 +54,7 @@ impl World {
     }
 
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn lead(&self, next: Next) -> Next {

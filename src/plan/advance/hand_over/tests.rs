@@ -89,10 +89,7 @@ impl World {
     }
 
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     /// `n` is primary, everybody else its replica; with `None` nobody is.
