@@ -5,7 +5,7 @@
 //! The targets are real redis-server processes on loopback; each listens on 16 addresses (the most that a server
 //! binds), and each address is a target with a connection of its own. Each measurement is a process of its own, this
 //! program again, so that its CPU time and memory are nobody else's. Our side is what the operator runs: the sampler
-//! and its history, and the judge that wakes the reconciler.
+//! and its history, and the digest that wakes the reconciler.
 //!
 //! `cargo bench --bench probes [-- TARGETS...]` prints a Markdown table. It needs redis-server and Linux.
 #![allow(
@@ -27,9 +27,8 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod as K8sPod;
 use redis_memory_operator::{
     api::v1alpha1::RedisMemoryPolicy,
-    assess::AssessSettings,
+    assess::{AssessSettings, digest},
     clock::Clock,
-    controller::judge,
     domain::{
         names::PodUid,
         policy::{Policy, SecretKey},
@@ -138,7 +137,7 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
     let (sampler, task) = Sampler::spawn_counted(settings, clock, Arc::new(NoSecrets), note);
     let policy = Arc::new(policy());
     let pods: Vec<_> = (0..targets).map(|n| pods::pod(&pod(n), &policy.redis)).collect();
-    let judge = judge::of(Arc::clone(&policy), &pods, AssessSettings::default());
+    let digester = digest::of(Arc::clone(&policy), &pods, AssessSettings::default());
     // Forty readings a target, as at the default interval of 15 s with `sustained: 10m`.
     let keep = interval * 40;
     let assignments = (0..targets).map(|n| Assignment {
@@ -148,7 +147,7 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
         credentials: CredentialsFor::None,
         keep,
     });
-    sampler.assign(&policy.uid, &policy.namespace, assignments.collect(), judge);
+    sampler.assign(&policy.uid, &policy.namespace, assignments.collect(), Arc::new(digester));
     (sampler, task)
 }
 

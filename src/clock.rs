@@ -24,6 +24,30 @@ pub trait Time: Send + Sync {
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
+/// What holds the clock of the process tells its time.
+pub trait Clocked: Send + Sync {
+    /// That clock.
+    fn clock(&self) -> &Clock;
+}
+
+impl<T: Clocked> Time for T {
+    fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.clock().uptime()
+    }
+
+    fn steps(&self) -> u64 {
+        Time::steps(self.clock())
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.clock().sleep(time)
+    }
+}
+
 /// What `work` comes to, or `None` when it takes longer than `limit`: then it is dropped where it stands.
 pub async fn within<T: Time, W: Future + Send>(time: &T, limit: Duration, work: W) -> Option<W::Output> {
     match select(pin!(work), pin!(time.sleep(limit))).await {
@@ -84,7 +108,7 @@ impl Clock {
         let since = i64::try_from(self.uptime().as_micros()).unwrap_or(i64::MAX);
         let anchor = self.wall.anchor.load(Ordering::Relaxed);
         let anew = real.as_microsecond().saturating_sub(since);
-        // Whoever comes second has nothing to say: the other read the same clock.
+        // The second caller has nothing to say: the other read the same clock.
         self.wall.anchor.compare_exchange(anchor, anew, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         let moved = anew.saturating_sub(anchor);
         if moved.abs() <= STEP {

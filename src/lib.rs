@@ -2,7 +2,7 @@
 //! pods that they select, enforces headroom over `maxmemory`, and cures fragmentation by restarts that lose no
 //! acknowledged write.
 //!
-//! One reconcile is `resolve → observe (reads) → assess (pure) → plan (pure) → execute (writes) → report (writes)`;
+//! One reconcile is `resolve → observe (reads) → judge, plan (pure) → execute (writes) → report (writes)`;
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod admin;
@@ -10,6 +10,7 @@ pub mod api;
 pub mod assess;
 pub mod cli;
 pub mod clock;
+pub mod contention;
 pub mod controller;
 pub mod domain;
 pub mod execute;
@@ -18,5 +19,6 @@ pub mod metrics;
 pub mod observe;
 pub mod plan;
 pub mod redis_io;
+pub mod report;
 pub mod topology;
 pub mod validate;

@@ -248,7 +248,7 @@ impl Metrics {
         self.remediations.get_or_create(&RemediationLabels { action, result }).inc();
     }
 
-    /// A switchover held back writes for so long.
+    /// How long a switchover held back writes.
     pub fn write_paused(&self, time: Duration) {
         self.write_pause.observe(time.as_secs_f64());
     }

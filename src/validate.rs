@@ -1,9 +1,10 @@
 //! Raw spec to validated [`Policy`]: the same rules as the CRD's CEL ([`rules`]), run again, and the few that CEL
 //! cannot state. Everything that is wrong is said at once.
 
+pub mod resolve;
 mod selector;
 mod syntax;
-mod window;
+mod windows;
 
 use std::{fmt, time::Duration};
 
@@ -280,7 +281,7 @@ fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
     }
     problems.range(spec.minimum_synced_replicas, 0, 16, "spec.restart.minimumSyncedReplicas");
     RestartRule {
-        windows: window::windows(&spec.windows, problems),
+        windows: windows::windows(&spec.windows, problems),
         approval: match spec.approval {
             api::Approval::Automatic => Approval::Automatic,
             api::Approval::Supervised => Approval::Supervised,

@@ -28,7 +28,6 @@ use redis_memory_operator::{
     api::v1alpha1::RedisMemoryPolicyStatus,
     assess::{AssessSettings, Assessment, judged::Judged},
     clock::Clock,
-    controller::{carry, report, transitions},
     domain::{
         fixtures,
         policy::SecretKey,
@@ -39,6 +38,7 @@ use redis_memory_operator::{
     metrics::Metrics,
     observe::sampler::{Assignment, CredentialsFor, Pair, Sampler, SamplerSettings, SecretSource, TargetKey},
     redis_io::{Connection, Credentials, Tls, TlsMaterial, TlsNames},
+    report::{self, transitions},
 };
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -205,7 +205,7 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let look = Assessment::of(&policy, &snapshot, &settings);
     let judged = Judged::of(&look);
     let found = look.findings(&[], None);
-    let findings = carry::findings(&found, &judged, &snapshot, &RedisMemoryPolicyStatus::default());
+    let findings = report::findings::shown(&found, &judged, &snapshot, &RedisMemoryPolicyStatus::default());
     let input = report::Input {
         generation: 1,
         snapshot: &snapshot,

@@ -26,7 +26,7 @@ use redis_memory_operator::{
         snapshot::{Observation, ProbeFailure},
     },
     observe::sampler::{
-        Assignment, CredentialsFor, Judge, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
+        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
         TargetKey,
     },
 };
@@ -69,7 +69,7 @@ fn key() -> TargetKey {
 }
 
 impl Bench {
-    fn start(password: Option<&str>, address: SocketAddr, interval: Duration, judge: Judge) -> Self {
+    fn start(password: Option<&str>, address: SocketAddr, interval: Duration, digester: Digester) -> Self {
         let secret = Arc::new(Secret { value: Mutex::default(), reads: AtomicUsize::new(0) });
         secret.set(password);
         let settings = SamplerSettings { interval, ..SamplerSettings::default() };
@@ -86,7 +86,7 @@ impl Bench {
             credentials,
             keep: Duration::from_secs(60),
         };
-        sampler.assign("policy", "shop", vec![assignment], judge);
+        sampler.assign("policy", "shop", vec![assignment], digester);
         Self { sampler, secret, _task: task }
     }
 
@@ -197,24 +197,24 @@ async fn saying(info: &[&str]) -> FakeRedis {
     FakeRedis::start(Script { info, error: None, config: Vec::new(), clients: String::new() }).await
 }
 
-/// What a judge was told, in order.
-fn noting() -> (Judge, Arc<Mutex<Vec<bool>>>) {
+/// What a digester was told, in order.
+fn noting() -> (Digester, Arc<Mutex<Vec<bool>>>) {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&notes);
-    let judge: Judge = Arc::new(move |observation, _| {
+    let digester: Digester = Arc::new(move |observation, _| {
         let seen = matches!(observation, Observation::Seen(_));
         taken.lock().unwrap().push(seen);
         u64::from(seen)
     });
-    (judge, notes)
+    (digester, notes)
 }
 
 #[tokio::test]
 async fn one_failed_probe_is_no_news() {
     // The first INFO is that of the connection.
     let server = saying(&[GOOD, GOOD, BAD, GOOD]).await;
-    let (judge, told) = noting();
-    let bench = Bench::start(Some("any"), server.address(), Duration::from_millis(100), judge);
+    let (digester, told) = noting();
+    let bench = Bench::start(Some("any"), server.address(), Duration::from_millis(100), digester);
     eventually("six probes", async || (bench.sampler.probe_stats()[0].probes >= 6).then_some(())).await;
     assert_eq!(bench.sampler.probe_stats()[0].errors.values().sum::<u64>(), 1, "there was one failure");
     assert!(told.lock().unwrap().iter().all(|seen| *seen), "{told:?}");
@@ -223,8 +223,8 @@ async fn one_failed_probe_is_no_news() {
 #[tokio::test]
 async fn the_second_failed_probe_in_a_row_is_news() {
     let server = saying(&[GOOD, GOOD, BAD]).await;
-    let (judge, told) = noting();
-    let bench = Bench::start(Some("any"), server.address(), Duration::from_millis(100), judge);
+    let (digester, told) = noting();
+    let bench = Bench::start(Some("any"), server.address(), Duration::from_millis(100), digester);
     eventually("it is told", async || told.lock().unwrap().contains(&false).then_some(())).await;
     assert_eq!(told.lock().unwrap()[..3], [true, true, false]);
     assert!(matches!(bench.sampler.latest(&key()).0, Observation::Failed(ProbeFailure::NotRedis(_))));

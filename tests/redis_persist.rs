@@ -10,6 +10,7 @@ use common::{DEADLINE, connect, eventually, look, server::RedisServer};
 use redis_memory_operator::{
     assess::AssessSettings,
     domain::{
+        acl::PlainCommand,
         blocked::BlockReason,
         bytes::Bytes,
         fixtures::{self, NOW},
@@ -58,7 +59,7 @@ async fn resident(server: &RedisServer) -> Bytes {
 
 async fn rewrite(server: &RedisServer) {
     let before = look_at(server).await.persistence.rewrites;
-    connect(server).await.rewrite_aof().await.expect("BGREWRITEAOF is accepted");
+    connect(server).await.run(PlainCommand::BgRewriteAof).await.expect("BGREWRITEAOF is accepted");
     eventually("the AOF is rewritten", async || {
         let seen = look_at(server).await.persistence;
         (seen.rewrites > before && !seen.child_running && !seen.rewrite_scheduled && seen.status_ok).then_some(())
@@ -190,8 +191,8 @@ async fn only_a_new_one_counts(server: &RedisServer, rewrites: bool) {
     let Next::Act(asked, _) = world.next(&asked) else { panic!("what was there before is taken for proof") };
 
     let mut connection = connect(server).await;
-    let begun = if rewrites { connection.rewrite_aof().await } else { connection.save().await };
-    begun.expect("it is accepted");
+    let command = if rewrites { PlainCommand::BgRewriteAof } else { PlainCommand::BgSave };
+    connection.run(command).await.expect("it is accepted");
     let proven = eventually("it is proven", async || {
         world.see(&look_at(server).await);
         match world.next(&asked) {
@@ -210,7 +211,7 @@ async fn only_a_new_one_counts(server: &RedisServer, rewrites: bool) {
 async fn a_save_from_before_is_no_proof_and_a_new_one_is() {
     let server = RedisServer::start(&["--save", "3600", "1"]);
     server.run(&["MSET", "a", "1", "b", "2"]);
-    connect(&server).await.save().await.expect("BGSAVE is accepted");
+    connect(&server).await.run(PlainCommand::BgSave).await.expect("BGSAVE is accepted");
     eventually("the first save has ended", async || {
         let seen = look_at(&server).await.persistence;
         (!seen.child_running && seen.since_last_save.is_some()).then_some(())

@@ -24,7 +24,7 @@ use redis_memory_operator::{
         surroundings::{LostSet, Reach},
     },
     observe::sampler::{
-        Assignment, CredentialsFor, Judge, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
+        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
         TargetKey,
     },
 };
@@ -86,7 +86,7 @@ fn with_password(pod_uid: &str, address: SocketAddr) -> Assignment {
 }
 
 /// Digests the role and nothing else.
-fn by_role() -> Judge {
+fn by_role() -> Digester {
     Arc::new(|observation, _| match observation {
         Observation::Seen(sample) => u64::from(sample.replication.role == Role::Primary),
         Observation::Failed(_) | Observation::Pending => 2,

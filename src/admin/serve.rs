@@ -1,4 +1,4 @@
-//! Answers HTTP on one port. Whoever comes is let in: when all places are taken, who came first goes. A client that
+//! Answers HTTP on one port. Every client is let in: when all places are taken, the oldest connection goes. A client that
 //! does not send its request in time goes too, by the HTTP library's own clock.
 
 use std::{collections::VecDeque, pin::pin, time::Duration};

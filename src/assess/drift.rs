@@ -36,7 +36,7 @@ pub(super) fn of_records(policy: &Policy, records: &[WorkloadRecord]) -> Vec<Fin
         .collect()
 }
 
-/// Settings with which the last replacement of a pod started and that are others now: whoever restarts it next brings them
+/// Settings with which the last replacement of a pod started and that are others now: its next restart brings them
 /// back. Said until it came back without them, has another revision, or is set to them. `journal`: the remediation under
 /// way, which may have seen more.
 pub fn of_starts(look: &Assessment<'_>, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {

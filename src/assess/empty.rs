@@ -41,18 +41,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{
-            fixtures,
-            snapshot::{Observation, Snapshot},
-        },
+        domain::{fixtures, snapshot::Snapshot},
         topology,
     };
 
     fn sample(snapshot: &mut Snapshot, n: usize) -> &mut Sample {
-        match &mut snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn link_down(sample: &mut Sample) {

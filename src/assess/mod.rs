@@ -4,6 +4,7 @@
 //! looked at is a finding of its own (`reach`).
 
 mod assessment;
+pub mod digest;
 pub mod drift;
 pub mod empty;
 pub mod fragmentation;

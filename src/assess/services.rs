@@ -8,7 +8,7 @@ use crate::{
 
 /// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
 const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
-/// From so many members on, a Service for each of them alone is one of each pod. Of two, the two Services may as well be one
+/// Members from which on a Service for each of them alone is one of each pod. Of two, the two Services may as well be one
 /// for the primary and one for the replica, by a label that somebody has fixed.
 const ENOUGH_TO_TELL: usize = 3;
 

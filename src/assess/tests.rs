@@ -56,10 +56,7 @@ fn healthy() -> Snapshot {
 
 impl Case {
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            other => panic!("target {n} has no sample: {other:?}"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn container(&mut self, n: usize) -> &mut crate::domain::pod::Container {

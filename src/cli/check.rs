@@ -116,7 +116,7 @@ enum CheckError {
 }
 
 /// What came of the look at one server.
-struct Look<'a> {
+struct Checked<'a> {
     server: &'a str,
     outcome: Result<(SocketAddr, Sample), CheckError>,
 }
@@ -139,14 +139,14 @@ fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
     }
     let clock = Clock::start();
     let looks = looks(args, &clock)?;
-    for Look { server, outcome } in &looks {
+    for Checked { server, outcome } in &looks {
         if let Err(error) = outcome {
             output::complain(&format!("cannot look at {server}: {error}"));
         }
     }
     let mut worst = looks.iter().all(|look| look.outcome.is_ok()).then_some(Severity::Info);
     let mut texts = Vec::new();
-    for (server, address, sample) in looks.iter().filter_map(Look::seen) {
+    for (server, address, sample) in looks.iter().filter_map(Checked::seen) {
         let report = judge(args, server, address, sample, &clock)?;
         worst = worst.map(|worst| worst.max(report.worst()));
         match args.output {
@@ -162,19 +162,19 @@ fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
     Ok(worst)
 }
 
-impl<'a> Look<'a> {
+impl<'a> Checked<'a> {
     fn seen(&self) -> Option<(&'a str, SocketAddr, &Sample)> {
         self.outcome.as_ref().ok().map(|(address, sample)| (self.server, *address, sample))
     }
 }
 
-fn looks<'a>(args: &'a Args, clock: &Clock) -> Result<Vec<Look<'a>>, CheckError> {
+fn looks<'a>(args: &'a Args, clock: &Clock) -> Result<Vec<Checked<'a>>, CheckError> {
     let login = args.access.login()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CheckError::Runtime)?;
     let look_at = async |server: &'a String| {
         let look = tokio::time::timeout(args.deadline, look(args, server, &login, clock)).await;
         let late = || CheckError::TimedOut(duration::format(args.deadline));
-        Look { server, outcome: look.unwrap_or_else(|_| Err(late())) }
+        Checked { server, outcome: look.unwrap_or_else(|_| Err(late())) }
     };
     Ok(runtime.block_on(futures::future::join_all(args.servers.iter().map(look_at))))
 }

@@ -1,4 +1,4 @@
-//! Text for people: at most so many columns wide, and nothing in it that a terminal would obey.
+//! Text for people: of a bounded width, and nothing in it that a terminal would obey.
 
 use std::fmt::Write as _;
 

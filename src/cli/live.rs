@@ -9,7 +9,8 @@ use super::snapshot_file::{Judged, SnapshotFile, WrittenPolicy};
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
-    controller::{claims, run::FromKubernetes},
+    contention::claims,
+    controller::run::FromKubernetes,
     domain::{
         pod::{Right, Rights},
         snapshot::{Observation, Snapshot},
@@ -63,8 +64,8 @@ pub(super) async fn look(
     let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
     let observer = Observer { reader, sampler: sampler.clone(), clock, lately: Lately::default() };
-    let judge = |_: &[_]| -> crate::observe::sampler::Judge { Arc::new(|_: Observation, _: Vec<_>| 0) };
-    let mut snapshot = observer.cached(&policy, &found, None, &claims, judge).await?;
+    let digester = |_: &[_]| -> crate::observe::sampler::Digester { Arc::new(|_: Observation, _: Vec<_>| 0) };
+    let mut snapshot = observer.cached(&policy, &found, None, &claims, digester).await?;
     let key = |uid| TargetKey { policy_uid: policy.uid.clone(), pod_uid: uid };
     let keys: Vec<TargetKey> = snapshot.targets.iter().map(|target| key(target.pod.uid.clone())).collect();
     for (probed, observation, history) in sampler.probe_now(&keys).await {

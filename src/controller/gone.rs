@@ -8,15 +8,15 @@ use kube::{Resource as _, ResourceExt as _};
 use super::{
     outside::Outside,
     ports::{Policies as _, PolicyVersion, World},
+    reconciler::{ReconcileError, Reconciler},
     registry::{Guarded, PolicyRef},
-    report,
-    resolve::Problem,
-    shared::{ReconcileError, Shared},
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
     clock::Time as _,
     metrics::PolicyKey,
+    report,
+    validate::resolve::Problem,
 };
 
 /// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
@@ -25,25 +25,25 @@ const STALLED_AGAIN: Duration = Duration::from_secs(300);
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Forgets what is gone, for as long as it is polled, once every policy has been seen.
-pub(super) async fn sweep(shared: Arc<Shared<Outside>>) {
+pub(super) async fn sweep(reconciler: Arc<Reconciler<Outside>>) {
     loop {
-        if shared.world.policies.is_complete() {
-            shared.forget_gone();
+        if reconciler.world.policies.is_complete() {
+            reconciler.forget_gone();
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 
-impl Shared<Outside> {
+impl Reconciler<Outside> {
     /// Drops caches, connections and series of policies that no longer exist: also what a look that was under way when
     /// its policy went has taken up again.
     fn forget_gone(&self) {
         let live = self.world.policies.all();
         let exists = |uid: &str| live.contains_key(uid);
-        self.ledger.retain(exists);
+        self.cluster_budget.retain(exists);
         self.world.registry.retain(exists);
         self.world.observer.sampler.retain(exists);
-        self.pace.retain(exists);
+        self.backoff.retain(exists);
         self.memory.retain(exists);
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
         let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
@@ -51,7 +51,7 @@ impl Shared<Outside> {
     }
 }
 
-impl<W: World> Shared<W> {
+impl<W: World> Reconciler<W> {
     /// Nothing is watched for that policy any more.
     pub(super) fn forget(&self, stored: &Guarded) {
         let uid = stored.uid().unwrap_or_default();

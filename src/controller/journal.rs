@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     ports::{Policies, PolicyVersion, World},
-    shared::Shared,
+    reconciler::Reconciler,
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
@@ -22,16 +22,17 @@ const MAX_SPEC: usize = 32_768;
 
 /// Writes journal and records, the journal with its heartbeat; returns the resource as it is then.
 pub(super) async fn write<W: World>(
-    shared: &Shared<W>,
+    reconciler: &Reconciler<W>,
     resource: &RedisMemoryPolicy,
     journal: Option<&Journal>,
     records: &[WorkloadRecord],
 ) -> Result<RedisMemoryPolicy, WriteError> {
-    let ports = &shared.executor.ports;
+    let ports = &reconciler.executor.ports;
     let uid = resource.uid().unwrap_or_default();
     let mut part = serde_json::Map::new();
     if let Some(journal) = journal {
-        let owner = JournalOwner { install: shared.install.clone(), policy_uid: uid.clone(), renewed_at: ports.now() };
+        let owner =
+            JournalOwner { install: reconciler.install.clone(), policy_uid: uid.clone(), renewed_at: ports.now() };
         part.insert("journal".to_owned(), json!(Journal { owner: Some(owner), ..journal.clone() }));
         if let Some(spec) = frozen_spec(resource, journal) {
             part.insert("frozenSpec".to_owned(), json!(spec));
@@ -42,7 +43,7 @@ pub(super) async fn write<W: World>(
     }
     let of = PolicyVersion::of(&resource.metadata);
     let written = ports.apply_journal(of, part.into()).await?.under(&resource.spec);
-    shared.memory.beat(&uid, written.resource_version(), ports.uptime());
+    reconciler.memory.beat(&uid, written.resource_version(), ports.uptime());
     Ok(written)
 }
 

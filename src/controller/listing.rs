@@ -11,7 +11,7 @@ use kube::{
     runtime::{controller, watcher},
 };
 
-use super::shared::ReconcileError;
+use super::reconciler::ReconcileError;
 use crate::{admin::Health, clock::Clock, kube_io::policies::Policies, metrics::Metrics};
 
 /// A failure that goes on is said again after this time.

@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::report;
-use crate::{api::v1alpha1::RedisMemoryPolicyStatus, domain::journal::JournalOwner};
+use crate::{api::v1alpha1::RedisMemoryPolicyStatus, domain::journal::JournalOwner, report};
 
 /// Between two status writes of a policy …
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,30 +1,23 @@
-//! Watches, the reconcile pipeline, error policy, status and events.
+//! Watches and the reconcile pipeline: what is put together here decides nothing by itself.
 
-pub mod carry;
-pub(crate) mod claims;
-pub mod conditions;
+pub mod backoff;
 mod gone;
 mod journal;
-pub mod judge;
-pub mod ledger;
 mod listing;
 pub mod memory;
+mod observed;
 pub mod outside;
 mod ownership;
-pub mod pace;
 mod perform;
 pub mod ports;
-pub mod reconcile;
+mod reconcile;
+pub mod reconciler;
 mod registry;
-pub mod report;
-mod resolve;
-pub mod reverts;
 mod roster;
 pub mod run;
 mod series;
-pub mod shared;
+mod tell;
 #[cfg(test)]
 mod tests;
-pub mod transitions;
 pub mod turn;
 mod wakes;

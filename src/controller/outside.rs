@@ -12,7 +12,6 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::Value;
 
 use super::{
-    judge,
     ports::{Freshness, Policies, PolicyVersion, Watched, World},
     registry::Registry,
     roster::Roster,
@@ -21,23 +20,20 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FindingStatus, StoredPolicy},
-    assess::{AssessSettings, judged::Judged},
+    assess::{AssessSettings, digest, judged::Judged},
     domain::{
+        event::EventNote,
         names::PodName,
+        pod::Pod,
         policy::Policy,
         snapshot::Snapshot,
-        surroundings::{Elsewhere, Reach},
+        surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::live::Live,
-    kube_io::{
-        error::KubeError,
-        event::{EventNote, EventTarget},
-        overload::Overload,
-        write::WriteError,
-    },
+    kube_io::{error::KubeError, event::EventTarget, overload::Overload, write::WriteError},
     metrics::{Metrics, PolicyKey},
-    observe::snapshot::{Claim, Observer},
+    observe::{sampler::Digester, snapshot::Observer},
 };
 
 /// What a term of leadership sees of the world.
@@ -78,6 +74,11 @@ impl Policies for Live {
     }
 }
 
+/// What tells the sampler whether something has changed for that policy.
+fn digests(policy: &Arc<Policy>, settings: AssessSettings) -> impl Fn(&[Pod]) -> Digester {
+    move |pods| Arc::new(digest::of(Arc::clone(policy), pods, settings))
+}
+
 impl World for Outside {
     type Ports = Live;
 
@@ -106,9 +107,7 @@ impl World for Outside {
         settings: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
         let Watched { pods: seen, around } = watched;
-        self.observer
-            .cached(policy, &seen.pods, around.as_deref(), claims, |pods| judge::of(Arc::clone(policy), pods, settings))
-            .await
+        self.observer.cached(policy, &seen.pods, around.as_deref(), claims, digests(policy, settings)).await
     }
 
     async fn live(
@@ -118,7 +117,7 @@ impl World for Outside {
         claims: &[Claim],
         settings: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
-        self.observer.live(policy, selector, claims, |pods| judge::of(Arc::clone(policy), pods, settings)).await
+        self.observer.live(policy, selector, claims, digests(policy, settings)).await
     }
 
     async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {

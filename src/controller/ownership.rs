@@ -5,56 +5,31 @@
 use std::time::Duration;
 
 use super::{
-    conditions, journal,
+    journal,
     perform::AT_ONCE,
     ports::World,
-    report,
-    shared::{ReconcileError, Shared},
-    transitions,
+    reconciler::{ReconcileError, Reconciler},
 };
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicyStatus},
     clock::Time as _,
+    contention::installs::{SILENCE, Standing, standing},
     domain::{
         blocked::BlockReason,
+        event::EventType,
         journal::{Journal, JournalOwner},
         policy::Policy,
     },
-    kube_io::event::EventType,
     metrics::PolicyKey,
+    report::{self, conditions, transitions},
 };
 
 /// How often the heartbeat is renewed.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A heartbeat that has stood still for so long belongs to an install that is gone.
-const SILENCE: Duration = Duration::from_secs(60);
-/// One that has stood still for so long is said in the status. Before that its owner writes the status.
+/// One that has stood still for this time is said in the status. Before that its owner writes the status.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// Whose a journal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Ours, or nobody's any more.
-    Ours,
-    /// Another install's, which is at work.
-    Theirs,
-    /// Of another policy: it came with a restored backup.
-    Restored,
-}
-
-/// Judges a journal's owner, whose heartbeat has stood still for `silent`. Pure.
-pub(super) fn standing(owner: Option<&JournalOwner>, install: &str, policy_uid: &str, silent: Duration) -> Standing {
-    let Some(owner) = owner else { return Standing::Ours };
-    if owner.policy_uid != policy_uid {
-        Standing::Restored
-    } else if owner.install == install || silent >= SILENCE {
-        Standing::Ours
-    } else {
-        Standing::Theirs
-    }
-}
-
-impl<W: World> Shared<W> {
+impl<W: World> Reconciler<W> {
     /// `None`: the policy has no journal, or it is ours. Else what was done about it: when to look again.
     pub(super) async fn journal_of_another(
         &self,
@@ -150,30 +125,5 @@ impl<W: World> Shared<W> {
             tracing::warn!(policy = ?resource.metadata.name, from = %owner.install, "a remediation is taken over");
         }
         Ok(journal::write(self, &resource, Some(journal), &status.workloads).await?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case::of_a_version_that_had_no_owner(None, 0, Standing::Ours)]
-    #[case::ours_after_a_restart(Some(("ops/a", "u-1")), 0, Standing::Ours)]
-    #[case::another_at_work(Some(("ops/b", "u-1")), 0, Standing::Theirs)]
-    #[case::another_that_is_slow(Some(("ops/b", "u-1")), 59, Standing::Theirs)]
-    #[case::another_that_is_gone(Some(("ops/b", "u-1")), 60, Standing::Ours)]
-    #[case::restored(Some(("ops/a", "u-0")), 0, Standing::Restored)]
-    #[case::restored_of_another(Some(("ops/b", "u-0")), 0, Standing::Restored)]
-    fn whose_a_journal_is(#[case] owner: Option<(&str, &str)>, #[case] silent: u64, #[case] want: Standing) {
-        let owner = owner.map(|(install, uid)| JournalOwner {
-            install: install.into(),
-            policy_uid: uid.into(),
-            renewed_at: Timestamp::UNIX_EPOCH,
-        });
-        assert_eq!(standing(owner.as_ref(), "ops/a", "u-1", Duration::from_secs(silent)), want);
     }
 }

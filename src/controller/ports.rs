@@ -18,21 +18,15 @@ use crate::{
     api::v1alpha1::{FindingStatus, StoredPolicy},
     assess::{AssessSettings, judged::Judged},
     domain::{
+        event::EventNote,
         names::PodName,
         policy::Policy,
         snapshot::Snapshot,
-        surroundings::{Elsewhere, Reach},
+        surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::ports::Ports,
-    kube_io::{
-        around::Around,
-        cache::Seen,
-        error::KubeError,
-        event::{EventNote, EventTarget},
-        write::WriteError,
-    },
-    observe::snapshot::Claim,
+    kube_io::{around::Around, cache::Seen, error::KubeError, event::EventTarget, write::WriteError},
 };
 
 /// A policy in the version that was read: what a write to it must still find.
@@ -157,7 +151,7 @@ pub trait World: Send + Sync + 'static {
     fn written(&self, uid: &str, now: Duration);
     /// Whether that policy waits for a slot of the cluster's budget.
     fn waits(&self, uid: &str, waits: bool);
-    /// A slot was given back: whoever waits for one is looked at.
+    /// A slot was given back: the policies that wait for one are looked at.
     fn wake_waiting(&self);
     /// Whether the policy was woken since it was last asked.
     fn woken(&self, policy: &ObjectRef<StoredPolicy>) -> bool;

@@ -14,7 +14,7 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 
-use super::{ports::Watched, resolve, wakes::Wakes};
+use super::{ports::Watched, wakes::Wakes};
 use crate::{
     api::v1alpha1::StoredPolicy,
     kube_io::{
@@ -69,7 +69,7 @@ impl Registry {
         if stored.meta().deletion_timestamp.is_some() {
             return;
         }
-        let (Some(uid), Ok(resolved)) = (stored.uid(), resolve::resolve(stored)) else { return };
+        let (Some(uid), Ok(resolved)) = (stored.uid(), validate::resolve::resolve(stored)) else { return };
         let selector = &resolved.resource.spec.selector;
         self.follow(&uid, &ObjectRef::from_obj(stored), selector, &validate::selector_string(selector), now, |_| ());
     }
@@ -132,7 +132,7 @@ impl Registry {
         }
     }
 
-    /// A slot was given back: whoever waits for one is looked at.
+    /// A slot was given back: the policies that wait for one are looked at.
     pub fn wake_waiting(&self) {
         for entry in lock(&self.entries).values().filter(|entry| entry.waits) {
             self.wakes.wake(entry.policy.clone());

@@ -15,11 +15,8 @@ use kube::{
     },
 };
 
-use super::{
-    ledger,
-    registry::{Guarded, PolicyRef},
-};
-use crate::domain::surroundings::Elsewhere;
+use super::registry::{Guarded, PolicyRef};
+use crate::{contention::cluster_budget, domain::surroundings::Elsewhere};
 
 /// Every policy, as last seen. Cheap to clone; clones are the same.
 #[derive(Clone)]
@@ -141,10 +138,10 @@ impl State {
         if status.is_some_and(|status| status.journal.is_some()) {
             self.at_work.entry(namespace).or_default().insert(uid.clone());
         }
-        if let Some((uid, elsewhere)) = resource.and_then(ledger::remediation) {
+        if let Some((uid, elsewhere)) = resource.and_then(cluster_budget::remediation) {
             self.remediations.insert(uid, elsewhere);
         }
-        let restarted = resource.and_then(ledger::newest_restart);
+        let restarted = resource.and_then(cluster_budget::newest_restart);
         self.restarted.extend(restarted.map(|at| (at, uid.clone())));
         self.names.insert(policy.clone(), uid.clone());
         self.policies.insert(uid, Row { policy, restarted });

@@ -19,22 +19,24 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
+    backoff::Backoff,
     gone,
-    ledger::{Ledger, Limits},
     listing::{self, Failures},
     memory::Memory,
     outside::Outside,
-    pace::Pace,
+    reconciler::{ReconcileError, Reconciler, Stop},
     registry::{Guarded, Registry},
-    reverts::Reverts,
     roster::Roster,
-    shared::{ReconcileError, Shared, Stop},
     turn,
     wakes::Wakes,
 };
 use crate::{
     admin::{Admin, AdminError, Health},
     clock::{Clock, Time},
+    contention::{
+        cluster_budget::{ClusterBudget, ClusterLimits},
+        reverts::Reverts,
+    },
     domain::{policy::SecretKey, snapshot::ProbeFailure},
     execute::{Executor, live::Live},
     kube_io::{
@@ -142,7 +144,7 @@ struct Process {
     reverts: Arc<Reverts>,
 }
 
-/// What watches and remembers. It outlives a term that ends because the API server is away: whoever cannot act can still
+/// What watches and remembers. It outlives a term that ends because the API server is away: a process that cannot act can still
 /// see, and knows all the more when it may act again. It ends when the Lease is seen to be another's.
 struct Watching {
     sampler: SamplerHandle,
@@ -278,7 +280,7 @@ impl Process {
         let config = Config::default().concurrency(CONCURRENCY);
         let (store, writer) = reflector::store();
         let policies = Roster::new(store.clone());
-        let shared = Arc::new(self.shared(fence.clone(), watching, policies.clone()));
+        let reconciler = Arc::new(self.reconciler(fence.clone(), watching, policies.clone()));
         let seen = watcher::watcher(api, watcher::Config::default().page_size(PAGE))
             .inspect_ok(meets(&policies, &watching.registry, self.clock))
             .reflect(writer)
@@ -287,13 +289,13 @@ impl Process {
         let tasks = [
             tokio::spawn(forward(sampler.clone(), policies.clone(), wakes.clone())),
             tokio::spawn(wake_all(self.lease_stop.clone(), policies, wakes.clone())),
-            tokio::spawn(gone::sweep(Arc::clone(&shared))),
+            tokio::spawn(gone::sweep(Arc::clone(&reconciler))),
         ];
         let failures = self.failures.clone();
         let running = controller
             .reconcile_on(wakes.stream())
             .graceful_shutdown_on(until(self.stop.clone()))
-            .run(looked, failed, shared)
+            .run(looked, failed, reconciler)
             .for_each(|told| {
                 failures.told(&told);
                 std::future::ready(())
@@ -312,7 +314,7 @@ impl Process {
         tokio::time::sleep(STOP_PATIENCE).await;
     }
 
-    fn shared(&self, fence: Fence, watching: &Watching, policies: Roster) -> Shared<Outside> {
+    fn reconciler(&self, fence: Fence, watching: &Watching, policies: Roster) -> Reconciler<Outside> {
         let sampler = watching.sampler.clone();
         let install = format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name);
         let reader = Reader::new(self.client.clone(), self.clock);
@@ -323,7 +325,7 @@ impl Process {
             clock: self.clock,
             lately: self.lately.clone(),
         };
-        Shared {
+        Reconciler {
             world: Outside {
                 observer,
                 registry: Arc::clone(&watching.registry),
@@ -337,15 +339,15 @@ impl Process {
                 endpoint_sync: self.settings.endpoint_sync,
             },
             settings: self.settings.plan,
-            limits: Limits {
+            limits: ClusterLimits {
                 remediations: self.settings.maximum_remediations,
                 restarts_per_hour: self.settings.maximum_restarts_per_hour,
             },
-            ledger: Ledger::default(),
+            cluster_budget: ClusterBudget::default(),
             reverts: Arc::clone(&self.reverts),
             stop: Stop { flag: self.settings.stop, annotation: self.lease_stop.clone(), lease: install.clone() },
             metrics: self.metrics.clone(),
-            pace: Pace::default(),
+            backoff: Backoff::default(),
             memory: Memory::default(),
             install,
         }
@@ -389,12 +391,12 @@ async fn wake_all(mut stop: watch::Receiver<bool>, policies: Roster, wakes: Wake
     }
 }
 
-async fn looked(policy: Arc<Guarded>, shared: Arc<Shared<Outside>>) -> Result<Action, ReconcileError> {
-    let again = turn::timed(policy, shared).await?;
+async fn looked(policy: Arc<Guarded>, reconciler: Arc<Reconciler<Outside>>) -> Result<Action, ReconcileError> {
+    let again = turn::timed(policy, reconciler).await?;
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that the controller calls")]
-fn failed(policy: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared<Outside>>) -> Action {
-    Action::requeue(turn::failed(&policy, error, &shared))
+fn failed(policy: Arc<Guarded>, error: &ReconcileError, reconciler: Arc<Reconciler<Outside>>) -> Action {
+    Action::requeue(turn::failed(&policy, error, &reconciler))
 }

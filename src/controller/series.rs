@@ -1,6 +1,5 @@
 //! What is exported of a policy's targets: the verdicts of this reconcile, and where a scrape finds what is measured.
 
-use super::conditions;
 use crate::{
     api::v1alpha1::FindingStatus,
     assess::{headroom, judged::Judged},
@@ -12,6 +11,7 @@ use crate::{
     },
     metrics::{Measured, Source, TargetSeries},
     observe::sampler::{Gauged, SamplerHandle, TargetKey},
+    report::conditions,
 };
 
 /// The series of every target. What is not known has no value.

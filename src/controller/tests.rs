@@ -1,6 +1,10 @@
 //! Looks of the controller against a stand-in for the API server: what is written, in which order, and what is left.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Method;
 use kube::{ResourceExt as _, runtime::reflector};
@@ -9,24 +13,22 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    ledger::{Ledger, Limits},
+    backoff::Backoff,
     memory::Memory,
     outside::Outside,
-    pace::Pace,
+    reconciler::{Reconciler, Stop},
     registry::{Guarded, Registry},
     roster::Roster,
     run::FromKubernetes,
-    shared::{Shared, Stop},
-    transitions,
     wakes::Wakes,
 };
 use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicyStatus},
     clock::Clock,
-    domain::fixtures,
+    contention::cluster_budget::{ClusterBudget, ClusterLimits},
+    domain::{event::EventType, fixtures, shard::ShardId, surroundings::Elsewhere},
     execute::{Executor, live::Live},
     kube_io::{
-        event::EventType,
         fence::Fence,
         overload::Overload,
         read::Reader,
@@ -41,10 +43,11 @@ use crate::{
         snapshot::Observer,
     },
     plan::PlanSettings,
+    report::transitions,
 };
 
 struct Bench {
-    shared: Shared<Outside>,
+    reconciler: Reconciler<Outside>,
     log: Log,
     _sampling: SamplerTask,
 }
@@ -61,23 +64,23 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let observer = Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() };
     let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {})));
     let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));
-    let shared = Shared {
+    let reconciler = Reconciler {
         world: Outside { observer, registry, wakes, policies, overload, metrics: metrics.clone() },
         executor: Executor {
             ports: Live { writer, reader, sampler, fence: Fence::always(), clock },
             endpoint_sync: Duration::from_secs(2),
         },
         settings: PlanSettings::default(),
-        limits: Limits { remediations: 1, restarts_per_hour: None },
-        ledger: Ledger::default(),
+        limits: ClusterLimits { remediations: 1, restarts_per_hour: None },
+        cluster_budget: ClusterBudget::default(),
         reverts: Arc::default(),
         stop: Stop { flag: false, annotation, lease: "ops/a".into() },
         metrics,
-        pace: Pace::default(),
+        backoff: Backoff::default(),
         memory: Memory::default(),
         install: "ops/a".into(),
     };
-    Bench { shared, log, _sampling: sampling }
+    Bench { reconciler, log, _sampling: sampling }
 }
 
 fn object(spec: &Value, status: &Value, deleted: bool) -> Value {
@@ -143,13 +146,16 @@ async fn events_are_what_was_written_once_each() {
     let before = RedisMemoryPolicyStatus::default();
     let done = || vec![transitions::event(EventType::Normal, "PodEvicted", "Evict", "redis-1".into(), None)];
     let pause =
-        bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done()).await.expect("told");
+        bench.reconciler.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done()).await.expect("told");
     assert_eq!(pause, None);
     assert_eq!(reasons(&bench.log), ["PodEvicted", "MaxmemoryUnset"]);
     assert_eq!(bench.log.all()[0].method, Method::PATCH, "the status comes first");
     // The cache lags: it still shows the status from before our own write.
-    let pause =
-        bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, Vec::new()).await.expect("told");
+    let pause = bench
+        .reconciler
+        .tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, Vec::new())
+        .await
+        .expect("told");
     assert!(pause.is_some(), "and writes have a second between them");
     assert_eq!(reasons(&bench.log).len(), 2);
 }
@@ -165,7 +171,7 @@ async fn what_could_not_be_written_is_no_news_and_what_was_done_is() {
     for _ in 0..3 {
         let done = vec![transitions::event(EventType::Normal, "PodEvicted", "Evict", "redis-1".into(), None)];
         let before = RedisMemoryPolicyStatus::default();
-        let told = bench.shared.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done).await;
+        let told = bench.reconciler.tell(&resource, &before, &status("MaxmemoryUnset"), &snapshot, done).await;
         assert!(told.is_err());
     }
     assert_eq!(reasons(&bench.log), ["PodEvicted"; 3]);
@@ -180,7 +186,7 @@ async fn what_cannot_be_evaluated_is_let_go_at_once() {
     for spec in [invalid, unreadable] {
         let object = object(&spec, &json!({}), true);
         let bench = bench(keeps(object.clone()));
-        assert_eq!(bench.shared.look(&stored(&object)).await.expect("let go"), None);
+        assert_eq!(bench.reconciler.look(&stored(&object)).await.expect("let go"), None);
         let patch = bench.log.all().into_iter().find(|request| request.method == Method::PATCH).expect("a patch");
         assert_eq!(patch.body["metadata"]["finalizers"], json!([]), "{spec}");
     }
@@ -193,7 +199,7 @@ async fn what_cannot_be_read_is_said_in_its_status() {
     let mut object = object(&spec, &json!({}), false);
     object["metadata"]["finalizers"] = json!([]);
     let bench = bench(keeps(object.clone()));
-    bench.shared.look(&stored(&object)).await.expect("said");
+    bench.reconciler.look(&stored(&object)).await.expect("said");
     let written = bench.log.only();
     let conditions = written.body["status"]["conditions"].as_array().expect("conditions").clone();
     let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").expect("Stalled");
@@ -215,7 +221,7 @@ fn remediated(install: &str, policy_uid: &str) -> Value {
 async fn a_journal_of_another_policy_is_discarded() {
     let object = remediated("ops/a", "u-0");
     let bench = bench(keeps(object.clone()));
-    let again = bench.shared.look(&stored(&object)).await.expect("discarded").expect("looked at again");
+    let again = bench.reconciler.look(&stored(&object)).await.expect("discarded").expect("looked at again");
     assert!(again < Duration::from_secs(1));
     let sent = bench.log.all();
     let journal = sent.iter().find(|request| request.uri.contains("journal")).expect("the journal is written");
@@ -228,7 +234,7 @@ async fn another_installs_journal_is_left_alone_and_said_once() {
     let object = remediated("ops/b", "u-1");
     let bench = bench(keeps(object.clone()));
     for _ in 0..2 {
-        let again = bench.shared.look(&stored(&object)).await.expect("left alone").expect("looked at again");
+        let again = bench.reconciler.look(&stored(&object)).await.expect("left alone").expect("looked at again");
         assert!(again <= Duration::from_secs(10));
     }
     assert_eq!(reasons(&bench.log), ["AnotherOperator"]);
@@ -240,7 +246,7 @@ async fn another_installs_journal_is_left_alone_and_said_once() {
 #[tokio::test]
 async fn a_namespace_is_watched_as_long_as_a_policy_of_it_is_there() {
     let bench = bench(|_| Answer::Silence);
-    let registry = &bench.shared.world.registry;
+    let registry = &bench.reconciler.world.registry;
     let policy = |uid: &str, namespace: &str, deleted: bool| {
         let mut object = object(&valid(), &json!({}), deleted);
         (object["metadata"]["uid"], object["metadata"]["namespace"]) = (json!(uid), json!(namespace));
@@ -290,4 +296,22 @@ async fn clean_up_and_looking_for_the_others_are_not_quadratic() {
     let quickest = |number| (0..3).map(|_| time(number)).min().unwrap_or_default();
     let (few, many) = (quickest(500), quickest(5000));
     assert!(many < few * 40, "{few:?} for 500 policies, {many:?} for 5,000: a square would be 100 times as much");
+}
+
+#[test]
+fn of_many_that_come_at_once_as_many_get_a_slot_as_the_flag_says() {
+    let budget = ClusterBudget::default();
+    let elsewhere =
+        |n: i32| Elsewhere { policy: format!("shop/w-{n}"), shard: ShardId::whole(format!("w-{n}").as_str().into()) };
+    let nothing = BTreeMap::new();
+    let taken: usize = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..16)
+            .map(|n| {
+                let (budget, nothing, elsewhere) = (&budget, &nothing, &elsewhere);
+                scope.spawn(move || budget.take(&format!("p-{n}"), elsewhere(n), nothing, 3))
+            })
+            .collect();
+        tries.into_iter().map(|one| usize::from(one.join().unwrap())).sum()
+    });
+    assert_eq!(taken, 3);
 }

@@ -1,6 +1,5 @@
-//! Which Redis commands are sent, by which step, and so which rights a Redis user needs: one table, from which the
-//! lines of `acl` are printed and by which rights are asked for. A new kind of step does not compile before it has its
-//! line here.
+//! Which Redis commands are sent, and so which rights a Redis user needs: one table, from which the lines of `acl` are
+//! printed and by which rights are asked for. Which step sends which is in the table of steps ([`StepKind::sends`]).
 
 use super::{sample::Version, step::StepKind, switchover::SwitchoverMethod as Method};
 
@@ -13,7 +12,7 @@ pub enum Role {
     Act,
 }
 
-/// What is sent to look, in the words of ACL rules. `client|setname` is a courtesy to whoever reads CLIENT LIST, and
+/// What is sent to look, in the words of ACL rules. `client|setname` is a courtesy to readers of CLIENT LIST, and
 /// `client|list` and `pubsub|numsub` tell whether a Sentinel is connected.
 pub const OBSERVING: &[&str] = &["info", "client|setname", "client|list", "pubsub|numsub", "config|get"];
 
@@ -73,6 +72,32 @@ commands! {
     BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: None, by: None;
 }
 
+/// A command that is sent without arguments, as the words of its question are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the command of that name")]
+pub enum PlainCommand {
+    BgSave,
+    BgRewriteAof,
+}
+
+impl PlainCommand {
+    /// Its name, as servers show it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BgSave => "BGSAVE",
+            Self::BgRewriteAof => "BGREWRITEAOF",
+        }
+    }
+
+    /// The words that are sent.
+    pub const fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::BgSave => Command::BgSave.trial(),
+            Self::BgRewriteAof => Command::BgRewriteAof.trial(),
+        }
+    }
+}
+
 /// Commands that make things easier for people and without which everything is done all the same: a user that may not run
 /// them is no refusal and no finding.
 pub const COURTESIES: &[Command] = &[Command::ClientKill];
@@ -87,34 +112,9 @@ pub fn only_by(rule: &str) -> Option<Method> {
     Command::ALL.iter().find(|command| command.rule() == rule)?.only_by()
 }
 
-macro_rules! steps {
-    ($($kind:ident => [$($command:ident),*];)*) => {
-        /// Every kind of step.
-        pub const STEPS: &[StepKind] = &[$(StepKind::$kind,)*];
-
-        /// The commands that a step sends, beside those that look.
-        pub const fn of_step(kind: StepKind) -> &'static [Command] {
-            match kind { $(StepKind::$kind => &[$(Command::$command,)*],)* }
-        }
-    };
-}
-
-steps! {
-    Evict => [];
-    Resize => [];
-    AwaitReplica => [];
-    RestoreSettings => [ConfigSet];
-    Prove => [];
-    Switchover => [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause, ClientKill];
-    Repoint => [ReplicaOf];
-    Persist => [BgSave, BgRewriteAof];
-    AwaitPrimary => [];
-    RaiseBacklog => [ConfigSet];
-}
-
 /// The acting commands that are sent where the role is handed over by one of these methods, in the order of the table.
 pub fn acting(methods: &[Method]) -> Vec<Command> {
-    let sent = |command: &&Command| STEPS.iter().any(|kind| of_step(*kind).contains(command));
+    let sent = |command: &&Command| StepKind::ALL.iter().any(|kind| kind.sends().contains(command));
     let meant = |command: &&Command| command.only_by().is_none_or(|method| methods.contains(&method));
     Command::ALL.iter().filter(sent).filter(meant).copied().collect()
 }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn every_command_belongs_to_a_step() {
         for command in Command::ALL {
-            assert!(STEPS.iter().any(|kind| of_step(*kind).contains(command)), "{command:?}");
+            assert!(StepKind::ALL.iter().any(|kind| kind.sends().contains(command)), "{command:?}");
         }
     }
 

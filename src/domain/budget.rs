@@ -18,9 +18,9 @@ pub struct DisruptionBudget {
     pub allowed: u32,
     /// `status.currentHealthy`.
     pub healthy: u32,
-    /// `status.desiredHealthy`: so many pods must stay healthy.
+    /// `status.desiredHealthy`: pods that must stay healthy.
     pub desired: u32,
-    /// `status.expectedPods`: so many pods it counts.
+    /// `status.expectedPods`: pods that it counts.
     pub expected: u32,
     /// The status is of this generation of its spec.
     pub observed: bool,

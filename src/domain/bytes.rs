@@ -15,7 +15,7 @@ impl Bytes {
     /// No memory.
     pub const ZERO: Self = Self(0);
 
-    /// So many mebibytes.
+    /// That number of mebibytes.
     pub const fn mib(n: u64) -> Self {
         Self(n.saturating_mul(MIB))
     }

@@ -48,7 +48,7 @@ pub const LIMIT: Bytes = Bytes::mib(1024);
 /// `maxmemory` of every member.
 pub const MAXMEMORY: Bytes = Bytes::mib(512);
 
-/// `NOW` less so many seconds.
+/// `NOW` less that number of seconds.
 pub fn seconds_ago(seconds: i64) -> Timestamp {
     NOW.saturating_sub(SignedDuration::from_secs(seconds)).unwrap_or(NOW)
 }
@@ -155,7 +155,7 @@ pub fn standalone() -> (Policy, Snapshot) {
     (policy, snapshot)
 }
 
-/// A budget over all pods of the snapshot that allows so many evictions now and wants so many of them healthy.
+/// A budget over all pods of the snapshot that allows `allowed` evictions now and wants `desired` of them healthy.
 pub fn disruption_budget(snapshot: &Snapshot, allowed: u32, desired: u32) -> DisruptionBudget {
     let expected = u32::try_from(snapshot.targets.len()).unwrap_or(u32::MAX);
     DisruptionBudget {

@@ -1,11 +1,13 @@
 //! The durable record of one remediation. It is written before an effect, so that whoever takes over knows.
 
+mod record;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::record::{Outcome, RestartRecord, StartRecord, StartValue, WorkloadRecord};
 use super::{
-    lineage::SeveralPrimaries,
     names::{PodName, PodUid, RunId},
     shard::ShardId,
     step::{self, PlannedStep, Step},
@@ -352,173 +354,6 @@ pub struct OtherSetting {
     /// Its value.
     #[schemars(length(max = 256))]
     pub value: String,
-}
-
-/// How the replacement of a pod started: the only true evidence of what its start configuration says, which may be a
-/// file or a script that nobody else can read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StartRecord {
-    /// The pod.
-    pub pod: PodName,
-    /// The revision of the template that it started with (label `controller-revision-hash`).
-    #[serde(default)]
-    #[schemars(length(max = 253))]
-    pub revision: String,
-    /// When it was seen.
-    #[schemars(with = "String", length(max = 40))]
-    pub at: Timestamp,
-    /// The settings with which it started and that were not what the pod before had; empty: there were none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub settings: Vec<StartValue>,
-}
-
-/// A setting with which a replacement started, unlike the pod before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StartValue {
-    /// Its name, as `CONFIG GET` has it.
-    #[schemars(length(max = 64))]
-    pub name: String,
-    /// What the pod before had, as `CONFIG GET` gives it.
-    #[schemars(length(max = 256))]
-    pub before: String,
-    /// What the replacement started with.
-    #[schemars(length(max = 256))]
-    pub start: String,
-}
-
-/// How a remediation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Outcome {
-    /// Every step was taken and the proof holds.
-    Succeeded,
-    /// Role, member or spec changed: a new plan is made from what is now true.
-    Superseded,
-    /// A step took longer than `stepTimeout`.
-    TimedOut,
-    /// The restart did not give back what it should have: not repeated until the spec changes.
-    Ineffective,
-    /// A replacement could not be given the settings of the pod before it.
-    ConfigDrift,
-    /// The primary role could not be handed over; the old primary is still primary.
-    SwitchoverFailed,
-    /// The role was handed over, another controller's label did not follow, and the role was handed back.
-    LabelDidNotFollow,
-    /// A primary that was to be restarted as such did not write its data out; it was not restarted.
-    PersistFailed,
-    /// The policy was set to Observe or deleted, or restarts are no longer among its remedies.
-    Stopped,
-    /// Written by earlier versions: the window closed. Now this is `Paused`.
-    WindowClosed,
-    /// People or time are waited for (an approval, a window, suspend, a stop) and nothing is half done: what remains is a
-    /// plan of its own, and others may be remediated meanwhile. No failure.
-    Paused,
-    /// An obstacle outlasted `stepTimeout`, or is one that does not go by itself. No failure of the set: planned anew when
-    /// the obstacle goes.
-    GaveUp,
-}
-
-impl Outcome {
-    /// The name as it is shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::Superseded => "Superseded",
-            Self::TimedOut => "TimedOut",
-            Self::Ineffective => "Ineffective",
-            Self::ConfigDrift => "ConfigDrift",
-            Self::SwitchoverFailed => "SwitchoverFailed",
-            Self::LabelDidNotFollow => "LabelDidNotFollow",
-            Self::PersistFailed => "PersistFailed",
-            Self::Stopped => "Stopped",
-            Self::WindowClosed => "WindowClosed",
-            Self::Paused => "Paused",
-            Self::GaveUp => "GaveUp",
-        }
-    }
-}
-
-/// What is remembered of a workload between remediations, and of one that has never been remediated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadRecord {
-    /// Which set: UIDs of its controllers, joined by "+"; of a cluster those, a slash and the shard.
-    #[serde(rename = "uid")]
-    pub shard: ShardId,
-    /// Name of the StatefulSet.
-    #[schemars(length(max = 253))]
-    pub name: String,
-    /// How the last remediation ended; absent: there has been none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// The last remediation; empty: there has been none.
-    #[schemars(length(max = 128))]
-    pub remediation: String,
-    /// When it ended; without one, when this record was made.
-    #[schemars(with = "String", length(max = 40))]
-    pub ended_at: Timestamp,
-    /// The generation of the spec that it ran under.
-    pub generation: i64,
-    /// What happened, in one sentence with numbers.
-    #[schemars(length(max = 512))]
-    pub message: String,
-    /// The primary when the last remediation ended, if that remediation moved the role to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub primary: Option<MemberIdentity>,
-    /// Pods that were seen to start as primaries although another member was one: they came back so from an eviction of
-    /// ours, last time. Where it is one alone, the role belongs to it: any restart of the set gives it back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    pub starts_as_primary: Vec<PodName>,
-    /// Two primaries were seen, and it is not settled since which one is right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub several_primaries: Option<SeveralPrimaries>,
-    /// Not begun anew before this time: it gave up for an obstacle that cannot be seen before the remediation is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(max = 40))]
-    pub retry_at: Option<Timestamp>,
-    /// When we restarted pods, the newest first: the base of cooldown and budgets. The last of each pod, and all of
-    /// the last day.
-    #[schemars(length(max = 64))]
-    pub restarts: Vec<RestartRecord>,
-    /// How replacements started, where that was not what the pod before had: the last return of each pod.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub starts: Vec<StartRecord>,
-}
-
-/// When we restarted a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RestartRecord {
-    /// The pod.
-    pub pod: PodName,
-    /// When its eviction was carried out.
-    #[schemars(with = "String", length(max = 40))]
-    pub at: Timestamp,
-}
-
-impl WorkloadRecord {
-    /// The record of a workload that has not been remediated yet.
-    pub const fn new(shard: ShardId, name: String, now: Timestamp) -> Self {
-        Self {
-            shard,
-            name,
-            outcome: None,
-            remediation: String::new(),
-            ended_at: now,
-            generation: 0,
-            message: String::new(),
-            primary: None,
-            starts_as_primary: Vec::new(),
-            several_primaries: None,
-            retry_at: None,
-            restarts: Vec::new(),
-            starts: Vec::new(),
-        }
-    }
 }
 
 impl Journal {

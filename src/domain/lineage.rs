@@ -1,4 +1,4 @@
-//! What two primaries leave behind: who they were, so that whoever is the only primary afterwards can be told apart
+//! What two primaries leave behind: who they were, so that the only primary of afterwards can be told apart
 //! from the one that holds what clients were told is stored.
 
 use jiff::Timestamp;

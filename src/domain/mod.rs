@@ -10,6 +10,7 @@ pub mod budget;
 pub mod bytes;
 pub mod cron;
 pub mod duration;
+pub mod event;
 pub mod finding;
 #[doc(hidden)]
 pub mod fixtures;

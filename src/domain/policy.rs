@@ -162,7 +162,7 @@ pub struct RestartRule {
     pub max_replication_lag: Bytes,
     /// A step that takes longer than this ends the remediation. Waiting at a gate does not count.
     pub step_timeout: Duration,
-    /// So many other replicas stay synced while one restarts. Zero: the primary may be the only copy meanwhile.
+    /// Other replicas that stay synced while one restarts. Zero: the primary may be the only copy meanwhile.
     pub minimum_synced_replicas: u32,
     /// A primary that nothing can take over from may be restarted, if its persistence is proven: writes stop meanwhile.
     pub allow_downtime: bool,

@@ -159,6 +159,14 @@ impl Target {
         let of_the_pod = self.pod.trouble.as_ref().map(|_| format!("; the pod is {}", self.pod.not_ready()));
         format!("{why}{}", of_the_pod.unwrap_or_default())
     }
+
+    /// The sample, to be changed.
+    pub fn sample_mut(&mut self) -> Option<&mut Sample> {
+        match &mut self.redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        }
+    }
 }
 
 /// The outcome of the last probe.

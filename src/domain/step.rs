@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{bytes::Bytes, names::PodName, shard::ShardId};
+use super::{acl::Command, bytes::Bytes, names::PodName, shard::ShardId};
 
 /// One step of a remediation. A new kind of effect must be added here: nothing else is ever carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,31 +104,155 @@ impl Step {
             | Self::Repoint { pod, .. } => pod,
         }
     }
+
+    /// The pod whose replacement it is about: it waits for nobody when that pod is scaled away.
+    pub const fn replacement(&self) -> Option<&PodName> {
+        match self {
+            Self::Resize { pod, .. }
+            | Self::AwaitReplica { pod }
+            | Self::RestoreSettings { pod }
+            | Self::AwaitPrimary { pod }
+            | Self::Prove { pod } => Some(pod),
+            Self::Evict { .. }
+            | Self::Persist { .. }
+            | Self::RaiseBacklog { .. }
+            | Self::Switchover { .. }
+            | Self::Repoint { .. } => None,
+        }
+    }
 }
 
-/// The kinds of steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum StepKind {
+/// A closed list of what kind of remediation comes by a step, or by another place in the code.
+macro_rules! situations {
+    ($($(#[$meaning:meta])* $situation:ident,)*) => {
+        /// What kind of remediation comes by a step: tests choose their world by it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Situation { $($(#[$meaning])* $situation,)* }
+
+        impl Situation {
+            /// Every situation.
+            pub const ALL: &'static [Self] = &[$(Self::$situation),*];
+        }
+    };
+}
+
+situations! {
+    /// Replicas are restarted, the role is handed over by either method, and the old primary is restarted.
+    Any,
+    /// The role is handed over by the Guarded method.
+    Guarded,
+    /// The role is handed over by the Native method.
+    Native,
+    /// The candidate of a Guarded switchover is lost between demote and promote.
+    RolledBack,
+    /// The only member is restarted as the primary that it is: the first step is its persisting.
+    Standalone,
+    /// The primary of a Static set is restarted as such, after its replicas.
+    AfterReplicas,
+    /// Restarted replicas go on where they were if the backlog is raised.
+    Backlog,
+    /// The old primary comes back as a primary.
+    Returning,
+    /// The eviction of the old primary is waited for, by a budget say.
+    Held,
+}
+
+/// When a remediation may be ended while a step is under way: nothing of ours is half done then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// At any time.
+    Always,
+    /// Until its effect is intended.
+    BeforeEffect,
+    /// When the policy is deleted: the set heals without us.
+    OnDeletion,
+    /// Not before it is done.
+    Never,
+}
+
+/// When a step counts as begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// When its gates hold and its effect is intended.
+    AtGates,
+    /// When the step before it is done.
+    AtOnce,
+}
+
+/// The table of kinds: the name in crash points; when it begins; when a remediation may end at it; the situation in which
+/// the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands that it sends,
+/// beside those that look.
+macro_rules! step_kinds {
+    ($($(#[$meaning:meta])* $kind:ident $name:literal begins $begins:ident, ends $ends:ident,
+        arrives in $arrives:ident $(and acts in $acts:ident)?, sends [$($command:ident),*];)*) => {
+        /// The kinds of steps.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum StepKind { $($(#[$meaning])* $kind,)* }
+
+        impl StepKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// The crash points' name of it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// When it counts as begun.
+            pub const fn begins(self) -> Begins {
+                match self { $(Self::$kind => Begins::$begins,)* }
+            }
+
+            /// When a remediation may end at it.
+            pub const fn ends(self) -> Ends {
+                match self { $(Self::$kind => Ends::$ends,)* }
+            }
+
+            /// When the cursor moves to it.
+            pub const fn arrives(self) -> Situation {
+                match self { $(Self::$kind => Situation::$arrives,)* }
+            }
+
+            /// When its effect is made; `None`: it has none.
+            pub const fn acts(self) -> Option<Situation> {
+                match self { $(Self::$kind => step_kinds!(@ $($acts)?),)* }
+            }
+
+            /// The commands that it sends, beside those that look.
+            pub const fn sends(self) -> &'static [Command] {
+                match self { $(Self::$kind => &[$(Command::$command,)*],)* }
+            }
+        }
+    };
+    (@ $acts:ident) => { Some(Situation::$acts) };
+    (@) => { None };
+}
+
+step_kinds! {
     /// See [`Step::Evict`].
-    Evict,
+    Evict "evict" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any, sends [];
     /// See [`Step::Resize`].
-    Resize,
+    Resize "resize" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
     /// See [`Step::AwaitReplica`].
-    AwaitReplica,
+    AwaitReplica "await-replica" begins AtOnce, ends OnDeletion, arrives in Any, sends [];
     /// See [`Step::RestoreSettings`].
-    RestoreSettings,
+    RestoreSettings "restore-settings" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [ConfigSet];
+    // The first step of a plan is not arrived at.
     /// See [`Step::Persist`].
-    Persist,
+    Persist "persist" begins AtGates, ends Always, arrives in AfterReplicas and acts in Standalone,
+        sends [BgSave, BgRewriteAof];
     /// See [`Step::AwaitPrimary`].
-    AwaitPrimary,
+    AwaitPrimary "await-primary" begins AtOnce, ends OnDeletion, arrives in Standalone, sends [];
     /// See [`Step::RaiseBacklog`].
-    RaiseBacklog,
+    RaiseBacklog "raise-backlog" begins AtOnce, ends Always, arrives in Backlog and acts in Backlog, sends [ConfigSet];
     /// See [`Step::Prove`].
-    Prove,
+    Prove "prove" begins AtOnce, ends Always, arrives in Any, sends [];
     /// See [`Step::Switchover`].
-    Switchover,
+    Switchover "switchover" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any,
+        sends [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause, ClientKill];
+    // Guarded has told the other replicas by then.
     /// See [`Step::Repoint`].
-    Repoint,
+    Repoint "repoint" begins AtOnce, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
 }
 
 /// A step as the status stores it: flat, so that the schema is structural and `kubectl` shows it well.

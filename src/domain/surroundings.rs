@@ -25,7 +25,7 @@ pub struct Surroundings {
     pub maximum_remediations: u32,
     /// Pods that were restarted within the last hour, over all policies, by our record.
     pub restarts_last_hour: u32,
-    /// At most so many (`--maximum-restarts-per-hour`); `None`: no bound.
+    /// Their bound (`--maximum-restarts-per-hour`); `None`: no bound.
     pub maximum_restarts_per_hour: Option<u32>,
     /// How many Redis servers answer.
     pub reach: Reach,
@@ -36,6 +36,15 @@ pub struct Surroundings {
     /// What somebody else has set back so often that it is left alone for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
+}
+
+/// A policy's claim on pods, for finding out which of several policies acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the other policy.
+    pub policy: String,
+    /// UIDs of controllers of which it matches a pod, and which it acts for because it is older.
+    pub controllers: Vec<ControllerUid>,
 }
 
 /// What this operator keeps right on pods, and others may set as well.

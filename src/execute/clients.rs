@@ -12,15 +12,15 @@ use crate::{
     plan::effect::Peer,
 };
 
-/// Most connections that are closed in a second: whoever is sent away connects to the new primary at once.
+/// Most connections that are closed in a second: a client that is sent away connects to the new primary at once.
 const A_SECOND: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
-/// So many times that many at most; what is left then has its turn at the next attempt.
+/// Rounds at most; what is left then has its turn at the next attempt.
 const ROUNDS: u32 = 20;
 
 impl<P: Ports> Executor<P> {
     /// Closes ordinary connections to a server that is no primary any more. `standing`: for how long the Services have led
-    /// to the new primary alone. Only who connected before kube-proxy had followed that is sent away: whoever came since
+    /// to the new primary alone. Only who connected before kube-proxy had followed that is sent away: who came since
     /// meant this very pod. A user who may not close clients leaves them where they are.
     pub(super) async fn close_clients(
         &self,

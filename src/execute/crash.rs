@@ -4,45 +4,11 @@
 //! that `REDIS_MEMORY_CRASH_POINT` names (several are separated by commas), unless the file of that name in
 //! `REDIS_MEMORY_CRASH_DIR` says that it has fired before. No destructor runs and nothing is flushed.
 //!
-//! The lists here are closed: a new kind of step does not compile before it has its line, and has its points then.
+//! The lists here are closed, and so is that of the kinds of steps ([`StepKind`]): a new kind has its points with its row.
 //! Tests iterate over [`all`] and hold no list of their own.
 
+pub use crate::domain::step::Situation;
 use crate::domain::step::StepKind;
-
-/// A closed list of situations.
-macro_rules! situations {
-    ($($(#[$meaning:meta])* $situation:ident,)*) => {
-        /// What kind of remediation comes by a crash point: tests choose their world by it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Situation { $($(#[$meaning])* $situation,)* }
-
-        impl Situation {
-            /// Every situation.
-            pub const ALL: &'static [Self] = &[$(Self::$situation),*];
-        }
-    };
-}
-
-situations! {
-    /// Replicas are restarted, the role is handed over by either method, and the old primary is restarted.
-    Any,
-    /// The role is handed over by the Guarded method.
-    Guarded,
-    /// The role is handed over by the Native method.
-    Native,
-    /// The candidate of a Guarded switchover is lost between demote and promote.
-    RolledBack,
-    /// The only member is restarted as the primary that it is: the first step is its persisting.
-    Standalone,
-    /// The primary of a Static set is restarted as such, after its replicas.
-    AfterReplicas,
-    /// Restarted replicas go on where they were if the backlog is raised.
-    Backlog,
-    /// The old primary comes back as a primary.
-    Returning,
-    /// The eviction of the old primary is waited for, by a budget say.
-    Held,
-}
 
 /// A crash point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,45 +17,6 @@ pub struct Point {
     pub name: String,
     /// When it is reached.
     pub situation: Situation,
-}
-
-/// A closed list of kinds of steps: the name, the situation in which the cursor moves to one, and, of a kind that has an
-/// effect, the situation in which it is made.
-macro_rules! step_kinds {
-    ($($kind:ident $name:literal arrives $arrives:ident $(acts $acts:ident)?;)*) => {
-        /// Every kind of step.
-        pub const KINDS: &[StepKind] = &[$(StepKind::$kind),*];
-
-        /// The crash points' name of a step kind. A new kind without one does not compile.
-        pub const fn name(kind: StepKind) -> &'static str {
-            match kind { $(StepKind::$kind => $name,)* }
-        }
-
-        const fn arrives(kind: StepKind) -> Situation {
-            match kind { $(StepKind::$kind => Situation::$arrives,)* }
-        }
-
-        const fn acts(kind: StepKind) -> Option<Situation> {
-            match kind { $(StepKind::$kind => step_kinds!(@ $($acts)?),)* }
-        }
-    };
-    (@ $acts:ident) => { Some(Situation::$acts) };
-    (@) => { None };
-}
-
-step_kinds! {
-    Evict "evict" arrives Any acts Any;
-    Resize "resize" arrives Any acts Any;
-    AwaitReplica "await-replica" arrives Any;
-    RestoreSettings "restore-settings" arrives Any acts Any;
-    // The first step of a plan is not arrived at.
-    Persist "persist" arrives AfterReplicas acts Standalone;
-    AwaitPrimary "await-primary" arrives Standalone;
-    RaiseBacklog "raise-backlog" arrives Backlog acts Backlog;
-    Prove "prove" arrives Any;
-    Switchover "switchover" arrives Any acts Any;
-    // Guarded has told the other replicas by then.
-    Repoint "repoint" arrives Any acts Native;
 }
 
 /// A closed list of named places, each with the situation in which it is reached.
@@ -219,13 +146,13 @@ moments! {
 pub fn all() -> Vec<Point> {
     let of_kind = |kind: &StepKind| {
         let kind = *kind;
-        let situation = move |moment: &Moment| if moment.of_effect() { acts(kind) } else { Some(arrives(kind)) };
+        let situation = move |moment: &Moment| if moment.of_effect() { kind.acts() } else { Some(kind.arrives()) };
         Moment::ALL
             .iter()
             .filter_map(move |moment| Some(Point { name: step_point(kind, *moment), situation: situation(moment)? }))
     };
     let places = Place::ALL.iter().map(|place| Point { name: place.as_str().to_owned(), situation: place.situation() });
-    KINDS.iter().flat_map(of_kind).chain(places).collect()
+    StepKind::ALL.iter().flat_map(of_kind).chain(places).collect()
 }
 
 /// The names of the crash points that are reached in one of these situations.
@@ -234,7 +161,7 @@ pub fn reached_in(situations: &[Situation]) -> Vec<String> {
 }
 
 fn step_point(kind: StepKind, moment: Moment) -> String {
-    format!("{}:{}", name(kind), moment.as_str())
+    format!("{}:{}", kind.name(), moment.as_str())
 }
 
 /// A boundary between two effects: where a test may end the process, or stop it.
@@ -308,9 +235,9 @@ mod tests {
         assert_eq!(distinct.len(), all.len(), "{all:?}");
         let files: BTreeSet<String> = all.iter().map(|name| name.replace(':', "-")).collect();
         assert_eq!(files.len(), all.len(), "each has a file of its own");
-        for kind in KINDS {
-            let points = all.iter().filter(|point| point.starts_with(&format!("{}:", name(*kind)))).count();
-            assert!(points >= if acts(*kind).is_some() { 5 } else { 2 }, "{kind:?}: {points}");
+        for kind in StepKind::ALL {
+            let points = all.iter().filter(|point| point.starts_with(&format!("{}:", kind.name()))).count();
+            assert!(points >= if kind.acts().is_some() { 5 } else { 2 }, "{kind:?}: {points}");
         }
     }
 

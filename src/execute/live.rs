@@ -1,8 +1,7 @@
 //! The world as it is: the API server, Redis over the network, and the clock of this machine.
 
-use std::{future::Future, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 
 use super::{
@@ -12,8 +11,9 @@ use super::{
     redis::CONNECT_DEADLINE,
 };
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Clocked},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
@@ -45,21 +45,9 @@ pub struct Live {
     pub clock: Clock,
 }
 
-impl Time for Live {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.clock.uptime()
-    }
-
-    fn steps(&self) -> u64 {
-        Time::steps(&self.clock)
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        self.clock.sleep(time)
+impl Clocked for Live {
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 
@@ -151,12 +139,8 @@ impl Acting for Connection {
         Self::config_set(self, name, value).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        Self::rewrite_aof(self).await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
-        Self::save(self).await
+    async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
+        Self::run(self, command).await
     }
 
     async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {

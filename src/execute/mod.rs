@@ -16,6 +16,7 @@ use self::{
 };
 use crate::{
     domain::{
+        acl::PlainCommand,
         names::{NodeAddress, PodName},
         policy::Policy,
         step::StepKind,
@@ -49,8 +50,8 @@ pub enum Done {
     Labelled,
     /// The settings were accepted.
     Restored,
-    /// The server is writing its data out.
-    Persisting,
+    /// The server took the command.
+    Sent,
     /// The backlog has that size.
     BacklogSet,
     /// The replica accepted its new primary; by its address, if there is a fallback.
@@ -59,7 +60,7 @@ pub enum Done {
     Demoted(Option<Fallback>),
     /// Clients that still stood on the old primary were led away.
     ClientsClosed {
-        /// So many connections were closed.
+        /// Connections that were closed.
         closed: u32,
     },
     /// The role is handed over and the labels say so.
@@ -214,7 +215,8 @@ impl<P: Ports> Executor<P> {
                 self.ports.evict(namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
-            Effect::Persist { peer, rewrite } => self.persist(policy, peer, *rewrite).await,
+            Effect::Persist { peer, rewrite: true } => self.run(policy, peer, PlainCommand::BgRewriteAof).await,
+            Effect::Persist { peer, rewrite: false } => self.run(policy, peer, PlainCommand::BgSave).await,
             Effect::SetBacklog { peer, size, .. } => self.set_backlog(policy, peer, *size).await,
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };

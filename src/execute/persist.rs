@@ -7,22 +7,17 @@ use super::{
     redis::{CONNECT_DEADLINE, RoleSeen, redis},
 };
 use crate::{
-    domain::{bytes::Bytes, policy::Policy, sample::Role},
+    domain::{acl::PlainCommand, bytes::Bytes, policy::Policy, sample::Role},
     plan::{backlog::SETTING, effect::Peer},
 };
 
 impl<P: Ports> Executor<P> {
-    /// Begins an AOF rewrite or a save; the end of it is seen in the next samples.
-    pub(super) async fn persist(&self, policy: &Policy, peer: &Peer, rewrite: bool) -> Result<Done, ExecuteError> {
+    /// Sends a command without arguments. What it begins, a save say, is seen to end in the next samples.
+    pub(super) async fn run(&self, policy: &Policy, peer: &Peer, command: PlainCommand) -> Result<Done, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
         self.ports.may_change()?;
-        let (begun, what) = if rewrite {
-            (connection.rewrite_aof().await, "BGREWRITEAOF")
-        } else {
-            (connection.save().await, "BGSAVE")
-        };
-        begun.map_err(|source| redis(what, peer, source))?;
-        Ok(Done::Persisting)
+        connection.run(command).await.map_err(|source| redis(command.name(), peer, source))?;
+        Ok(Done::Sent)
     }
 
     pub(super) async fn set_backlog(&self, policy: &Policy, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {

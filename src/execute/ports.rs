@@ -10,6 +10,7 @@ use super::{ExecuteError, crash::Boundary};
 use crate::{
     clock::Time,
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
@@ -93,10 +94,8 @@ pub trait Acting: Send {
     fn persistence(&mut self, deadline: Duration) -> impl Future<Output = Result<Persistence, RedisError>> + Send;
     /// `CONFIG SET name value`.
     fn config_set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), RedisError>> + Send;
-    /// `BGREWRITEAOF`.
-    fn rewrite_aof(&mut self) -> impl Future<Output = Result<(), RedisError>> + Send;
-    /// `BGSAVE`.
-    fn save(&mut self) -> impl Future<Output = Result<(), RedisError>> + Send;
+    /// A command without arguments.
+    fn run(&mut self, command: PlainCommand) -> impl Future<Output = Result<(), RedisError>> + Send;
     /// Ids of ordinary clients that have been connected for at least `age`.
     fn ordinary_clients(&mut self, age: Duration) -> impl Future<Output = Result<Vec<u64>, RedisError>> + Send;
     /// Closes those clients; answers how many there still were.

@@ -22,7 +22,7 @@ use crate::{
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
-/// A role that was read before an eviction counts for so long (invariant S3).
+/// How long a role that was read before an eviction counts (invariant S3).
 const ROLE_FRESH: Duration = Duration::from_secs(1);
 
 /// A role that was read right before an eviction.

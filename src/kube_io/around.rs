@@ -36,7 +36,7 @@ use super::{cache, read::SERVICE_LABEL};
 
 /// Objects of a page of a list.
 const PAGE: u32 = 200;
-/// The first lists are waited for by whoever looks first, for no longer than this: then it is read live.
+/// The first look waits for the first lists, for no longer than this: then it is read live.
 const FIRST_LISTS: Duration = Duration::from_secs(3);
 /// A watch that failed is not believed before it has been listed again; see [`cache`].
 const DOUBT: Duration = Duration::from_secs(45);

@@ -30,7 +30,7 @@ pub type AnswerObserver = Arc<dyn Fn(&Method, Option<StatusCode>) + Send + Sync>
 pub struct ClientOptions {
     /// Longest wait for a TCP and TLS connection.
     pub connect_timeout: Duration,
-    /// A connection that is silent for so long is dead. Longer than a quiet watch (290 s), because watches are quiet
+    /// Idle limit: a connection that is silent longer is dead. Longer than a quiet watch (290 s), because watches are quiet
     /// by design; every other request has a much shorter limit of its own.
     pub idle_timeout: Duration,
     /// Longest wait for the beginning of an answer. A watch answers at once and is silent then; a request that nobody

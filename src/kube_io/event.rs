@@ -10,7 +10,10 @@ use kube::Resource as _;
 use super::text::plain;
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
-    domain::names::{PodName, PodUid},
+    domain::{
+        event::{EventNote, EventType},
+        names::{PodName, PodUid},
+    },
 };
 
 /// `reportingController` of our events.
@@ -60,28 +63,6 @@ impl EventTarget {
     pub(super) fn namespace(&self) -> &str {
         self.regarding.namespace.as_deref().unwrap_or("default")
     }
-}
-
-/// `type` of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventType {
-    /// Something went as it should.
-    Normal,
-    /// Somebody should look.
-    Warning,
-}
-
-/// What an event says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventNote {
-    /// Normal or Warning.
-    pub type_: EventType,
-    /// CamelCase, why: `PodRestarted`, `RemediationBlocked`. At most 128 bytes.
-    pub reason: String,
-    /// CamelCase, what was done or tried: `Evict`, `Switchover`. At most 128 bytes.
-    pub action: String,
-    /// The sentence for people. Control characters become spaces; cut at 1 kB.
-    pub note: String,
 }
 
 /// The event as it is sent. The API server completes the name.

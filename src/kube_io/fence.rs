@@ -41,7 +41,7 @@ impl Term {
 /// Extends a running term; false when it has ended, by its deadline or by its sender.
 ///
 /// A term that somebody has seen end must stay ended, or its user waits for the next one while the holder renews this
-/// one. So clock and term are read together under one lock, here and in [`Fence::lost`]: whoever comes second, decides
+/// one. So clock and term are read together under one lock, here and in [`Fence::lost`]: the second caller decides
 /// on the same or a later time.
 pub(super) fn extend(term: &watch::Sender<Option<Term>>, clock: &Clock, renewed: Term) -> bool {
     term.send_if_modified(|term| extend_at(term, clock.uptime(), renewed))

@@ -1,5 +1,5 @@
 //! What this module asks of the API server, as rights: one table, beside the requests. The chart's roles are tested to be
-//! exactly these (tests/chart.rs), each request of the unit tests is among them (the stand-in refuses others), and on the
+//! exactly these (tests/chart), each request of the unit tests is among them (the stand-in refuses others), and on the
 //! real cluster each of them is used (tests/cluster_used_rights.rs).
 
 /// Which role of the chart gives a right, and so when it is there.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     error::{Cause, TEXT_CAP},
-    event::{EventNote, EventTarget},
+    event::EventTarget,
     fence::{Fence, Fenced},
     text::plain,
 };
@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     domain::{
         bytes::{Bytes, MIB},
+        event::EventNote,
         names::{PodName, PodUid},
     },
 };

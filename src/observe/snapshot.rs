@@ -8,7 +8,7 @@ use super::{
     budgets,
     lately::Lately,
     pods,
-    sampler::{Assignment, CredentialsFor, Judge, SamplerHandle, TargetKey},
+    sampler::{Assignment, CredentialsFor, Digester, SamplerHandle, TargetKey},
     volumes,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
-        surroundings::Surroundings,
+        surroundings::{Claim, Surroundings},
         volume::Volumes,
     },
     kube_io::{around::Around, error::KubeError, read::Reader},
@@ -52,15 +52,6 @@ pub struct Observer {
     pub lately: Lately,
 }
 
-/// A policy's claim on pods, for finding out which of several policies acts.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// Name of the other policy.
-    pub policy: String,
-    /// UIDs of controllers of which it matches a pod, and which it acts for because it is older.
-    pub controllers: Vec<ControllerUid>,
-}
-
 impl Observer {
     /// A snapshot of those pods with the sampler's latest samples. What lies around them is as it was last seen, where it is
     /// watched: nothing is asked for then. Without pods there is nothing around them.
@@ -70,14 +61,14 @@ impl Observer {
         pods: &[Arc<KubePod>],
         around: Option<&Around>,
         claims: &[Claim],
-        judge: impl Fn(&[Pod]) -> Judge,
+        digester: impl Fn(&[Pod]) -> Digester,
     ) -> Result<Snapshot, KubeError> {
         let found = pods;
         let pods = facts(policy, found.iter().map(AsRef::as_ref));
         if let (Some(around), false) = (around, found.is_empty()) {
             around.begun().await;
         }
-        self.assign(policy, &pods, around, judge).await;
+        self.assign(policy, &pods, around, digester).await;
         let services = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
         let rights = self.reader.rights_lately(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
@@ -93,11 +84,11 @@ impl Observer {
         policy: &Arc<Policy>,
         selector: &str,
         claims: &[Claim],
-        judge: impl Fn(&[Pod]) -> Judge,
+        digester: impl Fn(&[Pod]) -> Digester,
     ) -> Result<Snapshot, KubeError> {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
-        self.assign(policy, &pods, None, judge).await;
+        self.assign(policy, &pods, None, digester).await;
         let services = self.services(policy, found.iter(), None).await?;
         let rights = self.reader.rights(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
@@ -133,7 +124,7 @@ impl Observer {
         policy: &Arc<Policy>,
         pods: &[Pod],
         around: Option<&Around>,
-        judge: impl Fn(&[Pod]) -> Judge,
+        digester: impl Fn(&[Pod]) -> Digester,
     ) {
         let keep = policy.fragmentation.sustained + HISTORY_MARGIN;
         let mut proven: BTreeMap<ControllerUid, bool> = BTreeMap::new();
@@ -151,7 +142,7 @@ impl Observer {
                 keep,
             });
         }
-        self.sampler.assign(&policy.uid, &policy.namespace, assignments, judge(pods));
+        self.sampler.assign(&policy.uid, &policy.namespace, assignments, digester(pods));
     }
 
     /// How a pod is connected to: over TLS where the policy says so, and not at all on the host's network.

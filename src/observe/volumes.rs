@@ -13,7 +13,7 @@ use crate::{
     kube_io::read::{Behind, VolumesRead},
 };
 
-/// So many nodes that take no pod are named.
+/// Nodes that take no pod are named, up to this number.
 const NAMED: usize = 4;
 
 /// What was read, as the domain has it.

@@ -2,11 +2,11 @@
 //!
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
+mod closing;
 mod hand_over;
 mod in_place;
 mod steps;
 mod waiting;
-mod window;
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::{
         names::PodName,
         policy::Mode,
         snapshot::Target,
-        step::Step,
+        step::{Begins, Ends, Step},
     },
     topology::{Lead, Shard},
 };
@@ -42,7 +42,7 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// The record keeps at most this many; a budget of a day is never larger.
 const MAX_RESTARTS: usize = 64;
 
-/// One look. Before the remediation ends, however it ends, what was changed for its time only is set back.
+/// One advance. Before the remediation ends, however it ends, what was changed for its time only is set back.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     match look(ctx, journal, deleting) {
         Next::End(record) => match carry::take_back(ctx, journal, record) {
@@ -61,35 +61,24 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     let Some(planned) = journal.planned() else {
         return end(ctx, journal, Outcome::Succeeded, &format!("{}{}", summary(journal), left(ctx, journal, shard)));
     };
-    let look = Look { ctx, journal, shard };
-    if let Some(stop) = look.interrupted(deleting).or_else(|| look.waits_for_nobody()) {
+    let advance = Advance { ctx, journal, shard };
+    if let Some(stop) = advance.interrupted(deleting).or_else(|| advance.waits_for_nobody()) {
         return stop;
     }
-    if let Some(next) = look.rogue().or_else(|| look.back_to_repoint()) {
-        return look.no_longer_than_allowed(next);
+    if let Some(next) = advance.rogue().or_else(|| advance.back_to_repoint()) {
+        return advance.no_longer_than_allowed(next);
     }
-    let next = match &planned.step {
-        Step::Evict { pod } => look.evict(pod),
-        Step::Resize { pod, limit } => look.resize(pod, *limit),
-        Step::AwaitReplica { pod } => look.await_replica(pod),
-        Step::RestoreSettings { pod } => look.restore(pod),
-        Step::Persist { pod } => look.persist(pod),
-        Step::AwaitPrimary { pod } => look.await_primary(pod),
-        Step::RaiseBacklog { pod, size } => look.raise_backlog(pod, *size),
-        Step::Prove { pod } => look.prove(pod),
-        Step::Switchover { from, to } => look.switchover(from, to),
-        Step::Repoint { pod, to } => look.repoint(pod, to),
-    };
-    look.no_longer_than_allowed(next)
+    advance.no_longer_than_allowed(advance.step(&planned.step))
 }
 
-struct Look<'a> {
+/// A remediation under way, and what is seen of its shard.
+struct Advance<'a> {
     ctx: &'a Context<'a>,
     journal: &'a Journal,
     shard: &'a Shard<'a>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Advance<'a> {
     fn target(&self, pod: &PodName) -> Option<&'a Target> {
         self.ctx.snapshot.target(pod)
     }
@@ -149,24 +138,22 @@ impl<'a> Look<'a> {
 
     /// Nothing of ours is half done here. On deletion waiting is given up too: the set heals without us.
     fn at_boundary(&self, deleting: bool) -> bool {
-        match self.journal.step() {
-            None | Some(Step::Prove { .. } | Step::Persist { .. } | Step::RaiseBacklog { .. }) => true,
-            Some(Step::Evict { pod }) => {
-                let untouched = |target: &Target| {
-                    self.journal.member(pod).is_some_and(|record| record.identity.uid == target.pod.uid)
-                        && !target.pod.terminating
-                };
-                self.journal.current.begun_at.is_none() || self.target(pod).is_some_and(untouched)
-            }
-            Some(Step::Switchover { .. }) => self.journal.current.begun_at.is_none(),
-            Some(
-                Step::AwaitReplica { .. }
-                | Step::AwaitPrimary { .. }
-                | Step::Resize { .. }
-                | Step::RestoreSettings { .. },
-            ) => deleting,
-            Some(Step::Repoint { .. }) => false,
+        let Some(step) = self.journal.step() else { return true };
+        match step.kind().ends() {
+            Ends::Always => true,
+            Ends::BeforeEffect => self.journal.current.begun_at.is_none() || self.still_untouched(step),
+            Ends::OnDeletion => deleting,
+            Ends::Never => false,
         }
+    }
+
+    /// The eviction was asked for and refused: the pod is there as it was.
+    fn still_untouched(&self, step: &Step) -> bool {
+        let Step::Evict { pod } = step else { return false };
+        let record = self.journal.member(pod);
+        self.target(pod).is_some_and(|target| {
+            record.is_some_and(|record| record.identity.uid == target.pod.uid) && !target.pod.terminating
+        })
     }
 
     /// A member, or the primary, that is not what the journal says, in words.
@@ -211,7 +198,7 @@ impl<'a> Look<'a> {
     }
 
     fn gates(&self, phase: Phase) -> Result<(), Next> {
-        // What was approved is the plan as it began, or what is left of it: that is the plan of whoever begins anew.
+        // What was approved is the plan as it began, or what is left of it: that is the plan of the next remediation.
         let left = order::hash(self.shard, self.journal.left());
         let begun = self.ctx.snapshot.surroundings.approved.as_ref() == Some(&self.journal.plan_hash);
         let hash = if begun { &self.journal.plan_hash } else { &left };
@@ -272,8 +259,7 @@ impl<'a> Look<'a> {
     fn proceed(&self) -> Journal {
         let mut journal = self.journal.clone();
         journal.cursor = journal.cursor.saturating_add(1);
-        let gated =
-            matches!(journal.step(), None | Some(Step::Evict { .. } | Step::Switchover { .. } | Step::Persist { .. }));
+        let gated = journal.step().is_none_or(|step| step.kind().begins() == Begins::AtGates);
         journal.current = CurrentStep { begun_at: (!gated).then_some(self.ctx.now), ..CurrentStep::default() };
         journal
     }
@@ -295,7 +281,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The pods that start as primaries whoever is one, by the last return of each.
+/// The pods that start as primaries although another is one, by the last return of each.
 fn start_as_primary(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<PodName> {
     let mut pods = before.map(|record| record.starts_as_primary.clone()).unwrap_or_default();
     for member in &journal.members {

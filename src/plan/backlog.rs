@@ -28,9 +28,9 @@ const LOADING_RATE: u64 = 50 << 20;
 const SAFETY: u64 = 2;
 /// The share of the free room that a raised backlog may take, in percent: it counts as used memory.
 const ROOM_SHARE_PERCENT: u32 = 25;
-/// The write rate is that of the last so many seconds.
+/// Seconds over which the write rate is taken.
 const RATE_WINDOW: Duration = Duration::from_secs(300);
-/// Setting a backlog, or setting it back, is tried so often.
+/// Attempts to set a backlog, or to set it back.
 pub const ATTEMPTS: u32 = 3;
 /// How soon a server that does not answer is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use crate::{
     plan::next::Next,
 };
 
-/// Setting them, or taking them back, is tried so often.
+/// Attempts to set them, or to take them back.
 const ATTEMPTS: u32 = 3;
 /// How soon a server that does not answer is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ fn left(ctx: &Context<'_>, journal: &Journal, carried: &CarriedSettings) -> Left
         let over = waited > ctx.policy.restart.step_timeout;
         return if over { Left::GivenUp("it does not answer") } else { Left::Unanswered };
     };
-    // A process that took over after all, by whoever's hand, has clients that rely on them.
+    // A process that took over after all, by another hand, has clients that rely on them.
     let (Ok(config), Some(peer)) = (&sample.config, Peer::of(target)) else { return Left::Nothing };
     if sample.run_id != carried.identity.run_id || sample.replication.role == Role::Primary {
         return Left::Nothing;

@@ -20,11 +20,11 @@ use crate::{
     plan::next::Next,
 };
 
-/// The eviction of the old primary has so long to follow, before its clients are sent away without it.
+/// How long the eviction of the old primary may take to follow, before its clients are sent away without it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Tried so often, each after as much patience: an operator may have died in the middle, or there are too many for one time.
+/// Attempts, each after the same patience: an operator may have died in the middle, or there are too many for one time.
 const ATTEMPTS: u32 = 3;
-/// So often when the remediation ends here: then the eviction does not follow at all.
+/// Attempts when the remediation ends here: then the eviction does not follow at all.
 const LAST_ATTEMPTS: u32 = 2;
 
 /// What to do instead of waiting, or before the end: nothing, as a rule.

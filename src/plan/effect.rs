@@ -1,19 +1,14 @@
-//! One concrete change of the world, with everything that must still be true when it is made.
+//! One concrete change of the world, with everything that must still be true when it is made; and what it is called in
+//! events, in metrics, and in sentences.
 
-mod words;
+mod peer;
 
-pub use words::Words;
+use std::{fmt, time::Duration};
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
-
+pub use self::peer::{MemberName, Peer};
 use crate::domain::{
-    addresses::PodAddresses,
     bytes::Bytes,
-    journal::MemberIdentity,
-    names::{NodeAddress, PodName, PodUid, RunId},
+    names::{NodeAddress, PodName, PodUid},
     policy::RoleLabel,
     snapshot::Target,
     switchover::SwitchoverMethod,
@@ -138,67 +133,65 @@ impl Effect {
     }
 }
 
-/// A Redis process in a pod, as it was seen when the decision was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The pod.
-    pub pod: PodName,
-    /// Its UID.
-    pub uid: PodUid,
-    /// The process.
-    pub run_id: RunId,
-    /// Pod IP and port: where it is asked.
-    pub address: SocketAddr,
-    /// Every address of the pod.
-    pub addresses: PodAddresses,
-    /// The port at which others replicate from it.
-    pub replication_port: u16,
+/// The words of one effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Words<'a> {
+    /// Reason of the event that says that it was carried out.
+    pub event: &'static str,
+    /// Action of that event, and the metrics' name of it.
+    pub action: &'static str,
+    /// The pod that it is about.
+    pub pod: &'a PodName,
 }
 
-impl Peer {
-    /// A target as an effect addresses it; `None`: it has no address or gave no sample.
-    pub fn of(target: &Target) -> Option<Self> {
-        let (pod, uid) = (target.pod.name.clone(), target.pod.uid.clone());
-        Self::at(&MemberIdentity { pod, uid, run_id: target.sample()?.run_id.clone() }, target)
+impl Effect {
+    /// What it is called in events and metrics.
+    pub fn words(&self) -> Words<'_> {
+        let (event, action, pod) = match self {
+            Self::Evict { peer } => ("PodEvicted", "Evict", &peer.pod),
+            Self::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", &peer.pod),
+            Self::Persist { peer, .. } => ("PersistenceStarted", "Persist", &peer.pod),
+            Self::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", &peer.pod),
+            Self::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", &peer.pod),
+            Self::Resize { pod, .. } => ("PodResized", "Resize", pod),
+            Self::Label { pod, .. } => ("RoleLabelSet", "Label", pod),
+            Self::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", &peer.pod),
+            Self::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", &peer.pod),
+            Self::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", &peer.pod),
+            Self::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", &peer.pod),
+            Self::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", &peer.pod),
+            Self::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", &peer.pod),
+            Self::Switchover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
+        };
+        Words { event, action, pod }
     }
+}
 
-    /// That process, at the address that its pod has.
-    pub fn at(identity: &MemberIdentity, target: &Target) -> Option<Self> {
-        let port = target.pod.container.as_ref().ok()?.port;
-        Some(Self {
-            address: SocketAddr::new(target.pod.addresses.first()?, port),
-            addresses: target.pod.addresses.clone(),
-            replication_port: target.replication_port()?,
-            ..Self::gone(identity)
-        })
-    }
-
-    /// That process, whose pod is gone: it has no address, and is never dialled.
-    pub fn gone(identity: &MemberIdentity) -> Self {
-        Self {
-            pod: identity.pod.clone(),
-            uid: identity.uid.clone(),
-            run_id: identity.run_id.clone(),
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-            addresses: PodAddresses::default(),
-            replication_port: 0,
+/// As the end of "it would …".
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |settings: &[(String, String)]| {
+            settings.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        match self {
+            Self::Evict { peer } => write!(f, "evict {}", peer.pod),
+            Self::EvictPrimary { peer } => write!(f, "evict {}, a primary that nothing takes over from", peer.pod),
+            Self::Persist { peer, rewrite: true } => write!(f, "have {} rewrite its append-only file", peer.pod),
+            Self::Persist { peer, rewrite: false } => write!(f, "have {} save its data", peer.pod),
+            Self::SetBacklog { peer, size, .. } => write!(f, "set the replication backlog of {} to {size}", peer.pod),
+            Self::Resize { pod, limit, .. } => write!(f, "raise the memory limit of {pod} to {limit}"),
+            Self::Label { pod, key, value, .. } => write!(f, "label {pod} {key}={value}"),
+            Self::Restore { peer, settings } => write!(f, "restore {} on {}", names(settings), peer.pod),
+            Self::Carry { peer, settings, back } => {
+                let why = if *back { "as it was before" } else { "as on the primary" };
+                write!(f, "set {} on {} {why}", names(settings), peer.pod)
+            }
+            Self::Demote { peer, to, .. } => write!(f, "make {}, a second primary, follow {}", peer.pod, to.pod),
+            Self::Repoint { peer, to, .. } => write!(f, "make {} follow {}", peer.pod, to.pod),
+            Self::CloseClients { peer, .. } => write!(f, "close ordinary connections that still stand on {}", peer.pod),
+            Self::Switchover(order) => write!(f, "hand the primary role from {} to {}", order.from.pod, order.to.pod),
         }
     }
-
-    /// The address by which others follow it where no name will do.
-    pub fn node(&self) -> NodeAddress {
-        NodeAddress { host: self.address.ip().to_string(), port: self.replication_port }
-    }
-}
-
-/// A member's DNS name, as replicas follow it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberName {
-    /// What a replica is told: the form in which it had its primary's name.
-    pub sent: NodeAddress,
-    /// What is looked up: the pod's full name. A short form is read in the namespace of whoever reads it, and this operator's
-    /// is another.
-    pub full: String,
 }
 
 /// Everything that a switchover needs to know.

@@ -70,7 +70,7 @@ fn raw(shard: &Shard<'_>, target: &Target) -> Duration {
     steps.into_iter().fold(Duration::ZERO, Duration::saturating_add)
 }
 
-/// Time to move so many bytes at the assumed rate, in whole seconds, rounded up.
+/// Time to move that number of bytes at the assumed rate, in whole seconds, rounded up.
 fn assumed(bytes: Bytes) -> Duration {
     Duration::from_secs(bytes.0.div_ceil(BYTES_PER_SECOND))
 }

@@ -15,10 +15,10 @@ use crate::{
     topology::Shard,
 };
 
-/// Of the keys without a time to live that it had, so many percent must be there again. What is missing are writes
+/// Percent of the keys without a time to live that must be there again. What is missing are writes
 /// between the last look and the shutdown.
 const LASTING_PERCENT: u32 = 90;
-/// Of all keys, so many percent: those with a time to live may have expired meanwhile.
+/// Percent of all keys: those with a time to live may have expired meanwhile.
 const ALL_PERCENT: u32 = 50;
 
 /// Whether the policy consents, and nothing that is known speaks against the data's return.

@@ -67,7 +67,7 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
         // A member that does not answer may be the primary that clients are using: then no label that a pod has is
         // moved on the word of the others, and only new pods get theirs.
         let blind = !shard.unknown.is_empty();
-        // In the middle of a hand-over nobody is primary, and whoever then says so need not have been given the role.
+        // In the middle of a hand-over nobody is primary, and one that then says so need not have been given the role.
         if let (Some(pods), Some(primary)) = (switching, shard.primary()) {
             let two = shard.members.iter().copied().filter(|member| pods.contains(&&member.pod.name));
             let third = !pods.contains(&&primary.pod.name);

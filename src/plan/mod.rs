@@ -17,7 +17,6 @@ pub mod labels;
 pub mod mark;
 pub mod next;
 pub mod order;
-pub mod pace;
 pub mod promise;
 pub mod proof;
 mod records;

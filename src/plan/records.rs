@@ -14,9 +14,9 @@ use crate::{
     topology::Shard,
 };
 
-/// While an eviction is refused again and again, sizes are written anew when they moved by so many percent.
+/// While an eviction is refused again and again, sizes are written anew when they moved by this percentage.
 const NOTABLE_PERCENT: u64 = 10;
-/// The record keeps the starts of so many pods.
+/// Pods whose starts the record keeps, at most.
 const MAX_STARTS: usize = 64;
 
 /// The journal with the record of that member as it is now, if it is the pod that is recorded and something of it changed.

@@ -3,7 +3,7 @@
 //! Two primaries may both hold writes that the other lacks, so everything is frozen until a person has decided, with
 //! one exception: the old primary that we evicted ourselves after a completed switchover comes back from its template's
 //! start arguments as a primary, holding nothing that was acknowledged after the switchover. It is demoted at once,
-//! whoever keeps the role label: the eviction and the switchover were ours, and so is the second primary.
+//! under any authority over the role label: the eviction and the switchover were ours, and so is the second primary.
 
 use super::{
     Context,

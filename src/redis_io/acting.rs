@@ -1,6 +1,6 @@
 //! The commands that change a server, and the question whether this user may run them.
 //!
-//! None of them is sent twice: after [`RedisError::TimedOut`] the effect is unknown, and whoever asked reads it back.
+//! None of them is sent twice: after [`RedisError::TimedOut`] the effect is unknown, and the caller reads it back.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Connection {
         self.act_within(&pipeline, "CLIENT PAUSE", QUICK_DEADLINE).await
     }
 
-    /// `CLIENT UNPAUSE`: whoever was held back goes on at once. Never while a FAILOVER runs: on 6.2 it would end that
+    /// `CLIENT UNPAUSE`: clients that were held back go on at once. Never while a FAILOVER runs: on 6.2 it would end that
     /// one's pause too.
     pub async fn client_unpause(&mut self) -> Result<(), RedisError> {
         let mut pipeline = redis::pipe();

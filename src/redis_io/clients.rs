@@ -18,7 +18,7 @@ const LONGEST_LIST: usize = 8 << 20;
 
 impl Connection {
     /// Ids of ordinary clients that have been connected for at least `age`, in the server's order: no replicas and no
-    /// primary, nobody that subscribes or monitors, and no connection of this operator, whoever runs it.
+    /// primary, nobody that subscribes or monitors, and no connection of this operator, of any install.
     pub async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal");

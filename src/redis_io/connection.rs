@@ -22,7 +22,7 @@ use crate::domain::{
 pub(super) const CLIENT_NAME: &str = "redis-memory-operator";
 
 /// A connection to one node. It remembers which process it was opened on. After a failure other than an error reply,
-/// or a request that was given up midway, it is closed for good: whoever opens the next one verifies again whom they
+/// or a request that was given up midway, it is closed for good: who opens the next one verifies again whom they
 /// talk to.
 #[derive(Debug)]
 pub struct Connection {

@@ -2,32 +2,24 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::Value;
 
 use super::{connection::Connection, error::RedisError, info::Info, reply};
-use crate::domain::sample::Persistence;
+use crate::domain::{acl::PlainCommand, sample::Persistence};
 
-/// Both commands answer as soon as the child is forked, or the work is put off until another child has ended.
+/// The commands that write data out answer as soon as the child is forked, or the work is put off until another child has ended.
 const ACT_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// `BGREWRITEAOF`: begun, or put off until the child that runs now has ended (`aof_rewrite_scheduled`).
-    pub async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
+    /// A command without arguments. `BGREWRITEAOF` is begun, or put off until the child that runs now has ended
+    /// (`aof_rewrite_scheduled`).
+    pub async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
+        let mut words = redis::Cmd::new();
+        words.arg(command.words());
         let mut pipeline = redis::pipe();
-        pipeline.cmd("BGREWRITEAOF");
-        self.begin_writing(&pipeline, "BGREWRITEAOF").await
-    }
-
-    /// `BGSAVE`.
-    pub async fn save(&mut self) -> Result<(), RedisError> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("BGSAVE");
-        self.begin_writing(&pipeline, "BGSAVE").await
-    }
-
-    async fn begin_writing(&mut self, pipeline: &Pipeline, what: &str) -> Result<(), RedisError> {
-        // The answer is a sentence: "Background saving started".
-        match self.request(pipeline, what, ACT_DEADLINE).await?.into_iter().next() {
+        pipeline.add_command(words);
+        // The answer may be a sentence: "Background saving started".
+        match self.request(&pipeline, command.name(), ACT_DEADLINE).await?.into_iter().next() {
             Some(Value::SimpleString(_)) => Ok(()),
             other => reply::ok(other),
         }

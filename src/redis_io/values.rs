@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 4;
 /// More elements than the guard lets pass.
 const MAX_ARRAY: usize = 1024;
 
-/// So many replies from the begin of `bytes`; `None`: they are not there, or are none.
+/// That number of replies from the begin of `bytes`; `None`: they are not there, or are none.
 pub(super) fn parse(bytes: &[u8], count: usize) -> Option<Vec<Value>> {
     let mut rest = bytes;
     (0..count).map(|_| value(&mut rest, 0)).collect()

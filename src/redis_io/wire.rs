@@ -135,7 +135,7 @@ impl Replies {
         Self { bytes: Vec::with_capacity(room), guard: FrameGuard::up_to(most), most }
     }
 
-    /// Reads until so many replies are complete.
+    /// Reads until that number of replies is complete.
     async fn until(&mut self, transport: &mut dyn Duplex, wanted: usize) -> Result<(), RedisError> {
         while self.guard.complete() < wanted {
             self.hear(transport).await.map_err(|error| match self.refusal() {

@@ -7,11 +7,8 @@ use kube::{
 };
 use redis_memory_operator::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, StoredPolicy},
-    kube_io::{
-        event::{EventNote, EventTarget, EventType},
-        fence::Fence,
-        write::WriteError,
-    },
+    domain::event::{EventNote, EventType},
+    kube_io::{event::EventTarget, fence::Fence, write::WriteError},
 };
 use serde_json::json;
 

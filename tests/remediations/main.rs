@@ -111,10 +111,7 @@ impl World {
     }
 
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("no sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     /// Time passes: every member is sampled again.

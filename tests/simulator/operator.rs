@@ -14,12 +14,14 @@ use std::{
 use redis_memory_operator::{
     api::v1alpha1::StoredPolicy,
     assess::AssessSettings,
+    contention::{
+        cluster_budget::{ClusterBudget, ClusterLimits},
+        reverts::Reverts,
+    },
     controller::{
         self,
-        ledger::{Ledger, Limits},
-        pace::Pace,
-        reverts::Reverts,
-        shared::{Shared, Stop},
+        backoff::Backoff,
+        reconciler::{Reconciler, Stop},
         turn,
     },
     domain::switchover::{SwitchoverChoice, SwitchoverMethod},
@@ -184,16 +186,16 @@ where
     };
     let (_, annotation) = watch::channel(false);
     let install = "ops/operator".to_owned();
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Reconciler {
         world,
         executor: Executor { ports, endpoint_sync: Duration::from_secs(2) },
         settings: settings(method),
-        limits: Limits { remediations: 1, restarts_per_hour: None },
-        ledger: Ledger::default(),
+        limits: ClusterLimits { remediations: 1, restarts_per_hour: None },
+        cluster_budget: ClusterBudget::default(),
         reverts: Arc::clone(&process.reverts),
         stop: Stop { flag: false, annotation, lease: install.clone() },
         metrics: Metrics::new("operator"),
-        pace: Pace::default(),
+        backoff: Backoff::default(),
         memory: controller::memory::Memory::default(),
         install,
     });
@@ -201,7 +203,7 @@ where
 }
 
 /// One policy, as long as the term lasts.
-async fn turns<W>(process: &Process, shared: &Arc<Shared<W>>, p: usize)
+async fn turns<W>(process: &Process, shared: &Arc<Reconciler<W>>, p: usize)
 where
     W: redis_memory_operator::controller::ports::World,
 {

@@ -16,7 +16,9 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Policies, PolicyVersion},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
+        event::EventNote,
         fixtures,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
@@ -29,7 +31,7 @@ use redis_memory_operator::{
     },
     kube_io::{
         error::{Cause, KubeError},
-        event::{EventNote, EventTarget},
+        event::EventTarget,
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
@@ -413,11 +415,7 @@ impl Acting for Connection {
         self.order(Order::Set(name.to_owned(), value.to_owned()), ACT).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        self.order(Order::WriteOut, WRITE_OUT).await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
+    async fn run(&mut self, _: PlainCommand) -> Result<(), RedisError> {
         self.order(Order::WriteOut, WRITE_OUT).await
     }
 

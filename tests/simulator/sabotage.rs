@@ -20,13 +20,15 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Freshness, Policies, PolicyVersion, Watched, World},
     domain::{
+        acl::PlainCommand,
         bytes::Bytes,
+        event::EventNote,
         fixtures,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
         sample::{FailoverState, Persistence, Replication, Role},
         snapshot::{RedisRights, Snapshot},
-        surroundings::{Elsewhere, Reach},
+        surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::{
@@ -37,11 +39,10 @@ use redis_memory_operator::{
     kube_io::{
         cache::Seen,
         error::KubeError,
-        event::{EventNote, EventTarget},
+        event::EventTarget,
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    observe::snapshot::Claim,
     plan::effect::Peer,
     redis_io::RedisError,
 };
@@ -346,12 +347,8 @@ impl Acting for Bent {
         self.inner.config_set(name, value).await
     }
 
-    async fn rewrite_aof(&mut self) -> Result<(), RedisError> {
-        self.inner.rewrite_aof().await
-    }
-
-    async fn save(&mut self) -> Result<(), RedisError> {
-        self.inner.save().await
+    async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
+        self.inner.run(command).await
     }
 
     async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {

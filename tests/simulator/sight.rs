@@ -12,23 +12,20 @@ use kube::runtime::reflector::ObjectRef;
 use redis_memory_operator::{
     api::v1alpha1::{FindingStatus, StoredPolicy},
     assess::{AssessSettings, judged::Judged},
-    controller::{
-        ledger,
-        ports::{Freshness, Watched, World},
-    },
+    contention::cluster_budget,
+    controller::ports::{Freshness, Watched, World},
     domain::{
         fixtures,
         names::PodName,
         policy::Policy,
         snapshot::{Observation, Snapshot},
-        surroundings::{Elsewhere, LostSet, Reach},
+        surroundings::{Claim, Elsewhere, LostSet, Reach},
         volume::Volumes,
     },
     kube_io::{
         cache::Seen,
         error::{Cause, KubeError},
     },
-    observe::snapshot::Claim,
 };
 
 use crate::{
@@ -80,7 +77,7 @@ impl World for Process {
 
     fn remediations(&self) -> BTreeMap<String, Elsewhere> {
         let policies = self.policies();
-        policies.iter().filter_map(|stored| ledger::remediation(stored.policy()?)).collect()
+        policies.iter().filter_map(|stored| cluster_budget::remediation(stored.policy()?)).collect()
     }
 
     fn restarted_within(&self, _: SignedDuration, _: Timestamp) -> Vec<Arc<StoredPolicy>> {

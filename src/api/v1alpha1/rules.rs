@@ -185,7 +185,7 @@ macro_rules! duration_rule {
     };
 }
 
-/// `fragmentation.sustained`: the history of a target is kept in memory for so long.
+/// `fragmentation.sustained`: the history of a target is kept in memory for this time.
 pub const SUSTAINED: Rule =
     duration_rule!("1s", "6h", "is not a duration from 1s to 6h; write whole numbers with h, m, s, for example 10m");
 /// `restart.cooldown`.

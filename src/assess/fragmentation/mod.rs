@@ -1,13 +1,13 @@
 //! Fragmentation: how bad, what causes it, and what a restart would give back.
 
 mod finding;
-mod window;
+mod readings;
 
 use jiff::Timestamp;
 
 pub(super) use self::finding::findings;
 pub use self::finding::{WILL_RESTART, WOULD_RESTART};
-use self::window::Window;
+use self::readings::Sustained;
 use super::{
     AssessSettings,
     headroom::{CLEAN_HEAP_PERCENT, PROCESS_BASE, metadata},
@@ -62,7 +62,7 @@ pub enum DueReason {
 /// The judgement of one target's fragmentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The highest band that every reading of the window meets.
+    /// The highest band that every sustained reading meets.
     pub band: Band,
     /// The newest quiet `mem_fragmentation_ratio`.
     pub ratio: Ratio,
@@ -78,11 +78,11 @@ pub struct Verdict {
     pub other: Bytes,
     /// What a restart should give back.
     pub expected_gain: Bytes,
-    /// The newest ratio is below 0.95 x the median of the window: it mends itself.
+    /// The newest ratio is below 0.95 x the median of the sustained readings: it mends itself.
     pub falling: bool,
     /// Share of the resident memory that is data; `None`: not judged (small, or the server could not say).
     pub efficiency: Option<Ratio>,
-    /// The efficiency was below one half in the whole window.
+    /// The efficiency was below one half in every sustained reading.
     pub efficiency_low: bool,
     /// Why a restart is due, if one is.
     pub restart_due: Option<DueReason>,
@@ -199,22 +199,22 @@ fn gain(rss: Bytes, used: Bytes) -> Bytes {
 pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Verdict {
     let rule = &policy.fragmentation;
     let memory = target.sample().map(|s| &s.memory);
-    let window = match Window::of(target, rule.sustained, now, settings) {
-        Ok(window) => window,
+    let sustained = match Sustained::of(target, rule.sustained, now, settings) {
+        Ok(sustained) => sustained,
         Err(reason) => return Verdict::unknown(memory, reason),
     };
     let Some(memory) = memory else { return Verdict::unknown(None, "not probed yet".into()) };
-    let newest = window.newest;
+    let newest = sustained.newest;
     let mut verdict = Verdict {
-        band: window.readings.iter().map(|r| band(rule, r)).min().unwrap_or(Band::Unknown),
+        band: sustained.readings.iter().map(|r| band(rule, r)).min().unwrap_or(Band::Unknown),
         ratio: newest.ratio,
         waste: waste(newest),
         expected_gain: gain(newest.rss, newest.used),
-        falling: window.falling(),
+        falling: sustained.falling(),
         ..Verdict::of(memory)
     };
     verdict.efficiency_low = verdict.efficiency.is_some_and(|now| now < EFFICIENCY_LOW)
-        && window.readings.iter().all(|r| efficiency_of(memory, r.used, r.rss).is_some_and(|e| e < EFFICIENCY_LOW));
+        && sustained.readings.iter().all(|r| efficiency_of(memory, r.used, r.rss).is_some_and(|e| e < EFFICIENCY_LOW));
     verdict.restart_due = restart_due(rule, memory, &verdict);
     verdict
 }

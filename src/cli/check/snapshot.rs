@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{CheckError, Look, default_policy, split};
+use super::{CheckError, Checked, default_policy, split};
 use crate::{
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     clock::Clock,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The file, under the default policy.
-pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> Result<String, CheckError> {
+pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -> Result<String, CheckError> {
     let mut targets: Vec<Target> = looks.iter().map(|look| target(look, limit)).collect();
     targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
     let snapshot = Snapshot {
@@ -43,7 +43,7 @@ pub(super) fn file(looks: &[Look<'_>], limit: Option<Bytes>, clock: &Clock) -> R
     file.write().map_err(|error| CheckError::Write(error.to_string()))
 }
 
-fn target(look: &Look<'_>, limit: Option<Bytes>) -> Target {
+fn target(look: &Checked<'_>, limit: Option<Bytes>) -> Target {
     let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
     match &look.outcome {
         Ok((address, sample)) => {

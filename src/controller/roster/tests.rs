@@ -11,7 +11,7 @@ use crate::{
     plan,
 };
 
-/// One of a few policies: `UID@namespace/name`, with a journal or with restarts so many minutes ago.
+/// One of a few policies: `UID@namespace/name`, with a journal or with restarts that number of minutes ago.
 #[derive(Clone, Debug)]
 struct Made {
     uid: u8,
@@ -105,7 +105,7 @@ proptest! {
             let all = store.state();
             let read = || all.iter().filter_map(|policy| policy.policy());
             prop_assert_eq!(roster.all().into_keys().collect::<BTreeSet<_>>(), uids(&all));
-            prop_assert_eq!(roster.remediations(), read().filter_map(ledger::remediation).collect());
+            prop_assert_eq!(roster.remediations(), read().filter_map(cluster_budget::remediation).collect());
             for namespace in ["ns-0", "ns-1"] {
                 let at_work: BTreeSet<String> = read()
                     .filter(|one| one.namespace().as_deref() == Some(namespace))
@@ -115,11 +115,11 @@ proptest! {
                 prop_assert_eq!(uids(&roster.rivals(namespace, &BTreeSet::new())), at_work);
             }
             let hour = SignedDuration::from_hours(1);
-            let in_time = |restart: &ledger::Restart| NOW.duration_since(restart.at) < hour;
-            let within = |from: Vec<ledger::Restart>| from.into_iter().filter(in_time).collect::<BTreeSet<_>>();
+            let in_time = |restart: &cluster_budget::Restart| NOW.duration_since(restart.at) < hour;
+            let within = |from: Vec<cluster_budget::Restart>| from.into_iter().filter(in_time).collect::<BTreeSet<_>>();
             let of_few = roster.restarted_within(hour, NOW);
-            let of_few = ledger::restarts(of_few.iter().filter_map(|policy| policy.policy()), NOW);
-            prop_assert_eq!(within(of_few), within(ledger::restarts(read(), NOW)));
+            let of_few = cluster_budget::restarts(of_few.iter().filter_map(|policy| policy.policy()), NOW);
+            prop_assert_eq!(within(of_few), within(cluster_budget::restarts(read(), NOW)));
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Servers alone: a switchover without Kubernetes. For tests and measurements.
 
-use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         core::v1::{Pod, PodCondition, PodStatus},
@@ -13,7 +12,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    clock::{Clock, Time},
+    clock::{Clock, Clocked},
     domain::{
         bytes::Bytes,
         names::{PodName, PodUid},
@@ -61,21 +60,9 @@ impl Bare {
     }
 }
 
-impl Time for Bare {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.clock.uptime()
-    }
-
-    fn steps(&self) -> u64 {
-        Time::steps(&self.clock)
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        self.clock.sleep(time)
+impl Clocked for Bare {
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 

@@ -100,7 +100,7 @@ impl<P: Ports> Conduct<'_, P> {
     ) -> Result<HandedOver, ExecuteError> {
         loop {
             let view = self.guarded_look(from, to, ways, progress).await;
-            match self.frame(guarded::next(&view, &self.limits), progress.paused_for).await? {
+            match self.frame(guarded::next(&view, &self.timing), progress.paused_for).await? {
                 Framed::Waited => continue,
                 // Time that the Services take is no time that a server takes.
                 Framed::Moved => {}
@@ -239,7 +239,7 @@ impl<P: Ports> Conduct<'_, P> {
         // From here on it may hold, answered or not.
         progress.paused_at = Some(sent_at);
         connection
-            .client_pause_writes(self.limits.pause)
+            .client_pause_writes(self.timing.pause)
             .await
             .map_err(|source| redis("CLIENT PAUSE", &self.order.from, source))?;
         self.ports.reached(Place::Paused.into()).await;
@@ -257,11 +257,11 @@ impl<P: Ports> Conduct<'_, P> {
         self.ports.may_change()?;
         let held = || progress.paused_at.map_or(Duration::MAX, |at| self.ports.uptime().saturating_sub(at));
         // Looked at once more, right before: this process may have been stopped since the offsets were compared.
-        if held().saturating_add(PAUSE_MARGIN) >= self.limits.pause {
+        if held().saturating_add(PAUSE_MARGIN) >= self.timing.pause {
             return Ok(());
         }
         let answer = connection.replicaof(candidate).await;
-        let in_time = held() < self.limits.pause;
+        let in_time = held() < self.timing.pause;
         progress.did.demoted = sent(&answer);
         progress.did.demoted_in_time = in_time && progress.did.demoted == Sent::Done;
         self.ports.reached(Place::Demoted.into()).await;

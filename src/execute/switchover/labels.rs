@@ -12,9 +12,9 @@ use crate::{
     plan::effect::Peer,
 };
 
-/// A label patch that met another writer is tried again so often.
+/// Attempts of a label patch that met another writer.
 const LABEL_ATTEMPTS: u32 = 8;
-/// A label patch that was not confirmed is tried again for so long; then the whole step is looked at anew.
+/// How long a label patch that was not confirmed is tried again; then the whole step is looked at anew.
 const LABEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after the first such patch; the later ones are up to four times as long.
 const LABEL_PAUSE: Duration = Duration::from_millis(250);

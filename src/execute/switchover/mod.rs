@@ -18,7 +18,7 @@ use crate::{
     domain::{policy::Policy, switchover::SwitchoverMethod},
     plan::{
         effect::SwitchoverOrder,
-        switchover::{Failure, LabelView, Limits, Move},
+        switchover::{Failure, LabelView, Move, Timing},
     },
 };
 use watched::Watched;
@@ -44,7 +44,7 @@ pub(super) struct Conduct<'a, P> {
     pub(super) ports: &'a P,
     pub(super) policy: &'a Policy,
     pub(super) order: &'a SwitchoverOrder,
-    pub(super) limits: Limits,
+    pub(super) timing: Timing,
     pub(super) labels: Labels,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Labels {
 }
 
 /// Hands the primary role over as ordered. Cancelling it (dropping the future) leaves at most a pause that the server
-/// ends by itself; whoever calls again with `resumed` set and the same two processes goes on from there.
+/// ends by itself; the caller that comes again with `resumed` set and the same two processes goes on from there.
 pub async fn hand_over<P: Ports>(
     ports: &P,
     policy: &Policy,
@@ -84,8 +84,8 @@ pub async fn hand_over<P: Ports>(
         labelled_at: ports.uptime(),
         overlap_at: None,
     };
-    let limits = Limits { pause: order.pause, endpoint_sync };
-    let mut conduct = Conduct { ports, policy, order, limits, labels };
+    let timing = Timing { pause: order.pause, endpoint_sync };
+    let mut conduct = Conduct { ports, policy, order, timing, labels };
     conduct.labels.from_labelled = conduct.labelled(&order.from).await?;
     conduct.labels.to_labelled = conduct.labelled(&order.to).await?;
     conduct.labels.labelled_at = ports.uptime();

@@ -38,7 +38,7 @@ impl<P: Ports> Conduct<'_, P> {
         loop {
             let view = self.native_look(from, to, &mut progress).await;
             let paused = || progress.took.or_else(|| view.since_failover.filter(|_| progress.sent));
-            match self.frame(native::next(&view, &self.limits), paused()).await? {
+            match self.frame(native::next(&view, &self.timing), paused()).await? {
                 Framed::Waited | Framed::Moved => {}
                 Framed::Exchange(Exchange::Send) => self.send_failover(from, &mut progress).await?,
                 Framed::Exchange(Exchange::Abort) => self.abort(from, &mut progress).await?,
@@ -66,7 +66,7 @@ impl<P: Ports> Conduct<'_, P> {
         let running = progress.failover_at.map(|at| now.saturating_sub(at));
         // Before FAILOVER too a candidate may go: it is not waited for as if it only did not answer.
         let waited = running.unwrap_or_else(|| self.label_view().since_labelled);
-        let overdue = waited >= self.limits.pause + native::WATCHDOG_MARGIN;
+        let overdue = waited >= self.timing.pause + native::WATCHDOG_MARGIN;
         let from = self.role(from, old.as_ref(), now, overdue).await;
         let to = self.role(to, new.as_ref(), now, overdue).await;
         let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;

@@ -47,24 +47,30 @@ impl Record {
 
 /// Whether a candidate may claim the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Free, ours, or not renewed for its whole duration.
-    Claim,
+pub(super) enum Availability {
+    /// Nobody's, ours, or not renewed for its whole duration.
+    Free,
     /// Held by another.
     Held,
 }
 
-/// Judges a record that has not changed since `since`, at `now`; both on our own monotonic clock. One that is not there
+/// Of a record that has not changed since `since`, at `now`; both on our own monotonic clock. One that is not there
 /// (`None`) may have been deleted under its holder, who learns of it at the next renewal.
-pub(super) fn judge(record: Option<&Record>, me: &str, ours: Duration, since: Duration, now: Duration) -> Verdict {
+pub(super) fn availability(
+    record: Option<&Record>,
+    me: &str,
+    ours: Duration,
+    since: Duration,
+    now: Duration,
+) -> Availability {
     let Some(record) = record else {
-        return if now.saturating_sub(since) >= ours { Verdict::Claim } else { Verdict::Held };
+        return if now.saturating_sub(since) >= ours { Availability::Free } else { Availability::Held };
     };
     match record.holder() {
-        None => Verdict::Claim,
-        Some(holder) if holder == me => Verdict::Claim,
-        Some(_) if now.saturating_sub(since) >= record.duration(ours) => Verdict::Claim,
-        Some(_) => Verdict::Held,
+        None => Availability::Free,
+        Some(holder) if holder == me => Availability::Free,
+        Some(_) if now.saturating_sub(since) >= record.duration(ours) => Availability::Free,
+        Some(_) => Availability::Held,
     }
 }
 
@@ -99,26 +105,26 @@ mod tests {
 
     // Unchanged since 100 s.
     #[rstest]
-    #[case::nobody_ever(Record::default(), 100, Verdict::Claim)]
-    #[case::released(held_by("", Some(15)), 100, Verdict::Claim)]
-    #[case::ours(held_by("me", Some(15)), 100, Verdict::Claim)]
-    #[case::held(held_by("other", Some(15)), 114, Verdict::Held)]
-    #[case::expired(held_by("other", Some(15)), 115, Verdict::Claim)]
-    #[case::the_holders_word_counts(held_by("other", Some(60)), 159, Verdict::Held)]
-    #[case::ours_counts_without_it(held_by("other", None), 114, Verdict::Held)]
-    #[case::nonsense_is_no_word(held_by("other", Some(-3)), 114, Verdict::Held)]
-    #[case::expired_without_a_word(held_by("other", Some(0)), 115, Verdict::Claim)]
-    #[case::a_clock_that_went_back(held_by("other", Some(15)), 3, Verdict::Held)]
-    fn judges_a_record(#[case] record: Record, #[case] now: u64, #[case] want: Verdict) {
-        assert_eq!(judge(Some(&record), "me", OURS, secs(100), secs(now)), want);
+    #[case::nobody_ever(Record::default(), 100, Availability::Free)]
+    #[case::released(held_by("", Some(15)), 100, Availability::Free)]
+    #[case::ours(held_by("me", Some(15)), 100, Availability::Free)]
+    #[case::held(held_by("other", Some(15)), 114, Availability::Held)]
+    #[case::expired(held_by("other", Some(15)), 115, Availability::Free)]
+    #[case::the_holders_word_counts(held_by("other", Some(60)), 159, Availability::Held)]
+    #[case::ours_counts_without_it(held_by("other", None), 114, Availability::Held)]
+    #[case::nonsense_is_no_word(held_by("other", Some(-3)), 114, Availability::Held)]
+    #[case::expired_without_a_word(held_by("other", Some(0)), 115, Availability::Free)]
+    #[case::a_clock_that_went_back(held_by("other", Some(15)), 3, Availability::Held)]
+    fn judges_a_record(#[case] record: Record, #[case] now: u64, #[case] want: Availability) {
+        assert_eq!(availability(Some(&record), "me", OURS, secs(100), secs(now)), want);
     }
 
     #[rstest]
-    #[case::deleted_a_moment_ago(114, Verdict::Held)]
-    #[case::gone_for_a_duration(115, Verdict::Claim)]
-    #[case::a_clock_that_went_back(3, Verdict::Held)]
-    fn judges_a_record_that_is_not_there(#[case] now: u64, #[case] want: Verdict) {
-        assert_eq!(judge(None, "me", OURS, secs(100), secs(now)), want);
+    #[case::deleted_a_moment_ago(114, Availability::Held)]
+    #[case::gone_for_a_duration(115, Availability::Free)]
+    #[case::a_clock_that_went_back(3, Availability::Held)]
+    fn judges_a_record_that_is_not_there(#[case] now: u64, #[case] want: Availability) {
+        assert_eq!(availability(None, "me", OURS, secs(100), secs(now)), want);
     }
 
     #[rstest]

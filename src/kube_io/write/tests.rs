@@ -1,4 +1,4 @@
-//! What is sent, and what the API server's answers become. tests/kube_live.rs asks the real one.
+//! What is sent, and what the API server's answers become. tests/api_kube asks the real one.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::kube_io::{
-    event::EventType,
-    fence::Term,
-    testing::{Answer, Log, fake, refusal},
+use crate::{
+    domain::event::EventType,
+    kube_io::{
+        fence::Term,
+        testing::{Answer, Log, fake, refusal},
+    },
 };
 
 static POD: LazyLock<PodName> = LazyLock::new(|| "redis-1".into());
@@ -252,7 +254,7 @@ async fn without_the_lease_nothing_is_sent() {
 async fn no_write_outlasts_the_lease() {
     let (writer, _log) = writer(|| Answer::Silence);
     let clock = Clock::start();
-    // 50 ms until the deadline, then a margin of 50 ms: whoever comes next may lead after 100 ms.
+    // 50 ms until the deadline, then a margin of 50 ms: the next process may lead after 100 ms.
     let term = Term { deadline: clock.uptime() + Duration::from_millis(50), margin: Duration::from_millis(50) };
     let (_renewals, term) = watch::channel(Some(term));
     let fence = Fence::of(clock, term);

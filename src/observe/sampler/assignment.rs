@@ -72,7 +72,7 @@ pub(super) struct Access {
 }
 
 /// Digests what a policy would conclude from an observation and its history. Equal digest: nothing to reconcile.
-pub type Judge = Arc<dyn Fn(Observation, Vec<Reading>) -> u64 + Send + Sync>;
+pub type Digester = Arc<dyn Fn(Observation, Vec<Reading>) -> u64 + Send + Sync>;
 
 /// A policy that watches a target.
 pub(super) struct Watcher {
@@ -81,7 +81,7 @@ pub(super) struct Watcher {
     /// The set that the pod is of.
     pub(super) set: (String, ControllerUid),
     pub(super) keep: Duration,
-    pub(super) judge: Judge,
+    pub(super) digester: Digester,
     /// The digest that was last reported; `None`: none yet.
     pub(super) digest: Option<u64>,
 }

@@ -7,10 +7,10 @@ mod assignment;
 mod certificates;
 mod changes;
 mod history;
-mod pace;
 mod secrets;
 mod shared_reads;
 mod target;
+mod timing;
 mod worker;
 
 use std::{
@@ -25,7 +25,7 @@ use std::{
 use futures::{Stream, future::join_all};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-pub use assignment::{Assignment, CredentialsFor, Judge, TargetKey};
+pub use assignment::{Assignment, CredentialsFor, Digester, TargetKey};
 pub use certificates::Pair;
 pub use history::reading_of;
 pub use secrets::SecretSource;
@@ -35,7 +35,7 @@ use self::{
     assignment::{Access, Watcher},
     changes::Changes,
     secrets::SecretCache,
-    target::{Look, Target},
+    target::{ProbedTarget, Reachability},
 };
 use crate::{
     clock::Clock,
@@ -101,7 +101,7 @@ impl Sampler {
         secrets: Arc<dyn SecretSource>,
         count: Count,
     ) -> (SamplerHandle, SamplerTask) {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProbeContext {
             settings,
             clock,
             secrets: SecretCache::new(secrets),
@@ -118,7 +118,7 @@ impl Sampler {
 
 /// What every target task shares.
 #[derive(Debug)]
-struct Shared {
+struct ProbeContext {
     settings: SamplerSettings,
     clock: Clock,
     secrets: SecretCache,
@@ -132,7 +132,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<ProbeContext>,
     runtime: Handle,
     state: Mutex<State>,
     /// What was last said of all targets together, and when.
@@ -142,7 +142,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     /// Of each pod one for each access to it: mostly one.
-    targets: HashMap<PodUid, Vec<Target>>,
+    targets: HashMap<PodUid, Vec<ProbedTarget>>,
     /// The pods of each policy, by policy UID.
     policies: BTreeMap<String, HashSet<PodUid>>,
     stopped: bool,
@@ -171,11 +171,11 @@ impl Inner {
             (None, before) => {
                 watcher.digest = before.and_then(|left| left.release(&watcher.policy_uid));
                 let shared = Arc::clone(&self.shared);
-                begun = Some(Target::start(pod, access, watcher, before, shared, &self.runtime));
+                begun = Some(ProbedTarget::start(pod, access, watcher, before, shared, &self.runtime));
             }
         }
         targets.extend(begun);
-        targets.retain(Target::is_watched);
+        targets.retain(ProbedTarget::is_watched);
     }
 }
 
@@ -190,10 +190,10 @@ impl SamplerHandle {
     ///
     /// Policies that reach a pod in the same way, by address, Secrets and user, share one target, which keeps the longest
     /// history that any of them wants. One that reaches it in another way has a target and a connection of its own: nothing
-    /// that it sees or does rests on the credentials of another. `judge` digests what the policy would conclude from a
+    /// that it sees or does rests on the credentials of another. `digester` digests what the policy would conclude from a
     /// target; [`Self::changes`] fires when the digest changes. It is called outside all locks and must be quick.
-    #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the judge; a reference would mislead")]
-    pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, judge: Judge) {
+    #[allow(clippy::needless_pass_by_value, reason = "the sampler keeps the digester; a reference would mislead")]
+    pub fn assign(&self, policy_uid: &str, namespace: &str, assignments: Vec<Assignment>, digester: Digester) {
         let mut state = self.inner.state();
         if state.stopped {
             return;
@@ -209,7 +209,7 @@ impl SamplerHandle {
                 namespace: namespace.to_owned(),
                 set,
                 keep,
-                judge: Arc::clone(&judge),
+                digester: Arc::clone(&digester),
                 digest: None,
             };
             self.inner.watch(&mut state, &pod_uid, Access { address, credentials }, watcher);
@@ -231,7 +231,7 @@ impl SamplerHandle {
             }
         }
         if !gone.is_empty() {
-            let needed: Vec<_> = state.targets.values().flatten().map(Target::wanted_credentials).collect();
+            let needed: Vec<_> = state.targets.values().flatten().map(ProbedTarget::wanted_credentials).collect();
             self.inner.shared.secrets.retain(&needed);
         }
     }
@@ -246,7 +246,7 @@ impl SamplerHandle {
     /// history, oldest first. A target that is not assigned is `Pending`. Nothing is done on the strength of it: what is
     /// acted on comes from [`Self::probe_now`], where a single failure counts.
     pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
-        self.inner.state().target(key).map_or((Observation::Pending, Vec::new()), Target::settled)
+        self.inner.state().target(key).map_or((Observation::Pending, Vec::new()), ProbedTarget::settled)
     }
 
     /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings
@@ -254,7 +254,7 @@ impl SamplerHandle {
     pub async fn probe_now(&self, keys: &[TargetKey]) -> Vec<(TargetKey, Observation, Vec<Reading>)> {
         let probes: Vec<_> = {
             let state = self.inner.state();
-            keys.iter().map(|key| (key.clone(), state.target(key).map(Target::probe_now))).collect()
+            keys.iter().map(|key| (key.clone(), state.target(key).map(ProbedTarget::probe_now))).collect()
         };
         let limit = self.inner.shared.settings.probe_deadline.saturating_mul(2);
         join_all(probes.into_iter().map(|(key, probe)| async move {
@@ -271,7 +271,7 @@ impl SamplerHandle {
 
     /// What a connection of that policy to the pod must authenticate with; `None`: nothing.
     pub async fn credentials(&self, key: &TargetKey) -> Result<Option<Credentials>, ProbeFailure> {
-        let wanted = self.inner.state().target(key).map(Target::wanted_credentials);
+        let wanted = self.inner.state().target(key).map(ProbedTarget::wanted_credentials);
         match wanted {
             Some(wanted) => {
                 self.inner.shared.secrets.resolve(&wanted, shared_reads::MAX_AGE, &self.inner.shared.clock).await
@@ -308,11 +308,12 @@ impl SamplerHandle {
     /// of them has wrong is no fault of the network. One that was not probed yet counts as neither.
     pub fn reach(&self) -> Reach {
         let state = self.inner.state();
-        let looks: Vec<Look> = state.targets.values().filter_map(|of_pod| look(of_pod)).collect();
-        let known: HashSet<&str> = looks.iter().filter(|look| look.was_redis).map(|look| look.set.0.as_str()).collect();
+        let targets: Vec<Reachability> = state.targets.values().filter_map(|of_pod| reachability(of_pod)).collect();
+        let known: HashSet<&str> =
+            targets.iter().filter(|target| target.was_redis).map(|target| target.set.0.as_str()).collect();
         let mut reach = Reach::default();
         let mut lost: BTreeMap<&str, LostSet> = BTreeMap::new();
-        for Look { set: (name, workload), answers, .. } in &looks {
+        for Reachability { set: (name, workload), answers, .. } in &targets {
             if !known.contains(name.as_str()) {
                 continue;
             }
@@ -336,8 +337,8 @@ impl SamplerHandle {
 }
 
 /// What is known of the way to a pod, by whichever access knows most.
-fn look(of_pod: &[Target]) -> Option<Look> {
-    of_pod.iter().filter_map(Target::look).reduce(|one, other| Look {
+fn reachability(of_pod: &[ProbedTarget]) -> Option<Reachability> {
+    of_pod.iter().filter_map(ProbedTarget::reachability).reduce(|one, other| Reachability {
         answers: one.answers || other.answers,
         was_redis: one.was_redis || other.was_redis,
         ..one
@@ -346,7 +347,7 @@ fn look(of_pod: &[Target]) -> Option<Look> {
 
 impl State {
     /// By what that policy sees the pod.
-    fn target(&self, key: &TargetKey) -> Option<&Target> {
+    fn target(&self, key: &TargetKey) -> Option<&ProbedTarget> {
         self.targets.get(&key.pod_uid)?.iter().find(|target| target.is_watched_by(&key.policy_uid))
     }
 
@@ -355,7 +356,7 @@ impl State {
         for target in &*targets {
             target.release(policy_uid);
         }
-        targets.retain(Target::is_watched);
+        targets.retain(ProbedTarget::is_watched);
         if targets.is_empty() {
             self.targets.remove(pod);
         }

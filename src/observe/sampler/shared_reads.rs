@@ -101,7 +101,7 @@ impl<K: Clone + Eq + Hash, V: Clone> SharedReads<K, V> {
     }
 }
 
-/// Of so many.
+/// The usual age of that number of readings.
 fn usual_age(number: usize) -> Duration {
     ONE_IN.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX)).clamp(MAX_AGE, LONGEST_AGE)
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    ProbeContext,
     assignment::{Access, CredentialsFor, Watcher},
     history::{History, reading_of},
     worker::Worker,
@@ -31,7 +31,7 @@ use crate::{
 /// Gates that may wait for one target at once; more are answered as if it had timed out.
 const WAITING_GATES: usize = 16;
 
-/// So many probes in a row must fail before it is said that a target cannot be seen. The second follows the first after
+/// Probes in a row that must fail before it is said that a target cannot be seen. The second follows the first after
 /// a second.
 const SETTLED: u32 = 2;
 
@@ -64,7 +64,7 @@ pub struct Gauged {
 
 /// Whether a server can be reached.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Reachability {
     /// Its set, by name and controller.
     pub(super) set: (String, ControllerUid),
     /// It answered the last probe.
@@ -75,7 +75,7 @@ pub(super) struct Look {
 
 /// A target and its task, which ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct ProbedTarget {
     pod_uid: PodUid,
     state: Arc<TargetState>,
     access: watch::Sender<Access>,
@@ -153,14 +153,14 @@ impl State {
     }
 }
 
-impl Target {
+impl ProbedTarget {
     /// Starts the task. `before`: what its first policy has seen of the pod by another access, and knows still.
     pub(super) fn start(
         pod_uid: &PodUid,
         access: Access,
         watcher: Watcher,
         before: Option<&Self>,
-        shared: Arc<Shared>,
+        shared: Arc<ProbeContext>,
         runtime: &Handle,
     ) -> Self {
         let mut seen = before.map_or_else(|| State::new(shared.clock.moved()), |before| before.state.lock().known());
@@ -220,7 +220,7 @@ impl Target {
     }
 
     /// What the last probe says of the way to it; `None`: not probed yet. One that refuses is there all the same.
-    pub(super) fn look(&self) -> Option<Look> {
+    pub(super) fn reachability(&self) -> Option<Reachability> {
         let state = self.state.lock();
         let answers = match &*state.observation {
             Observation::Pending => return None,
@@ -229,7 +229,7 @@ impl Target {
             }
             Observation::Seen(_) => true,
         };
-        Some(Look { set: state.watchers.first()?.set.clone(), answers, was_redis: state.last_sample.is_some() })
+        Some(Reachability { set: state.watchers.first()?.set.clone(), answers, was_redis: state.last_sample.is_some() })
     }
 
     pub(super) fn wanted_credentials(&self) -> CredentialsFor {
@@ -265,7 +265,7 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for ProbedTarget {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -291,9 +291,9 @@ impl TargetState {
     }
 
     /// Notes the outcome of a probe and wakes the policies whose judgement it changes.
-    pub(super) fn record(&self, outcome: Result<Sample, ProbeFailure>, took: Duration, shared: &Shared) {
+    pub(super) fn record(&self, outcome: Result<Sample, ProbeFailure>, took: Duration, shared: &ProbeContext) {
         (shared.count.0)(took, outcome.as_ref().err().map(ProbeFailure::reason));
-        let (seen, judges) = {
+        let (seen, digesters) = {
             let mut state = self.lock();
             state.probes = state.probes.saturating_add(1);
             state.last_duration = Some(took);
@@ -315,17 +315,20 @@ impl TargetState {
             if state.failures == 0 || state.failures >= SETTLED {
                 state.settled = Arc::clone(&state.observation);
             }
-            let judges: Vec<_> =
-                state.watchers.iter().map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.judge))).collect();
-            ((Arc::clone(&state.settled), state.history.to_vec()), judges)
+            let digesters: Vec<_> = state
+                .watchers
+                .iter()
+                .map(|watcher| (watcher.policy_uid.clone(), Arc::clone(&watcher.digester)))
+                .collect();
+            ((Arc::clone(&state.settled), state.history.to_vec()), digesters)
         };
         // Judging is another module's code: not under our lock.
-        let ((observation, mut history), mut left) = (seen, judges.len());
-        for (policy_uid, judge) in judges {
+        let ((observation, mut history), mut left) = (seen, digesters.len());
+        for (policy_uid, digester) in digesters {
             left = left.saturating_sub(1);
             // Mostly there is one policy, and the history is not copied again for it.
             let history = if left == 0 { std::mem::take(&mut history) } else { history.clone() };
-            let digest = judge(Observation::clone(&observation), history);
+            let digest = digester(Observation::clone(&observation), history);
             let mut state = self.lock();
             if let Some(watcher) = state.watchers.iter_mut().find(|watcher| watcher.policy_uid == policy_uid)
                 && watcher.digest.replace(digest) != Some(digest)

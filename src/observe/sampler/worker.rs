@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Shared,
+    ProbeContext,
     assignment::{Access, CredentialsFor},
-    pace,
     target::{Seen, TargetState},
+    timing,
 };
 use crate::{
     domain::{names::PodUid, sample::Sample, snapshot::ProbeFailure},
@@ -27,7 +27,7 @@ const SLOWEST_LOGIN: Duration = Duration::from_secs(8);
 pub(super) struct Worker {
     pod_uid: PodUid,
     spread: u64,
-    shared: Arc<Shared>,
+    shared: Arc<ProbeContext>,
     state: Arc<TargetState>,
     connection: Option<Connection>,
     /// What the connection was opened with.
@@ -39,8 +39,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(pod_uid: PodUid, shared: Arc<Shared>, state: Arc<TargetState>) -> Self {
-        let spread = pace::spread(&pod_uid);
+    pub(super) fn new(pod_uid: PodUid, shared: Arc<ProbeContext>, state: Arc<TargetState>) -> Self {
+        let spread = timing::spread(&pod_uid);
         Self { pod_uid, spread, shared, state, connection: None, opened_with: None, failures: 0, refused_since: None }
     }
 
@@ -171,9 +171,9 @@ impl Worker {
     fn until_next(&self) -> Duration {
         let interval = self.shared.settings.interval;
         match self.failures {
-            0 => pace::until_turn(self.shared.clock.uptime(), interval, self.spread),
-            n if self.refused_since.is_some() => pace::until_retry(n, interval.min(SLOWEST_LOGIN), self.spread),
-            n => pace::until_retry(n, interval, self.spread),
+            0 => timing::until_turn(self.shared.clock.uptime(), interval, self.spread),
+            n if self.refused_since.is_some() => timing::until_retry(n, interval.min(SLOWEST_LOGIN), self.spread),
+            n => timing::until_retry(n, interval, self.spread),
         }
     }
 

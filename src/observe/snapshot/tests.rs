@@ -134,8 +134,8 @@ fn bench(pods: Vec<Value>, port: u16) -> Bench {
 
 impl Bench {
     async fn look(&self) -> Snapshot {
-        let judge = |_: &[Pod]| -> Judge { Arc::new(|_, _| 0) };
-        self.observer.live(&self.policy, "app=redis", &[], judge).await.expect("a snapshot")
+        let digester = |_: &[Pod]| -> Digester { Arc::new(|_, _| 0) };
+        self.observer.live(&self.policy, "app=redis", &[], digester).await.expect("a snapshot")
     }
 }
 

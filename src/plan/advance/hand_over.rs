@@ -1,17 +1,16 @@
-//! The step Switchover, looked at once: exchanged already, as before, or somewhere in between; and, where another
-//! controller keeps the role label, whether the label followed.
-
-use std::time::Duration;
+//! The step Switchover, looked at once: exchanged already, as before, or somewhere in between.
 
 mod holding;
+mod label;
+mod order;
 
-use super::Look;
+use self::{holding::Labels, order::addresses};
+use super::Advance;
 use crate::{
-    assess::services,
     domain::{
         blocked::{BlockReason, Blocked},
-        journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
-        names::{NodeAddress, PodName},
+        journal::{Journal, Outcome, SwitchoverRecord},
+        names::PodName,
         sample::{FailoverState, Role},
         snapshot::Target,
         switchover::{SwitchoverChoice, SwitchoverMethod},
@@ -19,26 +18,19 @@ use crate::{
     plan::{
         begin::identity,
         carry,
-        effect::{Effect, MemberName, Peer, SwitchoverOrder},
+        effect::{Effect, SwitchoverOrder},
         gates::Phase,
         next::Next,
         replica,
         switchover::choice::choose,
     },
 };
-use holding::Labels;
 
 /// A switchover that failed this often ends the remediation: the cause is not going away by itself.
 const ATTEMPTS: u32 = 2;
 /// One that was cut short this often ends it too: each time the operator died in the middle, or lost its Lease, and whether
 /// the set would have let it happen is not known.
 const CUT_SHORT: u32 = 5;
-/// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
-const PAUSE: Duration = Duration::from_secs(3);
-/// Another controller's label follows a new primary within this time, or the role goes back.
-const LABEL_DEADLINE: Duration = Duration::from_secs(30);
-/// How soon to look again whether it did. A changed pod label wakes the reconciler sooner.
-const LABEL_AGAIN: Duration = Duration::from_secs(4);
 
 /// Where the role is to go: there, or, when the label did not follow, back.
 struct Direction<'a> {
@@ -50,7 +42,7 @@ struct Direction<'a> {
     back: bool,
 }
 
-impl Look<'_> {
+impl Advance<'_> {
     pub(super) fn switchover(&self, from: &PodName, to: &PodName) -> Next {
         let begun = self.journal.current.begun_at.is_some();
         if !begun && self.journal.hands_back() && !self.starts_alone(to) {
@@ -178,68 +170,6 @@ impl Look<'_> {
             }
             None => self.hold(&Labels::AsTheyAre, format!("{} gave no sample", new.pod.name)),
         }
-    }
-
-    /// Another controller keeps the label: it has its time to follow, and then the role goes back, once.
-    fn followed(&self, way: &Direction<'_>, new: &Target) -> Next {
-        let Some(record) = &self.journal.current.switchover else {
-            return self.go_on(way);
-        };
-        if record.back {
-            let text = format!("{}; {} is primary again", self.complaint(&way.from.pod.name), new.pod.name);
-            return self.end(Outcome::LabelDidNotFollow, &text);
-        }
-        let why = match self.label_at(new, way.from) {
-            Ok(()) => return self.settled(new),
-            Err(why) => why,
-        };
-        match record.exchanged_at {
-            None => {
-                let mut journal = self.journal.clone();
-                let exchanged_at = Some(self.ctx.now);
-                journal.current.switchover = Some(SwitchoverRecord { exchanged_at, ..record.clone() });
-                Next::Record(Box::new(journal))
-            }
-            Some(since) if self.ctx.since(since) < LABEL_DEADLINE => {
-                let why = format!("{} is primary; {why}", new.pod.name);
-                self.hold_for(&Labels::Only { primary: new, other: way.from }, why, LABEL_AGAIN)
-            }
-            Some(_) => {
-                // As if it were begun now: what it was, turned round.
-                let turned = Direction { from: new, to: Some(way.from), to_name: &way.from.pod.name, back: true };
-                match self.fit(new, way.from) {
-                    Ok(()) => self.start(&turned, way.from),
-                    Err(missing) => self.hold(
-                        &Labels::Only { primary: new, other: way.from },
-                        format!("{why}, and the role cannot go back yet: {missing}"),
-                    ),
-                }
-            }
-        }
-    }
-
-    /// Whether the label, and every Service that selects it, point at the new primary and at no other.
-    fn label_at(&self, new: &Target, old: &Target) -> Result<(), String> {
-        let label = &self.ctx.policy.redis.role_label;
-        let carries = |target: &Target| target.pod.role_label.as_ref() == Some(&label.primary);
-        if !carries(new) {
-            return Err(format!("{} does not carry {}={} yet", new.pod.name, label.key, label.primary));
-        }
-        if carries(old) {
-            return Err(format!("{} still carries {}={}", old.pod.name, label.key, label.primary));
-        }
-        let mut services = services::to_primary(self.shard, label);
-        let behind = |target: &Target, pods: &[_]| pods.contains(&target.pod.uid);
-        match services.find(|one| !behind(new, &one.ready_pods) || behind(old, &one.ready_pods)) {
-            Some(service) => Err(format!("Service {} does not point at {} alone yet", service.name, new.pod.name)),
-            None => Ok(()),
-        }
-    }
-
-    fn complaint(&self, pod: &PodName) -> String {
-        let label = &self.ctx.policy.redis.role_label;
-        let limit = LABEL_DEADLINE.as_secs();
-        format!("{}={} and its Services did not follow to {pod} within {limit} s", label.key, label.primary)
     }
 
     /// The roles are as before: an attempt failed, or its process died before it changed a role.
@@ -440,57 +370,6 @@ impl Look<'_> {
             None => self.hold(&Labels::AsTheyAre, format!("{} or {} has no address", way.from.pod.name, way.to_name)),
         }
     }
-
-    fn order(&self, way: &Direction<'_>, record: &SwitchoverRecord, resumed: bool) -> Option<SwitchoverOrder> {
-        let label = &self.ctx.policy.redis.role_label;
-        let services = services::to_primary(self.shard, label);
-        let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
-        let form = |replica: &Target| name_of(way, replica, candidate?);
-        let uninvolved = |target: &&&Target| {
-            target.pod.uid != record.primary.uid && target.pod.uid != record.candidate.uid && !target.pod.terminating
-        };
-        let others = self.shard.replicas.iter().filter(uninvolved);
-        Some(SwitchoverOrder {
-            method: record.method,
-            from: recorded_peer(&record.primary, Some(way.from))?,
-            to: recorded_peer(&record.candidate, candidate)?,
-            to_gone: candidate.is_none(),
-            to_going: candidate.is_some_and(|new| new.pod.terminating),
-            resumed,
-            begins: false,
-            replid: record.replid.clone(),
-            to_addresses: record.candidate_addresses.clone(),
-            failover_address: candidate.and_then(|new| line_of(way, new)),
-            by_name: candidate.and_then(form),
-            others: others.filter_map(|other| Some((Peer::of(other)?, form(other)))).collect(),
-            keeps_labels: self.shard.follow.is_ours(),
-            role_label: label.clone(),
-            services: services.map(|service| service.name.clone()).collect(),
-            pause: PAUSE,
-            max_lag: self.ctx.policy.restart.max_replication_lag,
-        })
-    }
-}
-
-/// Whatever the old primary may be told to follow the candidate by: its address, its name, and what the server
-/// itself knows it by.
-fn addresses(way: &Direction<'_>, new: &Target) -> Vec<String> {
-    let address = Peer::of(new).map(|peer| peer.node());
-    let known = [address, name_of(way, new, new).map(|name| name.sent), line_of(way, new)];
-    let mut texts: Vec<String> = known.into_iter().flatten().map(|known| known.to_string()).collect();
-    texts.dedup();
-    texts
-}
-
-/// The name by which a replica that follows the old primary by name is to follow the candidate.
-fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<MemberName> {
-    let Role::Replica(link) = &replica.sample()?.replication.role else { return None };
-    replica::stable_name(&link.primary, &way.from.pod, &new.pod)
-}
-
-/// The candidate's address in the old primary's list of replicas.
-fn line_of(way: &Direction<'_>, new: &Target) -> Option<NodeAddress> {
-    replica::line_of(way.from.sample()?, new).map(|line| line.address.clone())
 }
 
 fn is_primary(target: &Target) -> bool {
@@ -499,11 +378,6 @@ fn is_primary(target: &Target) -> bool {
 
 fn is_replica(target: &Target) -> bool {
     target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Replica(_)))
-}
-
-/// The process that was recorded, at the address that its pod has. One whose pod is gone is never dialled.
-fn recorded_peer(identity: &MemberIdentity, at: Option<&Target>) -> Option<Peer> {
-    at.map_or_else(|| Some(Peer::gone(identity)), |target| Peer::at(identity, target))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LATER, Look, SOON};
+use super::{Advance, LATER, SOON};
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// A save is asked for so often before it is given up.
+/// Attempts to have data saved before it is given up.
 const PERSIST_ATTEMPTS: u32 = 3;
 /// A save that is this old is made again before the eviction: the gates have kept it waiting.
 const PERSISTED_LATELY: Duration = Duration::from_secs(600);
@@ -41,7 +41,7 @@ pub(super) fn away(journal: &Journal) -> bool {
     journal.in_place(step.pod()) && (evicting || journal.evicted(step.pod()))
 }
 
-impl Look<'_> {
+impl Advance<'_> {
     /// Has the primary write its data out, and waits until that has ended well.
     pub(super) fn persist(&self, pod: &PodName) -> Next {
         let Some(target) = self.target(pod) else {

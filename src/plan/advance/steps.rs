@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
-//! switchover has a file of its own.
+//! switchover and a restart in place have files of their own.
 
-use super::{LATER, Look, SOON};
+use super::{Advance, LATER, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -24,8 +24,24 @@ use crate::{
 /// Settings are applied at most this often to one pod before their difference is drift.
 const RESTORE_ATTEMPTS: u32 = 3;
 
-impl<'a> Look<'a> {
-    pub(super) fn evict(&self, pod: &PodName) -> Next {
+impl<'a> Advance<'a> {
+    /// What to do at that step.
+    pub(super) fn step(&self, step: &Step) -> Next {
+        match step {
+            Step::Evict { pod } => self.evict(pod),
+            Step::Resize { pod, limit } => self.resize(pod, *limit),
+            Step::AwaitReplica { pod } => self.await_replica(pod),
+            Step::RestoreSettings { pod } => self.restore(pod),
+            Step::Persist { pod } => self.persist(pod),
+            Step::AwaitPrimary { pod } => self.await_primary(pod),
+            Step::RaiseBacklog { pod, size } => self.raise_backlog(pod, *size),
+            Step::Prove { pod } => self.prove(pod),
+            Step::Switchover { from, to } => self.switchover(from, to),
+            Step::Repoint { pod, to } => self.repoint(pod, to),
+        }
+    }
+
+    fn evict(&self, pod: &PodName) -> Next {
         let Some(record) = self.journal.member(pod) else {
             return self.end(Outcome::Superseded, "the journal does not know the member that it evicts");
         };
@@ -72,7 +88,7 @@ impl<'a> Look<'a> {
         self.target(pod).filter(|target| target.pod.uid != record.identity.uid && !target.pod.terminating)
     }
 
-    pub(super) fn resize(&self, pod: &PodName, limit: Bytes) -> Next {
+    fn resize(&self, pod: &PodName, limit: Bytes) -> Next {
         let Some(target) = self.replacement(pod) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
@@ -85,7 +101,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    pub(super) fn await_replica(&self, pod: &PodName) -> Next {
+    fn await_replica(&self, pod: &PodName) -> Next {
         let Some(target) = self.replacement(pod) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
@@ -107,7 +123,7 @@ impl<'a> Look<'a> {
         Next::Record(Box::new(journal))
     }
 
-    pub(super) fn restore(&self, pod: &PodName) -> Next {
+    fn restore(&self, pod: &PodName) -> Next {
         let (Some(target), Some(record)) = (self.replacement(pod), self.journal.member(pod)) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
@@ -133,7 +149,7 @@ impl<'a> Look<'a> {
         Next::Act(Box::new(seen(self.intend())), Box::new(Effect::Restore { peer, settings }))
     }
 
-    pub(super) fn prove(&self, pod: &PodName) -> Next {
+    fn prove(&self, pod: &PodName) -> Next {
         let (Some(target), Some(record)) = (self.replacement(pod), self.journal.member(pod)) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
@@ -159,7 +175,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    pub(super) fn repoint(&self, pod: &PodName, to: &PodName) -> Next {
+    fn repoint(&self, pod: &PodName, to: &PodName) -> Next {
         // The role went on to another: nothing is left to repoint to, and the effect would be refused for ever.
         if let Some(live) = self.shard.primary().filter(|live| live.pod.name != *to) {
             let text = format!("{} became primary, not {to}; a new plan is made", live.pod.name);

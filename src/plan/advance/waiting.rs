@@ -9,7 +9,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Look, end};
+use super::{Advance, end};
 use crate::{
     domain::{
         blocked::{BlockReason, Waits},
@@ -20,10 +20,10 @@ use crate::{
     plan::{begin, next::Next},
 };
 
-/// An obstacle that shows only when a remediation is under way is tried again after so many hours.
+/// Hours after which an obstacle that shows only when a remediation is under way is tried again.
 const RETRY_HOURS: i64 = 1;
 
-impl Look<'_> {
+impl Advance<'_> {
     /// What a look came to, unless it has waited long enough.
     pub(super) fn no_longer_than_allowed(&self, next: Next) -> Next {
         let begun = self.journal.current.begun_at.is_some();
@@ -125,18 +125,7 @@ impl Look<'_> {
 
     /// A step that waits for a pod that was scaled away ends the remediation.
     pub(super) fn waits_for_nobody(&self) -> Option<Next> {
-        let pod = match self.journal.step()? {
-            Step::Resize { pod, .. }
-            | Step::AwaitReplica { pod }
-            | Step::RestoreSettings { pod }
-            | Step::AwaitPrimary { pod }
-            | Step::Prove { pod } => pod,
-            Step::Evict { .. }
-            | Step::Persist { .. }
-            | Step::RaiseBacklog { .. }
-            | Step::Switchover { .. }
-            | Step::Repoint { .. } => return None,
-        };
+        let pod = self.journal.step()?.replacement()?;
         self.scaled_away(pod).then(|| {
             let text = format!("{pod} was scaled away; a new plan is made from what is now true");
             end(self.ctx, self.journal, Outcome::Superseded, &text)

@@ -11,7 +11,7 @@ use crate::{
         journal::{Outcome, WorkloadRecord},
         policy::Policy,
         sample::Sample,
-        snapshot::{Observation, Snapshot},
+        snapshot::Snapshot,
         step::StepKind,
     },
     plan::{PlanSettings, begin, decide, next::Next},
@@ -54,10 +54,7 @@ impl World {
     }
 
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn lead(&self, next: Next) -> Next {
@@ -110,7 +107,7 @@ fn who_still_stands_on_the_old_primary_is_sent_away_after_ten_seconds() {
     let Some(Effect::CloseClients { peer, primary, standing }) = world.look() else { panic!("it is done") };
     assert_eq!((peer.pod, peer.run_id), (pod_name(0), fixtures::run_id(0)));
     assert_eq!((primary, standing), (pod_name(1), PATIENCE));
-    // Whoever takes over finds it intended, and does it again, a few times.
+    // The process that takes over finds it intended, and does it again, a few times.
     let mut again = 0;
     for _ in 0..100 {
         world.wait(10);

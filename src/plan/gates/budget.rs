@@ -17,7 +17,7 @@ const FAULT_PERCENT: usize = 20;
 const FAULT_LEAST: usize = 3;
 /// Nor are those of fewer sets than this: a set can break by itself.
 const FAULT_SETS: usize = 2;
-/// So many sets are named.
+/// Sets are named, up to this number.
 const NAMED: usize = 4;
 
 /// While much of what is watched does not answer, nothing that disturbs is done anywhere: what is seen may be wrong,
@@ -65,6 +65,14 @@ pub(super) fn restarts_per_day(scene: &Scene<'_>) -> Option<Blocked> {
             ),
         )
     })
+}
+
+pub(super) fn claimed(scene: &Scene<'_>) -> Option<Blocked> {
+    let other = scene.shard.claimed_by(scene.ctx.snapshot)?;
+    Some(Blocked::new(
+        BlockReason::ClaimedByOlderPolicy,
+        format!("policy {other} is older and matches pods of {}; it acts for them", scene.shard.name),
+    ))
 }
 
 pub(super) fn one_a_workload(scene: &Scene<'_>) -> Option<Blocked> {

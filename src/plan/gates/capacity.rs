@@ -15,7 +15,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
     let alone = scene.shard.members.len() == 1;
     let forks = if alone { "a save or rewrite" } else { "a full sync" };
-    // Every member that may have to serve a full sync: the primary now, and whoever becomes it.
+    // Every member that may have to serve a full sync: the primary now, and the candidate.
     scene.shard.members.iter().find_map(|target| {
         let is_primary = scene.shard.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
         if !is_primary && scene.phase != Phase::Switchover {

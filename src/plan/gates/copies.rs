@@ -74,7 +74,7 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// A replica that follows a Service would, once the role moves, connect to whoever the Service has then: perhaps to
+/// A replica that follows a Service would, once the role moves, connect to any pod that the Service has then: perhaps to
 /// itself. One that follows an address would lose a primary that comes back with another.
 pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
     scene.shard.replicas.iter().find_map(|replica| {
@@ -95,7 +95,7 @@ pub(super) fn follows_a_member(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
-/// Whoever becomes primary is at least what the primary is. Looked at when the remediation begins, and again right before
+/// The candidate is at least what the primary is. Looked at when the remediation begins, and again right before
 /// the role moves: the candidate may have been restarted in between.
 pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
     if !matches!(scene.phase, Phase::Preflight | Phase::Switchover) {

@@ -1,12 +1,13 @@
 //! Gates: conditions that must hold before a remediation is begun and again, live, before each disruptive step.
 //!
 //! Each gate is a named pure function. The list below is the policy: its order is the order in which refusals
-//! are shown, structure first (what we do not handle), then state (what will pass), then pace.
+//! are shown, structure first (what we do not handle), then state (what will pass), then time and budgets.
 
 mod budget;
 mod capacity;
 mod copies;
-mod pace;
+mod history;
+mod rights;
 mod services;
 mod state;
 mod structure;
@@ -14,7 +15,7 @@ mod time;
 mod volume;
 
 pub(super) use self::time::next_window;
-pub use self::{pace::last_start, time::APPROVE_ANNOTATION};
+pub use self::{history::last_start, time::APPROVE_ANNOTATION};
 use super::{Context, order, records};
 use crate::{
     domain::{
@@ -168,9 +169,9 @@ use When::{Always, Beginning};
 /// Every gate, in the order in which refusals are shown.
 const GATES: &[(When, Gate)] = &[
     (Beginning, time::not_stopped),
-    (Beginning, pace::suspended),
+    (Beginning, time::suspended),
     (Always, budget::no_global_fault),
-    (Beginning, pace::claimed),
+    (Beginning, budget::claimed),
     (Always, state::members_known),
     (Always, structure::kind),
     (Beginning, structure::server_supported),
@@ -190,11 +191,11 @@ const GATES: &[(When, Gate)] = &[
     (Always, services::takes_every_member),
     (Always, services::role_service),
     (Beginning, structure::cause_curable),
-    (Beginning, pace::not_ineffective),
-    (Beginning, pace::not_failed),
-    (Beginning, pace::not_given_up),
-    (Always, pace::kubernetes_rights),
-    (Beginning, pace::redis_rights),
+    (Beginning, history::not_ineffective),
+    (Beginning, history::not_failed),
+    (Beginning, history::not_given_up),
+    (Always, rights::kubernetes_rights),
+    (Beginning, rights::redis_rights),
     (Always, state::config_readable),
     (Always, state::members_equal),
     (Always, copies::candidate_fit),
@@ -213,7 +214,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, volume::volume_reachable),
     (Always, volume::rewrite_room),
     (Always, budget::disruption_allowed),
-    (Beginning, pace::cooldown),
+    (Beginning, history::cooldown),
     (Beginning, time::window_open),
     (Beginning, time::fits_window),
     (Beginning, budget::restarts_per_day),

@@ -99,7 +99,7 @@ pub(super) fn members_equal(scene: &Scene<'_>) -> Option<Blocked> {
         .or_else(|| credentials_differ(scene))
 }
 
-/// Whoever becomes a replica must be let in by the new primary: of no matter where no role moves.
+/// A member that becomes a replica must be let in by the new primary: of no matter where no role moves.
 fn credentials_differ(scene: &Scene<'_>) -> Option<Blocked> {
     let what = scene.hands_over.then(|| members::credentials(scene.shard)).flatten()?;
     Some(Blocked::new(

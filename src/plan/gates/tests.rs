@@ -67,10 +67,7 @@ impl World {
     }
 
     pub(super) fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn every_sample(&mut self, mut change: impl FnMut(&mut Sample)) {

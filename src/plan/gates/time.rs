@@ -1,4 +1,4 @@
-//! Gates of people's time: the stop of the whole operator, windows, approval.
+//! Gates of people's time: the stop of the whole operator or of a policy, windows, approval.
 
 use super::{Phase, Scene};
 use crate::{
@@ -19,6 +19,10 @@ pub(super) fn not_stopped(scene: &Scene<'_>) -> Option<Blocked> {
         BlockReason::ClusterStopped,
         format!("the whole operator is stopped by {how}: only role labels are kept"),
     ))
+}
+
+pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.ctx.policy.suspend.then(|| Blocked::new(BlockReason::Suspended, "spec.suspend is true"))
 }
 
 /// "the next window opens at 2026-01-04T03:00+01:00": when it goes on.

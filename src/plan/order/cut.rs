@@ -51,7 +51,7 @@ pub(super) fn fitting(units: Vec<Unit>) -> Cut {
     Cut { steps, left }
 }
 
-/// What becomes of so many pods for which a plan had no room, for people. `due`: one of them is due by itself.
+/// What becomes of the pods for which a plan had no room, for people. `due`: one of them is due by itself.
 pub fn rest(pods: usize, due: bool) -> String {
     let (pods, follow) =
         if pods == 1 { ("the other pod".to_owned(), "follows") } else { (format!("the other {pods} pods"), "follow") };

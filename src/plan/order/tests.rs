@@ -30,7 +30,7 @@ fn sample(target: &mut Target) -> &mut Sample {
     }
 }
 
-/// A set of so many pods, the first of them primary, each due for a restart. `resize`: replacements are too small.
+/// A set of `n` pods, the first of them primary, each due for a restart. `resize`: replacements are too small.
 struct Set {
     policy: Policy,
     snapshot: Snapshot,
@@ -87,7 +87,7 @@ impl Set {
         }
     }
 
-    /// What the steps do, all at once: whoever is restarted is clean, the role is where it was handed to.
+    /// What the steps do, all at once: every pod that is restarted is clean, the role is where it was handed to.
     fn carry_out(&mut self, steps: &[PlannedStep]) {
         for planned in steps {
             let number = |pod: &PodName| pod.as_str().rsplit('-').next().unwrap().parse::<u8>().unwrap();
@@ -145,7 +145,7 @@ fn pods_of(steps: &[PlannedStep], kind: StepKind) -> Vec<PodName> {
     steps.iter().filter(|planned| planned.step.kind() == kind).map(|planned| planned.step.pod().clone()).collect()
 }
 
-/// Whoever is evicted comes back, gets its settings and is proven; whoever follows the old primary is repointed.
+/// Every pod that is evicted comes back, gets its settings and is proven; every replica of the old primary is repointed.
 fn is_whole(steps: &[PlannedStep], members: usize) {
     assert!(steps.len() <= Plan::MAX_STEPS);
     let sorted = |mut pods: Vec<PodName>| {

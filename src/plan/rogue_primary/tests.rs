@@ -14,7 +14,7 @@ use crate::{
         names::{PodUid, RunId},
         policy::{AuthorityRule, Policy},
         sample::{ReplicaLink, Sample},
-        snapshot::{Observation, Snapshot},
+        snapshot::Snapshot,
         switchover::SwitchoverChoice,
     },
     plan::{PlanSettings, advance, begin, decide},
@@ -68,10 +68,7 @@ impl World {
     }
 
     fn sample(&mut self, n: usize) -> &mut Sample {
-        match &mut self.snapshot.targets[n].redis {
-            Observation::Seen(sample) => sample,
-            Observation::Failed(_) | Observation::Pending => panic!("the fixture has a sample"),
-        }
+        self.snapshot.targets[n].sample_mut().expect("the fixture has a sample")
     }
 
     fn ctx(&self) -> Context<'_> {

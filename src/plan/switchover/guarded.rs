@@ -1,7 +1,7 @@
 //! The Guarded method as a pure state machine: hold back writes, wait until the candidate has everything, demote, then
 //! promote, let the writers go on.
 //!
-//! What keeps it safe, whoever dies when:
+//! What keeps it safe, whichever process dies when:
 //!
 //! - Never two writers: promote is sent only after the old primary was read as, or confirmed to be, a replica.
 //! - Nothing on a guess: right before the pause the driver looks once more whether both pods are as they were and stay,
@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, LabelView, Limits, SeenRole, UNCLEAR_DEADLINE};
+use super::{Failure, LabelView, SeenRole, Timing, UNCLEAR_DEADLINE};
 use crate::domain::sample::FailoverState;
 
 /// How often offsets are read under the pause: each reading is one round trip, and every millisecond counts.
@@ -35,7 +35,7 @@ const RESEND: Duration = Duration::from_millis(250);
 /// A candidate that lacks something gets this long to receive it from the demoted primary: from 7.0 on the link is
 /// still up. No longer, because a demoted primary that is ahead asks for a full sync, which would drop what it has.
 const DRAIN: Duration = Duration::from_millis(200);
-/// A candidate that is not close enough is waited for so long before writes are held back.
+/// How long a candidate that is not close enough is waited for before writes are held back.
 const APPROACH: Duration = Duration::from_secs(10);
 /// One whose link is down, or that receives a full sync, is given up after this time.
 const UNFIT: Duration = Duration::from_secs(5);
@@ -150,14 +150,14 @@ pub enum Exchange {
 type Move = super::Move<Exchange>;
 
 /// The next move. First match wins; the order is the protocol.
-pub fn next(view: &View, limits: &Limits) -> Move {
+pub fn next(view: &View, timing: &Timing) -> Move {
     use SeenRole::{Gone, Primary, Replica, Unknown};
     if view.failover != FailoverState::None {
         return Move::Exchange(Exchange::LeaveToServer);
     }
     match (view.from.role, view.to.role) {
         (Primary, Primary) => Move::Failed(Failure::BothPrimary),
-        (Primary, to) => still_primary(view, to, limits),
+        (Primary, to) => still_primary(view, to, timing),
         (Replica | Gone, Primary) => exchanged(view),
         // Silent, it may be a primary as well. Only our own promotion, which came after its demotion, says that it is not.
         (Unknown, Primary) if matches!(view.did.promoted, Sent::Done | Sent::Unanswered) => exchanged(view),
@@ -173,13 +173,13 @@ pub fn next(view: &View, limits: &Limits) -> Move {
 }
 
 /// The old primary is primary: before demote, or after it got its role back.
-fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
+fn still_primary(view: &View, to: SeenRole, timing: &Timing) -> Move {
     if let Some(failure) = view.did.rolled_back {
         return end(view, failure);
     }
     if view.did.demoted != Sent::No {
         return match (view.did.demoted, view.did.promoted) {
-            (Sent::Unanswered | Sent::Done, _) if view.waited < limits.pause => Move::Poll(POLL),
+            (Sent::Unanswered | Sent::Done, _) if view.waited < timing.pause => Move::Poll(POLL),
             // Perhaps the command is still on its way; or it was confirmed, and the server does not say what it is. As
             // nobody else was promoted, its role is given back: on a primary that changes nothing.
             (Sent::Unanswered | Sent::Done, Sent::No) => Move::Exchange(Exchange::RollBack(Failure::NotCaughtUp)),
@@ -187,7 +187,7 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
         };
     }
     match (view.did.paused, to) {
-        (Some(since), SeenRole::Replica) if since.saturating_add(PAUSE_MARGIN) < limits.pause && !view.did.unpaused => {
+        (Some(since), SeenRole::Replica) if since.saturating_add(PAUSE_MARGIN) < timing.pause && !view.did.unpaused => {
             let caught_up = view.to.linked && view.to.same_history && view.to.offset == view.from.offset;
             if caught_up { Move::Exchange(Exchange::Demote) } else { Move::Poll(CATCH_UP_POLL) }
         }
@@ -195,7 +195,7 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
         (None, SeenRole::Replica | SeenRole::Gone) if view.resumed && !view.did.released => {
             Move::Exchange(Exchange::Release)
         }
-        (None, SeenRole::Replica) => prepare(view, limits),
+        (None, SeenRole::Replica) => prepare(view, timing),
         (None, SeenRole::Gone) => view.labels.give_up(Failure::NotCaughtUp),
         (None, _) if view.waited >= APPROACH => view.labels.give_up(Failure::NotCaughtUp),
         (None, _) => Move::Poll(POLL),
@@ -203,7 +203,7 @@ fn still_primary(view: &View, to: SeenRole, limits: &Limits) -> Move {
 }
 
 /// Before the pause: everything that takes time and can be done without holding anybody back.
-fn prepare(view: &View, limits: &Limits) -> Move {
+fn prepare(view: &View, timing: &Timing) -> Move {
     if !view.may_begin {
         return view.labels.give_up(Failure::CalledOff);
     }
@@ -217,7 +217,7 @@ fn prepare(view: &View, limits: &Limits) -> Move {
     if view.labels.lacks() && !view.unfit.is_zero() {
         return Move::Poll(POLL);
     }
-    if let Some(label) = view.labels.before(limits) {
+    if let Some(label) = view.labels.before(timing) {
         return label;
     }
     if view.clients_paused == Some(true) {

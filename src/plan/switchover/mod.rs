@@ -34,7 +34,7 @@ pub enum SeenRole {
 
 /// Times of one switchover.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Timing {
     /// Writes are held back for at most this long: FAILOVER's TIMEOUT, and the life of `CLIENT PAUSE`.
     pub pause: Duration,
     /// How long after the overlap kube-proxy surely has synced (2 s: one minimum sync period and a margin).
@@ -80,7 +80,7 @@ pub enum Move<X> {
 
 impl LabelView {
     /// What comes before the exchange; `None`: both pods get connections, or the label is another controller's.
-    fn before<X>(&self, limits: &Limits) -> Option<Move<X>> {
+    fn before<X>(&self, timing: &Timing) -> Option<Move<X>> {
         if !self.kept {
             return None;
         }
@@ -88,8 +88,8 @@ impl LabelView {
             return Some(Move::LabelCandidate);
         }
         match self.since_overlap {
-            Some(since) if since >= limits.endpoint_sync => None,
-            Some(since) => Some(Move::AwaitOverlap(limits.endpoint_sync.saturating_sub(since))),
+            Some(since) if since >= timing.endpoint_sync => None,
+            Some(since) => Some(Move::AwaitOverlap(timing.endpoint_sync.saturating_sub(since))),
             None if self.since_labelled >= OVERLAP_DEADLINE => Some(self.give_up(Failure::NoOverlap)),
             None => Some(Move::AwaitOverlap(OVERLAP_POLL)),
         }

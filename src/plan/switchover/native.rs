@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Failure, LabelView, Limits, Move, SeenRole, UNCLEAR_DEADLINE};
+use super::{Failure, LabelView, Move, SeenRole, Timing, UNCLEAR_DEADLINE};
 use crate::domain::sample::FailoverState;
 
 /// How often roles are read while a FAILOVER is under way.
@@ -45,10 +45,10 @@ pub enum Exchange {
 }
 
 /// The next move. First match wins; the order is the protocol.
-pub fn next(view: &View, limits: &Limits) -> Move<Exchange> {
+pub fn next(view: &View, timing: &Timing) -> Move<Exchange> {
     use SeenRole::{Gone, Primary, Replica, Unknown};
     let under_way = view.failover != FailoverState::None;
-    let watchdog = limits.pause + WATCHDOG_MARGIN;
+    let watchdog = timing.pause + WATCHDOG_MARGIN;
     let running = view.since_failover.unwrap_or_default();
     match (view.from, view.to) {
         // The server is still at it. Only a target that was read as no primary, or is gone, allows an ABORT.
@@ -66,7 +66,7 @@ pub fn next(view: &View, limits: &Limits) -> Move<Exchange> {
         }
         (Primary, Replica) if !view.may_begin => view.labels.give_up(Failure::CalledOff),
         (Primary, Replica) if view.obstacle.is_some() => view.labels.give_up(view.obstacle.unwrap_or(Failure::Unclear)),
-        (Primary, Replica) => view.labels.before(limits).unwrap_or(Move::Exchange(Exchange::Send)),
+        (Primary, Replica) => view.labels.before(timing).unwrap_or(Move::Exchange(Exchange::Send)),
         (Primary, Gone) => view.labels.give_up(Failure::NotCaughtUp),
         // Nobody is primary for a moment, or somebody does not answer.
         (Primary | Replica | Unknown | Gone, Unknown | Gone | Replica) => {
@@ -82,7 +82,7 @@ mod tests {
     use crate::plan::switchover::OVERLAP_DEADLINE;
     use rstest::rstest;
 
-    const LIMITS: Limits = Limits { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
+    const TIMING: Timing = Timing { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
 
     fn start() -> View {
         View {
@@ -110,24 +110,24 @@ mod tests {
     #[test]
     fn the_undisturbed_order() {
         let mut view = start();
-        assert_eq!(next(&view, &LIMITS), Move::LabelCandidate);
+        assert_eq!(next(&view, &TIMING), Move::LabelCandidate);
         view.labels.to_labelled = true;
-        assert!(matches!(next(&view, &LIMITS), Move::AwaitOverlap(_)));
+        assert!(matches!(next(&view, &TIMING), Move::AwaitOverlap(_)));
         view.labels.since_overlap = Some(Duration::ZERO);
-        assert_eq!(next(&view, &LIMITS), Move::AwaitOverlap(Duration::from_secs(2)));
+        assert_eq!(next(&view, &TIMING), Move::AwaitOverlap(Duration::from_secs(2)));
         view.labels.since_overlap = Some(Duration::from_secs(2));
-        assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Send));
+        assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::Send));
         view.since_failover = Some(Duration::ZERO);
         view.failover = FailoverState::WaitingForSync;
-        assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
+        assert_eq!(next(&view, &TIMING), Move::Poll(POLL));
         view.from = SeenRole::Replica;
         view.failover = FailoverState::InProgress;
-        assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
+        assert_eq!(next(&view, &TIMING), Move::Poll(POLL));
         view.to = SeenRole::Primary;
         view.failover = FailoverState::None;
-        assert_eq!(next(&view, &LIMITS), Move::UnlabelOld);
+        assert_eq!(next(&view, &TIMING), Move::UnlabelOld);
         view.labels.from_labelled = false;
-        assert_eq!(next(&view, &LIMITS), Move::Done);
+        assert_eq!(next(&view, &TIMING), Move::Done);
     }
 
     #[rstest]
@@ -144,7 +144,7 @@ mod tests {
             since_failover: Some(Duration::from_secs(6)),
             ..start()
         };
-        assert_eq!(next(&view, &LIMITS) == Move::Exchange(Exchange::Abort), aborts);
+        assert_eq!(next(&view, &TIMING) == Move::Exchange(Exchange::Abort), aborts);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
             since_failover: Some(Duration::from_millis(5_999)),
             ..start()
         };
-        assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
+        assert_eq!(next(&view, &TIMING), Move::Poll(POLL));
     }
 
     #[test]
@@ -165,26 +165,26 @@ mod tests {
             since_failover: Some(Duration::from_secs(4)),
             ..start()
         };
-        assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::NotCaughtUp));
+        assert_eq!(next(&view, &TIMING), Move::TakeBack(Failure::NotCaughtUp));
         view.labels.to_labelled = false;
-        assert_eq!(next(&view, &LIMITS), Move::Failed(Failure::NotCaughtUp));
+        assert_eq!(next(&view, &TIMING), Move::Failed(Failure::NotCaughtUp));
     }
 
     #[test]
     fn two_primaries_freeze_everything() {
         let view = View { to: SeenRole::Primary, labels: labelled(), ..start() };
-        assert_eq!(next(&view, &LIMITS), Move::Failed(Failure::BothPrimary));
+        assert_eq!(next(&view, &TIMING), Move::Failed(Failure::BothPrimary));
     }
 
     #[test]
     fn a_takeover_after_the_exchange_only_moves_labels() {
         let view = View { from: SeenRole::Replica, to: SeenRole::Primary, labels: labelled(), ..start() };
-        assert_eq!(next(&view, &LIMITS), Move::UnlabelOld);
+        assert_eq!(next(&view, &TIMING), Move::UnlabelOld);
     }
 
     #[test]
     fn services_that_never_follow_end_it_before_failover() {
         let view = View { labels: LabelView { since_labelled: OVERLAP_DEADLINE, ..labelled() }, ..start() };
-        assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::NoOverlap));
+        assert_eq!(next(&view, &TIMING), Move::TakeBack(Failure::NoOverlap));
     }
 }

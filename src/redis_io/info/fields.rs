@@ -73,7 +73,7 @@ const NAMES: [&str; 64] = [
     "valkey_version",
 ];
 
-/// Places of [`PLACES`]: a power of two, so many that most names have one of their own.
+/// Places of [`PLACES`]: a power of two, large enough that most names have one of their own.
 const SLOTS: usize = 1024;
 
 /// Where a name is looked for first, as its place in [`NAMES`]; it lies there, or in the next that are taken. Only names

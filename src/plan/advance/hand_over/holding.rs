@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{LATER, Look};
+use super::super::{Advance, LATER};
 use super::Direction;
 use crate::{
     domain::{blocked::Blocked, journal::Outcome, snapshot::Target},
@@ -25,13 +25,13 @@ pub(super) enum Labels<'a> {
     },
 }
 
-impl Look<'_> {
+impl Advance<'_> {
     /// Waits, with these labels.
     pub(super) fn hold(&self, labels: &Labels<'_>, why: String) -> Next {
         self.set_first(labels).unwrap_or_else(|| self.wait(why))
     }
 
-    /// Waits for so long, with these labels.
+    /// Waits for that time, with these labels.
     pub(super) fn hold_for(&self, labels: &Labels<'_>, why: String, pause: Duration) -> Next {
         self.set_first(labels).unwrap_or(Next::Wait(why, pause))
     }

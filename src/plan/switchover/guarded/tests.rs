@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::plan::switchover::OVERLAP_DEADLINE;
 
-const LIMITS: Limits = Limits { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
+const TIMING: Timing = Timing { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
 const LONG: Duration = Duration::from_secs(60);
 
 fn ms(milliseconds: u64) -> Duration {
@@ -60,7 +60,7 @@ fn overlapping() -> LabelView {
     LabelView { to_labelled: true, since_overlap: Some(ms(2_000)), ..start().labels }
 }
 
-/// Writes have been held back for so long.
+/// How long writes have been held back.
 fn paused(since: Duration) -> View {
     View { did: Did { paused: Some(since), ..Did::default() }, ..ready() }
 }
@@ -86,7 +86,7 @@ fn the_undisturbed_order() {
     let mut view = start();
     let mut order = Vec::new();
     for _ in 0..30 {
-        let next = next(&view, &LIMITS);
+        let next = next(&view, &TIMING);
         match next {
             Move::LabelCandidate => view.labels.to_labelled = true,
             Move::AwaitOverlap(after) => {
@@ -164,7 +164,7 @@ fn the_undisturbed_order() {
 fn before_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
     let mut view = ready();
     change(&mut view);
-    assert_eq!(next(&view, &LIMITS), expected);
+    assert_eq!(next(&view, &TIMING), expected);
 }
 
 #[rstest]
@@ -174,7 +174,7 @@ fn before_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
 fn demotes_only_with_equal_offsets(#[case] from: u64, #[case] to: u64, #[case] expected: Move) {
     let mut view = paused(ms(3));
     (view.from.offset, view.to.offset) = (from, to);
-    assert_eq!(next(&view, &LIMITS), expected);
+    assert_eq!(next(&view, &TIMING), expected);
 }
 
 #[rstest]
@@ -185,17 +185,17 @@ fn demotes_only_with_equal_offsets(#[case] from: u64, #[case] to: u64, #[case] e
 fn under_the_pause(#[case] change: fn(&mut View), #[case] expected: Move) {
     let mut view = paused(ms(3));
     change(&mut view);
-    assert_eq!(next(&view, &LIMITS), expected);
+    assert_eq!(next(&view, &TIMING), expected);
 }
 
 #[test]
 fn a_pause_that_may_lapse_before_demote_arrives_is_ended_and_the_label_taken_back() {
-    let mut view = paused(LIMITS.pause.saturating_sub(PAUSE_MARGIN));
-    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause), "although the offsets are equal");
+    let mut view = paused(TIMING.pause.saturating_sub(PAUSE_MARGIN));
+    assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::Unpause), "although the offsets are equal");
     view.did.unpaused = true;
-    assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::NotCaughtUp));
+    assert_eq!(next(&view, &TIMING), Move::TakeBack(Failure::NotCaughtUp));
     view.labels.to_labelled = false;
-    assert_eq!(next(&view, &LIMITS), Move::Failed(Failure::NotCaughtUp));
+    assert_eq!(next(&view, &TIMING), Move::Failed(Failure::NotCaughtUp));
 }
 
 #[rstest]
@@ -211,9 +211,9 @@ fn a_pause_that_may_lapse_before_demote_arrives_is_ended_and_the_label_taken_bac
 fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration, #[case] expected: Move) {
     let mut view = paused(ms(10));
     (view.did.demoted, view.waited) = (demoted, waited);
-    assert_eq!(next(&view, &LIMITS), expected);
+    assert_eq!(next(&view, &TIMING), expected);
     view.did.rolled_back = Some(Failure::NotCaughtUp);
-    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause), "it is told once, and its writers go on");
+    assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::Unpause), "it is told once, and its writers go on");
 }
 
 #[rstest]
@@ -233,7 +233,7 @@ fn a_demote_that_changed_nothing(#[case] demoted: Sent, #[case] waited: Duration
 fn between_demote_and_promote(#[case] change: fn(&mut View), #[case] expected: Move) {
     for mut view in [demoted(), found_demoted()] {
         change(&mut view);
-        assert_eq!(next(&view, &LIMITS), expected, "resumed: {}", view.resumed);
+        assert_eq!(next(&view, &TIMING), expected, "resumed: {}", view.resumed);
     }
 }
 
@@ -241,19 +241,19 @@ fn between_demote_and_promote(#[case] change: fn(&mut View), #[case] expected: M
 #[test]
 fn a_replica_of_another_history_may_be_a_primary_that_another_process_made() {
     let other = |view: View| View { to: Seen { same_history: false, ..view.to }, waited: ms(200), ..view };
-    assert_eq!(next(&other(demoted()), &LIMITS), Move::Exchange(Exchange::RollBack(Failure::Behind)));
-    assert_eq!(next(&other(found_demoted()), &LIMITS), Move::Poll(POLL));
+    assert_eq!(next(&other(demoted()), &TIMING), Move::Exchange(Exchange::RollBack(Failure::Behind)));
+    assert_eq!(next(&other(found_demoted()), &TIMING), Move::Poll(POLL));
     let long = View { stuck: LONG, ..other(found_demoted()) };
-    assert_eq!(next(&long, &LIMITS), Move::Failed(Failure::Unclear));
+    assert_eq!(next(&long, &TIMING), Move::Failed(Failure::Unclear));
 }
 
 /// It was not told yet. A liar is none, so that it is told; who was promoted by somebody else has a history of its own.
 #[test]
 fn a_candidate_that_says_too_soon_that_it_is_primary_is_told() {
     let early = View { to: seen(SeenRole::Primary, 1000), ..demoted() };
-    assert_eq!(next(&early, &LIMITS), Move::Exchange(Exchange::Promote));
+    assert_eq!(next(&early, &TIMING), Move::Exchange(Exchange::Promote));
     let foreign = View { to: Seen { same_history: false, ..early.to }, ..early };
-    assert_eq!(next(&foreign, &LIMITS), Move::Exchange(Exchange::Unpause));
+    assert_eq!(next(&foreign, &TIMING), Move::Exchange(Exchange::Unpause));
 }
 
 /// Who knows that nobody promoted it gives the role back; who does not, looks for traces of a promotion.
@@ -282,30 +282,30 @@ fn a_candidate_that_says_too_soon_that_it_is_primary_is_told() {
 }, Move::Poll(POLL))]
 fn the_candidate_is_lost_after_demote(#[case] view: View, #[case] expected: Move) {
     let view = View { to: gone(), ..view };
-    assert_eq!(next(&view, &LIMITS), expected);
+    assert_eq!(next(&view, &TIMING), expected);
     let view = View { stuck: LONG, ..view };
     let expected = if expected == Move::Poll(POLL) { Move::Failed(Failure::Unclear) } else { expected };
-    assert_eq!(next(&view, &LIMITS), expected, "nobody is promoted in the end");
+    assert_eq!(next(&view, &TIMING), expected, "nobody is promoted in the end");
 }
 
 #[test]
 fn a_silent_candidate_is_given_up_only_by_who_sent_it_nothing() {
     let silent = |view: View, waited| View { to: silent(), waited, ..view };
-    assert_eq!(next(&silent(demoted(), ms(0)), &LIMITS), Move::Poll(POLL));
-    assert_eq!(next(&silent(demoted(), SILENCE), &LIMITS), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
-    assert_eq!(next(&silent(found_demoted(), LONG), &LIMITS), Move::Poll(POLL), "a promotion may be on its way");
+    assert_eq!(next(&silent(demoted(), ms(0)), &TIMING), Move::Poll(POLL));
+    assert_eq!(next(&silent(demoted(), SILENCE), &TIMING), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
+    assert_eq!(next(&silent(found_demoted(), LONG), &TIMING), Move::Poll(POLL), "a promotion may be on its way");
     let mut sent = silent(demoted(), LONG);
     sent.did.promoted = Sent::Unanswered;
-    assert_eq!(next(&sent, &LIMITS), Move::Poll(POLL), "a promotion may be on its way");
+    assert_eq!(next(&sent, &TIMING), Move::Poll(POLL), "a promotion may be on its way");
 }
 
 #[test]
 fn after_the_way_back_writers_go_on_and_the_label_returns() {
     let mut view = View { from: seen(SeenRole::Primary, 1000), follows_candidate: false, ..demoted() };
     view.did.rolled_back = Some(Failure::Behind);
-    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::Unpause));
+    assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::Unpause));
     view.did.unpaused = true;
-    assert_eq!(next(&view, &LIMITS), Move::TakeBack(Failure::Behind));
+    assert_eq!(next(&view, &TIMING), Move::TakeBack(Failure::Behind));
 }
 
 #[rstest]
@@ -315,24 +315,24 @@ fn after_the_way_back_writers_go_on_and_the_label_returns() {
 fn a_way_back_that_is_not_seen_is_taken_again_and_never_turned_round(#[case] to: SeenRole) {
     let mut view = View { to: seen(to, 1000), ..demoted() };
     view.did.rolled_back = Some(Failure::CandidateLost);
-    assert_eq!(next(&view, &LIMITS), Move::Poll(POLL));
+    assert_eq!(next(&view, &TIMING), Move::Poll(POLL));
     view.waited = RESEND;
-    assert_eq!(next(&view, &LIMITS), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
+    assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
     view.stuck = LONG;
-    assert_eq!(next(&view, &LIMITS), Move::Failed(Failure::Unclear));
+    assert_eq!(next(&view, &TIMING), Move::Failed(Failure::Unclear));
 }
 
 #[rstest]
 #[case::silent(silent())]
 #[case::gone(gone())]
 fn an_old_primary_lost_after_demote_is_succeeded_only_when_nothing_can_be_missing(#[case] from: Seen) {
-    assert_eq!(next(&View { from, ..demoted() }, &LIMITS), Move::Exchange(Exchange::Promote));
+    assert_eq!(next(&View { from, ..demoted() }, &TIMING), Move::Exchange(Exchange::Promote));
     let mut late = View { from, ..demoted() };
     late.did.demoted_in_time = false;
-    assert_eq!(next(&late, &LIMITS), Move::Poll(POLL));
-    assert_eq!(next(&View { stuck: LONG, ..late }, &LIMITS), Move::Failed(Failure::Unclear));
+    assert_eq!(next(&late, &TIMING), Move::Poll(POLL));
+    assert_eq!(next(&View { stuck: LONG, ..late }, &TIMING), Move::Failed(Failure::Unclear));
     let found = View { from, stuck: LONG, ..found_demoted() };
-    assert_eq!(next(&found, &LIMITS), Move::Failed(Failure::Unclear), "an unplanned loss is nobody's to mend");
+    assert_eq!(next(&found, &TIMING), Move::Failed(Failure::Unclear), "an unplanned loss is nobody's to mend");
 }
 
 #[rstest]
@@ -344,7 +344,7 @@ fn after_promote(#[case] view: View, #[case] expected: &[Move]) {
     let mut view = view;
     let mut order = Vec::new();
     loop {
-        let next = next(&view, &LIMITS);
+        let next = next(&view, &TIMING);
         match next {
             Move::Exchange(Exchange::Unpause) => view.did.unpaused = true,
             Move::UnlabelOld => view.labels.from_labelled = false,
@@ -360,18 +360,18 @@ fn after_promote(#[case] view: View, #[case] expected: &[Move]) {
 #[test]
 fn beside_a_silent_old_primary_only_our_own_promotion_counts() {
     let found = View { from: silent(), did: Did::default(), resumed: true, ..promoted() };
-    assert_eq!(next(&found, &LIMITS), Move::Poll(POLL));
-    assert_eq!(next(&View { stuck: LONG, ..found }, &LIMITS), Move::Failed(Failure::Unclear));
+    assert_eq!(next(&found, &TIMING), Move::Poll(POLL));
+    assert_eq!(next(&View { stuck: LONG, ..found }, &TIMING), Move::Failed(Failure::Unclear));
 }
 
 #[test]
 fn labels_of_another_controller_are_left_alone() {
     let foreign = LabelView { kept: false, to_labelled: false, ..start().labels };
-    assert_eq!(next(&View { labels: foreign, ..start() }, &LIMITS), Move::Exchange(Exchange::Pause));
+    assert_eq!(next(&View { labels: foreign, ..start() }, &TIMING), Move::Exchange(Exchange::Pause));
     let done = View { labels: foreign, did: Did { unpaused: true, repointed: true, ..promoted().did }, ..promoted() };
-    assert_eq!(next(&done, &LIMITS), Move::Done);
+    assert_eq!(next(&done, &TIMING), Move::Done);
     let failed = View { labels: foreign, far_behind: true, waited: LONG, ..start() };
-    assert_eq!(next(&failed, &LIMITS), Move::Failed(Failure::NotCaughtUp));
+    assert_eq!(next(&failed, &TIMING), Move::Failed(Failure::NotCaughtUp));
 }
 
 /// Every combination of what can be seen and done: the moves that could make two writers, or lose a write, are decided
@@ -396,7 +396,7 @@ fn no_combination_makes_two_writers() {
                 let paused = (demoted != Sent::No || flag(5)).then_some(time);
                 view.did = Did { paused, demoted, demoted_in_time: in_time, promoted, ..Did::default() };
                 (view.waited, view.stuck) = (time, time);
-                let next = next(&view, &LIMITS);
+                let next = next(&view, &TIMING);
                 match next {
                     Move::Exchange(Exchange::Promote) => {
                         assert_ne!(from, Primary, "{view:?}");
@@ -416,7 +416,7 @@ fn no_combination_makes_two_writers() {
                     Move::Exchange(Exchange::Demote) => {
                         assert_eq!((from, to), (Primary, Replica));
                         assert_eq!(view.from.offset, view.to.offset);
-                        assert!(paused.is_some_and(|since| since + PAUSE_MARGIN < LIMITS.pause), "{view:?}");
+                        assert!(paused.is_some_and(|since| since + PAUSE_MARGIN < TIMING.pause), "{view:?}");
                     }
                     _ => {}
                 }

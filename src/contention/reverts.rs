@@ -1,0 +1,306 @@
+//! Who sets back what this operator keeps right wins: no field is fought over (invariant S10). Pure but for a lock; time is
+//! an argument.
+//!
+//! A value that was set three times within ten minutes and is not there again is left alone for an hour, and said with the
+//! field manager that set it back. After the hour it is tried once, and once is enough to see. A refusal of the API server
+//! that comes three times is the same. It lives as long as the process; a new one believes what the
+//! status says of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
+    assess::reverted,
+    domain::{
+        finding::FindingCode,
+        names::{PodName, PodUid},
+        snapshot::Snapshot,
+        surroundings::{Kept, LeftAlone, Undone},
+    },
+    plan::effect::Effect,
+};
+
+/// Attempts within [`WITHIN`]: after them the one that sets it back wins.
+const TIMES: usize = 3;
+const WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// Then it is left alone for this time.
+const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(1);
+/// What was last touched this long ago is forgotten.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(3);
+
+/// What was set, and what became of it.
+#[derive(Debug, Default)]
+pub struct Reverts(Mutex<BTreeMap<(PodUid, Kept), Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    pod: PodName,
+    value: String,
+    /// When it was set, the newest last.
+    set: Vec<Timestamp>,
+    /// When it was refused, the newest last.
+    refused: Vec<Timestamp>,
+    /// It is, or was, left alone until then.
+    left: Option<(Timestamp, Undone, usize)>,
+}
+
+/// What an effect would keep right: pod, UID, what of it, and the value.
+struct Subject {
+    pod: PodName,
+    uid: PodUid,
+    kept: Kept,
+    value: String,
+}
+
+fn subject(effect: &Effect) -> Option<Subject> {
+    let (pod, uid, kept, value) = match effect {
+        Effect::Label { pod, uid, value, .. } => (pod, uid, Kept::RoleLabel, value.clone()),
+        Effect::Resize { pod, uid, limit, .. } => (pod, uid, Kept::Limit, limit.to_string()),
+        _ => return None,
+    };
+    Some(Subject { pod: pod.clone(), uid: uid.clone(), kept, value })
+}
+
+/// How many of these times lie within ten minutes of now.
+fn lately(times: &[Timestamp], now: Timestamp) -> usize {
+    times.iter().filter(|at| now.duration_since(**at) < WITHIN).count()
+}
+
+impl Reverts {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(PodUid, Kept), Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the effect may be made once more. What it sets is not there: if it was set before, somebody set it back.
+    pub fn may(&self, effect: &Effect, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let Some(Subject { pod, uid, kept, value }) = subject(effect) else { return true };
+        let mut entries = self.entries();
+        let entry = entries.entry((uid.clone(), kept)).or_insert_with(|| Entry::new(&pod, &value));
+        if entry.value != value {
+            *entry = Entry::new(&pod, &value);
+        }
+        let by = snapshot.targets.iter().find(|target| target.pod.uid == uid).and_then(|target| match kept {
+            Kept::RoleLabel => target.pod.managers.role_label.clone(),
+            Kept::Limit => target.pod.managers.limit.clone(),
+        });
+        let (set, enough) = match &entry.left {
+            Some((until, ..)) if *until > now => return false,
+            Some(_) => (lately(&entry.set, now), 1),
+            None => (lately(&entry.set, now), TIMES),
+        };
+        if set >= enough {
+            entry.left = Some((now.checked_add(LEFT_ALONE).unwrap_or(now), Undone::By(by), set));
+        }
+        set < enough
+    }
+
+    /// The effect was made.
+    pub fn made(&self, effect: &Effect, now: Timestamp) {
+        self.note(effect, |entry| {
+            entry.set.push(now);
+            let surplus = entry.set.len().saturating_sub(TIMES);
+            entry.set.drain(..surplus);
+        });
+    }
+
+    /// The API server refused the effect with this text.
+    pub fn refused(&self, effect: &Effect, text: &str, now: Timestamp) {
+        self.note(effect, |entry| {
+            entry.refused.push(now);
+            let surplus = entry.refused.len().saturating_sub(TIMES);
+            entry.refused.drain(..surplus);
+            let tried_again = entry.left.as_ref().is_some_and(|(until, ..)| *until <= now);
+            let times = lately(&entry.refused, now);
+            if times >= TIMES || tried_again {
+                let until = now.checked_add(LEFT_ALONE).unwrap_or(now);
+                entry.left = Some((until, Undone::Refused(text.to_owned()), times));
+            }
+        });
+    }
+
+    fn note(&self, effect: &Effect, change: impl FnOnce(&mut Entry)) {
+        let Some(Subject { pod, uid, kept, value }) = subject(effect) else { return };
+        let mut entries = self.entries();
+        let entry = entries.entry((uid, kept)).or_insert_with(|| Entry::new(&pod, &value));
+        change(entry);
+    }
+
+    /// What an earlier process left alone, by the status that it wrote, is left alone for what is left of the hour. What
+    /// this process knows of itself stands.
+    pub fn believe(&self, status: &RedisMemoryPolicyStatus, now: Timestamp) {
+        let latest = now.checked_add(LEFT_ALONE).unwrap_or(now);
+        let said = status.findings.iter().filter_map(said).filter(|left| left.until > now);
+        let mut entries = self.entries();
+        for LeftAlone { pod, uid, kept, value, times, undone, until } in said {
+            let times = usize::try_from(times).unwrap_or(usize::MAX);
+            let left = Some((until.min(latest), undone, times));
+            entries.entry((uid, kept)).or_insert_with(|| Entry { left, ..Entry::new(&pod, &value) });
+        }
+    }
+
+    /// What is left alone now.
+    pub fn left_alone(&self, now: Timestamp) -> Vec<LeftAlone> {
+        let mut entries = self.entries();
+        entries.retain(|_, entry| entry.last().is_none_or(|at| now.duration_since(at) < FORGOTTEN));
+        let left = entries.iter().filter_map(|((uid, kept), entry)| {
+            let (until, undone, times) = entry.left.as_ref().filter(|(until, ..)| *until > now)?;
+            Some(LeftAlone {
+                pod: entry.pod.clone(),
+                uid: uid.clone(),
+                kept: *kept,
+                value: entry.value.clone(),
+                times: u32::try_from(*times).unwrap_or(u32::MAX),
+                undone: undone.clone(),
+                until: *until,
+            })
+        });
+        left.collect()
+    }
+}
+
+fn said(finding: &FindingStatus) -> Option<LeftAlone> {
+    let code = FindingCode::named(&finding.code)?;
+    let pod = (PodName::new(finding.pod.clone()?), PodUid::new(finding.pod_uid.clone()?));
+    reverted::read(code, pod, &finding.evidence, &finding.remedy)
+}
+
+impl Entry {
+    fn new(pod: &PodName, value: &str) -> Self {
+        Self { pod: pod.clone(), value: value.to_owned(), set: Vec::new(), refused: Vec::new(), left: None }
+    }
+
+    fn last(&self) -> Option<Timestamp> {
+        let left = self.left.as_ref().map(|(until, ..)| *until);
+        self.set.iter().chain(&self.refused).copied().max().max(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        assess::judged::Judged,
+        domain::{bytes::Bytes, fixtures},
+        report,
+    };
+
+    // A restarted operator said LimitReverted resolved, and set the limit three times more.
+    #[test]
+    fn a_restarted_operator_believes_the_status_for_what_is_left_of_the_hour() {
+        let (policy, snapshot) = (fixtures::policy(), fixtures::three_pods());
+        let before = Reverts::default();
+        for second in 0..3 {
+            before.made(&limit(96), at(second));
+        }
+        assert!(!before.may(&limit(96), &snapshot, at(3)));
+        let shown = |reverts: &Reverts, now, previous: &RedisMemoryPolicyStatus| {
+            let mut snapshot = snapshot.clone();
+            snapshot.surroundings.left_alone = reverts.left_alone(now);
+            let settings = crate::assess::AssessSettings::default();
+            let look = crate::assess::Assessment::of(&policy, &snapshot, &settings);
+            report::findings::shown(&look.findings(&[], None), &Judged::of(&look), &snapshot, previous)
+        };
+        let of_limits = |all: &[FindingStatus]| -> Vec<FindingStatus> {
+            all.iter().filter(|one| one.code == FindingCode::LimitReverted.as_str()).cloned().collect()
+        };
+        let findings = shown(&before, at(4), &RedisMemoryPolicyStatus::default());
+        let status = RedisMemoryPolicyStatus { findings, ..RedisMemoryPolicyStatus::default() };
+        let said = of_limits(&status.findings);
+        assert_eq!(said.len(), 1);
+        let restarted = Reverts::default();
+        restarted.believe(&status, at(60));
+        assert_eq!(restarted.left_alone(at(60)).len(), 1);
+        assert_eq!(of_limits(&shown(&restarted, at(60), &status)), said, "word by word, so that nothing is written");
+        assert!(!restarted.may(&limit(96), &snapshot, at(60)), "and it is not tried again");
+        // After its hour it is tried once, and another value at any time.
+        restarted.believe(&status, at(3604));
+        assert!(restarted.left_alone(at(3604)).is_empty() && restarted.may(&limit(96), &snapshot, at(3604)));
+        let another = Reverts::default();
+        another.believe(&status, at(60));
+        assert!(another.may(&limit(128), &snapshot, at(60)));
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        fixtures::NOW.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+    }
+
+    fn limit(mib: u64) -> Effect {
+        Effect::Resize {
+            pod: fixtures::pod_name(1),
+            uid: fixtures::pod_uid(1),
+            resource_version: "1".into(),
+            container: "redis".into(),
+            limit: Bytes::mib(mib),
+            request: None,
+        }
+    }
+
+    fn world() -> Snapshot {
+        let mut snapshot = fixtures::three_pods();
+        snapshot.targets[1].pod.managers.limit = Some("vpa-updater".into());
+        snapshot
+    }
+
+    /// How often it is set in a time, by whom it is set back at once.
+    fn fight(reverts: &Reverts, from: i64, to: i64, every: usize) -> usize {
+        let (snapshot, effect) = (world(), limit(768));
+        let mut times = 0;
+        for second in (from..to).step_by(every) {
+            let uid = fixtures::pod_uid(1);
+            let left = reverts.left_alone(at(second));
+            if left.iter().any(|left| left.uid == uid) || !reverts.may(&effect, &snapshot, at(second)) {
+                continue;
+            }
+            reverts.made(&effect, at(second));
+            times += 1;
+        }
+        times
+    }
+
+    #[test]
+    fn who_sets_a_limit_back_three_times_wins_and_is_named() {
+        let reverts = Reverts::default();
+        assert_eq!(fight(&reverts, 0, 600, 10), 3);
+        let [left] = reverts.left_alone(at(600)).try_into().unwrap();
+        assert_eq!((left.times, left.undone), (3, Undone::By(Some("vpa-updater".into()))));
+    }
+
+    #[test]
+    fn then_it_is_tried_once_an_hour() {
+        let reverts = Reverts::default();
+        assert_eq!(fight(&reverts, 0, 600, 10), 3);
+        assert_eq!(fight(&reverts, 600, 24 * 3600, 10), 23, "a day");
+    }
+
+    #[test]
+    fn what_is_set_back_seldom_or_to_another_value_is_kept_right() {
+        let reverts = Reverts::default();
+        assert_eq!(fight(&reverts, 0, 3600, 400), 9);
+        let reverts = Reverts::default();
+        for n in 0..10 {
+            let effect = limit(700 + n);
+            assert!(reverts.may(&effect, &world(), at(1)), "the demand grows");
+            reverts.made(&effect, at(1));
+        }
+        assert_eq!(reverts.left_alone(at(1)), []);
+    }
+
+    #[test]
+    fn three_refusals_are_enough_as_well() {
+        let reverts = Reverts::default();
+        for second in 0..3 {
+            assert!(reverts.may(&limit(768), &world(), at(second)));
+            reverts.refused(&limit(768), "a webhook says no", at(second));
+        }
+        let [left] = reverts.left_alone(at(3)).try_into().unwrap();
+        assert_eq!(left.undone, Undone::Refused("a webhook says no".into()));
+        assert!(reverts.may(&limit(768), &world(), at(3700)), "once more after an hour");
+        reverts.refused(&limit(768), "a webhook says no", at(3700));
+        assert_eq!(reverts.left_alone(at(3701)).len(), 1);
+    }
+}

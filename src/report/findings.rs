@@ -1,0 +1,116 @@
+//! Findings as they are shown: those of this look, and earlier ones that it could not judge. Pure.
+//!
+//! An operator that has just started, a pod that does not answer and a pod that has just been replaced tell nothing. What
+//! was found before stays, marked stale, until it is judged again: it is over only when it is judged and not found.
+
+use crate::{
+    api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
+    assess::judged::Judged,
+    domain::{
+        finding::{Finding, FindingCode, Severity},
+        names::PodName,
+        snapshot::Snapshot,
+    },
+};
+
+/// Longest text of a finding.
+const TEXT_CAP: usize = 500;
+
+/// What is shown, the worst first. `previous`: the stored status, perhaps another operator's.
+pub fn shown(
+    found: &[Finding],
+    judged: &Judged,
+    snapshot: &Snapshot,
+    previous: &RedisMemoryPolicyStatus,
+) -> Vec<FindingStatus> {
+    let mut all: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous)).collect();
+    let carried = previous.findings.iter().filter(|earlier| !is_among(&all, earlier));
+    let carried: Vec<FindingStatus> = carried.filter(|earlier| open(earlier, judged, snapshot)).map(stale).collect();
+    all.extend(carried);
+    sort(&mut all);
+    all
+}
+
+/// What is shown while nothing can be evaluated: what was found before, all of it stale.
+pub fn all(previous: &RedisMemoryPolicyStatus) -> Vec<FindingStatus> {
+    previous.findings.iter().map(stale).collect()
+}
+
+/// Whether only a live look can judge what is carried: what Redis users may do is asked in no other.
+pub fn asks(status: &RedisMemoryPolicyStatus) -> bool {
+    let missing = FindingCode::PermissionMissing.as_str();
+    status.findings.iter().any(|finding| finding.stale && finding.code == missing && finding.pod.is_some())
+}
+
+/// Whether that finding is among these: of one code, about one pod.
+pub fn is_among(findings: &[FindingStatus], finding: &FindingStatus) -> bool {
+    findings.iter().any(|other| other.code == finding.code && other.pod == finding.pod)
+}
+
+/// Whether an earlier finding that is not found now may still hold.
+fn open(earlier: &FindingStatus, judged: &Judged, snapshot: &Snapshot) -> bool {
+    // What this version cannot find it cannot judge either.
+    let Some(code) = FindingCode::named(&earlier.code) else { return false };
+    match earlier.pod.as_deref() {
+        Some(pod) if !is_there(snapshot, pod) => comes_back(snapshot, pod),
+        pod => !judged.again(code, pod),
+    }
+}
+
+/// Whether a selected pod has that name.
+pub fn is_there(snapshot: &Snapshot, pod: &str) -> bool {
+    snapshot.targets.iter().any(|target| target.pod.name.as_str() == pod)
+}
+
+/// A pod of that name is wanted by its StatefulSet; or nothing is selected, so that nothing tells which are.
+fn comes_back(snapshot: &Snapshot, pod: &str) -> bool {
+    let wanted = |set: &crate::domain::pod::StatefulSet| {
+        let ordinal = pod.strip_prefix(set.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_some_and(|ordinal| ordinal < set.replicas)
+    };
+    snapshot.targets.is_empty() || snapshot.stateful_sets.iter().any(wanted)
+}
+
+fn of(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> FindingStatus {
+    let cap = |text: &str| text.chars().take(TEXT_CAP).collect::<String>();
+    let uid = |pod: &PodName| snapshot.target(pod).map(|target| target.pod.uid.to_string());
+    // Where there were pods, none is more than something to know.
+    let vanished = finding.code == FindingCode::NoTargets && had_pods(previous);
+    let severity = if vanished { finding.severity.max(Severity::Warning) } else { finding.severity };
+    FindingStatus {
+        code: finding.code.as_str().to_owned(),
+        severity: severity.to_string(),
+        pod: finding.pod.as_ref().map(ToString::to_string),
+        pod_uid: finding.pod.as_ref().and_then(uid),
+        stale: false,
+        evidence: cap(&finding.evidence),
+        remedy: cap(&finding.remedy),
+    }
+}
+
+fn had_pods(previous: &RedisMemoryPolicyStatus) -> bool {
+    let counted = previous.summary.as_ref().is_some_and(|summary| summary.targets > 0);
+    let said = |finding: &FindingStatus| {
+        finding.code == FindingCode::NoTargets.as_str() && Severity::named(&finding.severity) >= Severity::Warning
+    };
+    counted || !previous.workloads.is_empty() || previous.findings.iter().any(said)
+}
+
+fn stale(earlier: &FindingStatus) -> FindingStatus {
+    FindingStatus { stale: true, ..earlier.clone() }
+}
+
+/// As `assess` sorts: the worst first, then by code in the order of the catalogue, then by pod.
+fn sort(findings: &mut [FindingStatus]) {
+    let place = |finding: &FindingStatus| FindingCode::ALL.iter().position(|code| code.as_str() == finding.code);
+    findings.sort_by(|a, b| {
+        let worst_first = Severity::named(&b.severity).cmp(&Severity::named(&a.severity));
+        worst_first
+            .then_with(|| place(a).cmp(&place(b)))
+            .then_with(|| a.pod.cmp(&b.pod))
+            .then_with(|| a.evidence.cmp(&b.evidence))
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! What is not known is neither good nor bad: an operator that starts anew, a pod that does not answer, one that is gone.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    assess::{AssessSettings, Assessment},
+    domain::{
+        bytes::Bytes,
+        fixtures::{self, NOW},
+        policy::{AuthorityRule, Mode, Policy},
+        ratio::Ratio,
+        sample::{ConfigUnreadable, Role, Sample},
+        snapshot::{Observation, ProbeFailure, RedisRights},
+    },
+    report::{self, transitions},
+};
+
+/// The status that follows from one look, after that earlier status.
+fn look(policy: &Policy, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
+    let settings = AssessSettings::default();
+    let look = Assessment::of(policy, snapshot, &settings);
+    let judged = Judged::of(&look);
+    let findings = shown(&look.findings(&[], None), &judged, snapshot, previous);
+    let input = report::Input {
+        generation: 1,
+        snapshot,
+        findings: &findings,
+        judged: &judged,
+        plan: None,
+        blocked: &[],
+        journal: None,
+        records: &[],
+        now: NOW,
+    };
+    report::status(&input, previous)
+}
+
+fn first(policy: &Policy, snapshot: &Snapshot) -> RedisMemoryPolicyStatus {
+    look(policy, snapshot, &RedisMemoryPolicyStatus::default())
+}
+
+fn condition<'a>(status: &'a RedisMemoryPolicyStatus, kind: &str) -> (&'a str, &'a str) {
+    let found = status.conditions.iter().find(|condition| condition.type_ == kind).expect("the condition");
+    (&found.status, &found.reason)
+}
+
+fn events(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> Vec<String> {
+    let all = transitions::between(before, after, |pod| is_there(snapshot, pod));
+    all.into_iter().map(|event| event.note.reason).collect()
+}
+
+fn restarted_operator(snapshot: &mut Snapshot) {
+    for target in &mut snapshot.targets {
+        target.redis = Observation::Pending;
+        target.history.clear();
+    }
+}
+
+#[test]
+fn a_restarted_operator_resolves_nothing() {
+    let policy = fixtures::policy();
+    let mut snapshot = fixtures::three_pods();
+    let before = first(&policy, &snapshot);
+    assert_eq!(condition(&before, "FragmentationWithinBounds"), ("False", "FragmentationRestartDue"));
+    assert_eq!(condition(&before, "HeadroomSufficient").0, "True");
+
+    restarted_operator(&mut snapshot);
+    let blind = look(&policy, &snapshot, &before);
+    assert_eq!(events(&before, &blind, &snapshot), Vec::<String>::new());
+    assert_eq!(condition(&blind, "FragmentationWithinBounds"), ("False", "FragmentationRestartDue"));
+    assert_eq!(condition(&blind, "HeadroomSufficient"), ("Unknown", "NotEnoughReadings"), "what was well is not known");
+    assert!(blind.findings.iter().all(|finding| finding.stale), "{:#?}", blind.findings);
+    assert_eq!(blind.summary.as_ref().map(|summary| summary.compliant), Some(0));
+
+    // A sample alone judges no fragmentation: it needs readings.
+    let mut answered = fixtures::three_pods();
+    answered.targets.iter_mut().for_each(|target| target.history.clear());
+    let young = look(&policy, &answered, &blind);
+    assert_eq!(events(&blind, &young, &answered), Vec::<String>::new());
+    assert_eq!(condition(&young, "FragmentationWithinBounds").0, "False");
+    assert_eq!(condition(&young, "HeadroomSufficient").0, "True");
+
+    let again = look(&policy, &fixtures::three_pods(), &young);
+    assert_eq!(events(&young, &again, &snapshot), Vec::<String>::new(), "it is no news either");
+    assert!(again.findings.iter().all(|finding| !finding.stale));
+}
+
+fn cured(snapshot: &mut Snapshot, n: usize) {
+    let target = &mut snapshot.targets[n];
+    for reading in &mut target.history {
+        (reading.ratio, reading.rss) = (Ratio(110), Bytes::mib(76));
+    }
+    if let Observation::Seen(sample) = &mut target.redis {
+        (sample.memory.ratio, sample.memory.rss) = (Ratio(110), Bytes::mib(76));
+    }
+}
+
+#[test]
+fn resolved_means_judged_and_not_found() {
+    let policy = fixtures::policy();
+    let before = first(&policy, &fixtures::three_pods());
+    let mut snapshot = fixtures::three_pods();
+    cured(&mut snapshot, 1);
+    let after = look(&policy, &snapshot, &before);
+    assert_eq!(events(&before, &after, &snapshot), ["FragmentationRestartDueResolved"]);
+    assert_eq!(condition(&after, "FragmentationWithinBounds").0, "False", "two are left");
+}
+
+/// The finding was about a pod that is gone: it is over when the pod that took its place is judged, not before.
+#[test]
+fn a_replacement_resolves_nothing_before_it_is_judged() {
+    let policy = fixtures::policy();
+    let before = first(&policy, &fixtures::three_pods());
+    let mut snapshot = fixtures::three_pods();
+    cured(&mut snapshot, 1);
+    snapshot.targets[1].pod.uid = "another".into();
+    snapshot.targets[1].history.clear();
+    let young = look(&policy, &snapshot, &before);
+    assert_eq!(events(&before, &young, &snapshot), Vec::<String>::new());
+    let of_1 = young.findings.iter().find(|finding| finding.pod.as_deref() == Some("redis-1")).expect("carried");
+    assert!(of_1.stale && of_1.pod_uid == Some(fixtures::pod_uid(1).to_string()), "{of_1:?}");
+
+    // Between the two nothing has that name.
+    snapshot.targets.remove(1);
+    let gone = look(&policy, &snapshot, &before);
+    assert!(!events(&before, &gone, &snapshot).iter().any(|reason| reason.contains("Resolved")));
+    assert!(gone.findings.iter().any(|finding| finding.pod.as_deref() == Some("redis-1") && finding.stale));
+
+    // Scaled down it does not come back: nothing is left to say, and nothing was resolved.
+    snapshot.stateful_sets[0].replicas = 1;
+    let fewer = look(&policy, &snapshot, &before);
+    assert!(!fewer.findings.iter().any(|finding| finding.pod.as_deref() == Some("redis-1")));
+    assert!(!events(&before, &fewer, &snapshot).iter().any(|reason| reason.contains("Resolved")));
+}
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_keeps_what_was_found() {
+    let before = first(&fixtures::policy(), &fixtures::three_pods());
+    let stalled = report::stalled("InvalidSpec", "no", 2, &before, NOW);
+    assert_eq!(condition(&stalled, "FragmentationWithinBounds"), ("False", "FragmentationRestartDue"));
+    assert_eq!(condition(&stalled, "HeadroomSufficient"), ("Unknown", "InvalidSpec"));
+    assert_eq!(events(&before, &stalled, &fixtures::three_pods()), Vec::<String>::new());
+}
+
+#[test]
+fn no_pods_where_there_were_some_is_a_warning_and_resolves_nothing() {
+    let policy = fixtures::policy();
+    let empty = Snapshot { targets: Vec::new(), stateful_sets: Vec::new(), ..fixtures::three_pods() };
+    let severity = |status: &RedisMemoryPolicyStatus| {
+        status.findings.iter().find(|finding| finding.code == "NoTargets").map(|finding| finding.severity.clone())
+    };
+    assert_eq!(severity(&first(&policy, &empty)).as_deref(), Some("Info"));
+    let before = first(&policy, &fixtures::three_pods());
+    let none = look(&policy, &empty, &before);
+    assert_eq!(severity(&none).as_deref(), Some("Warning"));
+    assert_eq!(events(&before, &none, &empty), ["NoTargets"]);
+    assert_eq!(condition(&none, "HeadroomSufficient").0, "Unknown");
+    assert_eq!(severity(&look(&policy, &empty, &none)).as_deref(), Some("Warning"), "and stays one");
+}
+
+/// One way of being unwell.
+fn break_it(what: u8, policy: &mut Policy, snapshot: &mut Snapshot) {
+    fn sample(snapshot: &mut Snapshot, n: usize) -> Option<&mut Sample> {
+        match &mut snapshot.targets[n].redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        }
+    }
+    let Some(one) = sample(snapshot, 1) else { return };
+    match what {
+        0 => one.memory.maxmemory = Bytes::ZERO,
+        1 => one.memory.rss = Bytes::mib(900),
+        2 => one.replication.role = Role::Primary,
+        3 => policy.eviction_allowed = vec!["noeviction".into()],
+        4 => policy.redis.authority = AuthorityRule::Operator,
+        5 => snapshot.targets[1].pod.role_label = None,
+        6 => (0..3).for_each(|n| cured(snapshot, n)),
+        7 => cured(snapshot, 0),
+        8 => snapshot.targets[1].pod.container = Err(crate::domain::pod::ContainerProblem("none".into())),
+        9 => {
+            if let Ok(container) = &mut snapshot.targets[2].pod.container {
+                (container.live_limit, container.spec_limit) = (Some(Bytes::mib(600)), Some(Bytes::mib(600)));
+            }
+        }
+        10 => snapshot.redis_rights = RedisRights::Known(vec![(fixtures::pod_name(1), vec!["config|set".into()])]),
+        11 => policy.mode = Mode::Enforce,
+        12 => snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes::mib(200)))],
+        13 => {
+            if let Some(primary) = sample(snapshot, 0) {
+                primary.replication.role = fixtures::replica_role();
+            }
+        }
+        14 => one.memory.dataset = Bytes::mib(5),
+        _ => snapshot.rights.label = crate::domain::pod::Right::Denied,
+    }
+}
+
+/// One way of knowing less.
+fn know_less(what: u8, n: usize, snapshot: &mut Snapshot) {
+    let target = &mut snapshot.targets[n];
+    match (what, &mut target.redis) {
+        (0, _) => target.redis = Observation::Pending,
+        (1, _) => target.redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into())),
+        (2, _) => target.history.clear(),
+        (3, _) => drop(target.history.drain(..target.history.len() / 2)),
+        (4, _) => target.history.truncate(target.history.len() / 2),
+        (5, Observation::Seen(sample)) => sample.config = Err(ConfigUnreadable("NOPERM".into())),
+        (6, _) => snapshot.stateful_sets.clear(),
+        (7, _) => snapshot.redis_rights = RedisRights::Unknown,
+        (8, _) => snapshot.rights = crate::domain::pod::Rights::default(),
+        _ => {}
+    }
+}
+
+const JUDGED: [&str; 3] = ["HeadroomSufficient", "FragmentationWithinBounds", "ConfigurationSafe"];
+
+proptest! {
+    /// Less evidence never improves a condition or a count, and resolves nothing.
+    #[test]
+    fn less_evidence_improves_nothing(
+        breaks in prop::collection::vec(0_u8..16, 0..5),
+        less in prop::collection::vec((0_u8..9, 0_usize..3), 1..6),
+    ) {
+        let (mut policy, mut snapshot) = (fixtures::policy(), fixtures::three_pods());
+        for what in &breaks {
+            break_it(*what, &mut policy, &mut snapshot);
+        }
+        let before = first(&policy, &snapshot);
+        let mut poorer = snapshot.clone();
+        for (what, n) in &less {
+            know_less(*what, *n, &mut poorer);
+        }
+
+        let after = look(&policy, &poorer, &before);
+        let resolved = events(&before, &after, &poorer).into_iter().filter(|reason| reason.ends_with("Resolved"));
+        prop_assert_eq!(resolved.collect::<Vec<_>>(), Vec::<String>::new());
+        let anew = first(&policy, &poorer);
+        for kind in JUDGED {
+            let (was, is) = (condition(&before, kind).0, condition(&after, kind).0);
+            prop_assert!(was != "False" || is == "False", "{}: {} became {}", kind, was, is);
+            prop_assert!(was == "True" || is != "True", "{}: {} became {}", kind, was, is);
+            // Who never saw the rest does not call it good either; what users may do is not asked in each look.
+            let untold = less.iter().any(|(what, _)| *what == 7);
+            prop_assert!(untold || was == "True" || condition(&anew, kind).0 != "True", "{}: {} and anew True", kind, was);
+        }
+        let compliant = |status: &RedisMemoryPolicyStatus| status.summary.as_ref().map_or(0, |summary| summary.compliant);
+        prop_assert!(compliant(&after) <= compliant(&before));
+        let untold = less.iter().any(|(what, _)| *what == 7);
+        prop_assert!(untold || compliant(&anew) <= compliant(&before));
+    }
+}

@@ -1,0 +1,67 @@
+//! Helm, run on the chart without any cluster.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `$HELM`, else the one that the test cluster's tool set builds.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn helm_program() -> PathBuf {
+    if let Ok(path) = std::env::var("HELM") {
+        return path.into();
+    }
+    let tools = root().join("tests/cluster/tools");
+    let built = Command::new(&tools).arg("helm").output().unwrap();
+    assert!(built.status.success(), "set HELM; tests/cluster/tools helm: {}", text(&built.stderr));
+    text(&built.stdout).split_whitespace().last().unwrap().into()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs helm on the chart as release `r` in namespace `ops`, without any cluster. Settings are `path=value`, or
+/// `json:path=value` for lists and maps.
+pub(crate) fn helm(verb: &[&str], settings: &[&str]) -> Output {
+    let mut command = Command::new(helm_program());
+    command.env("KUBECONFIG", "/dev/null").args(verb).arg("r").arg(root().join("charts/redis-memory-operator"));
+    command.args(["--namespace", "ops"]);
+    for setting in settings {
+        match setting.strip_prefix("json:") {
+            Some(setting) => command.args(["--set-json", setting]),
+            None => command.args(["--set", setting]),
+        };
+    }
+    command.output().unwrap()
+}
+
+pub(crate) fn render(settings: &[&str]) -> Vec<Value> {
+    let output = helm(&["template", "--kube-version", "1.35.0"], settings);
+    assert!(output.status.success(), "helm template {settings:?}: {}", text(&output.stderr));
+    serde_yaml::Deserializer::from_str(&text(&output.stdout))
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+pub(crate) fn refusal(settings: &[&str]) -> String {
+    let output = helm(&["template"], settings);
+    assert!(!output.status.success(), "helm accepted {settings:?}");
+    text(&output.stderr)
+}
+
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+pub(crate) fn strings(list: &Value) -> Vec<String> {
+    list.as_array().map_or_else(Vec::new, |items| items.iter().map(|item| item.as_str().unwrap().to_owned()).collect())
+}

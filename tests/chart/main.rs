@@ -1,0 +1,12 @@
+//! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
+//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+
+mod arguments;
+mod helm;
+mod objects;
+mod rights;
+mod values;
+
+/// Release `r`, full name of its objects.
+const NAME: &str = "r-redis-memory-operator";

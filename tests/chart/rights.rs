@@ -1,0 +1,176 @@
+//! Rights: the chart gives what the code asks for, and to nobody else.
+
+use std::collections::BTreeSet;
+
+use pretty_assertions::assert_eq;
+use redis_memory_operator::kube_io::rights::{RIGHTS, Role};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::{
+    NAME,
+    helm::{of_kind, render, strings},
+};
+
+/// Every right in the given objects, one line each: `ClusterRole NAME: GROUP/RESOURCE [of NAMES] VERB`.
+fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for role in objects.iter().filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role") {
+        let place = role["metadata"]["namespace"].as_str().map_or_else(String::new, |it| format!(" in {it}"));
+        let role_name =
+            format!("{} {}{place}", role["kind"].as_str().unwrap(), role["metadata"]["name"].as_str().unwrap());
+        for rule in role["rules"].as_array().unwrap() {
+            let names = strings(&rule["resourceNames"]);
+            let only = if names.is_empty() { String::new() } else { format!(" of {}", names.join(",")) };
+            for group in strings(&rule["apiGroups"]) {
+                for resource in strings(&rule["resources"]) {
+                    for verb in strings(&rule["verbs"]) {
+                        lines.insert(format!("{role_name}: {group}/{resource}{only} {verb}"));
+                    }
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// Rights that the operator must never have, whatever is switched on.
+fn forbidden(rights: &BTreeSet<String>) -> Vec<&String> {
+    let never = |line: &str| {
+        let right = line.split_once(": ").unwrap().1;
+        let verb = right.rsplit(' ').next().unwrap();
+        right.contains('*')
+            || ["delete", "deletecollection", "impersonate", "bind", "escalate"].contains(&verb)
+            || ["pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"]
+                .iter()
+                .any(|resource| right.contains(resource))
+            || (right.contains("/secrets") && !right.contains("/secrets of "))
+            || (right.contains("/secrets") && verb != "get")
+            || (line.starts_with("ClusterRole") && right.contains("/secrets"))
+            || (right.starts_with("/pods ") && ["create", "update"].contains(&verb))
+    };
+    rights.iter().filter(|line| never(line)).collect()
+}
+
+/// The rights of the requests in `kube_io` that those roles of the chart give, as lines of [`rights`].
+fn table(roles: &[Role]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for right in RIGHTS.iter().filter(|right| roles.contains(&right.role)) {
+        let role = match right.role {
+            Role::Base => format!("ClusterRole {NAME}"),
+            Role::Leader => format!("Role {NAME}-leader in ops"),
+            Role::Resize => format!("ClusterRole {NAME}-resize"),
+            Role::Restart => format!("ClusterRole {NAME}-restart"),
+            Role::InPlace => format!("ClusterRole {NAME}-in-place"),
+            Role::RoleLabel => format!("ClusterRole {NAME}-role-label"),
+            Role::Secrets => format!("Role {NAME}-secrets in shop"),
+        };
+        let only = match right.role {
+            _ if !right.by_name => String::new(),
+            Role::Secrets => " of redis-auth".to_owned(),
+            _ => format!(" of {NAME}"),
+        };
+        for verb in right.verbs {
+            lines.insert(format!("{role}: {}/{}{only} {verb}", right.group, right.resource));
+        }
+    }
+    lines
+}
+
+#[rstest]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn rights_equal_the_table_for_each_combination_of_switches(
+    #[values(false, true)] resize: bool,
+    #[values(false, true)] restart: bool,
+    #[values(false, true)] in_place: bool,
+    #[values(false, true)] role_label: bool,
+) {
+    let mut roles = vec![Role::Base, Role::Leader, Role::Secrets];
+    for (on, role) in
+        [(resize, Role::Resize), (restart, Role::Restart), (in_place, Role::InPlace), (role_label, Role::RoleLabel)]
+    {
+        if on {
+            roles.push(role);
+        }
+    }
+    let settings = [
+        format!("acting.resize={resize}"),
+        format!("acting.restart={restart}"),
+        format!("acting.restartInPlace={in_place}"),
+        format!("acting.roleLabel={role_label}"),
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}".to_owned(),
+    ];
+    let objects = render(&settings.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let rendered = rights(&objects);
+    assert_eq!(table(&roles), rendered, "the chart gives what kube_io asks for, and nothing else");
+    assert_eq!(Vec::<&String>::new(), forbidden(&rendered));
+    let narrowing = usize::from(role_label);
+    assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicy").len());
+    assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicyBinding").len());
+}
+
+#[rstest]
+#[case("ClusterRole x: /pods delete")]
+#[case("ClusterRole x: /pods *")]
+#[case("ClusterRole x: */pods get")]
+#[case("ClusterRole x: /pods/exec create")]
+#[case("ClusterRole x: /pods update")]
+#[case("ClusterRole x: /secrets get")]
+#[case("ClusterRole x: /secrets of a get")]
+#[case("Role x in ops: /secrets get")]
+#[case("Role x in ops: /secrets of a list")]
+#[case("ClusterRole x: rbac.authorization.k8s.io/clusterroles bind")]
+fn forbidden_rights_are_seen(#[case] line: &str) {
+    let rights = BTreeSet::from([line.to_owned()]);
+    assert_eq!(1, forbidden(&rights).len(), "{line}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
+    let objects = render(&[
+        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
+    ]);
+    let mut roles = BTreeSet::new();
+    let mut bound = BTreeSet::new();
+    for object in &objects {
+        let kind = object["kind"].as_str().unwrap();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        if kind == "Role" || kind == "ClusterRole" {
+            roles.insert((kind.to_owned(), namespace, object["metadata"]["name"].as_str().unwrap().to_owned()));
+        } else if let Some(bound_kind) = kind.strip_suffix("Binding").filter(|it| it.ends_with("Role")) {
+            let to = &object["roleRef"];
+            assert_eq!(to["kind"], bound_kind);
+            assert_eq!(
+                object["subjects"],
+                json!([{"kind": "ServiceAccount", "name": NAME, "namespace": "ops"}]),
+                "{kind} {}",
+                object["metadata"]["name"]
+            );
+            bound.insert((bound_kind.to_owned(), namespace, to["name"].as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(roles, bound);
+    assert_eq!(7, roles.len(), "base, leader, four acting roles, one for Secrets: {roles:?}");
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn secrets_are_read_only_where_they_are_listed_and_by_name() {
+    assert!(!rights(&render(&[])).iter().any(|right| right.contains("secrets")));
+
+    let objects = render(&[
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth,redis-other}",
+        "secretAccess[1].namespace=cart,secretAccess[1].names={auth}",
+    ]);
+    let secrets: Vec<_> = rights(&objects).into_iter().filter(|right| right.contains("secrets ")).collect();
+    assert_eq!(
+        secrets,
+        [
+            format!("Role {NAME}-secrets in cart: /secrets of auth get"),
+            format!("Role {NAME}-secrets in shop: /secrets of redis-auth,redis-other get"),
+        ]
+    );
+}
