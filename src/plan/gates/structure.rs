@@ -77,8 +77,8 @@ pub(super) fn inside_selector(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn stateful_sets(scene: &Scene<'_>) -> Option<Blocked> {
     let shard = scene.shard;
     let is_set = |owner: &Owner| owner.kind == "StatefulSet";
-    let owned = |member: &Target| member.pod.owner.as_ref().is_some_and(is_set) && shard.set_of(member).is_some();
-    let other = shard.members.iter().find(|member| !owned(member))?;
+    let comes_back = |member: &Target| member.pod.owner.as_ref().is_some_and(is_set) && shard.set_of(member).is_some();
+    let other = shard.members.iter().find(|member| !comes_back(member))?;
     let pod = &other.pod.name;
     let only = "only the pods of a StatefulSet come back under their name, with their volumes";
     let (reason, text) = match &other.pod.owner {

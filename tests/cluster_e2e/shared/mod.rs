@@ -11,6 +11,7 @@ mod label_authority;
 mod loss_checker;
 mod neighbours;
 mod observe;
+mod primary_apart;
 mod refusals;
 mod role_label_right;
 mod scaling;
