@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{bytes::Bytes, ratio::Ratio, tls::TlsRule, window::Window};
 
-/// A policy after validation. Made only by `controller::validate`.
+/// A policy after validation. Made only by `validate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Namespace of the resource, and of everything that it may look at.

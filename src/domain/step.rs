@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{acl::Command, bytes::Bytes, names::PodName, shard::ShardId};
 
-/// One step of a remediation. A new kind of effect must be added here: nothing else is ever carried out.
+/// One step of a remediation. What it carries out is an effect of `plan::effect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "StepRecord", into = "StepRecord")]
 pub enum Step {

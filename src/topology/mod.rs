@@ -2,7 +2,7 @@
 //! follows from that for handing a role over.
 //!
 //! Pure, and the only room that tells kinds of data sets apart: each has a file, and everything above asks [`Shard`].
-//! [docs/adr/0014](../../docs/adr/0015-topology-is-a-room.md) has the shape for the kinds that are only watched yet.
+//! [docs/adr/0015](../../docs/adr/0015-topology-is-a-room.md) has the shape for the kinds that are only watched yet.
 
 mod cluster;
 mod graph;
