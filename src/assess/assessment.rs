@@ -6,7 +6,7 @@ use super::{
     Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
     headroom::{self, HeadroomVerdict},
-    members, persistence, reverted, rights, roles, several, sort, start_roles, target,
+    members, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
 use crate::{
     domain::{
@@ -110,6 +110,7 @@ impl<'a> Assessment<'a> {
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
         findings.extend(drift::findings(self));
         findings.extend(self.shards.iter().filter_map(persistence::finding));
+        findings.extend(services::findings(policy, &self.shards));
         findings.extend(rights::findings(policy, snapshot));
         findings.extend(reverted::findings(snapshot));
         findings.extend(drift::of_records(policy, records));

@@ -61,6 +61,7 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         | Code::TwoPrimaries
         | Code::PrimaryEmpty
         | Code::MembersDiffer
+        | Code::ServiceTakesSeveralSets
         | Code::MemberOutsideSelector => &[],
         Code::Unreachable | Code::AuthenticationFailed | Code::TlsFailed => &[Need::Answer],
         Code::PermissionMissing => &[Need::Answer, Need::RedisRights],

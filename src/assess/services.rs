@@ -1,9 +1,17 @@
 //! Which Services lead clients to a set's primary, and which hold clients to some of its pods. A Service belongs to a set
 //! by its whole selector: what leads to other sets is nobody's business here.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    domain::{names::PodName, pod::Service, policy::RoleLabel, snapshot::Target},
-    topology::Shard,
+    domain::{
+        finding::{Finding, FindingCode},
+        names::PodName,
+        pod::Service,
+        policy::{Policy, RoleLabel},
+        snapshot::Target,
+    },
+    topology::{Lead, Shard},
 };
 
 /// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
@@ -11,6 +19,8 @@ const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps
 /// Members from which on a Service for each of them alone is one of each pod. Of two, the two Services may as well be one
 /// for the primary and one for the replica, by a label that somebody has fixed.
 const ENOUGH_TO_TELL: usize = 3;
+/// Sets that are named in a text.
+const NAMED: usize = 4;
 
 /// The Services by which clients follow the set's primary: they select the role label's primary value and take every member.
 pub fn to_primary<'a>(shard: &'a Shard<'_>, label: &'a RoleLabel) -> impl Iterator<Item = &'a Service> {
@@ -37,6 +47,36 @@ pub fn pinning<'a>(shard: &Shard<'a>, member: &Target) -> Option<&'a Service> {
             && takes(service, member)
             && (divides(service, shard) || shard.members.len() == 1 && names_a_pod(service))
     })
+}
+
+/// Services by which clients are to find one primary, and that take members of several data sets: a connection meets the
+/// primary of either, and what one has written the next one does not find.
+pub(super) fn findings(policy: &Policy, shards: &[Shard<'_>]) -> Vec<Finding> {
+    let label = &policy.redis.role_label;
+    let leads_to_one = |shard: &&Shard<'_>| shard.follow.is_by_label() && shard.lead != Lead::Nobody;
+    let mut taken: BTreeMap<&str, (&Service, Vec<&str>)> = BTreeMap::new();
+    for shard in shards.iter().filter(leads_to_one) {
+        let leads = |service: &&&Service| service.role.as_ref() == Some(&label.primary);
+        for service in shard.services.iter().filter(leads) {
+            taken.entry(&service.name).or_insert((service, Vec::new())).1.push(&shard.name);
+        }
+    }
+    let shared = taken.into_values().filter(|(_, sets)| sets.len() > 1);
+    let finding = |(service, sets): (&Service, Vec<&str>)| {
+        Finding::new(
+            FindingCode::ServiceTakesSeveralSets,
+            None,
+            format!(
+                "Service {} selects {} and so the pods of {} data sets ({}): its clients meet the primary of each",
+                service.name,
+                selector(service),
+                sets.len(),
+                sets.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ")
+            ),
+            "give each set a Service whose selector has a label that only the pods of that set carry",
+        )
+    };
+    shared.map(finding).collect()
 }
 
 /// The members that the Service takes, for a text.

@@ -131,6 +131,8 @@ finding_codes! {
     RoleAgainstStart => Warning,
     /// The role label is missing or does not say the live role.
     RoleLabelMissing => Warning,
+    /// A Service that leads clients to the primary takes the members of several data sets: they meet several primaries.
+    ServiceTakesSeveralSets => Critical,
     /// A member of the workload is not selected by the policy.
     MemberOutsideSelector => Warning,
     /// The Redis container or its port is not known.
