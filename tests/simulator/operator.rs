@@ -47,8 +47,8 @@ pub const MARGIN: Ms = 5_000;
 pub const INTERVAL: Ms = 3_000;
 /// At least so often it is looked whether something has woken a policy.
 const ATTENTIVE: Ms = 500;
-/// Policies of a world, at most.
-pub const POLICIES: usize = 2;
+/// Policies of a world, at most: one a set, and a rival.
+pub const POLICIES: usize = 4;
 
 /// The flags of the binary in the simulation: as the defaults, but shorter.
 fn settings(method: SwitchoverMethod) -> PlanSettings {
@@ -386,7 +386,7 @@ impl Body {
         let proving = matches!(journal.and_then(|journal| journal.step()), Some(Step::Prove { .. }));
         let mut world = self.world();
         let now = world.now;
-        world.observer.reconciling(p, proving, failed, now);
+        world.observer.looked((0, p), proving, failed, now);
     }
 
     /// The policy's number, by its UID.

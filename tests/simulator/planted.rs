@@ -116,13 +116,13 @@ impl Bug {
                 (Fault::Crash { operator, back_after: 2_000 }, None)
             }
             // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
-            Self::NoLastLook => (Fault::Drain { pod }, Some(500)),
+            Self::NoLastLook => (Fault::Drain { pod, prestop: 0 }, Some(500)),
             _ => return None,
         })
     }
 
     /// A schedule in which it can show.
-    pub const fn prepare(self, schedule: &mut Schedule) {
+    pub fn prepare(self, schedule: &mut Schedule) {
         match self {
             Self::GuardedPromotesFirst
             | Self::GuardedEndlessPause
@@ -133,8 +133,8 @@ impl Bug {
             Self::PromoteBeforeDemote | Self::NoTimeout | Self::AbortBlindly => {
                 schedule.method = SwitchoverMethod::Native;
             }
-            Self::ShrinkTheLimit => schedule.tight = true,
-            Self::IgnoreClaims => schedule.policies = 2,
+            Self::ShrinkTheLimit => schedule.sets[0].tight = true,
+            Self::IgnoreClaims => schedule.policies.push(schedule.policies[0].clone()),
             _ => {}
         }
     }
