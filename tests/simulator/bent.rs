@@ -65,6 +65,10 @@ impl Acting for Bent {
         {
             replication = Replication { role: fixtures::replica_role(), ..old };
         }
+        let leads = self.by.state().leads.clone();
+        if let (true, Some(leads), Role::Replica(_)) = (self.by.is(Bug::NoCatchUp), leads, &replication.role) {
+            replication.offset = leads.offset;
+        }
         Ok((replication, paused))
     }
 
@@ -93,6 +97,9 @@ impl Acting for Bent {
     }
 
     async fn close_clients(&mut self, ids: &[u64]) -> Result<u32, RedisError> {
+        if self.by.is(Bug::LeaveClients) {
+            return Ok(0);
+        }
         self.inner.close_clients(ids).await
     }
 

@@ -2,12 +2,15 @@
 
 use crate::{
     redis::{Ms, Role},
-    shape::{Connecting, SetShape, set_of},
+    shape::{Connecting, SetShape},
     world::World,
 };
 
 /// Clients that keep their connections.
 const CLIENTS: usize = 3;
+
+/// Clients that stand on an old primary are sent on within this time (L9).
+const STRANDED: Ms = 90_000;
 
 /// A connection to one process.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +29,14 @@ pub struct Clients {
     connecting: Connecting,
     connections: Vec<Connection>,
     connected: u64,
+    /// For how long some of them have stood on a server that is primary no more.
+    stranded: Ms,
 }
 
 impl Clients {
     pub const fn new(shape: &SetShape) -> Self {
         let (every, connecting) = (shape.write_every, shape.connecting);
-        Self { next_write: 500, every, connecting, connections: Vec::new(), connected: 0 }
+        Self { next_write: 500, every, connecting, connections: Vec::new(), connected: 0, stranded: 0 }
     }
 
     /// Ids of the clients that were connected to that process before `at`.
@@ -84,13 +89,22 @@ impl World {
         Some(ip)
     }
 
-    /// Clients of that set that stand on a replica.
-    pub fn stranded(&self, set: usize) -> usize {
-        let connections = self.clients[set].connections.iter();
-        let replica = |run: u32| {
-            let server = self.servers.of_set(set).find(|server| server.run == run);
-            server.is_some_and(|server| set_of(server.pod) == set && server.role != Role::Primary)
-        };
-        connections.filter(|it| replica(it.run)).count()
+    /// In every step: clients that keep their connection stand on a server that is primary no more, by our doing.
+    pub fn stranded(&mut self, set: usize, dt: Ms) {
+        let connections = &self.clients[set].connections;
+        if connections.is_empty() {
+            return;
+        }
+        let replicas = || self.servers.of_set(set).filter(|server| server.role != Role::Primary);
+        let led = self.servers.of_set(set).any(|server| server.role == Role::Primary);
+        let stranded = led && connections.iter().any(|it| replicas().any(|server| server.run == it.run));
+        let works = self.someone_works && self.observer.ours(set);
+        let waits = &mut self.clients[set].stranded;
+        *waits = if !stranded { 0 } else { *waits + if works { dt } else { 0 } };
+        if *waits > STRANDED {
+            let now = self.now;
+            let text = "clients stand on a server that is primary no more, by our doing, and nobody sends them on";
+            self.observer.flag(now, "L9", text.to_owned());
+        }
     }
 }

@@ -5,35 +5,33 @@ use redis_memory_operator::domain::{journal::Journal, step::Step};
 use crate::{
     kubernetes::Resource,
     redis::{Link, Role},
+    schedule::Schedule,
     shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name},
     world::World,
 };
 
-/// What may stay in the way although nothing is wrong any more.
-const LASTING: [&str; 8] = [
-    "Cooldown",
-    "RemediationIneffective",
-    "RemediationFailed",
-    "RemediationGaveUp",
-    "MembersDiffer",
-    "ClaimedByOlderPolicy",
-    "ChainedReplicas",
-    "NoPrimary",
-];
-
-/// What else may stay in the way of a set that is built like that.
-fn refusals(shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
+/// What may stay in the way of a set of that shape, although nothing is wrong any more.
+fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
+    let struck = !schedule.faults.is_empty();
     let grounds = [
+        (struck, "Cooldown"),
+        (struck, "RemediationFailed"),
+        (struck, "RemediationGaveUp"),
+        (struck, "ChainedReplicas"),
+        (struck, "NoPrimary"),
+        (struck || !schedule.restart_helps, "RemediationIneffective"),
+        (struck || odd(|odd| *odd == Oddity::SmallMaxmemory), "MembersDiffer"),
+        (schedule.policies.len() > 1, "ClaimedByOlderPolicy"),
         (shape.members == 1 && !policy.shape.downtime, "DowntimeNotAllowed"),
-        (shape.members == 1 && shape.storage == Storage::Nothing, "PersistenceNotProven"),
+        (shape.members == 1 && shape.storage(0) == Storage::Nothing, "PersistenceNotProven"),
         (shape.members == 2 && policy.shape.synced > 0, "TooFewReplicas"),
         (odd(|odd| matches!(odd, Oddity::Priority(0) | Oddity::StoresNothing)), "CandidateUnfit"),
         (odd(|odd| *odd == Oddity::Locked), "MemberUnknown"),
         (shape.beside.iter().any(|beside| matches!(beside, Beside::Pinned(_))), "ClientsPinned"),
         (shape.saves_every.is_some(), "MemberBusy"),
     ];
-    LASTING.into_iter().chain(grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason)).collect()
+    grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
 }
 
 impl World {
@@ -86,7 +84,7 @@ impl World {
         // The oldest acts.
         let policy = self.kube.over(set).next()?;
         let shown = policy.shown();
-        let said = refusals(shape, policy).iter().any(|reason| shown.contains(reason));
+        let said = refusals(&self.schedule, shape, policy).iter().any(|reason| shown.contains(reason));
         if said || self.schedule.obstructed(set) && !shown.is_empty() {
             return None;
         }
@@ -95,7 +93,8 @@ impl World {
         if shape.start == Start::ByOrdinal && leads != Some(pod(set, 0)) && self.observer.ours(set) {
             return Some(format!("the role stays with {leads:?} against its start, and nobody says why: {shown:?}"));
         }
-        let fragmented: Vec<_> = self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
+        let fragmented: Vec<_> =
+            self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
         (!fragmented.is_empty()).then(|| format!("{fragmented:?} stay fragmented and nobody says why: {shown:?}"))
     }
 
@@ -108,7 +107,10 @@ impl World {
         let policy = |it: &Resource| {
             let step = it.journal().map(|journal| format!("{:?}", journal.step()));
             let last = it.status().map(|it| {
-                it.workloads.iter().map(|record| format!("{:?}: {}", record.outcome, record.message)).collect::<Vec<_>>()
+                it.workloads
+                    .iter()
+                    .map(|record| format!("{:?}: {}", record.outcome, record.message))
+                    .collect::<Vec<_>>()
             });
             let (finalizer, gone, shown) = (it.finalizer(), it.gone, it.shown());
             format!("journal {step:?}, finalizer {finalizer}, gone {gone}, shown {shown}, last {last:?}")

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     redis::Ms,
-    shape::{Drift, Over, PolicyShape, SetShape, STRIDE, set_name, set_of},
+    shape::{Drift, Over, PolicyShape, STRIDE, SetShape, set_name, set_of},
 };
 
 /// `stepTimeout` of every policy, in seconds.
@@ -181,7 +181,8 @@ pub struct Kubernetes {
     pub places: BTreeMap<usize, Place>,
     pub sets: Vec<Set>,
     pub policies: Vec<Resource>,
-    pub lease: Lease,
+    /// Of each install.
+    pub leases: [Lease; 2],
     pub mood: Mood,
     pub mood_until: Ms,
     /// The next new pod gets the address that was freed last.

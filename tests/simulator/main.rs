@@ -45,6 +45,7 @@ use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Instant,
 };
 
 use planted::Bug;
@@ -131,10 +132,14 @@ impl Totals {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how fast the simulator itself is")]
 fn every_invariant_holds_in_every_schedule() {
     let wanted = replay::wanted();
+    let begun = Instant::now();
     let (failures, totals) = search(wanted.first, wanted.count, None, true);
+    let seconds = begun.elapsed().as_secs_f64();
     println!("{totals:?}");
+    println!("{:.1} schedules a second, in {seconds:.1} s", totals.schedules as f64 / seconds);
     if let Some((schedule, outcome)) = failures.first() {
         panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
     }

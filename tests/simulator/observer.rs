@@ -76,6 +76,8 @@ struct Demoted {
 #[derive(Clone, Copy, Debug)]
 pub struct Sender {
     pub identity: u32,
+    /// Its install, by its number.
+    pub install: usize,
 }
 
 /// What is evicted.
@@ -172,7 +174,14 @@ impl Observer {
     }
 
     /// A server was promoted.
-    pub fn promoted(&mut self, server: &Server, servers: &Servers, cause: Cause, remediation: Option<&String>, now: Ms) {
+    pub fn promoted(
+        &mut self,
+        server: &Server,
+        servers: &Servers,
+        cause: Cause,
+        remediation: Option<&String>,
+        now: Ms,
+    ) {
         let set = set_of(server.pod);
         let before = self.sets[set].leader;
         self.became_primary(server.pod, cause);
@@ -208,7 +217,11 @@ impl Observer {
         }
         if let Some(before) = before.filter(|it| rank(it.storage) > rank(server.storage)) {
             let (from, old, to) = (pod_name(before.pod), before.storage, server.storage);
-            self.flag(now, "S16", format!("{name}, which stores in {to:?}, took over from {from}, which does in {old:?}"));
+            self.flag(
+                now,
+                "S16",
+                format!("{name}, which stores in {to:?}, took over from {from}, which does in {old:?}"),
+            );
         }
     }
 
@@ -294,8 +307,9 @@ impl Observer {
 
     /// A write or command arrives.
     pub fn arrived(&mut self, kube: &Kubernetes, sender: Sender, what: &str, guarded: bool, now: Ms) {
-        if kube.lease.holder != Some(sender.identity) {
-            let text = format!("{what} of process {} while {:?} holds the lease", sender.identity, kube.lease.holder);
+        let holder = kube.leases[sender.install].holder;
+        if holder != Some(sender.identity) {
+            let text = format!("{what} of process {} while {holder:?} holds the lease", sender.identity);
             self.flag(now, "S6", text);
         }
         if !guarded {
@@ -369,7 +383,15 @@ impl Observer {
     }
 
     /// The first command of a switchover arrives: every member must have answered.
-    pub fn switching(&mut self, kube: &Kubernetes, servers: &Servers, sender: Sender, from: usize, what: &str, now: Ms) {
+    pub fn switching(
+        &mut self,
+        kube: &Kubernetes,
+        servers: &Servers,
+        sender: Sender,
+        from: usize,
+        what: &str,
+        now: Ms,
+    ) {
         self.sets[set_of(from)].held_at = now;
         self.evidence(kube, servers, sender, (set_of(from), &format!("{} got {what}", pod_name(from))), now);
     }

@@ -92,7 +92,8 @@ impl Pace {
     /// In every step: whose slot is held without going on.
     pub fn slots(&mut self, kube: &Kubernetes, works: bool, dt: Ms) -> Option<String> {
         for (p, policy) in kube.policies.iter().enumerate() {
-            let Some(journal) = policy.journal().filter(|_| !policy.gone && !policy.shown().starts_with("PrimaryEmpty"))
+            let Some(journal) =
+                policy.journal().filter(|_| !policy.gone && !policy.shown().starts_with("PrimaryEmpty"))
             else {
                 self.slots.remove(&p);
                 continue;

@@ -84,7 +84,8 @@ impl World {
         if now < self.people.next[set] {
             return;
         }
-        let primaries: Vec<u32> = self.servers.of_set(set).filter(|it| it.role == Role::Primary).map(|it| it.ip).collect();
+        let primaries: Vec<u32> =
+            self.servers.of_set(set).filter(|it| it.role == Role::Primary).map(|it| it.ip).collect();
         // A FAILOVER of somebody else whose target is gone hangs for ever: a person sees that, and ends it.
         let hangs = |it: &Server| {
             it.failover_cause == Cause::Foreign
@@ -126,7 +127,8 @@ impl World {
         let uid = crate::shape::set_uid(set);
         for policy in self.kube.policies.iter_mut().filter(|policy| policy.shape.covers(set)) {
             let records = policy.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
-            let mark = records.iter().filter(|record| record.shard.set == uid).find_map(|it| it.several_primaries.as_ref());
+            let mark =
+                records.iter().filter(|record| record.shard.set == uid).find_map(|it| it.several_primaries.as_ref());
             let Some(mark) = mark else { continue };
             let said = format!("{}.{}", pod_name(pod), mark.seen_at.as_second());
             let annotations = policy.object.metadata.annotations.get_or_insert_default();

@@ -4,10 +4,12 @@
 use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
-    faults::{Fault, Whose},
+    faults::{Fault, Trigger, Whose},
     kubernetes::Mood,
+    people::Field,
     redis::Ms,
     schedule::Schedule,
+    shape::{Connecting, Oddity, Over, PolicyShape},
 };
 
 /// A planted bug.
@@ -59,6 +61,24 @@ pub enum Bug {
     GuardedAnyCandidate,
     /// A pod that is to lose the primary's label keeps it, and nobody is told.
     LabelLeftBehind,
+    /// Services that lead to other sets count as this one's.
+    CountForeignServices,
+    /// Nobody looks whether the candidate may become primary, and is what the primary is.
+    UnfitCandidate,
+    /// Guarded: the candidate is taken for caught up.
+    NoCatchUp,
+    /// A child that writes the data out is no reason to wait.
+    IgnoreChildren,
+    /// A slot that was taken once is never seen to be given back.
+    SlotHeldForEver,
+    /// What is remembered of a set is not written down.
+    ForgetRecords,
+    /// A plan ends before the role is handed over.
+    CutPlan,
+    /// Nobody counts how often a label was set in vain.
+    Fight,
+    /// Clients that stand on an old primary are left there.
+    LeaveClients,
 }
 
 impl Bug {
@@ -87,6 +107,15 @@ impl Bug {
         (Self::GuardedEndlessPause, &["S8"]),
         (Self::GuardedAnyCandidate, &["S6", "S2"]),
         (Self::LabelLeftBehind, &["L1"]),
+        (Self::CountForeignServices, &["L1"]),
+        (Self::UnfitCandidate, &["S16"]),
+        (Self::NoCatchUp, &["S2"]),
+        (Self::IgnoreChildren, &["S15"]),
+        (Self::SlotHeldForEver, &["L1"]),
+        (Self::ForgetRecords, &["L1"]),
+        (Self::CutPlan, &["L8"]),
+        (Self::Fight, &["L7"]),
+        (Self::LeaveClients, &["L9"]),
     ];
 
     /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
@@ -135,6 +164,39 @@ impl Bug {
             }
             Self::ShrinkTheLimit => schedule.sets[0].tight = true,
             Self::IgnoreClaims => schedule.policies.push(schedule.policies[0].clone()),
+            Self::CountForeignServices
+            | Self::UnfitCandidate
+            | Self::NoCatchUp
+            | Self::IgnoreChildren
+            | Self::SlotHeldForEver
+            | Self::ForgetRecords
+            | Self::CutPlan
+            | Self::Fight
+            | Self::LeaveClients => self.plain(schedule),
+            _ => {}
+        }
+    }
+
+    /// A plain world with what the bug needs, and nothing that could be to blame instead.
+    fn plain(self, schedule: &mut Schedule) {
+        *schedule = Schedule::calm(schedule.seed);
+        let at = Trigger::At(15_000);
+        match self {
+            Self::CountForeignServices | Self::SlotHeldForEver => {
+                schedule.sets.push(schedule.sets[0].clone());
+                schedule.policies.push(PolicyShape { over: Over::One(1), ..schedule.policies[0].clone() });
+            }
+            Self::UnfitCandidate => schedule.sets[0].odd.push((1, Oddity::Priority(0))),
+            Self::NoCatchUp => (schedule.method, schedule.sets[0].lag) = (SwitchoverMethod::Guarded, 700),
+            Self::IgnoreChildren => schedule.faults.push((at, Fault::Fork { pod: 1, lasts: 60_000 })),
+            Self::ForgetRecords => schedule.faults.push((at, Fault::BudgetShut { set: 0, lasts: Ms::MAX })),
+            Self::Fight => schedule.faults.push((at, Fault::SetsBack { set: 0, what: Field::Label })),
+            // The eviction of the old primary, which would send its clients on, has to wait.
+            Self::LeaveClients => {
+                schedule.sets[0].connecting = Connecting::Keeping;
+                let shut = Fault::BudgetShut { set: 0, lasts: Ms::MAX };
+                schedule.faults.push((Trigger::On("switchover:done", 1), shut));
+            }
             _ => {}
         }
     }

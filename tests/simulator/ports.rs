@@ -88,7 +88,8 @@ pub fn object(n: usize, pod: &kubernetes::Pod) -> Pod {
         controller: Some(true),
         ..OwnerReference::default()
     };
-    let mut labels = BTreeMap::from([("app".to_owned(), set_name(set_of(n)).to_owned()), ("tier".to_owned(), "data".to_owned())]);
+    let mut labels =
+        BTreeMap::from([("app".to_owned(), set_name(set_of(n)).to_owned()), ("tier".to_owned(), "data".to_owned())]);
     labels.extend(pod.role.map(|role| ("redismemory.io/role".to_owned(), role.to_owned())));
     let ready = PodCondition {
         type_: "Ready".into(),
@@ -191,7 +192,9 @@ impl Cluster for Process {
             let required = headroom::required_limit(&rule, Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
             world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
             let now = world.now;
-            world.observer.set(uid, format!("{limit} Mi"), now);
+            if limit != before {
+                world.observer.set(uid, format!("{limit} Mi"), now);
+            }
             world.observer.resizing(n, before, limit, required, now);
             Ok(())
         });
@@ -206,7 +209,9 @@ impl Cluster for Process {
             let before = world.kube.pod(n).and_then(|pod| pod.role);
             world.kube.patch(n, Some(uid), rv, |pod| pod.role = Some(role))?;
             let now = world.now;
-            world.observer.set(uid, role.to_owned(), now);
+            if before != Some(role) {
+                world.observer.set(uid, role.to_owned(), now);
+            }
             // A label that was wrong is right now: that is progress.
             let leads = world.servers.of_pod(n).is_some_and(|server| server.role == Role::Primary);
             if before != Some(role) && leads == (role == "primary") {
@@ -258,7 +263,8 @@ impl Process {
             format!("journal: step {} {step}{begun}", journal.cursor)
         });
         let journal = new.journal.clone();
-        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref());
+        let records = new.workloads.clone();
+        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref(), &records);
         let written = self.write_policy(of, versioned, &what, arrives, move |object| {
             let status = object.status.get_or_insert_default();
             (status.journal, status.frozen_spec, status.workloads) = (new.journal, new.frozen_spec, new.workloads);
@@ -280,17 +286,11 @@ impl Policies for Process {
         let new: RedisMemoryPolicyStatus = serde_json::from_value(part).expect("what the operator writes can be read");
         let conditions = new.conditions.iter().find(|it| it.type_ == "RemediationBlocked");
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
-        let written = self.write_policy(
-            of,
-            true,
-            &what,
-            World::wrote,
-            move |object| {
-                let old = object.status.take().unwrap_or_default();
-                let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
-                object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
-            },
-        );
+        let written = self.write_policy(of, true, &what, World::wrote, move |object| {
+            let old = object.status.take().unwrap_or_default();
+            let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
+            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
+        });
         let written = written.await?;
         self.point("status:written").await;
         Ok(written)

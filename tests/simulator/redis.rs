@@ -256,4 +256,3 @@ impl Server {
         self.link = Link::Down;
     }
 }
-

@@ -287,6 +287,14 @@ impl Facts for Option<&Server> {
     fn facts(self, now: Ms) -> Option<Upstream> {
         let up = self.filter(|up| !up.hung(now) && now >= up.loading_until)?;
         let serves = up.failover == Failover::None && (up.role == Role::Primary || up.link == Link::Up);
-        Some(Upstream { ip: up.ip, run: up.run, replid: up.replid, before: up.before, at: up.position(), backlog: up.backlog, serves })
+        Some(Upstream {
+            ip: up.ip,
+            run: up.run,
+            replid: up.replid,
+            before: up.before,
+            at: up.position(),
+            backlog: up.backlog,
+            serves,
+        })
     }
 }

@@ -12,7 +12,7 @@ use redis_memory_operator::domain::{sample, snapshot::Observation};
 
 use crate::{
     faults::Whose,
-    kubernetes::{Mood, Resource},
+    kubernetes::{Lease, Mood, Resource},
     observer::Violation,
     operator::{INTERVAL, Kept, LEASE, MARGIN, Process},
     planted::Bug,
@@ -151,8 +151,8 @@ impl Runner {
     /// A blow that struck at a time, not at a point, is meant for whoever holds the lease.
     fn aim(&mut self) {
         let mut world = self.world();
-        let holder = world.kube.lease.holder;
-        let holds = |slot: &Slot| slot.process.as_ref().is_some_and(|process| Some(process.identity) == holder);
+        let holder = |process: &Process| world.kube.leases[process.install].holder == Some(process.identity);
+        let holds = |slot: &Slot| slot.process.as_ref().is_some_and(holder);
         let slot = self.slots.iter().position(holds).unwrap_or(0);
         for (whose, _) in &mut world.blows {
             if *whose == Whose::Acting {
@@ -228,7 +228,7 @@ impl Runner {
         slot.next_lease = now + RENEW;
         let mut world = self.world.lock().expect("one thread");
         let mood = if now < world.kube.mood_until { world.kube.mood } else { Mood::Well };
-        let holds = world.kube.lease.holder == Some(process.identity);
+        let holds = world.kube.leases[process.install].holder == Some(process.identity);
         let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
         let blocked = world.lease_blocked.iter().any(|(whose, until)| now < *until && ours(whose));
         let failing = match mood {
@@ -239,15 +239,14 @@ impl Runner {
         if blocked || failing {
             return;
         }
-        let lease = world.kube.lease;
+        let lease = world.kube.leases[process.install];
         if slot.lease_seen.0 != lease.version {
             slot.lease_seen = (lease.version, now);
         }
         let renews = holds && process.leads_until().is_some_and(|deadline| now < deadline);
         let free = lease.holder.is_none() || (!renews && now >= slot.lease_seen.1 + LEASE);
         if renews || free {
-            world.kube.lease.holder = Some(process.identity);
-            world.kube.lease.version += 1;
+            world.kube.leases[process.install] = Lease { holder: Some(process.identity), version: lease.version + 1 };
             slot.lease_seen = (lease.version + 1, now);
             process.set_term(Some(now + LEASE - MARGIN));
             if !renews {
@@ -261,7 +260,7 @@ impl Runner {
     /// Caches and samples are brought up to date; a change of what they say wakes the reconciler.
     fn sample(&mut self, n: usize, process: &Process, now: Ms) {
         self.slots[n].next_sample = now + INTERVAL;
-        let holds = self.world().kube.lease.holder == Some(process.identity);
+        let holds = self.world().kube.leases[process.install].holder == Some(process.identity);
         {
             let world = self.world();
             let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);

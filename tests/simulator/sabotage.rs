@@ -22,9 +22,10 @@ use redis_memory_operator::{
     domain::{
         bytes::Bytes,
         names::{PodName, PodUid},
+        pod::Service,
         policy::Policy,
         sample::Replication,
-        snapshot::{RedisRights, Snapshot},
+        snapshot::{Observation, RedisRights, Snapshot},
         surroundings::{Elsewhere, Reach},
         volume::Volumes,
     },
@@ -77,6 +78,10 @@ pub struct State {
     /// What the old primary said last before it was demoted, and the address that it was told to follow.
     pub demoted: Option<(Replication, Host)>,
     pub leads: Option<Replication>,
+    /// Slots that were ever taken.
+    slots: BTreeMap<String, Elsewhere>,
+    /// A label is about to be set outside of a switchover.
+    upkeep: bool,
 }
 
 impl Sabotaged {
@@ -100,6 +105,31 @@ impl Sabotaged {
             (server.pod, server.run)
         };
         Some(Connection { process: self.process.clone(), ip, pod, meant, run: None })
+    }
+
+    /// What is observed.
+    fn bend(&self, policy: &Policy, mut snapshot: Snapshot) -> Snapshot {
+        let samples = snapshot.targets.iter_mut().filter_map(|target| match &mut target.redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        });
+        match self.bug {
+            Bug::CountForeignServices => {
+                let world = self.process.world();
+                let (pods, covered) = (world.list(), world.covered(&policy.uid));
+                let takes: Vec<PodName> = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();
+                let others = (0..world.schedule.sets.len()).filter(|set| !covered.contains(set));
+                let foreign = others.flat_map(|set| world.services(set, &pods));
+                snapshot.services.extend(foreign.map(|service| Service { takes: takes.clone(), ..service }));
+            }
+            Bug::UnfitCandidate => {
+                let configs = samples.filter_map(|sample| sample.config.as_mut().ok());
+                configs.for_each(|config| config.serving.replica_priority = None);
+            }
+            Bug::IgnoreChildren => samples.for_each(|sample| sample.persistence.child_running = false),
+            _ => {}
+        }
+        snapshot
     }
 
     /// The journal that is held back arrives.
@@ -210,7 +240,9 @@ impl Cluster for Sabotaged {
         if self.is(Bug::LabelLeftBehind) && value == "replica" {
             return Ok(());
         }
-        self.process.set_label(pod, key, value).await
+        let set = self.process.set_label(pod, key, value).await;
+        let upkeep = std::mem::take(&mut self.state().upkeep);
+        if upkeep && self.is(Bug::Fight) { Err(WriteError::Conflict("another version".into())) } else { set }
     }
 }
 
@@ -242,6 +274,9 @@ impl Ports for Sabotaged {
         if boundary == Boundary::At(Place::AfterOverlap) && self.is(Bug::NoLastLook) {
             self.state().blind = true;
         }
+        if boundary == Boundary::At(Place::LabelDue) {
+            self.state().upkeep = true;
+        }
         if matches!(boundary, Boundary::Step(_, Moment::AfterEffect)) {
             self.flush().await;
         }
@@ -264,7 +299,16 @@ impl Policies for Sabotaged {
         self.process.apply_status(of, part).await
     }
 
-    async fn apply_journal(&self, of: PolicyVersion<'_>, part: Value) -> Result<StoredPolicy, WriteError> {
+    async fn apply_journal(&self, of: PolicyVersion<'_>, mut part: Value) -> Result<StoredPolicy, WriteError> {
+        if let (true, Some(status)) = (self.is(Bug::ForgetRecords), part.as_object_mut()) {
+            status.remove("workloads");
+        }
+        if let (true, Some(steps)) =
+            (self.is(Bug::CutPlan), part.pointer_mut("/journal/steps").and_then(Value::as_array_mut))
+        {
+            let end = steps.iter().position(|step| step["kind"] == "Switchover");
+            steps.truncate(end.unwrap_or(steps.len()));
+        }
         if let Some(id) = part.pointer("/journal/id").and_then(Value::as_str) {
             self.state().begun.insert(id.to_owned());
         }
@@ -300,7 +344,13 @@ impl World for Sabotaged {
     }
 
     fn remediations(&self) -> BTreeMap<String, Elsewhere> {
-        if self.is(Bug::IgnoreClaims) { BTreeMap::new() } else { self.process.remediations() }
+        let now = if self.is(Bug::IgnoreClaims) { BTreeMap::new() } else { self.process.remediations() };
+        if !self.is(Bug::SlotHeldForEver) {
+            return now;
+        }
+        let mut state = self.state();
+        state.slots.extend(now);
+        state.slots.clone()
     }
 
     fn restarted_within(&self, time: SignedDuration, now: Timestamp) -> Vec<Arc<StoredPolicy>> {
@@ -318,7 +368,7 @@ impl World for Sabotaged {
         claims: &[Claim],
         settings: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
-        self.process.cached(policy, watched, claims, settings).await
+        Ok(self.bend(policy, self.process.cached(policy, watched, claims, settings).await?))
     }
 
     async fn live(
@@ -332,7 +382,7 @@ impl World for Sabotaged {
             let cached = self.process.cached(policy, &nothing(), claims, settings).await?;
             return Ok(Snapshot { redis_rights: RedisRights::Known(Vec::new()), ..cached });
         }
-        self.process.live(policy, selector, claims, settings).await
+        Ok(self.bend(policy, self.process.live(policy, selector, claims, settings).await?))
     }
 
     async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {

@@ -24,6 +24,8 @@ const LONG: Ms = 420_000;
 pub struct Schedule {
     pub seed: u64,
     pub operators: usize,
+    /// Installs of the operator, of which there should be one: with two, each process is one of its own.
+    pub installs: usize,
     pub sets: Vec<SetShape>,
     pub policies: Vec<PolicyShape>,
     /// How the role is handed over.
@@ -52,6 +54,7 @@ impl Schedule {
             method: if guarded { SwitchoverMethod::Guarded } else { SwitchoverMethod::Native },
             tells_pause: chooser.percent(50),
             operators: if rng.percent(50) { 2 } else { 1 },
+            installs: 1,
             sets,
             policies,
             restart_helps: !rng.percent(6),
@@ -60,6 +63,9 @@ impl Schedule {
             calm: if rng.percent(5) { LONG } else { CALM },
             faults: Vec::new(),
         };
+        if schedule.operators == 2 && chooser.percent(8) {
+            schedule.installs = 2;
+        }
         let count = [0, 1, 1, 1, 2, 2, 3, 4, 6][rng.below(9)];
         for _ in 0..count {
             let fault = schedule.fault(&mut rng);
@@ -110,7 +116,7 @@ impl Schedule {
     pub fn calm(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 5);
         let (sets, policies) = shape::demo(&mut rng);
-        Self { faults: Vec::new(), restart_helps: true, sets, policies, ..Self::of(seed) }
+        Self { faults: Vec::new(), restart_helps: true, installs: 1, sets, policies, ..Self::of(seed) }
     }
 
     /// The set that something stands in the way of for ever.
@@ -192,7 +198,8 @@ impl Schedule {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {} operator(s), {}", self.seed, self.operators, self.method.as_str())?;
+        let (operators, installs) = (self.operators, self.installs);
+        writeln!(f, "seed {}: {operators} operator(s), {installs} install(s), {}", self.seed, self.method.as_str())?;
         writeln!(
             f,
             "  endpoints {} ms late; restart helps: {}, clock skews {:?}",

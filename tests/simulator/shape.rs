@@ -227,7 +227,8 @@ fn oddities(rng: &mut Rng, members: usize) -> Vec<(usize, Oddity)> {
         }
     }
     if rng.percent(12) {
-        let odds = [Oddity::StoresNothing, Oddity::StoresNothing, Oddity::Roomy, Oddity::SmallMaxmemory, Oddity::Locked];
+        let odds =
+            [Oddity::StoresNothing, Oddity::StoresNothing, Oddity::Roomy, Oddity::SmallMaxmemory, Oddity::Locked];
         odd.push((rng.below(members), rng.pick(&odds)));
     }
     odd

@@ -141,9 +141,8 @@ impl World for Process {
         let mut reach = Reach::default();
         for (set, seen) in seen {
             reach.endpoints += 1;
-            let lost = |failure: &ProbeFailure| {
-                matches!(failure, ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_))
-            };
+            let lost =
+                |failure: &ProbeFailure| matches!(failure, ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_));
             if !matches!(seen, Observation::Failed(failure) if lost(failure)) {
                 continue;
             }

@@ -141,8 +141,10 @@ impl World {
 
     fn hamper(&mut self, fault: Fault) {
         let now = self.now;
-        let (Fault::Hang { pod, lasts } | Fault::Flap { pod, lasts } | Fault::Slow { pod, lasts } | Fault::Fork { pod, lasts }) =
-            fault
+        let (Fault::Hang { pod, lasts }
+        | Fault::Flap { pod, lasts }
+        | Fault::Slow { pod, lasts }
+        | Fault::Fork { pod, lasts }) = fault
         else {
             let Fault::Grow { pod, mib } = fault else { return };
             if let Some(server) = self.servers.of_pod_mut(pod) {

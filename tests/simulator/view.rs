@@ -194,10 +194,12 @@ impl World {
     }
 
     /// The Services that lead to pods of that set.
-    fn services(&self, set: usize, pods: &Pods) -> Vec<Service> {
+    pub fn services(&self, set: usize, pods: &Pods) -> Vec<Service> {
         let members = || pods.iter().filter(|(n, _)| set_of(**n) == set);
         let takes = || members().map(|(n, _)| pod_name(*n)).collect::<Vec<_>>();
-        let ready = |wanted: &dyn Fn(&Pod) -> bool| members().filter(|(_, pod)| wanted(pod)).map(|(_, pod)| uid_text(pod.uid)).collect();
+        let ready = |wanted: &dyn Fn(&Pod) -> bool| {
+            members().filter(|(_, pod)| wanted(pod)).map(|(_, pod)| uid_text(pod.uid)).collect()
+        };
         let (name, key) = (set_name(set), "redismemory.io/role");
         let named = |more: &str| format!("{name}-{more}");
         let primary = fixtures::service(&named("primary"), &[("app", name), (key, "primary")], takes());
@@ -306,10 +308,9 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     let replication = &mut sample.replication;
     replication.replid = format!("history-{}", server.replid);
     replication.offset = server.position().offset();
-    replication.previous = server.before.map(|(replid, shared)| PreviousHistory {
-        replid: format!("history-{replid}"),
-        end: shared.offset() + 1,
-    });
+    replication.previous = server
+        .before
+        .map(|(replid, shared)| PreviousHistory { replid: format!("history-{replid}"), end: shared.offset() + 1 });
     replication.failover_state = match server.failover {
         Failover::None => FailoverState::None,
         Failover::Waiting { .. } => FailoverState::WaitingForSync,

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use redis_memory_operator::domain::{journal::Journal, step::Step};
+use redis_memory_operator::domain::{
+    journal::{Journal, Outcome, WorkloadRecord},
+    shard::ShardId,
+    step::Step,
+};
 
 use crate::{
     clients::Clients,
@@ -65,11 +69,8 @@ pub struct World {
 impl World {
     pub fn new(schedule: &Schedule, policies: Vec<Resource>, traced: bool) -> Self {
         let sets = &schedule.sets;
-        let links = sets.iter().map(|set| Links {
-            full_sync: set.full_sync,
-            lag: set.lag,
-            saves_every: set.saves_every,
-        });
+        let links =
+            sets.iter().map(|set| Links { full_sync: set.full_sync, lag: set.lag, saves_every: set.saves_every });
         let mut servers = Servers::of(links.collect());
         let (mut places, mut volumes) = (BTreeMap::new(), BTreeMap::new());
         for (set, shape) in sets.iter().enumerate() {
@@ -84,7 +85,7 @@ impl World {
             places,
             sets: sets.iter().map(Set::new).collect(),
             policies,
-            lease: Lease::default(),
+            leases: [Lease::default(); 2],
             mood: Mood::Well,
             mood_until: 0,
             reuse_address: false,
@@ -158,6 +159,7 @@ impl World {
                 let lied = |pod| self.lies(pod, Lie::Replica) || self.lies(pod, Lie::Primary);
                 let denied = !self.lies.is_empty() && self.kube.of_set(set).any(|(n, _)| lied(n));
                 self.observer.leaderless(set, &self.servers, self.someone_works && !denied, dt, self.now);
+                self.stranded(set, dt);
             }
             self.observer.look(&self.kube, &self.servers, self.someone_works, dt, self.now);
         }
@@ -194,8 +196,16 @@ impl World {
         self.kube.policies.iter().filter_map(Resource::journal).find(|journal| journal.shard.set == uid)
     }
 
-    /// A journal is about to be written.
-    pub fn journal_arrives(&mut self, p: usize, new: Option<&Journal>) {
+    /// A journal is about to be written, and what is remembered of the sets.
+    pub fn journal_arrives(&mut self, p: usize, new: Option<&Journal>, records: &[WorkloadRecord]) {
+        let old = self.kube.policies[p].journal();
+        if let (Some(ended), None) = (old, new) {
+            let set = ended.shard.clone();
+            let record = records.iter().find(|record| record.shard == set);
+            if record.is_some_and(|record| record.outcome == Some(Outcome::Succeeded)) {
+                self.succeeded(&set);
+            }
+        }
         let old = self.kube.policies[p].journal();
         let (had, same) = (old.is_some(), old.map(|it| it.cursor) == new.map(|it| it.cursor));
         let now = self.now;
@@ -210,6 +220,23 @@ impl World {
         // Who was to be cured may have been killed since.
         if !due && self.kube.down(set).is_empty() {
             self.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
+        }
+    }
+
+    /// Success means that everything is done.
+    fn succeeded(&mut self, shard: &ShardId) {
+        /// A plan of so many members may leave some for the next.
+        const LARGE: usize = 7;
+        let Some(set) = (0..self.schedule.sets.len()).find(|set| set_uid(*set) == shard.set) else { return };
+        let misread = |fault: &Fault| matches!(fault, Fault::Grow { .. } | Fault::Lie { .. } | Fault::Scale { .. });
+        let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault));
+        if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
+            return;
+        }
+        let left: Vec<_> = self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
+        if !left.is_empty() {
+            let now = self.now;
+            self.observer.flag(now, "L8", format!("a remediation has succeeded, and {left:?} are as they were"));
         }
     }
 
