@@ -83,6 +83,10 @@ impl World {
         let shape = &self.schedule.sets[set];
         // The oldest acts.
         let policy = self.kube.over(set).next()?;
+        // Of a server that lets nobody in nothing is known.
+        if shape.members == 1 && shape.is_odd(0, |odd| *odd == Oddity::Locked) {
+            return None;
+        }
         let shown = policy.shown();
         let said = refusals(&self.schedule, shape, policy).iter().any(|reason| shown.contains(reason));
         if said || self.schedule.obstructed(set) && !shown.is_empty() {

@@ -2,7 +2,7 @@
 //! their volumes hold, readiness, and the kernel that kills what outgrows its limit.
 
 use crate::{
-    kubernetes::{Pod, Set},
+    kubernetes::{Place, Pod, Set},
     redis::{Cause, Host, Ms, Position, Role, Server},
     shape::{Start, Storage, ordinal, pod, pod_name, set_of},
     world::{World, configure},
@@ -114,6 +114,7 @@ impl World {
     fn start(&mut self, n: usize) {
         let Some(place) = self.kube.places.get_mut(&n) else { return };
         place.container_at = None;
+        let ours = std::mem::take(&mut place.ours);
         let Some(pod) = &place.pod else { return };
         let (ip, uid, set) = (pod.ip, pod.uid, set_of(n));
         self.next_run += 1;
@@ -136,6 +137,11 @@ impl World {
             if n == first {
                 server.replid = 1_000_000 + server.run;
                 self.observer.became_primary(n, Cause::Initial);
+                // Its replicas take what it has, by nobody's doing but its start.
+                let alone = !self.servers.of_set(set).any(|it| it.role == Role::Primary);
+                if alone && !ours {
+                    self.observer.excuse(set, &self.servers, None, Some(&server.log));
+                }
             }
         }
         self.note(|| format!("redis: process {} starts in {}", server.run, pod_name(n)));
@@ -192,7 +198,7 @@ impl World {
         let before = self.kube.sets[set].replicas;
         self.kube.sets[set].replicas = replicas;
         for n in (before..replicas).map(|ordinal| pod(set, ordinal)) {
-            let place = crate::kubernetes::Place { pod: None, next_at: self.now + 500, container_at: None };
+            let place = Place::empty(self.now + 500);
             self.kube.places.entry(n).or_insert(place);
         }
         for n in (replicas..before).map(|ordinal| pod(set, ordinal)) {

@@ -359,7 +359,6 @@ fn digest(process: &Process) -> u64 {
         }
         sample.run_id.hash(&mut hasher);
         sample.memory.ratio.hash(&mut hasher);
-        sample.persistence.child_running.hash(&mut hasher);
         (memory.history.get(&pod.uid).map_or(0, Vec::len) > 9).hash(&mut hasher);
     }
     hasher.finish()

@@ -78,7 +78,7 @@ impl World {
                 let (server, pod) = member(n, shape);
                 volumes.insert(n, Volume::of(KEYS));
                 servers.by_ip.insert(server.ip, server);
-                places.insert(n, Place { pod: Some(pod), next_at: 0, container_at: None });
+                places.insert(n, Place::of(pod));
             }
         }
         let kube = Kubernetes {
@@ -198,6 +198,8 @@ impl World {
 
     /// A journal is about to be written, and what is remembered of the sets.
     pub fn journal_arrives(&mut self, p: usize, new: Option<&Journal>, records: &[WorkloadRecord]) {
+        /// From a look to the journal that rests on it.
+        const JUST: Ms = 10_000;
         let old = self.kube.policies[p].journal();
         if let (Some(ended), None) = (old, new) {
             let set = ended.shard.clone();
@@ -216,8 +218,9 @@ impl World {
         let Some(journal) = new.filter(|journal| !had && restarts(journal)) else { return };
         let Some(set) = (0..self.schedule.sets.len()).find(|set| set_uid(*set) == journal.shard.set) else { return };
         let lied = |n: usize| self.lied(n);
-        let due = self.servers.of_set(set).any(|it| it.fragmented || lied(it.pod));
-        // Who was to be cured may have been killed since.
+        // Who was to be cured may have been killed, or have restarted, since it was looked at.
+        let just = |it: &Server| !it.old && now < it.started + JUST;
+        let due = self.servers.of_set(set).any(|it| it.fragmented || lied(it.pod) || just(it));
         if !due && self.kube.down(set).is_empty() {
             self.observer.flag(now, "S5", "a remediation begins although nothing is fragmented".to_owned());
         }
