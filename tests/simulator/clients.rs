@@ -1,6 +1,7 @@
 //! The clients of a set: they write through its Service, and the observer remembers what was acknowledged.
 
 use crate::{
+    faults::Fault,
     redis::{Ms, Role},
     shape::{Connecting, SetShape},
     world::World,
@@ -97,7 +98,12 @@ impl World {
         }
         let replicas = || self.servers.of_set(set).filter(|server| server.role != Role::Primary);
         let led = self.servers.of_set(set).any(|server| server.role == Role::Primary);
-        let stranded = led && connections.iter().any(|it| replicas().any(|server| server.run == it.run));
+        // One that did not answer in the meantime could not be asked to close them.
+        let hung = |pod: usize| {
+            self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))
+        };
+        let on = |run: u32| replicas().any(|server| server.run == run && !hung(server.pod));
+        let stranded = led && connections.iter().any(|it| on(it.run));
         let works = self.someone_works && self.observer.ours(set);
         let waits = &mut self.clients[set].stranded;
         *waits = if !stranded { 0 } else { *waits + if works { dt } else { 0 } };

@@ -153,7 +153,7 @@ impl Connection {
             observer.arrived(kube, sender, &what, true, now);
             observer.reached(server, self.meant, &what, now);
             if matches!(order, Order::Pause(_) | Order::Failover(..)) {
-                observer.switching(kube, servers, sender, self.pod, &what, now);
+                observer.switching(kube, sender, self.pod, &what, now);
             }
             let hung = server.hung(now);
             let answer = if hung {

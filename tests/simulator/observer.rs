@@ -291,17 +291,13 @@ impl Observer {
         self.answered.insert((identity, pod), now);
     }
 
-    /// Every member of the set has answered, and none has had a child for long.
-    fn evidence(&mut self, kube: &Kubernetes, servers: &Servers, sender: Sender, (set, what): (usize, &str), now: Ms) {
+    /// Every member of the set has answered.
+    fn evidence(&mut self, kube: &Kubernetes, sender: Sender, (set, what): (usize, &str), now: Ms) {
         for (n, place) in kube.of_set(set) {
             let seen = self.answered.get(&(sender.identity, n)).copied();
             if place.pod.is_some() && seen.is_none_or(|seen| now > seen + FRESH) {
                 self.flag(now, "S5", format!("{what} although {} did not answer since {seen:?}", pod_name(n)));
             }
-        }
-        let busy = |it: &&Server| it.child.is_some_and(|child| now > child.since + LONG_CHILD);
-        if let Some(server) = servers.of_set(set).find(busy) {
-            self.flag(now, "S15", format!("{what} although {} was writing its data out", pod_name(server.pod)));
         }
     }
 
@@ -343,7 +339,15 @@ impl Observer {
         if !down.is_empty() {
             self.flag(now, "S3", format!("{name} was evicted while {down:?} were down"));
         }
-        self.evidence(kube, servers, sender, (set, &format!("{name} was evicted")), now);
+        self.evidence(kube, sender, (set, &format!("{name} was evicted")), now);
+        let busy = |it: &&Server| it.child.is_some_and(|child| now > child.since + LONG_CHILD);
+        if let Some(server) = servers.of_set(set).find(busy) {
+            self.flag(
+                now,
+                "S15",
+                format!("{name} was evicted although {} was writing its data out", pod_name(server.pod)),
+            );
+        }
         let uid = kube.pod(pod).map(|pod| pod.uid).unwrap_or_default();
         if let Some(id) = remediation {
             let before = self.evicted.entry((id.clone(), pod)).or_default();
@@ -383,17 +387,9 @@ impl Observer {
     }
 
     /// The first command of a switchover arrives: every member must have answered.
-    pub fn switching(
-        &mut self,
-        kube: &Kubernetes,
-        servers: &Servers,
-        sender: Sender,
-        from: usize,
-        what: &str,
-        now: Ms,
-    ) {
+    pub fn switching(&mut self, kube: &Kubernetes, sender: Sender, from: usize, what: &str, now: Ms) {
         self.sets[set_of(from)].held_at = now;
-        self.evidence(kube, servers, sender, (set_of(from), &format!("{} got {what}", pod_name(from))), now);
+        self.evidence(kube, sender, (set_of(from), &format!("{} got {what}", pod_name(from))), now);
     }
 
     /// FAILOVER of ours was accepted.
