@@ -20,6 +20,8 @@ struct Connection {
     run: u32,
     ip: u32,
     since: Ms,
+    /// A write over it was acknowledged once: it led to the primary.
+    served: bool,
 }
 
 /// The clients of one set.
@@ -67,6 +69,10 @@ impl World {
         self.writes += 1;
         server.log.push(self.writes);
         self.observer.acknowledged(set, self.writes);
+        let run = server.run;
+        for connection in self.clients[set].connections.iter_mut().filter(|it| it.run == run) {
+            connection.served = true;
+        }
     }
 
     /// Where the next write goes.
@@ -85,7 +91,7 @@ impl World {
         let clients = &mut self.clients[set];
         if clients.connecting == Connecting::Keeping {
             clients.connected += 1;
-            clients.connections.push(Connection { id: clients.connected, run, ip, since: self.now });
+            clients.connections.push(Connection { id: clients.connected, run, ip, since: self.now, served: false });
         }
         Some(ip)
     }
@@ -103,7 +109,7 @@ impl World {
             self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))
         };
         let on = |run: u32| replicas().any(|server| server.run == run && !hung(server.pod));
-        let stranded = led && connections.iter().any(|it| on(it.run));
+        let stranded = led && connections.iter().any(|it| it.served && on(it.run));
         let works = self.someone_works && self.observer.ours(set);
         let waits = &mut self.clients[set].stranded;
         *waits = if !stranded { 0 } else { *waits + if works { dt } else { 0 } };

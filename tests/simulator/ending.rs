@@ -94,7 +94,11 @@ impl World {
         }
         let leads = self.servers.of_set(set).find(|it| it.role == Role::Primary).map(|it| it.pod);
         // Where a person has moved it, it is theirs.
-        if shape.start == Start::ByOrdinal && leads != Some(pod(set, 0)) && self.observer.ours(set) {
+        if !self.schedule.obstructed(set)
+            && shape.start == Start::ByOrdinal
+            && leads != Some(pod(set, 0))
+            && self.observer.ours(set)
+        {
             return Some(format!("the role stays with {leads:?} against its start, and nobody says why: {shown:?}"));
         }
         let fragmented: Vec<_> =

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, Pod},
     pace::Pace,
     redis::{Cause, Failover, Ms, Role, Server},
     replication::Servers,
@@ -295,7 +295,10 @@ impl Observer {
     fn evidence(&mut self, kube: &Kubernetes, sender: Sender, (set, what): (usize, &str), now: Ms) {
         for (n, place) in kube.of_set(set) {
             let seen = self.answered.get(&(sender.identity, n)).copied();
-            if place.pod.is_some() && seen.is_none_or(|seen| now > seen + FRESH) {
+            // Whoever has just joined the set was not there when it was decided.
+            let joins = |pod: &Pod| seen.is_none() && now < pod.started + FRESH;
+            let there = place.pod.as_ref().is_some_and(|pod| !joins(pod));
+            if there && seen.is_none_or(|seen| now > seen + FRESH) {
                 self.flag(now, "S5", format!("{what} although {} did not answer since {seen:?}", pod_name(n)));
             }
         }

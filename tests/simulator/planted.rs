@@ -95,12 +95,12 @@ impl Bug {
         (Self::NoUid, &["S6"]),
         (Self::PlainDelete, &["S3"]),
         (Self::NoTimeout, &["S8"]),
-        (Self::AbortBlindly, &["S1"]),
+        (Self::AbortBlindly, &["S1", "L1"]),
         (Self::NoVersion, &["S6", "S7", "S9"]),
         (Self::HotLoop, &["L5"]),
         (Self::ShrinkTheLimit, &["S4"]),
         (Self::IgnoreClaims, &["S9"]),
-        (Self::ForgetTheJournal, &["S7", "S9", "L1", "L4"]),
+        (Self::ForgetTheJournal, &["S7", "S9", "L1", "L4", "L6"]),
         (Self::JournalAfterTheEffect, &["S7", "L4"]),
         (Self::NoLastLook, &["S5", "S14"]),
         (Self::GuardedPromotesFirst, &["S1", "S2"]),
@@ -188,7 +188,7 @@ impl Bug {
             }
             Self::UnfitCandidate => schedule.sets[0].odd.push((1, Oddity::Priority(0))),
             Self::NoCatchUp => (schedule.method, schedule.sets[0].lag) = (SwitchoverMethod::Guarded, 700),
-            Self::IgnoreChildren => schedule.faults.push((at, Fault::Fork { pod: 1, lasts: 60_000 })),
+            Self::IgnoreChildren => schedule.faults.push((at, Fault::Fork { pod: 2, lasts: 60_000 })),
             Self::ForgetRecords => schedule.faults.push((at, Fault::BudgetShut { set: 0, lasts: Ms::MAX })),
             Self::Fight => schedule.faults.push((at, Fault::SetsBack { set: 0, what: Field::Label })),
             // The eviction of the old primary, which would send its clients on, has to wait.

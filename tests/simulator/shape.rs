@@ -195,7 +195,8 @@ impl SetShape {
         if rng.percent(40) {
             set.lag = rng.pick(&[60, 250, 700]);
         }
-        if rng.percent(8) {
+        // Not all the time some member or other.
+        if rng.percent(8) && set.members < 6 {
             set.saves_every = Some(rng.pick(&[90_000, 150_000]));
         }
         if rng.percent(20) {
