@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 3;
 /// Attempts when the remediation ends here: then the eviction does not follow at all.
 const LAST_ATTEMPTS: u32 = 2;
+/// Endpoints follow the labels within this time; the end of a remediation that nothing else sends clients on in waits for it.
+const FOLLOWING: Duration = Duration::from_secs(10);
+/// How soon it is looked again whether they have.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What to do instead of waiting, or before the end: nothing, as a rule.
 pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
@@ -37,7 +41,10 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
         Next::End(_) if ctx.snapshot.surroundings.stopped.is_none() => true,
         _ => return next,
     };
-    let Some((old, new)) = left_behind(ctx, journal) else { return next };
+    let Some(LeftBehind { old, new, followed }) = left_behind(ctx, journal) else { return next };
+    if !followed {
+        return if ending { following(ctx, journal, next) } else { next };
+    }
     let (Some(process), Some(peer)) = (identity(old), Peer::of(old)) else { return next };
     let with = |led: LedClients| Box::new(Journal { led: Some(led), ..journal.clone() });
     let Some(led) = journal.led.as_ref().filter(|led| led.identity == process) else {
@@ -57,9 +64,30 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
     Next::Act(with(intended), Box::new(effect))
 }
 
-/// The old primary that clients may still stand on, and the new one that every Service of the set leads to, and to no
-/// other.
-fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, &'a Target)> {
+/// Until the Services lead to the new primary alone, whoever is sent away may come back.
+fn following(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
+    match journal.current.waiting_since {
+        None => {
+            let mut journal = journal.clone();
+            journal.current.waiting_since = Some(ctx.now);
+            Next::Record(Box::new(journal))
+        }
+        Some(since) if ctx.since(since) < FOLLOWING => {
+            Next::Wait("its Services do not lead to the new primary alone yet".to_owned(), SOON)
+        }
+        Some(_) => next,
+    }
+}
+
+/// Clients may still stand on the old primary.
+struct LeftBehind<'a> {
+    old: &'a Target,
+    new: &'a Target,
+    /// Every Service of the set leads to the new one, and to no other.
+    followed: bool,
+}
+
+fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<LeftBehind<'a>> {
     let done = journal.done();
     let (at, from, to) = done.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
         Step::Switchover { from, to } => Some((at, from, to)),
@@ -78,9 +106,9 @@ fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<(&'a Target, 
     let shard = ctx.shard(&journal.shard)?;
     let mut found = services::to_primary(shard, &ctx.policy.redis.role_label).peekable();
     found.peek()?;
-    let leads =
+    let followed =
         found.all(|service| service.ready_pods.contains(&new.pod.uid) && !service.ready_pods.contains(&old.pod.uid));
-    leads.then_some((old, new))
+    Some(LeftBehind { old, new, followed })
 }
 
 /// The Redis user is known not to have the right: nothing is lost but the courtesy.

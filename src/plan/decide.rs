@@ -46,6 +46,7 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     }
     let due = begin::every(ctx);
     let Considered { plan, blocked, begin } = begin::next(ctx, &due).cloned().unwrap_or_default();
+    let blocked = with_the_others(blocked, &due);
     let upkeep = upkeep.all();
     let wanted = plan.is_some()
         && blocked.is_empty()
@@ -61,6 +62,19 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         (None, _) => Next::Rest,
     };
     Decision { plan, blocked, act, due, upkeep }
+}
+
+/// What is in the way of the set that would be next, and where nothing can begin what is first in the way of each other.
+fn with_the_others(mut blocked: Vec<Blocked>, due: &[Considered]) -> Vec<Blocked> {
+    if blocked.is_empty() {
+        return blocked;
+    }
+    for first in due.iter().filter_map(|other| other.blocked.first()) {
+        if !blocked.contains(first) {
+            blocked.push(first.clone());
+        }
+    }
+    blocked
 }
 
 fn under_way(ctx: &Context<'_>, journal: &Journal, deleting: bool, live: bool, upkeep: Upkeep) -> Decision {

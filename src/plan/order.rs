@@ -229,6 +229,9 @@ fn hand_back(
             reason: format!("it follows {from}, which gives the role back"),
         });
     }
+    // No restart follows that would have it follow as it starts.
+    let reason = format!("it must follow {to} by its name: an address goes with the pod");
+    steps.push(PlannedStep { step: Step::Repoint { pod: from, to }, reason });
 }
 
 fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {

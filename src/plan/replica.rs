@@ -1,5 +1,7 @@
 //! Whether a replica holds what its primary holds, and how far it is from there.
 
+use std::net::IpAddr;
+
 use crate::{
     domain::{
         bytes::Bytes,
@@ -108,6 +110,14 @@ pub fn stable_name(configured: &NodeAddress, old: &Pod, to: &Pod) -> Option<Memb
     // With its cluster domain it is whole as it is.
     let full = if host.len() > new_name.len() { host.clone() } else { new_name.to_owned() };
     Some(MemberName { sent: NodeAddress { host, port: configured.port }, full })
+}
+
+/// The name of that pod, for a replica that follows one of its addresses; `None`: it follows no address, or the pod has no
+/// name.
+pub fn own_name(configured: &NodeAddress, to: &Pod) -> Option<MemberName> {
+    configured.host.parse::<IpAddr>().ok()?;
+    let full = to.dns_name.clone()?;
+    Some(MemberName { sent: NodeAddress { host: full.clone(), port: configured.port }, full })
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::{kubernetes::Mood, redis::Ms};
+use crate::{kubernetes::Mood, people::Field, redis::Ms};
 
-/// Something that goes wrong, or that somebody else does. Times are milliseconds, pods and operators are ordinals.
+/// Something that goes wrong, or that somebody else does. Times are milliseconds; what lasts for ever has the longest there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// SIGKILL of the operator that acts (or of that one); another process starts after a while.
@@ -17,14 +17,20 @@ pub enum Fault {
     StaleCache { operator: Whose, lasts: Ms },
     /// The API server is in a mood.
     Api { mood: Mood, lasts: Ms },
-    /// The disruption budget allows nothing.
-    BudgetShut { lasts: Ms },
-    /// No new pod is created.
-    NoPods { lasts: Ms },
+    /// The disruption budget of a set allows nothing.
+    BudgetShut { set: usize, lasts: Ms },
+    /// No new pod of a set is created: a quota.
+    NoPods { set: usize, lasts: Ms },
+    /// No node has room for a new pod of a set.
+    NoRoom { set: usize, lasts: Ms },
+    /// Somebody scales a set.
+    Scale { set: usize, to: usize },
+    /// Somebody keeps setting back what the operator sets, for ever.
+    SetsBack { set: usize, what: Field },
     /// Somebody deletes a pod; the grace period is zero when `hard`.
     Kill { pod: usize, hard: bool },
-    /// A node drain: an eviction by somebody else.
-    Drain { pod: usize },
+    /// A node drain: an eviction by somebody else, before which the server goes on for as long as its preStop hook takes.
+    Drain { pod: usize, prestop: Ms },
     /// The container restarts in place, its Redis comes back empty.
     Restart { pod: usize },
     /// Somebody hands the role over, with `FAILOVER`, to that pod.
@@ -37,6 +43,12 @@ pub enum Fault {
     Flap { pod: usize, lasts: Ms },
     /// A replica falls behind.
     Slow { pod: usize, lasts: Ms },
+    /// A child of a Redis runs for a while.
+    Fork { pod: usize, lasts: Ms },
+    /// A Redis needs more and more memory, up to that, until everything heals or the kernel kills it.
+    Grow { pod: usize, mib: u64 },
+    /// Somebody sets a setting at run time.
+    Configure { pod: usize },
     /// A probe of that pod is answered with lies.
     Lie { pod: usize, lie: Lie, lasts: Ms },
     /// Somebody edits the spec in a way that changes little.
@@ -47,10 +59,24 @@ pub enum Fault {
     Observe { policy: usize, lasts: Ms },
     /// Somebody deletes a policy.
     Delete { policy: usize },
-    /// The template changes: new pods get another revision.
-    Template,
+    /// The template of a set changes: new pods get another revision.
+    Template { set: usize },
     /// The next new pod gets an address that another pod had.
     ReuseAddress,
+}
+
+impl Fault {
+    /// The set of which it never heals.
+    pub const fn obstructs(self) -> Option<usize> {
+        match self {
+            Self::BudgetShut { set, lasts: Ms::MAX }
+            | Self::NoPods { set, lasts: Ms::MAX }
+            | Self::NoRoom { set, lasts: Ms::MAX }
+            | Self::Scale { set, .. }
+            | Self::SetsBack { set, .. } => Some(set),
+            _ => None,
+        }
+    }
 }
 
 /// Which operator.

@@ -2,6 +2,8 @@
 //! operator can tell: pods with UID and resourceVersion, evictions with a disruption budget, labels and endpoints that
 //! follow late, the policies with journal and finalizer, and the lease.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use redis_memory_operator::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
@@ -10,10 +12,13 @@ use redis_memory_operator::{
 };
 use serde_json::json;
 
-use crate::redis::Ms;
+use crate::{
+    redis::Ms,
+    shape::{Drift, Over, PolicyShape, STRIDE, SetShape, set_name, set_of},
+};
 
-/// Members of the workload.
-pub const PODS: usize = 3;
+/// `stepTimeout` of every policy, in seconds.
+pub const STEP_TIMEOUT: u64 = 240;
 
 /// One pod.
 #[derive(Clone, Debug)]
@@ -28,6 +33,10 @@ pub struct Pod {
     pub terminating: Option<Ms>,
     /// When somebody began to delete it.
     pub deleted_at: Option<Ms>,
+    /// Somebody else did: what only it holds in the end is lost by their doing.
+    pub taken: bool,
+    /// No node has room for it.
+    pub pending: bool,
     pub role: Option<&'static str>,
     pub limit_mib: u64,
     pub revision: u32,
@@ -45,20 +54,67 @@ pub struct Place {
     pub next_at: Ms,
     /// The container of the pod starts then; `None`: it runs.
     pub container_at: Option<Ms>,
+    /// The pod that was here was evicted by the operator.
+    pub ours: bool,
+}
+
+impl Place {
+    /// Where that pod runs.
+    pub const fn of(pod: Pod) -> Self {
+        Self { pod: Some(pod), next_at: 0, container_at: None, ours: false }
+    }
+
+    /// Where a pod comes at that time.
+    pub const fn empty(next_at: Ms) -> Self {
+        Self { pod: None, next_at, container_at: None, ours: false }
+    }
+}
+
+/// A StatefulSet, and the disruption budget over its pods.
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub replicas: usize,
+    /// The revision that a new pod gets, its memory limit, and the `maxmemory` that its server starts with.
+    pub revision: u32,
+    pub limit_mib: u64,
+    pub maxmemory_mib: u64,
+    /// The budget allows nothing until then.
+    pub budget_shut_until: Ms,
+    /// No pod is created until then (a quota).
+    pub no_pods_until: Ms,
+    /// New pods find no node until then.
+    pub no_room_until: Ms,
+}
+
+impl Set {
+    pub fn new(shape: &SetShape) -> Self {
+        Self {
+            replicas: shape.members,
+            revision: 1,
+            limit_mib: if shape.tight { 700 } else { 1024 },
+            maxmemory_mib: if shape.drift == Some(Drift::Maxmemory) { 500 } else { 512 },
+            budget_shut_until: 0,
+            no_pods_until: 0,
+            no_room_until: 0,
+        }
+    }
 }
 
 /// A `RedisMemoryPolicy`, as it is stored.
 #[derive(Clone, Debug)]
 pub struct Resource {
     pub object: RedisMemoryPolicy,
+    pub shape: PolicyShape,
     pub gone: bool,
-    /// When the spec came to be as it is.
-    pub edited_at: Ms,
 }
 
 impl Resource {
     /// The policy of the simulation: the defaults, with times that are shorter. `n`: the younger, the higher.
-    pub fn new(n: usize) -> Self {
+    pub fn new(n: usize, shape: &PolicyShape) -> Self {
+        let labels = match shape.over {
+            Over::One(set) => json!({"app": set_name(set)}),
+            Over::All => json!({"tier": "data"}),
+        };
         let object = serde_json::from_value(json!({
             "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
             "metadata": {
@@ -67,14 +123,17 @@ impl Resource {
             },
             "spec": {
                 "mode": "Enforce",
-                "selector": {"matchLabels": {"app": "redis"}},
+                "selector": {"matchLabels": labels},
                 "redis": {"roleAuthority": "Operator"},
                 "headroom": {"remedies": ["ResizePod"]},
                 "fragmentation": {"sustained": "24s", "remedies": ["Restart"]},
-                "restart": {"stepTimeout": "240s"},
+                "restart": {
+                    "stepTimeout": format!("{STEP_TIMEOUT}s"), "allowDowntime": shape.downtime,
+                    "minimumSyncedReplicas": shape.synced,
+                },
             },
         }));
-        Self { object: object.expect("a policy"), gone: false, edited_at: 0 }
+        Self { object: object.expect("a policy"), shape: shape.clone(), gone: false }
     }
 
     pub fn status(&self) -> Option<&RedisMemoryPolicyStatus> {
@@ -132,19 +191,14 @@ pub enum Mood {
 /// Everything that Kubernetes knows.
 #[derive(Debug)]
 pub struct Kubernetes {
-    pub places: Vec<Place>,
+    /// By the pod's number.
+    pub places: BTreeMap<usize, Place>,
+    pub sets: Vec<Set>,
     pub policies: Vec<Resource>,
-    pub lease: Lease,
+    /// Of each install.
+    pub leases: [Lease; 2],
     pub mood: Mood,
     pub mood_until: Ms,
-    /// The disruption budget allows nothing until then.
-    pub budget_shut_until: Ms,
-    /// No pod is created until then (a quota, a full node).
-    pub no_pods_until: Ms,
-    /// The revision that a new pod gets, and its memory limit.
-    pub template_revision: u32,
-    pub template_limit_mib: u64,
-    pub template_maxmemory_mib: u64,
     /// The next new pod gets the address that was freed last.
     pub reuse_address: bool,
     pub freed: Vec<u32>,
@@ -173,7 +227,21 @@ pub enum Refusal {
 
 impl Kubernetes {
     pub fn pod(&self, n: usize) -> Option<&Pod> {
-        self.places[n].pod.as_ref()
+        self.places.get(&n)?.pod.as_ref()
+    }
+
+    pub fn pod_mut(&mut self, n: usize) -> Option<&mut Pod> {
+        self.places.get_mut(&n)?.pod.as_mut()
+    }
+
+    /// The places of that set.
+    pub fn of_set(&self, set: usize) -> impl Iterator<Item = (usize, &Place)> {
+        self.places.range(set * STRIDE..(set + 1) * STRIDE).map(|(n, place)| (*n, place))
+    }
+
+    /// The policies that are there and select that set.
+    pub fn over(&self, set: usize) -> impl Iterator<Item = &Resource> {
+        self.policies.iter().filter(move |it| !it.gone && it.shape.covers(set))
     }
 
     pub fn bump(&mut self) -> u64 {
@@ -181,15 +249,15 @@ impl Kubernetes {
         self.serial
     }
 
-    /// Members that are absent, going, or not Ready.
-    pub fn down(&self) -> Vec<usize> {
+    /// Members of that set that are absent, going, or not Ready.
+    pub fn down(&self, set: usize) -> Vec<usize> {
         let down = |place: &Place| place.pod.as_ref().is_none_or(|pod| !pod.ready || pod.terminating.is_some());
-        (0..PODS).filter(|n| down(&self.places[*n])).collect()
+        self.of_set(set).filter(|(_, place)| down(place)).map(|(n, _)| n).collect()
     }
 
     pub fn touch(&mut self, n: usize, change: impl FnOnce(&mut Pod)) {
         let rv = self.bump();
-        if let Some(pod) = self.places[n].pod.as_mut() {
+        if let Some(pod) = self.pod_mut(n) {
             pod.rv = rv;
             change(pod);
         }
@@ -205,8 +273,8 @@ impl Kubernetes {
         if pod.terminating.is_some() {
             return Ok(false);
         }
-        let others_down = self.down().iter().any(|other| *other != n);
-        if now < self.budget_shut_until || others_down {
+        let others_down = self.down(set_of(n)).iter().any(|other| *other != n);
+        if now < self.sets[set_of(n)].budget_shut_until || others_down {
             return Err(Refusal::BudgetSaysNo);
         }
         Ok(true)
@@ -266,14 +334,13 @@ impl Kubernetes {
     }
 
     /// Somebody edits the spec.
-    pub fn edit(&mut self, p: usize, now: Ms, change: impl FnOnce(&mut RedisMemoryPolicy)) {
+    pub fn edit(&mut self, p: usize, change: impl FnOnce(&mut RedisMemoryPolicy)) {
         let rv = self.bump();
         let policy = &mut self.policies[p];
         let meta = &mut policy.object.metadata;
         meta.resource_version = Some(rv.to_string());
         meta.generation = meta.generation.map(|generation| generation + 1);
         change(&mut policy.object);
-        policy.edited_at = now;
         validate::validate(&policy.object).expect("people of this world write good specs");
     }
 
@@ -290,7 +357,7 @@ impl Kubernetes {
 
     /// Endpoints and kube-proxy follow what the labels say.
     pub fn follow(&mut self, now: Ms) {
-        for place in &mut self.places {
+        for place in self.places.values_mut() {
             let Some(pod) = place.pod.as_mut() else { continue };
             let wanted = pod.role == Some("primary") && pod.ready && pod.terminating.is_none();
             if wanted == pod.slice {

@@ -13,19 +13,31 @@
 #![allow(clippy::or_fun_call, clippy::single_match_else, reason = "texts of a trace; a match says both cases")]
 #![allow(clippy::missing_docs_in_private_items, missing_docs, unreachable_pub, reason = "nothing is exported")]
 
+mod bent;
+mod clients;
+mod connection;
+mod ending;
+mod failover;
 mod faults;
+mod kubelet;
 mod kubernetes;
 mod observer;
 mod operator;
+mod orders;
+mod pace;
+mod people;
 mod planted;
 mod ports;
 mod redis;
 mod replay;
+mod replication;
 mod rng;
 mod run;
 mod sabotage;
 mod schedule;
+mod shape;
 mod sight;
+mod strikes;
 mod view;
 mod world;
 
@@ -33,6 +45,7 @@ use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Instant,
 };
 
 use planted::Bug;
@@ -119,10 +132,14 @@ impl Totals {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how fast the simulator itself is")]
 fn every_invariant_holds_in_every_schedule() {
     let wanted = replay::wanted();
+    let begun = Instant::now();
     let (failures, totals) = search(wanted.first, wanted.count, None, true);
+    let seconds = begun.elapsed().as_secs_f64();
     println!("{totals:?}");
+    println!("{:.1} schedules a second, in {seconds:.1} s", totals.schedules as f64 / seconds);
     if let Some((schedule, outcome)) = failures.first() {
         panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
     }
@@ -160,13 +177,14 @@ fn without_faults_everything_is_cured_in_the_planned_order() {
 #[test]
 fn a_set_whose_pod_0_starts_as_primary_is_left_with_it_as_primary() {
     let mut cured = 0;
-    for seed in 0..300 {
-        let schedule = Schedule::fixed_start(seed);
+    for seed in 0..40 {
+        let mut schedule = Schedule::calm(seed);
+        schedule.sets[0].start = shape::Start::ByOrdinal;
         let outcome = run::run(&schedule, None, false);
         assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
         cured += u32::from(outcome.cured && outcome.switchovers > 1);
     }
-    assert!(cured > 150, "{cured}: a simulation in which nothing is handed back proves nothing");
+    assert!(cured > 20, "{cured}: a simulation in which nothing is handed back proves nothing");
 }
 
 #[test]

@@ -3,11 +3,14 @@
 //!
 //! How each invariant is checked, and which are not applicable here, is in docs/testing.md.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::{
-    kubernetes::Kubernetes,
-    redis::{Cause, Failover, Ms, Role, Server, Servers},
+    kubernetes::{Kubernetes, Pod},
+    pace::Pace,
+    redis::{Cause, Failover, Ms, Role, Server},
+    replication::Servers,
+    shape::{SetShape, Start, Storage, pod_name, set_of},
 };
 
 /// A broken invariant.
@@ -24,39 +27,41 @@ const MOST_PAUSE: Ms = 3_000;
 const HALF_DONE: Ms = 45_000;
 /// A member that does not answer for this long blocks (S5).
 const FRESH: Ms = 15_000;
-/// Without progress for this long the pace counts (L5).
-const STEADY: Ms = 90_000;
-/// At most so many decisions a minute then (L5).
-const PACE: usize = 10;
-/// A look for each sample of a minute, and a few that something else woke.
-const PROOF_PACE: usize = 24;
+/// A child that has run for this long was there to be seen (S15).
+const LONG_CHILD: Ms = 15_000;
+/// A primary that is restarted in place wrote its data out no longer ago than this (S3).
+const WRITTEN_LATELY: Ms = 630_000;
 
-/// See the module.
+/// What is known of one set.
 #[derive(Clone, Debug, Default)]
-pub struct Observer {
-    pub violations: Vec<Violation>,
+struct Record {
+    shape: SetShape,
     /// Every acknowledged write, ascending, and whether its loss is somebody else's doing.
     acked: Vec<(u32, bool)>,
     last_primary: Option<Cause>,
-    evicted: BTreeMap<(String, usize), Vec<u32>>,
+    /// Who was primary last, by its pod.
+    leader: usize,
     handed_over: BTreeMap<String, Vec<usize>>,
-    answered: BTreeMap<(u32, usize), Ms>,
-    /// Looks at a policy that came to a decision, and looks that failed.
-    reconciles: BTreeMap<(usize, bool), VecDeque<Ms>>,
-    progress: Ms,
     hanging: Ms,
     /// The last change of a role was a demotion of ours, and nobody was promoted since.
     demoted: Option<Demoted>,
     /// When writes were last held back by us.
     held_at: Ms,
-    /// Nobody has been primary for so long.
+    /// Nobody has been primary for this long.
     without: Ms,
-    /// A pod of this world alone starts as a primary: the role goes back to it in the same remediation.
-    pub gives_back: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    pub violations: Vec<Violation>,
+    pub pace: Pace,
+    sets: Vec<Record>,
+    evicted: BTreeMap<(String, usize), Vec<u32>>,
+    answered: BTreeMap<(u32, usize), Ms>,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
-    pub looks: u32,
 }
 
 /// The process that we demoted.
@@ -71,6 +76,8 @@ struct Demoted {
 #[derive(Clone, Copy, Debug)]
 pub struct Sender {
     pub identity: u32,
+    /// Its install, by its number.
+    pub install: usize,
 }
 
 /// What is evicted.
@@ -84,13 +91,18 @@ pub struct Evicted {
 }
 
 impl Observer {
-    pub fn of(gives_back: bool) -> Self {
-        Self { gives_back, ..Self::default() }
+    pub fn of(shapes: &[SetShape]) -> Self {
+        let sets = shapes.iter().enumerate().map(|(set, shape)| Record {
+            shape: shape.clone(),
+            leader: crate::shape::pod(set, 0),
+            ..Record::default()
+        });
+        Self { sets: sets.collect(), ..Self::default() }
     }
 
-    /// Whoever is primary became so by our doing.
-    pub fn ours(&self) -> bool {
-        self.last_primary == Some(Cause::Ours)
+    /// Whoever is primary of that set became so by our doing.
+    pub fn ours(&self, set: usize) -> bool {
+        self.sets[set].last_primary == Some(Cause::Ours)
     }
 
     pub fn flag(&mut self, at: Ms, invariant: &'static str, text: String) {
@@ -101,54 +113,55 @@ impl Observer {
 
     /// Something that counts as progress happened: the pace is measured from here.
     pub const fn progressed(&mut self, now: Ms) {
-        self.progress = now;
+        self.pace.progress = now;
     }
 
-    pub fn acknowledged(&mut self, write: u32) {
-        self.acked.push((write, false));
+    pub fn acknowledged(&mut self, set: usize, write: u32) {
+        self.sets[set].acked.push((write, false));
     }
 
-    /// A loss that is somebody else's doing: whatever no remaining server holds, or with `kept` whatever that log does
-    /// not hold, is excused.
-    pub fn excuse(&mut self, servers: &Servers, without: Option<u32>, kept: Option<&[u32]>) {
+    /// A loss in that set that is somebody else's doing: whatever no remaining server holds, or with `kept` whatever that
+    /// log does not hold, is excused.
+    pub fn excuse(&mut self, set: usize, servers: &Servers, without: Option<u32>, kept: Option<&[u32]>) {
         let logs: Vec<&[u32]> = match kept {
             Some(log) => vec![log],
-            None => servers.by_ip.values().filter(|it| Some(it.ip) != without).map(|it| it.log.as_slice()).collect(),
+            None => servers.of_set(set).filter(|it| Some(it.ip) != without).map(|it| it.log.as_slice()).collect(),
         };
-        for (write, excused) in &mut self.acked {
+        for (write, excused) in &mut self.sets[set].acked {
             *excused |= !logs.iter().any(|log| log.binary_search(write).is_ok());
         }
     }
 
-    fn missing(&self, logs: &[&[u32]]) -> usize {
+    fn missing(&self, set: usize, logs: &[&[u32]]) -> usize {
         let there = |write: &u32| logs.iter().any(|log| log.binary_search(write).is_ok());
-        self.acked.iter().filter(|(write, excused)| !excused && !there(write)).count()
+        self.sets[set].acked.iter().filter(|(write, excused)| !excused && !there(write)).count()
     }
 
-    pub const fn became_primary(&mut self, cause: Cause) {
-        self.last_primary = Some(cause);
-        self.demoted = None;
+    /// A pod of that set became primary.
+    pub fn became_primary(&mut self, pod: usize, cause: Cause) {
+        let record = &mut self.sets[set_of(pod)];
+        (record.last_primary, record.demoted, record.leader) = (Some(cause), None, pod);
     }
 
     /// The Guarded method made a primary a replica.
-    pub const fn demoted(&mut self, run: u32) {
-        self.demoted = Some(Demoted { run, alone: false });
+    pub fn demoted(&mut self, set: usize, run: u32) {
+        self.sets[set].demoted = Some(Demoted { run, alone: false });
     }
 
     /// A process of the operator has ended, or its term has.
     pub fn left(&mut self) {
-        if let Some(demoted) = &mut self.demoted {
+        for demoted in self.sets.iter_mut().filter_map(|set| set.demoted.as_mut()) {
             demoted.alone = true;
         }
-        self.reconciles.clear();
+        self.pace.left();
     }
 
     /// The Guarded method gave a demoted primary its role back.
     pub fn took_back(&mut self, server: &Server, now: Ms) {
-        self.became_primary(Cause::Ours);
-        let missing = self.missing(&[&server.log]);
+        self.became_primary(server.pod, Cause::Ours);
+        let missing = self.missing(set_of(server.pod), &[&server.log]);
         if missing > 0 {
-            let text = format!("redis-{} became primary again without {missing} acknowledged writes", server.pod);
+            let text = format!("{} became primary again without {missing} acknowledged writes", pod_name(server.pod));
             self.flag(now, "S2", text);
         }
     }
@@ -156,32 +169,59 @@ impl Observer {
     /// The Guarded method holds writes back.
     pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, now: Ms) {
         if bound.is_none_or(|bound| bound > MOST_PAUSE) {
-            self.flag(now, "S8", format!("CLIENT PAUSE on redis-{pod} has the bound {bound:?}"));
+            self.flag(now, "S8", format!("CLIENT PAUSE on {} has the bound {bound:?}", pod_name(pod)));
         }
     }
 
-    /// A server was promoted by a FAILOVER.
-    pub fn promoted(&mut self, server: &Server, cause: Cause, remediation: Option<&String>, now: Ms) {
-        self.became_primary(cause);
+    /// A server was promoted.
+    pub fn promoted(
+        &mut self,
+        server: &Server,
+        servers: &Servers,
+        cause: Cause,
+        remediation: Option<&String>,
+        now: Ms,
+    ) {
+        let set = set_of(server.pod);
+        let before = self.sets[set].leader;
+        self.became_primary(server.pod, cause);
         self.progressed(now);
         if cause != Cause::Ours {
             // Somebody else moved the role: what comes then answers that (a retry at most, SWITCHOVER_ATTEMPTS).
-            self.handed_over.clear();
+            self.sets[set].handed_over.clear();
             return;
         }
         self.switchovers += 1;
-        let missing = self.missing(&[&server.log]);
+        let name = pod_name(server.pod);
+        let missing = self.missing(set, &[&server.log]);
         if missing > 0 {
-            self.flag(now, "S2", format!("redis-{} became primary without {missing} acknowledged writes", server.pod));
+            self.flag(now, "S2", format!("{name} became primary without {missing} acknowledged writes"));
         }
+        self.fit(server, servers.of_pod(before), now);
         let Some(id) = remediation else { return };
-        let done = self.handed_over.entry(id.clone()).or_default();
-        done.push(server.pod);
         // Back once, and one compensation of each.
-        let most = if self.gives_back { 3 } else { 2 };
+        let most = if self.sets[set].shape.start == Start::ByOrdinal { 3 } else { 2 };
+        let done = self.sets[set].handed_over.entry(id.clone()).or_default();
+        done.push(server.pod);
         if done.len() > most || done.windows(2).any(|two| two[0] == two[1]) {
             let text = format!("remediation {id} handed the role over to {done:?}");
             self.flag(now, "S7", text);
+        }
+    }
+
+    /// Whoever becomes primary by us is at least what the primary was.
+    fn fit(&mut self, server: &Server, before: Option<&Server>, now: Ms) {
+        let name = pod_name(server.pod);
+        if server.priority == Some(0) {
+            self.flag(now, "S16", format!("{name} became primary with replica-priority 0"));
+        }
+        if let Some(before) = before.filter(|it| rank(it.storage) > rank(server.storage)) {
+            let (from, old, to) = (pod_name(before.pod), before.storage, server.storage);
+            self.flag(
+                now,
+                "S16",
+                format!("{name}, which stores in {to:?}, took over from {from}, which does in {old:?}"),
+            );
         }
     }
 
@@ -189,48 +229,59 @@ impl Observer {
     pub fn stays(&mut self, kube: &Kubernetes, pod: usize, now: Ms) {
         /// From the last look at the pods to the arrival of the first command.
         const LAST_LOOK: Ms = 100;
-        if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < self.held_at) {
-            let text = format!("redis-{pod} was promoted although its pod was being deleted since {deleted}");
+        let held_at = self.sets[set_of(pod)].held_at;
+        if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < held_at) {
+            let text = format!("{} was promoted although its pod was being deleted since {deleted}", pod_name(pod));
             self.flag(now, "S14", text);
         }
     }
 
     /// In every step.
-    pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
-        let writers: Vec<usize> =
-            servers.by_ip.values().filter(|server| server.accepts_writes(now)).map(|server| server.pod).collect();
-        if writers.len() > 1 && self.last_primary == Some(Cause::Ours) {
-            self.flag(now, "S1", format!("pods {writers:?} accept writes at the same time, by our doing"));
+    pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, works: bool, dt: Ms, now: Ms) {
+        for set in 0..self.sets.len() {
+            let writers = servers.of_set(set).filter(|server| server.accepts_writes(now)).count();
+            if writers > 1 && self.sets[set].last_primary == Some(Cause::Ours) {
+                let writers = servers.of_set(set).filter(|it| it.accepts_writes(now));
+                let names: Vec<String> = writers.map(|it| pod_name(it.pod).to_string()).collect();
+                self.flag(now, "S1", format!("{} accept writes at the same time, by our doing", names.join(", ")));
+            }
+            let orphaned = servers.of_set(set).any(|server| match server.failover {
+                Failover::InProgress { to, .. } => {
+                    server.failover_cause == Cause::Ours && !server.hung(now) && !servers.by_ip.contains_key(&to)
+                }
+                Failover::None | Failover::Waiting { .. } => false,
+            });
+            let record = &mut self.sets[set];
+            record.hanging = if orphaned { record.hanging + if works { dt } else { 0 } } else { 0 };
+            if record.hanging > HALF_DONE {
+                let text = "a FAILOVER whose target is gone is not ended, with an operator at work";
+                self.flag(now, "S8", text.to_owned());
+            }
         }
-        let journals = kube.policies.iter().filter(|policy| !policy.gone && policy.journal().is_some()).count();
-        if journals > 1 {
+        let mut shards: Vec<_> = kube.policies.iter().filter_map(|it| Some(&it.journal()?.shard)).collect();
+        shards.sort();
+        if shards.windows(2).any(|two| two[0] == two[1]) {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
         }
-        let orphaned = servers.by_ip.values().any(|server| match server.failover {
-            Failover::InProgress { to, .. } => {
-                server.failover_cause == Cause::Ours && !server.hung(now) && !servers.by_ip.contains_key(&to)
-            }
-            Failover::None | Failover::Waiting { .. } => false,
-        });
-        self.hanging = if orphaned { self.hanging + if someone_works { dt } else { 0 } } else { 0 };
-        if self.hanging > HALF_DONE {
-            self.flag(now, "S8", "a FAILOVER whose target is gone is not ended, with an operator at work".to_owned());
+        if let Some(text) = self.pace.slots(kube, works, dt) {
+            self.flag(now, "L6", text);
         }
     }
 
-    /// In every step: nobody is primary, by our doing, and nothing else is in the way.
-    pub fn leaderless(&mut self, servers: &Servers, someone_works: bool, dt: Ms, now: Ms) {
-        let Some(demoted) = self.demoted else { return };
+    /// In every step: nobody is primary of that set, by our doing, and nothing else is in the way.
+    pub fn leaderless(&mut self, set: usize, servers: &Servers, works: bool, dt: Ms, now: Ms) {
+        let Some(demoted) = self.sets[set].demoted else { return };
         // Lost by somebody else before anybody could go on: from then on it is the loss of a primary, and nobody knows
         // any more what the others lack. A person decides.
-        if demoted.alone && !servers.by_ip.values().any(|it| it.run == demoted.run) {
-            self.demoted = None;
+        if demoted.alone && !servers.of_set(set).any(|it| it.run == demoted.run) {
+            self.sets[set].demoted = None;
             return;
         }
-        let led = servers.by_ip.values().any(|it| it.role == Role::Primary || it.failover != Failover::None);
-        let well = servers.by_ip.values().all(|it| !it.hung(now) && now >= it.flap_until.max(it.loading_until));
-        self.without = if led { 0 } else { self.without + if someone_works && well { dt } else { 0 } };
-        if self.without > HALF_DONE {
+        let led = servers.of_set(set).any(|it| it.role == Role::Primary || it.failover != Failover::None);
+        let well = servers.of_set(set).all(|it| !it.hung(now) && now >= it.flap_until.max(it.loading_until));
+        let record = &mut self.sets[set];
+        record.without = if led { 0 } else { record.without + if works && well { dt } else { 0 } };
+        if record.without > HALF_DONE {
             self.flag(now, "L4", "nobody is primary by our doing, and an operator at work leaves it so".to_owned());
         }
     }
@@ -240,19 +291,24 @@ impl Observer {
         self.answered.insert((identity, pod), now);
     }
 
-    fn evidence(&mut self, kube: &Kubernetes, sender: Sender, what: &str, now: Ms) {
-        for n in 0..kube.places.len() {
+    /// Every member of the set has answered.
+    fn evidence(&mut self, kube: &Kubernetes, sender: Sender, (set, what): (usize, &str), now: Ms) {
+        for (n, place) in kube.of_set(set) {
             let seen = self.answered.get(&(sender.identity, n)).copied();
-            if kube.pod(n).is_some() && seen.is_none_or(|seen| now > seen + FRESH) {
-                self.flag(now, "S5", format!("{what} although redis-{n} did not answer since {seen:?}"));
+            // Whoever has just joined the set was not there when it was decided.
+            let joins = |pod: &Pod| seen.is_none() && now < pod.started + FRESH;
+            let there = place.pod.as_ref().is_some_and(|pod| !joins(pod));
+            if there && seen.is_none_or(|seen| now > seen + FRESH) {
+                self.flag(now, "S5", format!("{what} although {} did not answer since {seen:?}", pod_name(n)));
             }
         }
     }
 
     /// A write or command arrives.
     pub fn arrived(&mut self, kube: &Kubernetes, sender: Sender, what: &str, guarded: bool, now: Ms) {
-        if kube.lease.holder != Some(sender.identity) {
-            let text = format!("{what} of process {} while {:?} holds the lease", sender.identity, kube.lease.holder);
+        let holder = kube.leases[sender.install].holder;
+        if holder != Some(sender.identity) {
+            let text = format!("{what} of process {} while {holder:?} holds the lease", sender.identity);
             self.flag(now, "S6", text);
         }
         if !guarded {
@@ -263,7 +319,7 @@ impl Observer {
     /// A command reaches a process: was that one meant?
     pub fn reached(&mut self, server: &Server, meant: u32, what: &str, now: Ms) {
         if server.run != meant && now > server.started + 1000 {
-            let text = format!("{what} reached process {} of redis-{}, meant was {meant}", server.run, server.pod);
+            let text = format!("{what} reached process {} of {}, meant was {meant}", server.run, pod_name(server.pod));
             self.flag(now, "S6", text);
         }
     }
@@ -279,86 +335,127 @@ impl Observer {
         now: Ms,
     ) {
         let Evicted { pod, lied, sent_at } = what;
+        let (set, name) = (set_of(pod), pod_name(pod));
         self.evictions += 1;
         self.progressed(now);
-        let down: Vec<usize> = kube.down().into_iter().filter(|n| *n != pod).collect();
+        let down: Vec<usize> = kube.down(set).into_iter().filter(|n| *n != pod).collect();
         if !down.is_empty() {
-            self.flag(now, "S3", format!("redis-{pod} was evicted while {down:?} were down"));
+            self.flag(now, "S3", format!("{name} was evicted while {down:?} were down"));
         }
-        self.evidence(kube, sender, &format!("redis-{pod} was evicted"), now);
+        self.evidence(kube, sender, (set, &format!("{name} was evicted")), now);
+        let busy = |it: &&Server| it.child.is_some_and(|child| now > child.since + LONG_CHILD);
+        if let Some(server) = servers.of_set(set).find(busy) {
+            self.flag(
+                now,
+                "S15",
+                format!("{name} was evicted although {} was writing its data out", pod_name(server.pod)),
+            );
+        }
         let uid = kube.pod(pod).map(|pod| pod.uid).unwrap_or_default();
         if let Some(id) = remediation {
             let before = self.evicted.entry((id.clone(), pod)).or_default();
             before.push(uid);
             if before.len() > 1 {
-                let text = format!("remediation {id} evicted redis-{pod} as {before:?}");
+                let text = format!("remediation {id} evicted {name} as {before:?}");
                 self.flag(now, "S7", text);
             }
         }
         if kube.pod(pod).is_some_and(|pod| !pod.old) {
-            self.flag(now, "S7", format!("redis-{pod} was evicted within the cooldown of its last start"));
+            self.flag(now, "S7", format!("{name} was evicted within the cooldown of its last start"));
         }
         let Some(server) = servers.of_pod(pod) else { return };
         if server.role == Role::Primary && sent_at > server.role_since + 1000 {
-            self.flag(now, "S3", format!("redis-{pod} was evicted while it was primary"));
-        }
-        if server.role == Role::Primary {
-            let others: Vec<&[u32]> =
-                servers.by_ip.values().filter(|it| it.ip != server.ip).map(|it| it.log.as_slice()).collect();
-            let missing = self.missing(&others);
-            if missing > 0 && sent_at > server.role_since + 1000 {
-                self.flag(now, "S2", format!("with redis-{pod} {missing} acknowledged writes go that nobody else has"));
-            }
+            self.evicting_primary(kube, servers, server, now);
         }
         if !server.fragmented && !lied {
-            self.flag(now, "S5", format!("redis-{pod} was evicted although its process is not fragmented"));
+            self.flag(now, "S5", format!("{name} was evicted although its process is not fragmented"));
+        }
+    }
+
+    /// Only where nothing can take over, with consent, and right after it wrote its data out.
+    fn evicting_primary(&mut self, kube: &Kubernetes, servers: &Servers, server: &Server, now: Ms) {
+        let (set, name) = (set_of(server.pod), pod_name(server.pod));
+        let alone = self.sets[set].shape.members == 1 && kube.over(set).any(|policy| policy.shape.downtime);
+        let written = server.written.at.is_some_and(|at| now < at + WRITTEN_LATELY);
+        if alone && server.storage != Storage::Nothing && written {
+            return;
+        }
+        self.flag(now, "S3", format!("{name} was evicted while it was primary"));
+        let others: Vec<&[u32]> =
+            servers.of_set(set).filter(|it| it.ip != server.ip).map(|it| it.log.as_slice()).collect();
+        let missing = self.missing(set, &others);
+        if missing > 0 {
+            self.flag(now, "S2", format!("with {name} {missing} acknowledged writes go that nobody else has"));
         }
     }
 
     /// The first command of a switchover arrives: every member must have answered.
     pub fn switching(&mut self, kube: &Kubernetes, sender: Sender, from: usize, what: &str, now: Ms) {
-        self.held_at = now;
-        self.evidence(kube, sender, &format!("redis-{from} got {what}"), now);
+        self.sets[set_of(from)].held_at = now;
+        self.evidence(kube, sender, (set_of(from), &format!("{} got {what}", pod_name(from))), now);
     }
 
     /// FAILOVER of ours was accepted.
     pub fn failing_over(&mut self, from: usize, timeout: Option<Ms>, now: Ms) {
         if timeout.is_none_or(|timeout| timeout > MOST_PAUSE) {
-            self.flag(now, "S8", format!("FAILOVER on redis-{from} has timeout {timeout:?}"));
+            self.flag(now, "S8", format!("FAILOVER on {} has timeout {timeout:?}", pod_name(from)));
         }
     }
 
     /// A limit is set.
     pub fn resizing(&mut self, pod: usize, before_mib: u64, limit_mib: u64, required_mib: u64, now: Ms) {
         if limit_mib < required_mib || limit_mib < before_mib {
-            let text = format!("redis-{pod}: limit {limit_mib} Mi after {before_mib} Mi, required {required_mib} Mi");
+            let name = pod_name(pod);
+            let text = format!("{name}: limit {limit_mib} Mi after {before_mib} Mi, required {required_mib} Mi");
             self.flag(now, "S4", text);
         }
     }
 
-    /// A policy is reconciled. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
-    /// for each is no hot loop. Whoever comes to lead must look: each term is counted alone.
-    /// A look that failed (an API server that answers every third read with an error) has a pace of its own.
-    pub fn reconciling(&mut self, policy: usize, proving: bool, failed: bool, now: Ms) {
-        self.looks += 1;
-        let times = self.reconciles.entry((policy, failed)).or_default();
-        times.push_back(now);
-        while times.front().is_some_and(|first| now > first + 60_000) {
-            times.pop_front();
-        }
-        if now > self.progress + STEADY && times.len() > if proving { PACE.max(PROOF_PACE) } else { PACE } {
-            let text = format!("{} reconciles of policy {policy} within a minute, nothing happens", times.len());
+    /// A policy is looked at.
+    pub fn looked(&mut self, by: (usize, usize), proving: bool, failed: bool, now: Ms) {
+        if let Some(text) = self.pace.looked(by, proving, failed, now) {
             self.flag(now, "L5", text);
+        }
+    }
+
+    /// A policy's status is written.
+    pub fn wrote(&mut self, policy: usize, now: Ms) {
+        if let Some(text) = self.pace.wrote(policy, now) {
+            self.flag(now, "L7", text);
+        }
+    }
+
+    /// An event is written.
+    pub fn said(&mut self, now: Ms) {
+        if let Some(text) = self.pace.said(now) {
+            self.flag(now, "L7", text);
+        }
+    }
+
+    /// A label or a limit of a pod is set.
+    pub fn set(&mut self, uid: u32, to: String, now: Ms) {
+        if let Some(text) = self.pace.set(uid, to, now) {
+            self.flag(now, "L7", text);
         }
     }
 
     /// In the end: every acknowledged write is on the primary.
     pub fn finish(&mut self, servers: &Servers, now: Ms) {
         for server in servers.by_ip.values().filter(|server| server.role == Role::Primary) {
-            let missing = self.missing(&[&server.log]);
+            let missing = self.missing(set_of(server.pod), &[&server.log]);
             if missing > 0 {
-                self.flag(now, "S2", format!("{missing} acknowledged writes are not on primary redis-{}", server.pod));
+                let name = pod_name(server.pod);
+                self.flag(now, "S2", format!("{missing} acknowledged writes are not on primary {name}"));
             }
         }
+    }
+}
+
+/// What is stored of the data, the more the higher.
+const fn rank(storage: Storage) -> u8 {
+    match storage {
+        Storage::Nothing => 0,
+        Storage::Dump => 1,
+        Storage::Aof => 2,
     }
 }

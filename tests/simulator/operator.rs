@@ -49,8 +49,8 @@ pub const MARGIN: Ms = 5_000;
 pub const INTERVAL: Ms = 3_000;
 /// At least so often it is looked whether something has woken a policy.
 const ATTENTIVE: Ms = 500;
-/// Policies of a world, at most.
-pub const POLICIES: usize = 2;
+/// Policies of a world, at most: one a set, and a rival.
+pub const POLICIES: usize = 4;
 
 /// The flags of the binary in the simulation: as the defaults, but shorter.
 fn settings(method: SwitchoverMethod) -> PlanSettings {
@@ -102,6 +102,8 @@ pub struct Process(Arc<Body>);
 pub struct Body {
     pub world: Arc<Mutex<World>>,
     pub slot: usize,
+    /// Its install: each has a Lease of its own.
+    pub install: usize,
     pub identity: u32,
     pub skew: i64,
     /// Nobody asks the fence (a planted bug).
@@ -138,13 +140,14 @@ impl Drop for InFlight<'_> {
 
 impl Process {
     pub fn new(world: &Arc<Mutex<World>>, slot: usize, identity: u32, bug: Option<Bug>) -> Self {
-        let skew = {
-            let skews = &world.lock().expect("one thread").schedule.skews;
-            skews[identity as usize % skews.len()]
+        let (skew, installs) = {
+            let schedule = &world.lock().expect("one thread").schedule;
+            (schedule.skews[identity as usize % schedule.skews.len()], schedule.installs)
         };
         Self(Arc::new(Body {
             world: Arc::clone(world),
             slot,
+            install: slot % installs,
             identity,
             skew,
             fenceless: bug == Some(Bug::NoFence),
@@ -185,7 +188,7 @@ where
         (world.schedule.method, world.kube.policies.len())
     };
     let (_, annotation) = watch::channel(false);
-    let install = "ops/operator".to_owned();
+    let install = format!("ops/operator-{}", process.install);
     let shared = Arc::new(Reconciler {
         world,
         executor: Executor { ports, endpoint_sync: Duration::from_secs(2) },
@@ -304,8 +307,8 @@ impl Body {
         self.world().note(|| format!("operator {slot}: {}", text()));
     }
 
-    pub const fn sender(&self) -> Sender {
-        Sender { identity: self.identity }
+    pub fn sender(&self) -> Sender {
+        Sender { identity: self.identity, install: self.install }
     }
 
     /// The fence: asked right before every change.
@@ -388,7 +391,7 @@ impl Body {
         let proving = matches!(journal.and_then(|journal| journal.step()), Some(Step::Prove { .. }));
         let mut world = self.world();
         let now = world.now;
-        world.observer.reconciling(p, proving, failed, now);
+        world.observer.looked((self.install, p), proving, failed, now);
     }
 
     /// The policy's number, by its UID.

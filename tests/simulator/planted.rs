@@ -4,10 +4,12 @@
 use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
-    faults::{Fault, Whose},
+    faults::{Fault, Trigger, Whose},
     kubernetes::Mood,
+    people::Field,
     redis::Ms,
     schedule::Schedule,
+    shape::{Connecting, Oddity, Over, PolicyShape},
 };
 
 /// A planted bug.
@@ -59,6 +61,24 @@ pub enum Bug {
     GuardedAnyCandidate,
     /// A pod that is to lose the primary's label keeps it, and nobody is told.
     LabelLeftBehind,
+    /// Services that lead to other sets count as this one's.
+    CountForeignServices,
+    /// Nobody looks whether the candidate may become primary, and is what the primary is.
+    UnfitCandidate,
+    /// Guarded: the candidate is taken for caught up.
+    NoCatchUp,
+    /// A child that writes the data out is no reason to wait.
+    IgnoreChildren,
+    /// A slot that was taken once is never seen to be given back.
+    SlotHeldForEver,
+    /// What is remembered of a set is not written down.
+    ForgetRecords,
+    /// A plan ends before the role is handed over.
+    CutPlan,
+    /// Nobody counts how often a label was set in vain.
+    Fight,
+    /// Clients that stand on an old primary are left there.
+    LeaveClients,
 }
 
 impl Bug {
@@ -75,18 +95,27 @@ impl Bug {
         (Self::NoUid, &["S6"]),
         (Self::PlainDelete, &["S3"]),
         (Self::NoTimeout, &["S8"]),
-        (Self::AbortBlindly, &["S1"]),
+        (Self::AbortBlindly, &["S1", "L1"]),
         (Self::NoVersion, &["S6", "S7", "S9"]),
         (Self::HotLoop, &["L5"]),
         (Self::ShrinkTheLimit, &["S4"]),
         (Self::IgnoreClaims, &["S9"]),
-        (Self::ForgetTheJournal, &["S7", "S9", "L1", "L4"]),
+        (Self::ForgetTheJournal, &["S7", "S9", "L1", "L4", "L6"]),
         (Self::JournalAfterTheEffect, &["S7", "L4"]),
         (Self::NoLastLook, &["S5", "S14"]),
         (Self::GuardedPromotesFirst, &["S1", "S2"]),
         (Self::GuardedEndlessPause, &["S8"]),
         (Self::GuardedAnyCandidate, &["S6", "S2"]),
         (Self::LabelLeftBehind, &["L1"]),
+        (Self::CountForeignServices, &["L1"]),
+        (Self::UnfitCandidate, &["S16"]),
+        (Self::NoCatchUp, &["S2"]),
+        (Self::IgnoreChildren, &["S15"]),
+        (Self::SlotHeldForEver, &["L1"]),
+        (Self::ForgetRecords, &["L1"]),
+        (Self::CutPlan, &["L8"]),
+        (Self::Fight, &["L7"]),
+        (Self::LeaveClients, &["L9"]),
     ];
 
     /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
@@ -116,13 +145,13 @@ impl Bug {
                 (Fault::Crash { operator, back_after: 2_000 }, None)
             }
             // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
-            Self::NoLastLook => (Fault::Drain { pod }, Some(500)),
+            Self::NoLastLook => (Fault::Drain { pod, prestop: 0 }, Some(500)),
             _ => return None,
         })
     }
 
     /// A schedule in which it can show.
-    pub const fn prepare(self, schedule: &mut Schedule) {
+    pub fn prepare(self, schedule: &mut Schedule) {
         match self {
             Self::GuardedPromotesFirst
             | Self::GuardedEndlessPause
@@ -133,8 +162,41 @@ impl Bug {
             Self::PromoteBeforeDemote | Self::NoTimeout | Self::AbortBlindly => {
                 schedule.method = SwitchoverMethod::Native;
             }
-            Self::ShrinkTheLimit => schedule.tight = true,
-            Self::IgnoreClaims => schedule.policies = 2,
+            Self::ShrinkTheLimit => schedule.sets[0].tight = true,
+            Self::IgnoreClaims => schedule.policies.push(schedule.policies[0].clone()),
+            Self::CountForeignServices
+            | Self::UnfitCandidate
+            | Self::NoCatchUp
+            | Self::IgnoreChildren
+            | Self::SlotHeldForEver
+            | Self::ForgetRecords
+            | Self::CutPlan
+            | Self::Fight
+            | Self::LeaveClients => self.plain(schedule),
+            _ => {}
+        }
+    }
+
+    /// A plain world with what the bug needs, and nothing that could be to blame instead.
+    fn plain(self, schedule: &mut Schedule) {
+        *schedule = Schedule::calm(schedule.seed);
+        let at = Trigger::At(15_000);
+        match self {
+            Self::CountForeignServices | Self::SlotHeldForEver => {
+                schedule.sets.push(schedule.sets[0].clone());
+                schedule.policies.push(PolicyShape { over: Over::One(1), ..schedule.policies[0].clone() });
+            }
+            Self::UnfitCandidate => schedule.sets[0].odd.push((1, Oddity::Priority(0))),
+            Self::NoCatchUp => (schedule.method, schedule.sets[0].lag) = (SwitchoverMethod::Guarded, 700),
+            Self::IgnoreChildren => schedule.faults.push((at, Fault::Fork { pod: 2, lasts: 60_000 })),
+            Self::ForgetRecords => schedule.faults.push((at, Fault::BudgetShut { set: 0, lasts: Ms::MAX })),
+            Self::Fight => schedule.faults.push((at, Fault::SetsBack { set: 0, what: Field::Label })),
+            // The eviction of the old primary, which would send its clients on, has to wait.
+            Self::LeaveClients => {
+                schedule.sets[0].connecting = Connecting::Keeping;
+                let shut = Fault::BudgetShut { set: 0, lasts: Ms::MAX };
+                schedule.faults.push((Trigger::On("switchover:done", 1), shut));
+            }
             _ => {}
         }
     }

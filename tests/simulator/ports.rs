@@ -1,6 +1,6 @@
 //! The executor's world, and the policies, as the simulated world has them.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,18 +16,14 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Policies, PolicyVersion},
     domain::{
-        acl::PlainCommand,
         bytes::Bytes,
         event::EventNote,
         fixtures,
-        names::{NodeAddress, PodName, PodUid},
-        policy::Policy,
-        sample::{Persistence, Replication},
+        names::{PodName, PodUid},
     },
     execute::{
-        ExecuteError,
         crash::Boundary,
-        ports::{Acting, Cluster, Ports, Redis},
+        ports::{Cluster, Ports},
     },
     kube_io::{
         error::{Cause, KubeError},
@@ -35,8 +31,6 @@ use redis_memory_operator::{
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    plan::effect::Peer,
-    redis_io::RedisError,
 };
 use serde_json::Value;
 
@@ -44,7 +38,8 @@ use crate::{
     kubernetes::{self, Refusal, Resource},
     observer::Evicted,
     operator::{Body, Process},
-    redis::{Host, Ms, Order, Role, Server},
+    redis::{Ms, Role},
+    shape::{self, pod_name, set_name, set_of, set_uid},
     view,
     world::World,
 };
@@ -89,12 +84,13 @@ pub fn object(n: usize, pod: &kubernetes::Pod) -> Pod {
     let owner = OwnerReference {
         api_version: "apps/v1".into(),
         kind: "StatefulSet".into(),
-        name: "redis".into(),
-        uid: fixtures::set_uid().to_string(),
+        name: set_name(set_of(n)).into(),
+        uid: set_uid(set_of(n)).to_string(),
         controller: Some(true),
         ..OwnerReference::default()
     };
-    let mut labels = BTreeMap::from([("app".to_owned(), "redis".to_owned())]);
+    let mut labels =
+        BTreeMap::from([("app".to_owned(), set_name(set_of(n)).to_owned()), ("tier".to_owned(), "data".to_owned())]);
     labels.extend(pod.role.map(|role| ("redismemory.io/role".to_owned(), role.to_owned())));
     let ready = PodCondition {
         type_: "Ready".into(),
@@ -103,7 +99,7 @@ pub fn object(n: usize, pod: &kubernetes::Pod) -> Pod {
     };
     Pod {
         metadata: ObjectMeta {
-            name: Some(fixtures::pod_name(n as u8).to_string()),
+            name: Some(pod_name(n).to_string()),
             namespace: Some("shop".into()),
             uid: Some(view::uid_text(pod.uid).to_string()),
             resource_version: Some(pod.rv.to_string()),
@@ -126,7 +122,7 @@ impl Process {
     /// Evicts by name, and by UID if there is one. `force`: the budget is not asked.
     pub async fn send_eviction(&self, n: usize, uid: Option<u32>, force: bool) -> Result<(), EvictError> {
         let (sender, sent_at) = (self.sender(), self.instant());
-        let what = format!("evict redis-{n}");
+        let what = format!("evict {}", pod_name(n));
         let sent = self.write(&what, uid.is_some(), move |world| {
             let now = world.now;
             let begins = match world.kube.evictable(n, uid, now) {
@@ -134,12 +130,15 @@ impl Process {
                 other => other?,
             };
             if begins {
-                let (lied, remediation) = (world.lied(n), world.remediation());
+                let (lied, remediation) = (world.lied(n), world.remediation(set_of(n)).map(|it| it.id.clone()));
                 let World { observer, kube, servers, .. } = world;
                 let what = Evicted { pod: n, lied, sent_at };
                 observer.evicting(kube, servers, sender, remediation.as_ref(), what, now);
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
+                if let Some(place) = world.kube.places.get_mut(&n) {
+                    place.ours = true;
+                }
             }
             Ok(())
         });
@@ -159,14 +158,15 @@ impl Cluster for Process {
     }
 
     async fn live_pod(&self, _: &str, name: &PodName, uid: &PodUid) -> Result<Option<Pod>, KubeError> {
-        let (n, uid) = (view::ordinal(name), view::uid_number(uid));
+        let (n, uid) = (shape::number(name), view::uid_number(uid));
         let read = self.read(|world| world.kube.pod(n).filter(|pod| pod.uid == uid).map(|pod| object(n, pod)));
         read.await.ok_or_else(|| KubeError::GetPod(overloaded()))
     }
 
-    async fn endpoint_slices(&self, _: &str, _: &str) -> Result<Vec<EndpointSlice>, KubeError> {
+    async fn endpoint_slices(&self, _: &str, service: &str) -> Result<Vec<EndpointSlice>, KubeError> {
+        let set = shape::set_named(service).expect("a Service of this world");
         let read = self.read(|world| {
-            let pods = world.kube.places.iter().filter_map(|place| place.pod.as_ref());
+            let pods = world.kube.of_set(set).filter_map(|(_, place)| place.pod.as_ref());
             let behind = pods.filter(|pod| pod.slice).map(|pod| Endpoint {
                 conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),
                 target_ref: Some(ObjectReference {
@@ -182,13 +182,13 @@ impl Cluster for Process {
     }
 
     async fn evict(&self, _: &str, name: &PodName, uid: &PodUid) -> Result<(), EvictError> {
-        self.send_eviction(view::ordinal(name), Some(view::uid_number(uid)), false).await
+        self.send_eviction(shape::number(name), Some(view::uid_number(uid)), false).await
     }
 
     async fn resize(&self, pod: PodTarget<'_>, _: &str, limit: Bytes, _: Option<Bytes>) -> Result<(), WriteError> {
-        let (n, uid, rv) = (view::ordinal(pod.name), view::uid_number(pod.uid), pod.resource_version.parse().ok());
+        let (n, uid, rv) = (shape::number(pod.name), view::uid_number(pod.uid), pod.resource_version.parse().ok());
         let limit = limit.0 / Bytes::mib(1).0;
-        let what = format!("resize redis-{n} to {limit} Mi");
+        let what = format!("resize {} to {limit} Mi", pod_name(n));
         let sent = self.write(&what, true, move |world| {
             let before = world.kube.pod(n).map_or(0, |pod| pod.limit_mib);
             let maxmemory = world.servers.of_pod(n).map_or(0, |server| server.maxmemory_mib);
@@ -196,6 +196,9 @@ impl Cluster for Process {
             let required = headroom::required_limit(&rule, Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
             world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
             let now = world.now;
+            if limit != before {
+                world.observer.set(uid, format!("{limit} Mi"), now);
+            }
             world.observer.resizing(n, before, limit, required, now);
             Ok(())
         });
@@ -203,16 +206,19 @@ impl Cluster for Process {
     }
 
     async fn set_label(&self, pod: PodTarget<'_>, _: &str, value: &str) -> Result<(), WriteError> {
-        let (n, uid, rv) = (view::ordinal(pod.name), view::uid_number(pod.uid), pod.resource_version.parse().ok());
+        let (n, uid, rv) = (shape::number(pod.name), view::uid_number(pod.uid), pod.resource_version.parse().ok());
         let role = role_word(value);
-        let what = format!("label redis-{n} {role}");
+        let what = format!("label {} {role}", pod_name(n));
         let sent = self.write(&what, true, move |world| {
             let before = world.kube.pod(n).and_then(|pod| pod.role);
             world.kube.patch(n, Some(uid), rv, |pod| pod.role = Some(role))?;
+            let now = world.now;
+            if before != Some(role) {
+                world.observer.set(uid, role.to_owned(), now);
+            }
             // A label that was wrong is right now: that is progress.
             let leads = world.servers.of_pod(n).is_some_and(|server| server.role == Role::Primary);
             if before != Some(role) && leads == (role == "primary") {
-                let now = world.now;
                 world.observer.progressed(now);
             }
             Ok(())
@@ -225,238 +231,6 @@ impl Ports for Process {
     async fn reached(&self, boundary: Boundary) {
         self.point(&boundary.name()).await;
     }
-}
-
-/// A connection to one process, or (with planted bugs) to whatever listens there.
-#[derive(Clone)]
-pub struct Connection {
-    pub process: Process,
-    pub ip: u32,
-    pub pod: usize,
-    pub meant: u32,
-    pub run: Option<u32>,
-}
-
-fn broken() -> RedisError {
-    RedisError::Connect("the connection was reset".into())
-}
-
-fn silent(what: &str) -> RedisError {
-    RedisError::TimedOut(format!("no answer to {what}"))
-}
-
-impl Process {
-    /// Opens a connection. `whoever`: the process is not looked at.
-    pub async fn open(&self, peer: &Peer, whoever: bool) -> Result<Connection, RedisError> {
-        /// Opening an acting connection, AUTH included.
-        const DEADLINE: Ms = 2_000;
-        let took = self.random(1, 15);
-        self.pause(took).await;
-        let (ip, meant) = (address(peer.address.ip()), view::run_number(&peer.run_id));
-        let hung = {
-            let world = self.world();
-            let server = world.servers.by_ip.get(&ip).ok_or_else(broken)?;
-            let hung = server.hung(world.now);
-            if server.run != meant && !whoever && !hung {
-                let (expected, found) = (peer.run_id.clone(), view::run_text(server.run));
-                return Err(RedisError::RunIdChanged { expected, found });
-            }
-            hung
-        };
-        if hung {
-            self.pause(DEADLINE).await;
-            return Err(silent("the first commands"));
-        }
-        let run = (!whoever).then_some(meant);
-        Ok(Connection { process: self.clone(), ip, pod: view::ordinal(&peer.pod), meant, run })
-    }
-}
-
-impl Redis for Process {
-    type Server = Connection;
-
-    async fn connect(&self, _: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
-        let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
-        self.open(peer, false).await.map_err(failed)
-    }
-
-    /// The names of pods resolve at once, and only while their pods run.
-    async fn resolve(&self, name: &str, _: u16) -> Vec<IpAddr> {
-        let ordinal = name.split('.').next().and_then(|host| host.rsplit('-').next()?.parse::<usize>().ok());
-        let world = self.world();
-        let pod = ordinal.filter(|n| *n < kubernetes::PODS).and_then(|n| world.kube.pod(n));
-        pod.and_then(|pod| view::ip_text(pod.ip).parse().ok()).into_iter().collect()
-    }
-}
-
-pub fn address(ip: IpAddr) -> u32 {
-    match ip {
-        IpAddr::V4(ip) => view::ip_number(&ip.to_string()),
-        IpAddr::V6(_) => 0,
-    }
-}
-
-/// Whom a server is told to follow.
-pub fn host(address: &NodeAddress) -> Host {
-    match address.host.parse::<IpAddr>() {
-        Ok(ip) => Host::Ip(self::address(ip)),
-        Err(_) => Host::Pod(view::ordinal(&address.host.split('.').next().unwrap_or_default().into())),
-    }
-}
-
-impl Connection {
-    /// The process at the other end, if it is there.
-    fn end<'a>(&self, world: &'a World) -> Option<&'a Server> {
-        world.servers.by_ip.get(&self.ip).filter(|server| self.run.is_none_or(|run| run == server.run))
-    }
-
-    /// A question, which changes nothing.
-    async fn ask<T: Send>(
-        &self,
-        what: &str,
-        deadline: Duration,
-        read: impl FnOnce(&World, &Server) -> T + Send,
-    ) -> Result<T, RedisError> {
-        let took = self.process.random(1, 6);
-        self.process.pause(took).await;
-        let hung = {
-            let mut world = self.process.world();
-            let now = world.now;
-            let server = self.end(&world).ok_or_else(broken)?;
-            let answer = if server.hung(now) { None } else { Some(read(&world, server)) };
-            if let Some(answer) = answer {
-                world.observer.answered(self.process.identity, self.pod, now);
-                return Ok(answer);
-            }
-            ms(deadline)
-        };
-        self.process.pause(hung).await;
-        Err(silent(what))
-    }
-
-    /// A command that changes something: journey, effect, answer. The fence was asked by who sends it. Whoever is hung
-    /// finds it in its socket when it goes on.
-    pub async fn order(&self, order: Order, deadline: Duration) -> Result<(), RedisError> {
-        let process = &self.process;
-        let flight = process.fly();
-        let took = process.random(1, 6);
-        process.pause(took).await;
-        drop(flight);
-        let answer = {
-            let mut world = process.world();
-            let (now, sender, what) = (world.now, process.sender(), format!("{order:?}"));
-            self.end(&world).ok_or_else(broken)?;
-            let World { observer, kube, servers, .. } = &mut *world;
-            let server = &servers.by_ip[&self.ip];
-            observer.arrived(kube, sender, &what, true, now);
-            observer.reached(server, self.meant, &what, now);
-            if matches!(order, Order::Pause(_) | Order::Failover(..)) {
-                observer.switching(kube, sender, self.pod, &what, now);
-            }
-            let hung = server.hung(now);
-            let answer = if hung {
-                world.leave(self.ip, order);
-                None
-            } else {
-                Some(world.obey(self.ip, &order))
-            };
-            let (slot, pod) = (process.slot, self.pod);
-            world.note(|| format!("operator {slot}: {what} on redis-{pod}: {answer:?}"));
-            answer
-        };
-        match answer {
-            None => {
-                process.pause(ms(deadline)).await;
-                Err(silent("a command"))
-            }
-            Some(answer) => {
-                let back = process.random(1, 4);
-                process.pause(back).await;
-                answer.map_err(|text| RedisError::Refused { code: "ERR".into(), message: text.into() })
-            }
-        }
-    }
-}
-
-/// As in `redis_io`.
-const QUICK: Duration = Duration::from_secs(1);
-const ACT: Duration = Duration::from_secs(3);
-const WRITE_OUT: Duration = Duration::from_secs(10);
-
-impl Acting for Connection {
-    async fn replication(&mut self, deadline: Duration) -> Result<Replication, RedisError> {
-        let skew = self.process.skew;
-        let read = self.ask("INFO replication", deadline, |world, server| world.sample(server, skew).replication);
-        let replication = read.await?;
-        self.process.point("role:read").await;
-        Ok(replication)
-    }
-
-    async fn role_and_pause(&mut self, deadline: Duration) -> Result<(Replication, Option<bool>), RedisError> {
-        let skew = self.process.skew;
-        let read = self.ask("INFO replication", deadline, |world, server| {
-            let paused = world.schedule.tells_pause.then_some(world.now < server.paused_until);
-            (world.sample(server, skew).replication, paused)
-        });
-        read.await
-    }
-
-    async fn keys(&mut self, deadline: Duration) -> Result<u64, RedisError> {
-        let skew = self.process.skew;
-        self.ask("INFO keyspace", deadline, |world, server| world.sample(server, skew).keys).await
-    }
-
-    async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
-        let skew = self.process.skew;
-        self.ask("INFO persistence", deadline, |world, server| world.sample(server, skew).persistence).await
-    }
-
-    async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
-        self.order(Order::Set(name.to_owned(), value.to_owned()), ACT).await
-    }
-
-    async fn run(&mut self, _: PlainCommand) -> Result<(), RedisError> {
-        self.order(Order::WriteOut, WRITE_OUT).await
-    }
-
-    /// Clients of this world connect anew for each write: nobody stands anywhere.
-    async fn ordinary_clients(&mut self, _: Duration) -> Result<Vec<u64>, RedisError> {
-        self.ask("CLIENT LIST", ACT, |_, _| Vec::new()).await
-    }
-
-    async fn close_clients(&mut self, _: &[u64]) -> Result<u32, RedisError> {
-        Ok(0)
-    }
-
-    async fn replicaof(&mut self, primary: &NodeAddress) -> Result<(), RedisError> {
-        self.order(Order::Follow(host(primary)), QUICK).await
-    }
-
-    async fn promote(&mut self) -> Result<(), RedisError> {
-        self.order(Order::Lead, QUICK).await
-    }
-
-    async fn client_pause_writes(&mut self, life: Duration) -> Result<(), RedisError> {
-        self.order(Order::Pause(bound(life)), QUICK).await
-    }
-
-    async fn client_unpause(&mut self) -> Result<(), RedisError> {
-        self.order(Order::Unpause, QUICK).await
-    }
-
-    async fn failover_to(&mut self, target: &NodeAddress, timeout: Duration) -> Result<(), RedisError> {
-        let Host::Ip(to) = host(target) else { return Err(broken()) };
-        self.order(Order::Failover(to, bound(timeout)), ACT).await
-    }
-
-    async fn failover_abort(&mut self) -> Result<(), RedisError> {
-        self.order(Order::Abort, ACT).await
-    }
-}
-
-/// A time as a bound; the longest there is means none.
-fn bound(time: Duration) -> Option<Ms> {
-    Some(ms(time)).filter(|_| time < Duration::MAX)
 }
 
 impl Process {
@@ -493,7 +267,8 @@ impl Process {
             format!("journal: step {} {step}{begun}", journal.cursor)
         });
         let journal = new.journal.clone();
-        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref());
+        let records = new.workloads.clone();
+        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref(), &records);
         let written = self.write_policy(of, versioned, &what, arrives, move |object| {
             let status = object.status.get_or_insert_default();
             (status.journal, status.frozen_spec, status.workloads) = (new.journal, new.frozen_spec, new.workloads);
@@ -515,17 +290,11 @@ impl Policies for Process {
         let new: RedisMemoryPolicyStatus = serde_json::from_value(part).expect("what the operator writes can be read");
         let conditions = new.conditions.iter().find(|it| it.type_ == "RemediationBlocked");
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
-        let written = self.write_policy(
-            of,
-            true,
-            &what,
-            |_, _| {},
-            move |object| {
-                let old = object.status.take().unwrap_or_default();
-                let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
-                object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
-            },
-        );
+        let written = self.write_policy(of, true, &what, World::wrote, move |object| {
+            let old = object.status.take().unwrap_or_default();
+            let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
+            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
+        });
         let written = written.await?;
         self.point("status:written").await;
         Ok(written)
@@ -555,6 +324,10 @@ impl Policies for Process {
 
     async fn event(&self, _: &EventTarget, note: &EventNote) -> Result<(), WriteError> {
         let what = format!("event {}: {}", note.reason, note.note);
-        self.write(&what, true, |_| Ok(())).await?.map_err(write_error)
+        let sent = self.write(&what, true, |world| {
+            world.said();
+            Ok(())
+        });
+        sent.await?.map_err(write_error)
     }
 }

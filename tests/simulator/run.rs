@@ -8,15 +8,15 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use redis_memory_operator::domain::{journal::Journal, sample, snapshot::Observation, step::Step};
+use redis_memory_operator::domain::{sample, snapshot::Observation};
 
 use crate::{
     faults::Whose,
-    kubernetes::{Mood, PODS, Resource},
+    kubernetes::{Lease, Mood, Resource},
     observer::Violation,
     operator::{INTERVAL, Kept, LEASE, MARGIN, Process},
     planted::Bug,
-    redis::{Link, Ms, Role},
+    redis::Ms,
     schedule::Schedule,
     world::{Blow, World},
 };
@@ -63,7 +63,7 @@ struct Runner {
 
 /// Runs a schedule.
 pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
-    let policies = (0..schedule.policies).map(Resource::new).collect();
+    let policies = schedule.policies.iter().enumerate().map(|(n, shape)| Resource::new(n, shape)).collect();
     let world = Arc::new(Mutex::new(World::new(schedule, policies, traced)));
     let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm };
     for n in 0..schedule.operators {
@@ -120,7 +120,7 @@ impl Runner {
             violations: world.observer.violations.clone(),
             evictions: world.observer.evictions,
             switchovers: world.observer.switchovers,
-            looks: world.observer.looks,
+            looks: world.observer.pace.count,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
             ended,
             trace: world.trace(),
@@ -151,8 +151,8 @@ impl Runner {
     /// A blow that struck at a time, not at a point, is meant for whoever holds the lease.
     fn aim(&mut self) {
         let mut world = self.world();
-        let holder = world.kube.lease.holder;
-        let holds = |slot: &Slot| slot.process.as_ref().is_some_and(|process| Some(process.identity) == holder);
+        let holder = |process: &Process| world.kube.leases[process.install].holder == Some(process.identity);
+        let holds = |slot: &Slot| slot.process.as_ref().is_some_and(holder);
         let slot = self.slots.iter().position(holds).unwrap_or(0);
         for (whose, _) in &mut world.blows {
             if *whose == Whose::Acting {
@@ -228,7 +228,7 @@ impl Runner {
         slot.next_lease = now + RENEW;
         let mut world = self.world.lock().expect("one thread");
         let mood = if now < world.kube.mood_until { world.kube.mood } else { Mood::Well };
-        let holds = world.kube.lease.holder == Some(process.identity);
+        let holds = world.kube.leases[process.install].holder == Some(process.identity);
         let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
         let blocked = world.lease_blocked.iter().any(|(whose, until)| now < *until && ours(whose));
         let failing = match mood {
@@ -239,15 +239,14 @@ impl Runner {
         if blocked || failing {
             return;
         }
-        let lease = world.kube.lease;
+        let lease = world.kube.leases[process.install];
         if slot.lease_seen.0 != lease.version {
             slot.lease_seen = (lease.version, now);
         }
         let renews = holds && process.leads_until().is_some_and(|deadline| now < deadline);
         let free = lease.holder.is_none() || (!renews && now >= slot.lease_seen.1 + LEASE);
         if renews || free {
-            world.kube.lease.holder = Some(process.identity);
-            world.kube.lease.version += 1;
+            world.kube.leases[process.install] = Lease { holder: Some(process.identity), version: lease.version + 1 };
             slot.lease_seen = (lease.version + 1, now);
             process.set_term(Some(now + LEASE - MARGIN));
             if !renews {
@@ -261,7 +260,7 @@ impl Runner {
     /// Caches and samples are brought up to date; a change of what they say wakes the reconciler.
     fn sample(&mut self, n: usize, process: &Process, now: Ms) {
         self.slots[n].next_sample = now + INTERVAL;
-        let holds = self.world().kube.lease.holder == Some(process.identity);
+        let holds = self.world().kube.leases[process.install].holder == Some(process.identity);
         {
             let world = self.world();
             let ours = |whose: &Whose| *whose == Whose::Number(n) || (*whose == Whose::Acting && holds);
@@ -274,10 +273,8 @@ impl Runner {
             return;
         }
         let pods = process.cache.lock().expect("one thread").pods.clone();
-        for (p, pod) in pods.iter().enumerate() {
-            if let Some(pod) = pod {
-                process.sample(p, pod);
-            }
+        for (n, pod) in &pods {
+            process.sample(*n, pod);
         }
         let digest = digest(process);
         if self.slots[n].digest != digest {
@@ -351,7 +348,7 @@ fn digest(process: &Process) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let (cache, memory) = (process.cache.lock().expect("one thread"), process.memory.lock().expect("one thread"));
     let mut hasher = DefaultHasher::new();
-    for pod in cache.pods.iter().flatten() {
+    for pod in cache.pods.values() {
         (pod.uid, pod.ready, pod.terminating.is_some(), pod.role, pod.limit_mib).hash(&mut hasher);
         let Some(Observation::Seen(sample)) = memory.latest.get(&pod.uid) else { continue };
         let replication = &sample.replication;
@@ -365,94 +362,4 @@ fn digest(process: &Process) -> u64 {
         (memory.history.get(&pod.uid).map_or(0, Vec::len) > 9).hash(&mut hasher);
     }
     hasher.finish()
-}
-
-impl World {
-    /// Nothing is under way, and every member is as it should be.
-    fn settled(&self) -> bool {
-        let idle = self
-            .kube
-            .policies
-            .iter()
-            .all(|it| it.gone || (it.journal().is_none() && !it.finalizer() && !it.deleting()));
-        let primaries = self.servers.by_ip.values().filter(|it| it.role == Role::Primary).count();
-        let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
-        let kept = self.kube.policies.iter().any(|it| !it.gone);
-        let label = |n: usize| {
-            let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
-            self.kube.pod(n).is_some_and(|pod| pod.role == Some(if primary { "primary" } else { "replica" }))
-        };
-        // Somebody else gave the role to a pod that was lost right then: no switchover of ours is under way. Whom to promote
-        // is for people to say.
-        let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
-        let for_people = primaries == 0
-            && self.kube.policies.iter().any(|it| it.shown().contains("NoPrimary"))
-            && !self.kube.policies.iter().any(ours);
-        if for_people {
-            return true;
-        }
-        idle && primaries == 1 && self.kube.down().is_empty() && (0..PODS).all(|n| up(n) && (!kept || label(n)))
-    }
-
-    /// In the end either nothing is fragmented, or a refusal says why.
-    fn check_cure(&mut self) {
-        /// What may stay in the way although nothing is wrong any more.
-        const LASTING: [&str; 8] = [
-            "Cooldown",
-            "RemediationIneffective",
-            "RemediationFailed",
-            "RemediationGaveUp",
-            "MembersDiffer",
-            "ClaimedByOlderPolicy",
-            "ChainedReplicas",
-            "NoPrimary",
-        ];
-        let fragmented: Vec<usize> = self.servers.by_ip.values().filter(|it| it.fragmented).map(|it| it.pod).collect();
-        let Some(policy) = self.kube.policies.iter().find(|it| !it.gone) else { return };
-        let leads = self.servers.by_ip.values().find(|it| it.role == Role::Primary).map(|it| it.pod);
-        let (fixed, refused) =
-            (self.schedule.fixed_start, LASTING.iter().any(|reason| policy.shown().contains(reason)));
-        // Where a person has moved it, it is theirs.
-        if fixed && leads != Some(0) && self.observer.ours() && !refused {
-            let text =
-                format!("the role stays with {leads:?} against its start, and nobody says why: {:?}", policy.shown());
-            let now = self.now;
-            self.observer.flag(now, "L1", text);
-            return;
-        }
-        if fragmented.is_empty() || LASTING.iter().any(|reason| policy.shown().contains(reason)) {
-            return;
-        }
-        let text = format!("{fragmented:?} stay fragmented and nobody says why: {:?}", policy.shown());
-        let now = self.now;
-        self.observer.flag(now, "L1", text);
-    }
-
-    fn describe(&self) -> String {
-        let server = |n: usize| {
-            self.servers.of_pod(n).map_or("none".to_owned(), |it| {
-                format!("{:?} {:?} {:?} fragmented {}", it.role, it.link, it.failover, it.fragmented)
-            })
-        };
-        let policies: Vec<String> = self
-            .kube
-            .policies
-            .iter()
-            .map(|it| {
-                let step = it.journal().map(|journal| format!("{:?}", journal.step()));
-                let last = it
-                    .status()
-                    .and_then(|it| it.workloads.last())
-                    .map(|record| format!("{:?}: {}", record.outcome, record.message));
-                format!(
-                    "journal {step:?}, finalizer {}, gone {}, shown {}, last {last:?}",
-                    it.finalizer(),
-                    it.gone,
-                    it.shown()
-                )
-            })
-            .collect();
-        let pods: Vec<String> = (0..PODS).map(|n| format!("redis-{n} {}", server(n))).collect();
-        format!("{}; down {:?}; {}", policies.join(" | "), self.kube.down(), pods.join(", "))
-    }
 }

@@ -20,21 +20,20 @@ use redis_memory_operator::{
     clock::Time,
     controller::ports::{Freshness, Policies, PolicyVersion, Watched, World},
     domain::{
-        acl::PlainCommand,
         bytes::Bytes,
         event::EventNote,
-        fixtures,
-        names::{NodeAddress, PodName, PodUid},
+        names::{PodName, PodUid},
+        pod::Service,
         policy::Policy,
-        sample::{FailoverState, Persistence, Replication, Role},
-        snapshot::{RedisRights, Snapshot},
+        sample::Replication,
+        snapshot::{Observation, RedisRights, Snapshot},
         surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::{
         ExecuteError,
         crash::{Boundary, Moment, Place},
-        ports::{Acting, Cluster, Ports, Redis},
+        ports::{Cluster, Ports, Redis},
     },
     kube_io::{
         cache::Seen,
@@ -44,33 +43,32 @@ use redis_memory_operator::{
         write::{EvictError, PodTarget, WriteError},
     },
     plan::effect::Peer,
-    redis_io::RedisError,
 };
 use serde_json::Value;
 
 use crate::{
-    kubernetes::PODS,
+    bent::Bent,
+    connection::{self, Connection},
     operator::Process,
     planted::Bug,
-    ports::{self, Connection},
-    redis::{Host, Order},
-    view,
+    redis::Host,
+    shape, view,
 };
 
 /// A process whose ports are sabotaged. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub struct Sabotaged {
-    process: Process,
+    pub process: Process,
     bug: Bug,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct State {
+pub struct State {
     /// The clock stands still.
-    stopped_at: Option<Duration>,
+    pub stopped_at: Option<Duration>,
     /// Both pods are well, whatever the world says: the last look is not made.
-    blind: bool,
+    pub blind: bool,
     /// As pods were last read.
     pods: BTreeMap<String, Pod>,
     /// A journal that is written when its effect was made.
@@ -78,8 +76,12 @@ struct State {
     /// Remediations that this process began.
     begun: BTreeSet<String>,
     /// What the old primary said last before it was demoted, and the address that it was told to follow.
-    demoted: Option<(Replication, Host)>,
-    leads: Option<Replication>,
+    pub demoted: Option<(Replication, Host)>,
+    pub leads: Option<Replication>,
+    /// Slots that were ever taken.
+    slots: BTreeMap<String, Elsewhere>,
+    /// A label is about to be set outside of a switchover.
+    upkeep: bool,
 }
 
 impl Sabotaged {
@@ -87,22 +89,47 @@ impl Sabotaged {
         Self { process, bug, state: Arc::default() }
     }
 
-    fn is(&self, bug: Bug) -> bool {
+    pub fn is(&self, bug: Bug) -> bool {
         self.bug == bug
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("one thread")
     }
 
     /// A connection to whatever listens at that address.
-    fn anyone(&self, ip: u32) -> Option<Connection> {
+    pub fn anyone(&self, ip: u32) -> Option<Connection> {
         let (pod, meant) = {
             let world = self.process.world();
             let server = world.servers.by_ip.get(&ip)?;
             (server.pod, server.run)
         };
         Some(Connection { process: self.process.clone(), ip, pod, meant, run: None })
+    }
+
+    /// What is observed.
+    fn bend(&self, policy: &Policy, mut snapshot: Snapshot) -> Snapshot {
+        let samples = snapshot.targets.iter_mut().filter_map(|target| match &mut target.redis {
+            Observation::Seen(sample) => Some(sample),
+            Observation::Failed(_) | Observation::Pending => None,
+        });
+        match self.bug {
+            Bug::CountForeignServices => {
+                let world = self.process.world();
+                let (pods, covered) = (world.list(), world.covered(&policy.uid));
+                let takes: Vec<PodName> = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();
+                let others = (0..world.schedule.sets.len()).filter(|set| !covered.contains(set));
+                let foreign = others.flat_map(|set| world.services(set, &pods));
+                snapshot.services.extend(foreign.map(|service| Service { takes: takes.clone(), ..service }));
+            }
+            Bug::UnfitCandidate => {
+                let configs = samples.filter_map(|sample| sample.config.as_mut().ok());
+                configs.for_each(|config| config.serving.replica_priority = None);
+            }
+            Bug::IgnoreChildren => samples.for_each(|sample| sample.persistence.child_running = false),
+            _ => {}
+        }
+        snapshot
     }
 
     /// The journal that is held back arrives.
@@ -167,13 +194,16 @@ impl Cluster for Sabotaged {
 
     async fn evict(&self, namespace: &str, name: &PodName, uid: &PodUid) -> Result<(), EvictError> {
         self.state().stopped_at = None;
-        let (n, number) = (view::ordinal(name), view::uid_number(uid));
+        let (n, number) = (shape::number(name), view::uid_number(uid));
         match self.bug {
             Bug::EvictThePrimary => {
                 let led = {
                     let world = self.process.world();
-                    let led = |n: &usize| world.kube.pod(*n).is_some_and(|pod| pod.role == Some("primary"));
-                    (0..PODS).find(led).and_then(|n| Some((n, world.kube.pod(n)?.uid)))
+                    let led = |other: &usize| {
+                        let primary = world.kube.pod(*other).is_some_and(|pod| pod.role == Some("primary"));
+                        primary && shape::set_of(*other) == shape::set_of(n)
+                    };
+                    world.kube.places.keys().copied().find(led).and_then(|n| Some((n, world.kube.pod(n)?.uid)))
                 };
                 let (n, number) = led.unwrap_or((n, number));
                 self.process.send_eviction(n, Some(number), false).await
@@ -210,7 +240,9 @@ impl Cluster for Sabotaged {
         if self.is(Bug::LabelLeftBehind) && value == "replica" {
             return Ok(());
         }
-        self.process.set_label(pod, key, value).await
+        let set = self.process.set_label(pod, key, value).await;
+        let upkeep = std::mem::take(&mut self.state().upkeep);
+        if upkeep && self.is(Bug::Fight) { Err(WriteError::Conflict("another version".into())) } else { set }
     }
 }
 
@@ -219,7 +251,7 @@ impl Redis for Sabotaged {
 
     async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Bent, ExecuteError> {
         self.state().stopped_at = None;
-        let ip = ports::address(peer.address.ip());
+        let ip = connection::address(peer.address.ip());
         let candidate = matches!(&self.state().demoted, Some((_, Host::Ip(to))) if *to == ip);
         let whoever = self.is(Bug::NoRunIdCheck) || (self.is(Bug::GuardedAnyCandidate) && candidate);
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
@@ -228,7 +260,7 @@ impl Redis for Sabotaged {
             None if whoever => self.process.open(peer, true).await.map_err(failed)?,
             None => self.process.connect(policy, peer).await?,
         };
-        Ok(Bent { inner, by: self.clone() })
+        Ok(Bent::new(inner, self.clone()))
     }
 
     async fn resolve(&self, name: &str, port: u16) -> Vec<IpAddr> {
@@ -241,6 +273,9 @@ impl Ports for Sabotaged {
         self.process.reached(boundary).await;
         if boundary == Boundary::At(Place::AfterOverlap) && self.is(Bug::NoLastLook) {
             self.state().blind = true;
+        }
+        if boundary == Boundary::At(Place::LabelDue) {
+            self.state().upkeep = true;
         }
         if matches!(boundary, Boundary::Step(_, Moment::AfterEffect)) {
             self.flush().await;
@@ -264,7 +299,16 @@ impl Policies for Sabotaged {
         self.process.apply_status(of, part).await
     }
 
-    async fn apply_journal(&self, of: PolicyVersion<'_>, part: Value) -> Result<StoredPolicy, WriteError> {
+    async fn apply_journal(&self, of: PolicyVersion<'_>, mut part: Value) -> Result<StoredPolicy, WriteError> {
+        if let (true, Some(status)) = (self.is(Bug::ForgetRecords), part.as_object_mut()) {
+            status.remove("workloads");
+        }
+        if let (true, Some(steps)) =
+            (self.is(Bug::CutPlan), part.pointer_mut("/journal/steps").and_then(Value::as_array_mut))
+        {
+            let end = steps.iter().position(|step| step["kind"] == "Switchover");
+            steps.truncate(end.unwrap_or(steps.len()));
+        }
         if let Some(id) = part.pointer("/journal/id").and_then(Value::as_str) {
             self.state().begun.insert(id.to_owned());
         }
@@ -292,127 +336,6 @@ impl Policies for Sabotaged {
     }
 }
 
-/// A connection that is bent.
-pub struct Bent {
-    inner: Connection,
-    by: Sabotaged,
-}
-
-impl Bent {
-    /// What is sent from now on is not blind any more.
-    fn sent(&self) {
-        self.by.state().blind = false;
-    }
-}
-
-impl Acting for Bent {
-    async fn replication(&mut self, deadline: Duration) -> Result<Replication, RedisError> {
-        if self.by.is(Bug::NoLiveRole) {
-            return Ok(fixtures::sample(fixtures::replica_role()).replication);
-        }
-        let asked_at = self.by.process.uptime();
-        if self.by.is(Bug::OldRole) {
-            self.by.state().stopped_at = Some(asked_at);
-        }
-        self.inner.replication(deadline).await
-    }
-
-    async fn role_and_pause(&mut self, deadline: Duration) -> Result<(Replication, Option<bool>), RedisError> {
-        let (mut replication, paused) = self.inner.role_and_pause(deadline).await?;
-        if self.by.is(Bug::AbortBlindly) && replication.failover_state != FailoverState::None {
-            let _ = self.inner.failover_abort().await;
-        }
-        if replication.role == Role::Primary {
-            self.by.state().leads = Some(replication.clone());
-        }
-        let demoted = self.by.state().demoted.clone();
-        if let Some((old, Host::Ip(to))) = demoted.filter(|_| self.by.is(Bug::GuardedAnyCandidate))
-            && to == self.inner.ip
-            && replication.role != Role::Primary
-        {
-            replication = Replication { role: fixtures::replica_role(), ..old };
-        }
-        Ok((replication, paused))
-    }
-
-    async fn keys(&mut self, deadline: Duration) -> Result<u64, RedisError> {
-        self.inner.keys(deadline).await
-    }
-
-    async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
-        self.inner.persistence(deadline).await
-    }
-
-    async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
-        self.inner.config_set(name, value).await
-    }
-
-    async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
-        self.inner.run(command).await
-    }
-
-    async fn ordinary_clients(&mut self, age: Duration) -> Result<Vec<u64>, RedisError> {
-        self.inner.ordinary_clients(age).await
-    }
-
-    async fn close_clients(&mut self, ids: &[u64]) -> Result<u32, RedisError> {
-        self.inner.close_clients(ids).await
-    }
-
-    async fn replicaof(&mut self, primary: &NodeAddress) -> Result<(), RedisError> {
-        let to = ports::host(primary);
-        let to = match to {
-            Host::Pod(n) => self.by.process.world().kube.pod(n).map_or(to, |pod| Host::Ip(pod.ip)),
-            Host::Ip(_) => to,
-        };
-        let led = self.by.state().leads.clone();
-        let leads = {
-            let world = self.by.process.world();
-            world.servers.by_ip.get(&self.inner.ip).is_some_and(|server| server.role == crate::redis::Role::Primary)
-        };
-        if leads {
-            self.by.state().demoted = led.map(|led| (led, to));
-        }
-        if let (true, true, Host::Ip(ip)) = (self.by.is(Bug::GuardedPromotesFirst), leads, to)
-            && let Some(candidate) = self.by.anyone(ip)
-        {
-            let _ = candidate.order(Order::Lead, Duration::from_secs(1)).await;
-            self.by.process.point("switchover:promoted").await;
-        }
-        self.inner.replicaof(primary).await
-    }
-
-    async fn promote(&mut self) -> Result<(), RedisError> {
-        self.inner.promote().await
-    }
-
-    async fn client_pause_writes(&mut self, life: Duration) -> Result<(), RedisError> {
-        self.sent();
-        let life = if self.by.is(Bug::GuardedEndlessPause) { Duration::MAX } else { life };
-        self.inner.client_pause_writes(life).await
-    }
-
-    async fn client_unpause(&mut self) -> Result<(), RedisError> {
-        self.inner.client_unpause().await
-    }
-
-    async fn failover_to(&mut self, target: &NodeAddress, timeout: Duration) -> Result<(), RedisError> {
-        self.sent();
-        if let (true, Host::Ip(ip)) = (self.by.is(Bug::PromoteBeforeDemote), ports::host(target))
-            && let Some(candidate) = self.by.anyone(ip)
-        {
-            candidate.order(Order::Lead, Duration::from_secs(1)).await?;
-            return self.inner.order(Order::Follow(Host::Ip(ip)), Duration::from_secs(1)).await;
-        }
-        let timeout = if self.by.is(Bug::NoTimeout) { Duration::MAX } else { timeout };
-        self.inner.failover_to(target, timeout).await
-    }
-
-    async fn failover_abort(&mut self) -> Result<(), RedisError> {
-        self.inner.failover_abort().await
-    }
-}
-
 impl World for Sabotaged {
     type Ports = Self;
 
@@ -421,7 +344,13 @@ impl World for Sabotaged {
     }
 
     fn remediations(&self) -> BTreeMap<String, Elsewhere> {
-        if self.is(Bug::IgnoreClaims) { BTreeMap::new() } else { self.process.remediations() }
+        let now = if self.is(Bug::IgnoreClaims) { BTreeMap::new() } else { self.process.remediations() };
+        if !self.is(Bug::SlotHeldForEver) {
+            return now;
+        }
+        let mut state = self.state();
+        state.slots.extend(now);
+        state.slots.clone()
     }
 
     fn restarted_within(&self, time: SignedDuration, now: Timestamp) -> Vec<Arc<StoredPolicy>> {
@@ -439,7 +368,7 @@ impl World for Sabotaged {
         claims: &[Claim],
         settings: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
-        self.process.cached(policy, watched, claims, settings).await
+        Ok(self.bend(policy, self.process.cached(policy, watched, claims, settings).await?))
     }
 
     async fn live(
@@ -453,7 +382,7 @@ impl World for Sabotaged {
             let cached = self.process.cached(policy, &nothing(), claims, settings).await?;
             return Ok(Snapshot { redis_rights: RedisRights::Known(Vec::new()), ..cached });
         }
-        self.process.live(policy, selector, claims, settings).await
+        Ok(self.bend(policy, self.process.live(policy, selector, claims, settings).await?))
     }
 
     async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {

@@ -15,10 +15,9 @@ use redis_memory_operator::{
     contention::cluster_budget,
     controller::ports::{Freshness, Watched, World},
     domain::{
-        fixtures,
         names::PodName,
         policy::Policy,
-        snapshot::{Observation, Snapshot},
+        snapshot::{Observation, ProbeFailure, Snapshot},
         surroundings::{Claim, Elsewhere, LostSet, Reach},
         volume::Volumes,
     },
@@ -29,10 +28,10 @@ use redis_memory_operator::{
 };
 
 use crate::{
-    kubernetes::PODS,
     operator::{Body, Process},
     ports,
     redis::Ms,
+    shape::{set_name, set_of, set_uid},
     view::Pods,
 };
 
@@ -42,9 +41,9 @@ impl Process {
         self.cache.lock().expect("one thread").policies.iter().flatten().cloned().collect()
     }
 
-    /// Probes every pod that runs; all at the same time, each answers when it does.
-    async fn probe(&self, pods: &Pods) {
-        let took = pods.iter().enumerate().filter_map(|(n, pod)| Some(self.sample(n, pod.as_ref()?))).max();
+    /// Probes every pod of these sets that runs; all at the same time, each answers when it does.
+    async fn probe(&self, pods: &Pods, sets: &[usize]) {
+        let took = pods.iter().filter(|(n, _)| sets.contains(&set_of(**n))).map(|(n, pod)| self.sample(*n, pod)).max();
         self.pause(took.unwrap_or(0)).await;
     }
 
@@ -58,9 +57,9 @@ impl Process {
         took
     }
 
-    fn snapshot(&self, pods: &Pods, claims: &[Claim], live: bool) -> Snapshot {
+    fn snapshot(&self, policy: &Policy, pods: &Pods, claims: &[Claim], live: bool) -> Snapshot {
         let memory = self.memory.lock().expect("one thread");
-        let mut snapshot = self.world().snapshot(pods, &memory, live, self.skew);
+        let mut snapshot = self.world().snapshot(policy, pods, &memory, live, self.skew);
         let claimed =
             |claim: &Claim| claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())).collect::<Vec<_>>();
         snapshot.claimed_by_other = claims.iter().flat_map(claimed).collect();
@@ -90,33 +89,41 @@ impl World for Process {
         kept.looked = true;
         kept.written_at.get_or_insert(ports::ms(now));
         let cache = self.cache.lock().expect("one thread");
-        let pods = cache.pods.iter().enumerate();
-        let pods = pods.filter_map(|(n, pod)| Some(Arc::new(ports::object(n, pod.as_ref()?)))).collect();
+        let sets = self.world().covered(&policy.uid);
+        let pods = cache.pods.iter().filter(|(n, _)| sets.contains(&set_of(**n)));
+        let pods = pods.map(|(n, pod)| Arc::new(ports::object(*n, pod))).collect();
         let pods = Seen { pods, shared_with: BTreeSet::new(), synced: true, failing: None };
         Watched { pods, around: None }
     }
 
     async fn cached(
         &self,
-        _: &Arc<Policy>,
+        policy: &Arc<Policy>,
         _: &Watched,
         claims: &[Claim],
         _: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
         let pods = self.cache.lock().expect("one thread").pods.clone();
-        Ok(self.snapshot(&pods, claims, false))
+        Ok(self.snapshot(policy, &pods, claims, false))
     }
 
-    async fn live(&self, _: &Arc<Policy>, _: &str, claims: &[Claim], _: AssessSettings) -> Result<Snapshot, KubeError> {
+    async fn live(
+        &self,
+        policy: &Arc<Policy>,
+        _: &str,
+        claims: &[Claim],
+        _: AssessSettings,
+    ) -> Result<Snapshot, KubeError> {
         let unread = || KubeError::ListPods(Cause::TimedOut(Duration::from_secs(10)));
         let pods = self.read(crate::world::World::list).await.ok_or_else(unread)?;
-        self.probe(&pods).await;
-        let snapshot = self.snapshot(&pods, claims, true);
+        let sets = self.world().covered(&policy.uid);
+        self.probe(&pods, &sets).await;
+        let snapshot = self.snapshot(policy, &pods, claims, true);
         self.point("observed").await;
         Ok(snapshot)
     }
 
-    /// Nothing here has a volume that is looked at.
+    /// Claims hold enough, and every node takes pods.
     async fn volumes(&self, _: &str, snapshot: &Snapshot, _: &[PodName], _: Duration) -> Volumes {
         snapshot.volumes.clone()
     }
@@ -127,12 +134,26 @@ impl World for Process {
 
     fn reach(&self, _: Freshness) -> Reach {
         let (cache, memory) = (self.cache.lock().expect("one thread"), self.memory.lock().expect("one thread"));
-        let seen: Vec<&Observation> =
-            cache.pods.iter().flatten().filter_map(|pod| memory.latest.get(&pod.uid)).collect();
-        let unreachable = seen.iter().filter(|seen| matches!(seen, Observation::Failed(_))).count();
-        let set = LostSet { name: "shop/redis".into(), set: fixtures::set_uid(), unreachable };
-        let lost = if unreachable > 0 { vec![set] } else { Vec::new() };
-        Reach { endpoints: seen.len().min(PODS), unreachable, lost }
+        let seen = cache.pods.iter().filter_map(|(n, pod)| Some((set_of(*n), memory.latest.get(&pod.uid)?)));
+        let mut reach = Reach::default();
+        for (set, seen) in seen {
+            reach.endpoints += 1;
+            let lost =
+                |failure: &ProbeFailure| matches!(failure, ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_));
+            if !matches!(seen, Observation::Failed(failure) if lost(failure)) {
+                continue;
+            }
+            reach.unreachable += 1;
+            match reach.lost.iter_mut().find(|it| it.set == set_uid(set)) {
+                Some(lost) => lost.unreachable += 1,
+                None => reach.lost.push(LostSet {
+                    name: format!("shop/{}", set_name(set)),
+                    set: set_uid(set),
+                    unreachable: 1,
+                }),
+            }
+        }
+        reach
     }
 
     fn show(&self, _: &Policy, _: &Snapshot, _: &[FindingStatus], _: &Judged) {}

@@ -8,22 +8,25 @@ use redis_memory_operator::domain::{
     addresses::PodAddresses,
     bytes::Bytes,
     fixtures,
-    names::{NodeAddress, PodName, PodUid, RunId},
-    pod::{Pod as DomainPod, StatefulSet},
+    names::{NodeAddress, PodUid, RunId},
+    pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
+    policy::Policy,
     ratio::Ratio,
     sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
     snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+    volume::{ClaimVolume, Volumes},
 };
 
 use crate::{
     faults::Lie,
-    kubernetes::{PODS, Pod},
+    kubernetes::Pod,
     redis::{Failover, Host, Link, Ms, Role, Server},
+    shape::{Beside, Storage, ordinal, pod_name, set_name, set_of, set_uid},
     world::World,
 };
 
-/// Pods as they were listed.
-pub type Pods = Vec<Option<Pod>>;
+/// Pods as they were listed, by number.
+pub type Pods = BTreeMap<usize, Pod>;
 
 /// What one process of the operator remembers of the probes: the last answer and the readings, by pod UID.
 #[derive(Clone, Debug, Default)]
@@ -65,16 +68,12 @@ fn reading(sample: &Sample) -> Reading {
     }
 }
 
-/// Readings are kept for so long: for what is demanded of a judgement, and a margin.
-const KEEP: SignedDuration = SignedDuration::from_secs(60);
+/// Readings are kept for this long: for what is demanded of a judgement and of a rate of writes, and a margin.
+const KEEP: SignedDuration = SignedDuration::from_secs(70);
 
 /// Virtual time as a wall clock shows it that is off by `skew` seconds.
 pub fn wall(now: Ms, skew: i64) -> Timestamp {
     fixtures::NOW.saturating_add(SignedDuration::from_millis(now as i64 + skew * 1000)).expect("in range")
-}
-
-pub fn ordinal(name: &PodName) -> usize {
-    name.as_str().rsplit('-').next().and_then(|n| n.parse().ok()).expect("a pod of the set")
 }
 
 pub fn ip_text(ip: u32) -> String {
@@ -104,7 +103,10 @@ pub fn run_number(run: &RunId) -> u32 {
 
 fn address(host: Host) -> NodeAddress {
     match host {
-        Host::Pod(n) => fixtures::stable_address(n as u8),
+        Host::Pod(n) => {
+            let host = format!("{}.{}.shop.svc.cluster.local", pod_name(n), set_name(set_of(n)));
+            NodeAddress { host, port: fixtures::PORT }
+        }
         Host::Ip(ip) => NodeAddress { host: ip_text(ip), port: fixtures::PORT },
     }
 }
@@ -112,12 +114,15 @@ fn address(host: Host) -> NodeAddress {
 impl World {
     /// The pods as the API server has them now.
     pub fn list(&self) -> Pods {
-        self.kube.places.iter().map(|place| place.pod.clone()).collect()
+        self.kube.places.iter().filter_map(|(n, place)| Some((*n, place.pod.clone()?))).collect()
     }
 
     /// What a server answers now, lies included.
     pub fn sample(&self, server: &Server, skew: i64) -> Sample {
         let mut sample = sample(server, server.uid, self.now, skew);
+        if self.lies.is_empty() {
+            return sample;
+        }
         for lie in [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Fragmented, Lie::Keys, Lie::NoFailover] {
             if self.lies(server.pod, lie) {
                 tell(lie, &mut sample);
@@ -135,6 +140,9 @@ impl World {
         if server.hung(now) {
             return Observation::Failed(ProbeFailure::TimedOut("no answer within 1 s".into()));
         }
+        if server.locked {
+            return Observation::Failed(ProbeFailure::AuthenticationFailed("WRONGPASS".into()));
+        }
         let mut sample = self.sample(server, skew);
         sample.pod_uid = uid_text(pod.uid);
         if now >= server.loading_until {
@@ -143,54 +151,109 @@ impl World {
         Observation::Seen(Box::new(sample))
     }
 
-    /// Puts a snapshot together.
-    pub fn snapshot(&self, pods: &Pods, memory: &Memory, live: bool, skew: i64) -> Snapshot {
-        let targets = (0..PODS).filter_map(|n| {
-            let pod = pods[n].as_ref()?;
-            let redis = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
-            let history = memory.history.get(&pod.uid).cloned().unwrap_or_default();
-            Some(Target { pod: self.domain_pod(n, pod), redis, history })
-        });
-        let ready_pods = pods.iter().flatten().filter(|pod| pod.slice).map(|pod| uid_text(pod.uid)).collect();
-        let takes = (0..PODS).filter(|n| pods[*n].is_some()).map(|n| fixtures::pod_name(n as u8)).collect();
+    /// The sets that a policy selects, by its number.
+    pub fn covered(&self, policy: &str) -> Vec<usize> {
+        let shape = &self.kube.policies[crate::operator::Body::number(policy)].shape;
+        (0..self.kube.sets.len()).filter(|set| shape.covers(*set)).collect()
+    }
+
+    /// Puts a snapshot for that policy together.
+    pub fn snapshot(&self, policy: &Policy, pods: &Pods, memory: &Memory, live: bool, skew: i64) -> Snapshot {
+        let sets = self.covered(&policy.uid);
+        let selected = || pods.iter().filter(|(n, _)| sets.contains(&set_of(**n)));
+        let mut targets: Vec<Target> = selected()
+            .map(|(n, pod)| {
+                let redis = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
+                let history = memory.history.get(&pod.uid).cloned().unwrap_or_default();
+                Target { pod: self.domain_pod(*n, pod), redis, history }
+            })
+            .collect();
+        targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
         Snapshot {
             at: wall(self.now, skew),
-            targets: targets.collect(),
-            stateful_sets: vec![self.stateful_set()],
-            services: vec![fixtures::primary_service(takes, ready_pods)],
+            targets,
+            stateful_sets: sets.iter().map(|set| self.stateful_set(*set)).collect(),
+            services: sets.iter().flat_map(|set| self.services(*set, pods)).collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
+            volumes: Volumes::Known(selected().map(|(n, _)| claim_volume(*n)).collect()),
             ..empty()
         }
     }
 
-    fn stateful_set(&self) -> StatefulSet {
+    fn stateful_set(&self, n: usize) -> StatefulSet {
+        let set = &self.kube.sets[n];
         StatefulSet {
-            current_revision: format!("redis-{}", self.kube.template_revision),
-            update_revision: format!("redis-{}", self.kube.template_revision),
-            template_limits: vec![("redis".into(), Some(Bytes::mib(self.kube.template_limit_mib)))],
+            uid: set_uid(n),
+            name: set_name(n).into(),
+            replicas: set.replicas as u32,
+            current_revision: format!("{}-{}", set_name(n), set.revision),
+            update_revision: format!("{}-{}", set_name(n), set.revision),
+            template_limits: vec![("redis".into(), Some(Bytes::mib(set.limit_mib)))],
             ..fixtures::stateful_set()
         }
     }
 
+    /// The Services that lead to pods of that set.
+    pub fn services(&self, set: usize, pods: &Pods) -> Vec<Service> {
+        let members = || pods.iter().filter(|(n, _)| set_of(**n) == set);
+        let takes = || members().map(|(n, _)| pod_name(*n)).collect::<Vec<_>>();
+        let ready = |wanted: &dyn Fn(&Pod) -> bool| {
+            members().filter(|(_, pod)| wanted(pod)).map(|(_, pod)| uid_text(pod.uid)).collect()
+        };
+        let (name, key) = (set_name(set), "redismemory.io/role");
+        let named = |more: &str| format!("{name}-{more}");
+        let primary = fixtures::service(&named("primary"), &[("app", name), (key, "primary")], takes());
+        let mut services = vec![Service { ready_pods: ready(&|pod| pod.slice), ..primary }];
+        for beside in &self.schedule.sets[set].beside {
+            services.push(match *beside {
+                Beside::Headless => fixtures::service(name, &[("app", name)], takes()),
+                Beside::Replicas => {
+                    let replicas = fixtures::service(&named("replicas"), &[("app", name), (key, "replica")], takes());
+                    Service { ready_pods: ready(&|pod| pod.role == Some("replica") && pod.ready), ..replicas }
+                }
+                Beside::Pinned(n) => {
+                    let pod = pod_name(crate::shape::pod(set, n));
+                    let selector = [("app", name), ("statefulset.kubernetes.io/pod-name", pod.as_str())];
+                    fixtures::service(&named("pinned"), &selector, vec![pod.clone()])
+                }
+            });
+        }
+        services.retain(|service| !service.takes.is_empty());
+        services
+    }
+
     fn domain_pod(&self, n: usize, pod: &Pod) -> DomainPod {
-        let mut domain = fixtures::pod(n as u8);
+        let set = set_name(set_of(n));
+        let mut domain = fixtures::pod(0);
+        domain.name = pod_name(n);
+        domain.dns_name = Some(format!("{}.{set}.shop.svc", domain.name));
+        domain.owner = Some(Owner { kind: "StatefulSet".into(), name: set.into(), uid: set_uid(set_of(n)) });
         domain.uid = uid_text(pod.uid);
         domain.resource_version = pod.rv.to_string();
         domain.addresses = PodAddresses::of([ip_text(pod.ip).as_str()]);
         domain.ready = pod.ready;
         domain.terminating = pod.terminating.is_some();
-        domain.running = self.kube.places[n].container_at.is_none();
+        domain.running = self.kube.places.get(&n).is_some_and(|place| place.container_at.is_none());
         domain.role_label = pod.role.map(str::to_owned);
-        domain.revision = Some(format!("redis-{}", pod.revision));
+        domain.revision = Some(format!("{set}-{}", pod.revision));
         if let Ok(container) = domain.container.as_mut() {
             container.spec_limit = Some(Bytes::mib(pod.limit_mib));
             container.live_limit = Some(Bytes::mib(pod.limit_mib));
             if !pod.old {
                 container.started_at = Some(wall(pod.started, 0));
             }
+            if self.shape(n).storage(ordinal(n)) != Storage::Nothing {
+                let claim = Some(format!("data-{}", domain.name));
+                let (path, volume) = ("/data".to_owned(), VolumeKind::Claim);
+                container.mounts = vec![Mount { path, volume, claim, read_only: false }];
+            }
         }
         domain
     }
+}
+
+fn claim_volume(n: usize) -> ClaimVolume {
+    ClaimVolume { claim: format!("data-{}", pod_name(n)), ..fixtures::claim_volume(0) }
 }
 
 fn empty() -> Snapshot {
@@ -219,14 +282,16 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     sample.run_id = run_text(server.run);
     sample.server.uptime =
         if server.old { fixtures::UPTIME } else { Duration::from_millis(now.saturating_sub(server.started)) };
-    sample.keys = 10_000 + server.log.len() as u64;
-    sample.persistence.loading = now < server.loading_until;
-    sample.persistence.child_running = now < server.writing_until;
+    sample.keys = server.keys + server.log.len() as u64;
+    persistence(server, now, &mut sample.persistence);
     sample.memory.maxmemory = Bytes::mib(server.maxmemory_mib);
     if let Ok(config) = sample.config.as_mut() {
         config.maxmemory = Bytes::mib(server.maxmemory_mib);
         config.repl_backlog_size = Bytes(server.backlog);
         config.serving.carried.extend(server.set.clone());
+        config.serving.replica_priority = server.priority;
+        config.appendonly = server.storage == Storage::Aof;
+        config.save = if server.storage == Storage::Dump { "3600 1".into() } else { String::new() };
     }
     if !server.fragmented {
         sample.memory.rss = Bytes::mib(80);
@@ -234,13 +299,18 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
         sample.memory.allocator_frag = Bytes::mib(4);
         sample.memory.allocator_active = Bytes::mib(75);
     }
+    if server.own_mib > 0 {
+        let memory = &mut sample.memory;
+        memory.used = Bytes(memory.used.0 + Bytes::mib(server.own_mib).0);
+        memory.rss = Bytes::mib(server.resident_mib());
+        memory.ratio = Ratio((memory.rss.0 * 100 / memory.used.0) as u32);
+    }
     let replication = &mut sample.replication;
     replication.replid = format!("history-{}", server.replid);
-    replication.offset = server.offset();
-    replication.previous = server.before.map(|(replid, shared)| PreviousHistory {
-        replid: format!("history-{replid}"),
-        end: 1_000_001 + 100 * shared as u64,
-    });
+    replication.offset = server.position().offset();
+    replication.previous = server
+        .before
+        .map(|(replid, shared)| PreviousHistory { replid: format!("history-{replid}"), end: shared.offset() + 1 });
     replication.failover_state = match server.failover {
         Failover::None => FailoverState::None,
         Failover::Waiting { .. } => FailoverState::WaitingForSync,
@@ -252,11 +322,19 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
         .map(|line| ReplicaLine {
             address: NodeAddress { host: ip_text(line.ip), port: fixtures::PORT },
             online: line.online,
-            offset: 1_000_000 + 100 * line.acked as u64,
+            offset: line.acked.offset(),
             lag: Duration::from_secs((now - line.at) / 1000),
         })
         .collect();
     sample
+}
+
+fn persistence(server: &Server, now: Ms, said: &mut sample::Persistence) {
+    said.loading = now < server.loading_until;
+    said.child_running = server.child.is_some_and(|child| now < child.until);
+    said.aof_enabled = server.storage == Storage::Aof;
+    (said.saves, said.rewrites) = (server.written.saves, server.written.rewrites);
+    said.since_last_save = server.written.at.map(|at| Duration::from_millis(now.saturating_sub(at)));
 }
 
 fn tell(lie: Lie, sample: &mut Sample) {

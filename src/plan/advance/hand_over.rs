@@ -79,7 +79,13 @@ impl Advance<'_> {
                 Err(next) => next,
             },
             Some(new) if is_primary(old) && is_replica(new) => self.once_more(&way, new),
+            Some(new) if !back && is_primary(old) && new.sample().is_none() => {
+                self.call_off(&way, new, &format!("{to} does not answer"))
+            }
             None if !begun => self.hold(&Labels::LeftToUpkeep, format!("{to} does not exist")),
+            None if !back && is_primary(old) => {
+                self.close(&way, Outcome::Superseded, &format!("{to} does not exist; a new plan is made"))
+            }
             _ => self.go_on(&way),
         }
     }

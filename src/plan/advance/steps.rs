@@ -190,7 +190,16 @@ impl<'a> Advance<'a> {
         let Some(Role::Replica(link)) = target.sample().map(|sample| &sample.replication.role) else {
             return self.wait(format!("{pod} is not seen as a replica"));
         };
-        if replica::follows(self.shard, primary, &link.primary) {
+        let gave_the_role = |step: &Step| matches!(step, Step::Switchover { from, .. } if from == pod);
+        let before = self.journal.done().iter().rev().find_map(|planned| match &planned.step {
+            Step::Switchover { from, .. } => self.target(from),
+            _ => None,
+        });
+        // FAILOVER leaves who gave the role following an address.
+        let own_name = replica::own_name(&link.primary, &primary.pod)
+            .filter(|_| self.journal.current.attempt == 0)
+            .filter(|_| self.journal.done().iter().any(|planned| gave_the_role(&planned.step)));
+        if replica::follows(self.shard, primary, &link.primary) && own_name.is_none() {
             let lag = self.ctx.policy.restart.max_replication_lag;
             return match replica::synced(self.shard, primary, target, lag) {
                 Ok(()) => Next::Record(Box::new(self.proceed())),
@@ -203,11 +212,7 @@ impl<'a> Advance<'a> {
         let (Some(replica), Some(new)) = (Peer::of(target), Peer::of(primary)) else {
             return self.wait(format!("{pod} or {to} has no address"));
         };
-        let before = self.journal.done().iter().rev().find_map(|planned| match &planned.step {
-            Step::Switchover { from, .. } => self.target(from),
-            _ => None,
-        });
-        let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod));
+        let by_name = before.and_then(|old| replica::stable_name(&link.primary, &old.pod, &primary.pod)).or(own_name);
         Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer: replica, by_name, to: new }))
     }
 }

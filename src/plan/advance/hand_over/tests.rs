@@ -329,6 +329,20 @@ fn it_is_not_tried_again_while_a_member_does_not_exist() {
     assert!(text.contains("redis-2 does not exist"), "{text}");
 }
 
+// Seen in the simulator: the candidate's pod was deleted and found no node any more, and what had ended long ago was ended
+// again every ten seconds, with the cluster's slot.
+#[test]
+fn a_candidate_that_does_not_come_back_is_not_waited_for() {
+    let mut world = World::begun();
+    world.snapshot.targets[1].pod.uid = PodUid::from("replacement");
+    world.snapshot.targets[1].redis = Observation::Pending;
+    world.snapshot.targets[1].pod.role_label = Some("replica".to_owned());
+    assert_eq!(world.closed().0, Outcome::Superseded);
+    let mut world = World::begun();
+    world.snapshot.targets.remove(1);
+    assert_eq!(world.closed().0, Outcome::Superseded);
+}
+
 // Seen in the simulator: the plan ended for somebody who only said that it was primary, and nobody was.
 #[test]
 fn a_third_primary_whom_neither_of_the_two_follows_is_waited_for_and_gets_no_label() {

@@ -1,0 +1,131 @@
+//! What must be true in the end: nothing is under way, every set is whole, and what is not cured says why.
+
+use redis_memory_operator::domain::{journal::Journal, step::Step};
+
+use crate::{
+    kubernetes::Resource,
+    redis::{Link, Role},
+    schedule::Schedule,
+    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name},
+    world::World,
+};
+
+/// What may stay in the way of a set of that shape, although nothing is wrong any more.
+fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
+    let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
+    let struck = !schedule.faults.is_empty();
+    let grounds = [
+        (struck, "Cooldown"),
+        (struck, "RemediationFailed"),
+        (struck, "RemediationGaveUp"),
+        (struck, "ChainedReplicas"),
+        (struck, "NoPrimary"),
+        (struck || !schedule.restart_helps, "RemediationIneffective"),
+        (struck || odd(|odd| *odd == Oddity::SmallMaxmemory), "MembersDiffer"),
+        (schedule.policies.len() > 1, "ClaimedByOlderPolicy"),
+        (shape.members == 1 && !policy.shape.downtime, "DowntimeNotAllowed"),
+        (shape.members == 1 && shape.storage(0) == Storage::Nothing, "PersistenceNotProven"),
+        (shape.members == 2 && policy.shape.synced > 0, "TooFewReplicas"),
+        (odd(|odd| matches!(odd, Oddity::Priority(0) | Oddity::StoresNothing)), "CandidateUnfit"),
+        (odd(|odd| *odd == Oddity::Locked), "MemberUnknown"),
+        (shape.beside.iter().any(|beside| matches!(beside, Beside::Pinned(_))), "ClientsPinned"),
+        (shape.saves_every.is_some(), "MemberBusy"),
+    ];
+    grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+}
+
+impl World {
+    /// Nothing is under way, and every member is as it should be.
+    pub fn settled(&self) -> bool {
+        let mut policies = self.kube.policies.iter().filter(|it| !it.gone);
+        let idle = policies.all(|it| it.journal().is_none() && !it.finalizer() && !it.deleting());
+        (0..self.kube.sets.len()).all(|set| self.for_people(set) || (idle && self.whole(set)))
+    }
+
+    /// Somebody else gave the role to a pod that was lost right then: no switchover of ours is under way. Whom to promote
+    /// is for people to say.
+    fn for_people(&self, set: usize) -> bool {
+        let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
+        !self.servers.of_set(set).any(|it| it.role == Role::Primary)
+            && self.kube.over(set).any(|it| it.shown().contains("NoPrimary"))
+            && !self.kube.policies.iter().any(ours)
+    }
+
+    fn whole(&self, set: usize) -> bool {
+        if self.schedule.obstructed(set) {
+            return true;
+        }
+        let primaries = self.servers.of_set(set).filter(|it| it.role == Role::Primary).count();
+        let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
+        // A member that lets nobody in may be the primary: then no label is moved.
+        let locked = self.schedule.sets[set].odd.iter().any(|(_, odd)| *odd == Oddity::Locked);
+        let kept = !locked && self.kube.over(set).next().is_some();
+        let label = |n: usize| {
+            let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
+            self.kube.pod(n).is_some_and(|pod| pod.role == Some(if primary { "primary" } else { "replica" }))
+        };
+        primaries == 1
+            && self.kube.down(set).is_empty()
+            && self.kube.of_set(set).all(|(n, _)| up(n) && (!kept || label(n)))
+    }
+
+    /// In the end either nothing is fragmented, or a refusal says why.
+    pub fn check_cure(&mut self) {
+        for set in 0..self.kube.sets.len() {
+            if let Some(text) = self.uncured(set) {
+                let now = self.now;
+                self.observer.flag(now, "L1", text);
+            }
+        }
+    }
+
+    fn uncured(&self, set: usize) -> Option<String> {
+        let shape = &self.schedule.sets[set];
+        // The oldest acts.
+        let policy = self.kube.over(set).next()?;
+        // Of a server that lets nobody in nothing is known.
+        if shape.members == 1 && shape.is_odd(0, |odd| *odd == Oddity::Locked) {
+            return None;
+        }
+        let shown = policy.shown();
+        let said = refusals(&self.schedule, shape, policy).iter().any(|reason| shown.contains(reason));
+        if said || self.schedule.obstructed(set) && !shown.is_empty() {
+            return None;
+        }
+        let leads = self.servers.of_set(set).find(|it| it.role == Role::Primary).map(|it| it.pod);
+        // Where a person has moved it, it is theirs.
+        if !self.schedule.obstructed(set)
+            && shape.start == Start::ByOrdinal
+            && leads != Some(pod(set, 0))
+            && self.observer.ours(set)
+        {
+            return Some(format!("the role stays with {leads:?} against its start, and nobody says why: {shown:?}"));
+        }
+        let fragmented: Vec<_> =
+            self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
+        (!fragmented.is_empty()).then(|| format!("{fragmented:?} stay fragmented and nobody says why: {shown:?}"))
+    }
+
+    pub fn describe(&self) -> String {
+        let server = |n: usize| {
+            self.servers.of_pod(n).map_or("none".to_owned(), |it| {
+                format!("{:?} {:?} {:?} fragmented {}", it.role, it.link, it.failover, it.fragmented)
+            })
+        };
+        let policy = |it: &Resource| {
+            let step = it.journal().map(|journal| format!("{:?}", journal.step()));
+            let last = it.status().map(|it| {
+                it.workloads
+                    .iter()
+                    .map(|record| format!("{:?}: {}", record.outcome, record.message))
+                    .collect::<Vec<_>>()
+            });
+            let (finalizer, gone, shown) = (it.finalizer(), it.gone, it.shown());
+            format!("journal {step:?}, finalizer {finalizer}, gone {gone}, shown {shown}, last {last:?}")
+        };
+        let policies: Vec<String> = self.kube.policies.iter().map(policy).collect();
+        let pods: Vec<String> = self.kube.places.keys().map(|n| format!("{} {}", pod_name(*n), server(*n))).collect();
+        let down: Vec<usize> = (0..self.kube.sets.len()).flat_map(|set| self.kube.down(set)).collect();
+        format!("{}; down {down:?}; {}", policies.join(" | "), pods.join(", "))
+    }
+}

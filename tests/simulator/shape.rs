@@ -1,0 +1,289 @@
+//! What a world is built of: sets with their members and Services, and the policies over them.
+
+use redis_memory_operator::domain::names::{ControllerUid, PodName};
+
+use crate::{redis::Ms, rng::Rng};
+
+/// Pods are numbered through: those of a set follow each other, and a set has fewer than this.
+pub const STRIDE: usize = 16;
+/// Sets of a namespace, by name.
+const NAMES: [&str; 3] = ["redis", "cache", "queue"];
+
+/// The set of that pod.
+pub const fn set_of(pod: usize) -> usize {
+    pod / STRIDE
+}
+
+/// Its number within its set.
+pub const fn ordinal(pod: usize) -> usize {
+    pod % STRIDE
+}
+
+/// The pod of that ordinal.
+pub const fn pod(set: usize, ordinal: usize) -> usize {
+    set * STRIDE + ordinal
+}
+
+pub const fn set_name(set: usize) -> &'static str {
+    NAMES[set]
+}
+
+/// The set of that name; a Service is named after its set, with a word more.
+pub fn set_named(name: &str) -> Option<usize> {
+    NAMES.iter().position(|it| name == *it || name.strip_prefix(*it).is_some_and(|rest| rest.starts_with('-')))
+}
+
+pub fn set_uid(set: usize) -> ControllerUid {
+    ControllerUid::new(format!("set-{}", NAMES[set]))
+}
+
+pub fn pod_name(pod: usize) -> PodName {
+    PodName::new(format!("{}-{}", NAMES[set_of(pod)], ordinal(pod)))
+}
+
+/// The pod of that name.
+pub fn numbered(name: &str) -> Option<usize> {
+    let (set, number) = name.rsplit_once('-')?;
+    Some(pod(NAMES.iter().position(|it| *it == set)?, number.parse().ok()?))
+}
+
+pub fn number(name: &PodName) -> usize {
+    numbered(name.as_str()).expect("a pod of this world")
+}
+
+/// What outlives a process of the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// Nothing: an emptyDir, and nothing is written to it.
+    #[default]
+    Nothing,
+    /// Save points, on a claim: the dump of a clean shutdown keeps where in the replication it was.
+    Dump,
+    /// An AOF, on a claim.
+    Aof,
+}
+
+/// How a new process gets its role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// A script asks the others who is primary, and waits for an answer.
+    #[default]
+    Searches,
+    /// Pod 0 alone starts as a primary; the others start as its replicas.
+    ByOrdinal,
+}
+
+/// In what one member is not as the others are, by its own configuration: a restart does not change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// `replica-priority`.
+    Priority(u64),
+    /// It stores nothing.
+    StoresNothing,
+    /// Its `maxmemory` is smaller.
+    SmallMaxmemory,
+    /// Its memory limit is higher.
+    Roomy,
+    /// It is not fragmented.
+    Clean,
+    /// It does not take the policy's password.
+    Locked,
+}
+
+/// A Service of the set besides the one to its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Every member, whatever its role.
+    Headless,
+    /// The replicas.
+    Replicas,
+    /// Holds its clients to one pod.
+    Pinned(usize),
+}
+
+/// How clients connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connecting {
+    /// Anew for each write.
+    #[default]
+    Anew,
+    /// Once, and again when the connection breaks.
+    Keeping,
+}
+
+/// A run-time setting that differs from what the template starts a server with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    Maxmemory,
+    Backlog,
+    Notify,
+}
+
+/// A StatefulSet of Redis servers.
+#[derive(Clone, Debug, Default)]
+pub struct SetShape {
+    pub members: usize,
+    pub start: Start,
+    pub storage: Storage,
+    pub full_sync: Ms,
+    pub write_every: Ms,
+    pub connecting: Connecting,
+    /// A replica reads what its primary sends once in this time.
+    pub lag: Ms,
+    /// A child writes the data out this often; it takes half a minute.
+    pub saves_every: Option<Ms>,
+    pub drift: Option<Drift>,
+    /// The memory limit is below what the policy demands; the template's, too.
+    pub tight: bool,
+    /// The replication backlog is too small for the time of a restart.
+    pub small_backlog: bool,
+    pub odd: Vec<(usize, Oddity)>,
+    pub beside: Vec<Beside>,
+}
+
+impl SetShape {
+    /// The pods of set `set` of this shape.
+    pub fn pods(&self, set: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.members).map(move |ordinal| pod(set, ordinal))
+    }
+
+    pub fn is_odd(&self, ordinal: usize, oddity: impl Fn(&Oddity) -> bool) -> bool {
+        self.odd.iter().any(|(n, it)| *n == ordinal && oddity(it))
+    }
+
+    pub fn priority(&self, ordinal: usize) -> Option<u64> {
+        self.odd.iter().find_map(|(n, odd)| match odd {
+            Oddity::Priority(priority) if *n == ordinal => Some(*priority),
+            _ => None,
+        })
+    }
+
+    pub fn storage(&self, ordinal: usize) -> Storage {
+        if self.is_odd(ordinal, |odd| *odd == Oddity::StoresNothing) { Storage::Nothing } else { self.storage }
+    }
+
+    /// A set as most are: three equal members of a cache.
+    fn plain(rng: &mut Rng) -> Self {
+        Self {
+            members: 3,
+            full_sync: rng.pick(&[300, 1500, 6000]),
+            write_every: rng.pick(&[120, 300, 700]),
+            beside: vec![Beside::Headless],
+            ..Self::default()
+        }
+    }
+
+    /// Any set.
+    fn any(rng: &mut Rng) -> Self {
+        let mut set = Self::plain(rng);
+        set.members = match rng.below(100) {
+            0..10 => 1,
+            10..18 => 2,
+            18..66 => 3,
+            66..84 => 4,
+            84..95 => 5,
+            95..98 => 7,
+            _ => 12,
+        };
+        set.storage = rng.pick(&[Storage::Nothing, Storage::Nothing, Storage::Dump, Storage::Aof]);
+        if rng.percent(15) || set.members == 1 {
+            set.start = Start::ByOrdinal;
+        }
+        if rng.percent(30) {
+            set.connecting = Connecting::Keeping;
+        }
+        if rng.percent(40) {
+            set.lag = rng.pick(&[60, 250, 700]);
+        }
+        // Not all the time some member or other.
+        if rng.percent(8) && set.members < 6 {
+            set.saves_every = Some(rng.pick(&[90_000, 150_000]));
+        }
+        if rng.percent(20) {
+            set.drift = Some(rng.pick(&[Drift::Maxmemory, Drift::Backlog, Drift::Notify]));
+        }
+        set.tight = rng.percent(15);
+        set.small_backlog = set.storage == Storage::Dump && rng.percent(50);
+        set.odd = oddities(rng, set.members);
+        if rng.percent(30) {
+            set.beside.push(Beside::Replicas);
+        }
+        if rng.percent(3) {
+            set.beside.push(Beside::Pinned(rng.below(set.members)));
+        }
+        set
+    }
+}
+
+fn oddities(rng: &mut Rng, members: usize) -> Vec<(usize, Oddity)> {
+    let mut odd = Vec::new();
+    if rng.percent(20) {
+        odd.push((rng.below(members), Oddity::Clean));
+    }
+    if rng.percent(12) {
+        let priority = rng.pick(&[0, 0, 10]);
+        odd.push((rng.below(members), Oddity::Priority(priority)));
+        if rng.percent(30) {
+            odd.extend((0..members).map(|n| (n, Oddity::Priority(0))));
+        }
+    }
+    if rng.percent(12) {
+        let odds =
+            [Oddity::StoresNothing, Oddity::StoresNothing, Oddity::Roomy, Oddity::SmallMaxmemory, Oddity::Locked];
+        odd.push((rng.below(members), rng.pick(&odds)));
+    }
+    odd
+}
+
+/// A policy, as people wrote it.
+#[derive(Clone, Debug)]
+pub struct PolicyShape {
+    /// The sets that it selects: one, or all.
+    pub over: Over,
+    /// A primary that nothing takes over from may be restarted.
+    pub downtime: bool,
+    /// `minimumSyncedReplicas`.
+    pub synced: u32,
+}
+
+/// Which sets a policy selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    One(usize),
+    All,
+}
+
+impl PolicyShape {
+    pub fn covers(&self, set: usize) -> bool {
+        self.over == Over::All || self.over == Over::One(set)
+    }
+}
+
+/// One plain set, and a policy over it.
+pub fn demo(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
+    (vec![SetShape::plain(rng)], vec![PolicyShape { over: Over::One(0), downtime: false, synced: 1 }])
+}
+
+/// The sets of a namespace and the policies over them.
+pub fn namespace(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
+    let plain = rng.percent(45);
+    let count = match rng.below(100) {
+        0..78 => 1,
+        78..95 => 2,
+        _ => 3,
+    };
+    let sets: Vec<SetShape> =
+        (0..count).map(|_| if plain { SetShape::plain(rng) } else { SetShape::any(rng) }).collect();
+    let (downtime, synced) = (rng.percent(70), if rng.percent(60) { 0 } else { 1 });
+    let policy = |over| PolicyShape { over, downtime, synced };
+    let mut policies = if count > 1 && rng.percent(40) {
+        vec![policy(Over::All)]
+    } else {
+        (0..count).map(|set| policy(Over::One(set))).collect()
+    };
+    // A rival for the first set.
+    if rng.percent(12) {
+        policies.push(policy(Over::One(0)));
+    }
+    (sets, policies)
+}
