@@ -112,7 +112,7 @@ impl World {
         let stranded = led && connections.iter().any(|it| it.served && on(it.run));
         let works = self.someone_works && self.observer.ours(set);
         let waits = &mut self.clients[set].stranded;
-        *waits = if !stranded { 0 } else { *waits + if works { dt } else { 0 } };
+        *waits = if stranded { *waits + if works { dt } else { 0 } } else { 0 };
         if *waits > STRANDED {
             let now = self.now;
             let text = "clients stand on a server that is primary no more, by our doing, and nobody sends them on";

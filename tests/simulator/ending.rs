@@ -83,10 +83,6 @@ impl World {
         let shape = &self.schedule.sets[set];
         // The oldest acts.
         let policy = self.kube.over(set).next()?;
-        // Of a server that lets nobody in nothing is known.
-        if shape.members == 1 && shape.is_odd(0, |odd| *odd == Oddity::Locked) {
-            return None;
-        }
         let shown = policy.shown();
         let said = refusals(&self.schedule, shape, policy).iter().any(|reason| shown.contains(reason));
         if said || self.schedule.obstructed(set) && !shown.is_empty() {
@@ -101,8 +97,9 @@ impl World {
         {
             return Some(format!("the role stays with {leads:?} against its start, and nobody says why: {shown:?}"));
         }
-        let fragmented: Vec<_> =
-            self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
+        // Of a server that lets nobody in nothing is known.
+        let left = self.servers.of_set(set).filter(|it| it.fragmented && !it.locked);
+        let fragmented: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         (!fragmented.is_empty()).then(|| format!("{fragmented:?} stay fragmented and nobody says why: {shown:?}"))
     }
 

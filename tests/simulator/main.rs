@@ -150,19 +150,6 @@ fn every_invariant_holds_in_every_schedule() {
     }
 }
 
-/// Schedules that broke an invariant once. Whoever changes what a schedule does with its seed loses them here; the unit
-/// tests keep each kind.
-#[test]
-fn what_was_found_before_stays_mended() {
-    /// L5: what a remediation had given up on was written to the status at every look.
-    const RESTLESS: [u64; 1] = [266];
-    for seed in RESTLESS {
-        let schedule = Schedule::of(seed);
-        let outcome = run::run(&schedule, None, false);
-        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
-    }
-}
-
 #[test]
 fn without_faults_everything_is_cured_in_the_planned_order() {
     for seed in 0..40 {

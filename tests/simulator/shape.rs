@@ -179,10 +179,10 @@ impl SetShape {
         set.members = match rng.below(100) {
             0..10 => 1,
             10..18 => 2,
-            18..66 => 3,
-            66..84 => 4,
-            84..95 => 5,
-            95..98 => 7,
+            18..76 => 3,
+            76..89 => 4,
+            89..96 => 5,
+            96..99 => 7,
             _ => 12,
         };
         set.storage = rng.pick(&[Storage::Nothing, Storage::Nothing, Storage::Dump, Storage::Aof]);
@@ -197,7 +197,7 @@ impl SetShape {
         }
         // Not all the time some member or other.
         if rng.percent(8) && set.members < 6 {
-            set.saves_every = Some(rng.pick(&[90_000, 150_000]));
+            set.saves_every = Some(rng.pick(&[150_000, 240_000]));
         }
         if rng.percent(20) {
             set.drift = Some(rng.pick(&[Drift::Maxmemory, Drift::Backlog, Drift::Notify]));
@@ -268,13 +268,13 @@ pub fn demo(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
 pub fn namespace(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
     let plain = rng.percent(45);
     let count = match rng.below(100) {
-        0..78 => 1,
-        78..95 => 2,
+        0..82 => 1,
+        82..97 => 2,
         _ => 3,
     };
     let sets: Vec<SetShape> =
         (0..count).map(|_| if plain { SetShape::plain(rng) } else { SetShape::any(rng) }).collect();
-    let (downtime, synced) = (rng.percent(70), if rng.percent(60) { 0 } else { 1 });
+    let (downtime, synced) = (rng.percent(70), u32::from(rng.percent(40)));
     let policy = |over| PolicyShape { over, downtime, synced };
     let mut policies = if count > 1 && rng.percent(40) {
         vec![policy(Over::All)]

@@ -18,7 +18,7 @@ use crate::{
         snapshot::{Observation, Snapshot, Target},
         step::{Step, StepKind},
     },
-    plan::{Context, advance, begin, effect::Effect, gates::tests::World, next::Next},
+    plan::{Context, advance, begin, decide, effect::Effect, gates::tests::World, next::Next},
 };
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
@@ -59,6 +59,23 @@ fn another_sets_service_is_nobodys_business() {
     world.snapshot.services.push(of_another_set());
     let journal = world.consider().begin.expect("nothing is in the way");
     assert_eq!(ordered(&world.policy, &world.snapshot, journal), ["redis-primary"]);
+}
+
+// Seen in the simulator: of a policy over several sets the refusals of one were shown, and the others stayed as they were
+// without a word.
+#[test]
+fn where_no_set_of_a_policy_can_begin_each_says_why() {
+    let mut world = World::good();
+    second_set(&mut world.snapshot);
+    for target in world.snapshot.targets.iter_mut().filter(|target| target.pod.name.as_str().ends_with("-2")) {
+        target.pod.ready = false;
+    }
+    let settings = World::settings();
+    let ctx = Context::of(&world.policy, &world.snapshot, &[], fixtures::NOW, &settings);
+    let texts: Vec<String> =
+        decide::decide(&ctx, None, false, true).blocked.into_iter().map(|blocked| blocked.text).collect();
+    assert!(texts.iter().any(|text| text.contains("cart-2")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("redis-2")), "{texts:?}");
 }
 
 #[rstest]
