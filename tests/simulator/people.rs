@@ -95,7 +95,13 @@ impl World {
         let failing_over =
             self.servers.of_set(set).any(|it| it.failover != Failover::None && !hanging.contains(&it.ip));
         self.accept(set, &primaries);
-        if primaries.len() == 1 || failing_over || self.kube.down(set).len() > 1 {
+        // A primary that has lost everything while another member still has it is none.
+        let emptied = |ip: &u32| {
+            self.servers.by_ip[ip].keys == 0
+                && self.servers.of_set(set).any(|it| it.keys > 0 && it.role != Role::Primary)
+        };
+        let led = matches!(primaries.as_slice(), [only] if !emptied(only));
+        if led || failing_over || self.kube.down(set).len() > 1 {
             self.people.wrong_since[set] = None;
             return;
         }

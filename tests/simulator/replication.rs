@@ -22,6 +22,8 @@ pub enum Change {
     Replaced { ip: u32 },
     /// A FAILOVER went back.
     FailoverWentBack { ip: u32 },
+    /// A child began to write a server's data out.
+    Saves { ip: u32 },
 }
 
 /// All servers, by address.
@@ -80,7 +82,7 @@ impl Servers {
         let mut changes = Vec::new();
         let ips: Vec<u32> = self.by_ip.keys().copied().collect();
         for ip in &ips {
-            self.tick(*ip, now);
+            self.tick(*ip, now, &mut changes);
             self.start_script(*ip, now);
             self.replicate(*ip, now, &mut changes);
         }
@@ -92,12 +94,13 @@ impl Servers {
     }
 
     /// What a server does by itself from time to time: children end and begin, replicas are pinged.
-    fn tick(&mut self, ip: u32, now: Ms) {
+    fn tick(&mut self, ip: u32, now: Ms, changes: &mut Vec<Change>) {
         let me = self.by_ip.get_mut(&ip).unwrap();
         let saves_every = self.links[set_of(me.pod)].saves_every;
         if saves_every.is_some_and(|every| now >= me.child_at + every) && me.child.is_none() && !me.hung(now) {
             me.child_at = now;
             me.write_out(now, SAVE);
+            changes.push(Change::Saves { ip });
         }
         if me.child.is_some_and(|child| now >= child.until) {
             me.child = None;

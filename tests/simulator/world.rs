@@ -167,6 +167,9 @@ impl World {
 
     fn changed(&mut self, change: Change) {
         self.note(|| format!("redis: {change:?}"));
+        if matches!(change, Change::Saves { .. }) {
+            self.observer.progressed(self.now);
+        }
         let Change::Promoted { ip, cause } = change else { return };
         let pod = self.servers.by_ip[&ip].pod;
         self.promoted(ip, cause);
