@@ -34,7 +34,7 @@ test-cluster: ## Run the tests on a real Kubernetes (needs root, or USE_EXISTING
 	@scripts/test cluster
 
 test-long: ## Run what is too long for every day too: CONTRIBUTING.md lists it with its last result
-	@RMO_LONG=1 RMO_SIM_SCHEDULES=$${RMO_SIM_SCHEDULES:-50000} scripts/test
+	@RMO_LONG=1 RMO_SIM_SCHEDULES=$${RMO_SIM_SCHEDULES:-200000} scripts/test
 
 lint: ## Check format, lints, shell scripts, chart and generated files
 	@scripts/lint
