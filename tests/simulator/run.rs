@@ -90,7 +90,9 @@ impl Runner {
     }
 
     fn go(mut self, schedule: &Schedule) -> Outcome {
-        let end = schedule.calm + PATIENCE;
+        // What is set back again and again is tried for a while.
+        let obstructed = (0..schedule.sets.len()).any(|set| schedule.obstructed(set));
+        let patience = if obstructed { 2 * PATIENCE } else { PATIENCE };
         let converged = loop {
             self.step();
             let now = self.world().now;
@@ -100,7 +102,7 @@ impl Runner {
             if now > schedule.calm && self.converged() {
                 break true;
             }
-            if now > end {
+            if now > schedule.calm + patience {
                 break false;
             }
         };
@@ -111,7 +113,7 @@ impl Runner {
         let now = world.now;
         let ended = world.describe();
         if !converged {
-            let text = format!("not converged {} s after everything healed: {ended}", PATIENCE / 1000);
+            let text = format!("not converged {} s after everything healed: {ended}", patience / 1000);
             world.observer.flag(now, "L1", text);
         } else if world.observer.violations.is_empty() {
             let World { observer, servers, .. } = &mut *world;
