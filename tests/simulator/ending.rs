@@ -6,7 +6,7 @@ use crate::{
     kubernetes::Resource,
     redis::{Link, Role},
     schedule::Schedule,
-    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name},
+    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_uid},
     world::World,
 };
 
@@ -88,9 +88,13 @@ impl World {
         if said || self.schedule.obstructed(set) && !shown.is_empty() {
             return None;
         }
+        // Known from its own return. Where a person has moved it, it is theirs.
+        let records = policy.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
+        let known = records.iter().any(|it| it.shard.set == set_uid(set) && !it.starts_as_primary.is_empty());
         let leads = self.servers.of_set(set).find(|it| it.role == Role::Primary).map(|it| it.pod);
-        // Where a person has moved it, it is theirs.
-        if !self.schedule.obstructed(set)
+        let obstructed = self.schedule.obstructed(set);
+        if known
+            && !obstructed
             && shape.start == Start::ByOrdinal
             && leads != Some(pod(set, 0))
             && self.observer.ours(set)

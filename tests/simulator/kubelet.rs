@@ -114,7 +114,6 @@ impl World {
     fn start(&mut self, n: usize) {
         let Some(place) = self.kube.places.get_mut(&n) else { return };
         place.container_at = None;
-        let ours = std::mem::take(&mut place.ours);
         let Some(pod) = &place.pod else { return };
         let (ip, uid, set) = (pod.ip, pod.uid, set_of(n));
         self.next_run += 1;
@@ -137,9 +136,9 @@ impl World {
             if n == first {
                 server.replid = 1_000_000 + server.run;
                 self.observer.became_primary(n, Cause::Initial);
-                // Its replicas take what it has, by nobody's doing but its start.
-                let alone = !self.servers.of_set(set).any(|it| it.role == Role::Primary);
-                if alone && !ours {
+                // Its replicas take what it has, by nobody's doing but its start: we evict a primary only where it keeps
+                // its data (S3).
+                if !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.excuse(set, &self.servers, None, Some(&server.log));
                 }
             }

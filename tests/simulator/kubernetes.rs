@@ -54,19 +54,17 @@ pub struct Place {
     pub next_at: Ms,
     /// The container of the pod starts then; `None`: it runs.
     pub container_at: Option<Ms>,
-    /// The pod that was here was evicted by the operator.
-    pub ours: bool,
 }
 
 impl Place {
     /// Where that pod runs.
     pub const fn of(pod: Pod) -> Self {
-        Self { pod: Some(pod), next_at: 0, container_at: None, ours: false }
+        Self { pod: Some(pod), next_at: 0, container_at: None }
     }
 
     /// Where a pod comes at that time.
     pub const fn empty(next_at: Ms) -> Self {
-        Self { pod: None, next_at, container_at: None, ours: false }
+        Self { pod: None, next_at, container_at: None }
     }
 }
 

@@ -109,6 +109,8 @@ struct Totals {
     schedules: u64,
     evictions: u64,
     switchovers: u64,
+    in_place: u64,
+    backlogs: u64,
     looks: u64,
     cured: u64,
 }
@@ -118,6 +120,8 @@ impl Totals {
         self.schedules += 1;
         self.evictions += u64::from(outcome.evictions);
         self.switchovers += u64::from(outcome.switchovers);
+        self.in_place += u64::from(outcome.in_place);
+        self.backlogs += u64::from(outcome.backlogs);
         self.looks += u64::from(outcome.looks);
         self.cured += u64::from(outcome.cured);
     }
@@ -126,6 +130,8 @@ impl Totals {
         self.schedules += other.schedules;
         self.evictions += other.evictions;
         self.switchovers += other.switchovers;
+        self.in_place += other.in_place;
+        self.backlogs += other.backlogs;
         self.looks += other.looks;
         self.cured += other.cured;
     }
@@ -147,6 +153,7 @@ fn every_invariant_holds_in_every_schedule() {
         // A simulation in which nothing happens proves nothing.
         assert!(totals.cured * 2 > totals.schedules, "{totals:?}");
         assert!(totals.switchovers * 2 > totals.schedules, "{totals:?}");
+        assert!(totals.in_place > 0 && totals.backlogs > 0, "{totals:?}");
     }
 }
 

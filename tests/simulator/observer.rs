@@ -62,6 +62,9 @@ pub struct Observer {
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
+    /// Primaries that were evicted as such, and backlogs that were set.
+    pub in_place: u32,
+    pub backlogs: u32,
 }
 
 /// The process that we demoted.
@@ -378,6 +381,7 @@ impl Observer {
         let alone = self.sets[set].shape.members == 1 && kube.over(set).any(|policy| policy.shape.downtime);
         let written = server.written.at.is_some_and(|at| now < at + WRITTEN_LATELY);
         if alone && server.storage != Storage::Nothing && written {
+            self.in_place += 1;
             return;
         }
         self.flag(now, "S3", format!("{name} was evicted while it was primary"));

@@ -66,7 +66,10 @@ impl World {
                 self.observer.became_primary(pod, Cause::Ours);
                 Ok(())
             }
-            Order::Set(name, value) => self.configure(ip, name, value),
+            Order::Set(name, value) => {
+                self.observer.backlogs += u32::from(name == "repl-backlog-size");
+                self.configure(ip, name, value)
+            }
             Order::WriteOut => {
                 let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
                 server.write_out(now, WRITING_OUT);

@@ -136,9 +136,6 @@ impl Process {
                 observer.evicting(kube, servers, sender, remediation.as_ref(), what, now);
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
-                if let Some(place) = world.kube.places.get_mut(&n) {
-                    place.ours = true;
-                }
             }
             Ok(())
         });

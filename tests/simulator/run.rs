@@ -34,6 +34,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub evictions: u32,
     pub switchovers: u32,
+    pub in_place: u32,
+    pub backlogs: u32,
     pub looks: u32,
     pub cured: bool,
     pub ended: String,
@@ -88,7 +90,9 @@ impl Runner {
     }
 
     fn go(mut self, schedule: &Schedule) -> Outcome {
-        let end = schedule.calm + PATIENCE;
+        // What is set back again and again is tried for a while.
+        let obstructed = (0..schedule.sets.len()).any(|set| schedule.obstructed(set));
+        let patience = if obstructed { 2 * PATIENCE } else { PATIENCE };
         let converged = loop {
             self.step();
             let now = self.world().now;
@@ -98,7 +102,7 @@ impl Runner {
             if now > schedule.calm && self.converged() {
                 break true;
             }
-            if now > end {
+            if now > schedule.calm + patience {
                 break false;
             }
         };
@@ -109,7 +113,7 @@ impl Runner {
         let now = world.now;
         let ended = world.describe();
         if !converged {
-            let text = format!("not converged {} s after everything healed: {ended}", PATIENCE / 1000);
+            let text = format!("not converged {} s after everything healed: {ended}", patience / 1000);
             world.observer.flag(now, "L1", text);
         } else if world.observer.violations.is_empty() {
             let World { observer, servers, .. } = &mut *world;
@@ -120,6 +124,8 @@ impl Runner {
             violations: world.observer.violations.clone(),
             evictions: world.observer.evictions,
             switchovers: world.observer.switchovers,
+            in_place: world.observer.in_place,
+            backlogs: world.observer.backlogs,
             looks: world.observer.pace.count,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
             ended,
