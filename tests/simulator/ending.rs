@@ -90,7 +90,7 @@ impl World {
         }
         // Known from its own return. Where a person has moved it, it is theirs.
         let records = policy.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
-        let known = records.iter().any(|it| it.shard.set == set_uid(set) && !it.starts_as_primary.is_empty());
+        let known = records.iter().any(|it| it.shard.sets.contains(&set_uid(set)) && !it.starts_as_primary.is_empty());
         let leads = self.servers.of_set(set).find(|it| it.role == Role::Primary).map(|it| it.pod);
         let obstructed = self.schedule.obstructed(set);
         if known
