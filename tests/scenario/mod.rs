@@ -1,8 +1,11 @@
 //! The YAML of a scenario, and the resource and snapshot that it stands for. What is not written is as in
 //! `domain::fixtures`: healthy, quiet for fifteen minutes, labelled with its role, in StatefulSet `redis`.
 
+mod pod_yaml;
+
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use pod_yaml::PodYaml;
 use redis_memory_operator::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
     domain::{
@@ -79,115 +82,6 @@ struct Set {
     /// What the template's arguments start the server with.
     starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct PodYaml {
-    set: Option<String>,
-    owner_kind: String,
-    /// Another member, or an address; absent: a primary.
-    follows: Option<String>,
-    link: String,
-    /// The primary lists it.
-    listed: bool,
-    /// Addresses that it lists besides the members that follow it.
-    lists: Vec<String>,
-    // Memory.
-    ratio: f64,
-    used: String,
-    dataset: Option<String>,
-    purgeable: Option<String>,
-    other: Option<String>,
-    allocator: String,
-    maxmemory: String,
-    maxmemory_policy: String,
-    fork_ms: u64,
-    keys: u64,
-    // Replication.
-    behind: String,
-    priority: Option<u64>,
-    // Persistence.
-    appendonly: bool,
-    save: String,
-    on_claim: bool,
-    child_running: bool,
-    // History.
-    minutes: u16,
-    busy_every: Option<usize>,
-    newest_ratio: Option<f64>,
-    // Server.
-    version: String,
-    engine: String,
-    cluster: bool,
-    sentinel_seen: Option<bool>,
-    failing_over: bool,
-    config_unreadable: Option<String>,
-    failed: Option<BTreeMap<String, String>>,
-    pending: bool,
-    // Pod.
-    label: Option<String>,
-    limit: Option<String>,
-    spec_limit: Option<String>,
-    request: Option<String>,
-    container_problem: Option<String>,
-    resize_restarts: bool,
-    resize_deferred: Option<String>,
-    not_ready: bool,
-    trouble: Option<String>,
-    terminating: bool,
-    started_minutes_ago: Option<i64>,
-}
-
-impl Default for PodYaml {
-    fn default() -> Self {
-        Self {
-            set: Some("redis".into()),
-            owner_kind: "StatefulSet".into(),
-            follows: None,
-            link: "up".into(),
-            listed: true,
-            lists: Vec::new(),
-            ratio: 1.1,
-            used: "69Mi".into(),
-            dataset: None,
-            purgeable: None,
-            other: None,
-            allocator: "jemalloc-5.3.0".into(),
-            maxmemory: "512Mi".into(),
-            maxmemory_policy: "allkeys-lru".into(),
-            fork_ms: 2,
-            keys: 333_334,
-            behind: "0".into(),
-            priority: None,
-            appendonly: false,
-            save: String::new(),
-            on_claim: false,
-            child_running: false,
-            minutes: 15,
-            busy_every: None,
-            newest_ratio: None,
-            version: "7.0.15".into(),
-            engine: "redis".into(),
-            cluster: false,
-            sentinel_seen: Some(false),
-            failing_over: false,
-            config_unreadable: None,
-            failed: None,
-            pending: false,
-            label: Some("auto".into()),
-            limit: Some("1Gi".into()),
-            spec_limit: None,
-            request: Some("512Mi".into()),
-            container_problem: None,
-            resize_restarts: false,
-            resize_deferred: None,
-            not_ready: false,
-            trouble: None,
-            terminating: false,
-            started_minutes_ago: None,
-        }
-    }
 }
 
 fn bytes(text: &str) -> Bytes {
