@@ -14,6 +14,8 @@ mod common;
 mod fake_kubelet;
 #[path = "../fault_proxy/mod.rs"]
 mod fault_proxy;
+#[path = "../common/metrics.rs"]
+mod metrics;
 
 mod crash_points;
 mod end;

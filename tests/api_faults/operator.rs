@@ -8,10 +8,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     fault_proxy::FaultProxy,
+    metrics,
     world::{LEASE, World, admin, eventually},
 };
 
@@ -85,14 +85,7 @@ impl Operator {
 
     /// Everything that /metrics says; `None`: it does not answer.
     pub(crate) async fn metrics(&self) -> Option<String> {
-        let exchange = async {
-            let mut stream = tokio::net::TcpStream::connect(self.listen).await.ok()?;
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await.ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await.ok()?;
-            Some(text)
-        };
-        tokio::time::timeout(Duration::from_secs(3), exchange).await.ok()?
+        metrics::read(self.listen, Duration::from_secs(3)).await
     }
 
     /// Reconciles so far, by its own counter.

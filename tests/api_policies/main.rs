@@ -8,6 +8,8 @@
 
 #[path = "../common/api_server.rs"]
 mod api_server;
+#[path = "../common/metrics.rs"]
+mod metrics;
 
 mod fleet;
 mod process;

@@ -8,9 +8,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{api_server::eventually, fleet::LEASE, setting};
+use crate::{api_server::eventually, fleet::LEASE, metrics, setting};
 
 /// Fewer requests than this in [`QUIET`] are rest.
 const FEW_REQUESTS: f64 = 20.0;
@@ -97,14 +96,7 @@ impl Operator {
     }
 
     async fn metrics(&self) -> Option<String> {
-        let exchange = async {
-            let mut stream = tokio::net::TcpStream::connect(self.listen).await.ok()?;
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await.ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await.ok()?;
-            Some(text)
-        };
-        tokio::time::timeout(Duration::from_secs(5), exchange).await.ok()?
+        metrics::read(self.listen, Duration::from_secs(5)).await
     }
 
     fn proc(&self, name: &str) -> String {
