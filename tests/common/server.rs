@@ -45,9 +45,17 @@ impl RedisServer {
 
     /// Starts a Sentinel that watches the server.
     pub fn start_sentinel(watched: &Self) -> Self {
-        let monitor = ["--sentinel", "monitor", "demo", "127.0.0.1", &watched.port.to_string(), "1"].map(str::to_owned);
-        let monitor: Vec<&str> = monitor.iter().map(String::as_str).collect();
-        Self::start_as(Path::new(PROGRAM), &["--sentinel"], &monitor)
+        Self::start_sentinel_as(Path::new(PROGRAM), watched, 1, &[])
+    }
+
+    /// Starts a Sentinel of that program and quorum, with these settings of the set "demo" that it watches.
+    pub fn start_sentinel_as(program: &Path, watched: &Self, quorum: u32, settings: &[(&str, &str)]) -> Self {
+        let (port, quorum) = (watched.port.to_string(), quorum.to_string());
+        let mut options = vec!["--sentinel", "monitor", "demo", "127.0.0.1", &port, &quorum];
+        for (name, value) in settings {
+            options.extend(["--sentinel", name, "demo", value]);
+        }
+        Self::start_as(program, &["--sentinel"], &options)
     }
 
     fn start_as(program: &Path, mode: &[&str], options: &[&str]) -> Self {

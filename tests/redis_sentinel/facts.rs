@@ -1,0 +1,190 @@
+//! What the exchange rests on, measured. docs/adr/0017 says what was concluded.
+
+use std::{path::Path, time::Duration};
+
+use redis_memory_operator::clock::Clock;
+use rstest::rstest;
+
+use crate::{
+    common::{
+        connect, eventually,
+        load::{Load, Shape},
+        rng::Rng,
+        server::RedisServer,
+        versions,
+    },
+    exchange::{CAREFUL, Manner, Times, failover, finish, restore, switched, until_switched},
+    set::{USUAL, Watched, client, master},
+};
+
+const SYSTEM: &str = "redis-server";
+
+/// Exchanges with each server: a few with the system's, or many with all (`make test-long`).
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn rounds() -> (u64, &'static [(String, std::path::PathBuf)]) {
+    let all = versions::servers();
+    if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") { (50, all) } else { (4, &all[..1]) }
+}
+
+fn addresses(set: &Watched) -> Vec<std::net::SocketAddr> {
+    set.servers.iter().map(RedisServer::address).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pause_protocol_loses_nothing_and_costs_no_full_sync() {
+    let (rounds, servers) = rounds();
+    for (name, program) in servers {
+        let set = Watched::start(program, USUAL).await;
+        let mut old = 0;
+        for round in 0..rounds {
+            let load = Load::start(addresses(&set), round, Shape::of(&mut Rng::new(round, 3)));
+            load.settled_at(old).await;
+            let before = set.full_syncs();
+            load.take_gap();
+            let (new, times) = until_switched(&set, old, CAREFUL).await;
+            load.tell(new);
+            finish(&set, old, new).await;
+            load.settled_at(new).await;
+            let gap = load.take_gap();
+            set.all_follow(new).await;
+            let acknowledged = tokio::task::block_in_place(|| load.stop());
+            let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
+            let Times { equal, first, all } = times;
+            println!(
+                "{name}: equal {equal:?}, first {first:?}, all {all:?}, gap {gap:?}, {lost} lost of {}",
+                acknowledged.count()
+            );
+            assert_eq!((lost, set.full_syncs() - before), (0, 0), "{name}: lost, and full syncs");
+            set.settled(new).await;
+            old = new;
+        }
+    }
+}
+
+/// A primary that pings its replicas moves on, and the new one does not have that: nobody can go on from there.
+#[rstest]
+#[case::pinging(false)]
+#[case::quiet(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_after_the_promotion_costs_full_syncs(#[case] quiet: bool) {
+    let set = Watched::start(Path::new(SYSTEM), USUAL).await;
+    set.servers[0].run(&["CONFIG", "SET", "repl-ping-replica-period", "1"]);
+    let before = set.full_syncs();
+    let (new, _) = until_switched(&set, 0, Manner { quiet, ..CAREFUL }).await;
+    finish(&set, 0, new).await;
+    set.all_follow(new).await;
+    let syncs = set.full_syncs() - before;
+    assert_eq!(syncs > 0, !quiet, "{syncs} full syncs");
+}
+
+/// How often the old primary acknowledges a write after the pause has ended with nobody there, until it is demoted.
+async fn acknowledged_after_the_pause(set: &Watched, manner: Manner) -> (u32, Duration) {
+    let clock = Clock::start();
+    let (_, times) = until_switched(set, 0, manner).await;
+    assert!(times.all < manner.pause, "{times:?}: the pause has ended before");
+    let mut acknowledged = 0;
+    // Each is held back, refused, or acknowledged.
+    while set.servers[0].is_primary().await {
+        let mut client = client(&set.servers[0]).await;
+        let done = redis::cmd("SET").arg("late").arg(1).exec_async(&mut client).await;
+        acknowledged += u32::from(done.is_ok());
+        assert!(clock.uptime() < Duration::from_secs(60), "nobody demotes it");
+    }
+    (acknowledged, clock.uptime())
+}
+
+#[rstest]
+#[case::fenced(true)]
+#[case::open(false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_outlives_the_pause(#[case] fenced: bool) {
+    let mut set = Watched::start(Path::new(SYSTEM), USUAL).await;
+    let manner = Manner { fenced, ..CAREFUL };
+    let (acknowledged, demoted) = acknowledged_after_the_pause(&set, manner).await;
+    println!("fenced {fenced}: {acknowledged} acknowledged by the old primary, which was demoted after {demoted:?}");
+    assert!(demoted >= manner.pause, "{demoted:?}: no Sentinel reaches it while writes are held back");
+    assert_eq!(acknowledged > 0, !fenced, "{acknowledged} acknowledged by a primary that is none");
+
+    // The Sentinel that demoted it made it write its settings down, as they were then.
+    let kept = |server: &RedisServer| server.run(&["CONFIG", "GET", "repl-ping-replica-period"]).ends_with("3600");
+    restore(&set.servers[0]).await;
+    set.servers[0].restart();
+    assert!(kept(&set.servers[0]), "CONFIG SET alone takes nothing out of the file");
+    restore(&set.servers[0]).await;
+    assert_eq!(set.servers[0].run(&["CONFIG", "REWRITE"]), "OK");
+    set.servers[0].restart();
+    assert!(!kept(&set.servers[0]), "CONFIG REWRITE does");
+}
+
+#[tokio::test]
+async fn a_fence_refuses_at_once_what_the_pause_would_hold_back() {
+    for (name, program) in versions::servers() {
+        let set = Watched::start(program, USUAL).await;
+        let mut connection = connect(&set.servers[0]).await;
+        connection.client_pause_writes(Duration::from_secs(1)).await.expect("CLIENT PAUSE is accepted");
+        let mut earlier = client(&set.servers[0]).await;
+        let held = tokio::spawn(async move { redis::cmd("SET").arg("k").arg(1).exec_async(&mut earlier).await });
+        eventually("it is held back", async || {
+            set.servers[0].run(&["INFO", "clients"]).contains("blocked_clients:1").then_some(())
+        })
+        .await;
+        connection.config_set("min-replicas-to-write", "1000").await.expect("CONFIG SET is accepted");
+        let clock = Clock::start();
+        let write =
+            async |key: &str| redis::cmd("SET").arg(key).arg(1).exec_async(&mut client(&set.servers[0]).await).await;
+        let refused = write("l").await.expect_err("it is refused");
+        assert_eq!(refused.code(), Some("NOREPLICAS"), "{name}");
+        assert!(clock.uptime() < Duration::from_millis(500), "{name}: at once");
+        let refused = held.await.expect("it does not panic").expect_err("what was held back is refused, too");
+        assert_eq!(refused.code(), Some("NOREPLICAS"), "{name}");
+        // A lag of zero turns the whole rule off, and so the fence.
+        connection.config_set("min-replicas-max-lag", "0").await.expect("CONFIG SET is accepted");
+        write("m").await.expect("there is no fence");
+    }
+}
+
+/// A Sentinel greets by PUBLISH, which is held back too, and what it sends after that waits: it takes the primary for dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_lasts_longer_than_down_after_makes_the_sentinels_fail_over() {
+    let set = Watched::start(Path::new(SYSTEM), &[("down-after-milliseconds", "1500"), USUAL[1]]).await;
+    let mut connection = connect(&set.servers[0]).await;
+    let clock = Clock::start();
+    connection.client_pause_writes(Duration::from_secs(30)).await.expect("CLIENT PAUSE is accepted");
+    let down = eventually("a Sentinel takes it for dead", async || {
+        master(&set.sentinels[0]).await["flags"].contains("s_down").then(|| clock.uptime())
+    })
+    .await;
+    let (new, first, all) = switched(&set, 0, clock).await;
+    println!("down after {down:?}, {new} named after {first:?}, by all after {all:?}");
+    assert!(set.servers[0].is_primary().await, "it still answers that it is primary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinated_failover_needs_no_pause_of_ours() {
+    for (name, program) in versions::servers() {
+        let set = Watched::start(program, USUAL).await;
+        let load = Load::start(addresses(&set), 1, Shape::of(&mut Rng::new(1, 3)));
+        load.settled_at(0).await;
+        let before = set.full_syncs();
+        load.take_gap();
+        let clock = Clock::start();
+        let begun = failover(&set.sentinels[0], &["COORDINATED"]).await;
+        if let Err(error) = begun {
+            println!("{name}: {error}");
+            assert!(!name.starts_with("valkey-9"), "{error}");
+            continue;
+        }
+        let (new, first, all) = switched(&set, 0, clock).await;
+        load.tell(new);
+        load.settled_at(new).await;
+        let gap = load.take_gap();
+        set.all_follow(new).await;
+        let acknowledged = tokio::task::block_in_place(|| load.stop());
+        let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
+        println!(
+            "{name}: named after {first:?}, by all after {all:?}, gap {gap:?}, {lost} lost of {}",
+            acknowledged.count()
+        );
+        assert_eq!((lost, set.full_syncs() - before), (0, 0), "{name}: lost, and full syncs");
+    }
+}

@@ -1,0 +1,117 @@
+//! Three servers and the three Sentinels that watch them.
+
+use std::{collections::HashMap, path::Path};
+
+use redis_memory_operator::domain::{names::NodeAddress, sample::Role};
+
+use crate::common::{DEADLINE, connect, eventually, server::RedisServer};
+
+/// Settings of the Sentinels as spotahome's and OT's operators give them.
+pub(crate) const USUAL: &[(&str, &str)] = &[("down-after-milliseconds", "5000"), ("failover-timeout", "10000")];
+
+/// A set under Sentinel.
+pub(crate) struct Watched {
+    pub(crate) servers: Vec<RedisServer>,
+    pub(crate) sentinels: Vec<RedisServer>,
+}
+
+impl Watched {
+    /// The first server is primary, and every Sentinel knows everybody.
+    pub(crate) async fn start(program: &Path, settings: &[(&str, &str)]) -> Self {
+        let server = |_| RedisServer::start_program(program, &["--repl-backlog-size", "64mb"]);
+        let servers: Vec<_> = (0..3).map(server).collect();
+        for replica in &servers[1..] {
+            replica.follow(&servers[0]).await;
+        }
+        let sentinel = |_| RedisServer::start_sentinel_as(program, &servers[0], 2, settings);
+        let sentinels = (0..3).map(sentinel).collect();
+        let set = Self { servers, sentinels };
+        set.settled(0).await;
+        set
+    }
+
+    /// Waits until every Sentinel names that primary, and knows both replicas, with their links, and both others.
+    pub(crate) async fn settled(&self, primary: usize) {
+        for sentinel in &self.sentinels {
+            eventually("a Sentinel knows everybody", async || {
+                let master = master(sentinel).await;
+                let known = [&master["num-slaves"], &master["num-other-sentinels"]] == ["2", "2"];
+                let calm = master["flags"] == "master" && named(&master) == self.servers[primary].node();
+                let replicas = ask(sentinel, &["REPLICAS", "demo"]).await;
+                let well = |it: &HashMap<String, String>| it["flags"] == "slave" && it["master-link-status"] == "ok";
+                (known && calm && replicas.iter().all(well)).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Whom each Sentinel names; `None`: somebody who does not say that it is primary.
+    pub(crate) async fn named(&self) -> Vec<Option<usize>> {
+        let mut all = Vec::new();
+        for sentinel in &self.sentinels {
+            let node = named(&master(sentinel).await);
+            let position = self.servers.iter().position(|server| server.node() == node).expect("one of the servers");
+            all.push(self.servers[position].is_primary().await.then_some(position));
+        }
+        all
+    }
+
+    pub(crate) fn others(&self, than: usize) -> impl Iterator<Item = &RedisServer> {
+        self.servers.iter().enumerate().filter(move |(n, _)| *n != than).map(|(_, server)| server)
+    }
+
+    /// Waits until both others follow that server, and their links are up.
+    pub(crate) async fn all_follow(&self, primary: usize) {
+        let node = self.servers[primary].node();
+        for server in self.others(primary) {
+            eventually("it follows", async || {
+                let Role::Replica(link) = server.replication().await.role else { return None };
+                (link.primary == node && link.link_up && !link.sync_in_progress).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until both others have everything that the primary has.
+    pub(crate) async fn all_equal(&self, primary: usize) {
+        let offset = self.servers[primary].replication().await.offset;
+        for server in self.others(primary) {
+            let mut connection = connect(server).await;
+            eventually("it has everything", async || {
+                (connection.replication(DEADLINE).await.ok()?.offset == offset).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Full syncs that all servers have given since they started.
+    pub(crate) fn full_syncs(&self) -> u64 {
+        let given = |server: &RedisServer| {
+            let stats = server.run(&["INFO", "stats"]);
+            let line = stats.lines().find_map(|line| line.strip_prefix("sync_full:")).expect("INFO stats has it");
+            line.trim().parse::<u64>().expect("a number")
+        };
+        self.servers.iter().map(given).sum()
+    }
+}
+
+/// What a Sentinel says of the primary.
+pub(crate) async fn master(sentinel: &RedisServer) -> HashMap<String, String> {
+    ask(sentinel, &["MASTERS"]).await.remove(0)
+}
+
+fn named(master: &HashMap<String, String>) -> NodeAddress {
+    NodeAddress { host: master["ip"].clone(), port: master["port"].parse().expect("a port") }
+}
+
+/// `SENTINEL …`: the instances that it answers with.
+async fn ask(sentinel: &RedisServer, words: &[&str]) -> Vec<HashMap<String, String>> {
+    redis::cmd("SENTINEL").arg(words).query_async(&mut client(sentinel).await).await.expect("it answers")
+}
+
+/// A client of the test's own.
+pub(crate) async fn client(server: &RedisServer) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://{}", server.address())).expect("the address is one");
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::common::PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&config).await.expect("it is up")
+}
