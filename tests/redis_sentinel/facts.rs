@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use redis_memory_operator::clock::Clock;
+use redis_memory_operator::{clock::Clock, domain::sample::Role};
 use rstest::rstest;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         versions,
     },
     exchange::{CAREFUL, Manner, Times, failover, finish, restore, switched, until_switched},
-    set::{USUAL, Watched, client, master},
+    set::{USUAL, Watched, client, master, role},
 };
 
 const SYSTEM: &str = "redis-server";
@@ -84,7 +84,7 @@ async fn acknowledged_after_the_pause(set: &Watched, manner: Manner) -> (u32, Du
     assert!(times.all < manner.pause, "{times:?}: the pause has ended before");
     let mut acknowledged = 0;
     // Each is held back, refused, or acknowledged.
-    while set.servers[0].is_primary().await {
+    while !matches!(role(&set.servers[0]).await, Some(Role::Replica(_))) {
         let mut client = client(&set.servers[0]).await;
         let done = redis::cmd("SET").arg("late").arg(1).exec_async(&mut client).await;
         acknowledged += u32::from(done.is_ok());

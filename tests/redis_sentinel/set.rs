@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, path::Path};
 
-use redis_memory_operator::domain::{names::NodeAddress, sample::Role};
+use redis_memory_operator::{
+    domain::{names::NodeAddress, sample::Role},
+    redis_io::Connection,
+};
 
-use crate::common::{DEADLINE, connect, eventually, server::RedisServer};
+use crate::common::{DEADLINE, PATIENCE, connect, eventually, server::RedisServer};
 
 /// Settings of the Sentinels as spotahome's and OT's operators give them.
 pub(crate) const USUAL: &[(&str, &str)] = &[("down-after-milliseconds", "5000"), ("failover-timeout", "10000")];
@@ -51,7 +54,7 @@ impl Watched {
         for sentinel in &self.sentinels {
             let node = named(&master(sentinel).await);
             let position = self.servers.iter().position(|server| server.node() == node).expect("one of the servers");
-            all.push(self.servers[position].is_primary().await.then_some(position));
+            all.push((role(&self.servers[position]).await == Some(Role::Primary)).then_some(position));
         }
         all
     }
@@ -65,7 +68,7 @@ impl Watched {
         let node = self.servers[primary].node();
         for server in self.others(primary) {
             eventually("it follows", async || {
-                let Role::Replica(link) = server.replication().await.role else { return None };
+                let Role::Replica(link) = role(server).await? else { return None };
                 (link.primary == node && link.link_up && !link.sync_in_progress).then_some(())
             })
             .await;
@@ -95,6 +98,12 @@ impl Watched {
     }
 }
 
+/// The role of a server; `None`: no answer, as while a Sentinel closes the connections of one whose role changes.
+pub(crate) async fn role(server: &RedisServer) -> Option<Role> {
+    let mut connection = Connection::open(server.address(), None, DEADLINE).await.ok()?;
+    Some(connection.replication(DEADLINE).await.ok()?.role)
+}
+
 /// What a Sentinel says of the primary.
 pub(crate) async fn master(sentinel: &RedisServer) -> HashMap<String, String> {
     ask(sentinel, &["MASTERS"]).await.remove(0)
@@ -112,6 +121,7 @@ async fn ask(sentinel: &RedisServer, words: &[&str]) -> Vec<HashMap<String, Stri
 /// A client of the test's own.
 pub(crate) async fn client(server: &RedisServer) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{}", server.address())).expect("the address is one");
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::common::PATIENCE));
-    client.get_multiplexed_async_connection_with_config(&config).await.expect("it is up")
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    eventually("it lets a client in", async || client.get_multiplexed_async_connection_with_config(&config).await.ok())
+        .await
 }
