@@ -22,6 +22,7 @@ pub mod policy;
 pub mod quantity;
 pub mod ratio;
 pub mod sample;
+pub mod sentinel;
 pub mod serving;
 pub mod shard;
 pub mod snapshot;

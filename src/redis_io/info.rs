@@ -441,6 +441,11 @@ fn pair<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(',').filter_map(|part| part.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
+/// Where a server says that another one is; `None`: that is no address.
+pub(super) fn address(ip: &str, number: &str) -> Option<NodeAddress> {
+    Some(NodeAddress { host: host("address", ip).ok()?, port: port("address", number).ok()? })
+}
+
 fn host(name: &'static str, text: &str) -> Result<String, InfoError> {
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'%'));
     if text.is_empty() || text.len() > MAX_HOST || !plain {

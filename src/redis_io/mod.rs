@@ -14,6 +14,7 @@ mod persist;
 mod probe;
 mod refusal;
 mod reply;
+mod sentinel;
 mod text;
 mod tls;
 mod users;

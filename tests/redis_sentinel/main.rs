@@ -7,4 +7,5 @@
 mod common;
 mod exchange;
 mod facts;
+mod reading;
 mod set;

@@ -1,0 +1,79 @@
+//! What the operator reads from real Sentinels.
+
+use std::time::Duration;
+
+use redis_memory_operator::{
+    domain::sentinel::Said,
+    redis_io::{Connection, Credentials, RedisError},
+};
+
+use crate::{
+    common::{DEADLINE, connect, eventually, server::RedisServer, versions},
+    exchange::failover,
+    set::{USUAL, Watched},
+};
+
+async fn read(sentinel: &RedisServer) -> Said {
+    connect(sentinel).await.sentinel(None, DEADLINE).await.expect("it answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_is_read_the_same() {
+    for (name, program) in versions::servers() {
+        let set = Watched::start(program, USUAL).await;
+        let mut ids = Vec::new();
+        for sentinel in &set.sentinels {
+            // They know each other a little before they are connected.
+            let said = eventually("nobody is down", async || {
+                let said = read(sentinel).await;
+                let mut known = said.sets.iter().flat_map(|set| set.replicas.iter().chain(&set.others));
+                let well = known.all(|known| !known.down);
+                well.then_some(said)
+            })
+            .await;
+            let [watched] = said.sets.as_slice() else { panic!("{name}: one set: {said:?}") };
+            assert_eq!((watched.name.as_str(), &watched.primary), ("demo", &set.servers[0].node()), "{name}");
+            let times = (watched.down_after, watched.failover_timeout);
+            assert_eq!(times, (Duration::from_secs(5), Duration::from_secs(10)), "{name}");
+            assert!(!(said.tilt || watched.primary_down || watched.failing_over), "{name}: {said:?}");
+            assert_eq!((watched.quorum, watched.replicas.len(), watched.others.len()), (2, 2, 2), "{name}");
+            let named = connect(sentinel).await.sentinel(Some("demo"), DEADLINE).await.expect("it answers");
+            assert_eq!((&named.id, named.sets.len()), (&said.id, 1), "{name}");
+            ids.push((said.id, watched.others.iter().map(|known| known.id.clone()).collect::<Vec<_>>()));
+        }
+        for (id, _) in &ids {
+            let knowing = ids.iter().filter(|(_, others)| others.contains(id)).count();
+            assert_eq!(knowing, 2, "{name}: the others know it by its id");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_since_the_last_failover_is_read() {
+    let set = Watched::start("redis-server".as_ref(), USUAL).await;
+    let before = read(&set.sentinels[1]).await.sets[0].settled_for;
+    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    assert!(read(&set.sentinels[0]).await.sets[0].failing_over, "it says so at once");
+    eventually("the other Sentinel counts anew", async || {
+        let said = read(&set.sentinels[1]).await;
+        let anew = said.sets[0].primary != set.servers[0].node() && said.sets[0].settled_for < before;
+        anew.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_sentinel_is_told() {
+    let server = RedisServer::start(&[]);
+    let error = connect(&server).await.sentinel(None, DEADLINE).await.expect_err("a Redis");
+    assert_eq!(error, RedisError::NotRedis("no Sentinel answers here".into()));
+    let sentinel = RedisServer::start_sentinel(&server);
+    let error = connect(&sentinel).await.sentinel(Some("other"), DEADLINE).await.expect_err("no such set");
+    assert!(error.to_string().contains("No such master with that name"), "{error}");
+    let only: &[&str] = &["+info", "+client|setname", "+sentinel|myid", "+sentinel|masters", "+sentinel|replicas"];
+    let rights = [&["ACL", "SETUSER", "looker", "on", ">pw", "-@all"], only, &["+sentinel|sentinels"]].concat();
+    assert_eq!(sentinel.run(&rights), "OK");
+    let credentials = Credentials::new(Some("looker".into()), "pw".into());
+    let mut looker = Connection::open(sentinel.address(), Some(&credentials), DEADLINE).await.expect("a way in");
+    looker.sentinel(None, DEADLINE).await.expect("these rights are enough");
+}
