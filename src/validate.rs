@@ -13,8 +13,8 @@ use kube::ResourceExt;
 
 pub use self::selector::selector_string;
 use self::syntax::{
-    belongs_to_kubernetes, is_eviction_policy, is_label, is_label_key, is_label_value, is_secret_key, is_subdomain,
-    port,
+    belongs_to_kubernetes, is_eviction_policy, is_label, is_label_key, is_label_value, is_master_name, is_secret_key,
+    is_subdomain, port,
 };
 use crate::{
     api::v1alpha1::{
@@ -26,7 +26,7 @@ use crate::{
         duration,
         policy::{
             Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, RedisAccess, RestartRule,
-            RoleLabel, SecretKey,
+            RoleLabel, SecretKey, SentinelAccess,
         },
         quantity,
         ratio::Ratio,
@@ -56,7 +56,7 @@ impl fmt::Display for Invalid {
 pub fn validate(resource: &RedisMemoryPolicy) -> Result<Policy, Vec<Invalid>> {
     let spec = &resource.spec;
     let mut problems = Problems(Vec::new());
-    selector::check(spec, &mut problems);
+    selector::check_own(spec, &mut problems);
     let redis = redis(&spec.redis, &mut problems);
     let headroom = headroom(&spec.headroom, &mut problems);
     let eviction_allowed = eviction(&spec.eviction, &mut problems);
@@ -157,16 +157,9 @@ fn redis(spec: &api::Redis, problems: &mut Problems) -> Option<RedisAccess> {
     problems.unless(is_label_value(&label.primary), "spec.redis.roleLabel.primary", rules::LABEL_VALUE);
     problems.unless(is_label_value(&label.replica), "spec.redis.roleLabel.replica", rules::LABEL_VALUE);
     problems.unless(label.primary != label.replica, "spec.redis.roleLabel", rules::ROLES_DIFFER);
-    if let Some(user) = &spec.username {
-        let printable = (1..=128).contains(&user.len()) && user.bytes().all(|b| b.is_ascii_graphic());
-        problems.unless(printable, "spec.redis.username", rules::USERNAME);
-        problems.unless(spec.password_secret.is_some(), REDIS, rules::USERNAME_NEEDS_PASSWORD);
-    }
-    if let Some(secret) = &spec.password_secret {
-        problems.unless(is_subdomain(&secret.name), "spec.redis.passwordSecret.name", rules::SECRET_NAME);
-        problems.unless(is_secret_key(&secret.key), "spec.redis.passwordSecret.key", rules::SECRET_KEY);
-    }
-    let tls = spec.tls.as_ref().map(|tls| tls_rule(tls, problems));
+    login(spec.username.as_ref(), spec.password_secret.as_ref(), REDIS, problems);
+    let tls = spec.tls.as_ref().map(|tls| tls_rule(tls, REDIS, problems));
+    let sentinel = spec.sentinel.as_ref().map(|sentinel| sentinel_access(sentinel, problems));
     Some(RedisAccess {
         container: spec.container.clone(),
         port: port?,
@@ -181,24 +174,69 @@ fn redis(spec: &api::Redis, problems: &mut Problems) -> Option<RedisAccess> {
             replica: label.replica.clone(),
         },
         username: spec.username.clone(),
-        password: spec.password_secret.as_ref().map(|s| SecretKey { name: s.name.clone(), key: s.key.clone() }),
+        password: spec.password_secret.as_ref().map(secret_key),
+        tls,
+        sentinel: match sentinel {
+            Some(sentinel) => Some(sentinel?),
+            None => None,
+        },
+    })
+}
+
+fn sentinel_access(spec: &api::Sentinel, problems: &mut Problems) -> Option<SentinelAccess> {
+    const SENTINEL: &str = "spec.redis.sentinel";
+    if let Some(selector) = &spec.selector {
+        selector::check(selector, "spec.redis.sentinel.selector", problems);
+    }
+    let port = port(&spec.port);
+    problems.unless(port.is_some(), "spec.redis.sentinel.port", rules::PORT);
+    if let Some(name) = &spec.master_name {
+        problems.unless(is_master_name(name), "spec.redis.sentinel.masterName", rules::MASTER_NAME);
+    }
+    login(spec.username.as_ref(), spec.password_secret.as_ref(), SENTINEL, problems);
+    let tls = spec.tls.as_ref().map(|tls| tls_rule(tls, SENTINEL, problems));
+    Some(SentinelAccess {
+        selector: spec.selector.as_ref().map(selector_string),
+        port: port?,
+        master_name: spec.master_name.clone(),
+        username: spec.username.clone(),
+        password: spec.password_secret.as_ref().map(secret_key),
         tls,
     })
 }
 
-fn tls_rule(spec: &api::Tls, problems: &mut Problems) -> TlsRule {
+/// User and password of what stands at `field`.
+fn login(user: Option<&String>, secret: Option<&api::SecretKeyRef>, field: &str, problems: &mut Problems) {
+    if let Some(user) = user {
+        let printable = (1..=128).contains(&user.len()) && user.bytes().all(|b| b.is_ascii_graphic());
+        problems.unless(printable, &format!("{field}.username"), rules::USERNAME);
+        problems.unless(secret.is_some(), field, rules::USERNAME_NEEDS_PASSWORD);
+    }
+    if let Some(secret) = secret {
+        problems.unless(is_subdomain(&secret.name), &format!("{field}.passwordSecret.name"), rules::SECRET_NAME);
+        problems.unless(is_secret_key(&secret.key), &format!("{field}.passwordSecret.key"), rules::SECRET_KEY);
+    }
+}
+
+fn secret_key(secret: &api::SecretKeyRef) -> SecretKey {
+    SecretKey { name: secret.name.clone(), key: secret.key.clone() }
+}
+
+/// The TLS of what stands at `field`.
+fn tls_rule(spec: &api::Tls, field: &str, problems: &mut Problems) -> TlsRule {
     let ca = &spec.ca_secret;
-    problems.unless(is_subdomain(&ca.name), "spec.redis.tls.caSecret.name", rules::SECRET_NAME);
-    problems.unless(is_secret_key(&ca.key), "spec.redis.tls.caSecret.key", rules::SECRET_KEY);
+    problems.unless(is_subdomain(&ca.name), &format!("{field}.tls.caSecret.name"), rules::SECRET_NAME);
+    problems.unless(is_secret_key(&ca.key), &format!("{field}.tls.caSecret.key"), rules::SECRET_KEY);
     if let Some(secret) = &spec.client_cert_secret {
-        problems.unless(is_subdomain(&secret.name), "spec.redis.tls.clientCertSecret.name", rules::SECRET_NAME);
+        let field = format!("{field}.tls.clientCertSecret.name");
+        problems.unless(is_subdomain(&secret.name), &field, rules::SECRET_NAME);
     }
     if let Some(name) = &spec.server_name {
         let fits = name.len() <= 253 && name.split('.').all(is_label);
-        problems.unless(fits, "spec.redis.tls.serverName", rules::SERVER_NAME);
+        problems.unless(fits, &format!("{field}.tls.serverName"), rules::SERVER_NAME);
     }
     TlsRule {
-        ca: SecretKey { name: ca.name.clone(), key: ca.key.clone() },
+        ca: secret_key(ca),
         client_cert: spec.client_cert_secret.as_ref().map(|secret| secret.name.clone()),
         server_name: spec.server_name.clone(),
     }

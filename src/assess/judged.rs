@@ -60,6 +60,7 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         | Code::NoPrimary
         | Code::TwoPrimaries
         | Code::PrimaryEmpty
+        | Code::SentinelDegraded
         | Code::MembersDiffer
         | Code::ServiceTakesSeveralSets
         | Code::MemberOutsideSelector => &[],

@@ -28,6 +28,7 @@ pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec
         findings.extend(no_primary(shard));
         findings.extend(primary_empty(shard));
         findings.extend(outside(shard));
+        findings.extend(sentinels(shard));
         // Where the primary is not settled no label is moved, so none is announced.
         if several::unsettled(shard, records).is_none() {
             findings.extend(role_labels(policy, shard, snapshot));
@@ -141,6 +142,21 @@ fn outside(shard: &Shard<'_>) -> Option<Finding> {
         },
         "extend spec.selector to every member of the workload; until then none of its pods is restarted",
     ))
+}
+
+fn sentinels(shard: &Shard<'_>) -> Option<Finding> {
+    let faults = shard.sentinel_faults();
+    (!faults.is_empty()).then(|| {
+        let shown = faults.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let more = faults.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        about_the_set(
+            FindingCode::SentinelDegraded,
+            format!("{}: {shown}{more}", shard.name),
+            "mend it before the primary fails: until then the Sentinels may not fail over, or not as all of them expect. \
+             Where they are not reached as Redis is, write spec.redis.sentinel (selector, port, password, TLS)",
+        )
+    })
 }
 
 /// What every member's label should say, where one primary is known and the label is what clients follow.

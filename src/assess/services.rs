@@ -7,15 +7,13 @@ use crate::{
     domain::{
         finding::{Finding, FindingCode},
         names::PodName,
-        pod::Service,
+        pod::{LABELS_OF_ONE_POD, Service},
         policy::{Policy, RoleLabel},
         snapshot::Target,
     },
     topology::{Lead, Shard},
 };
 
-/// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
-const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
 /// Members from which on a Service for each of them alone is one of each pod. Of two, the two Services may as well be one
 /// for the primary and one for the replica, by a label that somebody has fixed.
 const ENOUGH_TO_TELL: usize = 3;

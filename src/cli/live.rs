@@ -20,7 +20,7 @@ use crate::{
     observe::{
         lately::Lately,
         sampler::{Sampler, SamplerSettings, TargetKey},
-        snapshot::Observer,
+        snapshot::{Observer, Sentinels},
     },
     validate,
 };
@@ -63,7 +63,13 @@ pub(super) async fn look(
     let found: Vec<KubePod> = reader.pods(&policy.namespace, &selector).await?;
     let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
-    let observer = Observer { reader, sampler: sampler.clone(), clock, lately: Lately::default() };
+    let observer = Observer {
+        reader,
+        sampler: sampler.clone(),
+        clock,
+        lately: Lately::default(),
+        sentinels: Sentinels::default(),
+    };
     let digester = |_: &[_]| -> crate::observe::sampler::Digester { Arc::new(|_: Observation, _: Vec<_>| 0) };
     let mut snapshot = observer.cached(&policy, &found, None, &claims, digester).await?;
     let key = |uid| TargetKey { policy_uid: policy.uid.clone(), pod_uid: uid };
@@ -74,6 +80,8 @@ pub(super) async fn look(
             (target.redis, target.history) = (observation, history);
         }
     }
+    let pods = found.iter().map(AsRef::as_ref);
+    snapshot.sentinels = observer.sentinels(&policy, &snapshot, pods, None, Duration::ZERO).await?;
     let rights = Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted };
     // Only then may a primary be restarted in place.
     let pods: Vec<_> = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();

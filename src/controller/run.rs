@@ -53,7 +53,7 @@ use crate::{
     observe::{
         lately::Lately,
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
-        snapshot::Observer,
+        snapshot::{Observer, Sentinels},
     },
     plan::PlanSettings,
 };
@@ -324,6 +324,7 @@ impl Process {
             sampler: sampler.clone(),
             clock: self.clock,
             lately: self.lately.clone(),
+            sentinels: Sentinels::default(),
         };
         Reconciler {
             world: Outside {

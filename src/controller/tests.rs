@@ -40,7 +40,7 @@ use crate::{
     observe::{
         lately::Lately,
         sampler::{Sampler, SamplerSettings, SamplerTask},
-        snapshot::Observer,
+        snapshot::{Observer, Sentinels},
     },
     plan::PlanSettings,
     report::transitions,
@@ -61,7 +61,13 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let wakes = Wakes::default();
     let policies = Roster::new(reflector::store().0);
     let (_, annotation) = watch::channel(false);
-    let observer = Observer { reader: reader.clone(), sampler: sampler.clone(), clock, lately: Lately::default() };
+    let observer = Observer {
+        reader: reader.clone(),
+        sampler: sampler.clone(),
+        clock,
+        lately: Lately::default(),
+        sentinels: Sentinels::default(),
+    };
     let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {})));
     let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));
     let reconciler = Reconciler {

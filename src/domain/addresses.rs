@@ -22,6 +22,11 @@ impl PodAddresses {
         self.0.first().copied()
     }
 
+    /// There is none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Every address.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.0.iter().copied()

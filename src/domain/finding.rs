@@ -125,6 +125,8 @@ finding_codes! {
     NoPrimary => Critical,
     /// More than one member of a workload is a primary: nothing is done until one is.
     TwoPrimaries => Critical,
+    /// The Sentinels of a workload do not agree, or could not fail over.
+    SentinelDegraded => Warning,
     /// The primary came back without data while a replica still holds some: nothing is done.
     PrimaryEmpty => Critical,
     /// Another member is primary than the one that alone starts as one: a restart of either costs more than a restart.

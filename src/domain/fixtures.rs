@@ -3,9 +3,13 @@
 //!
 //! Always compiled, so that unit tests and the tests in `tests/` share one copy; hidden from the documentation.
 
+mod sentinels;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+
+pub use self::sentinels::sentinels;
 
 use super::{
     addresses::PodAddresses,
@@ -75,6 +79,7 @@ pub fn policy() -> Policy {
             username: None,
             password: None,
             tls: None,
+            sentinel: None,
         },
         headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: true, maximum_limit: None },
         eviction_allowed: Vec::new(),
@@ -117,6 +122,7 @@ pub fn three_pods() -> Snapshot {
         budgets: None,
         volumes: Volumes::Known((0..3).map(claim_volume).collect()),
         seen_before: Vec::new(),
+        sentinels: Vec::new(),
         surroundings: Surroundings::default(),
     }
 }
@@ -283,7 +289,7 @@ pub fn service(name: &str, selector: &[(&str, &str)], takes: Vec<PodName>) -> Se
     let selector: BTreeMap<String, String> =
         selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let role = selector.get(&policy().redis.role_label.key).cloned();
-    Service { name: name.to_owned(), selector, role, takes, ready_pods: Vec::new() }
+    Service { name: name.to_owned(), selector, role, takes, ready_pods: Vec::new(), addresses: PodAddresses::default() }
 }
 
 /// StatefulSet `redis`.

@@ -303,6 +303,21 @@ pub struct Service {
     pub takes: Vec<PodName>,
     /// UIDs of the pods behind ready endpoints of its `EndpointSlices`; read only where it selects the role label.
     pub ready_pods: Vec<PodUid>,
+    /// `clusterIPs`; none of a headless one.
+    #[serde(default, skip_serializing_if = "PodAddresses::is_empty")]
+    pub addresses: PodAddresses,
+}
+
+/// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
+pub const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
+
+impl Service {
+    /// The one pod that it selects by a label which no other pod has.
+    pub fn only_pod(&self) -> Option<&PodName> {
+        let selects = LABELS_OF_ONE_POD.iter().any(|label| self.selector.contains_key(*label));
+        let [one] = self.takes.as_slice() else { return None };
+        selects.then_some(one)
+    }
 }
 
 /// What this operator may do in the policy's namespace, by the API server's own word.

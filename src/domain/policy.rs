@@ -61,6 +61,25 @@ pub struct RedisAccess {
     pub password: Option<SecretKey>,
     /// TLS; `None`: the connection is plain.
     pub tls: Option<TlsRule>,
+    /// How Sentinels are asked; `None`: those in the same pods, as Redis is.
+    pub sentinel: Option<SentinelAccess>,
+}
+
+/// How Sentinels are found and asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelAccess {
+    /// Their pods, in the form of a query; `None`: the policy's own, where a container declares the port.
+    pub selector: Option<String>,
+    /// The port, by number or by the name that a container gives it.
+    pub port: PortRef,
+    /// The name by which they know the set; `None`: whichever has the members.
+    pub master_name: Option<String>,
+    /// ACL user; `None`: the default user.
+    pub username: Option<String>,
+    /// Where the password is; `None`: no AUTH is sent.
+    pub password: Option<SecretKey>,
+    /// TLS; `None`: the connection is plain.
+    pub tls: Option<TlsRule>,
 }
 
 /// A container port by number or by name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    addresses::PodAddresses,
     names::{NodeAddress, PodName, PodUid},
     snapshot::ProbeFailure,
     written,
@@ -21,6 +22,8 @@ pub struct Sentinel {
     pub pod: PodName,
     /// Its UID.
     pub pod_uid: PodUid,
+    /// Its addresses, by Kubernetes.
+    pub addresses: PodAddresses,
     /// What it said, or why it said nothing.
     #[serde(with = "written::known")]
     pub said: Result<Said, ProbeFailure>,

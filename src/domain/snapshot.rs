@@ -8,6 +8,7 @@ use super::{
     names::{ControllerUid, NodeAddress, PodName},
     pod::{Owner, Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
+    sentinel::Sentinel,
     surroundings::Surroundings,
     tls::TlsProblem,
     volume::Volumes,
@@ -48,6 +49,9 @@ pub struct Snapshot {
     /// What was seen of a set within the last hour by this process: it counts although it may be away just now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen_before: Vec<SeenBefore>,
+    /// The Sentinels that were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinels: Vec<Sentinel>,
     /// What lies around the policy: what people said, and what runs elsewhere. Filled by the controller.
     #[serde(default, skip_serializing_if = "Surroundings::are_quiet")]
     pub surroundings: Surroundings,
@@ -83,6 +87,12 @@ impl Snapshot {
     /// What was lately seen of the set of that UID.
     pub fn seen_before(&self, uid: &ControllerUid) -> Option<&SeenBefore> {
         self.seen_before.iter().find(|seen| seen.set == *uid)
+    }
+
+    /// The pod that is announced by that address of a Service which takes it alone.
+    pub fn announced(&self, address: &NodeAddress) -> Option<&PodName> {
+        let at = |service: &&Service| service.addresses.is_host(&address.host);
+        self.services.iter().filter(at).find_map(Service::only_pod)
     }
 
     /// The StatefulSet of that UID.

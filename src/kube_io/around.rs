@@ -318,6 +318,8 @@ pub fn prune_service(service: &mut Service) {
     service.spec = service.spec.take().map(|spec| ServiceSpec {
         selector: spec.selector,
         type_: spec.type_,
+        cluster_ip: spec.cluster_ip,
+        cluster_ips: spec.cluster_ips,
         ..ServiceSpec::default()
     });
 }

@@ -24,7 +24,7 @@ use crate::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
         pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
-        policy::{PortRef, RedisAccess, RoleLabel},
+        policy::{PortRef, RedisAccess, RoleLabel, SentinelAccess},
         quantity,
     },
     kube_io::text::plain,
@@ -139,6 +139,9 @@ pub fn service<'a>(
         role: selector.get(&role_label.key).cloned(),
         takes,
         ready_pods: Vec::new(),
+        addresses: PodAddresses::of(
+            spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()).map(String::as_str),
+        ),
     })
 }
 
@@ -253,6 +256,18 @@ fn choose<'a>(containers: &[&'a K8sContainer], access: &RedisAccess) -> Result<&
                 names.join(", ")
             )))
         }
+    }
+}
+
+/// The port of the Sentinel in that pod: one that a container declares; in pods that are selected as those of Sentinels it
+/// need not be declared to be open.
+pub fn sentinel_port(pod: &K8sPod, access: &SentinelAccess) -> Option<u16> {
+    let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();
+    let found = containers.into_iter().find_map(|container| declared(container, &access.port));
+    match (&access.port, found) {
+        (_, Some(found)) => u16::try_from(found.container_port).ok(),
+        (PortRef::Number(number), None) if access.selector.is_some() => Some(*number),
+        _ => None,
     }
 }
 

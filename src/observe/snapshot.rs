@@ -1,9 +1,13 @@
 //! Puts a snapshot together: pods from the cache or live, samples from the sampler or by fresh probes.
 
+mod sentinels;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod as KubePod;
 
+use self::sentinels::SENTINELS_BELIEVED;
+pub use self::sentinels::Sentinels;
 use super::{
     budgets,
     lately::Lately,
@@ -50,6 +54,8 @@ pub struct Observer {
     pub clock: Clock,
     /// Who was lately seen to decide the roles of a set.
     pub lately: Lately,
+    /// What Sentinels last said.
+    pub sentinels: Sentinels,
 }
 
 impl Observer {
@@ -74,7 +80,10 @@ impl Observer {
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
         let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
-        Ok(self.complete(frame, pods, samples))
+        let snapshot = self.complete(frame, pods, samples);
+        let found = found.iter().map(AsRef::as_ref);
+        let sentinels = self.sentinels(policy, &snapshot, found, around, SENTINELS_BELIEVED).await?;
+        Ok(Snapshot { sentinels, ..snapshot })
     }
 
     /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do. The probes come last,
@@ -104,7 +113,9 @@ impl Observer {
             .collect();
         let samples =
             pods.iter().map(|pod| probed.remove(&pod.uid).unwrap_or((Observation::Pending, Vec::new()))).collect();
-        Ok(self.complete(frame, pods, samples))
+        let snapshot = self.complete(frame, pods, samples);
+        let sentinels = self.sentinels(policy, &snapshot, found.iter(), None, Duration::ZERO).await?;
+        Ok(Snapshot { sentinels, ..snapshot })
     }
 
     /// The snapshot as people are told of it: where the one probe of a live look failed, what was seen before it, until
@@ -303,6 +314,7 @@ impl Observer {
             budgets: None,
             volumes: Volumes::default(),
             seen_before: Vec::new(),
+            sentinels: Vec::new(),
             surroundings: Surroundings::default(),
         })
     }

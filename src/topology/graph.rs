@@ -156,8 +156,9 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Addresses that these members name and that are no selected pod, sorted.
-    pub(super) fn outside(&self, members: &[&Target]) -> Vec<NodeAddress> {
+    /// Addresses that these members name and that are no selected pod, sorted. `announced`: the address of a Service that
+    /// takes one pod alone is that pod, as where Sentinels are told such addresses.
+    pub(super) fn outside(&self, members: &[&Target], announced: bool) -> Vec<NodeAddress> {
         let mut found: Vec<NodeAddress> = Vec::new();
         for &member in members {
             found.extend(lines(member).filter(|address| self.at(address).is_none()).cloned());
@@ -170,6 +171,7 @@ impl<'a> Graph<'a> {
                 found.push(link.primary.clone());
             }
         }
+        found.retain(|address| !announced || self.snapshot.announced(address).is_none());
         found.sort();
         found.dedup();
         found

@@ -9,6 +9,7 @@ mod graph;
 mod replication;
 mod sentinel;
 mod standalone;
+mod watch;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,6 +29,7 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 use graph::Graph;
+use watch::Watch;
 
 /// The members that replicate one data set, as far as they are selected.
 ///
@@ -61,6 +63,8 @@ pub struct Shard<'a> {
     pub chained: bool,
     /// When a Sentinel was last seen with a member, if that was within the last hour: it counts, also while it is away.
     sentinel_before: Option<Timestamp>,
+    /// What its Sentinels say.
+    watch: Watch<'a>,
 }
 
 /// Who says that it is primary.
@@ -82,7 +86,7 @@ pub enum Kind {
     Standalone,
     /// A primary and its replicas, or several servers under one controller.
     Replication,
-    /// A Sentinel is connected to a member, or was within the last hour.
+    /// A Sentinel is connected to a member, or was within the last hour, or says that it watches one.
     Sentinel,
     /// `cluster_enabled`: nodes.conf and redirects.
     Cluster,
@@ -147,11 +151,11 @@ trait Rules {
 }
 
 impl Kind {
-    fn of(members: &[&Target], sentinel_before: Option<Timestamp>) -> Self {
+    fn of(members: &[&Target], sentinel_before: Option<Timestamp>, watch: &Watch<'_>) -> Self {
         let mut samples = members.iter().filter_map(|target| target.sample());
         if samples.clone().any(|sample| sample.server.cluster_enabled) {
             Self::Cluster
-        } else if sentinel_before.is_some() || samples.any(Sample::has_sentinel) {
+        } else if sentinel_before.is_some() || watch.is_seen() || samples.any(Sample::has_sentinel) {
             Self::Sentinel
         } else if members.len() == 1 {
             Self::Standalone
@@ -252,7 +256,8 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>,
     owners.dedup_by(|a, b| a.uid == b.uid);
     let sets: Vec<ControllerUid> = owners.into_iter().map(|owner| owner.uid.clone()).collect();
     let sentinel_before = sets.iter().filter_map(|set| around.snapshot.seen_before(set)?.sentinel_at).max();
-    let kind = Kind::of(&members, sentinel_before);
+    let watch = Watch::of(&members, around.snapshot);
+    let kind = Kind::of(&members, sentinel_before, &watch);
     Shard {
         name,
         kind,
@@ -263,7 +268,7 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>,
         stateful_sets: sets.iter().filter_map(|set| around.stateful_sets.get(set).copied()).collect(),
         id: ShardId { sets, shard: None },
         services: around.services_of(&members),
-        outside: graph.outside(&members),
+        outside: graph.outside(&members, kind == Kind::Sentinel),
         unknown: members
             .iter()
             .copied()
@@ -274,6 +279,7 @@ fn shard<'a>(mut members: Vec<&'a Target>, policy: &Policy, around: &Around<'a>,
         lead,
         replicas,
         sentinel_before,
+        watch,
     }
 }
 
@@ -322,6 +328,7 @@ impl<'a> Shard<'a> {
             outside: Vec::new(),
             chained: false,
             sentinel_before: None,
+            watch: Watch::default(),
         }
     }
 
@@ -408,9 +415,14 @@ impl<'a> Shard<'a> {
         self.samples().any(|sample| sample.replication.failover_state != FailoverState::None)
     }
 
-    /// A Sentinel is connected to a member now.
+    /// A Sentinel is connected to a member now, or says that it watches one.
     pub fn has_sentinel(&self) -> bool {
-        self.samples().any(Sample::has_sentinel)
+        self.watch.is_seen() || self.samples().any(Sample::has_sentinel)
+    }
+
+    /// What keeps its Sentinels from failing over, or from agreeing, and does not pass by itself.
+    pub fn sentinel_faults(&self) -> Vec<String> {
+        self.watch.faults(self)
     }
 
     /// Start arguments and our own switchovers alone decide who is primary: neither the servers themselves nor a Sentinel

@@ -10,29 +10,34 @@ use super::{
 };
 use crate::api::v1alpha1::{RedisMemoryPolicySpec, rules};
 
-const FIELD: &str = "spec.selector";
 /// Most labels and most requirements, as in the CRD.
 const MOST: usize = 16;
 /// Most values of one requirement, as in the CRD.
 const MOST_VALUES: usize = 32;
 
-pub(super) fn check(spec: &RedisMemoryPolicySpec, problems: &mut Problems) {
+/// The selector of the policy itself.
+pub(super) fn check_own(spec: &RedisMemoryPolicySpec, problems: &mut Problems) {
     let selector = &spec.selector;
+    check(selector, "spec.selector", problems);
+    let role = spec.redis.role_label.key.as_str();
+    let moves = labels(selector).contains_key(role) || expressions(selector).iter().any(|e| e.key == role);
+    problems.unless(!moves, "spec", rules::SELECTOR_WITHOUT_ROLE);
+}
+
+/// A selector that stands at `field`.
+pub(super) fn check(selector: &LabelSelector, field: &str, problems: &mut Problems) {
     let (labels, expressions) = (labels(selector), expressions(selector));
-    problems.unless(labels.len() + expressions.len() > 0, FIELD, rules::SELECTOR_NOT_EMPTY);
+    problems.unless(labels.len() + expressions.len() > 0, field, rules::SELECTOR_NOT_EMPTY);
     if labels.len() > MOST || expressions.len() > MOST {
-        problems.say(FIELD, format!("has more than {MOST} labels or requirements; name fewer"));
+        problems.say(field, format!("has more than {MOST} labels or requirements; name fewer"));
     }
-    problems.unless(labels.keys().all(|key| is_label_key(key)), FIELD, rules::SELECTOR_KEYS);
+    problems.unless(labels.keys().all(|key| is_label_key(key)), field, rules::SELECTOR_KEYS);
     for value in labels.values() {
-        value_is_sound(value, "spec.selector.matchLabels", problems);
+        value_is_sound(value, &format!("{field}.matchLabels"), problems);
     }
     for (n, requirement) in expressions.iter().enumerate() {
-        check_requirement(requirement, &format!("spec.selector.matchExpressions[{n}]"), problems);
+        check_requirement(requirement, &format!("{field}.matchExpressions[{n}]"), problems);
     }
-    let role = spec.redis.role_label.key.as_str();
-    let moves = labels.contains_key(role) || expressions.iter().any(|e| e.key == role);
-    problems.unless(!moves, "spec", rules::SELECTOR_WITHOUT_ROLE);
 }
 
 fn check_requirement(requirement: &LabelSelectorRequirement, field: &str, problems: &mut Problems) {

@@ -64,6 +64,10 @@ fn has_solid_ends(text: &str) -> bool {
     solid(text.as_bytes().first()) && solid(text.as_bytes().last())
 }
 
+pub(super) fn is_master_name(text: &str) -> bool {
+    is_secret_key(text) && text.len() <= 64
+}
+
 pub(super) fn is_secret_key(text: &str) -> bool {
     (1..=253).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))

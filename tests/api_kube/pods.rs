@@ -128,6 +128,7 @@ fn access() -> RedisAccess {
         username: None,
         password: None,
         tls: None,
+        sentinel: None,
     }
 }
 

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use redis_memory_operator::{
-    domain::sentinel::Said,
+    domain::{
+        fixtures,
+        sentinel::{Said, Sentinel},
+        snapshot::{Observation, Snapshot},
+    },
     redis_io::{Connection, Credentials, RedisError},
+    topology,
 };
 
 use crate::{
-    common::{DEADLINE, connect, eventually, server::RedisServer, versions},
+    common::{DEADLINE, connect, eventually, look, server::RedisServer, versions},
     exchange::failover,
     set::{USUAL, Watched},
 };
@@ -76,4 +81,60 @@ async fn what_is_no_sentinel_is_told() {
     let credentials = Credentials::new(Some("looker".into()), "pw".into());
     let mut looker = Connection::open(sentinel.address(), Some(&credentials), DEADLINE).await.expect("a way in");
     looker.sentinel(None, DEADLINE).await.expect("these rights are enough");
+}
+
+/// What the operator would see of the set, with its Sentinels in pods of their own.
+async fn observed(set: &Watched) -> Snapshot {
+    let mut snapshot = fixtures::three_pods();
+    for (target, server) in snapshot.targets.iter_mut().zip(&set.servers) {
+        target.pod.addresses = server.address().ip().into();
+        target.pod.container.as_mut().expect("it is known").port = server.address().port();
+        let sample = eventually("it lets us look", async || {
+            look(&mut Connection::open(server.address(), None, DEADLINE).await.ok()?).await.ok()
+        })
+        .await;
+        target.redis = Observation::Seen(Box::new(sample));
+    }
+    for (n, sentinel) in set.sentinels.iter().enumerate() {
+        let said = match Connection::open(sentinel.address(), None, DEADLINE).await {
+            Ok(mut connection) => connection.sentinel(None, DEADLINE).await,
+            Err(error) => Err(error),
+        };
+        // All are at one address here, and a Sentinel that is silent is known by its address.
+        let addresses = std::net::Ipv4Addr::new(10, 1, 0, u8::try_from(n).expect("few")).to_string();
+        let addresses = redis_memory_operator::domain::addresses::PodAddresses::of([addresses.as_str()]);
+        let (pod, pod_uid) = (format!("sentinel-{n}").into(), format!("sentinel-uid-{n}").into());
+        snapshot.sentinels.push(Sentinel { pod, pod_uid, addresses, said: said.map_err(Into::into) });
+    }
+    snapshot
+}
+
+/// What is wrong with the Sentinels, and why nothing is restarted.
+async fn judged(set: &Watched) -> (Vec<String>, String) {
+    let snapshot = observed(set).await;
+    let shards = topology::find(&fixtures::policy(), &snapshot);
+    let [shard] = shards.as_slice() else { panic!("one set") };
+    (shard.sentinel_faults(), shard.refusal().expect("it is refused").text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_real_sentinels_say_is_judged() {
+    let mut set = Watched::start("redis-server".as_ref(), USUAL).await;
+    eventually("nothing is wrong", async || judged(&set).await.0.is_empty().then_some(())).await;
+    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    let (_, text) = judged(&set).await;
+    assert!(text.contains("a failover is in progress, by the Sentinel in sentinel-0"), "{text}");
+    let text = eventually("all agree again, and it is not long ago", async || {
+        let (faults, text) = judged(&set).await;
+        (faults.is_empty() && !text.contains("in progress")).then_some(text)
+    })
+    .await;
+    assert!(text.contains("the last failover was less than 20 s ago"), "{text}");
+    set.sentinels[2].crash();
+    let (faults, _) = judged(&set).await;
+    assert!(faults[0].starts_with("the Sentinel in sentinel-2 gives no answer"), "{faults:?}");
+    assert!(!faults.iter().any(|fault| fault.contains("no failover would be possible")), "{faults:?}");
+    set.sentinels[1].crash();
+    let (faults, _) = judged(&set).await;
+    assert!(faults.iter().any(|it| it.contains("1 of 3 known Sentinels answer, and 2 must")), "{faults:?}");
 }

@@ -52,6 +52,11 @@ pub fn full() -> Value {
                 "caSecret": {"name": "redis-ca", "key": "ca.crt"}, "clientCertSecret": {"name": "redis-client"},
                 "serverName": "redis.shop.svc",
             },
+            "sentinel": {
+                "selector": {"matchLabels": {"app": "sentinel"}}, "port": 26380, "masterName": "mymaster",
+                "username": "looker", "passwordSecret": {"name": "sentinel-auth", "key": "password"},
+                "tls": {"caSecret": {"name": "redis-ca", "key": "ca.crt"}},
+            },
         },
         "headroom": {
             "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod"], "maximumLimit": "16Gi",
@@ -183,6 +188,27 @@ fn rules() -> Vec<Bad> {
             json!({"redis": {"tls": {"caSecret": {"name": "redis-ca", "key": "ca.crt"}, "serverName": "https://redis"}}}),
             "spec.redis.tls.serverName",
             "not a DNS name",
+        ),
+        rule(
+            json!({"redis": {"sentinel": {"selector": {"matchLabels": {}}}}}),
+            "spec.redis.sentinel.selector",
+            "must not be empty",
+        ),
+        rule(
+            json!({"redis": {"sentinel": {"masterName": "my master"}}}),
+            "spec.redis.sentinel.masterName",
+            "not a name by which a Sentinel knows a set",
+        ),
+        rule(json!({"redis": {"sentinel": {"port": 0}}}), "spec.redis.sentinel.port", "neither a port number"),
+        rule(
+            json!({"redis": {"sentinel": {"username": "looker"}}}),
+            "spec.redis.sentinel.username",
+            "needs passwordSecret",
+        ),
+        rule(
+            json!({"redis": {"sentinel": {"tls": {"caSecret": {"name": "redis-ca", "key": ""}}}}}),
+            "spec.redis.sentinel.tls.caSecret.key",
+            "not a key of a Secret",
         ),
         rule(json!({"headroom": {"minimum": "64mi"}}), "spec.headroom.minimum", "not an amount of memory"),
         rule(json!({"headroom": {"minimum": "-1Gi"}}), "spec.headroom.minimum", "not an amount of memory"),

@@ -101,6 +101,11 @@ pub const USERNAME_NEEDS_PASSWORD: Rule = rule(
     "needs passwordSecret: a user cannot log in without a password; add passwordSecret or remove username",
 )
 .at(".username");
+/// The name by which Sentinels know a set.
+pub const MASTER_NAME: Rule = rule(
+    "self.matches('^[-._A-Za-z0-9]{1,64}$')",
+    "is not a name by which a Sentinel knows a set; use 1 to 64 letters, digits, '-', '_' and '.', for example mymaster, as after `sentinel monitor`",
+);
 /// The name of a Secret.
 pub const SECRET_NAME: Rule = rule(
     "size(self) <= 253 && self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
@@ -245,6 +250,7 @@ attachers! {
     role_label: [ROLES_DIFFER],
     container: [CONTAINER],
     username: [USERNAME],
+    master_name: [MASTER_NAME],
     redis: [USERNAME_NEEDS_PASSWORD],
     secret_name: [SECRET_NAME],
     secret_key: [SECRET_KEY],

@@ -95,6 +95,10 @@ pub struct Redis {
     /// TLS to Redis. Without it the connection is plain; with it never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// How the Sentinels of these pods are asked. Default: those in the same pods that declare port 26379, with the password
+    /// and the TLS of Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<Sentinel>,
 }
 
 impl Default for Redis {
@@ -104,6 +108,48 @@ impl Default for Redis {
             port: IntOrString::Int(6379),
             role_authority: RoleAuthority::Auto,
             role_label: RoleLabel::default(),
+            username: None,
+            password_secret: None,
+            tls: None,
+            sentinel: None,
+        }
+    }
+}
+
+/// How Sentinels are found and asked. They are only read; nothing of Redis' own access is used for them.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(transform = rules::redis)]
+pub struct Sentinel {
+    /// Pods of this namespace in which they run. Default: the policy's own pods, where a container declares the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::selector")]
+    pub selector: Option<LabelSelector>,
+    /// Port number, or the name of a container port.
+    #[schemars(transform = rules::port)]
+    pub port: IntOrString,
+    /// The name by which they know the set. Default: whichever has these pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), transform = rules::master_name)]
+    pub master_name: Option<String>,
+    /// ACL user of the Sentinels. Default: the default user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), transform = rules::username)]
+    pub username: Option<String>,
+    /// Where the password of the Sentinels is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<SecretKeyRef>,
+    /// TLS to the Sentinels. Without it the connection is plain; with it never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+impl Default for Sentinel {
+    fn default() -> Self {
+        Self {
+            selector: None,
+            port: IntOrString::Int(26379),
+            master_name: None,
             username: None,
             password_secret: None,
             tls: None,

@@ -5,6 +5,22 @@ use pretty_assertions::assert_eq;
 use super::*;
 
 #[test]
+fn sentinels_that_do_not_agree() {
+    let agreed = case(|c| c.snapshot.sentinels = fixtures::sentinels(&c.snapshot));
+    assert_eq!(codes(&agreed), []);
+    let findings = case(|c| {
+        c.snapshot.sentinels = fixtures::sentinels(&c.snapshot);
+        c.snapshot.sentinels[1].said = Err(ProbeFailure::TimedOut("no answer within 1 s".into()));
+        c.snapshot.sentinels[2].said.as_mut().unwrap().tilt = true;
+    });
+    assert_eq!(
+        only(&findings, SentinelDegraded).evidence,
+        "redis: the Sentinel in redis-1 gives no answer (no answer within 1 s); the Sentinel in redis-2 is in TILT mode and \
+         acts on nothing"
+    );
+}
+
+#[test]
 fn no_primary() {
     let orphaned = |c: &mut Case| {
         c.sample(0).replication.role = fixtures::replica_role();

@@ -36,6 +36,7 @@ pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -
         budgets: None,
         volumes: Volumes::default(),
         seen_before: Vec::new(),
+        sentinels: Vec::new(),
         surroundings: Surroundings::default(),
     };
     let policy = WrittenPolicy::from(&default_policy()?);

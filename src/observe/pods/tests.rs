@@ -28,6 +28,7 @@ fn access(container: Option<&str>, port: PortRef) -> RedisAccess {
         username: None,
         password: None,
         tls: None,
+        sentinel: None,
     }
 }
 
@@ -419,4 +420,25 @@ fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
     for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "a-config", "hostIP", "nodeName"] {
         assert!(!text.contains(dropped), "{dropped} was kept: {text}");
     }
+}
+
+#[rstest]
+#[case::declared(json!([{"name": "redis"}, {"name": "s", "ports": [{"containerPort": 26379, "name": "sent"}]}]), None, Some(26379))]
+#[case::not_declared(json!([{"name": "redis"}]), None, None)]
+#[case::not_declared_and_selected(json!([{"name": "s"}]), Some("app=sentinel"), Some(26379))]
+fn the_port_of_a_sentinel(#[case] containers: Value, #[case] selector: Option<&str>, #[case] port: Option<u16>) {
+    let mut pod = object();
+    pod["spec"]["containers"] = containers;
+    let pod: K8sPod = serde_json::from_value(pod).expect("a pod");
+    let access = |port| SentinelAccess {
+        selector: selector.map(str::to_owned),
+        port,
+        master_name: None,
+        username: None,
+        password: None,
+        tls: None,
+    };
+    assert_eq!(sentinel_port(&pod, &access(PortRef::Number(26379))), port);
+    let by_name = sentinel_port(&pod, &access(PortRef::Name("sent".into())));
+    assert_eq!(by_name, port.filter(|_| selector.is_none()));
 }

@@ -273,11 +273,14 @@ impl SamplerHandle {
     pub async fn credentials(&self, key: &TargetKey) -> Result<Option<Credentials>, ProbeFailure> {
         let wanted = self.inner.state().target(key).map(ProbedTarget::wanted_credentials);
         match wanted {
-            Some(wanted) => {
-                self.inner.shared.secrets.resolve(&wanted, shared_reads::MAX_AGE, &self.inner.shared.clock).await
-            }
+            Some(wanted) => self.resolve(&wanted).await,
             None => Err(ProbeFailure::Unreachable("this pod is not watched for this policy".to_owned())),
         }
+    }
+
+    /// What a connection with these credentials is opened with; `None`: nothing.
+    pub async fn resolve(&self, wanted: &CredentialsFor) -> Result<Option<Credentials>, ProbeFailure> {
+        self.inner.shared.secrets.resolve(wanted, shared_reads::MAX_AGE, &self.inner.shared.clock).await
     }
 
     /// Policies (namespace, UID) whose judgement of some target changed. Several changes of a policy before it is

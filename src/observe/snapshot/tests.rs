@@ -22,7 +22,7 @@ use super::*;
 use crate::{
     domain::{
         fixtures,
-        policy::{AuthorityRule, PortRef, SecretKey},
+        policy::{AuthorityRule, PortRef, SecretKey, SentinelAccess},
     },
     kube_io::testing::{Answer, fake, refusal},
     observe::sampler::{Sampler, SamplerSettings, SamplerTask, SecretSource},
@@ -128,7 +128,13 @@ fn bench(pods: Vec<Value>, port: u16) -> Bench {
     policy.redis.port = PortRef::Number(port);
     policy.redis.authority = AuthorityRule::Auto;
     policy.redis.password = Some(SecretKey { name: "redis-auth".into(), key: "password".into() });
-    let observer = Observer { reader: Reader::new(client, clock), sampler, clock, lately: Lately::default() };
+    let observer = Observer {
+        reader: Reader::new(client, clock),
+        sampler,
+        clock,
+        lately: Lately::default(),
+        sentinels: Sentinels::default(),
+    };
     Bench { observer, policy: Arc::new(policy), secrets, _task: task }
 }
 
@@ -193,4 +199,55 @@ async fn a_catcher_beside_real_pods_gets_nothing_and_takes_nothing_from_them() {
         .collect();
     assert_eq!(reasons[0], "OwnerUnproven");
     assert!(reasons[1] != "OwnerUnproven" && ear.heard().contains(PASSWORD), "{reasons:?}");
+}
+
+/// A bench whose policy says that Sentinels with a password listen at that port, and Redis nowhere.
+fn with_sentinels(pods: Vec<Value>, port: u16) -> Bench {
+    let mut bench = bench(pods, 1);
+    let policy = Arc::make_mut(&mut bench.policy);
+    policy.redis.sentinel = Some(SentinelAccess {
+        selector: Some("app=sentinel".into()),
+        port: PortRef::Number(port),
+        master_name: None,
+        username: None,
+        password: policy.redis.password.take(),
+        tls: None,
+    });
+    bench
+}
+
+#[rstest]
+#[case::of_an_existing_controller(owner("StatefulSet", "redis", SET_UID), "Unreachable", true)]
+#[case::bare_pod(Value::Null, "OwnerUnproven", false)]
+#[case::owner_of_another_uid(owner("StatefulSet", "redis", "another-uid"), "OwnerUnproven", false)]
+#[tokio::test]
+async fn a_sentinel_gets_a_password_as_redis_does(#[case] owner: Value, #[case] reason: &str, #[case] told: bool) {
+    let ear = Ear::open().await;
+    let bench = with_sentinels(vec![pod("redis-0", &owner, false)], ear.port);
+    let snapshot = bench.look().await;
+    let [sentinel] = snapshot.sentinels.as_slice() else { panic!("{snapshot:?}") };
+    assert_eq!(sentinel.said.as_ref().unwrap_err().reason(), reason, "{:?}", sentinel.said);
+    assert_eq!(ear.heard().contains(PASSWORD), told, "{}", ear.heard());
+}
+
+#[tokio::test]
+async fn sentinels_are_asked_again_when_something_may_be_done_and_else_seldom() {
+    let ear = Ear::open().await;
+    let bench = with_sentinels(vec![pod("redis-0", &owner("StatefulSet", "redis", SET_UID), false)], ear.port);
+    let snapshot = bench.look().await;
+    // Twice each time: one that closes the connection may have been about to start.
+    for (age, asked) in [(SENTINELS_BELIEVED, 2), (Duration::ZERO, 4)] {
+        let none = std::iter::empty();
+        bench.observer.sentinels(&bench.policy, &snapshot, none, None, age).await.expect("the pods can be listed");
+        assert_eq!(ear.connections.load(Ordering::SeqCst), asked);
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_where_no_sentinel_is_seen_or_named() {
+    let ear = Ear::open().await;
+    let mut bench = with_sentinels(vec![pod("redis-0", &owner("StatefulSet", "redis", SET_UID), false)], ear.port);
+    Arc::make_mut(&mut bench.policy).redis.sentinel = None;
+    assert_eq!(bench.look().await.sentinels, []);
+    assert_eq!(ear.connections.load(Ordering::SeqCst), 0);
 }

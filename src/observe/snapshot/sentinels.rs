@@ -1,0 +1,132 @@
+//! Asks the Sentinels of a policy's sets what they know of them.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod as KubePod;
+
+use super::{Observer, pods};
+use crate::{
+    domain::{
+        pod::Pod,
+        policy::{Policy, PortRef, RedisAccess, SentinelAccess},
+        sample::Sample,
+        sentinel::{SENTINEL_PORT, Said, Sentinel},
+        snapshot::{ProbeFailure, Snapshot, Target},
+    },
+    kube_io::{around::Around, error::KubeError},
+    observe::sampler::CredentialsFor,
+    redis_io::Connection,
+};
+
+/// A Sentinel answers at once.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How old answers may be while nothing is to be done.
+pub(super) const SENTINELS_BELIEVED: Duration = Duration::from_secs(30);
+/// Sentinels that are asked, by the names of their pods. Nobody has so many.
+const MOST: usize = 32;
+/// Answers of a policy that nobody asked for within this time are forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
+/// What was last said, by policy, and when. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Sentinels(Arc<Mutex<BTreeMap<String, (Duration, Vec<Sentinel>)>>>);
+
+impl Sentinels {
+    fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Sentinel>> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&policy.uid).filter(|(at, _)| now.saturating_sub(*at) < age).map(|(_, said)| said.clone())
+    }
+
+    fn remember(&self, policy: &Policy, now: Duration, said: Vec<Sentinel>) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.retain(|_, (at, _)| now.saturating_sub(*at) < FORGOTTEN);
+        memory.insert(policy.uid.clone(), (now, said));
+    }
+}
+
+impl Observer {
+    /// What the Sentinels say, no older than that. Nobody is asked where no Sentinel is seen and the policy names none.
+    pub async fn sentinels<'a>(
+        &self,
+        policy: &Policy,
+        snapshot: &Snapshot,
+        found: impl Iterator<Item = &'a KubePod>,
+        around: Option<&Around>,
+        age: Duration,
+    ) -> Result<Vec<Sentinel>, KubeError> {
+        let seen = || snapshot.targets.iter().filter_map(Target::sample).any(Sample::has_sentinel);
+        let lately = || snapshot.seen_before.iter().any(|seen| seen.sentinel_at.is_some());
+        if policy.redis.sentinel.is_none() && !seen() && !lately() {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.uptime();
+        if let Some(known) = self.sentinels.known(policy, now, age) {
+            return Ok(known);
+        }
+        let access = access(policy);
+        let listed;
+        let pods: Vec<&KubePod> = match &access.selector {
+            Some(selector) => {
+                listed = self.reader.pods(&policy.namespace, selector).await?;
+                listed.iter().collect()
+            }
+            None => found.collect(),
+        };
+        // As Redis is reached in a pod, so is a Sentinel.
+        let redis = RedisAccess {
+            port: access.port.clone(),
+            username: access.username.clone(),
+            password: access.password.clone(),
+            tls: access.tls.clone(),
+            ..policy.redis.clone()
+        };
+        let as_redis = Policy { redis, ..policy.clone() };
+        let mut proven = BTreeMap::new();
+        let mut asked = Vec::new();
+        for pod in pods {
+            let Some(port) = pods::sentinel_port(pod, &access) else { continue };
+            let pod = pods::pod(pod, &as_redis.redis);
+            let (Some(ip), true, true) = (pod.addresses.first(), pod.running, asked.len() < MOST) else { continue };
+            let wanted = self.credentials_for(&as_redis, &pod, around, &mut proven).await;
+            asked.push(self.ask_twice(pod, SocketAddr::new(ip, port), wanted, access.master_name.as_deref()));
+        }
+        let mut said = join_all(asked).await;
+        said.sort_by(|a, b| a.pod.cmp(&b.pod));
+        self.sentinels.remember(policy, now, said.clone());
+        Ok(said)
+    }
+
+    /// A single question that fails says nothing yet.
+    async fn ask_twice(&self, pod: Pod, at: SocketAddr, wanted: CredentialsFor, only: Option<&str>) -> Sentinel {
+        let said = match self.ask(at, &wanted, only).await {
+            Err(ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_)) => self.ask(at, &wanted, only).await,
+            said => said,
+        };
+        Sentinel { pod: pod.name, pod_uid: pod.uid, addresses: pod.addresses, said }
+    }
+
+    async fn ask(&self, at: SocketAddr, wanted: &CredentialsFor, only: Option<&str>) -> Result<Said, ProbeFailure> {
+        let credentials = self.sampler.resolve(wanted).await?;
+        let mut connection = Connection::open(at, credentials.as_ref(), DEADLINE).await?;
+        Ok(connection.sentinel(only, DEADLINE).await?)
+    }
+}
+
+/// As the policy says, else as Redis is asked.
+fn access(policy: &Policy) -> SentinelAccess {
+    let redis = &policy.redis;
+    redis.sentinel.clone().unwrap_or_else(|| SentinelAccess {
+        selector: None,
+        port: PortRef::Number(SENTINEL_PORT),
+        master_name: None,
+        username: redis.username.clone(),
+        password: redis.password.clone(),
+        tls: redis.tls.clone(),
+    })
+}

@@ -1,0 +1,254 @@
+//! What the Sentinels of a set say, judged: whether they agree, whether they could fail over, and whether they still could
+//! without one of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{Shard, graph};
+use crate::domain::{
+    names::{NodeAddress, PodName},
+    sentinel::{Known, Said, Sentinel, WatchedSet},
+    snapshot::{ProbeFailure, Snapshot, Target},
+};
+
+/// The Sentinels that watch a set, or that may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Watch<'a> {
+    /// What each says of this set.
+    witnesses: Vec<Witness<'a>>,
+    /// Those that did not answer.
+    silent: Vec<(&'a Sentinel, &'a ProbeFailure)>,
+}
+
+/// What one Sentinel says of the set, with the members that it means. Addresses are looked up, never dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Witness<'a> {
+    pod: &'a PodName,
+    said: &'a Said,
+    set: &'a WatchedSet,
+    primary: Option<&'a Target>,
+    replicas: Vec<(&'a Known, Option<&'a Target>)>,
+}
+
+impl<'a> Watch<'a> {
+    /// The Sentinels of these members: those that name one of them; and those that do not answer, unless they run in a pod
+    /// of another set.
+    pub(super) fn of(members: &[&'a Target], snapshot: &'a Snapshot) -> Self {
+        let mut watch = Self::default();
+        for sentinel in &snapshot.sentinels {
+            let uid = &sentinel.pod_uid;
+            match &sentinel.said {
+                Ok(said) => {
+                    let all = said.sets.iter().map(|set| witness(&sentinel.pod, said, set, members, snapshot));
+                    watch.witnesses.extend(all.filter(Witness::names_a_member));
+                }
+                Err(failure) => {
+                    let is_here = members.iter().any(|member| member.pod.uid == *uid);
+                    if is_here || snapshot.targets.iter().all(|target| target.pod.uid != *uid) {
+                        watch.silent.push((sentinel, failure));
+                    }
+                }
+            }
+        }
+        watch
+    }
+
+    /// A Sentinel says that it watches the set.
+    pub(super) const fn is_seen(&self) -> bool {
+        !self.witnesses.is_empty()
+    }
+
+    /// "mymaster, 3 Sentinels, quorum 2": for a text; `None`: no Sentinel has told.
+    pub(super) fn shown(&self) -> Option<String> {
+        let first = self.witnesses.first()?;
+        Some(format!("{}, {} Sentinels that answer, quorum {}", first.set.name, self.ids().len(), first.set.quorum))
+    }
+
+    /// What keeps the Sentinels from failing over, or from agreeing, and does not pass by itself.
+    pub(super) fn faults(&self, shard: &Shard<'_>) -> Vec<String> {
+        let silent = self.silent.iter();
+        let silent = silent.map(|(it, why)| format!("the Sentinel in {} gives no answer ({})", it.pod, text(why)));
+        let mut faults: Vec<String> = silent.collect();
+        if !self.is_seen() {
+            return faults;
+        }
+        faults.extend(self.one_name());
+        faults.extend(self.one_primary(shard));
+        faults.extend(self.every_replica(shard));
+        faults.extend(self.every_peer());
+        faults.extend(self.votes(None));
+        let tilt = self.witnesses.iter().filter(|witness| witness.said.tilt);
+        faults.extend(tilt.map(|one| format!("the Sentinel in {} is in TILT mode and acts on nothing", one.pod)));
+        faults
+    }
+
+    /// What goes on now, and passes.
+    pub(super) fn unrest(&self) -> Vec<String> {
+        let mut unrest = Vec::new();
+        for Witness { pod, set, .. } in &self.witnesses {
+            if set.failing_over {
+                unrest.push(format!("a failover is in progress, by the Sentinel in {pod}"));
+            } else if set.primary_down {
+                unrest.push(format!("the Sentinel in {pod} takes the primary for dead"));
+            }
+        }
+        let all = || self.witnesses.iter().map(|witness| witness.set);
+        // A Sentinel that was started a moment ago begins anew for itself; a failover does for all of them.
+        let settled = all().map(|set| set.settled_for).max();
+        let calm = all().map(|set| set.failover_timeout.saturating_mul(2)).max().unwrap_or(Duration::ZERO);
+        if settled.is_some_and(|settled| settled < calm) {
+            unrest.push(format!(
+                "the last failover was less than {} s ago (twice failover-timeout), or every Sentinel was started since",
+                calm.as_secs()
+            ));
+        }
+        unrest
+    }
+
+    /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`.
+    pub(super) fn votes(&self, without: Option<&PodName>) -> Option<String> {
+        let quorum = self.witnesses.iter().map(|witness| witness.set.quorum).max()?;
+        let known = self.witnesses.iter().map(|witness| witness.set.others.len() + 1).max()?;
+        let left: BTreeSet<&str> =
+            self.witnesses.iter().filter(|one| Some(one.pod) != without).map(|one| one.said.id.as_str()).collect();
+        let needed = (known / 2 + 1).max(usize::try_from(quorum).unwrap_or(usize::MAX));
+        let when = without.map(|pod| format!(" while {pod} is away")).unwrap_or_default();
+        (left.len() < needed).then(|| {
+            format!(
+                "{} of {known} known Sentinels answer{when}, and {needed} must (quorum {quorum}, and a majority of all that \
+                 are known, dead ones included): no failover would be possible",
+                left.len()
+            )
+        })
+    }
+
+    /// Whether a Sentinel of the set runs in that pod.
+    pub(super) fn is_in(&self, pod: &PodName) -> bool {
+        self.witnesses.iter().any(|witness| witness.pod == pod)
+    }
+
+    fn ids(&self) -> BTreeSet<&'a str> {
+        self.witnesses.iter().map(|witness| witness.said.id.as_str()).collect()
+    }
+
+    fn one_name(&self) -> Option<String> {
+        let names: BTreeSet<&str> = self.witnesses.iter().map(|witness| witness.set.name.as_str()).collect();
+        (names.len() > 1).then(|| {
+            let names: Vec<&str> = names.into_iter().collect();
+            format!(
+                "Sentinels know the set by several names ({}): set spec.redis.sentinel.masterName to the one that clients use",
+                names.join(", ")
+            )
+        })
+    }
+
+    fn one_primary(&self, shard: &Shard<'_>) -> Option<String> {
+        let mut named: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for witness in &self.witnesses {
+            let whom = witness.primary.map(|target| target.pod.name.to_string());
+            let whom = whom.unwrap_or_else(|| stranger(&witness.set.primary));
+            named.entry(whom).or_default().push(witness.pod.as_str());
+        }
+        let own: Vec<&str> = shard.lead.all().iter().map(|target| target.pod.name.as_str()).collect();
+        let agreed = named.len() == 1 && named.keys().all(|whom| own == [whom.as_str()]);
+        (!agreed).then(|| {
+            let says = match own.as_slice() {
+                [] => "no member says that it is primary".to_owned(),
+                [one] => format!("{one} says that it is primary"),
+                several => format!("{} each say that they are primary", several.join(", ")),
+            };
+            let named: Vec<_> =
+                named.iter().map(|(whom, by)| format!("{whom} (the Sentinel in {})", by.join(", "))).collect();
+            format!("{says}, and the Sentinels name {}", named.join(" and "))
+        })
+    }
+
+    /// Each lists every member but the primary that it names, as alive, and nobody else.
+    fn every_replica(&self, shard: &Shard<'_>) -> Vec<String> {
+        let mut faults = Vec::new();
+        for Witness { pod, primary, replicas, .. } in &self.witnesses {
+            for (known, target) in replicas {
+                match target {
+                    None => faults.push(format!(
+                        "the Sentinel in {pod} lists the replica {}; SENTINEL RESET forgets one that is gone for good",
+                        stranger(&known.address)
+                    )),
+                    Some(target) if known.down => {
+                        faults.push(format!("the Sentinel in {pod} takes the replica {} for dead", target.pod.name));
+                    }
+                    Some(_) => {}
+                }
+            }
+            let listed = |member: &Target| replicas.iter().any(|(_, target)| is(*target, member));
+            let missing = shard.members.iter().filter(|member| !is(*primary, member) && !listed(member));
+            faults.extend(missing.map(|it| format!("the Sentinel in {pod} does not list the replica {}", it.pod.name)));
+        }
+        faults
+    }
+
+    /// Each knows every other that answers, and none that does not.
+    fn every_peer(&self) -> Vec<String> {
+        let ids = self.ids();
+        let mut faults = Vec::new();
+        for Witness { pod, said, set, .. } in &self.witnesses {
+            let knows = |id: &str| id == said.id || set.others.iter().any(|known| known.id == id);
+            let unknown: BTreeSet<&str> =
+                self.witnesses.iter().filter(|one| !knows(&one.said.id)).map(|one| one.pod.as_str()).collect();
+            faults.extend(unknown.iter().map(|it| format!("the Sentinel in {pod} does not know the one in {it}")));
+            for Known { id, address, down } in &set.others {
+                let is_silent = self.silent.iter().any(|(it, _)| it.addresses.is_host(&address.host));
+                if is_silent {
+                    // Said once, above.
+                } else if !ids.contains(id.as_str()) {
+                    faults.push(format!(
+                        "the Sentinel in {pod} knows one at {address} that is none of those that were asked; it counts for \
+                         the majority: if it is gone for good, SENTINEL RESET on one Sentinel after the other forgets it, else \
+                         extend spec.redis.sentinel.selector"
+                    ));
+                } else if *down {
+                    faults.push(format!("the Sentinel in {pod} takes the one at {address} for dead"));
+                }
+            }
+        }
+        faults
+    }
+}
+
+impl Witness<'_> {
+    fn names_a_member(&self) -> bool {
+        self.primary.is_some() || self.replicas.iter().any(|(_, target)| target.is_some())
+    }
+}
+
+fn witness<'a>(
+    pod: &'a PodName,
+    said: &'a Said,
+    set: &'a WatchedSet,
+    members: &[&'a Target],
+    snapshot: &Snapshot,
+) -> Witness<'a> {
+    let member = |address: &NodeAddress| {
+        let announced = snapshot.announced(address);
+        let by_service = || members.iter().copied().find(|member| Some(&member.pod.name) == announced);
+        graph::at(address, members.iter().copied()).or_else(by_service)
+    };
+    let replicas = set.replicas.iter().map(|known| (known, member(&known.address))).collect();
+    Witness { pod, said, set, primary: member(&set.primary), replicas }
+}
+
+fn is(target: Option<&Target>, member: &Target) -> bool {
+    target.is_some_and(|target| std::ptr::eq(target, member))
+}
+
+fn stranger(address: &NodeAddress) -> String {
+    format!("{address}, which is no selected pod")
+}
+
+fn text(failure: &ProbeFailure) -> &str {
+    if failure.text().is_empty() { failure.reason() } else { failure.text() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What Sentinels say, in many ways.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+
+use super::*;
+use crate::{
+    domain::{
+        blocked::BlockReason,
+        fixtures::{self, three_pods},
+        sample::Role,
+    },
+    topology::{Kind, find},
+};
+
+/// Three pods with a Sentinel in each, which agree on redis-0.
+fn watched() -> Snapshot {
+    let mut snapshot = three_pods();
+    snapshot.sentinels = fixtures::sentinels(&snapshot);
+    snapshot
+}
+
+fn set(snapshot: &mut Snapshot, n: usize) -> &mut WatchedSet {
+    &mut snapshot.sentinels[n].said.as_mut().expect("it answers").sets[0]
+}
+
+fn address(n: u8) -> NodeAddress {
+    fixtures::address(n)
+}
+
+fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, String) {
+    let shards = find(&fixtures::policy(), snapshot);
+    let [shard] = shards.as_slice() else { panic!("one shard") };
+    assert_eq!(shard.kind, Kind::Sentinel);
+    let refusal = shard.refusal().expect("it is refused");
+    assert_eq!(refusal.reason, BlockReason::SentinelSeen);
+    (shard.watch.faults(shard), shard.watch.unrest(), refusal.text)
+}
+
+#[test]
+fn sentinels_that_agree_have_no_fault() {
+    let (faults, unrest, text) = judged(&watched());
+    assert_eq!((faults, unrest), (vec![], vec![]));
+    assert!(text.contains("under Sentinel (mymaster, 3 Sentinels that answer, quorum 2)"), "{text}");
+    assert!(text.ends_with("They agree, and any one pod may be away"), "{text}");
+}
+
+#[rstest]
+#[case::another_primary(|s: &mut Snapshot| set(s, 1).primary = address(1), &[
+    "redis-0 says that it is primary, and the Sentinels name redis-0 (the Sentinel in redis-0, redis-2) and redis-1 (the \
+     Sentinel in redis-1)",
+    "the Sentinel in redis-1 does not list the replica redis-0",
+])]
+#[case::a_primary_that_denies_it(|s: &mut Snapshot| {
+    let follows = s.targets[1].sample().expect("a sample").replication.role.clone();
+    s.targets[0].sample_mut().expect("a sample").replication.role = follows;
+}, &["no member says that it is primary, and the Sentinels name redis-0 (the Sentinel in redis-0, redis-1, redis-2)"])]
+#[case::a_stranger(|s: &mut Snapshot| set(s, 2).primary = address(77), &[
+    "10.0.0.177:6379, which is no selected pod (the Sentinel in redis-2)",
+    "the Sentinel in redis-2 does not list the replica redis-0",
+])]
+#[case::a_replica_that_is_not_listed(|s: &mut Snapshot| drop(set(s, 0).replicas.pop()), &[
+    "the Sentinel in redis-0 does not list the replica redis-2",
+])]
+#[case::a_replica_that_is_down(|s: &mut Snapshot| set(s, 0).replicas[0].down = true, &[
+    "the Sentinel in redis-0 takes the replica redis-1 for dead",
+])]
+#[case::a_dead_entry(|s: &mut Snapshot| {
+    let dead = Known { address: address(77), ..set(s, 0).replicas[0].clone() };
+    set(s, 0).replicas.push(dead);
+}, &["the Sentinel in redis-0 lists the replica 10.0.0.177:6379, which is no selected pod; SENTINEL RESET"])]
+#[case::a_peer_that_is_not_known(|s: &mut Snapshot| drop(set(s, 0).others.pop()), &[
+    "the Sentinel in redis-0 does not know the one in redis-2",
+])]
+#[case::a_dead_peer(|s: &mut Snapshot| {
+    let dead = Known { id: "gone".into(), address: address(78), down: true };
+    set(s, 0).others.push(dead);
+}, &["the Sentinel in redis-0 knows one at 10.0.0.178:6379 that is none of those that were asked"])]
+#[case::tilt(|s: &mut Snapshot| s.sentinels[1].said.as_mut().expect("it answers").tilt = true, &[
+    "the Sentinel in redis-1 is in TILT mode and acts on nothing",
+])]
+#[case::one_is_silent(|s: &mut Snapshot| s.sentinels[1].said = Err(ProbeFailure::TimedOut("no answer within 1 s".into())), &[
+    "the Sentinel in redis-1 gives no answer (no answer within 1 s)",
+])]
+#[case::two_names(|s: &mut Snapshot| set(s, 1).name = "cart".into(), &[
+    "Sentinels know the set by several names (cart, mymaster): set spec.redis.sentinel.masterName",
+])]
+#[case::a_quorum_of_all(|s: &mut Snapshot| set(s, 1).quorum = 4, &[
+    "3 of 3 known Sentinels answer, and 4 must (quorum 4,",
+])]
+fn each_fault_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) {
+    let mut snapshot = watched();
+    change(&mut snapshot);
+    let (faults, _, text) = judged(&snapshot);
+    assert_eq!(faults.len(), want.len(), "{faults:#?}");
+    for (fault, want) in faults.iter().zip(want) {
+        assert!(fault.contains(want), "{fault}");
+    }
+    assert!(text.contains(&format!("Besides: {}", faults[0])), "{text}");
+}
+
+#[test]
+fn dead_sentinels_count_for_the_majority() {
+    let mut snapshot = watched();
+    for n in 0..3 {
+        for dead in ["x", "y", "z"] {
+            set(&mut snapshot, n).others.push(Known { id: dead.into(), address: address(78), down: true });
+        }
+    }
+    let (faults, ..) = judged(&snapshot);
+    assert!(faults.iter().any(|fault| fault.starts_with("3 of 6 known Sentinels answer, and 4 must")), "{faults:#?}");
+}
+
+#[test]
+fn a_set_of_two_sentinels_bears_no_restart() {
+    let mut snapshot = watched();
+    snapshot.sentinels.pop();
+    for n in 0..2 {
+        set(&mut snapshot, n).others.pop();
+    }
+    // The first knew the second last.
+    set(&mut snapshot, 0).others = vec![Known { id: "sentinel-1".into(), address: address(1), down: false }];
+    set(&mut snapshot, 1).others = vec![Known { id: "sentinel-0".into(), address: address(0), down: false }];
+    let (faults, unrest, text) = judged(&snapshot);
+    assert_eq!((faults, unrest), (vec![], vec![]));
+    assert!(text.contains("1 of 2 known Sentinels answer while redis-0 is away, and 2 must"), "{text}");
+}
+
+#[rstest]
+#[case::failing_over(|s: &mut Snapshot| set(s, 1).failing_over = true, &["a failover is in progress, by the Sentinel in redis-1"])]
+#[case::down(|s: &mut Snapshot| set(s, 1).primary_down = true, &["the Sentinel in redis-1 takes the primary for dead"])]
+#[case::one_was_started(|s: &mut Snapshot| set(s, 1).settled_for = Duration::ZERO, &[])]
+#[case::all_switched(|s: &mut Snapshot| (0..3).for_each(|n| set(s, n).settled_for = Duration::from_secs(359)), &[
+    "the last failover was less than 360 s ago (twice failover-timeout), or every Sentinel was started since",
+])]
+fn what_goes_on_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) {
+    let mut snapshot = watched();
+    change(&mut snapshot);
+    let (faults, unrest, _) = judged(&snapshot);
+    assert_eq!((faults, unrest), (vec![], want.iter().map(ToString::to_string).collect::<Vec<_>>()));
+}
+
+/// As the redis-ha chart has it: a Service for each pod, whose ClusterIP the servers announce.
+fn announce(snapshot: &mut Snapshot) {
+    let ip = |n: u8| format!("10.96.0.{n}");
+    for n in 0..3 {
+        let pod = fixtures::pod_name(n);
+        let selector = [("statefulset.kubernetes.io/pod-name", pod.as_str())];
+        let mut service = fixtures::service(&format!("announce-{n}"), &selector, vec![pod.clone()]);
+        service.addresses = [ip(n).parse::<std::net::IpAddr>().expect("an address")].into_iter().collect();
+        snapshot.services.push(service);
+    }
+    let moved = |address: &mut NodeAddress| {
+        let n = (0..3).find(|n| fixtures::address(*n) == *address);
+        if let Some(n) = n {
+            address.host = ip(n);
+        }
+    };
+    for sentinel in &mut snapshot.sentinels {
+        let set = &mut sentinel.said.as_mut().expect("it answers").sets[0];
+        moved(&mut set.primary);
+        set.replicas.iter_mut().for_each(|known| moved(&mut known.address));
+    }
+    for target in &mut snapshot.targets {
+        let replication = &mut target.sample_mut().expect("a sample").replication;
+        replication.replicas.iter_mut().for_each(|line| moved(&mut line.address));
+        if let Role::Replica(link) = &mut replication.role {
+            moved(&mut link.primary);
+        }
+    }
+}
+
+#[test]
+fn announced_addresses_are_those_of_the_pods_behind_them() {
+    let mut snapshot = watched();
+    announce(&mut snapshot);
+    let (faults, ..) = judged(&snapshot);
+    assert_eq!(faults, Vec::<String>::new());
+    assert_eq!(find(&fixtures::policy(), &snapshot)[0].outside, []);
+    snapshot.services.retain(|service| service.name != "announce-1");
+    let (faults, ..) = judged(&snapshot);
+    assert!(faults.iter().any(|fault| fault.contains("10.96.0.1:6379, which is no selected pod")), "{faults:#?}");
+}
+
+#[test]
+fn sentinels_of_another_set_say_nothing_here() {
+    let mut snapshot = watched();
+    for n in 0..3 {
+        let set = set(&mut snapshot, n);
+        set.primary = address(50);
+        set.replicas.clear();
+    }
+    let shards = find(&fixtures::policy(), &snapshot);
+    assert_eq!((shards[0].kind, shards[0].refusal()), (Kind::Replication, None));
+}
