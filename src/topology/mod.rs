@@ -86,7 +86,7 @@ pub enum Kind {
     Standalone,
     /// A primary and its replicas, or several servers under one controller.
     Replication,
-    /// A Sentinel is connected to a member, or was within the last hour, or says that it watches one.
+    /// A Sentinel is connected to a member, or was within the last hour, says that it watches one, or does not answer and may.
     Sentinel,
     /// `cluster_enabled`: nodes.conf and redirects.
     Cluster,
@@ -155,7 +155,7 @@ impl Kind {
         let mut samples = members.iter().filter_map(|target| target.sample());
         if samples.clone().any(|sample| sample.server.cluster_enabled) {
             Self::Cluster
-        } else if sentinel_before.is_some() || watch.is_seen() || samples.any(Sample::has_sentinel) {
+        } else if sentinel_before.is_some() || watch.is_possible() || samples.any(Sample::has_sentinel) {
             Self::Sentinel
         } else if members.len() == 1 {
             Self::Standalone
@@ -417,7 +417,7 @@ impl<'a> Shard<'a> {
 
     /// A Sentinel is connected to a member now, or says that it watches one.
     pub fn has_sentinel(&self) -> bool {
-        self.watch.is_seen() || self.samples().any(Sample::has_sentinel)
+        self.watch.is_told() || self.samples().any(Sample::has_sentinel)
     }
 
     /// What keeps its Sentinels from failing over, or from agreeing, and does not pass by itself.

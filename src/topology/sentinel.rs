@@ -1,4 +1,5 @@
-//! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Watched, not remediated yet.
+//! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Watched and judged, not remediated yet
+//! ([docs/adr/0017](../../docs/adr/0017-the-exchange-under-sentinel.md)).
 
 use super::{Handover, Rogue, Rules, Shard};
 use crate::domain::{
@@ -48,27 +49,34 @@ const SHOWN: usize = 3;
 fn why(shard: &Shard<'_>) -> String {
     let not_yet = "this version does not ask Sentinels for a failover, and a switchover behind their back would be undone: the set is \
                    watched and not restarted";
-    let Some(shown) = shard.watch.shown() else {
-        return format!(
-            "a Sentinel is connected to a member; {not_yet}. No Sentinel has told what it watches: none of the selected pods \
-             declares its port; set spec.redis.sentinel.selector to the pods that it runs in"
-        );
-    };
-    let alone = shard.members.iter().filter(|member| shard.watch.is_in(&member.pod.name));
-    let without = alone.filter_map(|member| shard.watch.votes(Some(&member.pod.name)));
     let mut all = shard.watch.faults(shard);
     all.extend(shard.watch.unrest());
+    let Some(shown) = shard.watch.shown() else {
+        let unknown = if all.is_empty() {
+            "none of the selected pods declares its port; set spec.redis.sentinel.selector to the pods that it runs in"
+                .to_owned()
+        } else {
+            listed(all)
+        };
+        return format!("a Sentinel watches a member, or may; {not_yet}. None has told what it watches: {unknown}");
+    };
     if all.is_empty() {
-        all.extend(without.take(1));
+        let inside = shard.members.iter().filter(|member| shard.watch.is_in(&member.pod.name));
+        all.extend(inside.filter_map(|member| shard.watch.votes(Some(&member.pod.name))).take(1));
     }
-    let more = all.len().saturating_sub(SHOWN);
-    all.truncate(SHOWN);
-    let besides = match (all.is_empty(), more) {
-        (true, _) => "They agree, and any one pod may be away".to_owned(),
-        (false, 0) => format!("Besides: {}", all.join("; ")),
-        (false, more) => format!("Besides: {}; and {more} more", all.join("; ")),
+    let besides = match all.is_empty() {
+        true => "They agree, and any one pod may be away".to_owned(),
+        false => format!("Besides: {}", listed(all)),
     };
     format!("under Sentinel ({shown}); {not_yet}. {besides}")
+}
+
+/// The first of them, and how many more there are.
+fn listed(mut faults: Vec<String>) -> String {
+    let more = faults.len().saturating_sub(SHOWN);
+    faults.truncate(SHOWN);
+    let shown = faults.join("; ");
+    if more > 0 { format!("{shown}; and {more} more") } else { shown }
 }
 
 /// Whether a Sentinel watches must be known before a set is taken for one without.

@@ -56,8 +56,13 @@ impl<'a> Watch<'a> {
     }
 
     /// A Sentinel says that it watches the set.
-    pub(super) const fn is_seen(&self) -> bool {
+    pub(super) const fn is_told(&self) -> bool {
         !self.witnesses.is_empty()
+    }
+
+    /// A Sentinel says so, or one that does not answer may watch it.
+    pub(super) const fn is_possible(&self) -> bool {
+        self.is_told() || !self.silent.is_empty()
     }
 
     /// "mymaster, 3 Sentinels, quorum 2": for a text; `None`: no Sentinel has told.
@@ -71,7 +76,7 @@ impl<'a> Watch<'a> {
         let silent = self.silent.iter();
         let silent = silent.map(|(it, why)| format!("the Sentinel in {} gives no answer ({})", it.pod, text(why)));
         let mut faults: Vec<String> = silent.collect();
-        if !self.is_seen() {
+        if !self.is_told() {
             return faults;
         }
         faults.extend(self.one_name());

@@ -16,6 +16,7 @@ use redis_memory_operator::{
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
+        sentinel::Sentinel,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
         surroundings::{Kept, LeftAlone, Undone},
         tls::TlsProblem,
@@ -63,6 +64,17 @@ pub struct Scenario {
     /// The disruption budget over all pods: evictions that it allows now, and the healthy pods that it wants.
     #[serde(default)]
     budget: Option<(u32, u32)>,
+    /// The pods with a Sentinel, each of which lists all pods and names the first; what one says otherwise: the pod that it
+    /// names (its number), or why it is silent.
+    #[serde(default)]
+    sentinels: BTreeMap<String, Option<SentinelYaml>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum SentinelYaml {
+    Names(u8),
+    Silent(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,8 +168,22 @@ impl Scenario {
         snapshot.resize_supported = !self.no_resize;
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
+        snapshot.sentinels = self.sentinels(&snapshot);
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
+    }
+
+    fn sentinels(&self, snapshot: &Snapshot) -> Vec<Sentinel> {
+        let all = fixtures::sentinels(snapshot).into_iter();
+        let said = all.filter_map(|mut sentinel| {
+            match (self.sentinels.get(sentinel.pod.as_str())?, &mut sentinel.said) {
+                (Some(SentinelYaml::Names(n)), Ok(said)) => said.sets[0].primary = fixtures::address(*n),
+                (Some(SentinelYaml::Silent(why)), said) => *said = Err(ProbeFailure::Unreachable(why.clone())),
+                (None, _) | (_, Err(_)) => {}
+            }
+            Some(sentinel)
+        });
+        said.collect()
     }
 
     fn services(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<Service> {

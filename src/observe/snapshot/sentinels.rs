@@ -33,9 +33,12 @@ const MOST: usize = 32;
 /// Answers of a policy that nobody asked for within this time are forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
-/// What was last said, by policy, and when. Cheap to clone; clones share it.
+/// What was last said, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Sentinels(Arc<Mutex<BTreeMap<String, (Duration, Vec<Sentinel>)>>>);
+pub struct Sentinels(Arc<Mutex<BTreeMap<String, Answers>>>);
+
+/// When they were asked (uptime), and what they said.
+type Answers = (Duration, Vec<Sentinel>);
 
 impl Sentinels {
     fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Sentinel>> {

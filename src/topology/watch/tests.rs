@@ -183,6 +183,16 @@ fn announced_addresses_are_those_of_the_pods_behind_them() {
 }
 
 #[test]
+fn one_that_is_silent_may_watch_the_set() {
+    let mut snapshot = watched();
+    snapshot.sentinels.truncate(1);
+    snapshot.sentinels[0].said = Err(ProbeFailure::Unreachable("connection refused".into()));
+    let (faults, _, text) = judged(&snapshot);
+    assert_eq!(faults, ["the Sentinel in redis-0 gives no answer (connection refused)"]);
+    assert!(text.ends_with(&format!("None has told what it watches: {}", faults[0])), "{text}");
+}
+
+#[test]
 fn sentinels_of_another_set_say_nothing_here() {
     let mut snapshot = watched();
     for n in 0..3 {
