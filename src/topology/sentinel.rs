@@ -47,28 +47,27 @@ const SHOWN: usize = 3;
 
 /// What is known of the Sentinels, and what they would have to agree on before anything is restarted.
 fn why(shard: &Shard<'_>) -> String {
-    let not_yet = "this version does not ask Sentinels for a failover, and a switchover behind their back would be undone: the set is \
-                   watched and not restarted";
+    let not_yet = "this version asks no Sentinel for a failover, so nothing is restarted";
     let mut all = shard.watch.faults(shard);
     all.extend(shard.watch.unrest());
     let Some(shown) = shard.watch.shown() else {
         let unknown = if all.is_empty() {
-            "none of the selected pods declares its port; set spec.redis.sentinel.selector to the pods that it runs in"
-                .to_owned()
+            "which one is not known: set spec.redis.sentinel.selector to the pods of the Sentinels".to_owned()
         } else {
             listed(all)
         };
-        return format!("a Sentinel watches a member, or may; {not_yet}. None has told what it watches: {unknown}");
+        return format!("a Sentinel watches a member, or may; {not_yet}; {unknown}");
     };
     if all.is_empty() {
         let inside = shard.members.iter().filter(|member| shard.watch.is_in(&member.pod.name));
         all.extend(inside.filter_map(|member| shard.watch.votes(Some(&member.pod.name))).take(1));
     }
-    let besides = match all.is_empty() {
-        true => "They agree, and any one pod may be away".to_owned(),
-        false => format!("Besides: {}", listed(all)),
+    let state = if all.is_empty() {
+        "they agree, and any one pod may be away".to_owned()
+    } else {
+        format!("besides: {}", listed(all))
     };
-    format!("under Sentinel ({shown}); {not_yet}. {besides}")
+    format!("under Sentinel ({shown}); {not_yet}; {state}")
 }
 
 /// The first of them, and how many more there are.

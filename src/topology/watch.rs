@@ -65,10 +65,10 @@ impl<'a> Watch<'a> {
         self.is_told() || !self.silent.is_empty()
     }
 
-    /// "mymaster, 3 Sentinels, quorum 2": for a text; `None`: no Sentinel has told.
+    /// "mymaster, 3 answer, quorum 2": for a text; `None`: no Sentinel has told.
     pub(super) fn shown(&self) -> Option<String> {
         let first = self.witnesses.first()?;
-        Some(format!("{}, {} Sentinels that answer, quorum {}", first.set.name, self.ids().len(), first.set.quorum))
+        Some(format!("{}, {} answer, quorum {}", first.set.name, self.ids().len(), first.set.quorum))
     }
 
     /// What keeps the Sentinels from failing over, or from agreeing, and does not pass by itself.

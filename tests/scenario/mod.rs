@@ -177,7 +177,9 @@ impl Scenario {
         let all = fixtures::sentinels(snapshot).into_iter();
         let said = all.filter_map(|mut sentinel| {
             match (self.sentinels.get(sentinel.pod.as_str())?, &mut sentinel.said) {
-                (Some(SentinelYaml::Names(n)), Ok(said)) => said.sets[0].primary = fixtures::address(*n),
+                (Some(SentinelYaml::Names(n)), Ok(said)) => {
+                    said.sets.iter_mut().for_each(|set| set.primary = fixtures::address(*n));
+                }
                 (Some(SentinelYaml::Silent(why)), said) => *said = Err(ProbeFailure::Unreachable(why.clone())),
                 (None, _) | (_, Err(_)) => {}
             }
