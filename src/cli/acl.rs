@@ -21,7 +21,7 @@ const ACTOR: &str = "memory-operator";
                   command line."
 )]
 pub(super) struct Args {
-    /// Name of the user. Default: `memory-observe` or `memory-operator`.
+    /// Name of the user. Default: `memory-observe`, or `memory-operator` to act.
     #[arg(long, value_parser = user, requires = "role")]
     user: Option<String>,
     /// What the user is for. Default: a line for each.
@@ -44,6 +44,8 @@ enum RoleArgument {
     Observe,
     /// To look and to act.
     Act,
+    /// To ask Sentinels: a line for their own users.
+    Sentinel,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -71,18 +73,19 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn lines(args: &Args) -> String {
-    let users: &[(Role, &str)] = match args.role {
-        Some(RoleArgument::Observe) => &[(Role::Observe, OBSERVER)],
-        Some(RoleArgument::Act) => &[(Role::Act, ACTOR)],
-        None => &[(Role::Observe, OBSERVER), (Role::Act, ACTOR)],
+    let rules = |role| acl::rules(role, args.switchover.methods(), args.server_version);
+    let users = match args.role {
+        Some(RoleArgument::Observe) => vec![(OBSERVER, rules(Role::Observe))],
+        Some(RoleArgument::Act) => vec![(ACTOR, rules(Role::Act))],
+        Some(RoleArgument::Sentinel) => vec![(OBSERVER, acl::sentinel_rules())],
+        None => vec![(OBSERVER, rules(Role::Observe)), (ACTOR, rules(Role::Act))],
     };
     let begin = if args.file { "user" } else { "ACL SETUSER" };
     let mut lines = String::new();
-    for (role, name) in users {
+    for (name, rules) in users {
         let name = args.user.as_deref().unwrap_or(name);
         // A user that exists is begun anew: what it could do before is gone. A file states users from nothing.
         let reset = if args.file { "" } else { "reset " };
-        let rules = acl::rules(*role, args.switchover.methods(), args.server_version);
         let _writing_to_a_string_cannot_fail = writeln!(lines, "{begin} {name} {reset}on >PASSWORD {rules}");
     }
     lines
@@ -131,6 +134,13 @@ mod tests {
             words,
             ["ACL SETUSER memory-observe reset on >PASSWORD", "ACL SETUSER memory-operator reset on >PASSWORD"]
         );
+    }
+
+    #[test]
+    fn a_sentinel_has_users_of_its_own() {
+        let line = printed(&["--role", "sentinel"]);
+        assert!(line.starts_with("ACL SETUSER memory-observe reset on >PASSWORD -@all +info "), "{line}");
+        assert!(line.ends_with("+sentinel|sentinels\n") && !line.contains("failover"), "{line}");
     }
 
     #[test]

@@ -26,6 +26,17 @@ pub const COMPARING: &[&str] = &["acl|list"];
 /// The first version that has `ACL DRYRUN`.
 pub const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
 
+/// What is sent to a Sentinel. It has users of its own, and keeps neither keys nor channels from them.
+pub const ASKING_SENTINELS: &[&str] = &[
+    "info",
+    "client|setname",
+    "sentinel|myid",
+    "sentinel|master",
+    "sentinel|masters",
+    "sentinel|replicas",
+    "sentinel|sentinels",
+];
+
 macro_rules! commands {
     ($($command:ident $rule:literal, asked: $trial:expr, harmless: $harmless:expr, by: $by:expr;)*) => {
         /// A command that changes something.
@@ -132,6 +143,12 @@ pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
         }
     }
     rules.join(" ")
+}
+
+/// The rules of a user of Sentinels, after its name and password: no command but those that are asked.
+pub fn sentinel_rules() -> String {
+    let asked: Vec<String> = ASKING_SENTINELS.iter().map(|rule| format!("+{rule}")).collect();
+    format!("-@all {}", asked.join(" "))
 }
 
 #[cfg(test)]

@@ -409,6 +409,7 @@ pub fn sample(role: Role) -> Sample {
         keys_with_ttl: 0,
         config: Ok(config()),
         sentinel_seen: Some(false),
+        sentinel_hosts: Vec::new(),
         unread: Vec::new(),
     }
 }

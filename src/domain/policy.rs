@@ -68,7 +68,8 @@ pub struct RedisAccess {
 /// How Sentinels are found and asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentinelAccess {
-    /// Their pods, in the form of a query; `None`: the policy's own, where a container declares the port.
+    /// Their pods, in the form of a query; `None`: the policy's own, where a container declares the port or
+    /// a Sentinel is connected from.
     pub selector: Option<String>,
     /// The port, by number or by the name that a container gives it.
     pub port: PortRef,

@@ -2,7 +2,7 @@
 //!
 //! Field meanings and presence by version follow the servers' own sources (`src/server.c`, `src/object.c`).
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct Sample {
     pub config: Result<Config, ConfigUnreadable>,
     /// Whether a Sentinel is connected (seen in the client list); `None`: could not be told.
     pub sentinel_seen: Option<bool>,
+    /// Where the Sentinels are connected from, sorted, as far as the client list tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentinel_hosts: Vec<IpAddr>,
     /// Fields of INFO that every Redis has and that are missing, and fields whose value cannot be: sorted. What stands in
     /// their place in this sample (zero, an empty name, [`Role::Unknown`]) says nothing: findings that rest on them are
     /// not judged, and a server that has any is not acted on.

@@ -259,14 +259,14 @@ fn choose<'a>(containers: &[&'a K8sContainer], access: &RedisAccess) -> Result<&
     }
 }
 
-/// The port of the Sentinel in that pod: one that a container declares; in pods that are selected as those of Sentinels it
-/// need not be declared to be open.
-pub fn sentinel_port(pod: &K8sPod, access: &SentinelAccess) -> Option<u16> {
+/// The port of the Sentinel in that pod: one that a container declares. `known`: one does run there, and a port need not be
+/// declared to be open.
+pub fn sentinel_port(pod: &K8sPod, access: &SentinelAccess, known: bool) -> Option<u16> {
     let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();
     let found = containers.into_iter().find_map(|container| declared(container, &access.port));
     match (&access.port, found) {
         (_, Some(found)) => u16::try_from(found.container_port).ok(),
-        (PortRef::Number(number), None) if access.selector.is_some() => Some(*number),
+        (PortRef::Number(number), None) if known => Some(*number),
         _ => None,
     }
 }

@@ -142,6 +142,7 @@ impl<'a> Info<'a> {
             keys_with_ttl,
             config,
             sentinel_seen,
+            sentinel_hosts: Vec::new(),
             unread,
         })
     }

@@ -1,6 +1,10 @@
 //! One look at one Redis.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use memchr::memmem::Finder;
 use redis::Value;
@@ -85,12 +89,14 @@ pub async fn probe(
         connection.note_list(config::takes_list(&sample.server));
     }
     connection.note_clients(info.connected_clients());
-    let sentinel_seen = if let Some(list) = listed {
-        shows_sentinel(list)
+    let sentinels = if let Some(list) = listed {
+        shows_sentinels(list)
     } else {
-        Box::pin(sentinel_seen(connection, info.connected_clients(), left())).await
+        Box::pin(sentinels(connection, info.connected_clients(), left())).await
     };
-    Ok(Sample { run_id, sentinel_seen, ..sample })
+    let sentinel_seen = sentinels.as_ref().map(|sentinels| sentinels.connected);
+    let sentinel_hosts = sentinels.map(|sentinels| sentinels.hosts).unwrap_or_default();
+    Ok(Sample { run_id, sentinel_seen, sentinel_hosts, ..sample })
 }
 
 /// The settings by one command. A server that does not take it after all is asked for each, now and from now on.
@@ -110,12 +116,20 @@ async fn all_at_once(
     }
 }
 
-/// Whether a Sentinel is connected; `None`: could not be told, which costs the answer and not the sample.
+/// The Sentinels that are connected.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sentinels {
+    connected: bool,
+    /// Where from, sorted; empty also where only their number is known.
+    hosts: Vec<IpAddr>,
+}
+
+/// Whether Sentinels are connected; `None`: could not be told, which costs the answer and not the sample.
 ///
 /// A Sentinel holds a command link and a subscription, and its client names tell it by either. Where the list of
 /// clients is long, its subscription alone is asked for: by the channel, and by the list of subscribers where that is
 /// short enough, because a user may have the right to one and not to the other.
-async fn sentinel_seen(connection: &mut Connection, clients: u64, deadline: Duration) -> Option<bool> {
+async fn sentinels(connection: &mut Connection, clients: u64, deadline: Duration) -> Option<Sentinels> {
     let mut pipeline = redis::pipe();
     if clients <= SHORT_CLIENT_LIST {
         pipeline.cmd("CLIENT").arg("LIST");
@@ -126,35 +140,48 @@ async fn sentinel_seen(connection: &mut Connection, clients: u64, deadline: Dura
         }
     }
     let replies = connection.request(&pipeline, "CLIENT LIST", deadline).await.ok()?;
-    replies.into_iter().filter_map(shows_sentinel).reduce(|one, other| one || other)
+    replies.into_iter().filter_map(shows_sentinels).reduce(|one, other| Sentinels {
+        connected: one.connected || other.connected,
+        hosts: if one.hosts.is_empty() { other.hosts } else { one.hosts },
+    })
 }
 
 /// What a count of subscribers or a client list shows; `None`: refused.
-fn shows_sentinel(reply: Value) -> Option<bool> {
+fn shows_sentinels(reply: Value) -> Option<Sentinels> {
     match reply {
         Value::Array(count) => match count.into_iter().nth(1)? {
-            Value::Int(count) => Some(count > 0),
+            Value::Int(count) => Some(Sentinels { connected: count > 0, hosts: Vec::new() }),
             _ => None,
         },
-        list => reply::text(Some(list)).ok().map(|list| has_sentinel(&list)),
+        list => reply::text(Some(list)).ok().map(|list| sentinels_in(&list)),
     }
 }
 
-/// A client named `sentinel-<8 hex>-cmd` or `sentinel-<8 hex>-pubsub` (`sentinel.c:sentinelSetClientName`).
-fn has_sentinel(list: &str) -> bool {
+/// Clients named `sentinel-<8 hex>-cmd` or `sentinel-<8 hex>-pubsub` (`sentinel.c:sentinelSetClientName`).
+fn sentinels_in(list: &str) -> Sentinels {
     const NAME: &str = "name=sentinel-";
     static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
-    FINDER.find_iter(list.as_bytes()).any(|at| {
+    let mut sentinels = Sentinels::default();
+    for at in FINDER.find_iter(list.as_bytes()) {
         let (before, found) = list.split_at(at);
         // Not the end of another word, such as `lib-name=`.
         let begins = before.bytes().next_back().is_none_or(|byte| byte.is_ascii_whitespace());
         let name = found.get(NAME.len()..).and_then(|rest| rest.split_ascii_whitespace().next());
         let parts = name.and_then(|name| name.split_once('-'));
-        begins
-            && parts.is_some_and(|(id, link)| {
-                id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && matches!(link, "cmd" | "pubsub")
-            })
-    })
+        let is_one = parts.is_some_and(|(id, link)| {
+            id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()) && matches!(link, "cmd" | "pubsub")
+        });
+        if begins && is_one {
+            sentinels.connected = true;
+            let line = before.rsplit('\n').next().unwrap_or_default();
+            let address = line.split(' ').find_map(|field| field.strip_prefix("addr="));
+            let address = address.and_then(|address| address.parse::<SocketAddr>().ok());
+            sentinels.hosts.extend(address.map(|address| address.ip().to_canonical()));
+        }
+    }
+    sentinels.hosts.sort_unstable();
+    sentinels.hosts.dedup();
+    sentinels
 }
 
 #[cfg(test)]
@@ -174,15 +201,25 @@ mod tests {
     #[case("id=3 name=sentinel-", false)]
     #[case("", false)]
     fn knows_a_sentinel_by_its_client_name(#[case] list: &str, #[case] seen: bool) {
-        assert_eq!(has_sentinel(list), seen);
+        assert_eq!(sentinels_in(list).connected, seen);
+    }
+
+    #[test]
+    fn knows_where_sentinels_are_connected_from() {
+        let list = "id=3 addr=10.0.0.9:4 laddr=10.0.0.1:6379 fd=8 name=sentinel-1a2b3c4d-cmd age=1\n\
+                    id=4 addr=[::ffff:10.0.0.9]:5 fd=9 name=sentinel-1a2b3c4d-pubsub\n\
+                    id=5 addr=10.0.0.8:5 name=app\nid=6 addr=/tmp/s:0 name=sentinel-deadbeef-cmd\n\
+                    id=7 addr=[2001:db8::7]:5 name=sentinel-deadbeef-cmd\n";
+        let hosts: Vec<IpAddr> = ["10.0.0.9", "2001:db8::7"].map(|host| host.parse().expect("an address")).into();
+        assert_eq!(sentinels_in(list), Sentinels { connected: true, hosts });
     }
 
     #[test]
     fn a_refusal_shows_nothing() {
         let count = |n| Value::Array(vec![Value::BulkString(SENTINEL_CHANNEL.into()), Value::Int(n)]);
-        assert_eq!(shows_sentinel(count(2)), Some(true));
-        assert_eq!(shows_sentinel(count(0)), Some(false));
-        assert_eq!(shows_sentinel(Value::Array(vec![])), None);
-        assert_eq!(shows_sentinel(Value::Int(1)), None);
+        assert_eq!(shows_sentinels(count(2)).map(|it| it.connected), Some(true));
+        assert_eq!(shows_sentinels(count(0)).map(|it| it.connected), Some(false));
+        assert_eq!(shows_sentinels(Value::Array(vec![])), None);
+        assert_eq!(shows_sentinels(Value::Int(1)), None);
     }
 }

@@ -1,6 +1,8 @@
 //! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Watched and judged, not remediated yet
 //! ([docs/adr/0017](../../docs/adr/0017-the-exchange-under-sentinel.md)).
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use super::{Handover, Rogue, Rules, Shard};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
@@ -52,7 +54,10 @@ fn why(shard: &Shard<'_>) -> String {
     all.extend(shard.watch.unrest());
     let Some(shown) = shard.watch.shown() else {
         let unknown = if all.is_empty() {
-            "which one is not known: set spec.redis.sentinel.selector to the pods of the Sentinels".to_owned()
+            format!(
+                "which one{} is not known: set spec.redis.sentinel.selector to the pods of the Sentinels",
+                from(shard)
+            )
         } else {
             listed(all)
         };
@@ -68,6 +73,13 @@ fn why(shard: &Shard<'_>) -> String {
         format!("besides: {}", listed(all))
     };
     format!("under Sentinel ({shown}); {not_yet}; {state}")
+}
+
+/// Where Sentinels are connected from.
+fn from(shard: &Shard<'_>) -> String {
+    let hosts: BTreeSet<IpAddr> = shard.samples().flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
+    let shown: Vec<String> = hosts.iter().take(SHOWN).map(ToString::to_string).collect();
+    if shown.is_empty() { String::new() } else { format!(" (connected from {})", shown.join(", ")) }
 }
 
 /// The first of them, and how many more there are.

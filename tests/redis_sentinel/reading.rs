@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis_memory_operator::{
     domain::{
-        fixtures,
+        acl, fixtures,
         sentinel::{Said, Sentinel},
         snapshot::{Observation, Snapshot},
     },
@@ -75,12 +75,20 @@ async fn what_is_no_sentinel_is_told() {
     let sentinel = RedisServer::start_sentinel(&server);
     let error = connect(&sentinel).await.sentinel(Some("other"), DEADLINE).await.expect_err("no such set");
     assert!(error.to_string().contains("No such master with that name"), "{error}");
-    let only: &[&str] = &["+info", "+client|setname", "+sentinel|myid", "+sentinel|masters", "+sentinel|replicas"];
-    let rights = [&["ACL", "SETUSER", "looker", "on", ">pw", "-@all"], only, &["+sentinel|sentinels"]].concat();
-    assert_eq!(sentinel.run(&rights), "OK");
+    let rules = acl::sentinel_rules();
+    let user: Vec<&str> =
+        ["ACL", "SETUSER", "looker", "reset", "on", ">pw"].into_iter().chain(rules.split(' ')).collect();
+    assert_eq!(sentinel.run(&user), "OK");
     let credentials = Credentials::new(Some("looker".into()), "pw".into());
     let mut looker = Connection::open(sentinel.address(), Some(&credentials), DEADLINE).await.expect("a way in");
-    looker.sentinel(None, DEADLINE).await.expect("these rights are enough");
+    for only in [None, Some("demo")] {
+        looker.sentinel(only, DEADLINE).await.expect("these rights are enough");
+    }
+    eventually("the server shows where it is connected from", async || {
+        let sample = look(&mut connect(&server).await).await.ok()?;
+        (sample.sentinel_hosts == [server.address().ip()]).then_some(())
+    })
+    .await;
 }
 
 /// What the operator would see of the set, with its Sentinels in pods of their own.

@@ -95,8 +95,8 @@ pub struct Redis {
     /// TLS to Redis. Without it the connection is plain; with it never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// How the Sentinels of these pods are asked. Default: those in the same pods that declare port 26379, with the password
-    /// and the TLS of Redis.
+    /// How the Sentinels of these pods are asked. Default: those in the same pods, at port 26379, with the password and the TLS
+    /// of Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<Sentinel>,
 }
@@ -121,7 +121,8 @@ impl Default for Redis {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(transform = rules::redis)]
 pub struct Sentinel {
-    /// Pods of this namespace in which they run. Default: the policy's own pods, where a container declares the port.
+    /// Pods of this namespace in which they run. Default: the policy's own pods, where a container declares the port or a
+    /// Sentinel is connected from.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::selector")]
     pub selector: Option<LabelSelector>,

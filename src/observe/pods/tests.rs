@@ -423,22 +423,20 @@ fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
 }
 
 #[rstest]
-#[case::declared(json!([{"name": "redis"}, {"name": "s", "ports": [{"containerPort": 26379, "name": "sent"}]}]), None, Some(26379))]
-#[case::not_declared(json!([{"name": "redis"}]), None, None)]
-#[case::not_declared_and_selected(json!([{"name": "s"}]), Some("app=sentinel"), Some(26379))]
-fn the_port_of_a_sentinel(#[case] containers: Value, #[case] selector: Option<&str>, #[case] port: Option<u16>) {
+#[case::declared(json!([{"name": "redis"}, {"name": "s", "ports": [{"containerPort": 26379, "name": "sent"}]}]), false, Some(26379), Some(26379))]
+#[case::not_declared(json!([{"name": "redis"}]), false, None, None)]
+#[case::not_declared_and_known(json!([{"name": "s"}]), true, Some(26379), None)]
+fn the_port_of_a_sentinel(
+    #[case] containers: Value,
+    #[case] known: bool,
+    #[case] by_number: Option<u16>,
+    #[case] by_name: Option<u16>,
+) {
     let mut pod = object();
     pod["spec"]["containers"] = containers;
     let pod: K8sPod = serde_json::from_value(pod).expect("a pod");
-    let access = |port| SentinelAccess {
-        selector: selector.map(str::to_owned),
-        port,
-        master_name: None,
-        username: None,
-        password: None,
-        tls: None,
-    };
-    assert_eq!(sentinel_port(&pod, &access(PortRef::Number(26379))), port);
-    let by_name = sentinel_port(&pod, &access(PortRef::Name("sent".into())));
-    assert_eq!(by_name, port.filter(|_| selector.is_none()));
+    let access =
+        |port| SentinelAccess { selector: None, port, master_name: None, username: None, password: None, tls: None };
+    assert_eq!(sentinel_port(&pod, &access(PortRef::Number(26379)), known), by_number);
+    assert_eq!(sentinel_port(&pod, &access(PortRef::Name("sent".into())), known), by_name);
 }

@@ -1,8 +1,8 @@
 //! Asks the Sentinels of a policy's sets what they know of them.
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -63,7 +63,8 @@ impl Observer {
         around: Option<&Around>,
         age: Duration,
     ) -> Result<Vec<Sentinel>, KubeError> {
-        let seen = || snapshot.targets.iter().filter_map(Target::sample).any(Sample::has_sentinel);
+        let samples = || snapshot.targets.iter().filter_map(Target::sample);
+        let seen = || samples().any(Sample::has_sentinel);
         let lately = || snapshot.seen_before.iter().any(|seen| seen.sentinel_at.is_some());
         if policy.redis.sentinel.is_none() && !seen() && !lately() {
             return Ok(Vec::new());
@@ -90,14 +91,16 @@ impl Observer {
             ..policy.redis.clone()
         };
         let as_redis = Policy { redis, ..policy.clone() };
+        let connected: BTreeSet<IpAddr> = samples().flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
         let mut proven = BTreeMap::new();
         let mut asked = Vec::new();
         for pod in pods {
-            let Some(port) = pods::sentinel_port(pod, &access) else { continue };
-            let pod = pods::pod(pod, &as_redis.redis);
-            let (Some(ip), true, true) = (pod.addresses.first(), pod.running, asked.len() < MOST) else { continue };
-            let wanted = self.credentials_for(&as_redis, &pod, around, &mut proven).await;
-            asked.push(self.ask_twice(pod, SocketAddr::new(ip, port), wanted, access.master_name.as_deref()));
+            let facts = pods::pod(pod, &as_redis.redis);
+            let known = access.selector.is_some() || facts.addresses.iter().any(|ip| connected.contains(&ip));
+            let port = pods::sentinel_port(pod, &access, known).filter(|_| facts.running && asked.len() < MOST);
+            let (Some(ip), Some(port)) = (facts.addresses.first(), port) else { continue };
+            let wanted = self.credentials_for(&as_redis, &facts, around, &mut proven).await;
+            asked.push(self.ask_twice(facts, SocketAddr::new(ip, port), wanted, access.master_name.as_deref()));
         }
         let mut said = join_all(asked).await;
         said.sort_by(|a, b| a.pod.cmp(&b.pod));

@@ -193,6 +193,19 @@ fn one_that_is_silent_may_watch_the_set() {
 }
 
 #[test]
+fn where_a_sentinel_is_connected_from_is_said_as_long_as_none_is_known() {
+    let mut snapshot = three_pods();
+    let sample = snapshot.targets[0].sample_mut().expect("a sample");
+    (sample.sentinel_seen, sample.sentinel_hosts) = (Some(true), vec!["10.0.9.1".parse().expect("an address")]);
+    let (faults, unrest, text) = judged(&snapshot);
+    assert_eq!((faults, unrest), (vec![], vec![]));
+    assert!(
+        text.contains("which one (connected from 10.0.9.1) is not known: set spec.redis.sentinel.selector"),
+        "{text}"
+    );
+}
+
+#[test]
 fn sentinels_of_another_set_say_nothing_here() {
     let mut snapshot = watched();
     for n in 0..3 {
