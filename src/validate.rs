@@ -159,7 +159,7 @@ fn redis(spec: &api::Redis, problems: &mut Problems) -> Option<RedisAccess> {
     problems.unless(label.primary != label.replica, "spec.redis.roleLabel", rules::ROLES_DIFFER);
     login(spec.username.as_ref(), spec.password_secret.as_ref(), REDIS, problems);
     let tls = spec.tls.as_ref().map(|tls| tls_rule(tls, REDIS, problems));
-    let sentinel = spec.sentinel.as_ref().map(|sentinel| sentinel_access(sentinel, problems));
+    let sentinel = spec.sentinel.as_deref().map(|sentinel| sentinel_access(sentinel, problems));
     Some(RedisAccess {
         container: spec.container.clone(),
         port: port?,

@@ -23,9 +23,11 @@ pub(crate) struct Manner {
     pub(crate) quiet: bool,
     /// The old primary is told that it needs more replicas than there are (`min-replicas-to-write`).
     pub(crate) fenced: bool,
+    /// The pause ends as soon as the fence stands.
+    pub(crate) brief: bool,
 }
 
-pub(crate) const CAREFUL: Manner = Manner { pause: Duration::from_secs(10), quiet: true, fenced: true };
+pub(crate) const CAREFUL: Manner = Manner { pause: Duration::from_secs(10), quiet: true, fenced: true, brief: false };
 
 /// When what was reached, from the pause on.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,9 @@ pub(crate) async fn until_switched(set: &Watched, old: usize, manner: Manner) ->
     let equal = clock.uptime();
     if manner.fenced {
         connection.config_set("min-replicas-to-write", FENCE).await.expect("CONFIG SET is accepted");
+    }
+    if manner.brief {
+        connection.client_unpause().await.expect("CLIENT UNPAUSE is accepted");
     }
     failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
     let (new, first, all) = switched(set, old, clock).await;

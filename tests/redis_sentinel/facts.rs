@@ -77,6 +77,32 @@ async fn a_ping_after_the_promotion_costs_full_syncs(#[case] quiet: bool) {
     assert_eq!(syncs > 0, !quiet, "{syncs} full syncs");
 }
 
+/// With the pause ended as soon as the fence stands the Sentinels reach the old primary, however soon they take one for dead,
+/// and demote it without us. But their greetings (PUBLISH) go to its replicas like writes, and the new primary lacks them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_alone_keeps_the_sentinels_in_touch_and_costs_full_syncs() {
+    let set = Watched::start(Path::new(SYSTEM), &[("down-after-milliseconds", "1500"), USUAL[1]]).await;
+    let load = Load::start(addresses(&set), 1, Shape::of(&mut Rng::new(1, 3)));
+    load.settled_at(0).await;
+    let before = set.full_syncs();
+    let clock = Clock::start();
+    let (new, times) = until_switched(&set, 0, Manner { brief: true, ..CAREFUL }).await;
+    load.tell(new);
+    load.settled_at(new).await;
+    eventually("a Sentinel demotes it", async || {
+        matches!(role(&set.servers[0]).await, Some(Role::Replica(_))).then_some(())
+    })
+    .await;
+    let Times { first, all, .. } = times;
+    let demoted = clock.uptime();
+    set.all_follow(new).await;
+    let syncs = set.full_syncs() - before;
+    println!("first {first:?}, all {all:?}, demoted by a Sentinel after {demoted:?}, {syncs} full syncs");
+    let acknowledged = tokio::task::block_in_place(|| load.stop());
+    let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
+    assert_eq!((lost, syncs > 0), (0, true), "lost, and whether somebody had to sync fully");
+}
+
 /// How often the old primary acknowledges a write after the pause has ended with nobody there, until it is demoted.
 async fn acknowledged_after_the_pause(set: &Watched, manner: Manner) -> (u32, Duration) {
     let clock = Clock::start();

@@ -98,7 +98,7 @@ pub struct Redis {
     /// How the Sentinels of these pods are asked. Default: those in the same pods, at port 26379, with the password and the TLS
     /// of Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sentinel: Option<Sentinel>,
+    pub sentinel: Option<Box<Sentinel>>,
 }
 
 impl Default for Redis {
