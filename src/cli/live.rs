@@ -13,7 +13,7 @@ use crate::{
     controller::run::FromKubernetes,
     domain::{
         pod::{Right, Rights},
-        snapshot::{Observation, Snapshot},
+        snapshot::{Observation, Snapshot, Target},
         volume::Volumes,
     },
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
@@ -81,7 +81,9 @@ pub(super) async fn look(
         }
     }
     let pods = found.iter().map(AsRef::as_ref);
-    snapshot.sentinels = observer.sentinels(&policy, &snapshot, pods, None, Duration::ZERO).await?;
+    snapshot.sentinels = observer
+        .sentinels(&policy, snapshot.targets.iter().filter_map(Target::sample), pods, None, Duration::ZERO)
+        .await?;
     let rights = Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted };
     // Only then may a primary be restarted in place.
     let pods: Vec<_> = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();

@@ -153,10 +153,7 @@ impl Target {
 
     /// The newest sample, when the last probe succeeded.
     pub fn sample(&self) -> Option<&Sample> {
-        match &self.redis {
-            Observation::Seen(sample) => Some(sample),
-            Observation::Failed(_) | Observation::Pending => None,
-        }
+        self.redis.sample()
     }
 
     /// Why there is no sample, for people.
@@ -189,6 +186,16 @@ pub enum Observation {
     Failed(ProbeFailure),
     /// Not probed yet: the pod has no address, does not run, or is new.
     Pending,
+}
+
+impl Observation {
+    /// What it answered.
+    pub fn sample(&self) -> Option<&Sample> {
+        match self {
+            Self::Seen(sample) => Some(sample),
+            Self::Failed(_) | Self::Pending => None,
+        }
+    }
 }
 
 /// Why a probe gave no sample. The texts come from us or are stripped of control characters and capped.

@@ -79,11 +79,11 @@ impl Observer {
         let rights = self.reader.rights_lately(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
-        let samples = pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect();
-        let snapshot = self.complete(frame, pods, samples);
-        let found = found.iter().map(AsRef::as_ref);
-        let sentinels = self.sentinels(policy, &snapshot, found, around, SENTINELS_BELIEVED).await?;
-        Ok(Snapshot { sentinels, ..snapshot })
+        let samples = self.latest(policy, &pods);
+        let seen = samples.iter().filter_map(|(observation, _)| observation.sample());
+        let pods_found = found.iter().map(AsRef::as_ref);
+        frame.sentinels = self.sentinels(policy, seen, pods_found, around, SENTINELS_BELIEVED).await?;
+        Ok(self.complete(frame, pods, samples))
     }
 
     /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do. The probes come last,
@@ -103,6 +103,9 @@ impl Observer {
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
         self.ask_redis_rights(policy, &pods, &mut frame).await;
+        let latest = self.latest(policy, &pods);
+        let seen = latest.iter().filter_map(|(observation, _)| observation.sample());
+        frame.sentinels = self.sentinels(policy, seen, found.iter(), None, Duration::ZERO).await?;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
             .sampler
@@ -113,9 +116,11 @@ impl Observer {
             .collect();
         let samples =
             pods.iter().map(|pod| probed.remove(&pod.uid).unwrap_or((Observation::Pending, Vec::new()))).collect();
-        let snapshot = self.complete(frame, pods, samples);
-        let sentinels = self.sentinels(policy, &snapshot, found.iter(), None, Duration::ZERO).await?;
-        Ok(Snapshot { sentinels, ..snapshot })
+        Ok(self.complete(frame, pods, samples))
+    }
+
+    fn latest(&self, policy: &Policy, pods: &[Pod]) -> Vec<(Observation, Vec<Reading>)> {
+        pods.iter().map(|pod| self.sampler.latest(&key(policy, pod))).collect()
     }
 
     /// The snapshot as people are told of it: where the one probe of a live look failed, what was seen before it, until

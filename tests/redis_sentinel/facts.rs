@@ -23,7 +23,7 @@ const SYSTEM: &str = "redis-server";
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn rounds() -> (u64, &'static [(String, std::path::PathBuf)]) {
     let all = versions::servers();
-    if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") { (50, all) } else { (4, &all[..1]) }
+    if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") { (20, all) } else { (4, &all[..1]) }
 }
 
 fn addresses(set: &Watched) -> Vec<std::net::SocketAddr> {

@@ -17,7 +17,7 @@ use crate::{
         policy::{Policy, PortRef, RedisAccess, SentinelAccess},
         sample::Sample,
         sentinel::{SENTINEL_PORT, Said, Sentinel},
-        snapshot::{ProbeFailure, Snapshot, Target},
+        snapshot::ProbeFailure,
     },
     kube_io::{around::Around, error::KubeError},
     observe::sampler::CredentialsFor,
@@ -54,19 +54,17 @@ impl Sentinels {
 }
 
 impl Observer {
-    /// What the Sentinels say, no older than that. Nobody is asked where no Sentinel is seen and the policy names none.
+    /// What the Sentinels say, no older than that. Nobody is asked where these samples show no Sentinel and the policy names
+    /// none.
     pub async fn sentinels<'a>(
         &self,
         policy: &Policy,
-        snapshot: &Snapshot,
+        samples: impl Iterator<Item = &'a Sample> + Clone,
         found: impl Iterator<Item = &'a KubePod>,
         around: Option<&Around>,
         age: Duration,
     ) -> Result<Vec<Sentinel>, KubeError> {
-        let samples = || snapshot.targets.iter().filter_map(Target::sample);
-        let seen = || samples().any(Sample::has_sentinel);
-        let lately = || snapshot.seen_before.iter().any(|seen| seen.sentinel_at.is_some());
-        if policy.redis.sentinel.is_none() && !seen() && !lately() {
+        if policy.redis.sentinel.is_none() && !samples.clone().any(Sample::has_sentinel) {
             return Ok(Vec::new());
         }
         let now = self.clock.uptime();
@@ -91,7 +89,7 @@ impl Observer {
             ..policy.redis.clone()
         };
         let as_redis = Policy { redis, ..policy.clone() };
-        let connected: BTreeSet<IpAddr> = samples().flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
+        let connected: BTreeSet<IpAddr> = samples.flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
         let mut proven = BTreeMap::new();
         let mut asked = Vec::new();
         for pod in pods {
