@@ -185,6 +185,34 @@ async fn a_pause_that_lasts_longer_than_down_after_makes_the_sentinels_fail_over
     assert!(set.servers[0].is_primary().await, "it still answers that it is primary");
 }
 
+/// What it was told lies in its socket, and is done when it goes on, whatever was decided meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_replica_that_stands_still_holds_the_failover_up_and_wakes_as_a_second_primary() {
+    let set = Watched::start(Path::new(SYSTEM), USUAL).await;
+    set.others(0).for_each(RedisServer::freeze);
+    let clock = Clock::start();
+    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    eventually("the failover is given up", async || {
+        (!master(&set.sentinels[0]).await["flags"].contains("failover_in_progress")).then_some(())
+    })
+    .await;
+    let given_up = clock.uptime();
+    set.others(0).for_each(RedisServer::thaw);
+    let primaries = async || {
+        let mut primaries = 0;
+        for server in &set.servers {
+            primaries += u32::from(role(server).await? == Role::Primary);
+        }
+        Some(primaries)
+    };
+    eventually("it is told to be primary", async || (primaries().await? == 2).then_some(())).await;
+    let woken = clock.uptime();
+    eventually("a Sentinel demotes it", async || (primaries().await? == 1).then_some(())).await;
+    println!("given up after {given_up:?}, two primaries for {:?}", clock.uptime().saturating_sub(woken));
+    assert!(set.servers[0].is_primary().await);
+    assert!(given_up > Duration::from_secs(9), "{given_up:?}: all of failover-timeout");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinated_failover_needs_no_pause_of_ours() {
     for (name, program) in versions::servers() {
