@@ -85,6 +85,7 @@ pub(super) async fn look(
     let snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
+        file.snapshot.surroundings.stored = status.shards();
         file.workloads.clone_from(&status.workloads);
         file.journal.clone_from(&status.journal);
     }
