@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
 
     /// Members of one controller are joined, but for the shards of a cluster: those may share a StatefulSet. A member
     /// without a sample is counted to the others of its controller; to a shard only if there is nothing else. So are
-    /// controllers that were one shard when something was stored of it: the server that would show it may be away.
+    /// controllers that were one shard when something was stored of it, unless they are seen to be apart.
     fn join_by_controller(&self, groups: &mut Groups) {
         let mut by_name: Vec<(usize, &Target)> = self.snapshot.targets.iter().enumerate().collect();
         by_name.sort_by(|(_, a), (_, b)| a.pod.name.cmp(&b.pod.name));
@@ -150,10 +150,30 @@ impl<'a> Graph<'a> {
             sample.is_some_and(|sample| sample.server.cluster_enabled)
         };
         for id in self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none()) {
+            if self.are_apart(&id.sets) {
+                continue;
+            }
             let mut of_id = id.sets.iter().filter_map(|set| first.get(set).copied()).filter(|n| !in_cluster(*n));
             let Some(one) = of_id.next() else { continue };
             of_id.for_each(|other| groups.join(one, other));
         }
+    }
+
+    /// Controllers that were one shard are so no more: people made them replicate each other for a while, or a server lied.
+    /// Every member of every one answers, so that what joins them would be seen, and no Service takes pods of two of them:
+    /// a second primary of one set is not taken for a set of its own.
+    fn are_apart(&self, sets: &[ControllerUid]) -> bool {
+        let owned = |set: &ControllerUid| {
+            let targets = self.snapshot.targets.iter();
+            let set = set.clone();
+            targets.filter(move |target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == set))
+        };
+        let answers = |set: &ControllerUid| owned(set).next().is_some() && owned(set).all(|it| it.sample().is_some());
+        let shared = |service: &Service| {
+            let taken = |set: &&ControllerUid| owned(set).any(|target| service.takes.contains(&target.pod.name));
+            sets.iter().filter(taken).count() > 1
+        };
+        sets.len() > 1 && sets.iter().all(answers) && !self.snapshot.services.iter().any(shared)
     }
 
     /// Addresses that these members name and that are no selected pod, sorted.

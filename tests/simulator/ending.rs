@@ -3,10 +3,11 @@
 use redis_memory_operator::domain::{journal::Journal, step::Step};
 
 use crate::{
+    faults::{Fault, Lie, Trigger},
     kubernetes::Resource,
     redis::{Link, Role},
     schedule::Schedule,
-    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_uid},
+    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_of, set_uid},
     world::World,
 };
 
@@ -37,7 +38,10 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
 impl World {
     /// Nothing is under way, and every member is as it should be.
     pub fn settled(&self) -> bool {
-        let mut policies = self.kube.policies.iter().filter(|it| !it.gone);
+        // What is tried again and again at a set that something is in the way of may be tried just now.
+        let obstructed =
+            |it: &Resource| (0..self.kube.sets.len()).any(|set| it.shape.covers(set) && self.schedule.obstructed(set));
+        let mut policies = self.kube.policies.iter().filter(|it| !it.gone && !obstructed(it));
         let idle = policies.all(|it| it.journal().is_none() && !it.finalizer() && !it.deleting());
         (0..self.kube.sets.len()).all(|set| self.for_people(set) || (idle && self.whole(set)))
     }
@@ -46,6 +50,11 @@ impl World {
     /// is for people to say.
     fn for_people(&self, set: usize) -> bool {
         let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
+        // What a lying server once had cannot come back: it is for people to take note of.
+        let lied = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::Lie { pod, lie: Lie::Keys, .. } if set_of(*pod) == set);
+        if self.schedule.faults.iter().any(lied) && self.kube.over(set).any(|it| it.shown().contains("PrimaryEmpty")) {
+            return true;
+        }
         !self.servers.of_set(set).any(|it| it.role == Role::Primary)
             && self.kube.over(set).any(|it| it.shown().contains("NoPrimary"))
             && !self.kube.policies.iter().any(ours)

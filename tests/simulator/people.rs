@@ -139,10 +139,14 @@ impl World {
                 .find_map(|it| it.several_primaries.as_ref());
             let Some(mark) = mark else { continue };
             let said = format!("{}.{}", pod_name(pod), mark.seen_at.as_second());
-            let annotations = policy.object.metadata.annotations.get_or_insert_default();
-            if annotations.get(ACCEPT_ANNOTATION) == Some(&said) {
+            // One after the other: the annotation has room for one answer.
+            let answered = policy.object.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_ANNOTATION));
+            let marks = records.iter().filter_map(|it| it.several_primaries.as_ref());
+            let mut open = marks.map(|mark| format!(".{}", mark.seen_at.as_second()));
+            if answered.is_some_and(|answered| open.any(|mark| answered.ends_with(&mark))) {
                 continue;
             }
+            let annotations = policy.object.metadata.annotations.get_or_insert_default();
             annotations.insert(ACCEPT_ANNOTATION.to_owned(), said);
             self.kube.serial += 1;
             policy.object.metadata.resource_version = Some(self.kube.serial.to_string());

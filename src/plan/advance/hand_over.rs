@@ -18,7 +18,7 @@ use crate::{
     plan::{
         begin::identity,
         carry,
-        effect::{Effect, SwitchoverOrder},
+        effect::{Effect, Peer, SwitchoverOrder},
         gates::Phase,
         next::Next,
         replica,
@@ -63,7 +63,8 @@ impl Advance<'_> {
             return self.hold_at(&Labels::AsTheyAre, claimant);
         }
         if let Some(moved) = self.moved_by_somebody(&way) {
-            return self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
+            let end = || self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
+            return self.off_an_address(&way).unwrap_or_else(end);
         }
         match way.to {
             Some(new) if begun && is_primary(new) && is_replica(old) => self.exchanged(&way, new),
@@ -127,6 +128,18 @@ impl Advance<'_> {
         let adopted = !begun || replica::adopted(self.shard, third, [way.from, new]);
         (is_replica(way.from) && is_replica(new) && free(way.from) && adopted)
             .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
+    }
+
+    /// FAILOVER leaves the old primary following an address, which goes with the candidate's pod: before such an end it is
+    /// told the name.
+    fn off_an_address(&self, way: &Direction<'_>) -> Option<Next> {
+        let new = way.to.filter(|new| is_primary(new))?;
+        let Role::Replica(link) = &way.from.sample()?.replication.role else { return None };
+        let by_name = Some(replica::own_name(&link.primary, &new.pod)?);
+        let (peer, to) = (Peer::of(way.from)?, Peer::of(new)?);
+        let effect = Effect::Repoint { peer, by_name, to };
+        let begun = self.journal.current.begun_at.is_some() && self.may_try_again();
+        begun.then(|| Next::Act(Box::new(self.intend()), Box::new(effect)))
     }
 
     /// A third member says that it is primary, and neither of the two follows it: it may have started as one, or lie. What
