@@ -9,7 +9,7 @@ use super::{
     addresses::PodAddresses,
     bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
-    written,
+    recognition, written,
 };
 
 /// What Kubernetes says of one selected pod.
@@ -64,10 +64,8 @@ pub struct Pod {
 
 impl Pod {
     /// Its controller, where that is none of Kubernetes' own: it may replace a pod that no longer is as its template says.
-    /// KubeBlocks' `InstanceSet` deletes a pod whose limits were changed.
     pub fn foreign_controller(&self) -> Option<&Owner> {
-        const OWN: [&str; 4] = ["StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"];
-        self.owner.as_ref().filter(|owner| !OWN.contains(&owner.kind.as_str()))
+        self.owner.as_ref().filter(|owner| recognition::is_foreign(owner))
     }
 
     /// "not Ready", with what Kubernetes says of it.

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         pod::Owner,
+        recognition,
         sample::{Engine, Version},
         snapshot::Target,
         step::Plan,
@@ -136,11 +137,12 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
             }
             (None, None) => return None,
         };
+        let product = recognition::product_of(owner).map(|product| format!(" ({product})")).unwrap_or_default();
         Some(
             Blocked::new(
                 BlockReason::ForeignOwner,
                 format!(
-                    "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other \
+                    "StatefulSet {} {belongs} to {} {}{product}, which may fail over or restart on its own; sets of other \
                      operators are watched but not restarted by this version",
                     set.name, owner.kind, owner.name
                 ),
