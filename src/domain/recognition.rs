@@ -113,7 +113,11 @@ static DEPLOYMENTS: &[Deployment] = &[
         shape: Some(Shape::Sentinel),
         role_label: Some(RoleSign { key: "redisfailovers-role", primary: "master", replica: "slave" }),
         note: Some("its operator sets replica-priority and spec.redis.customConfig back every 30 s"),
-        ..row("spotahome redis-operator", &[&[Sign::Owner("RedisFailover")]], "spec.redis.resources of the RedisFailover")
+        ..row(
+            "spotahome redis-operator",
+            &[&[Sign::Owner("RedisFailover")]],
+            "spec.redis.resources of the RedisFailover",
+        )
     },
     Deployment {
         role_label: Some(MASTER_SLAVE),
@@ -238,6 +242,19 @@ pub fn deployment(seen: &Seen<'_>) -> Option<&'static Deployment> {
 pub fn product_of(owner: &Owner) -> Option<&'static str> {
     let alone = |signs: &&[Sign]| matches!(signs, [Sign::Owner(kind)] if *kind == owner.kind);
     DEPLOYMENTS.iter().find(|row| row.signs.iter().any(alone)).map(|row| row.product)
+}
+
+/// Whether everything that this resource owns is one set: a Deployment's ReplicaSets, and what the operators of the table
+/// make of one resource. Of another owner nothing is known.
+pub fn owns_one_set(owner: &Owner) -> bool {
+    let mut signs = DEPLOYMENTS.iter().flat_map(|row| row.signs).flat_map(|signs| *signs);
+    owner.kind == "Deployment" || signs.any(|sign| matches!(sign, Sign::Owner(kind) if *kind == owner.kind))
+}
+
+/// Labels that say a role and so move from pod to pod, whoever keeps them.
+pub fn says_a_role(key: &str) -> bool {
+    const OTHERS: [&str; 3] = ["redismemory.io/role", "isMaster", "isPrimary"];
+    OTHERS.contains(&key) || DEPLOYMENTS.iter().any(|row| row.role_label.is_some_and(|label| label.key == key))
 }
 
 impl Sign {

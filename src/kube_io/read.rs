@@ -107,6 +107,11 @@ impl Reader {
         self.get(namespace, name).await.map_err(KubeError::GetStatefulSet)
     }
 
+    /// The `ReplicaSet` as it is now.
+    pub async fn replica_set(&self, namespace: &str, name: &str) -> Result<Option<ReplicaSet>, KubeError> {
+        self.get(namespace, name).await.map_err(KubeError::GetOwner)
+    }
+
     /// The Services of the namespace.
     pub async fn services(&self, namespace: &str) -> Result<Vec<Service>, KubeError> {
         self.list(namespace, "").await.map_err(KubeError::ListServices)

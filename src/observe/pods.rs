@@ -344,7 +344,8 @@ fn resize_progress(conditions: &[PodCondition]) -> ResizeProgress {
     }
 }
 
-fn owner(meta: &ObjectMeta) -> Option<Owner> {
+/// The controller of an object; `None`: nothing controls it.
+pub fn owner(meta: &ObjectMeta) -> Option<Owner> {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     Some(Owner {
         kind: controller.kind.clone(),
