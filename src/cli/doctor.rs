@@ -9,6 +9,7 @@ mod selector;
 
 use std::{collections::BTreeMap, io, process::ExitCode, sync::Arc};
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use self::{
@@ -29,7 +30,10 @@ use crate::{
     assess::Assessment,
     clock::Clock,
     domain::{blocked::Blocked, pod::Owner, sample::Role, snapshot::Snapshot},
-    kube_io::{error::KubeError, read::Reader},
+    kube_io::{
+        error::{Cause, KubeError},
+        read::Reader,
+    },
     observe::pods::owner,
     plan::{Context, PlanSettings, begin},
 };
@@ -89,8 +93,12 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     let reader = Reader::new(cluster.client.clone(), Clock::start());
     output::progress(&format!("looking at the pods of namespace {} …", cluster.namespace));
     let namespace = read(&reader, &cluster.namespace).await?;
-    // Without the definition there is no policy; doctor is what people run before they install it.
-    let policies = cluster.policies(false).list().await.map(|(policies, _)| policies).unwrap_or_default();
+    let policies = match cluster.policies(false).list().await {
+        Ok((policies, _)) => policies,
+        // Without the definition there is no policy; doctor is what people run before they install it.
+        Err(KubeError::ListPolicies(Cause::Refused { code: 404, .. })) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
     let sets = found::sets(&namespace);
     let mut out = String::new();
     let mut taken: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
@@ -100,13 +108,16 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     for set in &sets {
         let watched_by = watched_by(&policies, set);
         let name = found::unused(&set.name, &taken);
-        let Considered { told, document } = Box::pin(consider(&cluster, &namespace, set, &name, args)).await?;
+        let Considered { told, document } = consider(&cluster, &namespace, set, &name, args).await?;
         if watched_by.is_none() {
             taken.push(name);
         }
         match args.output {
             Shown::Text => told.text(&mut out, watched_by.as_deref(), document.as_deref()),
             Shown::Yaml => {
+                if document.is_none() {
+                    output::complain(&format!("{}: no selector takes exactly its pods; see the text", set.name));
+                }
                 let document = document.filter(|_| watched_by.is_none());
                 out.extend(document.map(|document| format!("---\n{document}")));
             }
@@ -134,7 +145,7 @@ async fn consider<'a>(
     let selector = selector::exact(set);
     let resource = selector.as_ref().map(|selector| policy::resource(name, &namespace.name, selector, &redis));
     let looked = match &resource {
-        Some(resource) => ask(cluster, set, resource, args.read_secrets).await?,
+        Some(resource) => Box::pin(ask(cluster, set, resource, args.read_secrets)).await?,
         None => Looked::default(),
     };
     let document = resource.map(|resource| policy::document(&resource, set, shape, &missing));
@@ -161,7 +172,7 @@ fn head(out: &mut String, namespace: &str, sets: &[RedisSet]) {
             ),
         );
     } else {
-        line(out, &format!("namespace {namespace}: {} Redis sets of {pods} pods", sets.len()));
+        line(out, &format!("namespace {namespace}: Redis sets: {}, pods: {pods}", sets.len()));
     }
 }
 
@@ -202,12 +213,16 @@ async fn ask(
 ) -> Result<Looked, LiveError> {
     let mut resource = resource.clone();
     resource.spec.restart.allow_downtime = true;
-    let withheld = resource.spec.redis.password_secret.is_some() && !read_secrets;
+    let redis = &mut resource.spec.redis;
+    let withheld = !read_secrets && (redis.password_secret.is_some() || redis.tls.is_some());
+    // Without what verifies it no server is spoken to over TLS.
+    let unasked = !read_secrets && redis.tls.is_some();
     if !read_secrets {
-        resource.spec.redis.password_secret = None;
+        (redis.password_secret, redis.tls) = (None, None);
     }
     let policy = live::validated(&resource)?;
-    let file = live::look_at(&cluster.client, Clock::start(), &resource, set.pods(), &[]).await?;
+    let pods = if unasked { set.pods().iter().map(|pod| Arc::new(without_address(pod))).collect() } else { set.pods() };
+    let file = live::look_at(&cluster.client, Clock::start(), &resource, pods, &[]).await?;
     let settings: PlanSettings = file.settings();
     let judgement = Judgement::of(&policy, &file.snapshot, &[], None, &settings);
     let ctx = Context::on(Arc::clone(&judgement.look), &[], file.snapshot.at, &settings);
@@ -219,16 +234,25 @@ async fn ask(
     }
     let answered = file.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
     let findings = if answered == 0 { Vec::new() } else { judgement.findings };
-    Ok(Looked { answered, redis: redis(&file.snapshot, &ctx.look, withheld), findings, blocked })
+    Ok(Looked { answered, redis: said_by_redis(&file.snapshot, &ctx.look, withheld), findings, blocked })
+}
+
+/// A pod that is not asked anything.
+fn without_address(pod: &Pod) -> Pod {
+    let mut pod = pod.clone();
+    if let Some(status) = &mut pod.status {
+        (status.pod_ip, status.pod_ips) = (None, None);
+    }
+    pod
 }
 
 /// What the servers said of themselves, or why they said nothing.
-fn redis(snapshot: &Snapshot, look: &Assessment<'_>, withheld: bool) -> String {
+fn said_by_redis(snapshot: &Snapshot, look: &Assessment<'_>, withheld: bool) -> String {
     let targets = &snapshot.targets;
     let samples: Vec<_> = targets.iter().filter_map(|target| Some((target, target.sample()?))).collect();
     let Some((_, first)) = samples.first() else {
         let why = targets.first().map(|target| format!("{}: {}", target.pod.name, target.why_silent()));
-        let hint = if withheld { "; the password was not read (--read-secrets reads it)" } else { "" };
+        let hint = if withheld { "; its Secrets were not read (--read-secrets reads them)" } else { "" };
         return format!("did not answer from here ({}){hint}", why.unwrap_or_default());
     };
     let primaries = samples.iter().filter(|(_, sample)| sample.replication.role == Role::Primary);

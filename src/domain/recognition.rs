@@ -251,10 +251,9 @@ pub fn owns_one_set(owner: &Owner) -> bool {
     owner.kind == "Deployment" || signs.any(|sign| matches!(sign, Sign::Owner(kind) if *kind == owner.kind))
 }
 
-/// Labels that say a role and so move from pod to pod, whoever keeps them.
+/// Labels that say a role wherever they are, and so move from pod to pod.
 pub fn says_a_role(key: &str) -> bool {
-    const OTHERS: [&str; 3] = ["redismemory.io/role", "isMaster", "isPrimary"];
-    OTHERS.contains(&key) || DEPLOYMENTS.iter().any(|row| row.role_label.is_some_and(|label| label.key == key))
+    ["redismemory.io/role", "isMaster", "isPrimary"].contains(&key)
 }
 
 impl Sign {

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
 use super::found::{Labels, Member, Namespace, RedisSet, has_all};
-use crate::domain::recognition::{self, Shape};
+use crate::domain::recognition::Shape;
 
 /// Labels that Kubernetes gives to each pod of a StatefulSet, and to no two the same.
 const OF_ONE_POD: [&str; 2] = ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
@@ -62,7 +62,7 @@ fn way(set: &RedisSet, service: &Service) -> Option<Way> {
         (None, taken) if taken.len() == set.members.len() => Leads::Every,
         (None, _) => Leads::Some(taken),
     };
-    let selector = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    let selector = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
     Some(Way { service: service.name_any(), selector, leads })
 }
 
@@ -70,7 +70,7 @@ fn way(set: &RedisSet, service: &Service) -> Option<Way> {
 fn moves(set: &RedisSet, key: &str) -> bool {
     let read = set.makers.iter().all(|maker| !maker.template_labels.is_empty());
     let given = set.makers.iter().any(|maker| maker.template_labels.contains_key(key));
-    recognition::says_a_role(key) || (read && !given && !OF_ONE_POD.contains(&key))
+    set.says_a_role(key) || (read && !given && !OF_ONE_POD.contains(&key))
 }
 
 /// How the primary of the set is found.
@@ -82,7 +82,7 @@ pub(super) fn shape(set: &RedisSet, ways: &[Way]) -> Shape {
         shape
     } else if set.clustered() {
         Shape::Cluster
-    } else if set.members.iter().any(|member| member.has_sentinel) || !set.sentinels().0.is_empty() {
+    } else if set.members.iter().any(|member| member.has_sentinel) || !set.sentinels.is_empty() {
         Shape::Sentinel
     } else if set.members.len() == 1 && wanted <= 1 {
         Shape::Standalone
@@ -102,7 +102,7 @@ pub(super) fn shape(set: &RedisSet, ways: &[Way]) -> Shape {
 /// What clients go by, in sentences.
 pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
     let mut said = Vec::new();
-    let (its, others) = set.sentinels();
+    let (its, others) = (&set.sentinels, &set.other_sentinels);
     match shape {
         Shape::Sentinel if set.members.iter().any(|member| member.has_sentinel) => {
             said.push("they ask the Sentinels in the set's own pods".to_owned());

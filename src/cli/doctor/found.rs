@@ -183,6 +183,10 @@ pub(super) struct RedisSet {
     pub(super) strangers: Vec<Arc<Pod>>,
     /// What deployed it, where that is recognised.
     pub(super) deployment: Option<&'static Deployment>,
+    /// Pods that are Sentinels and no servers, and by their labels of this set.
+    pub(super) sentinels: Vec<String>,
+    /// Those of the namespace that are of no set by their labels.
+    pub(super) other_sentinels: Vec<String>,
 }
 
 impl RedisSet {
@@ -191,22 +195,26 @@ impl RedisSet {
         let is_member = |pod: &&Arc<Pod>| members.iter().any(|member| member.pod.metadata.name == pod.metadata.name);
         let strangers = namespace.pods.iter().filter(|pod| !is_member(pod)).cloned().collect();
         let deployment = recognised(&members, &makers);
-        Self { name: name(&members, &makers), members, makers, strangers, deployment }
+        let name = name(&members, &makers, deployment);
+        let mut set =
+            Self { name, members, makers, strangers, deployment, sentinels: Vec::new(), other_sentinels: Vec::new() };
+        set.sentinels = sentinels(&set.strangers).filter(|pod| set.is_alike(pod)).map(|pod| pod.name_any()).collect();
+        set
     }
 
-    /// Pods that are Sentinels and no servers: those that by their labels are of this set, and the others of the namespace.
-    pub(super) fn sentinels(&self) -> (Vec<String>, Vec<String>) {
+    /// Its labels name the same release as the members' do.
+    fn is_alike(&self, pod: &Pod) -> bool {
         const SAME: [&str; 3] = ["app.kubernetes.io/instance", "app.kubernetes.io/name", "release"];
         let own = self.members.first().map(|member| member.pod.labels());
-        let alike = |pod: &&Arc<Pod>| {
-            let both = SAME.iter().filter_map(|key| Some((own?.get(*key)?, pod.labels().get(*key)?)));
-            let both: Vec<_> = both.collect();
-            !both.is_empty() && both.iter().all(|(own, other)| own == other)
-        };
-        let apart = self.strangers.iter().filter(|pod| has_sentinel(pod) && Member::of(pod).is_none());
-        let (its, others): (Vec<&Arc<Pod>>, Vec<_>) = apart.partition(alike);
-        let names = |pods: Vec<&Arc<Pod>>| pods.into_iter().map(|pod| pod.name_any()).collect();
-        (names(its), names(others))
+        let both = SAME.iter().filter_map(|key| Some((own?.get(*key)?, pod.labels().get(*key)?)));
+        let both: Vec<_> = both.collect();
+        !both.is_empty() && both.iter().all(|(own, other)| own == other)
+    }
+
+    /// The label moves from pod to pod with the role: by its name, or because its operator keeps it.
+    pub(super) fn says_a_role(&self, key: &str) -> bool {
+        let kept = self.deployment.and_then(|deployment| deployment.role_label);
+        recognition::says_a_role(key) || kept.is_some_and(|label| label.key == key)
     }
 
     /// Its pods, as `validate` and the look take them.
@@ -222,6 +230,10 @@ impl RedisSet {
             told || member.container.ports.iter().flatten().any(|port| port.container_port == 16379)
         })
     }
+}
+
+fn sentinels(pods: &[Arc<Pod>]) -> impl Iterator<Item = &Arc<Pod>> {
+    pods.iter().filter(|pod| has_sentinel(pod) && Member::of(pod).is_none())
 }
 
 fn makers(namespace: &Namespace, members: &[Member]) -> Vec<Maker> {
@@ -252,7 +264,11 @@ fn recognised(members: &[Member], makers: &[Maker]) -> Option<&'static Deploymen
 }
 
 /// What people call it: the resource of its operator, or what makes its pods, without what tells several of these apart.
-fn name(members: &[Member], makers: &[Maker]) -> String {
+fn name(members: &[Member], makers: &[Maker], deployment: Option<&Deployment>) -> String {
+    let labels = members.first().map(|member| member.pod.labels());
+    if let Some(name) = labels.and_then(|labels| labels.get(deployment?.set_label?)) {
+        return name.clone();
+    }
     if let [first, rest @ ..] = makers {
         let owner = first.owner.as_ref();
         if let Some(owner) = owner.filter(|of| rest.iter().all(|maker| maker.owner.as_ref() == Some(*of))) {
@@ -295,8 +311,12 @@ pub(super) fn sets(namespace: &Namespace) -> Vec<RedisSet> {
     sets.sort_by(|a, b| {
         a.name.cmp(&b.name).then_with(|| a.members.first().map(Member::name).cmp(&b.members.first().map(Member::name)))
     });
+    let claimed: Vec<String> = sets.iter().flat_map(|set| set.sentinels.clone()).collect();
+    let all = sentinels(&namespace.pods).map(|pod| pod.name_any());
+    let others: Vec<String> = all.filter(|name| !claimed.contains(name)).collect();
     let mut taken = Vec::new();
     for set in &mut sets {
+        set.other_sentinels.clone_from(&others);
         set.name = unused(&set.name, &taken);
         taken.push(set.name.clone());
     }

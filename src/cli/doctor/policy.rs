@@ -70,7 +70,7 @@ pub(super) fn document(resource: &RedisMemoryPolicy, set: &RedisSet, shape: Shap
     let mut out = block(&head, "");
     let _writing_to_a_string_cannot_fail = write!(out, "spec:\n{}", block(&json!({"selector": spec.selector}), "  "));
     let reach = reach(set, shape);
-    for consent in enforce(reach) {
+    for consent in enforce(reach, shape) {
         let _writing_to_a_string_cannot_fail = writeln!(out, "  # {consent}");
     }
     out.push_str("  mode: Observe\n");
@@ -88,17 +88,27 @@ pub(super) fn document(resource: &RedisMemoryPolicy, set: &RedisSet, shape: Shap
 }
 
 /// What Enforce costs.
-const fn enforce(reach: Reach) -> &'static [&'static str] {
-    match reach {
-        Reach::Restarts => &[
+const fn enforce(reach: Reach, shape: Shape) -> &'static [&'static str] {
+    match (reach, shape) {
+        (Reach::Restarts, Shape::RoleLabel) => &[
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
-            "pods that hold 2.5 times what their data needs, one by one (acting.restart). Observe only shows it.",
+            "pods that hold 2.5 times what their data needs (acting.restart): replicas one by one, the primary",
+            "last, after its role has been handed over (acting.roleLabel where this operator keeps the label).",
         ],
-        Reach::Resizes => &[
-            "Enforce raises memory limits in place, without a restart (chart value acting.resize). Nothing of",
-            "this set is restarted. Observe only shows it.",
+        (Reach::Restarts, Shape::Standalone) => &[
+            "Enforce raises the memory limit in place, without a restart (chart value acting.resize). It restarts",
+            "the pod only with the consent below.",
         ],
-        Reach::Watches => {
+        (Reach::Restarts, _) => &[
+            "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
+            "replicas that hold 2.5 times what their data needs, one by one (acting.restart). It restarts the",
+            "primary only with the consent below.",
+        ],
+        (Reach::Resizes, _) => &[
+            "Enforce raises memory limits in place, without a restart (chart value acting.resize). Nothing of this",
+            "set is restarted.",
+        ],
+        (Reach::Watches, _) => {
             &["Enforce changes nothing in this set: its controller would replace a pod that was resized."]
         }
     }

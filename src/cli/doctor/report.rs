@@ -11,7 +11,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         finding::{Finding, Severity},
-        recognition::{self, Shape},
+        recognition::Shape,
     },
 };
 
@@ -112,24 +112,20 @@ impl Told<'_> {
 
     fn owner(&self) -> Vec<String> {
         let makers = self.set.makers.iter();
-        let mut owners: Vec<String> = makers
-            .filter(|maker| maker.kind != "Deployment")
-            .filter_map(|maker| maker.owner.as_ref())
-            .map(|owner| {
-                let product = recognition::product_of(owner).map(|product| format!(" ({product})")).unwrap_or_default();
-                format!("{} {}{product}: its operator may fail over or restart by itself", owner.kind, owner.name)
-            })
-            .collect();
-        owners.dedup();
-        owners.truncate(NAMED);
-        if policy::reach(self.set, self.shape) == Reach::Watches {
-            owners = vec!["a controller that is none of Kubernetes' own".to_owned()];
-        }
-        if owners.is_empty() {
-            owners.push("no other operator".to_owned());
-        }
-        owners.extend(self.set.deployment.and_then(|deployment| deployment.note).map(str::to_owned));
-        owners
+        let others = makers.filter_map(|maker| match maker.kind.as_str() {
+            "StatefulSet" => maker.owner.as_ref().map(|owner| format!("{} {}", owner.kind, owner.name)),
+            "Deployment" | "ReplicaSet" | "DaemonSet" => None,
+            _ => Some(maker.text()),
+        });
+        let mut others: Vec<String> = others.collect();
+        others.dedup();
+        let mut said = vec![match others.len() {
+            0 => "no other operator".to_owned(),
+            1..=NAMED => format!("{}: its operator may fail over or restart by itself", others.join(", ")),
+            n => format!("{n} resources of another operator, which may fail over or restart by itself"),
+        }];
+        said.extend(self.set.deployment.and_then(|deployment| deployment.note).map(str::to_owned));
+        said
     }
 
     fn limit(&self) -> String {
@@ -188,8 +184,8 @@ impl Told<'_> {
             needs.push(format!("only to act, chart values: {values}"));
         }
         needs.push(
-            "with a user of its own in Redis instead of the default one: the lines of `kubectl redis-memory acl`, and its name \
-             in spec.redis.username"
+            "not the default user of Redis but one with these rights only: `kubectl redis-memory acl` prints its lines, its name \
+             goes into spec.redis.username"
                 .to_owned(),
         );
         needs
@@ -215,8 +211,15 @@ impl Told<'_> {
     fn refused(&self) -> Vec<String> {
         let known =
             |blocked: &&Blocked| self.looked.answered == self.set.members.len() || BY_OBJECTS.contains(&blocked.reason);
-        let blocked = self.looked.blocked.iter().filter(known);
-        let mut texts: Vec<String> = blocked.map(|it| format!("{}: {}", it.reason.as_str(), it.text)).collect();
+        let mut blocked: Vec<&Blocked> = self.looked.blocked.iter().filter(known).collect();
+        // The first of a kind tells what it is about.
+        let mut reasons = Vec::new();
+        blocked.retain(|blocked| {
+            let first = !reasons.contains(&blocked.reason);
+            reasons.push(blocked.reason);
+            first
+        });
+        let mut texts: Vec<String> = blocked.iter().map(|it| format!("{}: {}", it.reason.as_str(), it.text)).collect();
         if self.looked.answered < self.set.members.len() {
             let by_kind = match self.shape {
                 Shape::Sentinel => Some((BlockReason::SentinelSeen, "under Sentinel")),

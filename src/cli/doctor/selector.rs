@@ -9,7 +9,6 @@ use kube::{
 };
 
 use super::found::{Labels, RedisSet};
-use crate::domain::recognition;
 
 /// Labels that are another's on the next pod or after the next release.
 const PASSING: &[&str] = &[
@@ -73,6 +72,11 @@ pub(super) fn takes(selector: &LabelSelector, labels: &Labels) -> bool {
 
 /// What its controllers themselves select by; where they could not be read, the labels that say whose a pod is.
 fn begin(set: &RedisSet, candidates: &[Term]) -> Vec<Term> {
+    let of_the_set = set.deployment.and_then(|deployment| deployment.set_label);
+    let is_it = |term: &&Term| matches!(term, Term::Is(key, _) if of_the_set == Some(key.as_str()));
+    if let Some(term) = candidates.iter().find(is_it) {
+        return vec![term.clone()];
+    }
     let selected = |term: &&Term| match term {
         Term::Is(key, value) => set.makers.iter().all(|maker| maker.selector.get(key) == Some(value)),
         Term::Asks(_) => false,
@@ -95,7 +99,7 @@ fn candidates(set: &RedisSet) -> Vec<Term> {
         templates.filter(|labels| !labels.is_empty()).any(|labels| labels.get(key) == Some(value))
             || set.makers.iter().all(|maker| maker.template_labels.is_empty())
     };
-    let lasts = |key: &String| !PASSING.contains(&key.as_str()) && !recognition::says_a_role(key);
+    let lasts = |key: &String| !PASSING.contains(&key.as_str()) && !set.says_a_role(key);
     let values = |key: &String| members.iter().map(|labels| labels.get(key).cloned()).collect::<Option<Vec<String>>>();
     let (mut same, mut differing) = (Vec::new(), Vec::new());
     for (key, value) in first.iter().filter(|(key, _)| lasts(key)) {
