@@ -261,6 +261,18 @@ pub struct StatefulSet {
     pub start_settings: Vec<StartSettings>,
 }
 
+/// A Deployment that makes selected pods, by the ReplicaSet through which it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deployment {
+    /// UID of the ReplicaSet, which its pods name as their controller.
+    pub uid: ControllerUid,
+    /// Name of the Deployment; of a ReplicaSet that nobody owns its own.
+    pub name: String,
+    /// Memory limit of the template's container of that name, or of the whole pod where it is smaller, by container.
+    pub template_limits: Vec<(String, Option<Bytes>)>,
+}
+
 /// Settings in a container's `command` and `args` (`--maxmemory 512mb`): they hold again after a restart. What a
 /// configuration file says is not seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -59,7 +59,7 @@ fn documents(text: &str) -> Vec<Value> {
     read.collect()
 }
 
-fn items(list: Value) -> Vec<Value> {
+fn items(list: &Value) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
@@ -74,14 +74,14 @@ struct Shop {
 impl Shop {
     fn of(files: &[&str]) -> Self {
         let mut shop = Self::default();
-        for mut object in files.iter().flat_map(|file| documents(file)).flat_map(items) {
+        for mut object in files.iter().flat_map(|file| documents(file)).flat_map(|list| items(&list)) {
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             object["metadata"]["namespace"] = json!("shop");
             match object["kind"].as_str().unwrap() {
                 "Service" => shop.services.push(object),
                 "Pod" => shop.pod(&name, &object["metadata"], object.get("spec")),
                 "StatefulSet" => shop.stateful_set(&name, object),
-                "Deployment" => shop.deployment(&name, object),
+                "Deployment" => shop.deployment(&name, &object),
                 kind => panic!("{kind} is not known here"),
             }
         }
@@ -135,7 +135,7 @@ impl Shop {
         self.controllers.push((format!("statefulsets/{name}"), set));
     }
 
-    fn deployment(&mut self, name: &str, deployment: Value) {
+    fn deployment(&mut self, name: &str, deployment: &Value) {
         let set = format!("{name}-77f");
         let mut spec = deployment["spec"].clone();
         spec["selector"]["matchLabels"]["pod-template-hash"] = json!("77f");
@@ -177,8 +177,8 @@ impl Shop {
                 serde_json::from_value(pod["metadata"]["labels"].clone()).unwrap_or_default();
             selector.matches(&labels)
         };
-        let taken = self.pods.iter().filter(|(_, pod)| takes(pod)).map(|(name, _)| name.as_str());
-        taken.collect::<Vec<_>>().join(" ")
+        let names = self.pods.iter().filter(|(_, pod)| takes(pod)).map(|(name, _)| name.as_str());
+        names.collect::<Vec<_>>().join(" ")
     }
 }
 

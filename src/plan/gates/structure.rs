@@ -88,7 +88,7 @@ pub(super) fn stateful_sets(scene: &Scene<'_>) -> Option<Blocked> {
             format!(
                 "{pod} belongs to a Deployment ({}): the next pod would start while the evicted one still saves, on the \
                  same volume; run Redis as a StatefulSet",
-                owner.name
+                scene.ctx.snapshot.deployment(&owner.uid).map_or(&owner.name, |deployment| &deployment.name)
             ),
         ),
         Some(owner) if is_set(owner) => {
