@@ -213,12 +213,11 @@ fn in_template(view: &View<'_>, need: Bytes) -> String {
 /// The limit with which the next new pod starts, and what makes it, as "StatefulSet redis".
 fn template_limit(view: &View<'_>) -> Option<(String, Bytes)> {
     let (container, around) = (view.target.pod.container.as_ref().ok()?, view.around.as_ref()?);
-    let (made_by, limits) = match around.set {
-        Some(set) => (format!("StatefulSet {}", set.name), &set.template_limits),
-        None => {
-            let deployment = around.snapshot.deployment(&view.target.pod.owner.as_ref()?.uid)?;
-            (format!("Deployment {}", deployment.name), &deployment.template_limits)
-        }
+    let (made_by, limits) = if let Some(set) = around.set {
+        (format!("StatefulSet {}", set.name), &set.template_limits)
+    } else {
+        let deployment = around.snapshot.deployment(&view.target.pod.owner.as_ref()?.uid)?;
+        (format!("Deployment {}", deployment.name), &deployment.template_limits)
     };
     let limit = limits.iter().find(|(name, _)| *name == container.name)?.1?;
     Some((made_by, limit))

@@ -280,3 +280,18 @@ fn nothing_found_and_nothing_to_ask_are_said() {
     assert_eq!((ran.code, ran.out.as_str()), (3, ""));
     assert!(ran.err.contains("cannot look: "), "{}", ran.err);
 }
+
+/// Meanwhile two ReplicaSets have pods.
+#[test]
+fn a_deployment_that_is_rolled_out_is_one_set() {
+    let mut shop = Shop::of(&[FILES.iter().find(|(name, _)| *name == "groundhog2k").unwrap().1]);
+    let new = |old: &Value| serde_json::from_str::<Value>(&old.to_string().replace("77f", "88e")).unwrap();
+    let pod = new(&shop.pods["flags-redis-77f-0"]);
+    shop.pods.insert("flags-redis-88e-0".to_owned(), pod);
+    let (path, set) = shop.controllers.iter().find(|(path, _)| path.starts_with("replicasets/")).unwrap();
+    let made = (path.replace("77f", "88e"), new(set));
+    shop.controllers.push(made);
+    let told = doctor(&shop.serve(&[]), &[]).out;
+    assert!(told.contains("flags-redis-77f-0, flags-redis-88e-0, made by Deployment flags-redis\n"), "{told}");
+    assert!(!told.contains("fixed primary"), "{told}");
+}

@@ -191,7 +191,9 @@ pub(super) struct RedisSet {
 
 impl RedisSet {
     fn new(namespace: &Namespace, members: Vec<Member>) -> Self {
-        let makers = makers(namespace, &members);
+        let mut makers = makers(namespace, &members);
+        // A Deployment that is rolled out has pods of two ReplicaSets.
+        makers.dedup_by(|a, b| a.text() == b.text());
         let is_member = |pod: &&Arc<Pod>| members.iter().any(|member| member.pod.metadata.name == pod.metadata.name);
         let strangers = namespace.pods.iter().filter(|pod| !is_member(pod)).cloned().collect();
         let deployment = recognised(&members, &makers);
