@@ -213,12 +213,12 @@ async fn ask(
 ) -> Result<Looked, LiveError> {
     let mut resource = resource.clone();
     resource.spec.restart.allow_downtime = true;
-    let redis = &mut resource.spec.redis;
-    let withheld = !read_secrets && (redis.password_secret.is_some() || redis.tls.is_some());
+    let access = &mut resource.spec.redis;
+    let withheld = !read_secrets && access.password_secret.is_some();
     // Without what verifies it no server is spoken to over TLS.
-    let unasked = !read_secrets && redis.tls.is_some();
+    let unasked = !read_secrets && access.tls.is_some();
     if !read_secrets {
-        (redis.password_secret, redis.tls) = (None, None);
+        (access.password_secret, access.tls) = (None, None);
     }
     let policy = live::validated(&resource)?;
     let pods = if unasked { set.pods().iter().map(|pod| Arc::new(without_address(pod))).collect() } else { set.pods() };
@@ -233,8 +233,14 @@ async fn ask(
         }
     }
     let answered = file.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
+    let redis = if unasked {
+        "was not asked: what verifies its servers is in Secrets, which were not read (--read-secrets reads them)"
+            .to_owned()
+    } else {
+        said_by_redis(&file.snapshot, &ctx.look, withheld)
+    };
     let findings = if answered == 0 { Vec::new() } else { judgement.findings };
-    Ok(Looked { answered, redis: said_by_redis(&file.snapshot, &ctx.look, withheld), findings, blocked })
+    Ok(Looked { answered, redis, findings, blocked })
 }
 
 /// A pod that is not asked anything.

@@ -256,6 +256,19 @@ pub fn says_a_role(key: &str) -> bool {
     ["redismemory.io/role", "isMaster", "isPrimary"].contains(&key)
 }
 
+/// Whether a label that somebody puts on pods says a role by its words: any other may be there for any reason.
+pub fn reads_as_a_role(key: &str, value: &str) -> bool {
+    let last = key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let of_a_flag = ["master", "primary", "leader"].iter().any(|word| last.contains(word));
+    (reads_as_primary(value) && (value != "true" || of_a_flag))
+        || ["replica", "slave", "follower", "secondary", "standby"].contains(&value)
+}
+
+/// Whether a role label with that value is the primary's.
+pub fn reads_as_primary(value: &str) -> bool {
+    ["primary", "master", "leader", "true"].contains(&value)
+}
+
 impl Sign {
     fn shows(&self, seen: &Seen<'_>) -> bool {
         let each = |has: &dyn Fn(&BTreeMap<String, String>) -> bool| seen.labels.iter().all(|labels| has(labels));

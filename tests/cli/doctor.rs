@@ -46,6 +46,7 @@ const SETS: &[(&str, &str)] = &[
     ("ranks", "ranks-0 ranks-1"),
     ("right", "right-0 right-1"),
     ("sessions", "sessions-0 sessions-1 sessions-2"),
+    ("stock", "stock-0 stock-1"),
     ("tiles", "valkey-tiles-0-0-0 valkey-tiles-0-1-0"),
 ];
 
@@ -251,7 +252,7 @@ fn the_consents_can_be_given_as_they_stand() {
         |allowed: fn(&v1alpha1::Restart) -> bool| given.iter().filter(|it| allowed(&it.spec.restart)).count();
     assert!(given.iter().all(|policy| policy.spec.mode == v1alpha1::Mode::Enforce));
     assert_eq!(restarts(|restart| restart.allow_downtime), 6);
-    assert_eq!(restarts(|restart| restart.minimum_synced_replicas == 0), 2);
+    assert_eq!(restarts(|restart| restart.minimum_synced_replicas == 0), 3);
 }
 
 #[test]

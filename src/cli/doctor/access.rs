@@ -13,7 +13,7 @@ use crate::{
     api::v1alpha1::{
         Redis, RedisMemoryPolicy, RedisMemoryPolicySpec, RoleAuthority, RoleLabel, SecretKeyRef, SecretRef, Tls,
     },
-    domain::recognition::{SERVER_PORT, Shape},
+    domain::recognition::{self, SERVER_PORT, Shape},
     observe::pods,
     validate::validate,
 };
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) redis: Redis,
-    /// What a person must add.
+    /// What a person must add or decide.
     pub(super) missing: Vec<String>,
 }
 
@@ -33,6 +33,12 @@ pub(super) fn of(set: &RedisSet, ways: &[Way], shape: Shape) -> Access {
     let tls = tls.and_then(|tls| tls.map_err(|why| missing.push(why)).ok());
     let password = set.members.iter().find_map(|member| password(&member.pod, &member.container));
     let (role_authority, role_label) = authority(set, ways, shape);
+    if role_authority == RoleAuthority::Label && set.deployment.is_none_or(|of| of.role_label.is_none()) {
+        missing.push(format!(
+            "Label: another controller keeps {}. If a person put it on the pods, write Operator: then this operator keeps it",
+            role_label.key
+        ));
+    }
     let rest = Redis { password_secret: password, tls, role_authority, role_label, ..Redis::default() };
     let found = candidates(set).into_iter().map(|(container, port)| Redis { container, port, ..rest.clone() });
     let mut found = found.filter(|redis| finds_every_server(set, redis));
@@ -89,9 +95,6 @@ fn port(container: &Container) -> u16 {
     told("--tls-port").or_else(|| told("--port")).or_else(|| declared.copied()).unwrap_or(SERVER_PORT)
 }
 
-/// What people write for the primary.
-const PRIMARY: [&str; 4] = ["primary", "master", "leader", "true"];
-
 /// Who keeps the roles: only where clients follow a label is that anybody's.
 fn authority(set: &RedisSet, ways: &[Way], shape: Shape) -> (RoleAuthority, RoleLabel) {
     let usual = RoleLabel::default();
@@ -111,7 +114,7 @@ fn authority(set: &RedisSet, ways: &[Way], shape: Shape) -> (RoleAuthority, Role
     if roles.iter().any(|(key, value)| **key == usual.key && **value == usual.primary) {
         return (RoleAuthority::Operator, usual);
     }
-    let leads = roles.iter().find(|(_, value)| PRIMARY.contains(&value.as_str())).or_else(|| roles.first());
+    let leads = roles.iter().find(|(_, value)| recognition::reads_as_primary(value));
     let Some((key, primary)) = leads.copied() else { return (RoleAuthority::Auto, usual) };
     let labels = set.members.iter().filter_map(|member| member.pod.metadata.labels.as_ref()?.get(key));
     let labels: Vec<&String> = labels.collect();

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
 use super::found::{Labels, Member, Namespace, RedisSet, has_all};
-use crate::domain::recognition::Shape;
+use crate::domain::recognition::{self, Shape};
 
 /// Labels that Kubernetes gives to each pod of a StatefulSet, and to no two the same.
 const OF_ONE_POD: [&str; 2] = ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
@@ -51,9 +51,9 @@ fn way(set: &RedisSet, service: &Service) -> Option<Way> {
     }
     let taken: Vec<String> =
         set.members.iter().filter(|member| has_all(member.pod.labels(), selector)).map(Member::name).collect();
-    let role = selector.iter().find(|(key, _)| {
+    let role = selector.iter().find(|(key, value)| {
         let rest: Labels = selector.iter().filter(|(it, _)| it != key).map(|(k, v)| (k.clone(), v.clone())).collect();
-        moves(set, key) && set.members.iter().all(|member| has_all(member.pod.labels(), &rest))
+        moves(set, key, value) && set.members.iter().all(|member| has_all(member.pod.labels(), &rest))
     });
     let leads = match (role, taken.as_slice()) {
         (Some((key, value)), _) => Leads::Role { key: key.clone(), value: value.clone() },
@@ -66,11 +66,11 @@ fn way(set: &RedisSet, service: &Service) -> Option<Way> {
     Some(Way { service: service.name_any(), selector, leads })
 }
 
-/// The label moves from pod to pod: it says a role by its name, or no template gives it.
-fn moves(set: &RedisSet, key: &str) -> bool {
+/// The label moves with the role: it says one by its name, or by its words, and no template gives it.
+fn moves(set: &RedisSet, key: &str, value: &str) -> bool {
     let read = set.makers.iter().all(|maker| !maker.template_labels.is_empty());
     let given = set.makers.iter().any(|maker| maker.template_labels.contains_key(key));
-    set.says_a_role(key) || (read && !given && !OF_ONE_POD.contains(&key))
+    set.says_a_role(key) || (read && !given && recognition::reads_as_a_role(key, value))
 }
 
 /// How the primary of the set is found.
@@ -86,7 +86,7 @@ pub(super) fn shape(set: &RedisSet, ways: &[Way]) -> Shape {
         Shape::Sentinel
     } else if set.members.len() == 1 && wanted <= 1 {
         Shape::Standalone
-    } else if leads(|leads| matches!(leads, Leads::Role { .. })) {
+    } else if leads(|leads| matches!(leads, Leads::Role { value, .. } if recognition::reads_as_primary(value))) {
         Shape::RoleLabel
     } else if set.makers.len() > 1 {
         Shape::FixedPrimary

@@ -6,7 +6,7 @@ use super::{
     policy::{self, Reach},
 };
 use crate::{
-    api::v1alpha1::Redis,
+    api::v1alpha1::{Redis, RoleAuthority},
     cli::layout::{line, paragraph, table},
     domain::{
         blocked::{BlockReason, Blocked},
@@ -172,13 +172,18 @@ impl Told<'_> {
                 secrets.join(", ")
             ));
         }
+        let ours = self.redis.role_authority == RoleAuthority::Operator;
+        let key = &self.redis.role_label.key;
         let acting = match policy::reach(self.set, self.shape) {
             Reach::Watches => None,
-            Reach::Resizes => Some("acting.resize"),
-            Reach::Restarts if self.shape == Shape::RoleLabel => {
-                Some("acting.resize, acting.restart, acting.roleLabel")
+            Reach::Resizes => Some("acting.resize".to_owned()),
+            Reach::Restarts if ours => {
+                Some(format!("acting.resize, acting.restart, acting.roleLabel (and roleLabel.keys has {key})"))
             }
-            Reach::Restarts => Some("acting.resize, acting.restart (the primary in place: acting.restartInPlace)"),
+            Reach::Restarts if self.shape == Shape::RoleLabel => Some("acting.resize, acting.restart".to_owned()),
+            Reach::Restarts => {
+                Some("acting.resize, acting.restart (the primary in place: acting.restartInPlace)".to_owned())
+            }
         };
         if let Some(values) = acting {
             needs.push(format!("only to act, chart values: {values}"));

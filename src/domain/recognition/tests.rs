@@ -79,3 +79,13 @@ fn a_controller_of_an_operator_is_foreign_and_named() {
     // Several operators have a kind of that name.
     assert_eq!((product_of(&owner("Redis")), product_of(&owner("Unheard"))), (None, None));
 }
+
+#[rstest]
+#[case("role", "master", true)]
+#[case("shop.example/redis-role", "secondary", true)]
+#[case("shop.example/isLeader", "true", true)]
+#[case("canary", "true", false)]
+#[case("role", "cache", false)]
+fn a_label_reads_as_a_role_by_its_words(#[case] key: &str, #[case] value: &str, #[case] expected: bool) {
+    assert_eq!(reads_as_a_role(key, value), expected);
+}
