@@ -24,32 +24,42 @@ use serde_json::{Value, json};
 const SECRET: &str = "s3cr3t-of-the-test";
 const SHOP: &str = "/api/v1/namespaces/shop";
 
-/// One pod of StatefulSet `sessions`, whose server is that one.
-fn shop(server: &RedisServer) -> FakeApi {
-    let port = server.address().port();
-    let password =
-        json!({"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "auth", "key": "password"}}});
-    let container = json!({"name": "redis", "image": "redis:7", "ports": [{"name": "redis", "containerPort": port}],
-                           "env": [password], "resources": {"limits": {"memory": "120Mi"}}});
-    let spec = json!({"containers": [container]});
-    let owner =
-        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "sessions", "uid": "set", "controller": true}]);
-    let pod = json!({"metadata": {"name": "sessions-0", "namespace": "shop", "uid": "pod", "labels": {"app": "sessions"},
-                                  "ownerReferences": owner},
-                     "spec": spec, "status": {"phase": "Running", "podIP": "127.0.0.1",
-                                              "conditions": [{"type": "Ready", "status": "True"}]}});
-    let labels = json!({"app": "sessions"});
-    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
-                     "metadata": {"name": "sessions", "namespace": "shop", "uid": "set", "generation": 1},
-                     "spec": {"replicas": 1, "selector": {"matchLabels": labels},
-                              "template": {"metadata": {"labels": labels}, "spec": spec}},
-                     "status": {"replicas": 1, "observedGeneration": 1}});
+/// StatefulSets of one pod each, with these names and servers.
+fn shop(sets: &[(&str, &RedisServer)]) -> FakeApi {
     let list = |kind: &str, items: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {}, "items": items});
     let api = FakeApi::start();
-    api.set(&format!("{SHOP}/pods"), list("PodList", json!([pod])));
+    let mut pods = Vec::new();
+    for (name, server) in sets {
+        let key = json!({"secretKeyRef": {"name": "auth", "key": "password"}});
+        let container = json!({"name": "redis", "image": "redis:7", "env": [{"name": "REDIS_PASSWORD", "valueFrom": key}],
+                               "ports": [{"name": "redis", "containerPort": server.address().port()}],
+                               "resources": {"limits": {"memory": "120Mi"}}});
+        let spec = json!({"containers": [container]});
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": name, "controller": true}]);
+        let labels = json!({"app": name});
+        let meta = json!({"name": format!("{name}-0"), "namespace": "shop", "uid": format!("pod-{name}"), "labels": labels,
+                          "ownerReferences": owner});
+        let status =
+            json!({"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
+        pods.push(json!({"metadata": meta, "spec": spec, "status": status}));
+        let template = json!({"metadata": {"labels": labels}, "spec": spec});
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+                         "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1},
+                         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+                         "status": {"replicas": 1, "observedGeneration": 1}});
+        api.set(&format!("/apis/apps/v1/namespaces/shop/statefulsets/{name}"), set);
+    }
+    api.set(&format!("{SHOP}/pods"), list("PodList", json!(pods)));
     api.set(&format!("{SHOP}/services"), list("ServiceList", json!([])));
-    api.set("/apis/apps/v1/namespaces/shop/statefulsets/sessions", set);
     api
+}
+
+/// What the pods get their password from.
+fn give_password(api: &FakeApi) {
+    let data = json!({"password": "czNjcjN0LW9mLXRoZS10ZXN0"});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "auth"}, "data": data});
+    api.set(&format!("{SHOP}/secrets/auth"), secret);
 }
 
 fn doctor(api: &FakeApi, arguments: &[&str]) -> String {
@@ -67,17 +77,13 @@ fn flat(text: &str) -> String {
 #[test]
 fn what_would_be_refused_is_said_by_the_gates() {
     let server = RedisServer::start(&["--requirepass", SECRET, "--maxmemory", "100mb", "--save", ""]);
-    let api = shop(&server);
+    let api = shop(&[("sessions", &server)]);
     // The Secret is not there yet: who reads it without being asked would fail on it.
     let told = flat(&doctor(&api, &[]));
     assert!(told.contains("did not answer from here") && told.contains("--read-secrets reads them"), "{told}");
     assert!(told.contains("the rest is said only by the servers"), "{told}");
 
-    let data = json!({"password": "czNjcjN0LW9mLXRoZS10ZXN0"});
-    api.set(
-        &format!("{SHOP}/secrets/auth"),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "auth"}, "data": data}),
-    );
+    give_password(&api);
     let told = doctor(&api, &["--read-secrets"]);
     assert!(!told.contains(SECRET), "{told}");
     let told = flat(&told);
@@ -91,4 +97,27 @@ fn what_would_be_refused_is_said_by_the_gates() {
         assert!(told.contains(part), "{part} in {told}");
     }
     assert!(!told.contains("the rest is said only by the servers"), "{told}");
+}
+
+/// Nothing that Kubernetes shows says that these two are one set: a file of the replica does.
+#[test]
+fn what_the_servers_follow_puts_a_set_together() {
+    let auth = ["--requirepass", SECRET, "--masterauth", SECRET];
+    let primary = RedisServer::start(&auth);
+    let port = primary.address().port().to_string();
+    let replica = RedisServer::start(&[auth.as_slice(), &["--replicaof", "127.0.0.1", &port]].concat());
+    let api = shop(&[("stock-writer", &primary), ("stock-reader", &replica)]);
+    give_password(&api);
+    let apart = doctor(&api, &["-o", "yaml"]);
+    assert_eq!(apart.matches("kind: RedisMemoryPolicy").count(), 2, "{apart}");
+    let told = flat(&doctor(&api, &["--read-secrets"]));
+    for part in [
+        "Redis sets: 1, pods: 2 SET stock: a fixed primary and replicas pods stock-reader-0, stock-writer-0",
+        "2 of 2 answered: Redis",
+        "primary stock-writer-0, 1 data set(s)",
+        "key: app operator: In values: - stock-reader - stock-writer",
+        "port: redis",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
 }

@@ -9,11 +9,12 @@ mod selector;
 
 use std::{collections::BTreeMap, io, process::ExitCode, sync::Arc};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::ResourceExt;
 
 use self::{
     access::Access,
+    clients::Way,
     found::{Maker, Namespace, RedisSet},
     report::{Looked, Told},
 };
@@ -29,7 +30,7 @@ use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     assess::Assessment,
     clock::Clock,
-    domain::{blocked::Blocked, pod::Owner, sample::Role, snapshot::Snapshot},
+    domain::{blocked::Blocked, pod::Owner, recognition::Shape, sample::Role, snapshot::Snapshot},
     kube_io::{
         error::{Cause, KubeError},
         read::Reader,
@@ -92,28 +93,39 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     let cluster = args.cluster.connect().await?;
     let reader = Reader::new(cluster.client.clone(), Clock::start());
     output::progress(&format!("looking at the pods of namespace {} …", cluster.namespace));
-    let namespace = read(&reader, &cluster.namespace).await?;
+    let mut namespace = read(&reader, &cluster.namespace).await?;
     let policies = match cluster.policies(false).list().await {
         Ok((policies, _)) => policies,
         // Without the definition there is no policy; doctor is what people run before they install it.
         Err(KubeError::ListPolicies(Cause::Refused { code: 404, .. })) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let sets = found::sets(&namespace);
+    let mut sets = found::sets(&namespace);
+    let mut fits = fits(&cluster, &namespace, &sets, args.read_secrets).await?;
+    // What a server follows may stand in a file that Kubernetes does not show.
+    namespace.told = fits.iter().flat_map(|fit| fit.looked.follows.clone()).collect();
+    let together = found::sets(&namespace);
+    if together.len() < sets.len() {
+        fits = self::fits(&cluster, &namespace, &together, args.read_secrets).await?;
+        sets = together;
+    }
     let mut out = String::new();
     let mut taken: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
     if args.output == Shown::Text {
         head(&mut out, &namespace.name, &sets);
     }
-    for set in &sets {
+    for (set, fit) in sets.iter().zip(fits) {
         let watched_by = watched_by(&policies, set);
         let name = found::unused(&set.name, &taken);
-        let Considered { told, document } = consider(&cluster, &namespace, set, &name, args).await?;
+        let document = fit.document(&name, &namespace.name, set);
         if watched_by.is_none() {
             taken.push(name);
         }
         match args.output {
-            Shown::Text => told.text(&mut out, watched_by.as_deref(), document.as_deref()),
+            Shown::Text => {
+                let told = Told { namespace: &namespace.name, set, fit };
+                told.text(&mut out, watched_by.as_deref(), document.as_deref());
+            }
             Shown::Yaml => {
                 if document.is_none() {
                     output::complain(&format!("{}: no selector takes exactly its pods; see the text", set.name));
@@ -126,38 +138,46 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     Ok(out)
 }
 
-/// What is said of one set, and its policy.
-struct Considered<'a> {
-    told: Told<'a>,
-    document: Option<String>,
+/// How a set is reached and looked after, and what its servers said.
+#[derive(Debug)]
+struct Fit {
+    ways: Vec<Way>,
+    shape: Shape,
+    access: Access,
+    /// `None`: no selector takes exactly its pods.
+    selector: Option<LabelSelector>,
+    looked: Looked,
 }
 
-async fn consider<'a>(
-    cluster: &Cluster,
-    namespace: &'a Namespace,
-    set: &'a RedisSet,
-    name: &str,
-    args: &Args,
-) -> Result<Considered<'a>, LiveError> {
-    let ways = clients::ways(namespace, set);
-    let shape = clients::shape(set, &ways);
-    let Access { redis, missing } = access::of(set, &ways, shape);
-    let selector = selector::exact(set);
-    let resource = selector.as_ref().map(|selector| policy::resource(name, &namespace.name, selector, &redis));
-    let looked = match &resource {
-        Some(resource) => Box::pin(ask(cluster, set, resource, args.read_secrets)).await?,
-        None => Looked::default(),
-    };
-    let document = resource.map(|resource| policy::document(&resource, set, shape, &missing));
-    let mut notes = missing;
-    if selector.as_ref().is_some_and(selector::names_pods) {
-        notes.push(
-            "no label but the pods' names tells this set from another: the policy must be mended when it is scaled up"
-                .to_owned(),
-        );
+impl Fit {
+    fn document(&self, name: &str, namespace: &str, set: &RedisSet) -> Option<String> {
+        let resource = policy::resource(name, namespace, self.selector.as_ref()?, &self.access.redis);
+        Some(policy::document(&resource, set, self.shape, &self.access.missing))
     }
-    let told = Told { namespace: &namespace.name, set, shape, ways, redis, notes, looked };
-    Ok(Considered { told, document })
+}
+
+/// Of each set. Each of its servers is asked once.
+async fn fits(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    sets: &[RedisSet],
+    read_secrets: bool,
+) -> Result<Vec<Fit>, LiveError> {
+    let mut fits = Vec::new();
+    for set in sets {
+        let ways = clients::ways(namespace, set);
+        let shape = clients::shape(set, &ways);
+        let access = access::of(set, &ways, shape);
+        let selector = selector::exact(set);
+        let resource =
+            selector.as_ref().map(|selector| policy::resource(&set.name, &namespace.name, selector, &access.redis));
+        let looked = match resource {
+            Some(resource) => Box::pin(ask(cluster, set, resource, read_secrets)).await?,
+            None => Looked::default(),
+        };
+        fits.push(Fit { ways, shape, access, selector, looked });
+    }
+    Ok(fits)
 }
 
 fn head(out: &mut String, namespace: &str, sets: &[RedisSet]) {
@@ -201,17 +221,16 @@ async fn read(reader: &Reader, name: &str) -> Result<Namespace, KubeError> {
         };
         makers.extend(made);
     }
-    Ok(Namespace { name: name.to_owned(), pods, services, makers })
+    Ok(Namespace { name: name.to_owned(), pods, services, makers, told: BTreeMap::new() })
 }
 
 /// Asks the set's servers once, and judges as the operator would with every consent.
 async fn ask(
     cluster: &Cluster,
     set: &RedisSet,
-    resource: &RedisMemoryPolicy,
+    mut resource: RedisMemoryPolicy,
     read_secrets: bool,
 ) -> Result<Looked, LiveError> {
-    let mut resource = resource.clone();
     resource.spec.restart.allow_downtime = true;
     let access = &mut resource.spec.redis;
     let withheld = !read_secrets && access.password_secret.is_some();
@@ -240,7 +259,16 @@ async fn ask(
         said_by_redis(&file.snapshot, &ctx.look, withheld)
     };
     let findings = if answered == 0 { Vec::new() } else { judgement.findings };
-    Ok(Looked { answered, redis, findings, blocked })
+    Ok(Looked { answered, redis, findings, blocked, follows: follows(&file.snapshot) })
+}
+
+/// The hosts that the servers say that they follow, by pod.
+fn follows(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let links = snapshot.targets.iter().filter_map(|target| match &target.sample()?.replication.role {
+        Role::Replica(link) => Some((target.pod.name.to_string(), link.primary.host.clone())),
+        Role::Primary | Role::Unknown => None,
+    });
+    links.collect()
 }
 
 /// A pod that is not asked anything.

@@ -26,6 +26,8 @@ pub(super) struct Namespace {
     pub(super) services: Vec<Service>,
     /// What could be read of the pods' controllers.
     pub(super) makers: Vec<Maker>,
+    /// Pods, each with the host that its server says that it follows.
+    pub(super) told: BTreeMap<String, String>,
 }
 
 /// A controller of pods, as far as it could be read.
@@ -141,7 +143,7 @@ impl Member {
         let names = |name: &str| name.ends_with("_MASTER_HOST") || name.ends_with("_PRIMARY_HOST");
         let variables = self.container.env.iter().flatten().filter(|variable| names(&variable.name));
         hosts.extend(variables.filter_map(|variable| variable.value.as_deref()));
-        hosts.into_iter().filter_map(|host| host.split('.').next()).collect()
+        hosts
     }
 }
 
@@ -350,14 +352,25 @@ fn belong(namespace: &Namespace, a: &Member, b: &Member) -> bool {
     (set_of_a.is_some() && set_of_a == set_of_b) || leads_to(namespace, a, b) || leads_to(namespace, b, a)
 }
 
-/// Whether one is told to follow the other: by its name, or by that of a Service which takes it.
+/// Whether one follows the other, by its name or address or by those of a Service which takes it: as it is told to when it
+/// starts, or as its server says.
 fn leads_to(namespace: &Namespace, from: &Member, to: &Member) -> bool {
-    let takes = |name: &str| {
-        let service = namespace.services.iter().find(|service| service.name_any() == name);
-        let selector = service.and_then(|service| service.spec.as_ref()?.selector.as_ref());
+    let takes = |service: &Service| {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
         selector.is_some_and(|selector| !selector.is_empty() && has_all(to.pod.labels(), selector))
     };
-    from.follows().into_iter().any(|host| host == to.name() || takes(host))
+    let address_of = |service: &Service| service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
+    let is_it = |host: &str| {
+        let name = host.split('.').next().unwrap_or_default();
+        let pod_ip = to.pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+        name == to.name()
+            || pod_ip == Some(host)
+            || namespace.services.iter().any(|service| {
+                (service.name_any() == name || address_of(service).as_deref() == Some(host)) && takes(service)
+            })
+    };
+    let said = namespace.told.get(&from.name()).map(String::as_str);
+    from.follows().into_iter().chain(said).any(is_it)
 }
 
 /// Whether the labels have all of these.

@@ -1,12 +1,13 @@
 //! What `doctor` says of a set: for people. Pure.
 
 use super::{
-    clients::{self, Way},
+    Fit, clients,
     found::{Maker, Member, RedisSet},
     policy::{self, Reach},
+    selector,
 };
 use crate::{
-    api::v1alpha1::{Redis, RoleAuthority},
+    api::v1alpha1::RoleAuthority,
     cli::layout::{line, paragraph, table},
     domain::{
         blocked::{BlockReason, Blocked},
@@ -29,6 +30,8 @@ pub(super) struct Looked {
     pub(super) findings: Vec<Finding>,
     /// What would be in the way of restarting all of it.
     pub(super) blocked: Vec<Blocked>,
+    /// Pods, each with the host that its server follows.
+    pub(super) follows: Vec<(String, String)>,
 }
 
 /// One set and everything that is said of it.
@@ -36,12 +39,7 @@ pub(super) struct Looked {
 pub(super) struct Told<'a> {
     pub(super) namespace: &'a str,
     pub(super) set: &'a RedisSet,
-    pub(super) shape: Shape,
-    pub(super) ways: Vec<Way>,
-    pub(super) redis: Redis,
-    /// What a person must know of the policy.
-    pub(super) notes: Vec<String>,
-    pub(super) looked: Looked,
+    pub(super) fit: Fit,
 }
 
 /// Refusals that rest on Kubernetes objects alone: true also where no Redis answers.
@@ -57,7 +55,7 @@ impl Told<'_> {
     /// The set, its needs, what would be refused, and the policy. `watched_by`: the policy that it has already.
     /// `document`: the one that fits; `None`: no selector takes exactly its pods.
     pub(super) fn text(&self, out: &mut String, watched_by: Option<&str>, document: Option<&str>) {
-        let Self { set, shape, .. } = self;
+        let Self { set, fit: Fit { shape, ways, looked, .. }, .. } = self;
         line(out, "");
         let product = set.deployment.map(|deployment| format!(", {}", deployment.product)).unwrap_or_default();
         line(out, &format!("SET {}: {}{product}", set.name, shape.as_str()));
@@ -71,14 +69,14 @@ impl Told<'_> {
         };
         say("pods", vec![self.pods()]);
         say("owner", self.owner());
-        say("clients", clients::said(set, &self.ways, *shape));
+        say("clients", clients::said(set, ways, *shape));
         say("limit", vec![self.limit()]);
-        say("Redis", vec![self.looked.redis.clone()]);
+        say("Redis", vec![looked.redis.clone()]);
         say("found", self.found());
         say("needs", self.needs());
         say("restart", vec![self.restart().to_owned()]);
         say("refused", self.refused());
-        say("note", self.notes.clone());
+        say("note", self.notes());
         table(out, &rows);
         line(out, "");
         match (watched_by, document) {
@@ -138,7 +136,7 @@ impl Told<'_> {
     }
 
     fn found(&self) -> Vec<String> {
-        let bad = self.looked.findings.iter().filter(|finding| finding.severity > Severity::Info);
+        let bad = self.fit.looked.findings.iter().filter(|finding| finding.severity > Severity::Info);
         bad.take(NAMED)
             .map(|finding| {
                 let of = finding.pod.as_ref().map(|pod| format!(" of {pod}")).unwrap_or_default();
@@ -150,8 +148,8 @@ impl Told<'_> {
     /// Rights by the chart's values, the Secret, the ACL.
     fn needs(&self) -> Vec<String> {
         let mut needs = Vec::new();
-        let password = self.redis.password_secret.as_ref();
-        let tls = self.redis.tls.as_ref();
+        let password = self.fit.access.redis.password_secret.as_ref();
+        let tls = self.fit.access.redis.tls.as_ref();
         let of_tls = tls.map(|tls| tls.ca_secret.name.clone()).into_iter();
         let of_client = tls.and_then(|tls| tls.client_cert_secret.as_ref()).map(|secret| secret.name.clone());
         let mut secrets: Vec<String> =
@@ -172,15 +170,15 @@ impl Told<'_> {
                 secrets.join(", ")
             ));
         }
-        let ours = self.redis.role_authority == RoleAuthority::Operator;
-        let key = &self.redis.role_label.key;
-        let acting = match policy::reach(self.set, self.shape) {
+        let ours = self.fit.access.redis.role_authority == RoleAuthority::Operator;
+        let key = &self.fit.access.redis.role_label.key;
+        let acting = match policy::reach(self.set, self.fit.shape) {
             Reach::Watches => None,
             Reach::Resizes => Some("acting.resize".to_owned()),
             Reach::Restarts if ours => {
                 Some(format!("acting.resize, acting.restart, acting.roleLabel (and roleLabel.keys has {key})"))
             }
-            Reach::Restarts if self.shape == Shape::RoleLabel => Some("acting.resize, acting.restart".to_owned()),
+            Reach::Restarts if self.fit.shape == Shape::RoleLabel => Some("acting.resize, acting.restart".to_owned()),
             Reach::Restarts => {
                 Some("acting.resize, acting.restart (the primary in place: acting.restartInPlace)".to_owned())
             }
@@ -197,7 +195,7 @@ impl Told<'_> {
     }
 
     fn restart(&self) -> &'static str {
-        match (policy::reach(self.set, self.shape), self.shape) {
+        match (policy::reach(self.set, self.fit.shape), self.fit.shape) {
             (Reach::Restarts, Shape::RoleLabel) => {
                 "replicas one by one, then the role is handed over and the old primary is restarted last"
             }
@@ -213,10 +211,22 @@ impl Told<'_> {
         }
     }
 
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.fit.access.missing.clone();
+        if self.fit.selector.as_ref().is_some_and(selector::names_pods) {
+            notes.push(
+                "no label but the pods' names tells this set from another: the policy must be mended when it is scaled up"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+
     fn refused(&self) -> Vec<String> {
-        let known =
-            |blocked: &&Blocked| self.looked.answered == self.set.members.len() || BY_OBJECTS.contains(&blocked.reason);
-        let mut blocked: Vec<&Blocked> = self.looked.blocked.iter().filter(known).collect();
+        let known = |blocked: &&Blocked| {
+            self.fit.looked.answered == self.set.members.len() || BY_OBJECTS.contains(&blocked.reason)
+        };
+        let mut blocked: Vec<&Blocked> = self.fit.looked.blocked.iter().filter(known).collect();
         // The first of a kind tells what it is about.
         let mut reasons = Vec::new();
         blocked.retain(|blocked| {
@@ -225,8 +235,8 @@ impl Told<'_> {
             first
         });
         let mut texts: Vec<String> = blocked.iter().map(|it| format!("{}: {}", it.reason.as_str(), it.text)).collect();
-        if self.looked.answered < self.set.members.len() {
-            let by_kind = match self.shape {
+        if self.fit.looked.answered < self.set.members.len() {
+            let by_kind = match self.fit.shape {
                 Shape::Sentinel => Some((BlockReason::SentinelSeen, "under Sentinel")),
                 Shape::Cluster => Some((BlockReason::ClusterMode, "of Redis Cluster")),
                 Shape::Other => Some((BlockReason::ServerUnsupported, "of another product")),
