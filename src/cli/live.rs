@@ -13,6 +13,7 @@ use crate::{
     controller::run::FromKubernetes,
     domain::{
         pod::{Right, Rights},
+        policy::Policy,
         snapshot::{Observation, Snapshot},
         volume::Volumes,
     },
@@ -49,19 +50,34 @@ pub(super) async fn look(
     resource: &RedisMemoryPolicy,
     others: &[RedisMemoryPolicy],
 ) -> Result<SnapshotFile, LiveError> {
-    let policy = validate::validate(resource).map_err(|problems| LiveError::Policy {
+    let policy = validated(resource)?;
+    let selector = validate::selector_string(&resource.spec.selector);
+    let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&policy.namespace, &selector).await?;
+    look_at(client, clock, resource, found.into_iter().map(Arc::new).collect(), others).await
+}
+
+/// The policy that the resource states.
+pub(super) fn validated(resource: &RedisMemoryPolicy) -> Result<Policy, LiveError> {
+    validate::validate(resource).map_err(|problems| LiveError::Policy {
         name: resource.metadata.name.clone().unwrap_or_default(),
         text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    })?;
-    let policy = Arc::new(policy);
+    })
+}
+
+/// The same of these pods.
+pub(super) async fn look_at(
+    client: &kube::Client,
+    clock: Clock,
+    resource: &RedisMemoryPolicy,
+    found: Vec<Arc<KubePod>>,
+    others: &[RedisMemoryPolicy],
+) -> Result<SnapshotFile, LiveError> {
+    let policy = Arc::new(validated(resource)?);
     let secrets = Arc::new(FromKubernetes(Secrets::new(client.clone())));
     let settings = SamplerSettings { interval: NEVER, probe_deadline: PROBE_DEADLINE, ..SamplerSettings::default() };
     // All probing stops when the task is dropped, at the end of this look.
     let (sampler, _sampling) = Sampler::spawn(settings, clock, secrets);
     let reader = Reader::new(client.clone(), clock);
-    let selector = validate::selector_string(&resource.spec.selector);
-    let found: Vec<KubePod> = reader.pods(&policy.namespace, &selector).await?;
-    let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
     let observer = Observer { reader, sampler: sampler.clone(), clock, lately: Lately::default() };
     let digester = |_: &[_]| -> crate::observe::sampler::Digester { Arc::new(|_: Observation, _: Vec<_>| 0) };

@@ -4,6 +4,7 @@ mod acl;
 mod check;
 mod cluster;
 pub mod crd;
+mod doctor;
 mod explain;
 mod files;
 mod judgement;
@@ -40,6 +41,8 @@ enum Verb {
     Crd(crd::Args),
     /// Look once at a Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
+    /// Which Redis sets a namespace has, how each works, and the policy that fits: where to begin.
+    Doctor(doctor::Args),
     /// What would be done and what is in the way: offline from a snapshot, or of the cluster as it is now.
     Plan(plan::Args),
     /// What the operator says of its policies, once or as it changes.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
+        Verb::Doctor(args) => doctor::main(&args),
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
         Verb::Explain(args) => explain::main(&args),

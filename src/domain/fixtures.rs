@@ -107,6 +107,7 @@ pub fn three_pods() -> Snapshot {
         at: NOW,
         targets: (0..3).map(target).collect(),
         stateful_sets: vec![stateful_set()],
+        deployments: Vec::new(),
         services: vec![primary_service((0..3).map(pod_name).collect(), vec![pod_uid(0)])],
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
         resize_supported: true,

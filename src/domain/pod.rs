@@ -9,7 +9,7 @@ use super::{
     addresses::PodAddresses,
     bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
-    written,
+    recognition, written,
 };
 
 /// What Kubernetes says of one selected pod.
@@ -64,10 +64,8 @@ pub struct Pod {
 
 impl Pod {
     /// Its controller, where that is none of Kubernetes' own: it may replace a pod that no longer is as its template says.
-    /// KubeBlocks' `InstanceSet` deletes a pod whose limits were changed.
     pub fn foreign_controller(&self) -> Option<&Owner> {
-        const OWN: [&str; 4] = ["StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"];
-        self.owner.as_ref().filter(|owner| !OWN.contains(&owner.kind.as_str()))
+        self.owner.as_ref().filter(|owner| recognition::is_foreign(owner))
     }
 
     /// "not Ready", with what Kubernetes says of it.
@@ -261,6 +259,18 @@ pub struct StatefulSet {
     /// Settings that the template's containers give to redis-server in `command` and `args`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_settings: Vec<StartSettings>,
+}
+
+/// A Deployment that makes selected pods, by the ReplicaSet through which it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deployment {
+    /// UID of the ReplicaSet, which its pods name as their controller.
+    pub uid: ControllerUid,
+    /// Name of the Deployment; of a ReplicaSet that nobody owns its own.
+    pub name: String,
+    /// Memory limit of the template's container of that name, or of the whole pod where it is smaller, by container.
+    pub template_limits: Vec<(String, Option<Bytes>)>,
 }
 
 /// Settings in a container's `command` and `args` (`--maxmemory 512mb`): they hold again after a restart. What a

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::{
-        apps::v1::StatefulSet as K8sStatefulSet,
+        apps::v1::{ReplicaSet, StatefulSet as K8sStatefulSet},
         core::v1::{
             Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec, PodStatus,
             ResourceRequirements, Service as K8sService,
@@ -23,7 +23,10 @@ use crate::{
         addresses::PodAddresses,
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
+        pod::{
+            Container, ContainerProblem, Deployment, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet,
+            VolumeKind,
+        },
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
     },
@@ -111,6 +114,18 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
             .map(|container| start_args::of(container))
             .filter(|start| !start.settings.is_empty())
             .collect(),
+    }
+}
+
+/// What Kubernetes says of a ReplicaSet and the Deployment that owns it.
+pub fn deployment(set: &ReplicaSet) -> Deployment {
+    let spec = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.spec.as_ref());
+    let containers = spec.map(lasting).unwrap_or_default();
+    Deployment {
+        uid: ControllerUid::new(set.metadata.uid.clone().unwrap_or_default()),
+        name: owner(&set.metadata)
+            .map_or_else(|| set.metadata.name.clone().unwrap_or_default(), |deployment| deployment.name),
+        template_limits: containers.iter().filter_map(|container| template_limit(container, spec)).collect(),
     }
 }
 
@@ -344,7 +359,8 @@ fn resize_progress(conditions: &[PodCondition]) -> ResizeProgress {
     }
 }
 
-fn owner(meta: &ObjectMeta) -> Option<Owner> {
+/// The controller of an object; `None`: nothing controls it.
+pub fn owner(meta: &ObjectMeta) -> Option<Owner> {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     Some(Owner {
         kind: controller.kind.clone(),

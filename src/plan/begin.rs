@@ -69,6 +69,15 @@ pub(super) fn refusals(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<BlockReason>
     gates::check(&scene(ctx, shard, &plan)).into_iter().map(|blocked| blocked.reason).collect()
 }
 
+/// What would be in the way of restarting every member of that set now, for people who ask before anything is due. That
+/// its memory is not fragmented enough to be cured is no obstacle then.
+pub fn in_the_way_of_all(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<Blocked> {
+    let plan = order::whole(ctx, shard);
+    let mut blocked = gates::check(&scene(ctx, shard, &plan));
+    blocked.retain(|blocked| blocked.reason != BlockReason::CauseNotCurable);
+    blocked
+}
+
 /// Restarts are among the remedies, and the policy enforces.
 fn acts(ctx: &Context<'_>) -> bool {
     ctx.policy.mode == Mode::Enforce && ctx.policy.fragmentation.restart_allowed

@@ -42,19 +42,26 @@ pub struct Candidate<'a> {
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
 /// gain reaches `minimumWaste`. Empty: nothing is due.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
-    let candidates: Vec<Candidate<'_>> = shard
-        .members
-        .iter()
-        .filter_map(|target| {
-            let gain = fragmentation::expected_gain(&target.sample()?.memory);
-            let verdict = ctx.look.member(target)?.fragmentation.clone();
-            Some(Candidate { target, verdict, gain })
-        })
-        .collect();
+    let candidates = every_member(ctx, shard);
     if !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
     candidates.into_iter().filter(|candidate| candidate.gain >= ctx.policy.fragmentation.minimum_waste).collect()
+}
+
+/// Every member that could be looked at, whatever its restart would give back.
+fn every_member<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
+    let members = shard.members.iter().filter_map(|target| {
+        let gain = fragmentation::expected_gain(&target.sample()?.memory);
+        let verdict = ctx.look.member(target)?.fragmentation.clone();
+        Some(Candidate { target, verdict, gain })
+    });
+    members.collect()
+}
+
+/// The plan that restarts every member, due or not.
+pub fn whole(ctx: &Context<'_>, shard: &Shard<'_>) -> Plan {
+    frozen(ctx, shard, &every_member(ctx, shard), None)
 }
 
 /// The frozen plan for a workload, or `None` when nothing is due. Without exactly one primary the order is not known
@@ -65,8 +72,12 @@ pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     if restarts.is_empty() && owed.is_none() {
         return None;
     }
+    Some(frozen(ctx, shard, &restarts, owed))
+}
+
+fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed: Option<StartsAlone<'_>>) -> Plan {
     let Cut { mut steps, left } = match shard.primary() {
-        Some(primary) => cut::fitting(units(ctx, shard, primary, &restarts)),
+        Some(primary) => cut::fitting(units(ctx, shard, primary, restarts)),
         None => Cut::default(),
     };
     let moves = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
@@ -75,7 +86,7 @@ pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     }
     let steps = prove_replicas_together(steps);
     let hash = hash(shard, &steps);
-    Some(Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left })
+    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left }
 }
 
 /// Something is due, and no step of it can be taken.

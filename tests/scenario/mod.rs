@@ -3,7 +3,12 @@
 
 mod pod_yaml;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use pod_yaml::PodYaml;
 use redis_memory_operator::{
@@ -12,7 +17,9 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress, PodName, PodUid},
-        pod::{ContainerProblem, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind},
+        pod::{
+            ContainerProblem, Deployment, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind,
+        },
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
@@ -137,6 +144,7 @@ impl Scenario {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets = pods.iter().map(|(n, name, pod)| target(*n, name, pod, &pods)).collect();
         snapshot.stateful_sets = self.stateful_sets(&pods);
+        snapshot.deployments = self.deployments(&pods);
         snapshot.services = self.services(&pods);
         snapshot.budgets =
             self.budget.map(|(allowed, desired)| vec![fixtures::disruption_budget(&snapshot, allowed, desired)]);
@@ -192,6 +200,17 @@ impl Scenario {
         names.sort_unstable();
         names.dedup();
         names.into_iter().map(|name| self.stateful_set(name, pods)).collect()
+    }
+
+    fn deployments(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<Deployment> {
+        let of = pods.iter().filter(|(_, _, pod)| pod.owner_kind == "ReplicaSet");
+        let names: BTreeSet<&str> = of.filter_map(|(_, _, pod)| pod.set.as_deref()).collect();
+        let made = names.into_iter().map(|name| Deployment {
+            uid: uid_of(name),
+            name: format!("{name}-deployment"),
+            template_limits: self.stateful_set(name, pods).template_limits,
+        });
+        made.collect()
     }
 
     fn stateful_set(&self, name: &str, pods: &[(u8, &str, PodYaml)]) -> StatefulSet {

@@ -26,6 +26,7 @@ pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -
         at: clock.now(),
         targets,
         stateful_sets: Vec::new(),
+        deployments: Vec::new(),
         services: Vec::new(),
         rights: Rights::default(),
         resize_supported: true,

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         pod::Owner,
+        recognition,
         sample::{Engine, Version},
         snapshot::Target,
         step::Plan,
@@ -87,7 +88,7 @@ pub(super) fn stateful_sets(scene: &Scene<'_>) -> Option<Blocked> {
             format!(
                 "{pod} belongs to a Deployment ({}): the next pod would start while the evicted one still saves, on the \
                  same volume; run Redis as a StatefulSet",
-                owner.name
+                scene.ctx.snapshot.deployment(&owner.uid).map_or(&owner.name, |deployment| &deployment.name)
             ),
         ),
         Some(owner) if is_set(owner) => {
@@ -136,11 +137,12 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
             }
             (None, None) => return None,
         };
+        let product = recognition::product_of(owner).map(|product| format!(" ({product})")).unwrap_or_default();
         Some(
             Blocked::new(
                 BlockReason::ForeignOwner,
                 format!(
-                    "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other \
+                    "StatefulSet {} {belongs} to {} {}{product}, which may fail over or restart on its own; sets of other \
                      operators are watched but not restarted by this version",
                     set.name, owner.kind, owner.name
                 ),

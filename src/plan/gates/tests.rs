@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::{
     domain::{
-        blocked::BlockReason,
+        blocked::{BlockReason, Blocked},
         bytes::Bytes,
         fixtures::{self, NOW, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
