@@ -19,6 +19,7 @@ use crate::{
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
+        pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::Observer,
     },
@@ -82,7 +83,8 @@ pub(super) async fn look(
     } else {
         Volumes::Unread
     };
-    let snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    let mut snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    snapshot.surroundings.hold = pods::hold(&resource.metadata);
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
         file.workloads.clone_from(&status.workloads);

@@ -51,6 +51,8 @@ reasons! {
     Suspended,
     /// People have stopped the whole operator.
     ClusterStopped,
+    /// People hold a pod, its StatefulSet or the policy by an annotation.
+    Held,
     /// Another install of the operator carries a remediation of this policy out.
     AnotherOperator,
     /// Much of what is watched in the cluster does not answer.
@@ -184,6 +186,7 @@ impl BlockReason {
         match self {
             Self::Suspended
             | Self::ClusterStopped
+            | Self::Held
             | Self::Cooldown
             | Self::WindowClosed
             | Self::WindowTooShort

@@ -300,6 +300,7 @@ pub fn stateful_set() -> StatefulSet {
         observed: true,
         template_limits: vec![("redis".into(), Some(LIMIT))],
         template_role_label: None,
+        hold: None,
         start_settings: Vec::new(),
     }
 }
@@ -325,6 +326,7 @@ pub fn pod(n: u8) -> Pod {
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }

@@ -12,6 +12,9 @@ use super::{
     written,
 };
 
+/// On a pod, a StatefulSet or a policy: nothing disturbs it, as long as it is there. Its value is the reason, for people.
+pub const HOLD_ANNOTATION: &str = "redismemory.io/hold";
+
 /// What Kubernetes says of one selected pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -57,6 +60,9 @@ pub struct Pod {
     /// What keeps the pod from being Ready, by what Kubernetes says of it; `None`: it is Ready, or nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// The value of its annotation [`HOLD_ANNOTATION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// Who else set what this operator keeps right. Only of a live read: a cache does not keep it.
     #[serde(default, skip_serializing_if = "FieldManagers::is_unknown")]
     pub managers: FieldManagers,
@@ -258,6 +264,9 @@ pub struct StatefulSet {
     pub template_limits: Vec<(String, Option<Bytes>)>,
     /// The role label's value in the pod template, if it is set there (refused under Operator).
     pub template_role_label: Option<String>,
+    /// The value of its annotation [`HOLD_ANNOTATION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// Settings that the template's containers give to redis-server in `command` and `args`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_settings: Vec<StartSettings>,

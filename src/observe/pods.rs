@@ -23,7 +23,10 @@ use crate::{
         addresses::PodAddresses,
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
+        pod::{
+            Container, ContainerProblem, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet,
+            VolumeKind,
+        },
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
     },
@@ -66,6 +69,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
         resize: resize_progress(conditions),
         trouble: trouble::of(pod),
+        hold: hold(meta),
         managers: managers::of(pod, &access.role_label.key, container.as_ref().ok().map(|found| found.name.as_str())),
         container,
     }
@@ -106,6 +110,7 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         template_role_label: template
             .and_then(|template| template.metadata.as_ref())
             .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
+        hold: hold(meta),
         start_settings: containers
             .iter()
             .map(|container| start_args::of(container))
@@ -367,6 +372,12 @@ fn label(labels: Option<&BTreeMap<String, String>>, key: &str) -> Option<String>
 fn is_empty(resources: &ResourceRequirements) -> bool {
     let none = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().is_none_or(BTreeMap::is_empty);
     none(&resources.limits) && none(&resources.requests)
+}
+
+/// The value of the annotation by which people hold the object; `None`: nobody does.
+pub fn hold(meta: &ObjectMeta) -> Option<String> {
+    let value = meta.annotations.as_ref()?.get(HOLD_ANNOTATION)?;
+    Some(plain(value.trim(), TEXT_CAP))
 }
 
 /// Negative counts do not occur; should one, it is no reason to panic.

@@ -14,6 +14,7 @@ use super::{
     Context, backlog, carry,
     effect::Effect,
     gates::{self, Phase, Scene},
+    hold,
     next::Next,
     order, records,
     rogue_primary::{self, RoguePrimary},
@@ -105,6 +106,9 @@ impl<'a> Advance<'a> {
         }
         if policy.suspend {
             return Some(self.pause(BlockReason::Suspended, "spec.suspend is true"));
+        }
+        if let Some(held) = hold::in_the_way(self.ctx, self.shard, self.journal.left()) {
+            return Some(self.pause(BlockReason::Held, &held));
         }
         if policy.generation != self.journal.generation {
             return Some(self.end(Outcome::Superseded, "the spec changed; a new plan is made"));

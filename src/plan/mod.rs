@@ -12,6 +12,7 @@ pub mod decide;
 pub mod effect;
 pub mod estimate;
 pub mod gates;
+pub mod hold;
 pub mod in_place;
 pub mod labels;
 pub mod mark;

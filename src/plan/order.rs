@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, in_place, resize,
+    candidate, hold, in_place, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -40,7 +40,8 @@ pub struct Candidate<'a> {
 }
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
-/// gain reaches `minimumWaste`. Empty: nothing is due.
+/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold; when only
+/// such are left, the gates say so.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
     let candidates: Vec<Candidate<'_>> = shard
         .members
@@ -54,7 +55,9 @@ pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> 
     if !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
-    candidates.into_iter().filter(|candidate| candidate.gain >= ctx.policy.fragmentation.minimum_waste).collect()
+    let worth = candidates.into_iter().filter(|candidate| candidate.gain >= ctx.policy.fragmentation.minimum_waste);
+    let (held, free): (Vec<_>, Vec<_>) = worth.partition(|candidate| hold::of(ctx, shard, candidate.target).is_some());
+    if free.is_empty() { held } else { free }
 }
 
 /// The frozen plan for a workload, or `None` when nothing is due. Without exactly one primary the order is not known
@@ -174,7 +177,7 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that may before one that may not (the gates say why), the one that starts as a
+/// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the one that starts as a
 /// primary before any other, for there the role can stay, one that is not restarted (it is clean) before one that is, then
 /// by `replica-priority`, the lowest first; ties by name.
 fn next_primary<'a>(
@@ -189,7 +192,8 @@ fn next_primary<'a>(
     shard.replicas.iter().copied().min_by_key(|target| {
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
         let (priority, name) = (candidate::priority(target), target.pod.name.clone());
-        (priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
+        let held = hold::of(ctx, shard, target).is_some();
+        (held, priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
     })
 }
 

@@ -7,6 +7,7 @@
 mod backlog;
 mod carry;
 mod found;
+mod hold;
 mod in_place;
 mod meddling;
 mod obstacles;

@@ -82,6 +82,7 @@ struct Set {
     /// What the template's arguments start the server with.
     starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
+    hold: Option<String>,
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -208,6 +209,7 @@ impl Scenario {
         set.owner =
             yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
         set.template_role_label.clone_from(&yaml.role_label);
+        set.hold.clone_from(&yaml.hold);
         if !yaml.starts_with.is_empty() {
             let settings = yaml.starts_with.clone().into_iter().collect();
             set.start_settings = vec![StartSettings { container: "redis".into(), settings }];
@@ -233,6 +235,7 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
     pod.ready = !yaml.not_ready;
     pod.terminating = yaml.terminating;
     pod.trouble.clone_from(&yaml.trouble);
+    pod.hold.clone_from(&yaml.hold);
     let role = if yaml.follows.is_some() { "replica" } else { "primary" };
     pod.role_label = yaml.label.as_ref().map(|label| if label == "auto" { role.into() } else { label.clone() });
     if let Some(text) = &yaml.resize_deferred {

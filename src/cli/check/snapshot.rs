@@ -99,6 +99,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }

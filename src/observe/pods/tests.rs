@@ -148,6 +148,7 @@ fn a_whole_pod() {
             pod_level_resources: false,
             resize: ResizeProgress::None,
             trouble: None,
+            hold: None,
             managers: FieldManagers::default(),
         }
     );
@@ -386,7 +387,7 @@ fn a_resize_that_fails_is_no_progress() {
 fn cluttered(object: &mut Value) {
     let extra = json!({
         "metadata": {
-            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "redismemory.io/hold": "audit\n" },
             "managedFields": [{ "manager": "a-manager", "operation": "Update" }],
             "deletionTimestamp": "2026-01-02T03:04:05Z",
         },

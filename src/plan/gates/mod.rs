@@ -170,6 +170,7 @@ use When::{Always, Beginning};
 const GATES: &[(When, Gate)] = &[
     (Beginning, time::not_stopped),
     (Beginning, time::suspended),
+    (Always, time::not_held),
     (Always, budget::no_global_fault),
     (Beginning, budget::claimed),
     (Always, state::members_known),
