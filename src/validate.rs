@@ -1,6 +1,7 @@
 //! Raw spec to validated [`Policy`]: the same rules as the CRD's CEL ([`rules`]), run again, and the few that CEL
 //! cannot state. Everything that is wrong is said at once.
 
+pub mod request;
 pub mod resolve;
 mod selector;
 mod syntax;

@@ -185,6 +185,7 @@ impl<W: World> Reconciler<W> {
             approved: said(gates::APPROVE_ANNOTATION),
             accepted: said(assess::several::ACCEPT_ANNOTATION),
             hold: pods::hold(&resource.metadata),
+            request: validate::request::pending(resource),
             elsewhere: self.cluster_budget.others(&own, &self.stored_remediations()),
             maximum_remediations: self.limits.remediations,
             restarts_last_hour: self.cluster_budget.restarts_last_hour(&self.stored_restarts(resource), now),

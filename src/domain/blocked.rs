@@ -105,6 +105,8 @@ reasons! {
     NoRoleService,
     /// A pod's role label does not say its live role yet.
     RoleLabelWrong,
+    /// What a person asked for cannot be done in this set: see the text.
+    RequestRefused,
     /// A restart would not cure the dominating cause of the waste.
     CauseNotCurable,
     /// A member's configuration cannot be read.

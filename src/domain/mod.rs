@@ -21,6 +21,7 @@ pub mod pod;
 pub mod policy;
 pub mod quantity;
 pub mod ratio;
+pub mod request;
 pub mod sample;
 pub mod serving;
 pub mod shard;

@@ -351,6 +351,12 @@ pub fn hand_back(steps: &[PlannedStep]) -> Option<(usize, &PlannedStep)> {
     last.filter(|(_, planned)| matches!(planned.step, Step::Switchover { .. }))
 }
 
+/// Whether these steps move the role and restart nobody.
+pub fn only_move_the_role(steps: &[PlannedStep]) -> bool {
+    let any = |wanted: fn(&Step) -> bool| steps.iter().any(|planned| wanted(&planned.step));
+    any(|step| matches!(step, Step::Switchover { .. })) && !any(|step| matches!(step, Step::Evict { .. }))
+}
+
 /// Frozen, ordered steps for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

@@ -352,6 +352,9 @@ fn left(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
     if journal.left.is_empty() {
         return String::new();
     }
+    if journal.request.is_some() {
+        return format!("; {} are left: ask again", journal.left.len());
+    }
     let due = !order::restarts(ctx, shard).is_empty();
     let names = journal.left.iter().map(PodName::as_str).collect::<Vec<_>>().join(", ");
     format!("; {}: {names}", order::rest(journal.left.len(), due))
@@ -369,6 +372,9 @@ fn summary(journal: &Journal) -> String {
     for reclaimed in proven {
         pods += 1;
         bytes = bytes.saturating_add(reclaimed.max(0));
+    }
+    if pods == 0 && exchanged(journal) && journal.request.is_some() {
+        return format!("{} has the primary role", journal.primary.pod);
     }
     if pods == 0 && exchanged(journal) {
         return format!("the primary role is back at {}", journal.primary.pod);

@@ -22,6 +22,7 @@ pub mod promise;
 pub mod proof;
 mod records;
 pub mod replica;
+pub mod request;
 pub mod resize;
 pub mod rogue_primary;
 pub mod switchover;

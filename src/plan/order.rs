@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, hold, in_place, resize,
+    candidate, hold, in_place, request, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::PodName,
+        request::Ask,
         snapshot::Target,
         step::{Plan, PlannedStep, Step},
     },
@@ -37,26 +38,37 @@ pub struct Candidate<'a> {
     pub verdict: Verdict,
     /// What its restart is expected to give back.
     pub gain: Bytes,
+    /// Who asks for its restart, and why.
+    pub asked: Option<String>,
 }
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
 /// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold; when only
-/// such are left, the gates say so.
+/// such are left, the gates say so. A person who asks by hand names the members instead.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
+    let asked = request::of(ctx, shard);
     let candidates: Vec<Candidate<'_>> = shard
         .members
         .iter()
         .filter_map(|target| {
             let gain = fragmentation::expected_gain(&target.sample()?.memory);
             let verdict = ctx.look.member(target)?.fragmentation.clone();
-            Some(Candidate { target, verdict, gain })
+            let asked = asked.filter(|ask| request::restarts(ask, shard, target)).map(Ask::cause);
+            Some(Candidate { target, verdict, gain, asked })
         })
         .collect();
-    if !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
+    let due = |candidate: &Candidate<'_>| {
+        if asked.is_some() {
+            candidate.asked.is_some()
+        } else {
+            candidate.gain >= ctx.policy.fragmentation.minimum_waste
+        }
+    };
+    if asked.is_none() && !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
-    let worth = candidates.into_iter().filter(|candidate| candidate.gain >= ctx.policy.fragmentation.minimum_waste);
-    let (held, free): (Vec<_>, Vec<_>) = worth.partition(|candidate| hold::of(ctx, shard, candidate.target).is_some());
+    let (held, free): (Vec<_>, Vec<_>) =
+        candidates.into_iter().filter(due).partition(|candidate| hold::of(ctx, shard, candidate.target).is_some());
     if free.is_empty() { held } else { free }
 }
 
@@ -65,7 +77,8 @@ pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> 
 pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     let restarts = restarts(ctx, shard);
     let owed = role_owed(ctx, shard);
-    if restarts.is_empty() && owed.is_none() {
+    let asked = request::of(ctx, shard);
+    if restarts.is_empty() && owed.is_none() && asked.is_none() {
         return None;
     }
     let Cut { mut steps, left } = match shard.primary() {
@@ -73,7 +86,9 @@ pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
         None => Cut::default(),
     };
     let moves = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
-    if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
+    if let Some(ask) = asked.filter(|_| restarts.is_empty()) {
+        steps = request::switchover(ctx, shard, ask);
+    } else if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
         hand_back(ctx, shard, primary, &start, &mut steps);
     }
     let steps = prove_replicas_together(steps);
@@ -180,7 +195,7 @@ fn persist(primary: &Target) -> PlannedStep {
 /// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the one that starts as a
 /// primary before any other, for there the role can stay, one that is not restarted (it is clean) before one that is, then
 /// by `replica-priority`, the lowest first; ties by name.
-fn next_primary<'a>(
+pub(super) fn next_primary<'a>(
     ctx: &Context<'_>,
     shard: &Shard<'a>,
     primary: &Target,
@@ -217,29 +232,42 @@ fn hand_back(
     if steps.len().saturating_add(shard.members.len()) > Plan::MAX_STEPS {
         return;
     }
-    let (from, to) = (from.pod.name.clone(), start.target.pod.name.clone());
-    steps.push(PlannedStep {
+    let (away, back) = (&from.pod.name, &start.target.pod.name);
+    let reason = format!(
+        "RoleAgainstStart: {back} alone starts as a primary ({}), so a restart of {away} would leave nobody primary and one \
+         of {back} would make a second: the role goes back to {back}",
+        start.how
+    );
+    steps.extend(move_role(ctx, shard, from, start.target, &reason));
+}
+
+/// Moves the role without any restart: what follows `from` follows `to` then, `from` itself too.
+pub(super) fn move_role(
+    ctx: &Context<'_>,
+    shard: &Shard<'_>,
+    from: &Target,
+    to: &Target,
+    reason: &str,
+) -> Vec<PlannedStep> {
+    let (from, to) = (from.pod.name.clone(), to.pod.name.clone());
+    let mut steps = vec![PlannedStep {
         step: Step::Switchover { from: from.clone(), to: to.clone() },
-        reason: format!(
-            "RoleAgainstStart: {to} alone starts as a primary ({}), so a restart of {from} would leave nobody primary and \
-             one of {to} would make a second: the role goes back to {to}; {}",
-            start.how,
-            announced(ctx.settings.switchover)
-        ),
-    });
+        reason: format!("{reason}; {}", announced(ctx.settings.switchover)),
+    }];
     for member in shard.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
         steps.push(PlannedStep {
             step: Step::Repoint { pod: member.pod.name.clone(), to: to.clone() },
-            reason: format!("it follows {from}, which gives the role back"),
+            reason: format!("it follows {from}, which gives the role to {to}"),
         });
     }
     // No restart follows that would have it follow as it starts.
     let reason = format!("it must follow {to} by its name: an address goes with the pod");
     steps.push(PlannedStep { step: Step::Repoint { pod: from, to }, reason });
+    steps
 }
 
 fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {
-    let Candidate { target, verdict, gain } = candidate;
+    let Candidate { target, gain, .. } = candidate;
     let pod = target.pod.name.clone();
     let gain = gain.quantised();
     let meanwhile = match returns {
@@ -249,7 +277,7 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
             "; nothing can take over from it: WRITES STOP from its eviction until it has loaded its data again"
         }
     };
-    let reason = format!("{}{meanwhile}", why(ctx, verdict, gain));
+    let reason = format!("{}{meanwhile}", why(ctx, candidate));
     steps.push(PlannedStep { step: Step::Evict { pod: pod.clone() }, reason });
     if let Some((step, reason)) = resize::replacement_step(ctx, target) {
         steps.push(PlannedStep { step, reason });
@@ -278,7 +306,12 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
 }
 
 /// Why a pod is restarted, with quantised numbers.
-fn why(ctx: &Context<'_>, verdict: &Verdict, gain: Bytes) -> String {
+fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
+    let Candidate { verdict, asked, .. } = candidate;
+    if let Some(asked) = asked {
+        return asked.clone();
+    }
+    let gain = candidate.gain.quantised();
     let ratio = verdict.ratio.quantised();
     let threshold = ctx.policy.fragmentation.restart;
     match verdict.restart_due {

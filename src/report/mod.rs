@@ -183,6 +183,7 @@ pub fn worth_writing(
 ) -> bool {
     let same = RedisMemoryPolicyStatus {
         workloads: Vec::new(),
+        request: None,
         journal: None,
         frozen_spec: None,
         // Who wrote it last is no news: two installs that judge the same must not write in turn.

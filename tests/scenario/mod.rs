@@ -20,6 +20,7 @@ use redis_memory_operator::{
         surroundings::{Kept, LeftAlone, Undone},
         tls::TlsProblem,
     },
+    validate::request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,6 +61,9 @@ pub struct Scenario {
     /// label and takes every pod.
     #[serde(default)]
     services: Option<BTreeMap<String, ServiceYaml>>,
+    /// What a person asks for: the annotation redismemory.io/request, without who, when and why.
+    #[serde(default)]
+    asks: Option<Value>,
     /// The disruption budget over all pods: evictions that it allows now, and the healthy pods that it wants.
     #[serde(default)]
     budget: Option<(u32, u32)>,
@@ -157,6 +161,10 @@ impl Scenario {
         snapshot.resize_supported = !self.no_resize;
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
+        snapshot.surroundings.request = self.asks.as_ref().map(|asks| {
+            let who = json!({"by": "alice", "at": NOW.to_string(), "reason": "kernel update"});
+            request::request(&merged(&who, asks).to_string())
+        });
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
     }

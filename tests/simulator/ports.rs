@@ -289,8 +289,8 @@ impl Policies for Process {
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
         let written = self.write_policy(of, true, &what, World::wrote, move |object| {
             let old = object.status.take().unwrap_or_default();
-            let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
-            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
+            let RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, .. } = old;
+            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, ..new });
         });
         let written = written.await?;
         self.point("status:written").await;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     journal::{Journal, WorkloadRecord},
+    request::AnsweredRequest,
     shard::ShardId,
     step::PlannedStep,
 };
@@ -40,6 +41,9 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
     pub workloads: Vec<WorkloadRecord>,
+    /// The last request by hand (annotation redismemory.io/request) that was answered. Written by the journal's field manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<AnsweredRequest>,
     /// The remediation under way. Written by the journal's field manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Journal>,

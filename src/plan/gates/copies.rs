@@ -50,7 +50,7 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
     }
     let is_replica = |name: &PodName| shard.replicas.iter().any(|replica| replica.pod.name == *name);
     let one_restarts = match &scene.phase {
-        Phase::Preflight => (scene.hands_over && !scene.only_hands_back()) || restarting.iter().any(is_replica),
+        Phase::Preflight => (scene.hands_over && !scene.only_moves_the_role()) || restarting.iter().any(is_replica),
         Phase::Evict(pod) => is_replica(pod),
         Phase::Persist(_) | Phase::Switchover => false,
     };
