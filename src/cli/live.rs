@@ -85,6 +85,7 @@ pub(super) async fn look(
     };
     let mut snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
     snapshot.surroundings.hold = pods::hold(&resource.metadata);
+    snapshot.surroundings.request = validate::request::pending(resource);
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
         file.workloads.clone_from(&status.workloads);

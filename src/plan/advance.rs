@@ -16,7 +16,7 @@ use super::{
     gates::{self, Phase, Scene},
     hold,
     next::Next,
-    order, records,
+    order, records, request,
     rogue_primary::{self, RoguePrimary},
 };
 use crate::{
@@ -349,15 +349,27 @@ fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<Restar
 
 /// "; the other 3 pods follow in the next plan": what a plan that had no room for all pods leaves.
 fn left(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
+    if journal.request.is_some() {
+        return not_restarted(ctx, journal, shard);
+    }
     if journal.left.is_empty() {
         return String::new();
-    }
-    if journal.request.is_some() {
-        return format!("; {} are left: ask again", journal.left.len());
     }
     let due = !order::restarts(ctx, shard).is_empty();
     let names = journal.left.iter().map(PodName::as_str).collect::<Vec<_>>().join(", ");
     format!("; {}: {names}", order::rest(journal.left.len(), due))
+}
+
+/// "; not restarted: redis-0": of the pods whose restart was asked for those that the plan left out.
+fn not_restarted(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
+    let ask = request::of(ctx, shard).filter(|_| request::id_of(ctx, shard) == journal.request);
+    let asked = |member: &&&Target| ask.is_some_and(|ask| request::restarts(ask, shard, member));
+    let members = shard.members.iter().filter(asked).map(|member| &member.pod.name);
+    let left: Vec<&str> = members.filter(|pod| !journal.evicted(pod)).map(PodName::as_str).collect();
+    if left.is_empty() {
+        return String::new();
+    }
+    format!("; not restarted: {} (ask for it by name to learn why)", left.join(", "))
 }
 
 /// Whether a switchover of this remediation lies behind the cursor.

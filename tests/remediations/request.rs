@@ -190,3 +190,15 @@ fn it_comes_before_what_a_threshold_makes_due() {
     world.policy.restart.cooldown = Duration::ZERO;
     assert!(begin::consider(&world.ctx()).plan.is_some(), "what was due is due");
 }
+
+/// Of a set without a role to move the replicas are restarted; what is left out is not passed over in silence.
+#[test]
+fn what_is_left_out_is_in_the_answer() {
+    let mut world = clean();
+    world.policy.redis.authority = AuthorityRule::Auto;
+    ask(&mut world, restart("redis"));
+    let record = done(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded));
+    assert!(record.message.ends_with("not restarted: redis-0 (ask for it by name to learn why)"), "{}", record.message);
+    assert_eq!(world.done, full_order()[..2]);
+}
