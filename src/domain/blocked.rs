@@ -71,6 +71,8 @@ reasons! {
     ServerUnsupported,
     /// Nothing can take over from the primary that is to be restarted, and `allowDowntime` is false.
     DowntimeNotAllowed,
+    /// Writes would stop for longer than `maximumWriteGap` while the role is handed over.
+    WriteGapTooLong,
     /// Fewer than `minimumSyncedReplicas` other replicas would be left.
     TooFewReplicas,
     /// A replica follows a replica.

@@ -95,6 +95,7 @@ pub fn policy() -> Policy {
             max_replication_lag: Bytes::mib(1),
             step_timeout: Duration::from_secs(1800),
             minimum_synced_replicas: 1,
+            maximum_write_gap: Duration::from_secs(5),
             allow_downtime: false,
         },
     }
@@ -344,6 +345,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }
 }

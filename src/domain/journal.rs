@@ -12,6 +12,7 @@ use super::{
     shard::ShardId,
     step::{self, PlannedStep, Step},
     switchover::SwitchoverMethod,
+    write_gap::WriteGap,
 };
 
 /// One remediation under way.
@@ -65,6 +66,9 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub request: Option<String>,
+    /// How long writes stop by it; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
     /// Leading clients away from the old primary, when its eviction is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led: Option<LedClients>,

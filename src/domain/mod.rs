@@ -32,4 +32,5 @@ pub mod switchover;
 pub mod tls;
 pub mod volume;
 pub mod window;
+pub mod write_gap;
 mod written;

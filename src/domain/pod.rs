@@ -177,6 +177,10 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// `restartCount`.
     pub restarts: u32,
+    /// How long after its start the readiness probe says yes at the earliest: its initial delay, and a period for each
+    /// success that it wants.
+    #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]
+    pub ready_after: Duration,
     /// Where volumes are mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,

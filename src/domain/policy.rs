@@ -164,6 +164,8 @@ pub struct RestartRule {
     pub step_timeout: Duration,
     /// Other replicas that stay synced while one restarts. Zero: the primary may be the only copy meanwhile.
     pub minimum_synced_replicas: u32,
+    /// Writes may stop for as long as this at a hand-over, by the estimate.
+    pub maximum_write_gap: Duration,
     /// A primary that nothing can take over from may be restarted, if its persistence is proven: writes stop meanwhile.
     pub allow_downtime: bool,
 }

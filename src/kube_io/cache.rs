@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt as _, stream::BoxStream};
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec, Volume},
+    api::core::v1::{Container, Pod, PodSpec, Probe, Volume},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -292,6 +292,12 @@ fn pruned_container(kept: Container) -> Container {
         resources: kept.resources,
         restart_policy: kept.restart_policy,
         volume_mounts: kept.volume_mounts,
+        readiness_probe: kept.readiness_probe.map(|probe| Probe {
+            initial_delay_seconds: probe.initial_delay_seconds,
+            period_seconds: probe.period_seconds,
+            success_threshold: probe.success_threshold,
+            ..Probe::default()
+        }),
         ..Container::default()
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::{
         apps::v1::StatefulSet as K8sStatefulSet,
         core::v1::{
             Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec, PodStatus,
-            ResourceRequirements, Service as K8sService,
+            Probe, ResourceRequirements, Service as K8sService,
         },
         discovery::v1::EndpointSlice,
     },
@@ -200,9 +200,17 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
             .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        ready_after: found.readiness_probe.as_ref().map(ready_after).unwrap_or_default(),
         mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),
     })
+}
+
+/// Defaults are the API server's: no delay, ten seconds, one success.
+fn ready_after(probe: &Probe) -> Duration {
+    let number = |value: Option<i32>, default: u32| u64::from(value.map_or(default, clamped));
+    let tries = number(probe.period_seconds, 10).saturating_mul(number(probe.success_threshold, 1));
+    Duration::from_secs(number(probe.initial_delay_seconds, 0).saturating_add(tries))
 }
 
 /// The volumes in that container.

@@ -329,6 +329,12 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         starts_as_primary: start_as_primary(before, journal),
         several_primaries: before.and_then(|record| record.several_primaries.clone()),
         retry_at: None,
+        write_gap: journal
+            .write_gap
+            .clone()
+            // A label that did not follow gives no time in which it does.
+            .filter(|gap| gap.measured_milliseconds.is_some() && outcome != Outcome::LabelDidNotFollow)
+            .or_else(|| before.and_then(|record| record.write_gap.clone())),
         restarts,
         starts,
     }))

@@ -99,6 +99,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         carried: Vec::new(),
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),
+        write_gap: plan.write_gap.clone(),
         led: None,
         owner: None,
     })

@@ -27,8 +27,8 @@ pub fn of(ctx: &Context<'_>, shard: &Shard<'_>, member: &Target) -> Option<Strin
     let pod = member.pod.hold.as_deref();
     policy
         .map(|value| ("policy", "rmp", ctx.policy.name.as_str(), value))
-        .or(set.map(|(name, value)| ("StatefulSet", "sts", name, value)))
-        .or(pod.map(|value| ("pod", "pod", member.pod.name.as_str(), value)))
+        .or_else(|| set.map(|(name, value)| ("StatefulSet", "sts", name, value)))
+        .or_else(|| pod.map(|value| ("pod", "pod", member.pod.name.as_str(), value)))
         .map(said)
 }
 

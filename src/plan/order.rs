@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, hold, in_place, request, resize,
+    candidate, estimate, hold, in_place, request, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -92,14 +92,21 @@ pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
         hand_back(ctx, shard, primary, &start, &mut steps);
     }
     let steps = prove_replicas_together(steps);
-    let hash = hash(shard, &steps);
-    Some(Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left })
+    let (hash, write_gap) = (hash(shard, &steps), estimate::write_gap(ctx, shard, &steps));
+    Some(Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left, write_gap })
 }
 
 /// Something is due, and no step of it can be taken.
 pub fn without_steps(shard: &Shard<'_>) -> Plan {
     let hash = hash(shard, &[]);
-    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps: Vec::new(), hash, left: Vec::new() }
+    Plan {
+        shard: shard.id.clone(),
+        workload_name: shard.name.clone(),
+        steps: Vec::new(),
+        hash,
+        left: Vec::new(),
+        write_gap: None,
+    }
 }
 
 /// What is done, in order, in pieces that are done wholly or not at all.
@@ -128,8 +135,11 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
-        Handover::Switchover => relieve(ctx, shard, primary, (old, restarts), &mut steps),
-        Handover::InPlace | Handover::Never => {}
+        // Nor for one whose hand-over would hold writes back for longer than people consent to.
+        Handover::Switchover if replicas.is_empty() || estimate::gap_too_long(ctx, shard).is_none() => {
+            relieve(ctx, shard, primary, (old, restarts), &mut steps)
+        }
+        Handover::Switchover | Handover::InPlace | Handover::Never => {}
     }
     if !steps.is_empty() {
         units.push(Unit { steps, due: old.verdict.restart_due.is_some() });

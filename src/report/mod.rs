@@ -115,6 +115,7 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
         workload: plan.workload_name.clone(),
         hash: plan.hash.clone(),
         steps: shown.map_or_else(|| plan.steps.clone(), |shown| shown.steps.clone()),
+        write_gap: shown.map_or_else(|| plan.write_gap.clone(), |shown| shown.write_gap.clone()),
     }
 }
 

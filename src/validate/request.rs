@@ -1,8 +1,10 @@
 //! The annotation by which a person asks for something: JSON, read strictly.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::syntax::is_subdomain;
@@ -15,11 +17,14 @@ const MAX_LENGTH: usize = 1024;
 const MAX_TEXT: usize = 200;
 
 /// What is written.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     switchover: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     by: String,
     at: Timestamp,
@@ -36,24 +41,22 @@ pub fn pending(resource: &RedisMemoryPolicy) -> Option<Request> {
 /// The request that the annotation states, or what is wrong with it.
 pub fn request(text: &str) -> Request {
     let hash = Sha256::digest(text.as_bytes());
-    let id = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let id = hash.iter().take(8).fold(String::new(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    });
     let ask = ask(text).map_err(|why| format!("the annotation {REQUEST_ANNOTATION} {why}"));
     Request { id, ask }
 }
 
 /// The value of the annotation that asks for this.
 pub fn written(ask: &Ask) -> String {
-    let mut value = serde_json::json!({ "by": ask.by, "at": ask.at.to_string(), "reason": ask.reason });
-    match &ask.wanted {
-        Wanted::Restart { name } => value["restart"] = name.as_str().into(),
-        Wanted::Switchover { set, to } => {
-            value["switchover"] = set.as_str().into();
-            if let Some(to) = to {
-                value["to"] = to.as_str().into();
-            }
-        }
-    }
-    value.to_string()
+    let (restart, switchover, to) = match &ask.wanted {
+        Wanted::Restart { name } => (Some(name.clone()), None, None),
+        Wanted::Switchover { set, to } => (None, Some(set.clone()), to.as_ref().map(ToString::to_string)),
+    };
+    let (by, at, reason) = (ask.by.clone(), ask.at, ask.reason.clone());
+    serde_json::to_string(&Written { restart, switchover, to, by, at, reason }).unwrap_or_default()
 }
 
 fn ask(text: &str) -> Result<Ask, String> {

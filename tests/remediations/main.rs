@@ -16,6 +16,7 @@ mod request;
 mod start_roles;
 mod time;
 mod waiting;
+mod write_gap;
 
 use std::time::Duration;
 

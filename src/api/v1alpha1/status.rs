@@ -9,6 +9,7 @@ use crate::domain::{
     request::AnsweredRequest,
     shard::ShardId,
     step::PlannedStep,
+    write_gap::WriteGap,
 };
 
 /// What was seen, judged, planned and done.
@@ -131,6 +132,9 @@ pub struct PlanStatus {
     /// The steps, in order.
     #[schemars(length(max = 64))]
     pub steps: Vec<PlannedStep>,
+    /// How long writes stop by it; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
 }
 
 /// Kubernetes' own condition, with a limit on every text.

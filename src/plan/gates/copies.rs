@@ -11,7 +11,7 @@ use crate::{
         names::PodName,
         sample::Role,
     },
-    plan::candidate,
+    plan::{candidate, estimate},
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
@@ -40,6 +40,13 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
             primary.pod.name
         ),
     ))
+}
+
+/// Writes stop at a hand-over for no longer than the policy consents to. A role that goes back to its start is owed.
+pub(super) fn write_gap(scene: &Scene<'_>) -> Option<Blocked> {
+    let hands_over = scene.hands_over && !scene.only_hands_back();
+    let text = hands_over.then(|| estimate::gap_too_long(scene.ctx, scene.shard)).flatten()?;
+    Some(Blocked::new(BlockReason::WriteGapTooLong, text))
 }
 
 /// Other replicas that stay while one restarts: those of the set, less the one.

@@ -185,6 +185,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::kind),
     (Beginning, structure::server_supported),
     (Always, copies::downtime_allowed),
+    (Beginning, copies::write_gap),
     (Always, copies::enough_copies),
     (Beginning, structure::chained),
     (Beginning, copies::follows_a_member),
