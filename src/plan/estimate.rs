@@ -14,7 +14,7 @@ use crate::{
         step::{self, PlannedStep, Step},
         write_gap::WriteGap,
     },
-    topology::{Follow, Shard},
+    topology::Shard,
 };
 
 /// Assumed for each of writing, sending and loading a data set: what one core does with small keys and values on
@@ -64,22 +64,17 @@ const START: Duration = Duration::from_secs(12);
 /// How long writes stop when the role of this shard is handed over, and where the number is from; `None`: no role of it is.
 pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
     let key = &ctx.policy.redis.role_label.key;
-    match shard.follow {
-        Follow::OurLabel => Some(WriteGap::estimated(
-            OWN_LABEL,
-            format!("the operator moves the label {key} itself: measured in its tests"),
-        )),
-        Follow::TheirLabel => Some(match measured(ctx, shard) {
-            Some(time) => WriteGap::estimated(time, format!("measured when the label {key} last followed")),
-            None => WriteGap::estimated(
-                THEIR_LABEL,
-                format!(
-                    "assumed, for another controller keeps the label {key}: when it last followed was not seen yet"
-                ),
-            ),
-        }),
-        Follow::Nothing | Follow::Protocol => None,
+    if shard.follow.is_ours() {
+        let from = format!("the operator moves the label {key} itself: measured in its tests");
+        return Some(WriteGap::estimated(OWN_LABEL, from));
     }
+    shard.follow.is_theirs().then(|| match measured(ctx, shard) {
+        Some(time) => WriteGap::estimated(time, format!("measured when the label {key} last followed")),
+        None => WriteGap::estimated(
+            THEIR_LABEL,
+            format!("assumed: another controller keeps the label {key}, and when it last followed was not seen yet"),
+        ),
+    })
 }
 
 /// How long writes stop by these steps.
