@@ -197,7 +197,7 @@ mod tests {
     fn what_went_while_the_watch_was_down_is_told() {
         let mut known = Known::default();
         let mut all = Vec::new();
-        for event in [
+        for event in vec![
             Event::Init,
             Event::InitApply(policy("a")),
             Event::InitApply(policy("b")),

@@ -52,7 +52,8 @@ pub fn unit(shard: &Shard<'_>, steps: &[PlannedStep]) -> Option<(Duration, Strin
     }
 }
 
-/// Writes, when the label that this operator keeps moves: at most this on a real cluster, kube-proxy included.
+/// Writes, when the label that this operator keeps moves. The longest that a writer through a Service saw was 65 ms
+/// (docs/performance.md); the rest is for kube-proxy on a large cluster, and for FAILOVER.
 const OWN_LABEL: Duration = Duration::from_millis(300);
 /// The same where another controller's label must follow, as long as that was never measured: such controllers look every
 /// second to every ten seconds.

@@ -137,7 +137,7 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
         }
         // Nor for one whose hand-over would hold writes back for longer than people consent to.
         Handover::Switchover if replicas.is_empty() || estimate::gap_too_long(ctx, shard).is_none() => {
-            relieve(ctx, shard, primary, (old, restarts), &mut steps)
+            relieve(ctx, shard, primary, (old, restarts), &mut steps);
         }
         Handover::Switchover | Handover::InPlace | Handover::Never => {}
     }
