@@ -265,10 +265,15 @@ impl Process {
         });
         let journal = new.journal.clone();
         let records = new.workloads.clone();
-        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref(), &records);
+        let answer = new.request.clone();
+        let arrives = move |world: &mut World, p| {
+            world.answer_arrives(p, answer.as_ref());
+            world.journal_arrives(p, journal.as_ref(), &records);
+        };
         let written = self.write_policy(of, versioned, &what, arrives, move |object| {
             let status = object.status.get_or_insert_default();
             (status.journal, status.frozen_spec, status.workloads) = (new.journal, new.frozen_spec, new.workloads);
+            status.request = new.request;
         });
         let written = written.await?;
         self.point("journal:written").await;
