@@ -61,6 +61,7 @@ pub(crate) fn ended(outcome: &str) -> Value {
         "observedGeneration": 3,
         "conditions": [condition("Ready", "True", "Evaluated", ""), condition("Remediating", "False", "Idle", "")],
         "summary": {"targets": 3, "reachable": 3, "compliant": 3, "worstFragmentation": "1.1", "waste": "20 MiB"},
+        "request": {"id": "0123", "outcome": "Refused", "message": "MemberBusy: redis-1 saves", "at": "2026-01-02T03:00:00Z"},
         "workloads": [{"uid": "set", "name": "redis", "outcome": outcome, "remediation": "0123456789abcdef-1",
                        "endedAt": "2026-01-02T03:14:05Z", "generation": 3, "message": "3 pods restarted, 370 MiB back",
                        "restarts": [{"pod": "redis-1", "at": "2026-01-02T03:05:05Z"}]}],
