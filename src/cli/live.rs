@@ -20,6 +20,7 @@ use crate::{
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
+        pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::Observer,
     },
@@ -98,7 +99,9 @@ pub(super) async fn look_at(
     } else {
         Volumes::Unread
     };
-    let snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    let mut snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    snapshot.surroundings.hold = pods::hold(&resource.metadata);
+    snapshot.surroundings.request = validate::request::pending(resource);
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
         file.snapshot.surroundings.stored = status.shards();

@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod acl;
+mod ask;
 mod check;
 mod cluster;
 pub mod crd;
@@ -49,6 +50,10 @@ enum Verb {
     Status(status::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
+    /// Ask the operator to restart a pod, or all pods of a set, by its usual gates, order and proof.
+    Restart(ask::RestartArgs),
+    /// Ask the operator to make another replica the primary, by its usual gates and exchange.
+    Switchover(ask::SwitchoverArgs),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -102,6 +107,8 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
         Verb::Explain(args) => explain::main(&args),
+        Verb::Restart(args) => ask::restart(&args),
+        Verb::Switchover(args) => ask::switchover(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

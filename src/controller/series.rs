@@ -5,11 +5,13 @@ use crate::{
     assess::{headroom, judged::Judged},
     domain::{
         bytes::Bytes,
+        journal::WorkloadRecord,
         pod::Container,
         policy::{HeadroomRule, Policy},
         snapshot::{Snapshot, Target},
+        step::Plan,
     },
-    metrics::{Measured, Source, TargetSeries},
+    metrics::{Measured, Source, TargetSeries, WriteGapSeries},
     observe::sampler::{Gauged, SamplerHandle, TargetKey},
     report::conditions,
 };
@@ -23,6 +25,21 @@ pub(super) fn of(
     sampler: &SamplerHandle,
 ) -> Vec<TargetSeries> {
     snapshot.targets.iter().map(|target| series(policy, target, findings, judged, sampler)).collect()
+}
+
+/// How long writes stop at hand-overs: of the plan that is due or under way, and as it was last for each workload.
+pub(super) fn write_gaps(plan: Option<&Plan>, records: &[WorkloadRecord]) -> Vec<WriteGapSeries> {
+    let planned = plan.and_then(|plan| Some((plan.workload_name.as_str(), plan.write_gap.as_ref()?)));
+    let remembered = |name: &str| records.iter().find(|record| record.name == name)?.write_gap.as_ref();
+    let others = records.iter().filter(|record| planned.is_none_or(|(name, _)| name != record.name));
+    let others = others.filter_map(|record| Some((record.name.as_str(), record.write_gap.as_ref()?)));
+    let gaps = planned.into_iter().chain(others);
+    gaps.map(|(name, gap)| WriteGapSeries {
+        workload: name.to_owned(),
+        estimated: gap.estimate(),
+        measured: gap.measured().or_else(|| remembered(name)?.measured()),
+    })
+    .collect()
 }
 
 fn series(

@@ -95,6 +95,7 @@ pub fn policy() -> Policy {
             max_replication_lag: Bytes::mib(1),
             step_timeout: Duration::from_secs(1800),
             minimum_synced_replicas: 1,
+            maximum_write_gap: Duration::from_secs(5),
             allow_downtime: false,
         },
     }
@@ -301,6 +302,7 @@ pub fn stateful_set() -> StatefulSet {
         observed: true,
         template_limits: vec![("redis".into(), Some(LIMIT))],
         template_role_label: None,
+        hold: None,
         start_settings: Vec::new(),
     }
 }
@@ -326,6 +328,7 @@ pub fn pod(n: u8) -> Pod {
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }
@@ -343,6 +346,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }
 }

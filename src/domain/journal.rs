@@ -12,6 +12,7 @@ use super::{
     shard::ShardId,
     step::{self, PlannedStep, Step},
     switchover::SwitchoverMethod,
+    write_gap::WriteGap,
 };
 
 /// One remediation under way.
@@ -61,6 +62,13 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub left: Vec<PodName>,
+    /// The request that asked for it; absent: a threshold did. It is answered at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub request: Option<String>,
+    /// How long writes stop by it; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
     /// Leading clients away from the old primary, when its eviction is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led: Option<LedClients>,
@@ -393,8 +401,11 @@ impl Journal {
     }
 
     /// Whether the step under way hands the role back to the pod that starts with it: what sets it apart is that nobody
-    /// is evicted afterwards.
+    /// is evicted afterwards, and that nobody asked for a switchover.
     pub fn hands_back(&self) -> bool {
+        if self.request.is_some() && step::only_move_the_role(&self.steps) {
+            return false;
+        }
         step::hand_back(&self.steps).is_some_and(|(position, _)| position == self.done().len())
     }
 

@@ -272,7 +272,9 @@ fn named(meta: &mut ObjectMeta) -> ObjectMeta {
 
 /// Drops what `observe::pods::stateful_set` does not read.
 pub fn prune_set(set: &mut StatefulSet) {
-    set.metadata = named(&mut set.metadata);
+    cache::keep_the_hold(&mut set.metadata);
+    let annotations = set.metadata.annotations.take();
+    set.metadata = ObjectMeta { annotations, ..named(&mut set.metadata) };
     let Some(spec) = &mut set.spec else { return };
     spec.volume_claim_templates = None;
     spec.template = pruned_template(std::mem::take(&mut spec.template));

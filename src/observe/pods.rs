@@ -10,7 +10,7 @@ use k8s_openapi::{
         apps::v1::{ReplicaSet, StatefulSet as K8sStatefulSet},
         core::v1::{
             Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec, PodStatus,
-            ResourceRequirements, Service as K8sService,
+            Probe, ResourceRequirements, Service as K8sService,
         },
         discovery::v1::EndpointSlice,
     },
@@ -24,8 +24,8 @@ use crate::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
         pod::{
-            Container, ContainerProblem, Deployment, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet,
-            VolumeKind,
+            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
+            StatefulSet, VolumeKind,
         },
         policy::{PortRef, RedisAccess, RoleLabel},
         quantity,
@@ -69,6 +69,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
         resize: resize_progress(conditions),
         trouble: trouble::of(pod),
+        hold: hold(meta),
         managers: managers::of(pod, &access.role_label.key, container.as_ref().ok().map(|found| found.name.as_str())),
         container,
     }
@@ -109,6 +110,7 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         template_role_label: template
             .and_then(|template| template.metadata.as_ref())
             .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
+        hold: hold(meta),
         start_settings: containers
             .iter()
             .map(|container| start_args::of(container))
@@ -210,9 +212,17 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
             .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        ready_after: found.readiness_probe.as_ref().map(ready_after).unwrap_or_default(),
         mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),
     })
+}
+
+/// Defaults are the API server's: no delay, ten seconds, one success.
+fn ready_after(probe: &Probe) -> Duration {
+    let number = |value: Option<i32>, default: u32| u64::from(value.map_or(default, clamped));
+    let tries = number(probe.period_seconds, 10).saturating_mul(number(probe.success_threshold, 1));
+    Duration::from_secs(number(probe.initial_delay_seconds, 0).saturating_add(tries))
 }
 
 /// The volumes in that container.
@@ -383,6 +393,12 @@ fn label(labels: Option<&BTreeMap<String, String>>, key: &str) -> Option<String>
 fn is_empty(resources: &ResourceRequirements) -> bool {
     let none = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().is_none_or(BTreeMap::is_empty);
     none(&resources.limits) && none(&resources.requests)
+}
+
+/// The value of the annotation by which people hold the object; `None`: nobody does.
+pub fn hold(meta: &ObjectMeta) -> Option<String> {
+    let value = meta.annotations.as_ref()?.get(HOLD_ANNOTATION)?;
+    Some(plain(value.trim(), TEXT_CAP))
 }
 
 /// Negative counts do not occur; should one, it is no reason to panic.

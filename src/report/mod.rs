@@ -115,6 +115,7 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
         workload: plan.workload_name.clone(),
         hash: plan.hash.clone(),
         steps: shown.map_or_else(|| plan.steps.clone(), |shown| shown.steps.clone()),
+        write_gap: shown.map_or_else(|| plan.write_gap.clone(), |shown| shown.write_gap.clone()),
     }
 }
 
@@ -183,6 +184,7 @@ pub fn worth_writing(
 ) -> bool {
     let same = RedisMemoryPolicyStatus {
         workloads: Vec::new(),
+        request: None,
         journal: None,
         frozen_spec: None,
         // Who wrote it last is no news: two installs that judge the same must not write in turn.

@@ -10,6 +10,7 @@
     reason = "the helpers of a test are test code"
 )]
 
+mod asking;
 mod doctor;
 mod fake_api;
 mod live;

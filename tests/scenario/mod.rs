@@ -27,6 +27,7 @@ use redis_memory_operator::{
         surroundings::{Kept, LeftAlone, Undone},
         tls::TlsProblem,
     },
+    validate::request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,6 +68,9 @@ pub struct Scenario {
     /// label and takes every pod.
     #[serde(default)]
     services: Option<BTreeMap<String, ServiceYaml>>,
+    /// What a person asks for: the annotation redismemory.io/request, without who, when and why.
+    #[serde(default)]
+    asks: Option<Value>,
     /// The disruption budget over all pods: evictions that it allows now, and the healthy pods that it wants.
     #[serde(default)]
     budget: Option<(u32, u32)>,
@@ -89,6 +93,7 @@ struct Set {
     /// What the template's arguments start the server with.
     starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
+    hold: Option<String>,
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -164,6 +169,10 @@ impl Scenario {
         snapshot.resize_supported = !self.no_resize;
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
+        snapshot.surroundings.request = self.asks.as_ref().map(|asks| {
+            let who = json!({"by": "alice", "at": NOW.to_string(), "reason": "kernel update"});
+            request::request(&merged(&who, asks).to_string())
+        });
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
     }
@@ -227,6 +236,7 @@ impl Scenario {
         set.owner =
             yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
         set.template_role_label.clone_from(&yaml.role_label);
+        set.hold.clone_from(&yaml.hold);
         if !yaml.starts_with.is_empty() {
             let settings = yaml.starts_with.clone().into_iter().collect();
             set.start_settings = vec![StartSettings { container: "redis".into(), settings }];
@@ -252,6 +262,7 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
     pod.ready = !yaml.not_ready;
     pod.terminating = yaml.terminating;
     pod.trouble.clone_from(&yaml.trouble);
+    pod.hold.clone_from(&yaml.hold);
     let role = if yaml.follows.is_some() { "replica" } else { "primary" };
     pod.role_label = yaml.label.as_ref().map(|label| if label == "auto" { role.into() } else { label.clone() });
     if let Some(text) = &yaml.resize_deferred {

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub backlogs: u32,
     pub looks: u32,
     pub cured: bool,
+    pub by_hand: usize,
+    pub answers: u32,
     pub ended: String,
     pub trace: String,
 }
@@ -128,6 +130,8 @@ impl Runner {
             backlogs: world.observer.backlogs,
             looks: world.observer.pace.count,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
+            by_hand: world.by_hand.len(),
+            answers: world.answers,
             ended,
             trace: world.trace(),
         }

@@ -94,12 +94,14 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),
         }),
         guaranteed: false,
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }

@@ -183,6 +183,11 @@ impl Advance<'_> {
         match identity(new) {
             Some(primary) => {
                 let mut journal = Journal { primary, ..self.proceed() };
+                // Writes go to whoever the label names: until it followed they did not arrive.
+                let exchanged = self.journal.current.switchover.as_ref().and_then(|record| record.exchanged_at);
+                if let (Some(gap), Some(since)) = (&mut journal.write_gap, exchanged) {
+                    gap.add(self.ctx.since(since));
+                }
                 // What was given to it is its own now.
                 journal.carried.retain(|carried| carried.identity != journal.primary);
                 Next::Record(Box::new(journal))

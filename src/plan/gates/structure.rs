@@ -13,6 +13,7 @@ use crate::{
         snapshot::Target,
         step::Plan,
     },
+    plan::request,
 };
 
 /// `FAILOVER` came with 6.2.
@@ -166,7 +167,17 @@ pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// What a person asks for has a plan.
+pub(super) fn can_be_done(scene: &Scene<'_>) -> Option<Blocked> {
+    let ask = request::of(scene.ctx, scene.shard)?;
+    Some(Blocked::new(BlockReason::RequestRefused, request::impossible(scene.ctx, scene.shard, ask)?))
+}
+
+/// What a person asks for has another cause.
 pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
+    if scene.asked {
+        return None;
+    }
     let Scene { ctx, shard, restarting, .. } = scene;
     shard.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
         let verdict = &ctx.look.member(target)?.fragmentation;

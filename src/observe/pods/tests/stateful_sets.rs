@@ -54,6 +54,7 @@ fn a_whole_stateful_set() {
             // `odd` is unknown: neither unlimited nor limited.
             template_limits: vec![("redis".into(), Some(Bytes(1 << 30))), ("exporter".into(), None)],
             template_role_label: Some("replica".into()),
+            hold: None,
             start_settings: vec![StartSettings {
                 container: "redis".into(),
                 settings: vec![("appendonly".into(), "yes".into())],
