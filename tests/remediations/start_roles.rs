@@ -325,3 +325,16 @@ fn a_replacement_that_cannot_be_led_off_a_replica_is_told_at_growing_pauses_and_
     }
     panic!("it did not end");
 }
+
+// Found by the simulator: the remediation was given up, and its own switchover had left the set with a second primary.
+#[test]
+fn an_old_primary_that_somebody_else_replaces_right_before_us_is_restarted_and_led_back_all_the_same() {
+    let mut world = World { comes_back_as_primary: true, ..World::new() };
+    let journal = world.reach(|step| *step == Step::Evict { pod: fixtures::pod_name(0) });
+    assert_eq!(journal.current.begun_at, None, "we have not asked for it yet");
+    world.replace(0);
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let done = done(&world);
+    assert!(!done.contains(&"Evict redis-0".to_owned()) && done.contains(&"Demote redis-0".to_owned()), "{done:?}");
+}

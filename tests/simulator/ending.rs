@@ -38,10 +38,17 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
 impl World {
     /// Nothing is under way, and every member is as it should be.
     pub fn settled(&self) -> bool {
-        // What is tried again and again at a set that something is in the way of may be tried just now.
-        let obstructed =
-            |it: &Resource| (0..self.kube.sets.len()).any(|set| it.shape.covers(set) && self.schedule.obstructed(set));
-        let mut policies = self.kube.policies.iter().filter(|it| !it.gone && !obstructed(it));
+        self.at_rest(|_| true)
+    }
+
+    /// The same but for what is tried again and again at a set that something is in the way of for ever, and just now.
+    pub fn settled_but_for_what_is_in_vain(&self) -> bool {
+        let obstructed = |set: usize| self.schedule.obstructed(set);
+        self.at_rest(|it| !(0..self.kube.sets.len()).any(|set| it.shape.covers(set) && obstructed(set)))
+    }
+
+    fn at_rest(&self, counts: impl Fn(&Resource) -> bool) -> bool {
+        let mut policies = self.kube.policies.iter().filter(|it| !it.gone && counts(it));
         let idle = policies.all(|it| it.journal().is_none() && !it.finalizer() && !it.deleting());
         (0..self.kube.sets.len()).all(|set| self.for_people(set) || (idle && self.whole(set)))
     }

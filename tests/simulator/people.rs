@@ -3,8 +3,9 @@
 use redis_memory_operator::assess::several::ACCEPT_ANNOTATION;
 
 use crate::{
+    faults::{Fault, Trigger},
     redis::{Cause, Failover, Host, Ms, Role, Server},
-    shape::{ordinal, pod_name},
+    shape::{ordinal, pod_name, set_of},
     world::World,
 };
 
@@ -101,6 +102,7 @@ impl World {
                 && self.servers.of_set(set).any(|it| it.keys > 0 && it.role != Role::Primary)
         };
         let led = matches!(primaries.as_slice(), [only] if !emptied(only));
+        self.follow_by_name(set, &primaries);
         if led || failing_over || self.kube.down(set).len() > 1 {
             self.people.wrong_since[set] = None;
             return;
@@ -123,6 +125,22 @@ impl World {
         let others: Vec<u32> = self.servers.of_set(set).map(|it| it.ip).filter(|it| *it != ip).collect();
         for other in others {
             let _ = self.servers.replicaof(other, Host::Pod(pod), now);
+        }
+    }
+
+    /// Who hands a role over by FAILOVER mends what that leaves: a replica that follows the address of a pod that is gone.
+    fn follow_by_name(&mut self, set: usize, primaries: &[u32]) {
+        let [only] = primaries else { return };
+        let theirs = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::MoveRole { to } if set_of(*to) == set);
+        if !self.schedule.faults.iter().any(theirs) {
+            return;
+        }
+        let (leader, now) = (self.servers.by_ip[only].pod, self.now);
+        let lost =
+            |it: &Server| matches!(it.role, Role::Replica(Host::Ip(ip)) if !self.servers.by_ip.contains_key(&ip));
+        let lost: Vec<u32> = self.servers.of_set(set).filter(|it| lost(it)).map(|it| it.ip).collect();
+        for ip in lost {
+            let _ = self.servers.replicaof(ip, Host::Pod(leader), now);
         }
     }
 

@@ -114,7 +114,7 @@ impl Runner {
         let mut world = self.world();
         let now = world.now;
         let ended = world.describe();
-        if !converged {
+        if !converged && !world.settled_but_for_what_is_in_vain() {
             let text = format!("not converged {} s after everything healed: {ended}", patience / 1000);
             world.observer.flag(now, "L1", text);
         } else if world.observer.violations.is_empty() {
