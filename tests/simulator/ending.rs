@@ -1,6 +1,9 @@
 //! What must be true in the end: nothing is under way, every set is whole, and what is not cured says why.
 
-use redis_memory_operator::domain::{journal::Journal, step::Step};
+use redis_memory_operator::domain::{
+    journal::{Journal, Outcome},
+    step::Step,
+};
 
 use crate::{
     faults::{Fault, Lie, Trigger},
@@ -41,10 +44,15 @@ impl World {
         self.at_rest(|_| true)
     }
 
-    /// The same but for what is tried again and again at a set that something is in the way of for ever, and just now.
+    /// The same but for what was given up, and is tried once more just now, at a set that something is in the way of for ever.
     pub fn settled_but_for_what_is_in_vain(&self) -> bool {
-        let obstructed = |set: usize| self.schedule.obstructed(set);
-        self.at_rest(|it| !(0..self.kube.sets.len()).any(|set| it.shape.covers(set) && obstructed(set)))
+        let obstructed =
+            |it: &Resource| (0..self.kube.sets.len()).any(|set| it.shape.covers(set) && self.schedule.obstructed(set));
+        let gave_up = |it: &Resource| {
+            let records = it.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
+            records.iter().any(|record| record.outcome == Some(Outcome::GaveUp))
+        };
+        self.at_rest(|it| !(obstructed(it) && gave_up(it)))
     }
 
     fn at_rest(&self, counts: impl Fn(&Resource) -> bool) -> bool {
