@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::ResourceExt as _;
 
 use super::snapshot_file::{Judged, SnapshotFile, WrittenPolicy};
 use crate::{
@@ -51,9 +52,9 @@ pub(super) async fn look(
     resource: &RedisMemoryPolicy,
     others: &[RedisMemoryPolicy],
 ) -> Result<SnapshotFile, LiveError> {
-    let policy = validated(resource)?;
+    let namespace = resource.namespace().unwrap_or_default();
     let selector = validate::selector_string(&resource.spec.selector);
-    let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&policy.namespace, &selector).await?;
+    let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&namespace, &selector).await?;
     look_at(client, clock, resource, found.into_iter().map(Arc::new).collect(), others).await
 }
 

@@ -413,4 +413,13 @@ impl Journal {
     pub fn evicted(&self, pod: &PodName) -> bool {
         self.done().iter().any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
     }
+
+    /// Whether the eviction of that pod is under way; or next, and this remediation has taken its role: whoever replaces it
+    /// does our work then, and what it comes back as is still ours to see to.
+    pub fn evicting(&self, pod: &PodName) -> bool {
+        let gave_the_role =
+            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, .. } if from == pod);
+        matches!(self.step(), Some(Step::Evict { pod: next }) if next == pod)
+            && (self.current.begun_at.is_some() || self.done().iter().any(gave_the_role))
+    }
 }

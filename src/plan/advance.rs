@@ -27,7 +27,7 @@ use crate::{
         names::PodName,
         policy::Mode,
         snapshot::Target,
-        step::{Begins, Ends, PlannedStep, Step},
+        step::{Begins, Ends, Step},
     },
     topology::{Lead, Shard},
 };
@@ -166,13 +166,7 @@ impl<'a> Advance<'a> {
             let Some(record) = self.journal.member(&target.pod.name) else {
                 return Some(format!("{} has joined the set", target.pod.name));
             };
-            let being_evicted = self.is_next_to_go(&target.pod.name)
-                || self.journal.evicted(&target.pod.name)
-                || (self.journal.current.begun_at.is_some()
-                    && self
-                        .journal
-                        .step()
-                        .is_some_and(|step| matches!(step, Step::Evict { pod } if *pod == target.pod.name)));
+            let being_evicted = self.journal.evicted(&target.pod.name) || self.journal.evicting(&target.pod.name);
             if target.pod.uid != record.identity.uid && !being_evicted {
                 return Some(format!("{} was replaced by somebody else", target.pod.name));
             }
@@ -193,22 +187,10 @@ impl<'a> Advance<'a> {
         }
     }
 
-    /// The pod whose role this remediation has handed over, and whose eviction is next: whoever replaces it does our work.
-    /// What it comes back as is still ours to see to.
-    fn is_next_to_go(&self, pod: &PodName) -> bool {
-        let gave_the_role =
-            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, .. } if from == pod);
-        matches!(self.journal.step(), Some(Step::Evict { pod: next }) if next == pod)
-            && self.journal.done().iter().any(gave_the_role)
-    }
-
     /// Its pod does not exist, and no eviction of ours explains that.
     fn is_gone(&self, record: &MemberRecord) -> bool {
         let pod = &record.identity.pod;
-        let evicting = self.journal.current.begun_at.is_some()
-            && matches!(self.journal.step(), Some(Step::Evict { pod: evicted }) if evicted == pod);
-        let coming =
-            evicting || self.is_next_to_go(pod) || (self.journal.evicted(pod) && record.caught_up_at.is_none());
+        let coming = self.journal.evicting(pod) || (self.journal.evicted(pod) && record.caught_up_at.is_none());
         self.target(pod).is_none() && !coming
     }
 

@@ -37,8 +37,8 @@ pub fn consider(ctx: &Context<'_>) -> Considered {
     next(ctx, &every(ctx)).cloned().unwrap_or_default()
 }
 
-/// Of what is due the one that could begin, else the first. What a person asks for comes first, and who was given up last comes last: an obstacle that shows again
-/// and again must not keep the other sets from their turn.
+/// Of what is due the one that could begin, else the first. What a person asks for comes first, and who was given up last
+/// comes last: an obstacle that shows again and again must not keep the other sets from their turn.
 pub(super) fn next<'d>(ctx: &Context<'_>, due: &'d [Considered]) -> Option<&'d Considered> {
     let given_up = |considered: &&Considered| {
         let record = ctx.record(&considered.plan.as_ref()?.shard)?;

@@ -214,9 +214,9 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the one that starts as a
-/// primary before any other, for there the role can stay, one that is not restarted (it is clean) before one that is, then
-/// by `replica-priority`, the lowest first; ties by name.
+/// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the
+/// one that starts as a primary before any other, for there the role can stay, one that is not restarted (it is clean)
+/// before one that is, then by `replica-priority`, the lowest first; ties by name.
 pub(super) fn next_primary<'a>(
     ctx: &Context<'_>,
     shard: &Shard<'a>,

@@ -41,7 +41,7 @@ pub enum RedisError {
         expected: RunId,
         /// The process that answered.
         found: RunId,
-        /// Whether that one says that it is primary; `None`: it does not say.
+        /// Whether that one says that it is primary; `None`: it was not asked, or does not say.
         leads: Option<bool>,
     },
 }

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     domain::{
         names::PodUid,
-        sample::{Config, ConfigUnreadable, Role, Sample},
+        sample::{Config, ConfigUnreadable, Sample},
         snapshot::ProbeFailure,
     },
 };
@@ -75,8 +75,8 @@ pub async fn probe(
     let info = Info::parse(&text);
     let run_id = info.run_id().unwrap_or_default();
     if run_id != *connection.run_id() {
-        let leads = info.replication().ok().map(|replication| replication.role == Role::Primary);
-        return Err(RedisError::RunIdChanged { expected: connection.run_id().clone(), found: run_id, leads }.into());
+        let expected = connection.run_id().clone();
+        return Err(RedisError::RunIdChanged { expected, found: run_id, leads: None }.into());
     }
     // One name for all samples of a connection, in memory too.
     let run_id = connection.run_id().clone();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::domain::{
-    names::{ControllerUid, NodeAddress, PodUid},
+    names::{ControllerUid, NodeAddress, PodName, PodUid},
     pod::Service,
     sample::{ReplicaLink, Role},
     snapshot::{Snapshot, Target},
@@ -149,31 +149,16 @@ impl<'a> Graph<'a> {
             let sample = self.snapshot.targets.get(n).and_then(|target| target.sample());
             sample.is_some_and(|sample| sample.server.cluster_enabled)
         };
-        for id in self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none()) {
-            if self.are_apart(&id.sets) {
+        let stored = self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none() && id.sets.len() > 1);
+        let mut seen = None;
+        for id in stored {
+            if seen.get_or_insert_with(|| Controllers::of(self.snapshot)).are_apart(&id.sets) {
                 continue;
             }
             let mut of_id = id.sets.iter().filter_map(|set| first.get(set).copied()).filter(|n| !in_cluster(*n));
             let Some(one) = of_id.next() else { continue };
             of_id.for_each(|other| groups.join(one, other));
         }
-    }
-
-    /// Controllers that were one shard are so no more: people made them replicate each other for a while, or a server lied.
-    /// Every member of every one answers, so that what joins them would be seen, and no Service takes pods of two of them:
-    /// a second primary of one set is not taken for a set of its own.
-    fn are_apart(&self, sets: &[ControllerUid]) -> bool {
-        let owned = |set: &ControllerUid| {
-            let targets = self.snapshot.targets.iter();
-            let set = set.clone();
-            targets.filter(move |target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == set))
-        };
-        let answers = |set: &ControllerUid| owned(set).next().is_some() && owned(set).all(|it| it.sample().is_some());
-        let shared = |service: &Service| {
-            let taken = |set: &&ControllerUid| owned(set).any(|target| service.takes.contains(&target.pod.name));
-            sets.iter().filter(taken).count() > 1
-        };
-        sets.len() > 1 && sets.iter().all(answers) && !self.snapshot.services.iter().any(shared)
     }
 
     /// Addresses that these members name and that are no selected pod, sorted.
@@ -209,6 +194,42 @@ impl<'a> Graph<'a> {
         let own = |service: &&Service| service.role.is_some() && service.takes.contains(&member.pod.name);
         let named = self.snapshot.services.iter().filter(own).find(|service| Some(service.name.as_str()) == name);
         here && named.is_some_and(|service| service.ready_pods.iter().all(|uid| self.selected.contains(uid)))
+    }
+}
+
+/// What is seen of the controllers of the pods.
+struct Controllers<'a> {
+    /// Whether every one of its pods answers.
+    answers: HashMap<&'a ControllerUid, bool>,
+    /// Positions of the Services that take pods of it.
+    services: HashMap<&'a ControllerUid, HashSet<usize>>,
+}
+
+impl<'a> Controllers<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let owned = |target: &'a Target| Some((&target.pod.name, &target.pod.owner.as_ref()?.uid));
+        let of_pod: HashMap<&PodName, &ControllerUid> = snapshot.targets.iter().filter_map(owned).collect();
+        let mut seen = Self { answers: HashMap::new(), services: HashMap::new() };
+        for target in &snapshot.targets {
+            if let Some((_, uid)) = owned(target) {
+                *seen.answers.entry(uid).or_insert(true) &= target.sample().is_some();
+            }
+        }
+        for (n, service) in snapshot.services.iter().enumerate() {
+            for uid in service.takes.iter().filter_map(|pod| of_pod.get(pod)) {
+                seen.services.entry(uid).or_default().insert(n);
+            }
+        }
+        seen
+    }
+
+    /// Those were one shard and are so no more: people made them replicate each other for a while, or a server lied. Every
+    /// member of every one answers, so that what joins them would be seen, and no Service takes pods of two of them: a second
+    /// primary of one set is not taken for a set of its own.
+    fn are_apart(&self, sets: &[ControllerUid]) -> bool {
+        let mut taking = HashSet::new();
+        sets.iter().all(|set| self.answers.get(set) == Some(&true))
+            && sets.iter().filter_map(|set| self.services.get(set)).flatten().all(|service| taking.insert(*service))
     }
 }
 

@@ -69,22 +69,18 @@ fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Resu
     let name = &old.pod.name;
     let steps = journal.done();
     let handed_over = steps.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
-        Step::Switchover { from, to } => Some((at, from, to)),
+        Step::Switchover { to, .. } => Some((at, to)),
         _ => None,
     });
-    let (since, gave_it) = match handed_over {
-        Some((_, _, to)) if *to != new.pod.name => return Err(format!("the role was handed over to {to}")),
-        Some((at, from, _)) => (at, from == name),
-        None => (0, false),
+    let since = match handed_over {
+        Some((_, to)) if *to != new.pod.name => return Err(format!("the role was handed over to {to}")),
+        Some((at, _)) => at,
+        None => 0,
     };
     let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
-    // The step that evicts it may still be the one under way: its journal entry stands before the eviction. Of the one whose
-    // role we took it does not matter who did our work.
-    let evicting = (journal.current.begun_at.is_some() || gave_it)
-        && matches!(journal.step(), Some(Step::Evict { pod }) if pod == name);
     // An eviction before the switchover was another process' end.
     let evicted = steps.iter().skip(since).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
-    if !((evicted || evicting) && replaced) {
+    if !((evicted || journal.evicting(name)) && replaced) {
         return Err(format!("{name} was not evicted by us while {} was primary", new.pod.name));
     }
     Ok(())

@@ -50,7 +50,7 @@ impl<'a> Advance<'a> {
             None => true,
             Some(target) => target.pod.uid != record.identity.uid || target.pod.terminating,
         };
-        if gone && (begun || self.is_next_to_go(pod)) {
+        if gone && self.journal.evicting(pod) {
             return Next::Record(Box::new(self.proceed()));
         }
         let Some(target) = self.target(pod) else {
