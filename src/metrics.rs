@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use targets::{Measured, PolicyKey, Source, TargetSeries};
+pub use targets::{Measured, PolicyKey, Source, TargetSeries, WriteGapSeries};
 
 use crate::kube_io::client::AnswerObserver;
 
@@ -205,6 +205,11 @@ impl Metrics {
     /// The workload of the policy's running remediation; `None`: none runs. Alerts on replication can be inhibited by it.
     pub fn set_active(&self, policy: &PolicyKey, workload: Option<&str>) {
         self.targets.update(policy, |exported| exported.active = workload.map(str::to_owned));
+    }
+
+    /// How long writes stop at the hand-overs of the policy's workloads.
+    pub fn set_write_gaps(&self, policy: &PolicyKey, gaps: Vec<WriteGapSeries>) {
+        self.targets.update(policy, |exported| exported.write_gaps = gaps);
     }
 
     /// Exports nothing of the policy any more: it was deleted.

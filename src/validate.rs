@@ -1,6 +1,7 @@
 //! Raw spec to validated [`Policy`]: the same rules as the CRD's CEL ([`rules`]), run again, and the few that CEL
 //! cannot state. Everything that is wrong is said at once.
 
+pub mod request;
 pub mod resolve;
 mod selector;
 mod syntax;
@@ -347,6 +348,13 @@ fn restart(spec: &api::Restart, problems: &mut Problems) -> RestartRule {
             rules::STEP_TIMEOUT,
         ),
         minimum_synced_replicas: spec.minimum_synced_replicas,
+        maximum_write_gap: problems.duration(
+            &spec.maximum_write_gap,
+            Duration::ZERO,
+            hours(1),
+            "spec.restart.maximumWriteGap",
+            rules::MAXIMUM_WRITE_GAP,
+        ),
         allow_downtime: spec.allow_downtime,
     }
 }

@@ -116,6 +116,7 @@ fn act(act: &Next) -> String {
             other => format!("{other:?}"),
         })),
         Next::Begin(_) => "begin".into(),
+        Next::Answer(answer) => format!("answer {}: {}", answer.outcome, answer.message),
         Next::Remember(_) => "remember".into(),
         Next::Rest => "-".into(),
         other => format!("{other:?}"),

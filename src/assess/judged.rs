@@ -25,7 +25,7 @@ enum Need {
     Container,
     /// The settings could be read.
     Settings,
-    /// The StatefulSet could be read, where the pod has one.
+    /// The StatefulSet or Deployment could be read, where the pod has one.
     Template,
     /// Enough fresh readings of one process.
     Readings,
@@ -173,8 +173,12 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
 }
 
 fn template_known(look: &Assessment<'_>, target: &Target) -> bool {
-    let set = target.pod.owner.as_ref().filter(|owner| owner.kind == "StatefulSet");
-    set.is_none() || look.set_of(target).is_some()
+    let Some(owner) = &target.pod.owner else { return true };
+    match owner.kind.as_str() {
+        "StatefulSet" => look.set_of(target).is_some(),
+        "ReplicaSet" => look.snapshot.deployment(&owner.uid).is_some(),
+        _ => true,
+    }
 }
 
 fn dataset_known(sample: &Sample) -> bool {

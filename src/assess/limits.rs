@@ -203,20 +203,24 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
 /// What gives the next new pod that limit: where the template has it already, the pod is from before.
 fn in_template(view: &View<'_>, need: Bytes) -> String {
     match template_limit(view) {
-        Some((set, limit)) if limit >= need => {
-            format!(
-                "let the pod be replaced (finish the roll-out): the template of StatefulSet {set} gives {limit} already"
-            )
+        Some((made_by, limit)) if limit >= need => {
+            format!("let the pod be replaced (finish the roll-out): the template of {made_by} gives {limit} already")
         }
         _ => format!("set the limit to {need} in the pod template"),
     }
 }
 
-/// The limit with which the next new pod starts, and its set's name.
-fn template_limit<'a>(view: &View<'a>) -> Option<(&'a str, Bytes)> {
-    let (container, set) = (view.target.pod.container.as_ref().ok()?, view.around.as_ref()?.set?);
-    let limit = set.template_limits.iter().find(|(name, _)| *name == container.name)?.1?;
-    Some((&set.name, limit))
+/// The limit with which the next new pod starts, and what makes it, as "StatefulSet redis".
+fn template_limit(view: &View<'_>) -> Option<(String, Bytes)> {
+    let (container, around) = (view.target.pod.container.as_ref().ok()?, view.around.as_ref()?);
+    let (made_by, limits) = if let Some(set) = around.set {
+        (format!("StatefulSet {}", set.name), &set.template_limits)
+    } else {
+        let deployment = around.snapshot.deployment(&view.target.pod.owner.as_ref()?.uid)?;
+        (format!("Deployment {}", deployment.name), &deployment.template_limits)
+    };
+    let limit = limits.iter().find(|(name, _)| *name == container.name)?.1?;
+    Some((made_by, limit))
 }
 
 /// A template that gives the next new pod less than the policy demands.
@@ -225,14 +229,13 @@ fn template(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     if maxmemory == Bytes::ZERO {
         return None;
     }
-    let (set, limit) = template_limit(view)?;
+    let (made_by, limit) = template_limit(view)?;
     if limit >= headroom::required_exactly(&view.policy.headroom, maxmemory) {
         return None;
     }
     let need = headroom::required_limit(&view.policy.headroom, maxmemory);
     let (gives, needed) = told_apart(limit, need);
-    let evidence =
-        format!("the template of StatefulSet {set} gives {gives}, needed {needed} for maxmemory {maxmemory}");
+    let evidence = format!("the template of {made_by} gives {gives}, needed {needed} for maxmemory {maxmemory}");
     let remedy = if limit < headroom::template_floor(&sample.memory) {
         format!(
             "set the limit to {need} in the pod template; with {limit} a new pod could not even load the data, so none is evicted"

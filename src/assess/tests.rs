@@ -19,7 +19,7 @@ use crate::domain::{
     },
     fixtures::{self, policy, three_pods},
     names::PodName,
-    pod::{ContainerProblem, ResizeProgress, Right},
+    pod::{ContainerProblem, Deployment, ResizeProgress, Right},
     policy::{AuthorityRule, Mode},
     ratio::Ratio,
     sample::{ConfigUnreadable, FailoverState, Role, Sample},

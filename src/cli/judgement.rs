@@ -101,6 +101,7 @@ fn shown(next: &Next) -> Vec<String> {
         Next::Rest | Next::LookLive => return Vec::new(),
         Next::Upkeep(effects) => return effects.iter().map(|(effect, why)| format!("{effect}: {why}")).collect(),
         Next::Begin(_) => "the remediation would begin now".to_owned(),
+        Next::Answer(answer) => format!("what was asked for would be refused: {}", answer.message),
         Next::Remember(_) => "who is primary would be recorded first".to_owned(),
         Next::Wait(why, _) => format!("the remediation under way waits: {why}"),
         Next::Gate(blocked, _) => {

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod as KubePod;
+use kube::ResourceExt as _;
 
 use super::snapshot_file::{Judged, SnapshotFile, WrittenPolicy};
 use crate::{
@@ -13,12 +14,14 @@ use crate::{
     controller::run::FromKubernetes,
     domain::{
         pod::{Right, Rights},
+        policy::Policy,
         snapshot::{Observation, Snapshot, Target},
         volume::Volumes,
     },
     kube_io::{error::KubeError, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
+        pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::{Observer, Sentinels},
     },
@@ -49,19 +52,34 @@ pub(super) async fn look(
     resource: &RedisMemoryPolicy,
     others: &[RedisMemoryPolicy],
 ) -> Result<SnapshotFile, LiveError> {
-    let policy = validate::validate(resource).map_err(|problems| LiveError::Policy {
+    let namespace = resource.namespace().unwrap_or_default();
+    let selector = validate::selector_string(&resource.spec.selector);
+    let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&namespace, &selector).await?;
+    look_at(client, clock, resource, found.into_iter().map(Arc::new).collect(), others).await
+}
+
+/// The policy that the resource states.
+pub(super) fn validated(resource: &RedisMemoryPolicy) -> Result<Policy, LiveError> {
+    validate::validate(resource).map_err(|problems| LiveError::Policy {
         name: resource.metadata.name.clone().unwrap_or_default(),
         text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    })?;
-    let policy = Arc::new(policy);
+    })
+}
+
+/// The same of these pods.
+pub(super) async fn look_at(
+    client: &kube::Client,
+    clock: Clock,
+    resource: &RedisMemoryPolicy,
+    found: Vec<Arc<KubePod>>,
+    others: &[RedisMemoryPolicy],
+) -> Result<SnapshotFile, LiveError> {
+    let policy = Arc::new(validated(resource)?);
     let secrets = Arc::new(FromKubernetes(Secrets::new(client.clone())));
     let settings = SamplerSettings { interval: NEVER, probe_deadline: PROBE_DEADLINE, ..SamplerSettings::default() };
     // All probing stops when the task is dropped, at the end of this look.
     let (sampler, _sampling) = Sampler::spawn(settings, clock, secrets);
     let reader = Reader::new(client.clone(), clock);
-    let selector = validate::selector_string(&resource.spec.selector);
-    let found: Vec<KubePod> = reader.pods(&policy.namespace, &selector).await?;
-    let found: Vec<Arc<KubePod>> = found.into_iter().map(Arc::new).collect();
     let claims = claims::of_others(resource, others.iter(), &found);
     let observer = Observer {
         reader,
@@ -92,9 +110,12 @@ pub(super) async fn look(
     } else {
         Volumes::Unread
     };
-    let snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    let mut snapshot = Snapshot { at: clock.now(), rights, volumes, ..snapshot };
+    snapshot.surroundings.hold = pods::hold(&resource.metadata);
+    snapshot.surroundings.request = validate::request::pending(resource);
     let mut file = SnapshotFile::new(WrittenPolicy::from(resource), snapshot, Judged::AtOnce);
     if let Some(status) = &resource.status {
+        file.snapshot.surroundings.stored = status.shards();
         file.workloads.clone_from(&status.workloads);
         file.journal.clone_from(&status.journal);
     }

@@ -1,9 +1,11 @@
 //! The command line: one file a verb.
 
 mod acl;
+mod ask;
 mod check;
 mod cluster;
 pub mod crd;
+mod doctor;
 mod explain;
 mod files;
 mod judgement;
@@ -40,12 +42,18 @@ enum Verb {
     Crd(crd::Args),
     /// Look once at a Redis, without a cluster: numbers, findings, exit code.
     Check(check::Args),
+    /// Which Redis sets a namespace has, how each works, and the policy that fits: where to begin.
+    Doctor(doctor::Args),
     /// What would be done and what is in the way: offline from a snapshot, or of the cluster as it is now.
     Plan(plan::Args),
     /// What the operator says of its policies, once or as it changes.
     Status(status::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
+    /// Ask the operator to restart a pod, or all pods of a set, by its usual gates, order and proof.
+    Restart(ask::RestartArgs),
+    /// Ask the operator to make another replica the primary, by its usual gates and exchange.
+    Switchover(ask::SwitchoverArgs),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -95,9 +103,12 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
         Verb::Check(args) => check::main(&args),
+        Verb::Doctor(args) => doctor::main(&args),
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
         Verb::Explain(args) => explain::main(&args),
+        Verb::Restart(args) => ask::restart(&args),
+        Verb::Switchover(args) => ask::switchover(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

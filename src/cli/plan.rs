@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 use self::report::Report;
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::ClusterArgs,
+    cluster::{Cluster, ClusterArgs},
     files::{self, FileError},
     judgement::{Due, Judgement},
     live::{self, LiveError},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
     clock::Clock,
-    domain::duration,
+    domain::{duration, request::Request},
     kube_io::error::KubeError,
     validate::validate,
 };
@@ -69,7 +69,7 @@ enum Shown {
 
 /// Why nothing could be planned.
 #[derive(Debug, thiserror::Error)]
-enum PlanError {
+pub(super) enum PlanError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error("cannot start: {0}")]
@@ -91,11 +91,31 @@ enum PlanError {
 /// Plans, prints, and says by the exit code whether something is due.
 pub(super) fn main(args: &Args) -> ExitCode {
     match plan(args) {
-        Ok(Due::Nothing) => ExitCode::SUCCESS,
-        Ok(Due::Free) => ExitCode::from(1),
-        Ok(Due::Blocked) => ExitCode::from(2),
+        Ok(due) => code(due),
         Err(error) => output::failure(&format!("cannot plan: {error}"), COULD_NOT_LOOK),
     }
+}
+
+fn code(due: Due) -> ExitCode {
+    match due {
+        Due::Nothing => ExitCode::SUCCESS,
+        Due::Free => ExitCode::from(1),
+        Due::Blocked => ExitCode::from(2),
+    }
+}
+
+/// Prints the plan that the request would make now.
+pub(super) async fn of_request(
+    cluster: &Cluster,
+    clock: Clock,
+    policy: &RedisMemoryPolicy,
+    policies: &[RedisMemoryPolicy],
+    request: Request,
+) -> Result<ExitCode, PlanError> {
+    let others: Vec<_> = policies.iter().filter(|other| other.name_any() != policy.name_any()).cloned().collect();
+    let mut file = live::look(&cluster.client, clock, policy, &others).await?;
+    file.snapshot.surroundings.request = Some(request);
+    shown("the cluster", &file, Vec::new(), Shown::Text).map(code)
 }
 
 fn plan(args: &Args) -> Result<Due, PlanError> {
@@ -111,12 +131,16 @@ fn plan(args: &Args) -> Result<Due, PlanError> {
     if let Some(path) = &args.policy {
         notes.extend(replace_policy(&mut file, path)?);
     }
-    let policy = file.policy().map_err(|source| PlanError::Snapshot { path, source })?;
-    notes.extend(caveats(&file));
+    shown(&path, &file, notes, args.output)
+}
+
+fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown) -> Result<Due, PlanError> {
+    let policy = file.policy().map_err(|source| PlanError::Snapshot { path: path.to_owned(), source })?;
+    notes.extend(caveats(file));
     let settings = file.settings();
     let judgement = Judgement::of(&policy, &file.snapshot, &file.workloads, file.journal.as_ref(), &settings);
-    let report = Report::new(&policy, &file, &judgement, notes);
-    let text = match args.output {
+    let report = Report::new(&policy, file, &judgement, notes);
+    let text = match output {
         Shown::Text => Ok(report.text()),
         Shown::Json => serde_json::to_string_pretty(&report).map(|text| text + "\n").map_err(|e| e.to_string()),
         Shown::Yaml => yaml::to_string(&report).map_err(|e| e.to_string()),

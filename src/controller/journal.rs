@@ -10,7 +10,10 @@ use super::{
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy},
     clock::Time as _,
-    domain::journal::{Journal, JournalOwner, WorkloadRecord},
+    domain::{
+        journal::{Journal, JournalOwner, WorkloadRecord},
+        request::AnsweredRequest,
+    },
     kube_io::write::WriteError,
 };
 
@@ -20,12 +23,25 @@ const MAX_RECORDS: usize = 100;
 /// A spec that is longer is not kept beside the journal: the bound of its field.
 const MAX_SPEC: usize = 32_768;
 
-/// Writes journal and records, the journal with its heartbeat; returns the resource as it is then.
+/// Writes journal and records, the journal with its heartbeat; returns the resource as it is then. What was answered last
+/// stays.
 pub(super) async fn write<W: World>(
     reconciler: &Reconciler<W>,
     resource: &RedisMemoryPolicy,
     journal: Option<&Journal>,
     records: &[WorkloadRecord],
+) -> Result<RedisMemoryPolicy, WriteError> {
+    let answered = resource.status.as_ref().and_then(|status| status.request.as_ref());
+    write_answered(reconciler, resource, journal, records, answered).await
+}
+
+/// The same, with the answer to a request.
+pub(super) async fn write_answered<W: World>(
+    reconciler: &Reconciler<W>,
+    resource: &RedisMemoryPolicy,
+    journal: Option<&Journal>,
+    records: &[WorkloadRecord],
+    answered: Option<&AnsweredRequest>,
 ) -> Result<RedisMemoryPolicy, WriteError> {
     let ports = &reconciler.executor.ports;
     let uid = resource.uid().unwrap_or_default();
@@ -40,6 +56,9 @@ pub(super) async fn write<W: World>(
     }
     if !records.is_empty() {
         part.insert("workloads".to_owned(), json!(records));
+    }
+    if let Some(answered) = answered {
+        part.insert("request".to_owned(), json!(answered));
     }
     let of = PolicyVersion::of(&resource.metadata);
     let written = ports.apply_journal(of, part.into()).await?.under(&resource.spec);

@@ -25,6 +25,7 @@ use crate::{
         surroundings::{Claim, Elsewhere, Reach, Surroundings},
     },
     kube_io::{cache::Seen, write::WriteError},
+    observe::pods,
     plan::{Context, gates, in_place},
     report::findings,
     validate::{
@@ -183,6 +184,8 @@ impl<W: World> Reconciler<W> {
             stopped: self.stop.how(),
             approved: said(gates::APPROVE_ANNOTATION),
             accepted: said(assess::several::ACCEPT_ANNOTATION),
+            hold: pods::hold(&resource.metadata),
+            request: validate::request::pending(resource),
             elsewhere: self.cluster_budget.others(&own, &self.stored_remediations()),
             maximum_remediations: self.limits.remediations,
             restarts_last_hour: self.cluster_budget.restarts_last_hour(&self.stored_restarts(resource), now),

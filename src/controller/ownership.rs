@@ -97,6 +97,7 @@ impl<W: World> Reconciler<W> {
         let before = resource.status.clone().unwrap_or_default();
         let mut status = RedisMemoryPolicyStatus {
             workloads: Vec::new(),
+            request: None,
             journal: None,
             frozen_spec: None,
             operator: Some(self.install.clone()),

@@ -14,6 +14,7 @@ use crate::{
         event::EventType,
         journal::{Journal, Outcome, WorkloadRecord},
         policy::Policy,
+        request::AnsweredRequest,
         snapshot::Snapshot,
         step::{Plan, Step},
         surroundings::Elsewhere,
@@ -94,6 +95,7 @@ pub(super) async fn perform<W: World>(
             Ok(Performed::nothing(resource, after))
         }
         Next::Remember(records) => remember(reconciler, policy, resource, records).await,
+        Next::Answer(refusal) => answer(reconciler, resource, refusal).await,
         Next::Upkeep(effects) => Box::pin(effect::upkeep(reconciler, policy, resource, effects, snapshot)).await,
         Next::Begin(journal) => Box::pin(begin(reconciler, policy, resource, *journal)).await,
         Next::Record(journal) => arrive(reconciler, resource, *journal).await,
@@ -198,16 +200,20 @@ async fn end<W: World>(
     resource: RedisMemoryPolicy,
     record: WorkloadRecord,
 ) -> Result<Performed, ReconcileError> {
-    let before = resource.status.clone().unwrap_or_default().workloads;
-    let records = journal::with_record(&before, record.clone());
+    let before = resource.status.clone().unwrap_or_default();
+    let records = journal::with_record(&before.workloads, record.clone());
+    let outcome = record.outcome.map_or("Ended", Outcome::as_str);
+    let asked = before.journal.and_then(|journal| journal.request);
+    let answer = asked.map(|id| AnsweredRequest::new(&id, outcome, &record.message, record.ended_at));
     let ports = &reconciler.executor.ports;
     ports.reached(Place::EndDue.into()).await;
-    let resource = journal::write(reconciler, &resource, None, &records).await?;
+    // The journal goes and the request that it carried out is answered in one write: it is begun no second time.
+    let answered = answer.as_ref().or(before.request.as_ref());
+    let resource = journal::write_answered(reconciler, &resource, None, &records, answered).await?;
     ports.reached(Place::EndRecorded.into()).await;
     reconciler.cluster_budget.release(&policy.uid);
     let resource = journal::finalizer(ports, resource, false).await?;
     ports.reached(Place::EndReleased.into()).await;
-    let outcome = record.outcome.map_or("Ended", Outcome::as_str);
     tracing::info!(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,
         message = %record.message, "remediation ended"
@@ -219,5 +225,22 @@ async fn end<W: World>(
     let kind = if expected { EventType::Normal } else { EventType::Warning };
     let reason = format!("Remediation{outcome}");
     performed.say(kind, &reason, "Plan", format!("{}: {}", record.name, record.message), None);
+    if let Some(answer) = answer {
+        performed.say(kind, "RequestAnswered", "Plan", format!("{outcome}: {}", answer.message), None);
+    }
+    Ok(performed)
+}
+
+/// Writes that what a person asked for is not carried out, and why.
+async fn answer<W: World>(
+    reconciler: &Reconciler<W>,
+    resource: RedisMemoryPolicy,
+    answer: AnsweredRequest,
+) -> Result<Performed, ReconcileError> {
+    let records = resource.status.clone().unwrap_or_default().workloads;
+    let resource = journal::write_answered(reconciler, &resource, None, &records, Some(&answer)).await?;
+    tracing::info!(policy = ?resource.metadata.name, namespace = ?resource.metadata.namespace, why = %answer.message, "request refused");
+    let mut performed = Performed::nothing(resource, AT_ONCE);
+    performed.say(EventType::Warning, "RequestRefused", "Plan", answer.message, None);
     Ok(performed)
 }

@@ -13,6 +13,7 @@ use super::{
     perform::Performed,
     ports::{Policies as _, PolicyVersion, World},
     reconciler::{ReconcileError, Reconciler},
+    series,
 };
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
@@ -91,6 +92,7 @@ impl<W: World> Reconciler<W> {
         let key = PolicyKey::new(&told.policy.namespace, &told.policy.name);
         self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
         self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
+        self.metrics.set_write_gaps(&key, series::write_gaps(plan.as_ref(), &records));
         self.tell(&resource, &previous, &status, &told.snapshot, events).await
     }
 

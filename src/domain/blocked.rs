@@ -51,6 +51,8 @@ reasons! {
     Suspended,
     /// People have stopped the whole operator.
     ClusterStopped,
+    /// People hold a pod, its StatefulSet or the policy by an annotation.
+    Held,
     /// Another install of the operator carries a remediation of this policy out.
     AnotherOperator,
     /// Much of what is watched in the cluster does not answer.
@@ -69,6 +71,8 @@ reasons! {
     ServerUnsupported,
     /// Nothing can take over from the primary that is to be restarted, and `allowDowntime` is false.
     DowntimeNotAllowed,
+    /// Writes would stop for longer than `maximumWriteGap` while the role is handed over.
+    WriteGapTooLong,
     /// Fewer than `minimumSyncedReplicas` other replicas would be left.
     TooFewReplicas,
     /// A replica follows a replica.
@@ -103,6 +107,8 @@ reasons! {
     NoRoleService,
     /// A pod's role label does not say its live role yet.
     RoleLabelWrong,
+    /// What a person asked for cannot be done in this set: see the text.
+    RequestRefused,
     /// A restart would not cure the dominating cause of the waste.
     CauseNotCurable,
     /// A member's configuration cannot be read.
@@ -184,6 +190,7 @@ impl BlockReason {
         match self {
             Self::Suspended
             | Self::ClusterStopped
+            | Self::Held
             | Self::Cooldown
             | Self::WindowClosed
             | Self::WindowTooShort

@@ -100,6 +100,7 @@ pub fn policy() -> Policy {
             max_replication_lag: Bytes::mib(1),
             step_timeout: Duration::from_secs(1800),
             minimum_synced_replicas: 1,
+            maximum_write_gap: Duration::from_secs(5),
             allow_downtime: false,
         },
     }
@@ -112,6 +113,7 @@ pub fn three_pods() -> Snapshot {
         at: NOW,
         targets: (0..3).map(target).collect(),
         stateful_sets: vec![stateful_set()],
+        deployments: Vec::new(),
         services: vec![primary_service((0..3).map(pod_name).collect(), vec![pod_uid(0)])],
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
         resize_supported: true,
@@ -306,6 +308,7 @@ pub fn stateful_set() -> StatefulSet {
         observed: true,
         template_limits: vec![("redis".into(), Some(LIMIT))],
         template_role_label: None,
+        hold: None,
         start_settings: Vec::new(),
     }
 }
@@ -331,6 +334,7 @@ pub fn pod(n: u8) -> Pod {
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }
@@ -348,6 +352,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }
 }

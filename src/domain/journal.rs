@@ -12,6 +12,7 @@ use super::{
     shard::ShardId,
     step::{self, PlannedStep, Step},
     switchover::SwitchoverMethod,
+    write_gap::WriteGap,
 };
 
 /// One remediation under way.
@@ -61,6 +62,13 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub left: Vec<PodName>,
+    /// The request that asked for it; absent: a threshold did. It is answered at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub request: Option<String>,
+    /// How long writes stop by it; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
     /// Leading clients away from the old primary, when its eviction is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub led: Option<LedClients>,
@@ -393,13 +401,25 @@ impl Journal {
     }
 
     /// Whether the step under way hands the role back to the pod that starts with it: what sets it apart is that nobody
-    /// is evicted afterwards.
+    /// is evicted afterwards, and that nobody asked for a switchover.
     pub fn hands_back(&self) -> bool {
+        if self.request.is_some() && step::only_move_the_role(&self.steps) {
+            return false;
+        }
         step::hand_back(&self.steps).is_some_and(|(position, _)| position == self.done().len())
     }
 
     /// Whether the eviction of that pod lies behind the cursor.
     pub fn evicted(&self, pod: &PodName) -> bool {
         self.done().iter().any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
+    }
+
+    /// Whether the eviction of that pod is under way; or next, and this remediation has taken its role: whoever replaces it
+    /// does our work then, and what it comes back as is still ours to see to.
+    pub fn evicting(&self, pod: &PodName) -> bool {
+        let gave_the_role =
+            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, .. } if from == pod);
+        matches!(self.step(), Some(Step::Evict { pod: next }) if next == pod)
+            && (self.current.begun_at.is_some() || self.done().iter().any(gave_the_role))
     }
 }

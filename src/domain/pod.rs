@@ -9,8 +9,11 @@ use super::{
     addresses::PodAddresses,
     bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
-    written,
+    recognition, written,
 };
+
+/// On a pod, a StatefulSet or a policy: nothing disturbs it, as long as it is there. Its value is the reason, for people.
+pub const HOLD_ANNOTATION: &str = "redismemory.io/hold";
 
 /// What Kubernetes says of one selected pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,9 @@ pub struct Pod {
     /// What keeps the pod from being Ready, by what Kubernetes says of it; `None`: it is Ready, or nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// The value of its annotation [`HOLD_ANNOTATION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// Who else set what this operator keeps right. Only of a live read: a cache does not keep it.
     #[serde(default, skip_serializing_if = "FieldManagers::is_unknown")]
     pub managers: FieldManagers,
@@ -64,10 +70,8 @@ pub struct Pod {
 
 impl Pod {
     /// Its controller, where that is none of Kubernetes' own: it may replace a pod that no longer is as its template says.
-    /// KubeBlocks' `InstanceSet` deletes a pod whose limits were changed.
     pub fn foreign_controller(&self) -> Option<&Owner> {
-        const OWN: [&str; 4] = ["StatefulSet", "ReplicaSet", "DaemonSet", "ReplicationController"];
-        self.owner.as_ref().filter(|owner| !OWN.contains(&owner.kind.as_str()))
+        self.owner.as_ref().filter(|owner| recognition::is_foreign(owner))
     }
 
     /// "not Ready", with what Kubernetes says of it.
@@ -171,6 +175,10 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// `restartCount`.
     pub restarts: u32,
+    /// How long after its start the readiness probe says yes at the earliest: its initial delay, and a period for each
+    /// success that it wants.
+    #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]
+    pub ready_after: Duration,
     /// Where volumes are mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
@@ -258,9 +266,24 @@ pub struct StatefulSet {
     pub template_limits: Vec<(String, Option<Bytes>)>,
     /// The role label's value in the pod template, if it is set there (refused under Operator).
     pub template_role_label: Option<String>,
+    /// The value of its annotation [`HOLD_ANNOTATION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// Settings that the template's containers give to redis-server in `command` and `args`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_settings: Vec<StartSettings>,
+}
+
+/// A Deployment that makes selected pods, by the ReplicaSet through which it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Deployment {
+    /// UID of the ReplicaSet, which its pods name as their controller.
+    pub uid: ControllerUid,
+    /// Name of the Deployment; of a ReplicaSet that nobody owns its own.
+    pub name: String,
+    /// Memory limit of the template's container of that name, or of the whole pod where it is smaller, by container.
+    pub template_limits: Vec<(String, Option<Bytes>)>,
 }
 
 /// Settings in a container's `command` and `args` (`--maxmemory 512mb`): they hold again after a restart. What a

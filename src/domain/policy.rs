@@ -180,10 +180,12 @@ pub struct RestartRule {
     pub cooldown: Duration,
     /// A replica that is further behind the primary than this is not in sync.
     pub max_replication_lag: Bytes,
-    /// A step that takes longer than this ends the remediation. Waiting at a gate does not count.
+    /// A step that takes longer than this ends the remediation. Waiting at a gate counts.
     pub step_timeout: Duration,
     /// Other replicas that stay synced while one restarts. Zero: the primary may be the only copy meanwhile.
     pub minimum_synced_replicas: u32,
+    /// Writes may stop for as long as this at a hand-over, by the estimate.
+    pub maximum_write_gap: Duration,
     /// A primary that nothing can take over from may be restarted, if its persistence is proven: writes stop meanwhile.
     pub allow_downtime: bool,
 }

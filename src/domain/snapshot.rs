@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::DisruptionBudget,
     names::{ControllerUid, NodeAddress, PodName},
-    pod::{Owner, Pod, Rights, Service, StatefulSet},
+    pod::{Deployment, Owner, Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     sentinel::Sentinel,
     surroundings::Surroundings,
@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub targets: Vec<Target>,
     /// The StatefulSets that own them.
     pub stateful_sets: Vec<StatefulSet>,
+    /// The Deployments that make them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deployments: Vec<Deployment>,
     /// Services whose selector contains the role label.
     pub services: Vec<Service>,
     /// What the operator may do here.
@@ -98,6 +101,11 @@ impl Snapshot {
     /// The StatefulSet of that UID.
     pub fn stateful_set(&self, uid: &ControllerUid) -> Option<&StatefulSet> {
         self.stateful_sets.iter().find(|s| s.uid == *uid)
+    }
+
+    /// The Deployment whose ReplicaSet has that UID.
+    pub fn deployment(&self, uid: &ControllerUid) -> Option<&Deployment> {
+        self.deployments.iter().find(|deployment| deployment.uid == *uid)
     }
 }
 

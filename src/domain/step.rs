@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{acl::Command, bytes::Bytes, names::PodName, shard::ShardId};
+use super::{acl::Command, bytes::Bytes, names::PodName, shard::ShardId, write_gap::WriteGap};
 
 /// One step of a remediation. What it carries out is an effect of `plan::effect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -351,6 +351,12 @@ pub fn hand_back(steps: &[PlannedStep]) -> Option<(usize, &PlannedStep)> {
     last.filter(|(_, planned)| matches!(planned.step, Step::Switchover { .. }))
 }
 
+/// Whether these steps move the role and restart nobody.
+pub fn only_move_the_role(steps: &[PlannedStep]) -> bool {
+    let any = |wanted: fn(&Step) -> bool| steps.iter().any(|planned| wanted(&planned.step));
+    any(|step| matches!(step, Step::Switchover { .. })) && !any(|step| matches!(step, Step::Evict { .. }))
+}
+
 /// Frozen, ordered steps for one workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -364,6 +370,8 @@ pub struct Plan {
     pub hash: String,
     /// Pods that are to be restarted too and for which this plan had no room.
     pub left: Vec<PodName>,
+    /// How long writes stop by it; `None`: they do not.
+    pub write_gap: Option<WriteGap>,
 }
 
 impl Plan {

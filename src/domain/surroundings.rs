@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{ControllerUid, PodName, PodUid},
+    request::Request,
     shard::ShardId,
 };
 
@@ -19,6 +20,12 @@ pub struct Surroundings {
     pub approved: Option<String>,
     /// The primary that the policy's annotation accepts after there were several.
     pub accepted: Option<String>,
+    /// The value of the policy's annotation that holds all of its sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// What a person asks for by hand, if that is not answered yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
     /// Remediations of other policies that are under way.
     pub elsewhere: Vec<Elsewhere>,
     /// Remediations that may be under way at once (`--maximum-remediations`).
@@ -144,6 +151,8 @@ impl Default for Surroundings {
             stopped: None,
             approved: None,
             accepted: None,
+            hold: None,
+            request: None,
             elsewhere: Vec::new(),
             maximum_remediations: 1,
             restarts_last_hour: 0,

@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::StatefulSet,
+        apps::v1::{ReplicaSet, StatefulSet},
         core::v1::{Container, PodSpec, PodTemplateSpec, Service, ServiceSpec},
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -272,11 +272,25 @@ fn named(meta: &mut ObjectMeta) -> ObjectMeta {
 
 /// Drops what `observe::pods::stateful_set` does not read.
 pub fn prune_set(set: &mut StatefulSet) {
-    set.metadata = named(&mut set.metadata);
+    cache::keep_the_hold(&mut set.metadata);
+    let annotations = set.metadata.annotations.take();
+    set.metadata = ObjectMeta { annotations, ..named(&mut set.metadata) };
     let Some(spec) = &mut set.spec else { return };
     spec.volume_claim_templates = None;
-    let template = std::mem::take(&mut spec.template);
-    spec.template = PodTemplateSpec {
+    spec.template = pruned_template(std::mem::take(&mut spec.template));
+}
+
+/// Drops what `observe::pods::deployment` does not read.
+pub fn prune_replica_set(set: &mut ReplicaSet) {
+    set.metadata = named(&mut set.metadata);
+    set.status = None;
+    if let Some(spec) = &mut set.spec {
+        spec.template = spec.template.take().map(pruned_template);
+    }
+}
+
+fn pruned_template(template: PodTemplateSpec) -> PodTemplateSpec {
+    PodTemplateSpec {
         metadata: template.metadata.map(|meta| ObjectMeta { labels: meta.labels, ..ObjectMeta::default() }),
         spec: template.spec.map(|spec| PodSpec {
             containers: spec.containers.into_iter().map(pruned_container).collect(),
@@ -284,7 +298,7 @@ pub fn prune_set(set: &mut StatefulSet) {
             resources: spec.resources,
             ..PodSpec::default()
         }),
-    };
+    }
 }
 
 /// Of the variables only those that the command line names, directly or by another: others may be passwords.

@@ -6,12 +6,16 @@
 mod held;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream::BoxStream};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec, Probe, Volume},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client,
     core::Selector,
@@ -25,6 +29,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use self::held::{Changed, Held};
 pub use self::held::{Follower, Seen};
 use super::{error::Cause, text::plain};
+use crate::domain::pod::HOLD_ANNOTATION;
 
 /// Objects per page where lists are not streamed: whole pods are big before they are pruned.
 const PAGE: u32 = 50;
@@ -240,10 +245,16 @@ pub(super) fn failure(error: watcher::Error) -> WatchFailure {
     }
 }
 
+/// Of all annotations only the one that holds the object.
+pub(super) fn keep_the_hold(meta: &mut ObjectMeta) {
+    let held = meta.annotations.take().and_then(|mut all| all.remove_entry(HOLD_ANNOTATION));
+    meta.annotations = held.map(|held| BTreeMap::from([held]));
+}
+
 /// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
 pub fn prune(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
-    pod.metadata.annotations = None;
+    keep_the_hold(&mut pod.metadata);
     if let Some(spec) = pod.spec.as_mut() {
         let kept = std::mem::take(spec);
         *spec = PodSpec {
@@ -281,6 +292,12 @@ fn pruned_container(kept: Container) -> Container {
         resources: kept.resources,
         restart_policy: kept.restart_policy,
         volume_mounts: kept.volume_mounts,
+        readiness_probe: kept.readiness_probe.map(|probe| Probe {
+            initial_delay_seconds: probe.initial_delay_seconds,
+            period_seconds: probe.period_seconds,
+            success_threshold: probe.success_threshold,
+            ..Probe::default()
+        }),
         ..Container::default()
     }
 }

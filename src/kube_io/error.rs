@@ -19,6 +19,9 @@ pub enum KubeError {
     /// LIST of `RedisMemoryPolicies`.
     #[error("cannot list the RedisMemoryPolicies: {0}")]
     ListPolicies(#[source] Cause),
+    /// PATCH of a `RedisMemoryPolicy`.
+    #[error("cannot annotate the RedisMemoryPolicy: {0}")]
+    PatchPolicy(#[source] Cause),
     /// GET of a pod.
     #[error("cannot read the pod: {0}")]
     GetPod(#[source] Cause),
@@ -46,6 +49,7 @@ impl KubeError {
             Self::ConfigureClient(_) => "ConfigureClient",
             Self::GetPolicy(_) => "GetPolicy",
             Self::ListPolicies(_) => "ListPolicies",
+            Self::PatchPolicy(_) => "PatchPolicy",
             Self::GetPod(_) => "GetPod",
             Self::ListPods(_) => "ListPods",
             Self::GetStatefulSet(_) => "GetStatefulSet",
@@ -61,6 +65,7 @@ impl KubeError {
             self,
             Self::GetPolicy(Cause::Forbidden(_))
                 | Self::ListPolicies(Cause::Forbidden(_))
+                | Self::PatchPolicy(Cause::Forbidden(_))
                 | Self::GetPod(Cause::Forbidden(_))
                 | Self::ListPods(Cause::Forbidden(_))
                 | Self::GetStatefulSet(Cause::Forbidden(_))

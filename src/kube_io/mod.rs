@@ -4,6 +4,7 @@
 //! Every request has a timeout of its own, and none is retried here: the caller looks again and decides again.
 
 pub mod around;
+pub mod ask;
 pub mod cache;
 pub mod client;
 pub mod error;

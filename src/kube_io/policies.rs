@@ -197,15 +197,11 @@ mod tests {
     fn what_went_while_the_watch_was_down_is_told() {
         let mut known = Known::default();
         let mut all = Vec::new();
-        for event in [
-            Event::Init,
-            Event::InitApply(policy("a")),
-            Event::InitApply(policy("b")),
-            Event::InitDone,
-            Event::Init,
-            Event::InitApply(policy("b")),
-            Event::InitDone,
-        ] {
+        let listed = |names: &[&str]| -> Vec<Event<Guarded>> {
+            let applied = names.iter().map(|name| Event::InitApply(policy(name)));
+            std::iter::once(Event::Init).chain(applied).chain([Event::InitDone]).collect()
+        };
+        for event in listed(&["a", "b"]).into_iter().chain(listed(&["b"])) {
             all.extend(known.changes(Ok(event)));
         }
         let gone: Vec<_> = all.iter().filter(|change| matches!(change, Change::Gone(..))).collect();

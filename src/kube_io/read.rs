@@ -22,7 +22,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 pub use self::volumes::{Behind, VolumesRead};
-use super::error::{Cause, KubeError, within};
+use super::{
+    around::prune_replica_set,
+    error::{Cause, KubeError, within},
+};
 use crate::{
     api::v1alpha1::StoredPolicy,
     clock::Clock,
@@ -71,6 +74,8 @@ struct Memory {
     owners: HashMap<String, Duration>,
     /// The disruption budgets of a namespace.
     budgets: HashMap<String, (Budgets, Duration)>,
+    /// ReplicaSets, without what is not read of them.
+    replica_sets: HashMap<String, (Arc<ReplicaSet>, Duration)>,
     /// What is behind claims, by namespace and names.
     volumes: HashMap<(String, Vec<String>), (VolumesRead, Duration)>,
 }
@@ -105,6 +110,35 @@ impl Reader {
     /// The `StatefulSet` as it is now.
     pub async fn stateful_set(&self, namespace: &str, name: &str) -> Result<Option<StatefulSet>, KubeError> {
         self.get(namespace, name).await.map_err(KubeError::GetStatefulSet)
+    }
+
+    /// The `ReplicaSet` as it is now.
+    pub async fn replica_set(&self, namespace: &str, name: &str) -> Result<Option<ReplicaSet>, KubeError> {
+        self.get(namespace, name).await.map_err(KubeError::GetOwner)
+    }
+
+    /// The same while nothing is to be done: that it was so within the hour is enough, for a Deployment that is changed makes
+    /// another one.
+    pub async fn replica_set_lately(
+        &self,
+        namespace: &str,
+        owner: &Owner,
+    ) -> Result<Option<Arc<ReplicaSet>>, KubeError> {
+        let (key, now) = (format!("{namespace}/{}/{}", owner.name, owner.uid), self.clock.uptime());
+        let remembered = self.with_memory(|memory| memory.replica_sets.get(&key).cloned());
+        if let Some((set, read)) = remembered
+            && now.saturating_sub(read) < OWNERS_KEPT
+        {
+            return Ok(Some(set));
+        }
+        let Some(mut set) = self.replica_set(namespace, &owner.name).await? else { return Ok(None) };
+        prune_replica_set(&mut set);
+        let set = Arc::new(set);
+        self.with_memory(|memory| {
+            memory.replica_sets.retain(|_, (_, read)| now.saturating_sub(*read) < OWNERS_KEPT);
+            memory.replica_sets.insert(key, (Arc::clone(&set), now));
+        });
+        Ok(Some(set))
     }
 
     /// The Services of the namespace.

@@ -56,7 +56,7 @@ pub const RIGHTS: &[Right] = &[
     right(Role::Base, "policy", "poddisruptionbudgets", &["list", "watch"]),
     right(Role::Base, "discovery.k8s.io", "endpointslices", &["list", "watch"]),
     right(Role::Base, "apps", "statefulsets", &["get", "list", "watch"]),
-    // That a pod's controller exists: no password goes to one whose does not.
+    // That a pod's controller exists: no password goes to one whose does not. And the template of a Deployment's pods.
     right(Role::Base, "apps", "replicasets", &["get"]),
     right(Role::Base, "events.k8s.io", "events", &["create"]),
     // RBAC cannot name what does not exist yet.

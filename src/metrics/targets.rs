@@ -101,6 +101,8 @@ pub(super) struct Exported {
     pub(super) series: Vec<TargetSeries>,
     pub(super) blocked: Option<String>,
     pub(super) active: Option<String>,
+    /// How long writes stop at a hand-over, by workload: estimated, and as it was last measured.
+    pub(super) write_gaps: Vec<WriteGapSeries>,
 }
 
 /// Everything that only who watches exports.
@@ -210,6 +212,17 @@ const fn signed(amount: i64) -> f64 {
     amount as f64
 }
 
+/// How long writes stop at a hand-over of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteGapSeries {
+    /// The workload.
+    pub workload: String,
+    /// Before it began.
+    pub estimated: Duration,
+    /// What it became, if that is known.
+    pub measured: Option<Duration>,
+}
+
 impl Collector for Targets {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let state = self.lock();
@@ -264,6 +277,28 @@ fn encode_policies(encoder: &mut DescriptorEncoder<'_>, state: &State) -> fmt::R
         let Some(workload) = &exported.active else { continue };
         let labels = [("namespace", key.namespace.as_str()), ("workload", workload.as_str())];
         one.encode(family.encode_family(&labels)?)?;
+    }
+    encode_write_gaps(encoder, state)
+}
+
+fn encode_write_gaps(encoder: &mut DescriptorEncoder<'_>, state: &State) -> fmt::Result {
+    let help =
+        "How long writes stop when the primary's role is handed over or it restarts: estimated, and last measured";
+    let mut family =
+        encoder.encode_descriptor("redis_memory_policy_write_gap_seconds", help, None, MetricType::Gauge)?;
+    for (key, exported) in &state.policies {
+        for WriteGapSeries { workload, estimated, measured } in &exported.write_gaps {
+            for (kind, time) in [("estimated", Some(*estimated)), ("measured", *measured)] {
+                let Some(time) = time else { continue };
+                let labels = [
+                    ("namespace", key.namespace.as_str()),
+                    ("policy", key.policy.as_str()),
+                    ("workload", workload.as_str()),
+                    ("kind", kind),
+                ];
+                ConstGauge::new(time.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+            }
+        }
     }
     Ok(())
 }
@@ -340,8 +375,16 @@ mod tests {
         metrics.publish_targets(&policy, vec![target("redis-1")]);
         metrics.set_blocked(&policy, Some("DisruptionBudget"));
         metrics.set_active(&policy, Some("redis"));
+        let gap = WriteGapSeries {
+            workload: "redis".into(),
+            estimated: Duration::from_millis(300),
+            measured: Some(Duration::from_millis(40)),
+        };
+        metrics.set_write_gaps(&policy, vec![gap]);
         let lines = series(&metrics);
-        assert_eq!(lines.len(), 3, "{lines:#?}");
+        assert_eq!(lines.len(), 5, "{lines:#?}");
+        let gap = "redis_memory_policy_write_gap_seconds{namespace=\"shop\",policy=\"sessions\",workload=\"redis\"";
+        assert_eq!(lines[3..], [format!("{gap},kind=\"estimated\"}} 0.3"), format!("{gap},kind=\"measured\"}} 0.04")]);
         assert_eq!(
             lines[1],
             "redis_memory_policy_blocked{namespace=\"shop\",policy=\"sessions\",reason=\"DisruptionBudget\"} 1"
@@ -349,6 +392,7 @@ mod tests {
         assert_eq!(lines[2], "redis_memory_policy_remediation_active{namespace=\"shop\",workload=\"redis\"} 1");
         metrics.set_blocked(&policy, None);
         metrics.set_active(&policy, None);
+        metrics.set_write_gaps(&policy, Vec::new());
         assert_eq!(series(&metrics).len(), 1);
         metrics.forget(&policy);
         assert_eq!(series(&metrics), Vec::<String>::new());

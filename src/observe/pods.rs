@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::{
-        apps::v1::StatefulSet as K8sStatefulSet,
+        apps::v1::{ReplicaSet, StatefulSet as K8sStatefulSet},
         core::v1::{
             Container as K8sContainer, ContainerPort, ContainerStatus, Pod as K8sPod, PodCondition, PodSpec, PodStatus,
-            ResourceRequirements, Service as K8sService,
+            Probe, ResourceRequirements, Service as K8sService,
         },
         discovery::v1::EndpointSlice,
     },
@@ -23,7 +23,10 @@ use crate::{
         addresses::PodAddresses,
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
-        pod::{Container, ContainerProblem, Mount, Owner, Pod, ResizeProgress, Service, StatefulSet, VolumeKind},
+        pod::{
+            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
+            StatefulSet, VolumeKind,
+        },
         policy::{PortRef, RedisAccess, RoleLabel, SentinelAccess},
         quantity,
     },
@@ -66,6 +69,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         pod_level_resources: spec.and_then(|spec| spec.resources.as_ref()).is_some_and(|r| !is_empty(r)),
         resize: resize_progress(conditions),
         trouble: trouble::of(pod),
+        hold: hold(meta),
         managers: managers::of(pod, &access.role_label.key, container.as_ref().ok().map(|found| found.name.as_str())),
         container,
     }
@@ -106,11 +110,24 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         template_role_label: template
             .and_then(|template| template.metadata.as_ref())
             .and_then(|meta| label(meta.labels.as_ref(), &role_label.key)),
+        hold: hold(meta),
         start_settings: containers
             .iter()
             .map(|container| start_args::of(container))
             .filter(|start| !start.settings.is_empty())
             .collect(),
+    }
+}
+
+/// What Kubernetes says of a ReplicaSet and the Deployment that owns it.
+pub fn deployment(set: &ReplicaSet) -> Deployment {
+    let spec = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.spec.as_ref());
+    let containers = spec.map(lasting).unwrap_or_default();
+    Deployment {
+        uid: ControllerUid::new(set.metadata.uid.clone().unwrap_or_default()),
+        name: owner(&set.metadata)
+            .map_or_else(|| set.metadata.name.clone().unwrap_or_default(), |deployment| deployment.name),
+        template_limits: containers.iter().filter_map(|container| template_limit(container, spec)).collect(),
     }
 }
 
@@ -198,9 +215,17 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
             .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        ready_after: found.readiness_probe.as_ref().map(ready_after).unwrap_or_default(),
         mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),
     })
+}
+
+/// Defaults are the API server's: no delay, ten seconds, one success.
+fn ready_after(probe: &Probe) -> Duration {
+    let number = |value: Option<i32>, default: u32| u64::from(value.map_or(default, clamped));
+    let tries = number(probe.period_seconds, 10).saturating_mul(number(probe.success_threshold, 1));
+    Duration::from_secs(number(probe.initial_delay_seconds, 0).saturating_add(tries))
 }
 
 /// The volumes in that container.
@@ -359,7 +384,8 @@ fn resize_progress(conditions: &[PodCondition]) -> ResizeProgress {
     }
 }
 
-fn owner(meta: &ObjectMeta) -> Option<Owner> {
+/// The controller of an object; `None`: nothing controls it.
+pub fn owner(meta: &ObjectMeta) -> Option<Owner> {
     let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     Some(Owner {
         kind: controller.kind.clone(),
@@ -382,6 +408,12 @@ fn label(labels: Option<&BTreeMap<String, String>>, key: &str) -> Option<String>
 fn is_empty(resources: &ResourceRequirements) -> bool {
     let none = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.as_ref().is_none_or(BTreeMap::is_empty);
     none(&resources.limits) && none(&resources.requests)
+}
+
+/// The value of the annotation by which people hold the object; `None`: nobody does.
+pub fn hold(meta: &ObjectMeta) -> Option<String> {
+    let value = meta.annotations.as_ref()?.get(HOLD_ANNOTATION)?;
+    Some(plain(value.trim(), TEXT_CAP))
 }
 
 /// Negative counts do not occur; should one, it is no reason to panic.

@@ -290,10 +290,17 @@ impl Observer {
         claims: &[Claim],
         rights: Rights,
     ) -> Result<Snapshot, KubeError> {
-        let mut stateful_sets = Vec::new();
+        let (mut stateful_sets, mut deployments) = (Vec::new(), Vec::new());
         let mut owners: Vec<&Owner> = pods.iter().filter_map(|pod| pod.owner.as_ref()).collect();
         owners.sort_by(|a, b| a.uid.cmp(&b.uid));
         owners.dedup_by(|a, b| a.uid == b.uid);
+        for owner in owners.iter().filter(|owner| owner.kind == "ReplicaSet") {
+            let set = match around {
+                Some(_) => self.reader.replica_set_lately(&policy.namespace, owner).await?,
+                None => self.reader.replica_set(&policy.namespace, &owner.name).await?.map(Arc::new),
+            };
+            deployments.extend(set.map(|set| pods::deployment(&set)));
+        }
         for owner in owners.into_iter().filter(|owner| owner.kind == "StatefulSet") {
             let set = match around.and_then(|around| around.stateful_set(&owner.name)) {
                 Some(watched) => watched,
@@ -309,6 +316,7 @@ impl Observer {
             at: self.clock.now(),
             targets: Vec::new(),
             stateful_sets,
+            deployments,
             services: Vec::new(),
             rights,
             resize_supported: self.reader.resize_supported().await,

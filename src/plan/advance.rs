@@ -14,8 +14,9 @@ use super::{
     Context, backlog, carry,
     effect::Effect,
     gates::{self, Phase, Scene},
+    hold,
     next::Next,
-    order, records,
+    order, records, request,
     rogue_primary::{self, RoguePrimary},
 };
 use crate::{
@@ -106,6 +107,9 @@ impl<'a> Advance<'a> {
         if policy.suspend {
             return Some(self.pause(BlockReason::Suspended, "spec.suspend is true"));
         }
+        if let Some(held) = hold::in_the_way(self.ctx, self.shard, self.journal.left()) {
+            return Some(self.pause(BlockReason::Held, &held));
+        }
         if policy.generation != self.journal.generation {
             return Some(self.end(Outcome::Superseded, "the spec changed; a new plan is made"));
         }
@@ -162,12 +166,7 @@ impl<'a> Advance<'a> {
             let Some(record) = self.journal.member(&target.pod.name) else {
                 return Some(format!("{} has joined the set", target.pod.name));
             };
-            let being_evicted = self.journal.evicted(&target.pod.name)
-                || (self.journal.current.begun_at.is_some()
-                    && self
-                        .journal
-                        .step()
-                        .is_some_and(|step| matches!(step, Step::Evict { pod } if *pod == target.pod.name)));
+            let being_evicted = self.journal.evicted(&target.pod.name) || self.journal.evicting(&target.pod.name);
             if target.pod.uid != record.identity.uid && !being_evicted {
                 return Some(format!("{} was replaced by somebody else", target.pod.name));
             }
@@ -191,9 +190,7 @@ impl<'a> Advance<'a> {
     /// Its pod does not exist, and no eviction of ours explains that.
     fn is_gone(&self, record: &MemberRecord) -> bool {
         let pod = &record.identity.pod;
-        let evicting = self.journal.current.begun_at.is_some()
-            && matches!(self.journal.step(), Some(Step::Evict { pod: evicted }) if evicted == pod);
-        let coming = evicting || (self.journal.evicted(pod) && record.caught_up_at.is_none());
+        let coming = self.journal.evicting(pod) || (self.journal.evicted(pod) && record.caught_up_at.is_none());
         self.target(pod).is_none() && !coming
     }
 
@@ -325,6 +322,12 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         starts_as_primary: start_as_primary(before, journal),
         several_primaries: before.and_then(|record| record.several_primaries.clone()),
         retry_at: None,
+        write_gap: journal
+            .write_gap
+            .clone()
+            // A label that did not follow gives no time in which it does.
+            .filter(|gap| gap.measured_milliseconds.is_some() && outcome != Outcome::LabelDidNotFollow)
+            .or_else(|| before.and_then(|record| record.write_gap.clone())),
         restarts,
         starts,
     }))
@@ -345,12 +348,27 @@ fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<Restar
 
 /// "; the other 3 pods follow in the next plan": what a plan that had no room for all pods leaves.
 fn left(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
+    if journal.request.is_some() {
+        return not_restarted(ctx, journal, shard);
+    }
     if journal.left.is_empty() {
         return String::new();
     }
     let due = !order::restarts(ctx, shard).is_empty();
     let names = journal.left.iter().map(PodName::as_str).collect::<Vec<_>>().join(", ");
     format!("; {}: {names}", order::rest(journal.left.len(), due))
+}
+
+/// "; not restarted: redis-0": of the pods whose restart was asked for those that the plan left out.
+fn not_restarted(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> String {
+    let ask = request::of(ctx, shard).filter(|_| request::id_of(ctx, shard) == journal.request);
+    let asked = |member: &&&Target| ask.is_some_and(|ask| request::restarts(ask, shard, member));
+    let members = shard.members.iter().filter(asked).map(|member| &member.pod.name);
+    let left: Vec<&str> = members.filter(|pod| !journal.evicted(pod)).map(PodName::as_str).collect();
+    if left.is_empty() {
+        return String::new();
+    }
+    format!("; not restarted: {} (ask for it by name to learn why)", left.join(", "))
 }
 
 /// Whether a switchover of this remediation lies behind the cursor.
@@ -365,6 +383,9 @@ fn summary(journal: &Journal) -> String {
     for reclaimed in proven {
         pods += 1;
         bytes = bytes.saturating_add(reclaimed.max(0));
+    }
+    if pods == 0 && exchanged(journal) && journal.request.is_some() {
+        return format!("{} has the primary role", journal.primary.pod);
     }
     if pods == 0 && exchanged(journal) {
         return format!("the primary role is back at {}", journal.primary.pod);

@@ -3,7 +3,7 @@
 use super::{
     Context,
     gates::{self, Phase, Scene},
-    order,
+    order, request,
 };
 use crate::{
     assess::fragmentation,
@@ -37,15 +37,16 @@ pub fn consider(ctx: &Context<'_>) -> Considered {
     next(ctx, &every(ctx)).cloned().unwrap_or_default()
 }
 
-/// Of what is due the one that could begin, else the first. Who was given up last comes last: an obstacle that shows again
-/// and again must not keep the other sets from their turn.
+/// Of what is due the one that could begin, else the first. What a person asks for comes first, and who was given up last
+/// comes last: an obstacle that shows again and again must not keep the other sets from their turn.
 pub(super) fn next<'d>(ctx: &Context<'_>, due: &'d [Considered]) -> Option<&'d Considered> {
     let given_up = |considered: &&Considered| {
         let record = ctx.record(&considered.plan.as_ref()?.shard)?;
         matches!(record.outcome?, Outcome::GaveUp | Outcome::TimedOut).then_some(record.ended_at)
     };
+    let asked = |considered: &Considered| considered.begin.as_ref().is_some_and(|journal| journal.request.is_some());
     let could = due.iter().filter(|considered| considered.blocked.is_empty());
-    could.min_by_key(given_up).or_else(|| due.first())
+    could.min_by_key(|one| (!asked(one), given_up(one))).or_else(|| due.first())
 }
 
 /// Every shard in which something is due.
@@ -67,6 +68,15 @@ fn consider_one(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Considered> {
 pub(super) fn refusals(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<BlockReason> {
     let Some(plan) = order::plan(ctx, shard) else { return Vec::new() };
     gates::check(&scene(ctx, shard, &plan)).into_iter().map(|blocked| blocked.reason).collect()
+}
+
+/// What would be in the way of restarting every member of that set now, for people who ask before anything is due. That
+/// its memory is not fragmented enough to be cured is no obstacle then.
+pub fn in_the_way_of_all(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<Blocked> {
+    let plan = order::whole(ctx, shard);
+    let mut blocked = gates::check(&scene(ctx, shard, &plan));
+    blocked.retain(|blocked| blocked.reason != BlockReason::CauseNotCurable);
+    blocked
 }
 
 /// Restarts are among the remedies, and the policy enforces.
@@ -97,6 +107,8 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         raised: Vec::new(),
         carried: Vec::new(),
         left: plan.left.clone(),
+        request: request::id_of(ctx, shard),
+        write_gap: plan.write_gap.clone(),
         led: None,
         owner: None,
     })

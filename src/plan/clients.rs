@@ -8,6 +8,7 @@ use super::{
     Context,
     begin::identity,
     effect::{Effect, Peer},
+    replica,
 };
 use crate::{
     assess::services,
@@ -98,12 +99,15 @@ fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<LeftBehind<'a
         return None;
     }
     let (old, new) = (ctx.snapshot.target(from)?, ctx.snapshot.target(to)?);
-    let exchanged =
-        matches!(old.sample()?.replication.role, Role::Replica(_)) && new.sample()?.replication.role == Role::Primary;
-    if !exchanged || old.pod.terminating || forbidden(ctx, old) {
+    let shard = ctx.shard(&journal.shard)?;
+    let Role::Replica(link) = &old.sample()?.replication.role else { return None };
+    // A new primary that is silent just now is one that the old one follows.
+    let leads = new
+        .sample()
+        .map_or_else(|| replica::follows(shard, new, &link.primary), |sample| sample.replication.role == Role::Primary);
+    if !leads || old.pod.terminating || forbidden(ctx, old) {
         return None;
     }
-    let shard = ctx.shard(&journal.shard)?;
     let mut found = services::to_primary(shard, &ctx.policy.redis.role_label).peekable();
     found.peek()?;
     let followed =

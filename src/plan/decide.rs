@@ -5,7 +5,7 @@ use super::{
     begin::{self, Considered},
     clients,
     effect::Effect,
-    labels, mark, order, resize, rogue_primary,
+    labels, mark, order, request, resize, rogue_primary,
 };
 use crate::{
     domain::{blocked::Blocked, journal::Journal, policy::Mode, snapshot::Target, step::Plan},
@@ -52,14 +52,16 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         && blocked.is_empty()
         && ctx.policy.mode == Mode::Enforce
         && ctx.policy.fragmentation.restart_allowed;
-    let act = match (remember, begin) {
-        (Some(_), _) if !live => Next::LookLive,
-        (Some(records), _) => Next::Remember(records),
-        (None, _) if !upkeep.is_empty() && !live => Next::LookLive,
-        (None, _) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
-        (None, Some(journal)) if live => Next::Begin(Box::new(journal)),
-        (None, _) if wanted && !live => Next::LookLive,
-        (None, _) => Next::Rest,
+    let act = match (remember, begin, request::refused(ctx, &due)) {
+        (Some(_), ..) if !live => Next::LookLive,
+        (Some(records), ..) => Next::Remember(records),
+        (None, ..) if !upkeep.is_empty() && !live => Next::LookLive,
+        (None, ..) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
+        (None, _, Some(_)) if !live => Next::LookLive,
+        (None, _, Some(answer)) => Next::Answer(answer),
+        (None, Some(journal), None) if live => Next::Begin(Box::new(journal)),
+        (None, ..) if wanted && !live => Next::LookLive,
+        (None, ..) => Next::Rest,
     };
     Decision { plan, blocked, act, due, upkeep }
 }
@@ -111,6 +113,7 @@ fn frozen(journal: &Journal) -> Plan {
         steps: journal.steps.clone(),
         hash: journal.plan_hash.clone(),
         left: journal.left.clone(),
+        write_gap: journal.write_gap.clone(),
     }
 }
 

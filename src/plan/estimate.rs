@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use super::Context;
 use crate::{
     domain::{
         bytes::Bytes,
+        duration,
         names::PodName,
+        sample::Sample,
         snapshot::Target,
         step::{self, PlannedStep, Step},
+        write_gap::WriteGap,
     },
     topology::Shard,
 };
@@ -48,6 +52,77 @@ pub fn unit(shard: &Shard<'_>, steps: &[PlannedStep]) -> Option<(Duration, Strin
     }
 }
 
+/// Writes, when the label that this operator keeps moves. The longest that a writer through a Service saw was 65 ms
+/// (docs/performance.md); the rest is for kube-proxy on a large cluster, and for FAILOVER.
+const OWN_LABEL: Duration = Duration::from_millis(300);
+/// The same where another controller's label must follow, as long as that was never measured: such controllers look every
+/// second to every ten seconds.
+const THEIR_LABEL: Duration = Duration::from_secs(5);
+/// From an eviction to a server that loads, shutdown aside: pods on a node that has the image take 5 to 20 s. Unlike
+/// [`REPLACEMENT`], which is rather too long, it is the middle.
+const START: Duration = Duration::from_secs(12);
+
+/// How long writes stop when the role of this shard is handed over, and where the number is from; `None`: no role of it is.
+pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
+    let key = &ctx.policy.redis.role_label.key;
+    if shard.follow.is_ours() {
+        let from = format!("the operator moves the label {key} itself: measured in its tests");
+        return Some(WriteGap::estimated(OWN_LABEL, from));
+    }
+    shard.follow.is_theirs().then(|| match measured(ctx, shard) {
+        Some(time) => WriteGap::estimated(time, format!("measured when the label {key} last followed")),
+        None => WriteGap::estimated(
+            THEIR_LABEL,
+            format!("assumed: another controller keeps the label {key}, and when it last followed was not seen yet"),
+        ),
+    })
+}
+
+/// How long writes stop by these steps.
+pub fn write_gap(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) -> Option<WriteGap> {
+    steps.iter().find_map(|planned| match &planned.step {
+        Step::Switchover { .. } => hand_over_gap(ctx, shard),
+        Step::Persist { pod } => in_place_gap(ctx, shard, shard.member(pod)?),
+        _ => None,
+    })
+}
+
+/// Shutdown with its save, no longer than the grace period; start; loading; the readiness probe.
+fn in_place_gap(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target) -> Option<WriteGap> {
+    if let Some(time) = measured(ctx, shard) {
+        return Some(WriteGap::estimated(time, "measured when it was last restarted in place"));
+    }
+    let sample = primary.sample()?;
+    let stop = shutdown(sample).min(primary.pod.grace_period);
+    let load = assumed(sample.memory.used);
+    let ready = primary.pod.container.as_ref().map(|container| container.ready_after).unwrap_or_default();
+    let time = [stop, START, load, ready].into_iter().fold(Duration::ZERO, Duration::saturating_add);
+    let [stop, start, load, ready] = [stop, START, load, ready].map(|part| part.as_secs());
+    Some(WriteGap::estimated(
+        time,
+        format!("{stop} s to stop, {start} s to start, {load} s to load, {ready} s until its readiness probe says yes"),
+    ))
+}
+
+fn measured(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Duration> {
+    shard.record(ctx.records)?.write_gap.as_ref()?.measured()
+}
+
+/// Whether writes would stop for longer at a hand-over than the policy consents to, in words.
+pub fn gap_too_long(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<String> {
+    let (gap, most) = (hand_over_gap(ctx, shard)?, ctx.policy.restart.maximum_write_gap);
+    (gap.estimate() > most).then(|| {
+        format!(
+            "writes to {} would stop for about {} while its primary hands the role over ({}), and \
+             spec.restart.maximumWriteGap is {}: raise it to consent",
+            shard.name,
+            duration::format(gap.estimate()),
+            gap.from,
+            duration::format(most)
+        )
+    })
+}
+
 fn restart_of(shard: &Shard<'_>, pod: &PodName) -> Duration {
     let target = shard.members.iter().find(|target| target.pod.name == *pod);
     target.map(|target| restart(shard, target)).unwrap_or_default()
@@ -62,12 +137,16 @@ pub fn restart(shard: &Shard<'_>, target: &Target) -> Duration {
 fn raw(shard: &Shard<'_>, target: &Target) -> Duration {
     let Some(sample) = target.sample() else { return REPLACEMENT };
     let moving = assumed(sample.memory.used);
-    let saves = sample.config.as_ref().is_ok_and(|config| !config.save.is_empty());
-    let shutdown = if saves { moving.max(sample.persistence.last_save_took) } else { Duration::ZERO };
     let measured = shard.primary().and_then(Target::sample).map(|primary| primary.persistence.last_save_took);
     let written = moving.max(measured.unwrap_or_default());
-    let steps = [shutdown, REPLACEMENT, written, moving, moving];
+    let steps = [shutdown(sample), REPLACEMENT, written, moving, moving];
     steps.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// A shutdown with a save, if it has save points.
+fn shutdown(sample: &Sample) -> Duration {
+    let saves = sample.config.as_ref().is_ok_and(|config| !config.save.is_empty());
+    if saves { assumed(sample.memory.used).max(sample.persistence.last_save_took) } else { Duration::ZERO }
 }
 
 /// Time to move that number of bytes at the assumed rate, in whole seconds, rounded up.

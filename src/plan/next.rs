@@ -6,6 +6,7 @@ use super::effect::Effect;
 use crate::domain::{
     blocked::Blocked,
     journal::{Journal, WorkloadRecord},
+    request::AnsweredRequest,
 };
 
 /// What to do now.
@@ -20,6 +21,8 @@ pub enum Next {
     Remember(Vec<WorkloadRecord>),
     /// Upkeep: labels and limits, each with its reason.
     Upkeep(Vec<(Effect, String)>),
+    /// Write this answer to what a person asked for: nothing is done about it.
+    Answer(AnsweredRequest),
     /// Begin a remediation with this journal.
     Begin(Box<Journal>),
     /// Look again after this time; the text says what is waited for.

@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, in_place, resize,
+    candidate, estimate, hold, in_place, request, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::PodName,
+        request::Ask,
         snapshot::Target,
         step::{Plan, PlannedStep, Step},
     },
@@ -37,24 +38,47 @@ pub struct Candidate<'a> {
     pub verdict: Verdict,
     /// What its restart is expected to give back.
     pub gain: Bytes,
+    /// Who asks for its restart, and why.
+    pub asked: Option<String>,
 }
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
-/// gain reaches `minimumWaste`. Empty: nothing is due.
+/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold; when only
+/// such are left, the gates say so. A person who asks by hand names the members instead.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
-    let candidates: Vec<Candidate<'_>> = shard
-        .members
-        .iter()
-        .filter_map(|target| {
-            let gain = fragmentation::expected_gain(&target.sample()?.memory);
-            let verdict = ctx.look.member(target)?.fragmentation.clone();
-            Some(Candidate { target, verdict, gain })
-        })
-        .collect();
-    if !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
+    let asked = request::of(ctx, shard);
+    let mut candidates = every_member(ctx, shard);
+    let due = |candidate: &Candidate<'_>| {
+        if asked.is_some() {
+            candidate.asked.is_some()
+        } else {
+            candidate.gain >= ctx.policy.fragmentation.minimum_waste
+        }
+    };
+    for candidate in &mut candidates {
+        candidate.asked = asked.filter(|ask| request::restarts(ask, shard, candidate.target)).map(Ask::cause);
+    }
+    if asked.is_none() && !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
-    candidates.into_iter().filter(|candidate| candidate.gain >= ctx.policy.fragmentation.minimum_waste).collect()
+    let (held, free): (Vec<_>, Vec<_>) =
+        candidates.into_iter().filter(due).partition(|candidate| hold::of(ctx, shard, candidate.target).is_some());
+    if free.is_empty() { held } else { free }
+}
+
+/// Every member that could be looked at, whatever its restart would give back.
+fn every_member<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
+    let members = shard.members.iter().filter_map(|target| {
+        let gain = fragmentation::expected_gain(&target.sample()?.memory);
+        let verdict = ctx.look.member(target)?.fragmentation.clone();
+        Some(Candidate { target, verdict, gain, asked: None })
+    });
+    members.collect()
+}
+
+/// The plan that restarts every member, due or not.
+pub fn whole(ctx: &Context<'_>, shard: &Shard<'_>) -> Plan {
+    frozen(ctx, shard, &every_member(ctx, shard), None)
 }
 
 /// The frozen plan for a workload, or `None` when nothing is due. Without exactly one primary the order is not known
@@ -62,26 +86,39 @@ pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> 
 pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     let restarts = restarts(ctx, shard);
     let owed = role_owed(ctx, shard);
-    if restarts.is_empty() && owed.is_none() {
+    if restarts.is_empty() && owed.is_none() && request::of(ctx, shard).is_none() {
         return None;
     }
+    Some(frozen(ctx, shard, &restarts, owed))
+}
+
+fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed: Option<StartsAlone<'_>>) -> Plan {
     let Cut { mut steps, left } = match shard.primary() {
-        Some(primary) => cut::fitting(units(ctx, shard, primary, &restarts)),
+        Some(primary) => cut::fitting(units(ctx, shard, primary, restarts)),
         None => Cut::default(),
     };
     let moves = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
-    if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
+    if let Some(ask) = request::of(ctx, shard).filter(|_| restarts.is_empty()) {
+        steps = request::switchover(ctx, shard, ask);
+    } else if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
         hand_back(ctx, shard, primary, &start, &mut steps);
     }
     let steps = prove_replicas_together(steps);
-    let hash = hash(shard, &steps);
-    Some(Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left })
+    let (hash, write_gap) = (hash(shard, &steps), estimate::write_gap(ctx, shard, &steps));
+    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left, write_gap }
 }
 
 /// Something is due, and no step of it can be taken.
 pub fn without_steps(shard: &Shard<'_>) -> Plan {
     let hash = hash(shard, &[]);
-    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps: Vec::new(), hash, left: Vec::new() }
+    Plan {
+        shard: shard.id.clone(),
+        workload_name: shard.name.clone(),
+        steps: Vec::new(),
+        hash,
+        left: Vec::new(),
+        write_gap: None,
+    }
 }
 
 /// What is done, in order, in pieces that are done wholly or not at all.
@@ -110,8 +147,11 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
-        Handover::Switchover => relieve(ctx, shard, primary, (old, restarts), &mut steps),
-        Handover::InPlace | Handover::Never => {}
+        // Nor for one whose hand-over would hold writes back for longer than people consent to.
+        Handover::Switchover if replicas.is_empty() || estimate::gap_too_long(ctx, shard).is_none() => {
+            relieve(ctx, shard, primary, (old, restarts), &mut steps);
+        }
+        Handover::Switchover | Handover::InPlace | Handover::Never => {}
     }
     if !steps.is_empty() {
         units.push(Unit { steps, due: old.verdict.restart_due.is_some() });
@@ -174,10 +214,10 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that may before one that may not (the gates say why), the one that starts as a
-/// primary before any other, for there the role can stay, one that is not restarted (it is clean) before one that is, then
-/// by `replica-priority`, the lowest first; ties by name.
-fn next_primary<'a>(
+/// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the
+/// one that starts as a primary before any other, for there the role can stay, one that is not restarted (it is clean)
+/// before one that is, then by `replica-priority`, the lowest first; ties by name.
+pub(super) fn next_primary<'a>(
     ctx: &Context<'_>,
     shard: &Shard<'a>,
     primary: &Target,
@@ -189,7 +229,8 @@ fn next_primary<'a>(
     shard.replicas.iter().copied().min_by_key(|target| {
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
         let (priority, name) = (candidate::priority(target), target.pod.name.clone());
-        (priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
+        let held = hold::of(ctx, shard, target).is_some();
+        (held, priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
     })
 }
 
@@ -213,29 +254,42 @@ fn hand_back(
     if steps.len().saturating_add(shard.members.len()) > Plan::MAX_STEPS {
         return;
     }
-    let (from, to) = (from.pod.name.clone(), start.target.pod.name.clone());
-    steps.push(PlannedStep {
+    let (away, back) = (&from.pod.name, &start.target.pod.name);
+    let reason = format!(
+        "RoleAgainstStart: {back} alone starts as a primary ({}), so a restart of {away} would leave nobody primary and one \
+         of {back} would make a second: the role goes back to {back}",
+        start.how
+    );
+    steps.extend(move_role(ctx, shard, from, start.target, &reason));
+}
+
+/// Moves the role without any restart: what follows `from` follows `to` then, `from` itself too.
+pub(super) fn move_role(
+    ctx: &Context<'_>,
+    shard: &Shard<'_>,
+    from: &Target,
+    to: &Target,
+    reason: &str,
+) -> Vec<PlannedStep> {
+    let (from, to) = (from.pod.name.clone(), to.pod.name.clone());
+    let mut steps = vec![PlannedStep {
         step: Step::Switchover { from: from.clone(), to: to.clone() },
-        reason: format!(
-            "RoleAgainstStart: {to} alone starts as a primary ({}), so a restart of {from} would leave nobody primary and \
-             one of {to} would make a second: the role goes back to {to}; {}",
-            start.how,
-            announced(ctx.settings.switchover)
-        ),
-    });
+        reason: format!("{reason}; {}", announced(ctx.settings.switchover)),
+    }];
     for member in shard.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
         steps.push(PlannedStep {
             step: Step::Repoint { pod: member.pod.name.clone(), to: to.clone() },
-            reason: format!("it follows {from}, which gives the role back"),
+            reason: format!("it follows {from}, which gives the role to {to}"),
         });
     }
     // No restart follows that would have it follow as it starts.
     let reason = format!("it must follow {to} by its name: an address goes with the pod");
     steps.push(PlannedStep { step: Step::Repoint { pod: from, to }, reason });
+    steps
 }
 
 fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, steps: &mut Vec<PlannedStep>) {
-    let Candidate { target, verdict, gain } = candidate;
+    let Candidate { target, gain, .. } = candidate;
     let pod = target.pod.name.clone();
     let gain = gain.quantised();
     let meanwhile = match returns {
@@ -245,7 +299,7 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
             "; nothing can take over from it: WRITES STOP from its eviction until it has loaded its data again"
         }
     };
-    let reason = format!("{}{meanwhile}", why(ctx, verdict, gain));
+    let reason = format!("{}{meanwhile}", why(ctx, candidate));
     steps.push(PlannedStep { step: Step::Evict { pod: pod.clone() }, reason });
     if let Some((step, reason)) = resize::replacement_step(ctx, target) {
         steps.push(PlannedStep { step, reason });
@@ -274,7 +328,12 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
 }
 
 /// Why a pod is restarted, with quantised numbers.
-fn why(ctx: &Context<'_>, verdict: &Verdict, gain: Bytes) -> String {
+fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
+    let Candidate { verdict, asked, .. } = candidate;
+    if let Some(asked) = asked {
+        return asked.clone();
+    }
+    let gain = candidate.gain.quantised();
     let ratio = verdict.ratio.quantised();
     let threshold = ctx.policy.fragmentation.restart;
     match verdict.restart_due {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, decide::Decision, effect::Effect, order, rogue_primary};
+use super::{Context, decide::Decision, effect::Effect, estimate, hold, order, rogue_primary};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -93,10 +93,14 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
         let planned = order::restarted_pods(steps);
         let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
+        let held = |pod: &PodName| hold::of(ctx, shard, ctx.look.target(pod)?);
         let before = decision.plan.as_ref().filter(|plan| plan.shard != shard.id);
         for member in &shard.members {
             let pod = &member.pod.name;
             let why = match (first, before) {
+                _ if held(pod).is_some() && !planned.contains(pod) => {
+                    format!("a restart is due and is not begun: {}", held(pod).unwrap_or_default())
+                }
                 (Some(first), _) if first.text.len() <= SHORT => {
                     format!("a restart is due and is not begun: {}: {}", first.reason, first.text)
                 }
@@ -105,6 +109,10 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
                 }
                 (None, Some(before)) => after(&before.workload_name),
                 (None, None) if left.contains(pod) => "it is restarted by the plan after this one".to_owned(),
+                (None, None) if !planned.contains(pod) && estimate::gap_too_long(ctx, shard).is_some() => {
+                    let why = estimate::gap_too_long(ctx, shard).unwrap_or_default();
+                    format!("the others of its set are restarted and it is not: {why}")
+                }
                 (None, None) if !planned.contains(pod) => "the others of its set are restarted and it is not: it is \
                     the primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
                     .to_owned(),

@@ -1,9 +1,9 @@
 //! Members that claim more than they may: a second primary, a primary without data. Who is demoted, and what freezes.
 //!
 //! Two primaries may both hold writes that the other lacks, so everything is frozen until a person has decided, with
-//! one exception: the old primary that we evicted ourselves after a completed switchover comes back from its template's
-//! start arguments as a primary, holding nothing that was acknowledged after the switchover. It is demoted at once,
-//! under any authority over the role label: the eviction and the switchover were ours, and so is the second primary.
+//! one exception: a pod that we evicted while it was a replica of the recorded primary comes back as a primary by its
+//! template's start arguments, and holds nothing that was acknowledged since. It is demoted at once, under any authority
+//! over the role label: the eviction was ours, and so is the second primary (docs/adr/0018).
 
 use super::{
     Context,
@@ -44,7 +44,7 @@ pub fn judge(ctx: &Context<'_>, shard: &Shard<'_>, journal: &Journal) -> RoguePr
     if begun && matches!(journal.step(), Some(Step::Switchover { .. })) {
         return RoguePrimary::Clear;
     }
-    let why = match shard.rogue(journal, ctx.records) {
+    let why = match shard.rogue(journal) {
         Rogue::Clear => return RoguePrimary::Clear,
         Rogue::Frozen(why) => why,
         Rogue::Demote { old, new } => match (Peer::of(old), Peer::of(new)) {

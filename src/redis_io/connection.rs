@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     names::RunId,
-    sample::{Replication, Version},
+    sample::{Replication, Role, Version},
 };
 
 /// What `CLIENT LIST` shows of us.
@@ -146,7 +146,15 @@ impl Connection {
         pipeline.cmd("INFO").arg("server");
         let text = self.text(&pipeline, "INFO server", deadline).await?;
         let found = Info::parse(&text).run_id()?;
-        if found == *expected { Ok(()) } else { Err(RedisError::RunIdChanged { expected: expected.clone(), found }) }
+        if found == *expected {
+            return Ok(());
+        }
+        let role = self.replication(deadline).await.map(|replication| replication.role);
+        Err(RedisError::RunIdChanged {
+            expected: expected.clone(),
+            found,
+            leads: role.ok().map(|it| it == Role::Primary),
+        })
     }
 
     /// `INFO replication` alone: a few hundred bytes, so that a switchover can be followed closely.

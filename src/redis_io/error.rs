@@ -41,6 +41,8 @@ pub enum RedisError {
         expected: RunId,
         /// The process that answered.
         found: RunId,
+        /// Whether that one says that it is primary; `None`: it was not asked, or does not say.
+        leads: Option<bool>,
     },
 }
 
@@ -134,7 +136,7 @@ mod tests {
     #[case(RedisError::NotRedis("x".into()), "NotRedis")]
     #[case(RedisError::TooLarge("x".into()), "ReplyTooLarge")]
     #[case(refused("LOADING"), "Refused")]
-    #[case(RedisError::RunIdChanged { expected: "a".into(), found: "b".into() }, "Unreachable")]
+    #[case(RedisError::RunIdChanged { expected: "a".into(), found: "b".into(), leads: None }, "Unreachable")]
     fn each_error_has_its_probe_failure(#[case] error: RedisError, #[case] reason: &str) {
         assert_eq!(ProbeFailure::from(error).reason(), reason);
     }

@@ -79,7 +79,8 @@ pub async fn probe(
     let info = Info::parse(&text);
     let run_id = info.run_id().unwrap_or_default();
     if run_id != *connection.run_id() {
-        return Err(RedisError::RunIdChanged { expected: connection.run_id().clone(), found: run_id }.into());
+        let expected = connection.run_id().clone();
+        return Err(RedisError::RunIdChanged { expected, found: run_id, leads: None }.into());
     }
     // One name for all samples of a connection, in memory too.
     let run_id = connection.run_id().clone();

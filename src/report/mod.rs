@@ -115,6 +115,7 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
         workload: plan.workload_name.clone(),
         hash: plan.hash.clone(),
         steps: shown.map_or_else(|| plan.steps.clone(), |shown| shown.steps.clone()),
+        write_gap: shown.map_or_else(|| plan.write_gap.clone(), |shown| shown.write_gap.clone()),
     }
 }
 
@@ -183,6 +184,7 @@ pub fn worth_writing(
 ) -> bool {
     let same = RedisMemoryPolicyStatus {
         workloads: Vec::new(),
+        request: None,
         journal: None,
         frozen_spec: None,
         // Who wrote it last is no news: two installs that judge the same must not write in turn.
@@ -207,36 +209,39 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
             // Which step is under way is a number that matters; what a remediation gave up on has numbers that waver.
             let under_way = condition.type_ == "Remediating" && condition.status == "True";
             let step = under_way.then_some(condition.message.as_str());
-            let text = without_numbers(&condition.message);
-            (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, step, text)
+            let words = Words(&condition.message);
+            (&condition.type_, &condition.status, &condition.reason, condition.observed_generation, step, words)
         })
         .collect();
     let findings: Vec<_> = status
         .findings
         .iter()
         .map(|finding| {
-            let texts = (without_numbers(&finding.evidence), without_numbers(&finding.remedy));
-            (&finding.code, &finding.severity, &finding.pod, finding.stale, texts)
+            let words = (Words(&finding.evidence), Words(&finding.remedy));
+            (&finding.code, &finding.severity, &finding.pod, finding.stale, words)
         })
         .collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
     (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
 }
 
-/// The words of a text: what is left when its numbers waver. Units go with them, for 999 KiB and 1 MiB waver too.
-fn without_numbers(text: &str) -> Vec<&str> {
-    let unit =
-        |word: &&str| !matches!(word.trim_end_matches([',', ';', ':', ')']), "B" | "KiB" | "MiB" | "GiB" | "TiB");
-    let words = text.split_whitespace().filter(unit);
-    words
-        .map(|word| {
-            if word.trim_start_matches(['(', '-', '<', '>', '=']).starts_with(|c: char| c.is_ascii_digit()) {
-                ""
-            } else {
-                word
-            }
-        })
-        .collect()
+/// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.
+struct Words<'a>(&'a str);
+
+impl PartialEq for Words<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || self.without_numbers().eq(other.without_numbers())
+    }
+}
+
+impl<'a> Words<'a> {
+    fn without_numbers(&self) -> impl Iterator<Item = &'a str> {
+        let unit =
+            |word: &&str| !matches!(word.trim_end_matches([',', ';', ':', ')']), "B" | "KiB" | "MiB" | "GiB" | "TiB");
+        let number =
+            |word: &str| word.trim_start_matches(['(', '-', '<', '>', '=']).starts_with(|c: char| c.is_ascii_digit());
+        self.0.split_whitespace().filter(unit).map(move |word| if number(word) { "" } else { word })
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Handover, Rogue, Rules, Shard};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
-    journal::{Journal, WorkloadRecord},
+    journal::Journal,
 };
 
 pub(super) struct Cluster;
@@ -26,7 +26,7 @@ impl Rules for Cluster {
         true
     }
 
-    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal, _: Option<&WorkloadRecord>) -> Rogue<'a> {
+    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal) -> Rogue<'a> {
         Rogue::Frozen("the roles are not this operator's to give".to_owned())
     }
 }

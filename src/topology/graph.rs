@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::domain::{
-    names::{ControllerUid, NodeAddress, PodUid},
+    names::{ControllerUid, NodeAddress, PodName, PodUid},
     pod::Service,
     sample::{ReplicaLink, Role},
     snapshot::{Snapshot, Target},
@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
 
     /// Members of one controller are joined, but for the shards of a cluster: those may share a StatefulSet. A member
     /// without a sample is counted to the others of its controller; to a shard only if there is nothing else. So are
-    /// controllers that were one shard when something was stored of it: the server that would show it may be away.
+    /// controllers that were one shard when something was stored of it, unless they are seen to be apart.
     fn join_by_controller(&self, groups: &mut Groups) {
         let mut by_name: Vec<(usize, &Target)> = self.snapshot.targets.iter().enumerate().collect();
         by_name.sort_by(|(_, a), (_, b)| a.pod.name.cmp(&b.pod.name));
@@ -149,7 +149,12 @@ impl<'a> Graph<'a> {
             let sample = self.snapshot.targets.get(n).and_then(|target| target.sample());
             sample.is_some_and(|sample| sample.server.cluster_enabled)
         };
-        for id in self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none()) {
+        let stored = self.snapshot.surroundings.stored.iter().filter(|id| id.shard.is_none() && id.sets.len() > 1);
+        let mut seen = None;
+        for id in stored {
+            if seen.get_or_insert_with(|| Controllers::of(self.snapshot)).are_apart(&id.sets) {
+                continue;
+            }
             let mut of_id = id.sets.iter().filter_map(|set| first.get(set).copied()).filter(|n| !in_cluster(*n));
             let Some(one) = of_id.next() else { continue };
             of_id.for_each(|other| groups.join(one, other));
@@ -191,6 +196,42 @@ impl<'a> Graph<'a> {
         let own = |service: &&Service| service.role.is_some() && service.takes.contains(&member.pod.name);
         let named = self.snapshot.services.iter().filter(own).find(|service| Some(service.name.as_str()) == name);
         here && named.is_some_and(|service| service.ready_pods.iter().all(|uid| self.selected.contains(uid)))
+    }
+}
+
+/// What is seen of the controllers of the pods.
+struct Controllers<'a> {
+    /// Whether every one of its pods answers.
+    answers: HashMap<&'a ControllerUid, bool>,
+    /// Positions of the Services that take pods of it.
+    services: HashMap<&'a ControllerUid, HashSet<usize>>,
+}
+
+impl<'a> Controllers<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let owned = |target: &'a Target| Some((&target.pod.name, &target.pod.owner.as_ref()?.uid));
+        let of_pod: HashMap<&PodName, &ControllerUid> = snapshot.targets.iter().filter_map(owned).collect();
+        let mut seen = Self { answers: HashMap::new(), services: HashMap::new() };
+        for target in &snapshot.targets {
+            if let Some((_, uid)) = owned(target) {
+                *seen.answers.entry(uid).or_insert(true) &= target.sample().is_some();
+            }
+        }
+        for (n, service) in snapshot.services.iter().enumerate() {
+            for uid in service.takes.iter().filter_map(|pod| of_pod.get(pod)) {
+                seen.services.entry(uid).or_default().insert(n);
+            }
+        }
+        seen
+    }
+
+    /// Those were one shard and are so no more: people made them replicate each other for a while, or a server lied. Every
+    /// member of every one answers, so that what joins them would be seen, and no Service takes pods of two of them: a second
+    /// primary of one set is not taken for a set of its own.
+    fn are_apart(&self, sets: &[ControllerUid]) -> bool {
+        let mut taking = HashSet::new();
+        sets.iter().all(|set| self.answers.get(set) == Some(&true))
+            && sets.iter().filter_map(|set| self.services.get(set)).flatten().all(|service| taking.insert(*service))
     }
 }
 

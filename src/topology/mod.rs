@@ -123,7 +123,7 @@ pub enum Rogue<'a> {
     Clear,
     /// `old` is ours to demote: it follows `new` from then on.
     Demote {
-        /// The primary that we evicted after its role had been handed over, and that came back as one.
+        /// The pod that we evicted while it was a replica, and that came back as a primary.
         old: &'a Target,
         /// The recorded primary.
         new: &'a Target,
@@ -147,7 +147,7 @@ trait Rules {
     fn settles_itself(&self) -> bool;
 
     /// What a second primary is, in the remediation of that journal.
-    fn rogue<'a>(&self, shard: &Shard<'a>, journal: &Journal, record: Option<&WorkloadRecord>) -> Rogue<'a>;
+    fn rogue<'a>(&self, shard: &Shard<'a>, journal: &Journal) -> Rogue<'a>;
 }
 
 impl Kind {
@@ -452,12 +452,12 @@ impl<'a> Shard<'a> {
         self.kind.rules().settles_itself()
     }
 
-    /// What a second primary is, in the remediation of that journal. `records`: what is remembered of all shards.
-    pub fn rogue(&self, journal: &Journal, records: &[WorkloadRecord]) -> Rogue<'a> {
+    /// What a second primary is, in the remediation of that journal.
+    pub fn rogue(&self, journal: &Journal) -> Rogue<'a> {
         if !self.lead.is_several() {
             return Rogue::Clear;
         }
-        self.kind.rules().rogue(self, journal, self.record(records))
+        self.kind.rules().rogue(self, journal)
     }
 
     fn samples(&self) -> impl Iterator<Item = &'a Sample> + '_ {

@@ -2,13 +2,7 @@
 //! and this operator make them.
 
 use super::{Follow, Handover, Rogue, Rules, Shard, sentinel};
-use crate::domain::{
-    blocked::Blocked,
-    journal::{Journal, WorkloadRecord},
-    sample::FailoverState,
-    snapshot::Target,
-    step::Step,
-};
+use crate::domain::{blocked::Blocked, journal::Journal, sample::FailoverState, snapshot::Target, step::Step};
 
 pub(super) struct Replication;
 
@@ -30,8 +24,8 @@ impl Rules for Replication {
         false
     }
 
-    fn rogue<'a>(&self, shard: &Shard<'a>, journal: &Journal, record: Option<&WorkloadRecord>) -> Rogue<'a> {
-        match old_and_new(shard, journal, record) {
+    fn rogue<'a>(&self, shard: &Shard<'a>, journal: &Journal) -> Rogue<'a> {
+        match old_and_new(shard, journal) {
             Ok((old, new)) => Rogue::Demote { old, new },
             Err(why) => Rogue::Frozen(why),
         }
@@ -44,11 +38,7 @@ pub(super) fn one_is_meant(shard: &Shard<'_>) -> bool {
 }
 
 /// The one case in which a primary is demoted, or what is missing for it, in words.
-fn old_and_new<'a>(
-    shard: &Shard<'a>,
-    journal: &Journal,
-    record: Option<&WorkloadRecord>,
-) -> Result<(&'a Target, &'a Target), String> {
+fn old_and_new<'a>(shard: &Shard<'a>, journal: &Journal) -> Result<(&'a Target, &'a Target), String> {
     let [one, other] = *shard.lead.all() else {
         return Err("there are more than two".to_owned());
     };
@@ -61,7 +51,7 @@ fn old_and_new<'a>(
     else {
         return Err(format!("{} is not the process any more that took the role over", recorded.pod));
     };
-    evicted_after_switchover(journal, record, old, new)?;
+    evicted_as_its_replica(journal, old, new)?;
     if kept.keys == 0 {
         return Err(format!("{} holds no key", new.pod.name));
     }
@@ -73,34 +63,25 @@ fn old_and_new<'a>(
     Ok((old, new))
 }
 
-/// By the journal, or by the record of what was before it, this pod is the replacement of the primary that we evicted once
-/// its role had been handed over.
-fn evicted_after_switchover(
-    journal: &Journal,
-    record: Option<&WorkloadRecord>,
-    old: &Target,
-    new: &Target,
-) -> Result<(), String> {
+/// By the journal this pod is the replacement of one that we evicted while it was a replica of the recorded primary: what it
+/// starts as is our eviction's doing, whoever had given the role to that primary.
+fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
     let name = &old.pod.name;
     let steps = journal.done();
-    let handed_over = steps.iter().rposition(|planned| match &planned.step {
-        Step::Switchover { from, to } => from == name && *to == new.pod.name,
-        _ => false,
+    let handed_over = steps.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
+        Step::Switchover { to, .. } => Some((at, to)),
+        _ => None,
     });
-    // A remediation before this one may have ended between the switchover and the eviction.
-    let by_record = record.and_then(|record| record.primary.as_ref()) == Some(&journal.primary);
-    let Some(handed_over) = handed_over.or_else(|| by_record.then_some(0)) else {
-        return Err(format!("no completed switchover of ours took the role from {name}"));
+    let since = match handed_over {
+        Some((_, to)) if *to != new.pod.name => return Err(format!("the role was handed over to {to}")),
+        Some((at, _)) => at,
+        None => 0,
     };
     let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
-    // The step that evicts it may still be the one under way: its journal entry stands before the eviction.
-    let evicting =
-        journal.current.begun_at.is_some() && matches!(journal.step(), Some(Step::Evict { pod }) if pod == name);
     // An eviction before the switchover was another process' end.
-    let evicted =
-        steps.iter().skip(handed_over).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
-    if !((evicted || evicting) && replaced) {
-        return Err(format!("{name} was not evicted by us after the switchover"));
+    let evicted = steps.iter().skip(since).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
+    if !((evicted || journal.evicting(name)) && replaced) {
+        return Err(format!("{name} was not evicted by us while {} was primary", new.pod.name));
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Watched and judged, not remediated yet
-//! ([docs/adr/0017](../../docs/adr/0017-the-exchange-under-sentinel.md)).
+//! ([docs/adr/0019](../../docs/adr/0019-the-exchange-under-sentinel.md)).
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Handover, Rogue, Rules, Shard};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
-    journal::{Journal, WorkloadRecord},
+    journal::Journal,
     snapshot::Target,
 };
 
@@ -39,7 +39,7 @@ impl Rules for Sentinel {
         true
     }
 
-    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal, _: Option<&WorkloadRecord>) -> Rogue<'a> {
+    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal) -> Rogue<'a> {
         Rogue::Frozen("the roles are not this operator's to give".to_owned())
     }
 }

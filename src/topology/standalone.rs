@@ -1,10 +1,7 @@
 //! One member: nothing can take over from it, so it is restarted as the primary that it is.
 
 use super::{Handover, Rogue, Rules, Shard, sentinel};
-use crate::domain::{
-    blocked::Blocked,
-    journal::{Journal, WorkloadRecord},
-};
+use crate::domain::{blocked::Blocked, journal::Journal};
 
 pub(super) struct Standalone;
 
@@ -25,7 +22,7 @@ impl Rules for Standalone {
         false
     }
 
-    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal, _: Option<&WorkloadRecord>) -> Rogue<'a> {
+    fn rogue<'a>(&self, _: &Shard<'a>, _: &Journal) -> Rogue<'a> {
         Rogue::Clear
     }
 }

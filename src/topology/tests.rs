@@ -270,6 +270,30 @@ fn the_pods_of_two_stateful_sets_are_one_shard_also_when_no_server_says_so_any_m
     assert!(shard.id != id && shard.id.is(&id), "{}", shard.id);
 }
 
+// Found by the simulator: a server that lied for four seconds joined two sets for ever. People who copy a set by REPLICAOF
+// do the same.
+#[test]
+fn two_sets_that_replicated_each_other_for_a_while_are_two_again_when_every_server_says_so() {
+    let mut snapshot = fixtures::primary_apart();
+    let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();
+    snapshot.surroundings.stored = vec![shard.id];
+    for target in snapshot.targets.iter_mut().skip(1) {
+        target.sample_mut().unwrap().replication.role = Role::Primary;
+    }
+    sample(&mut snapshot, 0).replication.replicas.clear();
+    let taking_all = snapshot.services.clone();
+    snapshot.services.clear();
+    assert_eq!(find(&fixtures::policy(), &snapshot).len(), 2, "apart");
+    // With a Service over both they are one set with several primaries.
+    snapshot.services = taking_all;
+    snapshot.services[0].takes = snapshot.targets.iter().map(|target| target.pod.name.clone()).collect();
+    assert_eq!(find(&fixtures::policy(), &snapshot).len(), 1);
+    // One that is silent may be what joins them.
+    snapshot.services.clear();
+    snapshot.targets[2].redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into()));
+    assert_eq!(find(&fixtures::policy(), &snapshot).len(), 1);
+}
+
 #[test]
 fn a_pod_without_a_controller_is_a_workload_of_its_own_name() {
     let mut snapshot = three_pods();

@@ -73,7 +73,7 @@ fn what_is_written_arrives() {
         "fragmentation": {"remedies": ["Report"], "sustained": "1h30m", "minimumWaste": "200M"},
         "restart": {
             "cooldown": "0s", "maxReplicationLag": "1", "stepTimeout": "10s",
-            "minimumSyncedReplicas": 0, "allowDowntime": true,
+            "minimumSyncedReplicas": 0, "allowDowntime": true, "maximumWriteGap": "1m",
         },
     }))))
     .unwrap();
@@ -91,6 +91,7 @@ fn what_is_written_arrives() {
     assert_eq!(policy.fragmentation.sustained, Duration::from_secs(5400));
     assert_eq!(policy.fragmentation.minimum_waste, Bytes(200_000_000));
     assert_eq!(policy.restart.cooldown, Duration::ZERO);
+    assert_eq!(policy.restart.maximum_write_gap, Duration::from_secs(60));
     assert_eq!((policy.restart.minimum_synced_replicas, policy.restart.allow_downtime), (0, true));
 }
 

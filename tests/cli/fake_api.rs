@@ -17,12 +17,16 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// The bodies of PATCHes, in order.
+type Patches = Arc<Mutex<Vec<Value>>>;
+
 type Answers = Arc<Mutex<BTreeMap<String, Value>>>;
 
 /// Serves until it is dropped.
 pub struct FakeApi {
     answers: Answers,
     watchers: Arc<Mutex<Vec<mpsc::Sender<String>>>>,
+    patches: Patches,
     /// Watches that were ever opened.
     opened: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -44,18 +48,20 @@ impl FakeApi {
         });
         std::fs::write(directory.path().join("kubeconfig"), config.to_string()).unwrap();
         let (stop, opened) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let (answers, watchers) = (Answers::default(), Arc::default());
-        let mut api = Self { answers, watchers, opened, stop, address, serving: None, directory };
+        let (answers, watchers, patches) = (Answers::default(), Arc::default(), Patches::default());
+        let mut api = Self { answers, watchers, patches, opened, stop, address, serving: None, directory };
         let opened = Arc::clone(&api.opened);
         let (answers, watchers, stop) = (Arc::clone(&api.answers), Arc::clone(&api.watchers), Arc::clone(&api.stop));
+        let patches = Arc::clone(&api.patches);
         api.serving = Some(thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
                 let (answers, watchers, opened) = (Arc::clone(&answers), Arc::clone(&watchers), Arc::clone(&opened));
+                let patches = Arc::clone(&patches);
                 // The thread ends with its connection: when the client goes, or with its watch.
-                thread::spawn(move || serve(stream.unwrap(), &answers, &watchers, &opened));
+                thread::spawn(move || serve(stream.unwrap(), &answers, &patches, &watchers, &opened));
             }
         }));
         api
@@ -76,6 +82,11 @@ impl FakeApi {
         self.watchers.lock().unwrap().retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
+    /// What was patched so far.
+    pub fn patches(&self) -> Vec<Value> {
+        self.patches.lock().unwrap().clone()
+    }
+
     /// How many watches were opened so far.
     pub fn watches(&self) -> usize {
         self.opened.load(Ordering::SeqCst)
@@ -94,10 +105,16 @@ impl Drop for FakeApi {
     }
 }
 
-fn serve(stream: TcpStream, answers: &Answers, watchers: &Mutex<Vec<mpsc::Sender<String>>>, opened: &AtomicUsize) {
+fn serve(
+    stream: TcpStream,
+    answers: &Answers,
+    patches: &Patches,
+    watchers: &Mutex<Vec<mpsc::Sender<String>>>,
+    opened: &AtomicUsize,
+) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
-    while let Some((method, target)) = request(&mut reader) {
+    while let Some((method, target, sent)) = request(&mut reader) {
         let path = target.split('?').next().unwrap_or_default();
         let known = answers.lock().unwrap().get(path).cloned();
         if target.contains("watch=true") || target.contains("watch=1") {
@@ -116,8 +133,11 @@ fn serve(stream: TcpStream, answers: &Answers, watchers: &Mutex<Vec<mpsc::Sender
             }
             return;
         }
+        if method == "PATCH" {
+            patches.lock().unwrap().push(serde_json::from_slice(&sent).unwrap());
+        }
         let (status, body) = match known {
-            Some(answer) if method == "GET" || method == "POST" => ("200 OK", answer),
+            Some(answer) if ["GET", "POST", "PATCH"].contains(&method.as_str()) => ("200 OK", answer),
             _ => (
                 "404 Not Found",
                 json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -133,8 +153,8 @@ fn serve(stream: TcpStream, answers: &Answers, watchers: &Mutex<Vec<mpsc::Sender
     }
 }
 
-/// Method and target of the next request; `None`: the client went.
-fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
+/// Method, target and body of the next request; `None`: the client went.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Vec<u8>)> {
     let (mut first, mut length) = (String::new(), 0);
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
     loop {
@@ -148,7 +168,8 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
             length = value.trim().parse().ok()?;
         }
     }
-    reader.read_exact(&mut vec![0; length]).ok()?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
     let mut words = first.split(' ');
-    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    Some((words.next()?.to_owned(), words.next()?.to_owned(), body))
 }

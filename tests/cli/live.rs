@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::{Ran, binary, command, fake_api::FakeApi, finish};
 
-const POLICIES: &str = "/apis/redismemory.io/v1alpha1/namespaces/shop/redismemorypolicies";
+pub(crate) const POLICIES: &str = "/apis/redismemory.io/v1alpha1/namespaces/shop/redismemorypolicies";
 const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
-fn policy(name: &str, version: u32, status: Value) -> Value {
+pub(crate) fn policy(name: &str, version: u32, status: Value) -> Value {
     json!({
         "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
         "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "generation": 3,
@@ -56,23 +56,24 @@ fn under_way(cursor: u32) -> Value {
     })
 }
 
-fn ended(outcome: &str) -> Value {
+pub(crate) fn ended(outcome: &str) -> Value {
     json!({
         "observedGeneration": 3,
         "conditions": [condition("Ready", "True", "Evaluated", ""), condition("Remediating", "False", "Idle", "")],
         "summary": {"targets": 3, "reachable": 3, "compliant": 3, "worstFragmentation": "1.1", "waste": "20 MiB"},
+        "request": {"id": "0123", "outcome": "Refused", "message": "MemberBusy: redis-1 saves", "at": "2026-01-02T03:00:00Z"},
         "workloads": [{"uid": "set", "name": "redis", "outcome": outcome, "remediation": "0123456789abcdef-1",
                        "endedAt": "2026-01-02T03:14:05Z", "generation": 3, "message": "3 pods restarted, 370 MiB back",
                        "restarts": [{"pod": "redis-1", "at": "2026-01-02T03:05:05Z"}]}],
     })
 }
 
-fn list(items: &[Value]) -> Value {
+pub(crate) fn list(items: &[Value]) -> Value {
     json!({"apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicyList",
            "metadata": {"resourceVersion": "10"}, "items": items})
 }
 
-fn serve(items: &[Value]) -> FakeApi {
+pub(crate) fn serve(items: &[Value]) -> FakeApi {
     let api = FakeApi::start();
     api.set(POLICIES, list(items));
     api.set(ALL, list(items));
@@ -85,7 +86,7 @@ fn at(api: &FakeApi, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(api: &FakeApi, arguments: &[&str]) -> Ran {
+pub(crate) fn run(api: &FakeApi, arguments: &[&str]) -> Ran {
     finish(at(api, arguments), "")
 }
 
@@ -243,7 +244,7 @@ fn pod(name: &str) -> Value {
 }
 
 /// The cluster of a policy whose pods answer nothing on port 1.
-fn shop() -> FakeApi {
+pub(crate) fn shop() -> FakeApi {
     let mut sessions = policy("sessions", 1, under_way(1));
     sessions["spec"]["redis"]["port"] = json!(1);
     let api = serve(&[sessions, policy("other", 1, Value::Null)]);

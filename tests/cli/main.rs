@@ -10,6 +10,8 @@
     reason = "the helpers of a test are test code"
 )]
 
+mod asking;
+mod doctor;
 mod fake_api;
 mod live;
 mod offline;

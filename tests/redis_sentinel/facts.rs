@@ -1,4 +1,4 @@
-//! What the exchange rests on, measured. docs/adr/0017 says what was concluded.
+//! What the exchange rests on, measured. docs/adr/0019 says what was concluded.
 
 use std::{path::Path, time::Duration};
 

@@ -7,13 +7,16 @@
 mod backlog;
 mod carry;
 mod found;
+mod hold;
 mod in_place;
 mod meddling;
 mod obstacles;
 mod records;
+mod request;
 mod start_roles;
 mod time;
 mod waiting;
+mod write_gap;
 
 use std::time::Duration;
 
@@ -175,7 +178,11 @@ impl World {
             Effect::Switchover(order) => {
                 let (from, to) = (self.index(&order.from.pod), self.index(&order.to.pod));
                 assert_eq!(from, self.primary);
-                assert!(self.snapshot.targets[to].pod.uid.as_str().starts_with("replacement"), "to a clean replica");
+                let clean = self.snapshot.targets[to].pod.uid.as_str().starts_with("replacement");
+                assert!(
+                    clean || self.snapshot.surroundings.request.is_some(),
+                    "to a clean replica, unless somebody asks"
+                );
                 self.done.push(("Switchover", order.to.pod.to_string()));
                 self.hand_over(from, to);
             }

@@ -278,3 +278,63 @@ fn of_twelve_members_the_role_goes_and_comes_back_in_one_plan() {
     assert_eq!(moves, ["Switchover redis-1", "Evict redis-0", "Demote redis-0", "Switchover redis-0"]);
     assert_eq!((due(&world), against_start(&world)), (None, None));
 }
+
+/// The replacement of redis-1, which its start arguments made follow that pod.
+fn comes_back_behind(world: &mut World, followed: u8) {
+    let Role::Replica(link) = &mut world.sample(1).replication.role else { panic!("a replica") };
+    link.primary = fixtures::stable_address(followed);
+}
+
+#[test]
+fn a_replacement_that_starts_behind_a_replica_is_led_to_the_primary_and_the_remediation_goes_on() {
+    let mut world = World::new();
+    let journal = world.reach(|step| step.kind() == StepKind::AwaitReplica);
+    comes_back_behind(&mut world, 2);
+    // A readiness probe may ask for the link to the primary.
+    world.snapshot.targets[1].pod.ready = false;
+    let Next::Act(_, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("it is only waited for") };
+    assert!(
+        matches!(&*effect, Effect::Repoint { peer, to, .. } if peer.pod.as_str() == "redis-1" && to.pod.as_str() == "redis-0")
+    );
+    world.snapshot.targets[1].pod.ready = true;
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert_eq!(done(&world)[..2], ["Evict redis-1", "Repoint redis-1"]);
+    assert_eq!(done(&world).iter().filter(|one| *one == "Repoint redis-1").count(), 1);
+}
+
+#[test]
+fn a_replacement_that_cannot_be_led_off_a_replica_is_told_at_growing_pauses_and_times_out() {
+    let mut world = World::new();
+    let mut journal = world.reach(|step| step.kind() == StepKind::AwaitReplica);
+    comes_back_behind(&mut world, 2);
+    let mut told = 0;
+    for _ in 0..4000 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Act(next, _) => (journal, told) = (*next, told + 1),
+            Next::Wait(why, _) => assert!(why.contains("redis-1"), "{why}"),
+            Next::End(record) => {
+                assert_eq!(record.outcome, Some(Outcome::TimedOut), "{}", record.message);
+                let minutes = world.policy.restart.step_timeout.as_secs() / 60;
+                assert!((3..=minutes + 10).contains(&told), "told {told} times in {minutes} minutes");
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+        world.tick(1);
+    }
+    panic!("it did not end");
+}
+
+// Found by the simulator: the remediation was given up, and its own switchover had left the set with a second primary.
+#[test]
+fn an_old_primary_that_somebody_else_replaces_right_before_us_is_restarted_and_led_back_all_the_same() {
+    let mut world = World { comes_back_as_primary: true, ..World::new() };
+    let journal = world.reach(|step| *step == Step::Evict { pod: fixtures::pod_name(0) });
+    assert_eq!(journal.current.begun_at, None, "we have not asked for it yet");
+    world.replace(0);
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let done = done(&world);
+    assert!(!done.contains(&"Evict redis-0".to_owned()) && done.contains(&"Demote redis-0".to_owned()), "{done:?}");
+}

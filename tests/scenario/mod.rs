@@ -3,7 +3,12 @@
 
 mod pod_yaml;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use pod_yaml::PodYaml;
 use redis_memory_operator::{
@@ -12,7 +17,9 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress, PodName, PodUid},
-        pod::{ContainerProblem, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind},
+        pod::{
+            ContainerProblem, Deployment, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind,
+        },
         quantity,
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
@@ -21,6 +28,7 @@ use redis_memory_operator::{
         surroundings::{Kept, LeftAlone, Undone},
         tls::TlsProblem,
     },
+    validate::request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -61,6 +69,9 @@ pub struct Scenario {
     /// label and takes every pod.
     #[serde(default)]
     services: Option<BTreeMap<String, ServiceYaml>>,
+    /// What a person asks for: the annotation redismemory.io/request, without who, when and why.
+    #[serde(default)]
+    asks: Option<Value>,
     /// The disruption budget over all pods: evictions that it allows now, and the healthy pods that it wants.
     #[serde(default)]
     budget: Option<(u32, u32)>,
@@ -94,6 +105,7 @@ struct Set {
     /// What the template's arguments start the server with.
     starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
+    hold: Option<String>,
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -149,6 +161,7 @@ impl Scenario {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets = pods.iter().map(|(n, name, pod)| target(*n, name, pod, &pods)).collect();
         snapshot.stateful_sets = self.stateful_sets(&pods);
+        snapshot.deployments = self.deployments(&pods);
         snapshot.services = self.services(&pods);
         snapshot.budgets =
             self.budget.map(|(allowed, desired)| vec![fixtures::disruption_budget(&snapshot, allowed, desired)]);
@@ -169,6 +182,10 @@ impl Scenario {
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
         snapshot.sentinels = self.sentinels(&snapshot);
+        snapshot.surroundings.request = self.asks.as_ref().map(|asks| {
+            let who = json!({"by": "alice", "at": NOW.to_string(), "reason": "kernel update"});
+            request::request(&merged(&who, asks).to_string())
+        });
         snapshot.claimed_by_other = self.claimed_by.iter().map(|by| (uid_of("redis"), by.clone())).collect();
         snapshot
     }
@@ -222,6 +239,17 @@ impl Scenario {
         names.into_iter().map(|name| self.stateful_set(name, pods)).collect()
     }
 
+    fn deployments(&self, pods: &[(u8, &str, PodYaml)]) -> Vec<Deployment> {
+        let of = pods.iter().filter(|(_, _, pod)| pod.owner_kind == "ReplicaSet");
+        let names: BTreeSet<&str> = of.filter_map(|(_, _, pod)| pod.set.as_deref()).collect();
+        let made = names.into_iter().map(|name| Deployment {
+            uid: uid_of(name),
+            name: format!("{name}-deployment"),
+            template_limits: self.stateful_set(name, pods).template_limits,
+        });
+        made.collect()
+    }
+
     fn stateful_set(&self, name: &str, pods: &[(u8, &str, PodYaml)]) -> StatefulSet {
         let none = Set::default();
         let yaml = self.sets.get(name).unwrap_or(&none);
@@ -236,6 +264,7 @@ impl Scenario {
         set.owner =
             yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
         set.template_role_label.clone_from(&yaml.role_label);
+        set.hold.clone_from(&yaml.hold);
         if !yaml.starts_with.is_empty() {
             let settings = yaml.starts_with.clone().into_iter().collect();
             set.start_settings = vec![StartSettings { container: "redis".into(), settings }];
@@ -261,6 +290,7 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
     pod.ready = !yaml.not_ready;
     pod.terminating = yaml.terminating;
     pod.trouble.clone_from(&yaml.trouble);
+    pod.hold.clone_from(&yaml.hold);
     let role = if yaml.follows.is_some() { "replica" } else { "primary" };
     pod.role_label = yaml.label.as_ref().map(|label| if label == "auto" { role.into() } else { label.clone() });
     if let Some(text) = &yaml.resize_deferred {

@@ -59,6 +59,8 @@ pub(super) struct PodYaml {
     pub(super) not_ready: bool,
     pub(super) trouble: Option<String>,
     pub(super) terminating: bool,
+    /// The value of its annotation redismemory.io/hold.
+    pub(super) hold: Option<String>,
     pub(super) started_minutes_ago: Option<i64>,
 }
 
@@ -108,6 +110,7 @@ impl Default for PodYaml {
             not_ready: false,
             trouble: None,
             terminating: false,
+            hold: None,
             started_minutes_ago: None,
         }
     }

@@ -34,12 +34,15 @@ pub struct Clients {
     connected: u64,
     /// For how long some of them have stood on a server that is primary no more.
     stranded: Ms,
+    /// Until then somebody else had moved the role: who connected before may stand where that left them.
+    theirs_until: Ms,
 }
 
 impl Clients {
     pub const fn new(shape: &SetShape) -> Self {
         let (every, connecting) = (shape.write_every, shape.connecting);
-        Self { next_write: 500, every, connecting, connections: Vec::new(), connected: 0, stranded: 0 }
+        let connections = Vec::new();
+        Self { next_write: 500, every, connecting, connections, connected: 0, stranded: 0, theirs_until: 0 }
     }
 
     /// Ids of the clients that were connected to that process before `at`.
@@ -98,7 +101,10 @@ impl World {
 
     /// In every step: clients that keep their connection stand on a server that is primary no more, by our doing.
     pub fn stranded(&mut self, set: usize, dt: Ms) {
-        let connections = &self.clients[set].connections;
+        if self.observer.theirs(set) {
+            self.clients[set].theirs_until = self.now;
+        }
+        let Clients { connections, theirs_until, .. } = &self.clients[set];
         if connections.is_empty() {
             return;
         }
@@ -109,7 +115,7 @@ impl World {
             self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))
         };
         let on = |run: u32| replicas().any(|server| server.run == run && !hung(server.pod));
-        let stranded = led && connections.iter().any(|it| it.served && on(it.run));
+        let stranded = led && connections.iter().any(|it| it.served && it.since > *theirs_until && on(it.run));
         let works = self.someone_works && self.observer.ours(set);
         let waits = &mut self.clients[set].stranded;
         *waits = if stranded { *waits + if works { dt } else { 0 } } else { 0 };

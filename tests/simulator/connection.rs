@@ -62,7 +62,8 @@ impl Process {
             }
             if server.run != meant && !whoever && !hung {
                 let (expected, found) = (peer.run_id.clone(), view::run_text(server.run));
-                return Err(RedisError::RunIdChanged { expected, found });
+                let leads = Some(server.role == crate::redis::Role::Primary);
+                return Err(RedisError::RunIdChanged { expected, found, leads });
             }
             hung
         };

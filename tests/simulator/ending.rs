@@ -1,12 +1,16 @@
 //! What must be true in the end: nothing is under way, every set is whole, and what is not cured says why.
 
-use redis_memory_operator::domain::{journal::Journal, step::Step};
+use redis_memory_operator::domain::{
+    journal::{Journal, Outcome},
+    step::Step,
+};
 
 use crate::{
+    faults::{Fault, Lie, Trigger},
     kubernetes::Resource,
     redis::{Link, Role},
     schedule::Schedule,
-    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_uid},
+    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_of, set_uid},
     world::World,
 };
 
@@ -37,7 +41,22 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
 impl World {
     /// Nothing is under way, and every member is as it should be.
     pub fn settled(&self) -> bool {
-        let mut policies = self.kube.policies.iter().filter(|it| !it.gone);
+        self.at_rest(|_| true)
+    }
+
+    /// The same but for what was given up, and is tried once more just now, at a set that something is in the way of for ever.
+    pub fn settled_but_for_what_is_in_vain(&self) -> bool {
+        let obstructed =
+            |it: &Resource| (0..self.kube.sets.len()).any(|set| it.shape.covers(set) && self.schedule.obstructed(set));
+        let gave_up = |it: &Resource| {
+            let records = it.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
+            records.iter().any(|record| record.outcome == Some(Outcome::GaveUp))
+        };
+        self.at_rest(|it| !(obstructed(it) && gave_up(it)))
+    }
+
+    fn at_rest(&self, counts: impl Fn(&Resource) -> bool) -> bool {
+        let mut policies = self.kube.policies.iter().filter(|it| !it.gone && counts(it));
         let idle = policies.all(|it| it.journal().is_none() && !it.finalizer() && !it.deleting());
         (0..self.kube.sets.len()).all(|set| self.for_people(set) || (idle && self.whole(set)))
     }
@@ -46,6 +65,11 @@ impl World {
     /// is for people to say.
     fn for_people(&self, set: usize) -> bool {
         let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
+        // What a lying server once had cannot come back: it is for people to take note of.
+        let lied = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::Lie { pod, lie: Lie::Keys, .. } if set_of(*pod) == set);
+        if self.schedule.faults.iter().any(lied) && self.kube.over(set).any(|it| it.shown().contains("PrimaryEmpty")) {
+            return true;
+        }
         !self.servers.of_set(set).any(|it| it.role == Role::Primary)
             && self.kube.over(set).any(|it| it.shown().contains("NoPrimary"))
             && !self.kube.policies.iter().any(ours)

@@ -55,6 +55,8 @@ pub enum Fault {
     Edit { policy: usize },
     /// Somebody suspends a policy for a time.
     Suspend { policy: usize, lasts: Ms },
+    /// Somebody asks by hand for another primary of a set.
+    Asks { policy: usize, set: usize },
     /// Somebody sets a policy to Observe for a time.
     Observe { policy: usize, lasts: Ms },
     /// Somebody deletes a policy.

@@ -48,6 +48,7 @@ use std::{
     time::Instant,
 };
 
+use faults::{Fault, Trigger};
 use planted::Bug;
 use run::Outcome;
 use schedule::Schedule;
@@ -179,6 +180,24 @@ fn a_set_whose_pod_0_starts_as_primary_is_left_with_it_as_primary() {
         cured += u32::from(outcome.cured && outcome.switchovers > 1);
     }
     assert!(cured > 20, "{cured}: a simulation in which nothing is handed back proves nothing");
+}
+
+// Carried out once and answered once, wherever the operator dies.
+#[test]
+fn what_a_person_asks_for_is_done_once_and_answered_once() {
+    let mut moved = 0;
+    for (seed, point) in (0..).zip(faults::POINTS) {
+        let mut schedule = Schedule::calm(seed);
+        let asks = Fault::Asks { policy: 0, set: 0 };
+        let crash = Fault::Crash { operator: faults::Whose::Acting, back_after: 2_000 };
+        schedule.faults = vec![(Trigger::At(8_000), asks), (Trigger::On(point, 1), crash)];
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{point}: {}", replay::report(&schedule, &outcome, None));
+        assert_eq!(outcome.answers, 1, "{point}: {}", replay::report(&schedule, &outcome, None));
+        assert!(outcome.by_hand <= 1, "{point}: {}", replay::report(&schedule, &outcome, None));
+        moved += outcome.by_hand;
+    }
+    assert!(moved * 2 > faults::POINTS.len(), "{moved}: a simulation in which nothing is done by hand proves nothing");
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Observer {
         self.sets[set].last_primary == Some(Cause::Ours)
     }
 
+    /// Somebody else gave the role to who has it.
+    pub fn theirs(&self, set: usize) -> bool {
+        self.sets[set].last_primary == Some(Cause::Foreign)
+    }
+
     pub fn flag(&mut self, at: Ms, invariant: &'static str, text: String) {
         if !self.violations.iter().any(|seen| seen.invariant == invariant) {
             self.violations.push(Violation { at, invariant, text });
@@ -378,7 +383,8 @@ impl Observer {
     /// Only where nothing can take over, with consent, and right after it wrote its data out.
     fn evicting_primary(&mut self, kube: &Kubernetes, servers: &Servers, server: &Server, now: Ms) {
         let (set, name) = (set_of(server.pod), pod_name(server.pod));
-        let alone = self.sets[set].shape.members == 1 && kube.over(set).any(|policy| policy.shape.downtime);
+        // By its shape, or scaled down to one.
+        let alone = kube.sets[set].replicas == 1 && kube.over(set).any(|policy| policy.shape.downtime);
         let written = server.written.at.is_some_and(|at| now < at + WRITTEN_LATELY);
         if alone && server.storage != Storage::Nothing && written {
             self.in_place += 1;

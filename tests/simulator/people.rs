@@ -3,8 +3,9 @@
 use redis_memory_operator::assess::several::ACCEPT_ANNOTATION;
 
 use crate::{
+    faults::{Fault, Trigger},
     redis::{Cause, Failover, Host, Ms, Role, Server},
-    shape::{ordinal, pod_name},
+    shape::{ordinal, pod_name, set_of},
     world::World,
 };
 
@@ -101,6 +102,7 @@ impl World {
                 && self.servers.of_set(set).any(|it| it.keys > 0 && it.role != Role::Primary)
         };
         let led = matches!(primaries.as_slice(), [only] if !emptied(only));
+        self.follow_by_name(set, &primaries);
         if led || failing_over || self.kube.down(set).len() > 1 {
             self.people.wrong_since[set] = None;
             return;
@@ -126,6 +128,22 @@ impl World {
         }
     }
 
+    /// Who hands a role over by FAILOVER mends what that leaves: a replica that follows the address of a pod that is gone.
+    fn follow_by_name(&mut self, set: usize, primaries: &[u32]) {
+        let [only] = primaries else { return };
+        let theirs = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::MoveRole { to } if set_of(*to) == set);
+        if !self.schedule.faults.iter().any(theirs) {
+            return;
+        }
+        let (leader, now) = (self.servers.by_ip[only].pod, self.now);
+        let lost =
+            |it: &Server| matches!(it.role, Role::Replica(Host::Ip(ip)) if !self.servers.by_ip.contains_key(&ip));
+        let lost: Vec<u32> = self.servers.of_set(set).filter(|it| lost(it)).map(|it| it.ip).collect();
+        for ip in lost {
+            let _ = self.servers.replicaof(ip, Host::Pod(leader), now);
+        }
+    }
+
     /// A person reads that a label follows nobody, and says who is right.
     fn accept(&mut self, set: usize, primaries: &[u32]) {
         let [only] = primaries else { return };
@@ -139,10 +157,14 @@ impl World {
                 .find_map(|it| it.several_primaries.as_ref());
             let Some(mark) = mark else { continue };
             let said = format!("{}.{}", pod_name(pod), mark.seen_at.as_second());
-            let annotations = policy.object.metadata.annotations.get_or_insert_default();
-            if annotations.get(ACCEPT_ANNOTATION) == Some(&said) {
+            // One after the other: the annotation has room for one answer.
+            let answered = policy.object.metadata.annotations.as_ref().and_then(|all| all.get(ACCEPT_ANNOTATION));
+            let marks = records.iter().filter_map(|it| it.several_primaries.as_ref());
+            let mut open = marks.map(|mark| format!(".{}", mark.seen_at.as_second()));
+            if answered.is_some_and(|answered| open.any(|mark| answered.ends_with(&mark))) {
                 continue;
             }
+            let annotations = policy.object.metadata.annotations.get_or_insert_default();
             annotations.insert(ACCEPT_ANNOTATION.to_owned(), said);
             self.kube.serial += 1;
             policy.object.metadata.resource_version = Some(self.kube.serial.to_string());

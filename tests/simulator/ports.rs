@@ -265,10 +265,15 @@ impl Process {
         });
         let journal = new.journal.clone();
         let records = new.workloads.clone();
-        let arrives = move |world: &mut World, p| world.journal_arrives(p, journal.as_ref(), &records);
+        let answer = new.request.clone();
+        let arrives = move |world: &mut World, p| {
+            world.answer_arrives(p, answer.as_ref());
+            world.journal_arrives(p, journal.as_ref(), &records);
+        };
         let written = self.write_policy(of, versioned, &what, arrives, move |object| {
             let status = object.status.get_or_insert_default();
             (status.journal, status.frozen_spec, status.workloads) = (new.journal, new.frozen_spec, new.workloads);
+            status.request = new.request;
         });
         let written = written.await?;
         self.point("journal:written").await;
@@ -289,8 +294,8 @@ impl Policies for Process {
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
         let written = self.write_policy(of, true, &what, World::wrote, move |object| {
             let old = object.status.take().unwrap_or_default();
-            let (journal, frozen_spec, workloads) = (old.journal, old.frozen_spec, old.workloads);
-            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, ..new });
+            let RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, .. } = old;
+            object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, ..new });
         });
         let written = written.await?;
         self.point("status:written").await;

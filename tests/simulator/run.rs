@@ -38,6 +38,8 @@ pub struct Outcome {
     pub backlogs: u32,
     pub looks: u32,
     pub cured: bool,
+    pub by_hand: usize,
+    pub answers: u32,
     pub ended: String,
     pub trace: String,
 }
@@ -112,7 +114,7 @@ impl Runner {
         let mut world = self.world();
         let now = world.now;
         let ended = world.describe();
-        if !converged {
+        if !converged && !world.settled_but_for_what_is_in_vain() {
             let text = format!("not converged {} s after everything healed: {ended}", patience / 1000);
             world.observer.flag(now, "L1", text);
         } else if world.observer.violations.is_empty() {
@@ -128,6 +130,8 @@ impl Runner {
             backlogs: world.observer.backlogs,
             looks: world.observer.pace.count,
             cured: world.servers.by_ip.values().all(|server| !server.fragmented),
+            by_hand: world.by_hand.len(),
+            answers: world.answers,
             ended,
             trace: world.trace(),
         }

@@ -1,11 +1,16 @@
 //! Faults strike the simulated world: at a time, or when an operator passes a point.
 
-use redis_memory_operator::api::v1alpha1::Mode;
+use redis_memory_operator::{
+    api::v1alpha1::Mode,
+    domain::request::{Ask, REQUEST_ANNOTATION, Wanted},
+    validate::request,
+};
 
 use crate::{
     faults::{Fault, POINTS, Trigger},
     redis::{Cause, Ms, Role},
-    shape::{pod_name, set_of},
+    shape::{pod_name, set_name, set_of},
+    view,
     world::{Blow, World},
 };
 
@@ -93,7 +98,11 @@ impl World {
             Fault::SetsBack { set, what } => self.people.set_back(set, what),
             Fault::Template { set } => self.kube.sets[set].revision += 1,
             Fault::ReuseAddress => self.kube.reuse_address = true,
-            Fault::Edit { .. } | Fault::Suspend { .. } | Fault::Observe { .. } | Fault::Delete { .. } => {
+            Fault::Edit { .. }
+            | Fault::Suspend { .. }
+            | Fault::Asks { .. }
+            | Fault::Observe { .. }
+            | Fault::Delete { .. } => {
                 self.strike_policy(fault);
             }
             _ => self.strike_pod(fault),
@@ -110,6 +119,16 @@ impl World {
             Fault::Suspend { policy, lasts } => {
                 self.undo.push((self.until(lasts), policy, Undo::Suspend));
                 self.kube.edit(policy, |object| object.spec.suspend = true);
+            }
+            Fault::Asks { policy, set } => {
+                let wanted = Wanted::Switchover { set: set_name(set).to_owned(), to: None };
+                let ask = Ask { wanted, by: "alice".into(), at: view::wall(self.now, 0), reason: "by hand".into() };
+                self.kube.edit(policy, |object| {
+                    let annotations = object.metadata.annotations.get_or_insert_default();
+                    annotations.insert(REQUEST_ANNOTATION.to_owned(), request::written(&ask));
+                    // An annotation is no change of the spec.
+                    object.metadata.generation = object.metadata.generation.map(|generation| generation - 1);
+                });
             }
             Fault::Observe { policy, lasts } => {
                 self.undo.push((self.until(lasts), policy, Undo::Observe));

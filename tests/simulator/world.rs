@@ -1,10 +1,11 @@
 //! The simulated world: Kubernetes, the Redis servers, clients that remember what was acknowledged, and the faults
 //! that strike it. Time is a number, and passes here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redis_memory_operator::domain::{
     journal::{Journal, Outcome, WorkloadRecord},
+    request::AnsweredRequest,
     shard::ShardId,
     step::Step,
 };
@@ -57,6 +58,9 @@ pub struct World {
     pub clients: Vec<Clients>,
     pub writes: u32,
     pub edits: u32,
+    /// The remediations that were begun by hand, and the answers to what was asked for.
+    pub by_hand: BTreeSet<String>,
+    pub answers: u32,
     /// What the volume of each pod holds.
     pub volumes: BTreeMap<usize, Volume>,
     pub next_run: u32,
@@ -115,6 +119,8 @@ impl World {
             late: Vec::new(),
             writes: 0,
             edits: 0,
+            by_hand: BTreeSet::new(),
+            answers: 0,
             volumes,
             next_run: 1000,
             someone_works: false,
@@ -199,15 +205,24 @@ impl World {
         self.kube.policies.iter().filter_map(Resource::journal).find(|journal| journal.shard.sets.contains(&uid))
     }
 
+    /// The answer to a request is about to be written, or stays as it is.
+    pub fn answer_arrives(&mut self, p: usize, new: Option<&AnsweredRequest>) {
+        let old = self.kube.policies[p].status().and_then(|status| status.request.as_ref());
+        self.answers += u32::from(old != new);
+    }
+
     /// A journal is about to be written, and what is remembered of the sets.
     pub fn journal_arrives(&mut self, p: usize, new: Option<&Journal>, records: &[WorkloadRecord]) {
         /// From a look to the journal that rests on it.
         const JUST: Ms = 10_000;
+        let by_hand = new.filter(|journal| journal.request.is_some());
+        self.by_hand.extend(by_hand.map(|journal| journal.id.clone()));
         let old = self.kube.policies[p].journal();
         if let (Some(ended), None) = (old, new) {
             let set = ended.shard.clone();
             let record = records.iter().find(|record| record.shard == set);
-            if record.is_some_and(|record| record.outcome == Some(Outcome::Succeeded)) {
+            let by_threshold = ended.request.is_none();
+            if by_threshold && record.is_some_and(|record| record.outcome == Some(Outcome::Succeeded)) {
                 self.succeeded(&set);
             }
         }

@@ -74,7 +74,7 @@ pub fn full() -> Value {
                 {"schedule": "@daily", "duration": "90m"},
             ],
             "cooldown": "0s", "maxReplicationLag": "1Mi", "stepTimeout": "30m",
-            "minimumSyncedReplicas": 0, "allowDowntime": true,
+            "minimumSyncedReplicas": 0, "allowDowntime": true, "maximumWriteGap": "500ms",
         },
     })
 }
@@ -257,6 +257,7 @@ fn rules() -> Vec<Bad> {
         rule(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
+        rule(json!({"restart": {"maximumWriteGap": "2h"}}), "spec.restart.maximumWriteGap", "from 0s to 1h"),
         rule(json!({"restart": {"stepTimeout": "9s"}}), "spec.restart.stepTimeout", "from 10s to 24h"),
         rule(
             json!({"restart": {"windows": [{"schedule": "0 3 * *", "duration": "2h"}]}}),

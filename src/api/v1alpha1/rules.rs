@@ -206,6 +206,10 @@ pub const STEP_TIMEOUT: Rule = duration_rule!(
     "is not a duration from 10s to 24h; write whole numbers with h, m, s, for example 30m"
 );
 
+/// `restart.maximumWriteGap`.
+pub const MAXIMUM_WRITE_GAP: Rule =
+    duration_rule!("0s", "1h", "is not a duration from 0s to 1h; write whole numbers with h, m, s, ms, for example 5s");
+
 /// `restart.windows[].duration`.
 pub const WINDOW_DURATION: Rule =
     duration_rule!("1m", "24h", "is not a duration from 1m to 24h; write whole numbers with h, m, s, for example 2h");
@@ -266,6 +270,7 @@ attachers! {
     sustained: [SUSTAINED],
     cooldown: [COOLDOWN],
     step_timeout: [STEP_TIMEOUT],
+    maximum_write_gap: [MAXIMUM_WRITE_GAP],
     windows: [NO_VALUE_TWICE],
     window_duration: [WINDOW_DURATION],
     schedule: [SCHEDULE],

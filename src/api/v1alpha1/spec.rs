@@ -372,6 +372,10 @@ pub struct Restart {
     /// So many other replicas stay synced while one restarts. 0: the primary may be the only copy meanwhile.
     #[schemars(range(min = 0, max = 16), extend("format" = "int32"))]
     pub minimum_synced_replicas: u32,
+    /// Writes may stop for as long as this while the role is handed over, by an estimate that is made before; a plan that
+    /// needs longer restarts the replicas only. A restart in place has a consent of its own: allowDowntime.
+    #[schemars(length(max = 24), transform = rules::maximum_write_gap)]
+    pub maximum_write_gap: String,
     /// Also restart a primary that nothing can take over from, if its persistence is proven. Writes stop meanwhile.
     pub allow_downtime: bool,
 }
@@ -386,6 +390,7 @@ impl Default for Restart {
             max_replication_lag: "1Mi".into(),
             step_timeout: "30m".into(),
             minimum_synced_replicas: 1,
+            maximum_write_gap: "5s".into(),
             allow_downtime: false,
         }
     }

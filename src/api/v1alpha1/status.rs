@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     journal::{Journal, WorkloadRecord},
+    request::AnsweredRequest,
     shard::ShardId,
     step::PlannedStep,
+    write_gap::WriteGap,
 };
 
 /// What was seen, judged, planned and done.
@@ -40,6 +42,9 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"]))]
     pub workloads: Vec<WorkloadRecord>,
+    /// The last request by hand (annotation redismemory.io/request) that was answered. Written by the journal's field manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<AnsweredRequest>,
     /// The remediation under way. Written by the journal's field manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Journal>,
@@ -127,6 +132,9 @@ pub struct PlanStatus {
     /// The steps, in order.
     #[schemars(length(max = 64))]
     pub steps: Vec<PlannedStep>,
+    /// How long writes stop by it; absent: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
 }
 
 /// Kubernetes' own condition, with a limit on every text.

@@ -109,6 +109,33 @@ fn template_too_small() {
     assert_eq!(other, [], "a sidecar's limit says nothing");
 }
 
+/// A Deployment's pod is judged by the template of its ReplicaSet; of another Deployment's nothing is taken.
+#[test]
+fn the_template_of_a_deployment_is_judged_too() {
+    let template = |limit| {
+        case(|c| {
+            c.snapshot.stateful_sets.clear();
+            for target in &mut c.snapshot.targets {
+                target.pod.owner.as_mut().unwrap().kind = "ReplicaSet".into();
+            }
+            let made = |uid, name: &str, limit| Deployment {
+                uid,
+                name: name.into(),
+                template_limits: vec![("redis".into(), Some(Bytes::mib(limit)))],
+            };
+            c.snapshot.deployments =
+                vec![made("another".into(), "another", 1), made(fixtures::set_uid(), "cache", limit)];
+        })
+    };
+    assert!(!codes(&template(768)).contains(&TemplateTooSmall));
+    let findings = template(767);
+    let finding = findings.iter().find(|finding| finding.code == TemplateTooSmall).unwrap();
+    assert_eq!(
+        finding.evidence,
+        "the template of Deployment cache gives 767 MiB, needed 768 MiB for maxmemory 512 MiB"
+    );
+}
+
 #[test]
 fn resize_would_restart() {
     let findings = case(|c| {

@@ -26,6 +26,7 @@ pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -
         at: clock.now(),
         targets,
         stateful_sets: Vec::new(),
+        deployments: Vec::new(),
         services: Vec::new(),
         rights: Rights::default(),
         resize_supported: true,
@@ -94,12 +95,14 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),
         }),
         guaranteed: false,
         pod_level_resources: false,
         resize: ResizeProgress::None,
         trouble: None,
+        hold: None,
         managers: FieldManagers::default(),
     }
 }

@@ -10,9 +10,11 @@ use crate::{
     },
     domain::blocked::Blocked,
     domain::{
+        duration,
         finding::Finding,
         policy::{Mode, Policy},
         step::PlannedStep,
+        write_gap::WriteGap,
     },
 };
 
@@ -45,10 +47,13 @@ struct Found {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Planned {
     workload: String,
     hash: String,
     steps: Vec<PlannedStep>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write_gap: Option<WriteGap>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +97,7 @@ impl Report {
                 workload: plan.workload_name.clone(),
                 hash: plan.hash.clone(),
                 steps: plan.steps.clone(),
+                write_gap: plan.write_gap.clone(),
             }),
             blocked: decision.blocked.iter().map(InTheWay::from).collect(),
             next: next.clone(),
@@ -135,7 +141,7 @@ impl Report {
 
     fn plan_text(&self, out: &mut String) {
         heading(out, "PLAN");
-        let Some(Planned { workload, hash, steps }) = &self.plan else {
+        let Some(Planned { workload, hash, steps, write_gap }) = &self.plan else {
             line(out, "none: no restart is due");
             return;
         };
@@ -143,6 +149,10 @@ impl Report {
             line(out, &format!("{hash}: due on {workload}, and no step can be taken: see what is in the way"));
         } else {
             line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
+        }
+        if let Some(gap) = write_gap {
+            let time = duration::format(gap.estimate());
+            paragraph(out, "writes stop for about ", "     ", &format!("{time} ({})", gap.from));
         }
         for (n, planned) in steps.iter().enumerate() {
             let number = n + 1;

@@ -39,6 +39,9 @@ impl Facts {
             let stale = if finding.stale { ", stale" } else { "" };
             facts.insert(subject, format!("{}{stale}: {}", finding.severity, finding.evidence));
         }
+        if let Some(answer) = &status.request {
+            facts.insert("request".to_owned(), format!("{}: {}", answer.outcome, answer.message));
+        }
         for record in &status.workloads {
             let Some(outcome) = record.outcome else { continue };
             let text = format!("{} {}: {}", record.remediation, outcome.as_str(), record.message);

@@ -110,6 +110,10 @@ pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
         line(&mut out, &format!("what follows is of generation {seen}: the operator has not evaluated this one yet"));
     }
     summary(&mut out, status);
+    if let Some(answer) = &status.request {
+        let at = answer.at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        paragraph(&mut out, "last request ", "             ", &format!("{at} {}: {}", answer.outcome, answer.message));
+    }
     conditions(&mut out, status);
     if let Some(journal) = &status.journal {
         remediation(&mut out, journal);

@@ -1,5 +1,7 @@
 //! Carries effects out: those of upkeep, and the one of the step under way, whose journal is written first.
 
+use std::time::Duration;
+
 use super::{
     AT_ONCE, LATER, Performed,
     outcome::{failed, may_have_happened, succeeded},
@@ -115,6 +117,7 @@ pub(super) async fn step<W: World>(
         Ok(done) => {
             if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
                 reconciler.metrics.write_paused(*paused);
+                keep_pause(reconciler, *paused, &mut performed).await?;
             }
             reconciler.metrics.remediated(effect.words().action, "Done");
             succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
@@ -186,13 +189,39 @@ async fn keep_answer<W: World>(
     if let (true, Some(record)) = (answer.settled, journal.current.switchover.as_mut()) {
         record.settled = true;
     }
+    keep(reconciler, before, journal, performed).await
+}
+
+/// Keeps in the journal how long writes were held back. If it cannot be kept, the hand-over counts as not measured.
+async fn keep_pause<W: World>(
+    reconciler: &Reconciler<W>,
+    paused: Duration,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
+    let Some(before) = performed.journal.clone() else { return Ok(()) };
+    let mut journal = before.clone();
+    if let Some(gap) = &mut journal.write_gap {
+        // Of several hand-overs the last one is kept.
+        gap.measured_milliseconds = None;
+        gap.add(paused);
+    }
+    keep(reconciler, before, journal, performed).await
+}
+
+/// Writes the journal if it is another one than before; only a lost lease is a failure.
+async fn keep<W: World>(
+    reconciler: &Reconciler<W>,
+    before: Journal,
+    journal: Journal,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
     if journal == before {
         return Ok(());
     }
     match record(reconciler, performed.resource.clone(), journal).await {
         Ok(written) => (performed.resource, performed.journal) = (written.resource, written.journal),
         Err(error @ ReconcileError::Fenced(_)) => return Err(error),
-        Err(error) => tracing::warn!(%error, "why a step failed could not be kept in the journal"),
+        Err(error) => tracing::warn!(%error, "what came of a step could not be kept in the journal"),
     }
     Ok(())
 }

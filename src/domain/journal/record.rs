@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MemberIdentity;
-use crate::domain::{lineage::SeveralPrimaries, names::PodName, shard::ShardId};
+use crate::domain::{lineage::SeveralPrimaries, names::PodName, shard::ShardId, write_gap::WriteGap};
 
 /// How the replacement of a pod started: the only true evidence of what its start configuration says, which may be a
 /// file or a script that nobody else can read.
@@ -132,6 +132,9 @@ pub struct WorkloadRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
     pub retry_at: Option<Timestamp>,
+    /// How long writes stopped at the last hand-over, or restart in place; absent: none was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_gap: Option<WriteGap>,
     /// When we restarted pods, the newest first: the base of cooldown and budgets. The last of each pod, and all of
     /// the last day.
     #[schemars(length(max = 64))]
@@ -168,6 +171,7 @@ impl WorkloadRecord {
             starts_as_primary: Vec::new(),
             several_primaries: None,
             retry_at: None,
+            write_gap: None,
             restarts: Vec::new(),
             starts: Vec::new(),
         }

@@ -166,6 +166,7 @@ impl<P: Ports> Conduct<'_, P> {
         let (old, new) = tokio::join!(self.read(from), self.read(to));
         let now = self.ports.uptime();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
+        let usurped = from.usurped || to.usurped;
         let roles =
             (self.role(from, old.as_ref(), now, overdue).await, self.role(to, new.as_ref(), now, overdue).await);
         if roles != progress.roles {
@@ -186,6 +187,7 @@ impl<P: Ports> Conduct<'_, P> {
             clients_paused: old.as_ref().and_then(|old| old.clients_paused),
             far_behind: trails || from.offset.saturating_sub(to.offset) > self.order.max_lag.0,
             to_going: self.order.to_going,
+            usurped,
             unfit: progress.unfit_at.map_or(Duration::ZERO, |at| now.saturating_sub(at).max(UNFIT_AT_LEAST)),
             may_begin: self.order.begins,
             labels: self.label_view(),

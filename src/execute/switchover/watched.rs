@@ -28,6 +28,10 @@ pub(super) struct Watched<'a, S> {
     pub(super) peer: &'a Peer,
     pub(super) connection: Option<S>,
     gone: bool,
+    /// Another process answers in its place.
+    replaced: bool,
+    /// That process may be a primary.
+    pub(super) usurped: bool,
     asked_at: Option<Duration>,
     closed_at: Option<Duration>,
 }
@@ -41,31 +45,44 @@ pub(super) struct Reading {
 
 impl<'a, S> Watched<'a, S> {
     pub(super) const fn new(peer: &'a Peer, gone: bool) -> Self {
-        Self { peer, connection: None, gone, asked_at: None, closed_at: None }
+        Self { peer, connection: None, gone, replaced: false, usurped: false, asked_at: None, closed_at: None }
     }
 }
 
 impl<P: Ports> Conduct<'_, P> {
     /// Its state, or `None` when it does not answer as the process that it was.
     pub(super) async fn read(&self, watched: &mut Watched<'_, P::Server>) -> Option<Reading> {
+        for _ in 0..2 {
+            self.open(watched).await;
+            match watched.connection.as_mut()?.role_and_pause(READ_DEADLINE).await {
+                Ok((replication, clients_paused)) => return Some(Reading { replication, clients_paused }),
+                Err(error) => {
+                    watched.connection = None;
+                    // Closed, it may be back as another process: that is known before anything follows from its silence.
+                    if matches!(error, RedisError::TimedOut(_)) {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    async fn open(&self, watched: &mut Watched<'_, P::Server>) {
         let ports = self.ports;
         let too_soon = |at: Duration| ports.uptime().saturating_sub(at) < REOPEN_PAUSE;
-        if watched.gone || (watched.connection.is_none() && watched.closed_at.is_some_and(too_soon)) {
-            return None;
+        // What another process in its place says of its role is news at each look.
+        let waits = !watched.replaced && (watched.gone || watched.closed_at.is_some_and(too_soon));
+        if watched.connection.is_some() || waits {
+            return;
         }
-        if watched.connection.is_none() {
-            let opened = within(ports, REOPEN_DEADLINE, ports.connect(self.policy, watched.peer)).await;
-            // Another process answers in its place: this one is gone for good, whatever became of its pod.
-            watched.gone =
-                matches!(&opened, Some(Err(ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. })));
-            watched.connection = opened.and_then(Result::ok);
-            watched.closed_at = watched.connection.is_none().then(|| ports.uptime());
+        let opened = within(ports, REOPEN_DEADLINE, ports.connect(self.policy, watched.peer)).await;
+        if let Some(Err(ExecuteError::Redis { source: RedisError::RunIdChanged { leads, .. }, .. })) = &opened {
+            // This one is gone for good, whatever became of its pod.
+            (watched.gone, watched.replaced, watched.usurped) = (true, true, *leads != Some(false));
         }
-        let reply = watched.connection.as_mut()?.role_and_pause(READ_DEADLINE).await;
-        if reply.is_err() {
-            watched.connection = None;
-        }
-        reply.ok().map(|(replication, clients_paused)| Reading { replication, clients_paused })
+        watched.connection = opened.and_then(Result::ok);
+        watched.closed_at = watched.connection.is_none().then(|| ports.uptime());
     }
 
     /// The role that was read. Only a silence that has lasted is taken to the API server: whether the pod still exists.

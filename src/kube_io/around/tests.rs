@@ -78,7 +78,7 @@ fn of_a_set_no_variable_is_kept_that_its_command_does_not_name() {
         ],
     });
     let mut set: StatefulSet = serde_json::from_value(json!({
-        "metadata": { "name": "redis", "annotations": { "a": "canary" }, "managedFields": [{}] },
+        "metadata": { "name": "redis", "annotations": { "a": "canary", "redismemory.io/hold": "audit" }, "managedFields": [{}] },
         "spec": { "serviceName": "redis", "selector": {}, "replicas": 3,
             "template": { "metadata": { "labels": { "app": "redis" } }, "spec": { "containers": [container] } } },
         "status": { "replicas": 3, "currentRevision": "r-1" },
@@ -87,6 +87,7 @@ fn of_a_set_no_variable_is_kept_that_its_command_does_not_name() {
     prune_set(&mut set);
     let kept = serde_json::to_value(&set).expect("JSON");
     assert!(!kept.to_string().contains("canary") && !kept.to_string().contains("livenessProbe"), "{kept:#}");
+    assert_eq!(kept.pointer("/metadata/annotations"), Some(&json!({ "redismemory.io/hold": "audit" })));
     let env = json!([{ "name": "SIZE", "value": "64" }, { "name": "MAX", "value": "$(SIZE)mb" }]);
     assert_eq!(kept.pointer("/spec/template/spec/containers/0/env"), Some(&env));
     assert_eq!(kept.pointer("/spec/template/metadata/labels/app"), Some(&json!("redis")));

@@ -94,6 +94,23 @@ async fn an_owner_that_is_gone_is_not_proven_and_one_that_cannot_be_read_is_an_e
     assert_eq!(down.owner_exists("shop", &owner).await.expect_err("no answer").reason(), "GetOwner");
 }
 
+/// While nothing is to be done a ReplicaSet is asked for once, and no value of its variables is kept.
+#[tokio::test]
+async fn a_replica_set_is_remembered_without_what_nobody_reads() {
+    let env = json!([{"name": "REDIS_PASSWORD", "value": "hunter2"}]);
+    let spec = json!({"selector": {}, "template": {"spec": {"containers": [{"name": "redis", "env": env}]}}});
+    let set = json!({"metadata": {"name": "cache-77f", "uid": "u-1"}, "spec": spec});
+    let (reader, log) = reader(move |_| Answer::Http(200, set.clone()));
+    let owner = Owner { kind: "ReplicaSet".into(), name: "cache-77f".into(), uid: ControllerUid::new("u-1") };
+    for _ in 0..2 {
+        let set = reader.replica_set_lately("shop", &owner).await.expect("an answer").expect("a ReplicaSet");
+        assert!(set.metadata.uid.as_deref() == Some("u-1") && !format!("{set:?}").contains("hunter2"), "{set:?}");
+    }
+    assert_eq!(log.len(), 1);
+    let _live = reader.replica_set("shop", "cache-77f").await.expect("an answer");
+    assert_eq!(log.len(), 2, "before anything is done it is read anew");
+}
+
 #[tokio::test]
 async fn the_endpoints_of_a_service_are_asked_for_by_its_name() {
     let (reader, log) = reader(|_| {

@@ -139,6 +139,7 @@ fn a_whole_pod() {
                 resize_restarts: false,
                 started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
                 restarts: 2,
+                ready_after: Duration::ZERO,
                 mounts: vec![
                     mount("/data", VolumeKind::Claim),
                     mount("/tmp", VolumeKind::EmptyDir),
@@ -149,6 +150,7 @@ fn a_whole_pod() {
             pod_level_resources: false,
             resize: ResizeProgress::None,
             trouble: None,
+            hold: None,
             managers: FieldManagers::default(),
         }
     );
@@ -387,7 +389,7 @@ fn a_resize_that_fails_is_no_progress() {
 fn cluttered(object: &mut Value) {
     let extra = json!({
         "metadata": {
-            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "redismemory.io/hold": "audit\n" },
             "managedFields": [{ "manager": "a-manager", "operation": "Update" }],
             "deletionTimestamp": "2026-01-02T03:04:05Z",
         },
@@ -404,7 +406,8 @@ fn cluttered(object: &mut Value) {
     }
     let container = &mut object["spec"]["containers"][0];
     container["env"] = json!([{ "name": "PASSWORD", "value": "hunter2" }]);
-    container["readinessProbe"] = json!({ "exec": { "command": ["redis-cli", "ping"] } });
+    container["readinessProbe"] =
+        json!({ "exec": { "command": ["redis-cli", "ping"] }, "periodSeconds": 5, "failureThreshold": 7 });
     container["resizePolicy"][1]["restartPolicy"] = json!("RestartContainer");
     let conditions = object["status"]["conditions"].as_array_mut().expect("conditions");
     conditions.push(json!({ "type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "later" }));

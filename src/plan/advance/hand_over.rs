@@ -18,7 +18,7 @@ use crate::{
     plan::{
         begin::identity,
         carry,
-        effect::{Effect, SwitchoverOrder},
+        effect::{Effect, Peer, SwitchoverOrder},
         gates::Phase,
         next::Next,
         replica,
@@ -63,7 +63,8 @@ impl Advance<'_> {
             return self.hold_at(&Labels::AsTheyAre, claimant);
         }
         if let Some(moved) = self.moved_by_somebody(&way) {
-            return self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
+            let end = || self.end(Outcome::Superseded, &format!("{moved}; a new plan is made"));
+            return self.off_an_address(&way).unwrap_or_else(end);
         }
         match way.to {
             Some(new) if begun && is_primary(new) && is_replica(old) => self.exchanged(&way, new),
@@ -129,6 +130,18 @@ impl Advance<'_> {
             .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
     }
 
+    /// FAILOVER leaves the old primary following an address, which goes with the candidate's pod: before such an end it is
+    /// told the name.
+    fn off_an_address(&self, way: &Direction<'_>) -> Option<Next> {
+        let new = way.to.filter(|new| is_primary(new))?;
+        let Role::Replica(link) = &way.from.sample()?.replication.role else { return None };
+        let by_name = Some(replica::own_name(&link.primary, &new.pod)?);
+        let (peer, to) = (Peer::of(way.from)?, Peer::of(new)?);
+        let effect = Effect::Repoint { peer, by_name, to };
+        let begun = self.journal.current.begun_at.is_some() && self.may_try_again();
+        begun.then(|| Next::Act(Box::new(self.intend()), Box::new(effect)))
+    }
+
     /// A third member says that it is primary, and neither of the two follows it: it may have started as one, or lie. What
     /// it holds is not what they hold, and with the candidate promoted there would be two.
     fn claimed_by_third(&self, way: &Direction<'_>) -> Option<Blocked> {
@@ -170,6 +183,11 @@ impl Advance<'_> {
         match identity(new) {
             Some(primary) => {
                 let mut journal = Journal { primary, ..self.proceed() };
+                // Writes go to whoever the label names: until it followed they did not arrive.
+                let exchanged = self.journal.current.switchover.as_ref().and_then(|record| record.exchanged_at);
+                if let (Some(gap), Some(since)) = (&mut journal.write_gap, exchanged) {
+                    gap.add(self.ctx.since(since));
+                }
                 // What was given to it is its own now.
                 journal.carried.retain(|carried| carried.identity != journal.primary);
                 Next::Record(Box::new(journal))

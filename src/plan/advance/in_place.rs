@@ -127,6 +127,9 @@ impl Advance<'_> {
             return Next::Act(Box::new(journal), Box::new(Effect::EvictPrimary { peer }));
         }
         let mut journal = records::renewed(self.intend(), target);
+        if let Some(gap) = &mut journal.write_gap {
+            gap.since = Some(self.ctx.now);
+        }
         if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
             let number = |keys: u64| Some(i64::try_from(keys).unwrap_or(i64::MAX));
             record.keys = number(sample.keys);
@@ -172,6 +175,11 @@ impl Advance<'_> {
         }
         let Some(primary) = identity(target) else { return Next::Wait(format!("{pod} gave no sample"), SOON) };
         let mut journal = Journal { primary, ..self.proceed() };
+        if let Some(gap) = &mut journal.write_gap
+            && let Some(since) = gap.since.take()
+        {
+            gap.add(self.ctx.since(since));
+        }
         if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
             record.caught_up_at = Some(self.ctx.now);
         }

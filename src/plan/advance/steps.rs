@@ -50,7 +50,7 @@ impl<'a> Advance<'a> {
             None => true,
             Some(target) => target.pod.uid != record.identity.uid || target.pod.terminating,
         };
-        if gone && begun {
+        if gone && self.journal.evicting(pod) {
             return Next::Record(Box::new(self.proceed()));
         }
         let Some(target) = self.target(pod) else {
@@ -105,6 +105,10 @@ impl<'a> Advance<'a> {
         let Some(target) = self.replacement(pod) else {
             return self.wait(format!("the replacement of {pod} does not exist yet"));
         };
+        // Before it is ready: a readiness probe may ask for the link to the primary.
+        if let Some(next) = self.led_off_a_replica(target) {
+            return next;
+        }
         if !target.pod.ready {
             return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
@@ -121,6 +125,22 @@ impl<'a> Advance<'a> {
             record.returned_as = record.returned_as.or(Some(StartRole::Replica));
         }
         Next::Record(Box::new(journal))
+    }
+
+    /// A replacement whose start arguments name a pod that is a replica by now: it is told to follow the primary, as the
+    /// pod before it did. The set had no chain when the remediation began, and keeps none.
+    fn led_off_a_replica(&self, target: &Target) -> Option<Next> {
+        let Role::Replica(link) = &target.sample()?.replication.role else { return None };
+        let (followed, primary) = (self.shard.resolve(&link.primary)?, self.shard.primary()?);
+        if !matches!(followed.sample()?.replication.role, Role::Replica(_)) || followed.pod.uid == target.pod.uid {
+            return None;
+        }
+        let (peer, to) = (Peer::of(target)?, Peer::of(primary)?);
+        if !self.may_try_again() {
+            return Some(self.wait(format!("{} was told to follow {} and does not yet", peer.pod, to.pod)));
+        }
+        let by_name = replica::stable_name(&link.primary, &followed.pod, &primary.pod);
+        Some(Next::Act(Box::new(self.intend()), Box::new(Effect::Repoint { peer, by_name, to })))
     }
 
     fn restore(&self, pod: &PodName) -> Next {

@@ -11,7 +11,7 @@ use crate::{
         journal::{Outcome, WorkloadRecord},
         policy::Policy,
         sample::Sample,
-        snapshot::Snapshot,
+        snapshot::{Observation, ProbeFailure, Snapshot},
         step::StepKind,
     },
     plan::{PlanSettings, begin, decide, next::Next},
@@ -114,6 +114,23 @@ fn who_still_stands_on_the_old_primary_is_sent_away_after_ten_seconds() {
         again += u32::from(world.look().is_some());
     }
     assert_eq!(again, ATTEMPTS - 1);
+}
+
+// Found by the simulator: the new primary hung for a moment at the end of the remediation.
+#[test]
+fn a_new_primary_that_is_silent_just_then_keeps_nobody_on_the_old_one() {
+    let silent = |follows: u8| {
+        let mut world = World::new();
+        world.snapshot.targets[1].redis = Observation::Failed(ProbeFailure::TimedOut("no answer".into()));
+        if let Role::Replica(link) = &mut world.sample(0).replication.role {
+            link.primary = fixtures::stable_address(follows);
+        }
+        world.look();
+        world.wait(10);
+        world.look()
+    };
+    assert!(matches!(silent(1), Some(Effect::CloseClients { .. })));
+    assert_eq!(silent(2), None, "who leads is not known");
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub(super) fn restarts_per_hour(scene: &Scene<'_>) -> Option<Blocked> {
     let around = &scene.ctx.snapshot.surroundings;
     let most = around.maximum_restarts_per_hour?;
     let lately = around.restarts_last_hour;
-    (scene.phase != Phase::Switchover && !scene.only_hands_back() && lately >= most).then(|| {
+    (scene.phase != Phase::Switchover && !scene.only_moves_the_role() && lately >= most).then(|| {
         Blocked::new(
             BlockReason::ClusterBudget,
             format!(

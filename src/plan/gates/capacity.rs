@@ -45,7 +45,7 @@ pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
         Phase::Switchover => false,
         // A primary that is restarted as such takes no replica away.
         Phase::Evict(pod) | Phase::Persist(pod) => scene.in_place.as_ref() != Some(pod),
-        Phase::Preflight => !scene.only_hands_back(),
+        Phase::Preflight => !scene.only_moves_the_role(),
     };
     let left = scene.shard.replicas.len().saturating_sub(usize::from(one_less));
     scene.shard.members.iter().find_map(|target| {

@@ -11,7 +11,7 @@ use crate::{
         names::PodName,
         sample::Role,
     },
-    plan::candidate,
+    plan::{candidate, estimate},
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
@@ -42,6 +42,13 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
     ))
 }
 
+/// Writes stop at a hand-over for no longer than the policy consents to. A role that goes back to its start is owed.
+pub(super) fn write_gap(scene: &Scene<'_>) -> Option<Blocked> {
+    let hands_over = scene.hands_over && !scene.only_hands_back();
+    let text = hands_over.then(|| estimate::gap_too_long(scene.ctx, scene.shard)).flatten()?;
+    Some(Blocked::new(BlockReason::WriteGapTooLong, text))
+}
+
 /// Other replicas that stay while one restarts: those of the set, less the one.
 pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
     let Scene { shard, restarting, .. } = scene;
@@ -50,7 +57,7 @@ pub(super) fn enough_copies(scene: &Scene<'_>) -> Option<Blocked> {
     }
     let is_replica = |name: &PodName| shard.replicas.iter().any(|replica| replica.pod.name == *name);
     let one_restarts = match &scene.phase {
-        Phase::Preflight => (scene.hands_over && !scene.only_hands_back()) || restarting.iter().any(is_replica),
+        Phase::Preflight => (scene.hands_over && !scene.only_moves_the_role()) || restarting.iter().any(is_replica),
         Phase::Evict(pod) => is_replica(pod),
         Phase::Persist(_) | Phase::Switchover => false,
     };

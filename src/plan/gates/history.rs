@@ -22,7 +22,7 @@ fn record<'a>(scene: &Scene<'a>) -> Option<&'a WorkloadRecord> {
 pub(super) fn not_ineffective(scene: &Scene<'_>) -> Option<Blocked> {
     let last = record(scene)?;
     let ineffective = last.outcome == Some(Outcome::Ineffective) && last.generation == scene.ctx.policy.generation;
-    (ineffective && !scene.only_hands_back()).then(|| {
+    (ineffective && !scene.asked && !scene.only_hands_back()).then(|| {
         Blocked::new(
             BlockReason::RemediationIneffective,
             format!("{}; it is not repeated until the spec changes", last.message),

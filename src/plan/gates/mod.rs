@@ -16,14 +16,14 @@ mod volume;
 
 pub(super) use self::time::next_window;
 pub use self::{history::last_start, time::APPROVE_ANNOTATION};
-use super::{Context, order, records};
+use super::{Context, order, records, request};
 use crate::{
     domain::{
         blocked::Blocked,
         journal::{Journal, StartRecord},
         names::PodName,
         snapshot::Target,
-        step::{PlannedStep, Step},
+        step::{self, PlannedStep, Step},
     },
     topology::Shard,
 };
@@ -51,6 +51,8 @@ pub struct Scene<'a> {
     pub phase: Phase,
     /// How replacements of the set's pods were seen to start.
     pub starts: Vec<StartRecord>,
+    /// A person asked for it, and no threshold.
+    pub asked: bool,
 }
 
 /// Which step is about to be taken.
@@ -100,6 +102,7 @@ impl<'a> Scene<'a> {
             steps: steps.to_vec(),
             phase,
             starts,
+            asked: request::of(ctx, shard).is_some(),
         }
     }
 
@@ -107,7 +110,7 @@ impl<'a> Scene<'a> {
     #[must_use]
     pub fn during(self, journal: &Journal) -> Self {
         let before = self.ctx.record(&journal.shard);
-        Self { starts: records::starts(before, journal), ..self }
+        Self { starts: records::starts(before, journal), asked: journal.request.is_some(), ..self }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -124,7 +127,12 @@ impl<'a> Scene<'a> {
     /// The plan does nothing but hand the role back to the pod that starts with it: no pod is restarted, and waiting for
     /// a window or a cooldown would only leave the set with a role that any restart undoes.
     pub fn only_hands_back(&self) -> bool {
-        self.hands_over && self.restarting.is_empty()
+        self.only_moves_the_role() && !self.asked
+    }
+
+    /// The plan moves the role and restarts nobody.
+    pub fn only_moves_the_role(&self) -> bool {
+        step::only_move_the_role(&self.steps)
     }
 
     /// The steps from the first on that disturbs.
@@ -170,12 +178,14 @@ use When::{Always, Beginning};
 const GATES: &[(When, Gate)] = &[
     (Beginning, time::not_stopped),
     (Beginning, time::suspended),
+    (Always, time::not_held),
     (Always, budget::no_global_fault),
     (Beginning, budget::claimed),
     (Always, state::members_known),
     (Always, structure::kind),
     (Beginning, structure::server_supported),
     (Always, copies::downtime_allowed),
+    (Beginning, copies::write_gap),
     (Always, copies::enough_copies),
     (Beginning, structure::chained),
     (Beginning, copies::follows_a_member),
@@ -190,6 +200,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, services::clients_follow),
     (Always, services::takes_every_member),
     (Always, services::role_service),
+    (Beginning, structure::can_be_done),
     (Beginning, structure::cause_curable),
     (Beginning, history::not_ineffective),
     (Beginning, history::not_failed),

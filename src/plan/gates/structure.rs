@@ -8,10 +8,12 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         pod::Owner,
+        recognition,
         sample::{Engine, Version},
         snapshot::Target,
         step::Plan,
     },
+    plan::request,
 };
 
 /// `FAILOVER` came with 6.2.
@@ -87,7 +89,7 @@ pub(super) fn stateful_sets(scene: &Scene<'_>) -> Option<Blocked> {
             format!(
                 "{pod} belongs to a Deployment ({}): the next pod would start while the evicted one still saves, on the \
                  same volume; run Redis as a StatefulSet",
-                owner.name
+                scene.ctx.snapshot.deployment(&owner.uid).map_or(&owner.name, |deployment| &deployment.name)
             ),
         ),
         Some(owner) if is_set(owner) => {
@@ -136,11 +138,12 @@ pub(super) fn foreign_owner(scene: &Scene<'_>) -> Option<Blocked> {
             }
             (None, None) => return None,
         };
+        let product = recognition::product_of(owner).map(|product| format!(" ({product})")).unwrap_or_default();
         Some(
             Blocked::new(
                 BlockReason::ForeignOwner,
                 format!(
-                    "StatefulSet {} {belongs} to {} {}, which may fail over or restart on its own; sets of other \
+                    "StatefulSet {} {belongs} to {} {}{product}, which may fail over or restart on its own; sets of other \
                      operators are watched but not restarted by this version",
                     set.name, owner.kind, owner.name
                 ),
@@ -164,7 +167,17 @@ pub(super) fn template_role_label(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// What a person asks for has a plan.
+pub(super) fn can_be_done(scene: &Scene<'_>) -> Option<Blocked> {
+    let ask = request::of(scene.ctx, scene.shard)?;
+    Some(Blocked::new(BlockReason::RequestRefused, request::impossible(scene.ctx, scene.shard, ask)?))
+}
+
+/// What a person asks for has another cause.
 pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
+    if scene.asked {
+        return None;
+    }
     let Scene { ctx, shard, restarting, .. } = scene;
     shard.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
         let verdict = &ctx.look.member(target)?.fragmentation;

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::{
     domain::{
-        blocked::BlockReason,
+        blocked::{BlockReason, Blocked},
         bytes::Bytes,
         fixtures::{self, NOW, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
@@ -150,6 +150,13 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
 
 #[rstest]
 #[case(BlockReason::Suspended, |w: &mut World| w.policy.suspend = true)]
+#[case::policy(BlockReason::Held, |w: &mut World| w.snapshot.surroundings.hold = Some("audit".into()))]
+#[case::set(BlockReason::Held, |w: &mut World| w.snapshot.stateful_sets[0].hold = Some(String::new()))]
+#[case(BlockReason::WriteGapTooLong, |w: &mut World| {
+    w.policy.restart.maximum_write_gap = Duration::ZERO;
+    w.clean(1);
+    w.clean(2);
+})]
 #[case(BlockReason::ClaimedByOlderPolicy, |w: &mut World| {
     w.snapshot.claimed_by_other.push((fixtures::set_uid(), "older".into()));
 })]

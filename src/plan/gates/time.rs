@@ -5,9 +5,10 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         policy::{Approval, Mode},
+        step::{PlannedStep, Step},
         window::{self, State},
     },
-    plan::estimate,
+    plan::{estimate, hold},
 };
 
 /// Names the approved plan on the policy.
@@ -23,6 +24,18 @@ pub(super) fn not_stopped(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn suspended(scene: &Scene<'_>) -> Option<Blocked> {
     scene.ctx.policy.suspend.then(|| Blocked::new(BlockReason::Suspended, "spec.suspend is true"))
+}
+
+/// Nothing that is still to be done disturbs what people hold.
+pub(super) fn not_held(scene: &Scene<'_>) -> Option<Blocked> {
+    let hands_over = |planned: &PlannedStep| matches!(planned.step, Step::Switchover { .. });
+    let about = |planned: &&PlannedStep| match &scene.phase {
+        Phase::Preflight => true,
+        Phase::Evict(pod) | Phase::Persist(pod) => planned.step.pod() == pod && !hands_over(planned),
+        Phase::Switchover => hands_over(planned),
+    };
+    let steps: Vec<PlannedStep> = scene.steps.iter().filter(about).cloned().collect();
+    Some(Blocked::new(BlockReason::Held, hold::in_the_way(scene.ctx, scene.shard, &steps)?))
 }
 
 /// "the next window opens at 2026-01-04T03:00+01:00": when it goes on.

@@ -106,25 +106,17 @@ fn so_it_is_where_another_controller_keeps_the_label() {
     );
 }
 
-// Found by the simulator: the remediation that handed the role over was stopped before the eviction, and the next evicted
-// the old primary, by then a replica.
+// Found by the simulator: somebody else, or an earlier remediation, had given the role to the recorded primary. Frozen, the
+// set was one failure away from the loss of everything.
 #[test]
-fn so_it_is_where_an_earlier_remediation_handed_the_role_over() {
+fn so_it_is_whoever_had_given_the_role_to_the_recorded_primary() {
     let mut world = World::new();
     world.journal.steps.retain(|planned| !matches!(planned.step, Step::Switchover { .. } | Step::Repoint { .. }));
     let old = fixtures::pod_name(0);
     let at = world.journal.steps.iter().position(|planned| planned.step == Step::AwaitReplica { pod: old.clone() });
     world.journal.cursor = u32::try_from(at.expect("it comes back")).unwrap();
-    let record = |primary| crate::domain::journal::WorkloadRecord {
-        primary,
-        ..crate::domain::journal::WorkloadRecord::new(fixtures::shard_id(), "redis".into(), NOW)
-    };
-    let made = [record(Some(world.journal.primary.clone()))];
-    let next = advance::next(&Context { records: &made, ..world.ctx() }, &world.journal, false);
+    let next = world.next();
     assert!(matches!(&next, Next::Act(_, effect) if matches!(**effect, Effect::Demote { .. })), "{next:?}");
-    let not_ours = [record(None)];
-    let next = advance::next(&Context { records: &not_ours, ..world.ctx() }, &world.journal, false);
-    assert!(matches!(&next, Next::Gate(blocked, _) if blocked[0].reason == BlockReason::TwoPrimaries), "{next:?}");
 }
 
 fn to_the_switchover(w: &mut World) {
@@ -140,7 +132,7 @@ fn to_the_switchover(w: &mut World) {
     for planned in &mut w.journal.steps {
         if let Step::Switchover { to, .. } = &mut planned.step { *to = fixtures::pod_name(2); }
     }
-}, "no completed switchover of ours")]
+}, "was handed over to redis-2")]
 #[case::not_evicted_by_us(|w: &mut World| {
     let of = |step: &Step| *step == Step::Evict { pod: fixtures::pod_name(0) };
     w.journal.steps.retain(|planned| !of(&planned.step));
@@ -155,7 +147,7 @@ fn to_the_switchover(w: &mut World) {
 #[case::another_claims_it(|w: &mut World| {
     w.sample(0).replication.role = fixtures::replica_role();
     w.sample(2).replication.role = Role::Primary;
-}, "no completed switchover of ours")]
+}, "was not evicted by us")]
 #[case::the_new_primary_restarted(|w: &mut World| w.sample(1).run_id = RunId::from("c".repeat(40).as_str()), "not the process")]
 #[case::the_new_primary_was_replaced(|w: &mut World| {
     w.snapshot.targets[1].pod.uid = PodUid::from("other");
@@ -168,7 +160,7 @@ fn to_the_switchover(w: &mut World) {
     let evicted = w.journal.steps.iter().position(|planned| matches!(&planned.step, Step::Evict { pod } if *pod == fixtures::pod_name(0)));
     let evict = w.journal.steps.remove(evicted.unwrap());
     w.journal.steps.insert(0, evict);
-}, "was not evicted by us after the switchover")]
+}, "was not evicted by us")]
 #[case::a_sentinel_watches(|w: &mut World| w.sample(1).sentinel_seen = Some(true), "not this operator's")]
 fn every_other_case_is_frozen(#[case] change: fn(&mut World), #[case] says: &str) {
     let mut world = World::new();

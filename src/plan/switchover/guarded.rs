@@ -109,6 +109,9 @@ pub struct View {
     pub far_behind: bool,
     /// The candidate's pod was being deleted already when this process began to look.
     pub to_going: bool,
+    /// Another process answers in the place of one of the two and may be a primary: it has restarted, or people gave it the
+    /// role. Nobody is promoted beside it.
+    pub usurped: bool,
     /// How long the candidate's link has been down, or its history another one, without a break.
     pub unfit: Duration,
     /// An exchange may be begun. Else what was begun is ended, and nothing more.
@@ -166,7 +169,7 @@ pub fn next(view: &View, timing: &Timing) -> Move {
         (Replica, Gone) => candidate_gone(view),
         (Replica, Unknown) => candidate_silent(view),
         // The old primary was lost after its demotion, and with nothing that the candidate lacks: what was begun is ended.
-        (Gone | Unknown, Replica) if view.did.demoted_in_time => promote(view),
+        (Gone | Unknown, Replica) if view.did.demoted_in_time && still_holds_it(view) => promote(view),
         // Lost before that, it is an unplanned loss: nobody is promoted by us.
         (Gone | Unknown, _) => wait_or_leave(view),
     }
@@ -254,6 +257,11 @@ fn has_everything(view: &View) -> bool {
     view.to.same_history && view.from.same_history && view.to.offset >= view.from.offset
 }
 
+/// The candidate has followed nobody else since: an old primary that has restarted gives it what it itself holds by then.
+fn still_holds_it(view: &View) -> bool {
+    view.did.promoted != Sent::No || (view.to.same_history && !view.usurped)
+}
+
 fn promote(view: &View) -> Move {
     match view.did.promoted {
         Sent::No => Move::Exchange(Exchange::Promote),
@@ -275,7 +283,7 @@ fn candidate_gone(view: &View) -> Move {
     if let Some(failure) = view.did.rolled_back {
         return again_or_leave(view, Move::Exchange(Exchange::RollBack(failure)));
     }
-    if (nobody_sent_it && view.from.same_history) || no_trace {
+    if !view.usurped && ((nobody_sent_it && view.from.same_history) || no_trace) {
         return Move::Exchange(Exchange::RollBack(Failure::CandidateLost));
     }
     wait_or_leave(view)

@@ -42,7 +42,7 @@ fn ten_quiet_minutes_with_the_writer_on_write_no_status() {
         println!("skipped: an existing cluster keeps its audit log to itself, and only that shows each write");
         return;
     }
-    let _operator = operator::usual();
+    let _operator = operator::idle();
     let space = Space::new("at-rest");
     let set = Redis::deploy(&space, "redis", 3, &[("MAXMEMORY", "256mb"), ("LIMIT", "512Mi")]);
     set.label_roles();

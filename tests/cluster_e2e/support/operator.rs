@@ -2,7 +2,7 @@
 
 use std::{
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use super::{client, eventually, require};
@@ -19,18 +19,52 @@ static USE: RwLock<()> = RwLock::new(());
 /// How it is installed now: the Helm options, or nothing known.
 static INSTALLED: Mutex<Option<String>> = Mutex::new(None);
 
+/// How many tests may work the node at one time: it has few cores, and some measure time.
+const BUSY_AT_MOST: u32 = 2;
+/// How many do.
+static BUSY: Mutex<u32> = Mutex::new(0);
+/// One has ended.
+static FREE: Condvar = Condvar::new();
+
+/// One of the tests that work the node.
+#[derive(Debug)]
+struct Busy;
+
+impl Busy {
+    fn await_turn() -> Self {
+        let busy = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |busy: &mut u32| *busy >= BUSY_AT_MOST;
+        *FREE.wait_while(busy, full).unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *BUSY.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        FREE.notify_one();
+    }
+}
+
 /// The operator as `tests/demo/values.yaml` has it, with all acting rights. No other one is installed while this lives.
 #[derive(Debug)]
 pub(crate) struct Usual {
     _use: RwLockReadGuard<'static, ()>,
+    _busy: Option<Busy>,
 }
 
 /// The usual operator; installs it when another one, or none, is there.
 pub(crate) fn usual() -> Usual {
+    let busy = Busy::await_turn();
+    Usual { _busy: Some(busy), ..idle() }
+}
+
+/// The usual operator, for a test that only waits: others work the node beside it.
+pub(crate) fn idle() -> Usual {
     loop {
         let guard = USE.read().unwrap_or_else(PoisonError::into_inner);
         if installed().as_deref() == Some("") {
-            return Usual { _use: guard };
+            return Usual { _use: guard, _busy: None };
         }
         drop(guard);
         let _alone = USE.write().unwrap_or_else(PoisonError::into_inner);

@@ -54,6 +54,7 @@ fn a_whole_stateful_set() {
             // `odd` is unknown: neither unlimited nor limited.
             template_limits: vec![("redis".into(), Some(Bytes(1 << 30))), ("exporter".into(), None)],
             template_role_label: Some("replica".into()),
+            hold: None,
             start_settings: vec![StartSettings {
                 container: "redis".into(),
                 settings: vec![("appendonly".into(), "yes".into())],
@@ -80,4 +81,25 @@ fn strategies_and_defaults_of_a_stateful_set() {
         set["metadata"]["ownerReferences"] = Value::Null;
     });
     assert_eq!((plain.replicas, plain.template_role_label, plain.owner), (1, None, None));
+}
+
+/// The name is the one that people know, the UID the one that the pods name.
+#[test]
+fn a_deployment_is_read_from_its_replica_set() {
+    let set = |owners: Value| -> ReplicaSet {
+        let container = json!({"name": "redis", "resources": {"limits": {"memory": "1Gi"}}});
+        let sidecar = json!({"name": "exporter"});
+        let template = json!({"spec": {"containers": [container, sidecar]}});
+        let metadata = json!({"name": "cache-77f", "uid": "u-1", "ownerReferences": owners});
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"selector": {}, "template": template}})).unwrap()
+    };
+    let owner =
+        json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "cache", "uid": "d", "controller": true}]);
+    let limits = vec![("redis".to_owned(), Some(Bytes::mib(1024))), ("exporter".to_owned(), None)];
+    let expected = Deployment { uid: "u-1".into(), name: "cache".to_owned(), template_limits: limits };
+    let mut made = set(owner);
+    assert_eq!(deployment(&made), expected);
+    crate::kube_io::around::prune_replica_set(&mut made);
+    assert_eq!(deployment(&made), expected, "what is remembered keeps everything that is read");
+    assert_eq!(deployment(&set(json!([]))), Deployment { name: "cache-77f".to_owned(), ..expected });
 }

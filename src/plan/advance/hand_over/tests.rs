@@ -293,6 +293,28 @@ fn an_old_primary_that_restarted_after_the_exchange_is_not_waited_for() {
     assert!(text.contains("redis-0 has restarted, and redis-1 is primary"), "{text}");
 }
 
+// Found by the simulator: FAILOVER had left the old primary following the address of a pod that was replaced since.
+#[test]
+fn a_switchover_that_is_given_up_leaves_nobody_following_an_address() {
+    let mut world = World::begun();
+    world.primary_is(Some(1));
+    world.sample(1).run_id = RunId::from("another");
+    let follow = |world: &mut World, address| {
+        let Role::Replica(link) = &mut world.sample(0).replication.role else { panic!("a replica") };
+        link.primary = address;
+    };
+    follow(&mut world, fixtures::address(9));
+    world.wait(60);
+    let Next::Act(_, effect) = world.next() else { panic!("{:?}", world.next()) };
+    let Effect::Repoint { peer, by_name, to } = *effect else { panic!("{effect:?}") };
+    assert_eq!((peer.pod.as_str(), to.pod.as_str()), ("redis-0", "redis-1"));
+    assert!(by_name.is_some_and(|name| name.sent.host.starts_with("redis-1")), "by its name");
+    follow(&mut world, fixtures::stable_address(1));
+    let (outcome, text) = world.outcome();
+    assert_eq!(outcome, Outcome::Superseded);
+    assert!(text.contains("redis-1 has restarted and is primary"), "{text}");
+}
+
 #[test]
 fn an_old_primary_that_fell_silent_after_the_labels_were_moved_is_not_waited_for() {
     let mut world = World::begun();

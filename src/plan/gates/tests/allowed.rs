@@ -137,3 +137,25 @@ fn active_defragmentation_is_not_waited_for() {
     world.every_sample(|sample| sample.memory.active_defrag_running = true);
     assert_eq!(reasons(&world), []);
 }
+
+/// Of a set in which nothing is due, for people who ask before it is.
+#[test]
+fn what_would_be_in_the_way_is_known_before_anything_is_due() {
+    let in_the_way = |world: &World| -> Vec<Blocked> {
+        let settings = World::settings();
+        let ctx = Context::of(&world.policy, &world.snapshot, &world.records, NOW, &settings);
+        let shards = ctx.look.shards.iter();
+        shards.flat_map(|shard| begin::in_the_way_of_all(&ctx, shard)).collect()
+    };
+    let mut world = World::good();
+    (0..3).for_each(|n| world.clean(n));
+    assert_eq!((world.consider(), in_the_way(&world)), (Considered::default(), Vec::new()));
+    world.snapshot.services.clear();
+    let reasons: Vec<BlockReason> = in_the_way(&world).into_iter().map(|blocked| blocked.reason).collect();
+    assert_eq!(reasons, [BlockReason::NoRoleService]);
+    let owner = Owner { kind: "RedisFailover".into(), name: "games".into(), uid: "cr".into() };
+    world.snapshot.stateful_sets[0].owner = Some(owner);
+    let [ruling] = in_the_way(&world).try_into().expect("one reason makes the others moot");
+    assert_eq!(ruling.reason, BlockReason::ForeignOwner);
+    assert!(ruling.text.contains("RedisFailover games (spotahome redis-operator)"), "{}", ruling.text);
+}

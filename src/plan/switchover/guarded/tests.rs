@@ -35,6 +35,7 @@ fn start() -> View {
         clients_paused: None,
         far_behind: false,
         to_going: false,
+        usurped: false,
         unfit: Duration::ZERO,
         may_begin: true,
         labels: LabelView {
@@ -320,6 +321,26 @@ fn a_way_back_that_is_not_seen_is_taken_again_and_never_turned_round(#[case] to:
     assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)));
     view.stuck = LONG;
     assert_eq!(next(&view, &TIMING), Move::Failed(Failure::Unclear));
+}
+
+// Found by the simulator: the old primary restarted as a primary while this process was stopped.
+#[rstest]
+#[case::it_is_back_as_a_primary(|view: &mut View| view.usurped = true)]
+#[case::and_has_given_the_candidate_what_it_holds(|view: &mut View| view.to.same_history = false)]
+fn beside_an_old_primary_that_is_back_as_another_process_nobody_is_promoted(#[case] change: fn(&mut View)) {
+    let mut view = View { from: gone(), ..demoted() };
+    assert_eq!(next(&view, &TIMING), Move::Exchange(Exchange::Promote), "it can fail");
+    change(&mut view);
+    assert_eq!(next(&view, &TIMING), Move::Poll(POLL));
+    assert_eq!(next(&View { stuck: LONG, ..view }, &TIMING), Move::Failed(Failure::Unclear));
+}
+
+// Found by the simulator: people gave the role to the process that came in the candidate's place.
+#[test]
+fn beside_a_process_in_the_candidates_place_that_is_primary_the_role_does_not_go_back() {
+    let lost = View { to: gone(), ..demoted() };
+    assert_eq!(next(&lost, &TIMING), Move::Exchange(Exchange::RollBack(Failure::CandidateLost)), "it can fail");
+    assert_eq!(next(&View { usurped: true, ..lost }, &TIMING), Move::Poll(POLL));
 }
 
 #[rstest]
