@@ -63,7 +63,8 @@ reasons! {
     MemberUnknown,
     /// A member runs in cluster mode: not handled yet.
     ClusterMode,
-    /// A Sentinel watches a member: not handled yet.
+    /// A Sentinel watches a member, and which one is not known; or the primary is to be restarted, whose role is left to
+    /// Sentinels.
     SentinelSeen,
     /// Whether a Sentinel watches could not be told.
     SentinelUnknown,
@@ -117,6 +118,8 @@ reasons! {
     MembersDiffer,
     /// The replica that would become primary keeps less, lets fewer in, or declares that it is never to.
     CandidateUnfit,
+    /// The Sentinels do not agree, fail over or did lately, or too few would be left while a pod is away.
+    SentinelsNotReady,
     /// A member is not Ready, or is being deleted.
     MemberNotReady,
     /// A member loads, saves, rewrites, syncs, resizes or fails over.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     addresses::PodAddresses,
     bytes::Bytes,
-    names::{ControllerUid, PodName, PodUid},
+    names::{ControllerUid, NodeAddress, PodName, PodUid},
     recognition, written,
 };
 
@@ -341,6 +341,11 @@ impl Service {
         let [one] = self.takes.as_slice() else { return None };
         selects.then_some(one)
     }
+}
+
+/// The pod that one of these Services takes alone and announces by that address.
+pub fn announced<'a>(services: impl IntoIterator<Item = &'a Service>, address: &NodeAddress) -> Option<&'a PodName> {
+    services.into_iter().filter(|service| service.addresses.is_host(&address.host)).find_map(Service::only_pod)
 }
 
 /// What this operator may do in the policy's namespace, by the API server's own word.

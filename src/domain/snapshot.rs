@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::DisruptionBudget,
     names::{ControllerUid, NodeAddress, PodName},
-    pod::{Deployment, Owner, Pod, Rights, Service, StatefulSet},
+    pod::{self, Deployment, Owner, Pod, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     sentinel::Sentinel,
     surroundings::Surroundings,
@@ -94,8 +94,7 @@ impl Snapshot {
 
     /// The pod that is announced by that address of a Service which takes it alone.
     pub fn announced(&self, address: &NodeAddress) -> Option<&PodName> {
-        let at = |service: &&Service| service.addresses.is_host(&address.host);
-        self.services.iter().filter(at).find_map(Service::only_pod)
+        pod::announced(&self.services, address)
     }
 
     /// The StatefulSet of that UID.

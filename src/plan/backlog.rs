@@ -18,6 +18,7 @@ use crate::{
         snapshot::Target,
     },
     plan::next::Next,
+    topology::Shard,
 };
 
 /// From the eviction to the new process, without loading.
@@ -75,6 +76,10 @@ fn wanted(ctx: &Context<'_>, primary: &Target, restarted: &Target) -> Result<Res
     let need = Bytes(rate.saturating_mul(outage.as_secs()).saturating_mul(SAFETY));
     if need <= serving.repl_backlog_size {
         return Ok(Resync::Partial);
+    }
+    // A Sentinel that fails over has both servers write their settings to their files.
+    if !ctx.look.shard_of(primary).is_some_and(Shard::is_plain) {
+        return Err(format!("a backlog of {} would be needed, and under Sentinel none is raised", need.quantised()));
     }
     // A power of two, so that the noise of a rate does not make another plan.
     let size = Bytes(need.0.checked_next_power_of_two().unwrap_or(u64::MAX));

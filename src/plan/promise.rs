@@ -13,6 +13,7 @@ use crate::{
         policy::Mode,
         surroundings::Kept,
     },
+    topology::Handover,
 };
 
 /// A refusal that is longer than this is not repeated in each finding.
@@ -112,6 +113,11 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
                 (None, None) if !planned.contains(pod) && estimate::gap_too_long(ctx, shard).is_some() => {
                     let why = estimate::gap_too_long(ctx, shard).unwrap_or_default();
                     format!("the others of its set are restarted and it is not: {why}")
+                }
+                (None, None) if !planned.contains(pod) && shard.handover() == Handover::Never => {
+                    "the others of its set are restarted and it is not: it is the primary, and its role is left to its \
+                     Sentinels"
+                        .to_owned()
                 }
                 (None, None) if !planned.contains(pod) => "the others of its set are restarted and it is not: it is \
                     the primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"

@@ -16,8 +16,10 @@ use crate::{
 
 /// The primary's `slaveN` line of that member, by whichever of its addresses or names it is known there. One address
 /// may be that of several servers, on ports of their own: the one at the replication port is meant.
-pub fn line_of<'a>(primary: &'a Sample, replica: &Target) -> Option<&'a ReplicaLine> {
-    let lines = primary.replication.replicas.iter().filter(|line| replica.listens_at(&line.address));
+pub fn line_of<'a>(shard: &Shard<'_>, primary: &'a Sample, replica: &Target) -> Option<&'a ReplicaLine> {
+    let announced = |line: &ReplicaLine| shard.resolve(&line.address).is_some_and(|it| it.pod.uid == replica.pod.uid);
+    let is_its = |line: &&ReplicaLine| replica.listens_at(&line.address) || announced(line);
+    let lines = primary.replication.replicas.iter().filter(is_its);
     lines.min_by_key(|line| Some(line.address.port) != replica.replication_port())
 }
 
@@ -48,7 +50,7 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
     if !link.link_up {
         return Err(format!("{name}'s link to its primary is down"));
     }
-    let Some(seen) = line_of(upstream, replica) else {
+    let Some(seen) = line_of(shard, upstream, replica) else {
         return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
     };
     if !seen.online {

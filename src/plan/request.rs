@@ -79,8 +79,13 @@ pub(super) fn switchover(ctx: &Context<'_>, shard: &Shard<'_>, ask: &Ask) -> Vec
 fn successor<'a>(ctx: &Context<'_>, shard: &Shard<'a>, ask: &Ask) -> Result<&'a Target, String> {
     let Wanted::Switchover { to, .. } = &ask.wanted else { return Err(String::new()) };
     let primary = shard.primary().ok_or("not exactly one member is primary")?;
-    if shard.handover() != Handover::Switchover {
-        return Err(format!("no role is moved in {}: nothing would lead its clients to another primary", shard.name));
+    let why = match shard.handover() {
+        Handover::Switchover => None,
+        Handover::InPlace => Some("nothing would lead its clients to another primary"),
+        Handover::Never => Some("it is left to those who decide who is primary there"),
+    };
+    if let Some(why) = why {
+        return Err(format!("no role is moved in {}: {why}", shard.name));
     }
     let alone = start_roles::alone_by_record(shard, ctx.records);
     let next = match to {

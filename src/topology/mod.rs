@@ -22,7 +22,7 @@ use crate::domain::{
     blocked::Blocked,
     journal::{Journal, WorkloadRecord},
     names::{ControllerUid, NodeAddress, PodName},
-    pod::{Owner, Service, StatefulSet},
+    pod::{self, Owner, Service, StatefulSet},
     policy::{AuthorityRule, Policy},
     sample::{FailoverState, Role, Sample},
     shard::ShardId,
@@ -376,9 +376,12 @@ impl<'a> Shard<'a> {
     /// The member that listens at this address: at one of the pod's addresses, or at its stable DNS name, on one of its
     /// ports.
     ///
-    /// `None` for a Service name, an announced address that is no pod's, and a pod that is not selected.
+    /// Under Sentinel also the one that a Service announces by this address, which takes that pod alone. `None` for a Service
+    /// name, any other announced address, and a pod that is not selected.
     pub fn resolve(&self, address: &NodeAddress) -> Option<&'a Target> {
-        graph::at(address, self.members.iter().copied())
+        let announced =
+            || pod::announced(self.services.iter().copied(), address).filter(|_| self.kind == Kind::Sentinel);
+        graph::at(address, self.members.iter().copied()).or_else(|| self.member(announced()?))
     }
 
     /// Nothing replicates anything here: each primary stands alone.
@@ -423,6 +426,12 @@ impl<'a> Shard<'a> {
     /// What keeps its Sentinels from failing over, or from agreeing, and does not pass by itself.
     pub fn sentinel_faults(&self) -> Vec<String> {
         self.watch.faults(self)
+    }
+
+    /// Why its Sentinels do not let that pod be restarted now: they do not agree, a failover is in progress or was one lately,
+    /// or none would be possible while it is away. `None`: they do, or there are none.
+    pub fn sentinels_forbid(&self, away: &PodName) -> Option<String> {
+        self.watch.forbids(self, away)
     }
 
     /// Start arguments and our own switchovers alone decide who is primary: neither the servers themselves nor a Sentinel

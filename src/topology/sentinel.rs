@@ -1,5 +1,5 @@
-//! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Watched and judged, not remediated yet
-//! ([docs/adr/0019](../../docs/adr/0019-the-exchange-under-sentinel.md)).
+//! A set under Sentinel: its Sentinels decide who is primary, and tell clients. Its replicas are restarted; the role is left
+//! to the Sentinels ([docs/adr/0019](../../docs/adr/0019-the-exchange-under-sentinel.md)).
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -24,7 +24,20 @@ impl Rules for Sentinel {
                 ),
             ));
         }
-        Some(Blocked::new(BlockReason::SentinelSeen, why(shard)).ruling())
+        if shard.watch.is_told() {
+            return None;
+        }
+        let faults = shard.watch.faults(shard);
+        let which = if faults.is_empty() {
+            format!(
+                "which one{} is not known: set spec.redis.sentinel.selector to the pods of the Sentinels",
+                from(shard)
+            )
+        } else {
+            listed(faults)
+        };
+        let text = format!("a Sentinel watches a member, or may, and nothing is restarted behind its back; {which}");
+        Some(Blocked::new(BlockReason::SentinelSeen, text).ruling())
     }
 
     fn handover(&self, _: &Shard<'_>) -> Handover {
@@ -47,34 +60,6 @@ impl Rules for Sentinel {
 /// Faults that are shown in a refusal before the rest is only counted.
 const SHOWN: usize = 3;
 
-/// What is known of the Sentinels, and what they would have to agree on before anything is restarted.
-fn why(shard: &Shard<'_>) -> String {
-    let not_yet = "this version asks no Sentinel for a failover, so nothing is restarted";
-    let mut all = shard.watch.faults(shard);
-    all.extend(shard.watch.unrest());
-    let Some(shown) = shard.watch.shown() else {
-        let unknown = if all.is_empty() {
-            format!(
-                "which one{} is not known: set spec.redis.sentinel.selector to the pods of the Sentinels",
-                from(shard)
-            )
-        } else {
-            listed(all)
-        };
-        return format!("a Sentinel watches a member, or may; {not_yet}; {unknown}");
-    };
-    if all.is_empty() {
-        let inside = shard.members.iter().filter(|member| shard.watch.is_in(&member.pod.name));
-        all.extend(inside.filter_map(|member| shard.watch.votes(Some(&member.pod.name))).take(1));
-    }
-    let state = if all.is_empty() {
-        "they agree, and any one pod may be away".to_owned()
-    } else {
-        format!("besides: {}", listed(all))
-    };
-    format!("under Sentinel ({shown}); {not_yet}; {state}")
-}
-
 /// Where Sentinels are connected from.
 fn from(shard: &Shard<'_>) -> String {
     let hosts: BTreeSet<IpAddr> = shard.samples().flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
@@ -83,7 +68,7 @@ fn from(shard: &Shard<'_>) -> String {
 }
 
 /// The first of them, and how many more there are.
-fn listed(mut faults: Vec<String>) -> String {
+pub(super) fn listed(mut faults: Vec<String>) -> String {
     let more = faults.len().saturating_sub(SHOWN);
     faults.truncate(SHOWN);
     let shown = faults.join("; ");

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Shard, graph};
+use super::{Shard, graph, sentinel::listed};
 use crate::domain::{
     names::{NodeAddress, PodName},
     sentinel::{Known, Said, Sentinel, WatchedSet},
@@ -65,10 +65,14 @@ impl<'a> Watch<'a> {
         self.is_told() || !self.silent.is_empty()
     }
 
-    /// "mymaster, 3 answer, quorum 2": for a text; `None`: no Sentinel has told.
-    pub(super) fn shown(&self) -> Option<String> {
-        let first = self.witnesses.first()?;
-        Some(format!("{}, {} answer, quorum {}", first.set.name, self.ids().len(), first.set.quorum))
+    /// Why that pod must not be restarted now; `None`: it may, or no Sentinel watches.
+    pub(super) fn forbids(&self, shard: &Shard<'_>, away: &PodName) -> Option<String> {
+        let mut all = self.faults(shard);
+        all.extend(self.unrest());
+        if all.is_empty() {
+            all.extend(self.votes(Some(away)));
+        }
+        (!all.is_empty()).then(|| listed(all))
     }
 
     /// What keeps the Sentinels from failing over, or from agreeing, and does not pass by itself.
@@ -127,11 +131,6 @@ impl<'a> Watch<'a> {
                 left.len()
             )
         })
-    }
-
-    /// Whether a Sentinel of the set runs in that pod.
-    pub(super) fn is_in(&self, pod: &PodName) -> bool {
-        self.witnesses.iter().any(|witness| witness.pod == pod)
     }
 
     fn ids(&self) -> BTreeSet<&'a str> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis_memory_operator::{
+    clock::Clock,
     domain::{
         acl, fixtures,
         sentinel::{Said, Sentinel},
@@ -93,15 +94,23 @@ async fn what_is_no_sentinel_is_told() {
 
 /// What the operator would see of the set, with its Sentinels in pods of their own.
 async fn observed(set: &Watched) -> Snapshot {
-    let mut snapshot = fixtures::three_pods();
+    let mut snapshot = told(set).await;
     for (target, server) in snapshot.targets.iter_mut().zip(&set.servers) {
-        target.pod.addresses = server.address().ip().into();
-        target.pod.container.as_mut().expect("it is known").port = server.address().port();
         let sample = eventually("it lets us look", async || {
             look(&mut Connection::open(server.address(), None, DEADLINE).await.ok()?).await.ok()
         })
         .await;
         target.redis = Observation::Seen(Box::new(sample));
+    }
+    snapshot
+}
+
+/// The same without a look at the servers, which may be away: what the Sentinels say of these pods.
+async fn told(set: &Watched) -> Snapshot {
+    let mut snapshot = fixtures::three_pods();
+    for (target, server) in snapshot.targets.iter_mut().zip(&set.servers) {
+        target.pod.addresses = server.address().ip().into();
+        target.pod.container.as_mut().expect("it is known").port = server.address().port();
     }
     for (n, sentinel) in set.sentinels.iter().enumerate() {
         let said = match Connection::open(sentinel.address(), None, DEADLINE).await {
@@ -117,12 +126,13 @@ async fn observed(set: &Watched) -> Snapshot {
     snapshot
 }
 
-/// What is wrong with the Sentinels, and why nothing is restarted.
-async fn judged(set: &Watched) -> (Vec<String>, String) {
+/// What is wrong with the Sentinels, and why a replica must not be restarted.
+async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
     let snapshot = observed(set).await;
     let shards = topology::find(&fixtures::policy(), &snapshot);
     let [shard] = shards.as_slice() else { panic!("one set") };
-    (shard.sentinel_faults(), shard.refusal().expect("it is refused").text)
+    assert_eq!(shard.refusal(), None);
+    (shard.sentinel_faults(), shard.sentinels_forbid(&shard.members[1].pod.name))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,14 +140,14 @@ async fn what_real_sentinels_say_is_judged() {
     let mut set = Watched::start("redis-server".as_ref(), USUAL).await;
     eventually("nothing is wrong", async || judged(&set).await.0.is_empty().then_some(())).await;
     failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
-    let (_, text) = judged(&set).await;
-    assert!(text.contains("a failover is in progress, by the Sentinel in sentinel-0"), "{text}");
-    let text = eventually("all agree again, and it is not long ago", async || {
-        let (faults, text) = judged(&set).await;
-        (faults.is_empty() && !text.contains("in progress")).then_some(text)
+    let forbidden = judged(&set).await.1.expect("nothing is restarted now");
+    assert!(forbidden.contains("a failover is in progress, by the Sentinel in sentinel-0"), "{forbidden}");
+    let forbidden = eventually("all agree again, and it is not long ago", async || {
+        let (faults, forbidden) = judged(&set).await;
+        forbidden.filter(|text| faults.is_empty() && !text.contains("in progress"))
     })
     .await;
-    assert!(text.contains("the last failover was less than 20 s ago"), "{text}");
+    assert!(forbidden.starts_with("the last failover was less than 20 s ago"), "{forbidden}");
     set.sentinels[2].crash();
     let (faults, _) = judged(&set).await;
     assert!(faults[0].starts_with("the Sentinel in sentinel-2 gives no answer"), "{faults:?}");
@@ -145,4 +155,24 @@ async fn what_real_sentinels_say_is_judged() {
     set.sentinels[1].crash();
     let (faults, _) = judged(&set).await;
     assert!(faults.iter().any(|it| it.contains("1 of 3 known Sentinels answer, and 2 must")), "{faults:?}");
+}
+
+/// What the next eviction waits for: a replica that is away is missed, and one that is back is known again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_away_is_missed_until_it_is_back() {
+    let mut set = Watched::start("redis-server".as_ref(), USUAL).await;
+    let clock = Clock::start();
+    set.servers[1].crash();
+    let missed = "takes the replica redis-1 for dead";
+    eventually("every Sentinel misses it", async || {
+        let snapshot = told(&set).await;
+        let faults = topology::find(&fixtures::policy(), &snapshot)[0].sentinel_faults();
+        (faults.iter().filter(|fault| fault.contains(missed)).count() == 3).then_some(())
+    })
+    .await;
+    let away = clock.uptime();
+    set.servers[1].restart();
+    set.servers[1].follow(&set.servers[0]).await;
+    eventually("it is known again", async || judged(&set).await.0.is_empty().then_some(())).await;
+    println!("missed after {away:?}, known again {:?} later", clock.uptime().saturating_sub(away));
 }

@@ -13,6 +13,7 @@ mod meddling;
 mod obstacles;
 mod records;
 mod request;
+mod sentinels;
 mod start_roles;
 mod time;
 mod waiting;

@@ -38,7 +38,7 @@ pub(super) fn reach(set: &RedisSet, shape: Shape) -> Reach {
     } else if set.makers.is_empty()
         || kinds().any(|kind| kind != "StatefulSet")
         || set.makers.iter().any(owned)
-        || matches!(shape, Shape::Sentinel | Shape::Cluster | Shape::Other)
+        || matches!(shape, Shape::Cluster | Shape::Other)
     {
         Reach::Resizes
     } else {
@@ -98,6 +98,11 @@ const fn enforce(reach: Reach, shape: Shape) -> &'static [&'static str] {
         (Reach::Restarts, Shape::Standalone) => &[
             "Enforce raises the memory limit in place, without a restart (chart value acting.resize). It restarts",
             "the pod only with the consent below.",
+        ],
+        (Reach::Restarts, Shape::Sentinel) => &[
+            "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
+            "replicas that hold 2.5 times what their data needs, one by one, while the Sentinels agree and can do",
+            "without the pod (acting.restart). The primary is not restarted as such.",
         ],
         (Reach::Restarts, _) => &[
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",

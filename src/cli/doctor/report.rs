@@ -178,7 +178,9 @@ impl Told<'_> {
             Reach::Restarts if ours => {
                 Some(format!("acting.resize, acting.restart, acting.roleLabel (and roleLabel.keys has {key})"))
             }
-            Reach::Restarts if self.fit.shape == Shape::RoleLabel => Some("acting.resize, acting.restart".to_owned()),
+            Reach::Restarts if matches!(self.fit.shape, Shape::RoleLabel | Shape::Sentinel) => {
+                Some("acting.resize, acting.restart".to_owned())
+            }
             Reach::Restarts => {
                 Some("acting.resize, acting.restart (the primary in place: acting.restartInPlace)".to_owned())
             }
@@ -198,6 +200,9 @@ impl Told<'_> {
         match (policy::reach(self.set, self.fit.shape), self.fit.shape) {
             (Reach::Restarts, Shape::RoleLabel) => {
                 "replicas one by one, then the role is handed over and the old primary is restarted last"
+            }
+            (Reach::Restarts, Shape::Sentinel) => {
+                "replicas one by one, while the Sentinels agree and can do without the pod. No role is moved, so the primary is not"
             }
             (Reach::Restarts, Shape::Standalone) => {
                 "in place, only with allowDowntime and proven persistence; without that it is watched, and its limit kept"
@@ -237,7 +242,6 @@ impl Told<'_> {
         let mut texts: Vec<String> = blocked.iter().map(|it| format!("{}: {}", it.reason.as_str(), it.text)).collect();
         if self.fit.looked.answered < self.set.members.len() {
             let by_kind = match self.fit.shape {
-                Shape::Sentinel => Some((BlockReason::SentinelSeen, "under Sentinel")),
                 Shape::Cluster => Some((BlockReason::ClusterMode, "of Redis Cluster")),
                 Shape::Other => Some((BlockReason::ServerUnsupported, "of another product")),
                 _ => None,

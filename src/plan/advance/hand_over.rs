@@ -337,7 +337,7 @@ impl Advance<'_> {
             primary,
             candidate,
             replid: sample.replication.replid.clone(),
-            candidate_addresses: addresses(way, new),
+            candidate_addresses: addresses(self.shard, way, new),
             exchanged_at: None,
             back: way.back,
             settled: false,
@@ -369,7 +369,7 @@ impl Advance<'_> {
                     let replid = new.sample().map(|sample| sample.replication.replid.clone()).unwrap_or_default();
                     let why = "it was begun by an earlier version".to_owned();
                     let method = SwitchoverMethod::Native;
-                    let candidate_addresses = addresses(way, new);
+                    let candidate_addresses = addresses(self.shard, way, new);
                     let (exchanged_at, back) = (None, false);
                     let record = SwitchoverRecord {
                         method,

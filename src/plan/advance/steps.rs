@@ -128,8 +128,11 @@ impl<'a> Advance<'a> {
     }
 
     /// A replacement whose start arguments name a pod that is a replica by now: it is told to follow the primary, as the
-    /// pod before it did. The set had no chain when the remediation began, and keeps none.
+    /// pod before it did. The set had no chain when the remediation began, and keeps none. Under Sentinel it is left to them.
     fn led_off_a_replica(&self, target: &Target) -> Option<Next> {
+        if !self.shard.is_plain() {
+            return None;
+        }
         let Role::Replica(link) = &target.sample()?.replication.role else { return None };
         let (followed, primary) = (self.shard.resolve(&link.primary)?, self.shard.primary()?);
         if !matches!(followed.sample()?.replication.role, Role::Replica(_)) || followed.pod.uid == target.pod.uid {

@@ -8,6 +8,7 @@ mod capacity;
 mod copies;
 mod history;
 mod rights;
+mod sentinel;
 mod services;
 mod state;
 mod structure;
@@ -183,6 +184,7 @@ const GATES: &[(When, Gate)] = &[
     (Beginning, budget::claimed),
     (Always, state::members_known),
     (Always, structure::kind),
+    (Always, sentinel::role_is_theirs),
     (Beginning, structure::server_supported),
     (Always, copies::downtime_allowed),
     (Beginning, copies::write_gap),
@@ -210,6 +212,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::config_readable),
     (Always, state::members_equal),
     (Always, copies::candidate_fit),
+    (Always, sentinel::ready),
     (Always, state::members_ready),
     (Always, state::members_idle),
     (Always, state::persistence_ok),

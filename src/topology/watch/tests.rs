@@ -28,21 +28,25 @@ fn address(n: u8) -> NodeAddress {
     fixtures::address(n)
 }
 
-fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, String) {
+/// Faults, what passes, and why each pod must not be restarted now.
+fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, Vec<Option<String>>) {
     let shards = find(&fixtures::policy(), snapshot);
     let [shard] = shards.as_slice() else { panic!("one shard") };
-    assert_eq!(shard.kind, Kind::Sentinel);
-    let refusal = shard.refusal().expect("it is refused");
+    assert_eq!((shard.kind, shard.refusal()), (Kind::Sentinel, None));
+    let forbidden = shard.members.iter().map(|member| shard.sentinels_forbid(&member.pod.name)).collect();
+    (shard.watch.faults(shard), shard.watch.unrest(), forbidden)
+}
+
+/// Why nothing at all is done.
+fn refusal(snapshot: &Snapshot) -> String {
+    let refusal = find(&fixtures::policy(), snapshot)[0].refusal().expect("it is refused");
     assert_eq!(refusal.reason, BlockReason::SentinelSeen);
-    (shard.watch.faults(shard), shard.watch.unrest(), refusal.text)
+    refusal.text
 }
 
 #[test]
-fn sentinels_that_agree_have_no_fault() {
-    let (faults, unrest, text) = judged(&watched());
-    assert_eq!((faults, unrest), (vec![], vec![]));
-    assert!(text.contains("under Sentinel (mymaster, 3 answer, quorum 2)"), "{text}");
-    assert!(text.ends_with("they agree, and any one pod may be away"), "{text}");
+fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
+    assert_eq!(judged(&watched()), (vec![], vec![], vec![None; 3]));
 }
 
 #[rstest]
@@ -91,12 +95,12 @@ fn sentinels_that_agree_have_no_fault() {
 fn each_fault_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) {
     let mut snapshot = watched();
     change(&mut snapshot);
-    let (faults, _, text) = judged(&snapshot);
+    let (faults, _, forbidden) = judged(&snapshot);
     assert_eq!(faults.len(), want.len(), "{faults:#?}");
     for (fault, want) in faults.iter().zip(want) {
         assert!(fault.contains(want), "{fault}");
     }
-    assert!(text.contains(&format!("besides: {}", faults[0])), "{text}");
+    assert_eq!(forbidden, vec![Some(faults.join("; ")); 3]);
 }
 
 #[test]
@@ -121,9 +125,17 @@ fn a_set_of_two_sentinels_bears_no_restart() {
     // The first knew the second last.
     set(&mut snapshot, 0).others = vec![Known { id: "sentinel-1".into(), address: address(1), down: false }];
     set(&mut snapshot, 1).others = vec![Known { id: "sentinel-0".into(), address: address(0), down: false }];
-    let (faults, unrest, text) = judged(&snapshot);
+    let (faults, unrest, forbidden) = judged(&snapshot);
     assert_eq!((faults, unrest), (vec![], vec![]));
-    assert!(text.contains("1 of 2 known Sentinels answer while redis-0 is away, and 2 must"), "{text}");
+    for (n, text) in forbidden.iter().enumerate().take(2) {
+        let text = text.as_deref().expect("forbidden");
+        assert!(
+            text.starts_with(&format!("1 of 2 known Sentinels answer while redis-{n} is away, and 2 must")),
+            "{text}"
+        );
+    }
+    // No Sentinel is in the third.
+    assert_eq!(forbidden[2], None);
 }
 
 #[rstest]
@@ -136,8 +148,9 @@ fn a_set_of_two_sentinels_bears_no_restart() {
 fn what_goes_on_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) {
     let mut snapshot = watched();
     change(&mut snapshot);
-    let (faults, unrest, _) = judged(&snapshot);
+    let (faults, unrest, forbidden) = judged(&snapshot);
     assert_eq!((faults, unrest), (vec![], want.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    assert_eq!(forbidden[1], want.first().map(ToString::to_string));
 }
 
 /// As the redis-ha chart has it: a Service for each pod, whose ClusterIP the servers announce.
@@ -176,7 +189,11 @@ fn announced_addresses_are_those_of_the_pods_behind_them() {
     announce(&mut snapshot);
     let (faults, ..) = judged(&snapshot);
     assert_eq!(faults, Vec::<String>::new());
-    assert_eq!(find(&fixtures::policy(), &snapshot)[0].outside, []);
+    let shards = find(&fixtures::policy(), &snapshot);
+    assert_eq!(shards[0].outside, []);
+    let primary = |n: u8| shards[0].resolve(&NodeAddress { host: format!("10.96.0.{n}"), port: 6379 });
+    assert_eq!(primary(1).map(|target| target.pod.name.as_str()), Some("redis-1"));
+    assert_eq!(primary(7), None);
     snapshot.services.retain(|service| service.name != "announce-1");
     let (faults, ..) = judged(&snapshot);
     assert!(faults.iter().any(|fault| fault.contains("10.96.0.1:6379, which is no selected pod")), "{faults:#?}");
@@ -187,9 +204,8 @@ fn one_that_is_silent_may_watch_the_set() {
     let mut snapshot = watched();
     snapshot.sentinels.truncate(1);
     snapshot.sentinels[0].said = Err(ProbeFailure::Unreachable("connection refused".into()));
-    let (faults, _, text) = judged(&snapshot);
-    assert_eq!(faults, ["the Sentinel in redis-0 gives no answer (connection refused)"]);
-    assert!(text.ends_with(&format!("so nothing is restarted; {}", faults[0])), "{text}");
+    let text = refusal(&snapshot);
+    assert!(text.ends_with("; the Sentinel in redis-0 gives no answer (connection refused)"), "{text}");
 }
 
 #[test]
@@ -197,8 +213,7 @@ fn where_a_sentinel_is_connected_from_is_said_as_long_as_none_is_known() {
     let mut snapshot = three_pods();
     let sample = snapshot.targets[0].sample_mut().expect("a sample");
     (sample.sentinel_seen, sample.sentinel_hosts) = (Some(true), vec!["10.0.9.1".parse().expect("an address")]);
-    let (faults, unrest, text) = judged(&snapshot);
-    assert_eq!((faults, unrest), (vec![], vec![]));
+    let text = refusal(&snapshot);
     assert!(
         text.contains("which one (connected from 10.0.9.1) is not known: set spec.redis.sentinel.selector"),
         "{text}"

@@ -15,6 +15,7 @@ use crate::{
         effect::{MemberName, Peer, SwitchoverOrder},
         replica,
     },
+    topology::Shard,
 };
 
 /// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
@@ -45,7 +46,7 @@ impl Advance<'_> {
             begins: false,
             replid: record.replid.clone(),
             to_addresses: record.candidate_addresses.clone(),
-            failover_address: candidate.and_then(|new| line_of(way, new)),
+            failover_address: candidate.and_then(|new| line_of(self.shard, way, new)),
             by_name: candidate.and_then(form),
             others: others.filter_map(|other| Some((Peer::of(other)?, form(other)))).collect(),
             keeps_labels: self.shard.follow.is_ours(),
@@ -59,9 +60,9 @@ impl Advance<'_> {
 
 /// Whatever the old primary may be told to follow the candidate by: its address, its name, and what the server
 /// itself knows it by.
-pub(super) fn addresses(way: &Direction<'_>, new: &Target) -> Vec<String> {
+pub(super) fn addresses(shard: &Shard<'_>, way: &Direction<'_>, new: &Target) -> Vec<String> {
     let address = Peer::of(new).map(|peer| peer.node());
-    let known = [address, name_of(way, new, new).map(|name| name.sent), line_of(way, new)];
+    let known = [address, name_of(way, new, new).map(|name| name.sent), line_of(shard, way, new)];
     let mut texts: Vec<String> = known.into_iter().flatten().map(|known| known.to_string()).collect();
     texts.dedup();
     texts
@@ -74,8 +75,8 @@ fn name_of(way: &Direction<'_>, replica: &Target, new: &Target) -> Option<Member
 }
 
 /// The candidate's address in the old primary's list of replicas.
-fn line_of(way: &Direction<'_>, new: &Target) -> Option<NodeAddress> {
-    replica::line_of(way.from.sample()?, new).map(|line| line.address.clone())
+fn line_of(shard: &Shard<'_>, way: &Direction<'_>, new: &Target) -> Option<NodeAddress> {
+    replica::line_of(shard, way.from.sample()?, new).map(|line| line.address.clone())
 }
 
 /// The process that was recorded, at the address that its pod has. One whose pod is gone is never dialled.
