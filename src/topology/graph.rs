@@ -18,8 +18,11 @@ use crate::domain::{
 /// Of these targets the one that listens at that address: the one that is asked at this port, else one that has this
 /// port besides.
 pub(super) fn at<'a>(address: &NodeAddress, targets: impl Iterator<Item = &'a Target>) -> Option<&'a Target> {
-    let asked_at = |target: &Target| target.pod.container.as_ref().is_ok_and(|c| c.port == address.port);
-    targets.filter(|target| target.listens_at(address)).min_by_key(|target| !asked_at(target))
+    targets.filter(|target| target.listens_at(address)).min_by_key(|target| !is_asked_at(target, address))
+}
+
+fn is_asked_at(target: &Target, address: &NodeAddress) -> bool {
+    target.pod.container.as_ref().is_ok_and(|container| container.port == address.port)
 }
 
 /// Addresses of the replicas that it lists.
@@ -38,41 +41,33 @@ pub(super) fn link(target: &Target) -> Option<&ReplicaLink> {
 /// The replication graph of one snapshot. A target is named by its position there.
 pub(super) struct Graph<'a> {
     snapshot: &'a Snapshot,
-    by_ip: HashMap<IpAddr, Vec<usize>>,
-    /// By the first label of the pod's DNS name.
-    by_label: HashMap<String, Vec<usize>>,
+    /// By an address that a target names, the targets that listen there, in order: each address is read once.
+    listening: HashMap<&'a NodeAddress, Vec<usize>>,
     /// By replica, the first server that lists it.
     listed_by: HashMap<usize, usize>,
-    selected: HashSet<&'a PodUid>,
+    positions: HashMap<&'a PodUid, usize>,
     namespace: Option<&'a str>,
 }
 
 impl<'a> Graph<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let targets = &snapshot.targets;
+        let index = Index::of(targets);
         let mut graph = Self {
             snapshot,
-            by_ip: HashMap::new(),
-            by_label: HashMap::new(),
+            listening: HashMap::new(),
             listed_by: HashMap::new(),
-            selected: targets.iter().map(|target| &target.pod.uid).collect(),
+            positions: targets.iter().enumerate().map(|(n, target)| (&target.pod.uid, n)).collect(),
             namespace: targets.iter().find_map(|target| target.pod.dns_name.as_deref()?.split('.').nth(2)),
         };
         for (n, target) in targets.iter().enumerate() {
-            for ip in target.pod.addresses.iter() {
-                graph.by_ip.entry(ip).or_default().push(n);
-            }
-            if let Some(name) = &target.pod.dns_name {
-                graph.by_label.entry(first_label(name)).or_default().push(n);
-            }
-        }
-        for (n, target) in targets.iter().enumerate() {
             for address in lines(target) {
-                let replicas: Vec<usize> =
-                    graph.near(address).filter(|(_, it)| it.listens_at(address)).map(|(n, _)| n).collect();
-                for replica in replicas {
-                    graph.listed_by.entry(replica).or_insert(n);
+                for replica in graph.listening.entry(address).or_insert_with(|| index.listening(address)) {
+                    graph.listed_by.entry(*replica).or_insert(n);
                 }
+            }
+            if let Some(link) = link(target) {
+                graph.listening.entry(&link.primary).or_insert_with(|| index.listening(&link.primary));
             }
         }
         graph
@@ -91,20 +86,10 @@ impl<'a> Graph<'a> {
         members.into_values().collect()
     }
 
-    /// The targets that may listen at that address, in order.
-    fn near<'b>(&'b self, address: &NodeAddress) -> impl Iterator<Item = (usize, &'a Target)> + use<'a, 'b> {
-        let found = match address.host.parse::<IpAddr>() {
-            Ok(ip) => self.by_ip.get(&ip.to_canonical()),
-            Err(_) => self.by_label.get(&first_label(&address.host)),
-        };
-        let positions = found.map(Vec::as_slice).unwrap_or_default().iter();
-        positions.filter_map(|n| Some((*n, self.snapshot.targets.get(*n)?)))
-    }
-
-    /// The target at that address.
+    /// The target at that address, which one of the targets names.
     fn at(&self, address: &NodeAddress) -> Option<usize> {
-        let found = at(address, self.near(address).map(|(_, target)| target))?;
-        self.near(address).find(|(_, target)| std::ptr::eq(*target, found)).map(|(n, _)| n)
+        let listening = self.listening.get(address)?.iter().copied();
+        listening.min_by_key(|n| !self.snapshot.targets.get(*n).is_some_and(|target| is_asked_at(target, address)))
     }
 
     /// The selected server that lists this replica, when the replica's link is up. A replica that follows a Service names
@@ -168,10 +153,10 @@ impl<'a> Graph<'a> {
         for &member in members {
             found.extend(lines(member).filter(|address| self.at(address).is_none()).cloned());
             let Some(link) = link(member) else { continue };
-            let listed = || self.snapshot.targets.iter().position(|it| std::ptr::eq(it, member));
+            let listed = || self.listed_by(*self.positions.get(&member.pod.uid)?, link);
             let inside = self.at(&link.primary).is_some()
                 || self.is_own_service(&link.primary.host, member)
-                || listed().is_some_and(|n| self.listed_by(n, link).is_some());
+                || listed().is_some();
             if !inside {
                 found.push(link.primary.clone());
             }
@@ -195,7 +180,7 @@ impl<'a> Graph<'a> {
         let here = given.is_none() || given == self.namespace;
         let own = |service: &&Service| service.role.is_some() && service.takes.contains(&member.pod.name);
         let named = self.snapshot.services.iter().filter(own).find(|service| Some(service.name.as_str()) == name);
-        here && named.is_some_and(|service| service.ready_pods.iter().all(|uid| self.selected.contains(uid)))
+        here && named.is_some_and(|service| service.ready_pods.iter().all(|uid| self.positions.contains_key(uid)))
     }
 }
 
@@ -232,6 +217,39 @@ impl<'a> Controllers<'a> {
         let mut taking = HashSet::new();
         sets.iter().all(|set| self.answers.get(set) == Some(&true))
             && sets.iter().filter_map(|set| self.services.get(set)).flatten().all(|service| taking.insert(*service))
+    }
+}
+
+/// The targets by the hosts that they may be named by.
+struct Index<'a> {
+    targets: &'a [Target],
+    by_ip: HashMap<IpAddr, Vec<usize>>,
+    /// By the first label of the pod's DNS name.
+    by_label: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    fn of(targets: &'a [Target]) -> Self {
+        let mut index = Self { targets, by_ip: HashMap::new(), by_label: HashMap::new() };
+        for (n, target) in targets.iter().enumerate() {
+            for ip in target.pod.addresses.iter() {
+                index.by_ip.entry(ip).or_default().push(n);
+            }
+            if let Some(name) = &target.pod.dns_name {
+                index.by_label.entry(first_label(name)).or_default().push(n);
+            }
+        }
+        index
+    }
+
+    /// Who listens at that address, in order.
+    fn listening(&self, address: &NodeAddress) -> Vec<usize> {
+        let near = match address.host.parse::<IpAddr>() {
+            Ok(ip) => self.by_ip.get(&ip.to_canonical()),
+            Err(_) => self.by_label.get(&first_label(&address.host)),
+        };
+        let near = near.map(Vec::as_slice).unwrap_or_default().iter().copied();
+        near.filter(|n| self.targets.get(*n).is_some_and(|target| target.listens_at(address))).collect()
     }
 }
 
