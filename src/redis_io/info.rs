@@ -57,25 +57,36 @@ const COUNTS: [&str; 13] = [
     "lazyfree_pending_objects",
 ];
 
-/// Whether a server can say that of itself. Fields that are not read here can say what they like.
-fn can_be(name: &str, value: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let count = || is_number(value) && value.parse::<u64>().is_ok();
-    if AMOUNTS.contains(&name) {
-        return count() && value.parse::<u64>().is_ok_and(|amount| amount <= ABSURD);
-    }
-    if COUNTS.contains(&name) {
-        return count();
-    }
-    match name {
-        "run_id" => is_run_id(value),
-        "redis_version" => parse_version(value).is_some(),
-        "role" => matches!(value, "master" | "slave" | "replica" | "active-replica"),
-        "master_host" => host("master_host", value).is_ok(),
-        "master_port" => port("master_port", value).is_ok(),
-        _ if name.strip_prefix("slave").is_some_and(is_number) => replica_line(value).is_ok(),
-        _ if name.strip_prefix("db").is_some_and(is_number) => {
-            ["keys", "expires"].iter().all(|part| pair(value, part).is_some_and(is_number))
+/// Whether a server can say that of itself.
+type Check = fn(&str) -> bool;
+
+/// What the other fields can say. Those that are not named here, and those that are not read, can say what they like.
+const CHECKS: [(&str, Check); 5] = [
+    ("run_id", is_run_id),
+    ("redis_version", |value| parse_version(value).is_some()),
+    ("role", |value| matches!(value, "master" | "slave" | "replica" | "active-replica")),
+    ("master_host", |value| host("master_host", value).is_ok()),
+    ("master_port", |value| port("master_port", value).is_ok()),
+];
+
+fn is_count(value: &str) -> bool {
+    is_digits(value) && value.parse::<u64>().is_ok()
+}
+
+fn is_amount(value: &str) -> bool {
+    is_digits(value) && value.parse::<u64>().is_ok_and(|amount| amount <= ABSURD)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a field that is numbered, as `slave0` and `db0` are, has what is read of it.
+fn is_numbered_right(name: &str, value: &str) -> bool {
+    match name.strip_prefix("slave") {
+        Some(number) if is_digits(number) => replica_line(value).is_ok(),
+        None if name.strip_prefix("db").is_some_and(is_digits) => {
+            ["keys", "expires"].iter().all(|part| pair(value, part).is_some_and(is_digits))
         }
         _ => true,
     }
@@ -149,12 +160,17 @@ impl<'a> Info<'a> {
 
     /// The fields that are missing although every Redis has them, and those whose value cannot be, sorted.
     fn unread(&self) -> Vec<String> {
-        let missing = ESSENTIAL.iter().filter(|name| self.get(name).is_none()).map(|name| (*name).to_owned());
-        let odd = self.fields.iter().filter(|(name, value)| !can_be(name, value)).map(|(name, _)| name.to_owned());
-        let mut unread: Vec<String> = missing.chain(odd).collect();
+        let is_not = |name: &str, can_be: Check| self.get(name).is_some_and(|value| !can_be(value));
+        let missing = ESSENTIAL.into_iter().filter(|name| self.get(name).is_none());
+        let amounts = AMOUNTS.into_iter().filter(|name| is_not(name, is_amount));
+        let counts = COUNTS.into_iter().filter(|name| is_not(name, is_count));
+        let others = CHECKS.into_iter().filter(|(name, check)| is_not(name, *check)).map(|(name, _)| name);
         // Nothing is zero that the server needs to run: it has not measured itself yet.
-        let zero = |name: &&&str| self.get(name).and_then(parse_number) == Some(0);
-        unread.extend(["used_memory", "used_memory_rss"].iter().filter(zero).map(|name| (*name).to_owned()));
+        let zero = |name: &&str| self.get(name).and_then(parse_number) == Some(0);
+        let zeros = ["used_memory", "used_memory_rss"].into_iter().filter(zero);
+        let numbered = self.fields.numbered().filter(|(name, value)| !is_numbered_right(name, value));
+        let named = missing.chain(amounts).chain(counts).chain(others).chain(zeros);
+        let mut unread: Vec<String> = named.chain(numbered.map(|(name, _)| name)).map(str::to_owned).collect();
         unread.sort_unstable();
         unread.dedup();
         unread

@@ -7,6 +7,10 @@ use crate::domain::names::PodUid;
 /// The first wait after a failure; it doubles up to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// Turns begin together at multiples of this, so that one wake-up serves several targets. A thousand targets at an interval
+/// of 15 s are one or two each time.
+const TICK: Duration = Duration::from_millis(20);
+
 /// A number that spreads pods evenly: FNV-1a over the UID, so that a target keeps its phase over restarts.
 pub(super) fn spread(pod: &PodUid) -> u64 {
     pod.as_str()
@@ -18,6 +22,7 @@ pub(super) fn spread(pod: &PodUid) -> u64 {
 pub(super) fn until_turn(uptime: Duration, interval: Duration, spread: u64) -> Duration {
     let interval = nanoseconds(interval).max(1);
     let phase = spread % interval;
+    let phase = phase - phase % nanoseconds(TICK);
     let position = nanoseconds(uptime) % interval;
     let wait = (phase + interval - position) % interval;
     // At its very turn the target has just been probed: wait for the next one.
