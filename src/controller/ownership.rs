@@ -104,7 +104,7 @@ impl<W: World> Reconciler<W> {
             ..before.clone()
         };
         let (generation, now) = (policy.generation, self.time().now());
-        conditions::replace(&mut status.conditions, "RemediationBlocked", (true, reason, &text), generation, now);
+        conditions::replace(&mut status.conditions, conditions::BLOCKED, (true, reason, &text), generation, now);
         let waits = self.memory.pause(&policy.uid, self.time().uptime()).is_some();
         if silent >= QUIET && !waits && report::worth_writing(&before, &status, None) {
             self.write_status(resource, &status).await?;

@@ -162,8 +162,16 @@ impl<W: World> Reconciler<W> {
             return Ok(Break(None));
         }
         let rests = decision.act == Next::Rest;
+        let status = resource
+            .status
+            .as_ref()
+            .filter(|status| status.journal.as_ref().is_some_and(|journal| decision.act.is_beside(journal)));
+        let before = status.and_then(|status| report::conditions::in_the_way(&status.conditions));
         let performed = Box::pin(perform::perform(self, &told.policy, resource, decision.act, &told.snapshot)).await?;
-        let blocked = [decision.blocked, performed.blocked].concat();
+        let mut blocked = [decision.blocked, performed.blocked].concat();
+        if blocked.is_empty() {
+            blocked.extend(before);
+        }
         Ok(Continue((Performed { plan: decision.plan, blocked, ..performed }, rests)))
     }
 

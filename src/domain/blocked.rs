@@ -38,6 +38,11 @@ macro_rules! reasons {
             /// Every reason, in the order in which gates are looked at.
             pub const ALL: &'static [Self] = &[$(Self::$reason,)*];
 
+            /// The reason of that name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
+            }
+
             /// The name as it is shown.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$reason => stringify!($reason),)* }

@@ -137,9 +137,9 @@ pub enum ExecuteError {
         /// Which pod.
         pod: String,
     },
-    /// The role of the pod that was to be evicted was read, but this process was stopped since, or the answer took too
-    /// long: nothing was done.
-    #[error("the role of {pod} was read too long ago, and it is not evicted on that")]
+    /// The role that an eviction or a REPLICAOF rests on was read, but this process was stopped since, or the answer took
+    /// too long: nothing was done.
+    #[error("the role of {pod} was read too long ago, and nothing is done on that")]
     RoleReadTooLongAgo {
         /// Which pod.
         pod: String,

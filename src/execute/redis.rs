@@ -22,12 +22,12 @@ use crate::{
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
-/// How long a role that was read before an eviction counts (invariant S3).
+/// How long a role that was read before an eviction (invariant S3) or a REPLICAOF (L4) counts.
 const ROLE_FRESH: Duration = Duration::from_secs(1);
 
-/// A role that was read right before an eviction.
+/// A role that was read right before an eviction or a REPLICAOF.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "it may be too old when the eviction is sent"]
+#[must_use = "it may be too old when the command is sent"]
 pub(super) struct RoleSeen {
     /// Uptime at which it was asked for: the answer is no younger.
     pub(super) at: Duration,
@@ -84,6 +84,7 @@ impl<P: Ports> Executor<P> {
         let way = way_to(&self.ports, by_name, to).await;
         let mut primary = self.ports.connect(policy, to).await?;
         let mut connection = self.ports.connect(policy, peer).await?;
+        let seen = RoleSeen { at: self.ports.uptime() };
         let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         let follows = connection.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
         if leads.role != Role::Primary || leads.failover_state != FailoverState::None {
@@ -93,6 +94,7 @@ impl<P: Ports> Executor<P> {
             return Err(off(format!("{} is a primary", peer.pod)));
         }
         self.ports.may_change()?;
+        seen.still_counts(to, self.ports.uptime())?;
         connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Repointed(way.fallback(peer)))
     }
@@ -112,9 +114,11 @@ impl<P: Ports> Executor<P> {
         let way = way_to(&self.ports, by_name, to).await;
         let mut kept = self.ports.connect(policy, to).await?;
         let mut demoted = self.ports.connect(policy, peer).await?;
-        let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
-        let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
+        let seen = RoleSeen { at: self.ports.uptime() };
         let goes = demoted.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
+        let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
+        // Last: without the one that stays nobody would be primary.
+        let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
         if stays.role != Role::Primary || stays.failover_state != FailoverState::None {
             return Err(off(format!("{} is not simply the primary", to.pod)));
         }
@@ -125,6 +129,7 @@ impl<P: Ports> Executor<P> {
             return Err(off(format!("{} is not simply a primary", peer.pod)));
         }
         self.ports.may_change()?;
+        seen.still_counts(to, self.ports.uptime())?;
         demoted.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Demoted(way.fallback(peer)))
     }

@@ -36,3 +36,21 @@ pub enum Next {
     /// Write the record, clear the journal.
     End(Box<WorkloadRecord>),
 }
+
+impl Next {
+    /// Something beside the step at which that journal stands: it says nothing of what is in the way of the step.
+    pub fn is_beside(&self, journal: &Journal) -> bool {
+        match self {
+            Self::Upkeep(_) | Self::Remember(_) => true,
+            Self::Record(next) => next.cursor == journal.cursor,
+            Self::Act(_, effect) => matches!(**effect, Effect::CloseClients { .. }),
+            Self::Rest
+            | Self::LookLive
+            | Self::Answer(_)
+            | Self::Begin(_)
+            | Self::Wait(..)
+            | Self::Gate(..)
+            | Self::End(_) => false,
+        }
+    }
+}

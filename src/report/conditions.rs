@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::{
     api::v1alpha1::FindingStatus,
     assess::judged::Judged,
-    domain::blocked::Blocked,
     domain::{
+        blocked::{BlockReason, Blocked},
         finding::{FindingCode as Code, Severity},
         journal::{Journal, Outcome, WorkloadRecord},
         step::Plan,
@@ -36,6 +36,8 @@ pub struct Known<'a> {
 /// Status, reason and message of one condition.
 type Said = (Option<bool>, String, String);
 
+/// Whether, and by what, a remediation is kept from its next step.
+pub const BLOCKED: &str = "RemediationBlocked";
 /// The longest message that we write.
 const MESSAGE_CAP: usize = 1024;
 
@@ -49,7 +51,7 @@ pub fn evaluated(known: &Known<'_>, previous: &[Condition], generation: i64, now
         ("FragmentationWithinBounds", no_finding(known, FRAGMENTATION, "WithinBounds")),
         ("ConfigurationSafe", no_finding(known, CONFIGURATION, "Safe")),
         ("Remediating", remediating(known)),
-        ("RemediationBlocked", blocked(known)),
+        (BLOCKED, blocked(known)),
     ];
     all.into_iter().map(|(kind, said)| condition(kind, said, previous, generation, now)).collect()
 }
@@ -209,6 +211,12 @@ fn stopped(known: &Known<'_>) -> Option<Said> {
     Some(said(Some(false), outcome.as_str(), text))
 }
 
+/// What these conditions say is in the way.
+pub fn in_the_way(conditions: &[Condition]) -> Option<Blocked> {
+    let said = conditions.iter().find(|it| it.type_ == BLOCKED && it.status == "True")?;
+    Some(Blocked::new(BlockReason::named(&said.reason)?, said.message.clone()))
+}
+
 fn blocked(known: &Known<'_>) -> Said {
     match known.blocked {
         [] if known.due.is_some() || known.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
@@ -233,4 +241,26 @@ pub fn compliant(known: &[FindingStatus], judged: &Judged, pod: &str) -> Option<
         return Some(false);
     }
     judged.fully(pod).then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fixtures::NOW;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(true, "DisruptionBudget", Some(BlockReason::DisruptionBudget))]
+    #[case(false, "NothingInTheWay", None)]
+    #[case(true, "NoReasonOfOurs", None)]
+    fn what_is_in_the_way_is_read_as_it_was_said(
+        #[case] holds: bool,
+        #[case] reason: &str,
+        #[case] read: Option<BlockReason>,
+    ) {
+        let mut conditions = Vec::new();
+        replace(&mut conditions, BLOCKED, (holds, reason, "no disruption is allowed"), 1, NOW);
+        let expected = read.map(|reason| Blocked::new(reason, "no disruption is allowed".to_owned()));
+        assert_eq!(in_the_way(&conditions), expected);
+    }
 }

@@ -57,7 +57,7 @@ fn about(finding: &FindingStatus, text: &str) -> String {
 
 fn blocked(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus) -> Option<Transition> {
     let of = |status: &RedisMemoryPolicyStatus| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == "RemediationBlocked");
+        let found = status.conditions.iter().find(|condition| condition.type_ == super::conditions::BLOCKED);
         found.filter(|condition| condition.status == "True").map(|c| (c.reason.clone(), c.message.clone()))
     };
     let (reason, message) = of(after)?;

@@ -1,7 +1,7 @@
 //! The clients of a set: they write through its Service, and the observer remembers what was acknowledged.
 
 use crate::{
-    faults::Fault,
+    faults::{Fault, Lie},
     redis::{Ms, Role},
     shape::{Connecting, SetShape},
     world::World,
@@ -115,7 +115,11 @@ impl World {
             self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))
         };
         let on = |run: u32| replicas().any(|server| server.run == run && !hung(server.pod));
-        let stranded = led && connections.iter().any(|it| it.served && it.since > *theirs_until && on(it.run));
+        // While one says that it is primary besides the one that is, everything is frozen: which of them has the writes is
+        // for a person to say.
+        let claimed = self.kube.of_set(set).any(|(n, _)| self.lies(n, Lie::Primary));
+        let stranded =
+            led && !claimed && connections.iter().any(|it| it.served && it.since > *theirs_until && on(it.run));
         let works = self.someone_works && self.observer.ours(set);
         let waits = &mut self.clients[set].stranded;
         *waits = if stranded { *waits + if works { dt } else { 0 } } else { 0 };

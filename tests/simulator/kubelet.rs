@@ -67,7 +67,7 @@ impl World {
         place.next_at = self.now + self.rng.range(200, 1500);
         self.note(|| format!("kubernetes: {} (uid {}) is gone", pod_name(n), pod.uid));
         if pod.taken {
-            self.observer.excuse(set_of(n), &self.servers, Some(pod.ip), None);
+            self.lost_to_others(n, pod.ip);
         }
         if let Some(server) = self.servers.by_ip.remove(&pod.ip) {
             self.keep(&server, clean);
@@ -135,7 +135,7 @@ impl World {
             server.role = if n == first { Role::Primary } else { Role::Replica(Host::Pod(first)) };
             if n == first {
                 server.replid = 1_000_000 + server.run;
-                self.observer.became_primary(n, Cause::Initial);
+                self.observer.became_primary(n, Cause::Initial, self.now);
                 // Its replicas take what it has, by nobody's doing but its start: we evict a primary only where it keeps
                 // its data (S3).
                 if !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
@@ -150,6 +150,19 @@ impl World {
             pod.started = now;
             pod.old = false;
         });
+    }
+
+    /// That server goes, by nobody's doing that is ours: what nobody else has is excused. Where starts go by ordinal, and
+    /// pod 0 is left as the only primary, the others take what it has: the pod that comes back follows it, and they follow that pod.
+    fn lost_to_others(&mut self, n: usize, ip: u32) {
+        let set = set_of(n);
+        self.observer.excuse(set, &self.servers, Some(ip), None);
+        let mut primaries = self.servers.of_set(set).filter(|it| it.ip != ip && it.role == Role::Primary);
+        let (one, other) = (primaries.next(), primaries.next());
+        let first = one.filter(|it| other.is_none() && it.pod == crate::shape::pod(set, 0));
+        if let Some(first) = first.filter(|_| self.schedule.sets[set].start == Start::ByOrdinal) {
+            self.observer.excuse(set, &self.servers, None, Some(&first.log));
+        }
     }
 
     /// The kernel kills a server whose memory is more than its limit; the kubelet starts the container again.
@@ -168,7 +181,7 @@ impl World {
     pub fn restart(&mut self, n: usize, clean: bool) {
         let Some((ip, uid)) = self.kube.pod(n).map(|pod| (pod.ip, pod.uid)) else { return };
         let Some(server) = self.servers.by_ip.get(&ip).filter(|server| server.uid == uid).cloned() else { return };
-        self.observer.excuse(set_of(n), &self.servers, Some(ip), None);
+        self.lost_to_others(n, ip);
         self.observer.progressed(self.now);
         self.servers.by_ip.remove(&ip);
         self.keep(&server, clean);

@@ -50,6 +50,7 @@ use std::{
 
 use faults::{Fault, Trigger};
 use planted::Bug;
+use redis_memory_operator::domain::switchover::SwitchoverMethod;
 use run::Outcome;
 use schedule::Schedule;
 
@@ -180,6 +181,34 @@ fn a_set_whose_pod_0_starts_as_primary_is_left_with_it_as_primary() {
         cured += u32::from(outcome.cured && outcome.switchovers > 1);
     }
     assert!(cured > 20, "{cured}: a simulation in which nothing is handed back proves nothing");
+}
+
+// Found by seeds 58333 and 59220: the primary went, or the candidate restarted, while the operator was stopped between its
+// look and its command.
+#[test]
+fn an_operator_that_was_stopped_after_its_look_looks_again() {
+    let after = |point, n: u32, fault, lasts| {
+        let stop = Fault::Stop { operator: faults::Whose::Acting, lasts };
+        let mut schedule = Schedule::calm(n.into());
+        schedule.faults = vec![(Trigger::On(point, n), fault), (Trigger::On(point, n), stop)];
+        schedule.sets[0].connecting = shape::Connecting::Keeping;
+        schedule
+    };
+    let demotions = (1..9).flat_map(|n| [1, 2].map(|pod| (n, pod))).map(|(n, pod)| {
+        let mut schedule = after("role:read", n, Fault::Kill { pod, hard: false }, 1_500);
+        schedule.sets[0].start = shape::Start::ByOrdinal;
+        schedule
+    });
+    let candidates = [1, 2].map(|pod| {
+        let mut schedule = after("switchover:after-overlap", 1, Fault::Restart { pod }, 8_000);
+        schedule.method = SwitchoverMethod::Native;
+        schedule.sets[0].storage = shape::Storage::Aof;
+        schedule
+    });
+    for schedule in demotions.chain(candidates) {
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+    }
 }
 
 // Carried out once and answered once, wherever the operator dies.

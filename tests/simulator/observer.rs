@@ -39,6 +39,8 @@ struct Record {
     /// Every acknowledged write, ascending, and whether its loss is somebody else's doing.
     acked: Vec<(u32, bool)>,
     last_primary: Option<Cause>,
+    /// When somebody else last made a server primary.
+    foreign_at: Option<Ms>,
     /// Who was primary last, by its pod.
     leader: usize,
     handed_over: BTreeMap<String, Vec<usize>>,
@@ -146,9 +148,17 @@ impl Observer {
     }
 
     /// A pod of that set became primary.
-    pub fn became_primary(&mut self, pod: usize, cause: Cause) {
+    pub fn became_primary(&mut self, pod: usize, cause: Cause, now: Ms) {
+        /// From a look at the roles to the arrival of the command that rests on it: no look can see what a person does
+        /// meanwhile.
+        const CROSSED: Ms = 20;
         let record = &mut self.sets[set_of(pod)];
-        (record.last_primary, record.demoted, record.leader) = (Some(cause), None, pod);
+        if cause == Cause::Foreign {
+            record.foreign_at = Some(now);
+        }
+        let crossed = record.foreign_at.is_some_and(|at| now < at + CROSSED);
+        let last = if crossed { Cause::Foreign } else { cause };
+        (record.last_primary, record.demoted, record.leader) = (Some(last), None, pod);
     }
 
     /// The Guarded method made a primary a replica.
@@ -166,7 +176,7 @@ impl Observer {
 
     /// The Guarded method gave a demoted primary its role back.
     pub fn took_back(&mut self, server: &Server, now: Ms) {
-        self.became_primary(server.pod, Cause::Ours);
+        self.became_primary(server.pod, Cause::Ours, now);
         let missing = self.missing(set_of(server.pod), &[&server.log]);
         if missing > 0 {
             let text = format!("{} became primary again without {missing} acknowledged writes", pod_name(server.pod));
@@ -192,7 +202,7 @@ impl Observer {
     ) {
         let set = set_of(server.pod);
         let before = self.sets[set].leader;
-        self.became_primary(server.pod, cause);
+        self.became_primary(server.pod, cause, now);
         self.progressed(now);
         if cause != Cause::Ours {
             // Somebody else moved the role: what comes then answers that (a retry at most, SWITCHOVER_ATTEMPTS).

@@ -63,7 +63,7 @@ impl World {
             Order::Abort => {
                 self.servers.abort(ip, Cause::Ours, now)?;
                 let pod = self.servers.by_ip[&ip].pod;
-                self.observer.became_primary(pod, Cause::Ours);
+                self.observer.became_primary(pod, Cause::Ours, now);
                 Ok(())
             }
             Order::Set(name, value) => {

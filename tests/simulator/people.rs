@@ -121,7 +121,7 @@ impl World {
         if !primaries.contains(&ip) {
             self.servers.promote(ip, Cause::Foreign, now);
         }
-        self.observer.became_primary(pod, Cause::Foreign);
+        self.observer.became_primary(pod, Cause::Foreign, now);
         let others: Vec<u32> = self.servers.of_set(set).map(|it| it.ip).filter(|it| *it != ip).collect();
         for other in others {
             let _ = self.servers.replicaof(other, Host::Pod(pod), now);

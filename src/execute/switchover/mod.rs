@@ -136,14 +136,19 @@ impl<P: Ports> Conduct<'_, P> {
     /// Looks once more at everything that must be true, right before writes are held back: nobody waits for us yet.
     /// False: it is not, and the obstacle says what, or the Services no longer have both pods.
     async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
-        let (this, order) = (&*self, self.order);
+        let (this, order, begun) = (&*self, self.order, self.ports.uptime());
         let overlapping = async { !this.labels.kept || this.overlapping().await };
-        let members = futures::future::join_all(order.others.iter().map(|(peer, _)| async move {
+        // The two as well: a container that restarted in its pod is a process that no gate has looked at.
+        let members = order.others.iter().map(|(peer, _)| peer).chain([&order.from, &order.to]);
+        let members = futures::future::join_all(members.map(|peer| async move {
             let answer = within(this.ports, ANSWER_DEADLINE, this.ports.connect(this.policy, peer)).await;
             answer.is_some_and(|answer| answer.is_ok())
         }));
         let look = async { tokio::join!(this.fit(&order.from), this.fit(&order.to), members, overlapping) };
-        let Some((from, to, members, overlapping)) = within(this.ports, CONFIRM_DEADLINE, look).await else {
+        let seen = within(this.ports, CONFIRM_DEADLINE, look).await;
+        // A process that was stopped meanwhile finds answers that are too old.
+        let seen = seen.filter(|_| this.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
+        let Some((from, to, members, overlapping)) = seen else {
             *obstacle = Some(Failure::NotConfirmed);
             return false;
         };

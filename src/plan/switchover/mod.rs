@@ -142,7 +142,7 @@ pub enum Failure {
     Unclear,
     /// Right before writes were to be held back one of the two pods was being deleted, not Ready, or another one.
     PodNotFit,
-    /// Right before writes were to be held back another member did not answer.
+    /// Right before writes were to be held back a member did not answer, or another process of it did.
     MemberSilent,
     /// What must be true right before writes are held back could not be read in time.
     NotConfirmed,
@@ -166,7 +166,7 @@ impl Failure {
             Self::PodNotFit => {
                 "one of the two pods is being deleted, is not Ready or was replaced; no write was held back"
             }
-            Self::MemberSilent => "a member does not answer; no write was held back",
+            Self::MemberSilent => "a member does not answer, or its Redis has restarted; no write was held back",
             Self::NotConfirmed => "pods and endpoints could not be read in time; no write was held back",
             Self::CalledOff => "it was called off; the old primary is primary",
         }
