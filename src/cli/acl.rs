@@ -44,7 +44,7 @@ enum RoleArgument {
     Observe,
     /// To look and to act.
     Act,
-    /// To ask Sentinels: a line for their own users.
+    /// To ask Sentinels, and to have them fail over: a line for their own users.
     Sentinel,
 }
 
@@ -56,6 +56,8 @@ enum Switchover {
     Guarded,
     /// By either, as the operator chooses.
     Auto,
+    /// By the Sentinels of the set.
+    Sentinel,
 }
 
 impl Switchover {
@@ -64,6 +66,7 @@ impl Switchover {
             Self::Native => &[Method::Native],
             Self::Guarded => &[Method::Guarded],
             Self::Auto => &[Method::Native, Method::Guarded],
+            Self::Sentinel => &[Method::Sentinel],
         }
     }
 }
@@ -140,7 +143,7 @@ mod tests {
     fn a_sentinel_has_users_of_its_own() {
         let line = printed(&["--role", "sentinel"]);
         assert!(line.starts_with("ACL SETUSER memory-observe reset on >PASSWORD -@all +info "), "{line}");
-        assert!(line.ends_with("+sentinel|sentinels\n") && !line.contains("failover"), "{line}");
+        assert!(line.ends_with("+sentinel|sentinels +sentinel|failover\n"), "{line}");
     }
 
     #[test]

@@ -319,12 +319,13 @@ impl Process {
         let install = format!("{}/{}", self.settings.lease.namespace, self.settings.lease.name);
         let reader = Reader::new(self.client.clone(), self.clock);
         let writer = Writer::new(self.client.clone(), self.clock, self.settings.lease.identity.clone());
+        let sentinels = Sentinels::default();
         let observer = Observer {
             reader: reader.clone(),
             sampler: sampler.clone(),
             clock: self.clock,
             lately: self.lately.clone(),
-            sentinels: Sentinels::default(),
+            sentinels: sentinels.clone(),
         };
         Reconciler {
             world: Outside {
@@ -336,7 +337,7 @@ impl Process {
                 metrics: self.metrics.clone(),
             },
             executor: Executor {
-                ports: Live { writer, reader, sampler, fence, clock: self.clock },
+                ports: Live { writer, reader, sampler, sentinels, fence, clock: self.clock },
                 endpoint_sync: self.settings.endpoint_sync,
             },
             settings: self.settings.plan,

@@ -61,19 +61,20 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
     let wakes = Wakes::default();
     let policies = Roster::new(reflector::store().0);
     let (_, annotation) = watch::channel(false);
+    let sentinels = Sentinels::default();
     let observer = Observer {
         reader: reader.clone(),
         sampler: sampler.clone(),
         clock,
         lately: Lately::default(),
-        sentinels: Sentinels::default(),
+        sentinels: sentinels.clone(),
     };
     let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {})));
     let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));
     let reconciler = Reconciler {
         world: Outside { observer, registry, wakes, policies, overload, metrics: metrics.clone() },
         executor: Executor {
-            ports: Live { writer, reader, sampler, fence: Fence::always(), clock },
+            ports: Live { writer, reader, sampler, sentinels, fence: Fence::always(), clock },
             endpoint_sync: Duration::from_secs(2),
         },
         settings: PlanSettings::default(),

@@ -26,7 +26,7 @@ pub const COMPARING: &[&str] = &["acl|list"];
 /// The first version that has `ACL DRYRUN`.
 pub const DRYRUN_SINCE: Version = Version { major: 7, minor: 0, patch: 0 };
 
-/// What is sent to a Sentinel. It has users of its own, and keeps neither keys nor channels from them.
+/// What is sent to a Sentinel to look. It has users of its own, and keeps neither keys nor channels from them.
 pub const ASKING_SENTINELS: &[&str] = &[
     "info",
     "client|setname",
@@ -36,6 +36,9 @@ pub const ASKING_SENTINELS: &[&str] = &[
     "sentinel|replicas",
     "sentinel|sentinels",
 ];
+
+/// What is sent to a Sentinel to have it give the role to another member.
+pub const MOVING_BY_SENTINEL: &str = "sentinel|failover";
 
 macro_rules! commands {
     ($($command:ident $rule:literal, asked: $trial:expr, harmless: $harmless:expr, by: $by:expr;)*) => {
@@ -64,20 +67,24 @@ macro_rules! commands {
                 match self { $(Self::$command => $harmless,)* }
             }
 
-            /// The only method of switchover that sends it; `None`: both do, or it belongs to another step.
-            pub const fn only_by(self) -> Option<Method> {
+            /// The only methods of switchover that send it; `None`: all do, or it belongs to another step.
+            pub const fn methods(self) -> Option<&'static [Method]> {
                 match self { $(Self::$command => $by,)* }
             }
         }
     };
 }
 
+/// Both hold writes back by CLIENT PAUSE.
+const PAUSING: Option<&[Method]> = Some(&[Method::Guarded, Method::Sentinel]);
+
 commands! {
-    Failover "failover", asked: &["FAILOVER"], harmless: Some(&["FAILOVER", "ABORT"]), by: Some(Method::Native);
+    Failover "failover", asked: &["FAILOVER"], harmless: Some(&["FAILOVER", "ABORT"]), by: Some(&[Method::Native]);
     ReplicaOf "replicaof", asked: &["REPLICAOF", "localhost", "1"], harmless: Some(&["REPLICAOF", "localhost", "none"]), by: None;
     ConfigSet "config|set", asked: &["CONFIG", "SET", "maxmemory", "1"], harmless: Some(&["CONFIG", "SET"]), by: None;
-    ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: Some(&["CLIENT", "PAUSE"]), by: Some(Method::Guarded);
-    ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: Some(&["CLIENT", "UNPAUSE", "nobody"]), by: Some(Method::Guarded);
+    ConfigRewrite "config|rewrite", asked: &["CONFIG", "REWRITE"], harmless: Some(&["CONFIG", "REWRITE", "nothing"]), by: Some(&[Method::Sentinel]);
+    ClientPause "client|pause", asked: &["CLIENT", "PAUSE", "1", "WRITE"], harmless: Some(&["CLIENT", "PAUSE"]), by: PAUSING;
+    ClientUnpause "client|unpause", asked: &["CLIENT", "UNPAUSE"], harmless: Some(&["CLIENT", "UNPAUSE", "nobody"]), by: PAUSING;
     ClientKill "client|kill", asked: &["CLIENT", "KILL", "ID", "1"], harmless: Some(&["CLIENT", "KILL"]), by: None;
     BgSave "bgsave", asked: &["BGSAVE"], harmless: Some(&["BGSAVE", "nothing"]), by: None;
     BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: None, by: None;
@@ -118,15 +125,22 @@ pub fn is_courtesy(rule: &str) -> bool {
     COURTESIES.iter().any(|command| command.rule() == rule)
 }
 
-/// The only method of switchover that sends the command of that rule; `None`: both do, or it belongs to another step.
-pub fn only_by(rule: &str) -> Option<Method> {
-    Command::ALL.iter().find(|command| command.rule() == rule)?.only_by()
+/// The only methods of switchover that send the command of that rule; `None`: all do, or it belongs to another step.
+pub fn methods_of(rule: &str) -> Option<&'static [Method]> {
+    Command::ALL.iter().find(|command| command.rule() == rule)?.methods()
+}
+
+/// Whether that method sends the command of that rule, and not every method does.
+pub fn is_own_of(rule: &str, method: Method) -> bool {
+    methods_of(rule).is_some_and(|methods| methods.contains(&method))
 }
 
 /// The acting commands that are sent where the role is handed over by one of these methods, in the order of the table.
 pub fn acting(methods: &[Method]) -> Vec<Command> {
     let sent = |command: &&Command| StepKind::ALL.iter().any(|kind| kind.sends().contains(command));
-    let meant = |command: &&Command| command.only_by().is_none_or(|method| methods.contains(&method));
+    let meant = |command: &&Command| {
+        command.methods().is_none_or(|senders| senders.iter().any(|sender| methods.contains(sender)))
+    };
     Command::ALL.iter().filter(sent).filter(meant).copied().collect()
 }
 
@@ -145,10 +159,11 @@ pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
     rules.join(" ")
 }
 
-/// The rules of a user of Sentinels, after its name and password: no command but those that are asked.
+/// The rules of a user of Sentinels, after its name and password: no command but those that are sent.
 pub fn sentinel_rules() -> String {
-    let asked: Vec<String> = ASKING_SENTINELS.iter().map(|rule| format!("+{rule}")).collect();
-    format!("-@all {}", asked.join(" "))
+    let sent = ASKING_SENTINELS.iter().copied().chain([MOVING_BY_SENTINEL]);
+    let sent: Vec<String> = sent.map(|rule| format!("+{rule}")).collect();
+    format!("-@all {}", sent.join(" "))
 }
 
 #[cfg(test)]
@@ -172,6 +187,9 @@ mod tests {
         let native = "+failover +replicaof +config|set +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Native], SIX), format!("{observe} {native}"));
         assert_eq!(rules(Role::Act, &[Method::Native], SEVEN), format!("{observe} {native} +acl|whoami +acl|dryrun"));
+        let sentinel = "+replicaof +config|set +config|rewrite +client|pause +client|unpause +client|kill +bgsave \
+                        +bgrewriteaof +acl|list";
+        assert_eq!(rules(Role::Act, &[Method::Sentinel], SIX), format!("{observe} {sentinel}"));
         let guarded =
             "+replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));

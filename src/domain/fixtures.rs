@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::sentinels::sentinels;
+pub use self::sentinels::{sentinels, sentinels_naming, usual_serving};
 
 use super::{
     addresses::PodAddresses,

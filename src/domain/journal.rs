@@ -56,8 +56,12 @@ pub struct Journal {
     /// Settings that were given to the candidate of a switchover, with what they were: taken back when it does not become
     /// primary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 64))]
     pub carried: Vec<CarriedSettings>,
+    /// Settings of the old primary that hold only while a Sentinel gives its role to another member, with what they were:
+    /// set back before the remediation ends, however it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporary: Option<TemporarySettings>,
     /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -129,17 +133,35 @@ pub struct CarriedSettings {
     pub back_attempt: u32,
 }
 
-/// One setting that was given to a candidate.
+/// Settings of the primary for the time of an exchange under Sentinel
+/// ([docs/adr/0019](../../docs/adr/0019-the-exchange-under-sentinel.md)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemporarySettings {
+    /// The process that was primary. A Sentinel may have had it write them to its file: then another process of the same
+    /// pod starts with them.
+    #[serde(flatten)]
+    pub identity: MemberIdentity,
+    /// What is set meanwhile, in order.
+    #[schemars(length(max = 16))]
+    pub settings: Vec<CarriedSetting>,
+    /// How often it was tried to set them back.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]
+    pub back_attempt: u32,
+}
+
+/// One setting that was given to a candidate, or for a time to a primary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CarriedSetting {
     /// Its name, as `CONFIG SET` takes it.
     #[schemars(length(max = 64))]
     pub name: String,
-    /// What the candidate had.
+    /// What it had.
     #[schemars(length(max = 256))]
     pub before: String,
-    /// What the primary has.
+    /// What it is set to.
     #[schemars(length(max = 256))]
     pub value: String,
 }
@@ -224,8 +246,9 @@ pub struct SwitchoverRecord {
     pub why: String,
     /// The primary that is demoted.
     pub primary: MemberIdentity,
-    /// The replica that is promoted.
-    pub candidate: MemberIdentity,
+    /// The replica that is promoted; absent: a Sentinel chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<MemberIdentity>,
     /// `master_replid` of both when it was begun: a demoted primary that still has it never followed a new one.
     #[schemars(length(max = 64))]
     pub replid: String,

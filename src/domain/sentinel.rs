@@ -24,9 +24,25 @@ pub struct Sentinel {
     pub pod_uid: PodUid,
     /// Its addresses, by Kubernetes.
     pub addresses: PodAddresses,
+    /// The port at which it is asked.
+    #[serde(default = "usual_port")]
+    pub port: u16,
     /// What it said, or why it said nothing.
     #[serde(with = "written::known")]
     pub said: Result<Said, ProbeFailure>,
+}
+
+const fn usual_port() -> u16 {
+    SENTINEL_PORT
+}
+
+/// Whom a Sentinel names as primary of a set, asked while the role moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where it says that the primary is.
+    pub primary: NodeAddress,
+    /// It carries a failover out.
+    pub failing_over: bool,
 }
 
 /// The answer of a Sentinel.

@@ -47,6 +47,12 @@ pub struct Serving {
     /// `replica-priority`: zero says that it is never to become primary, and of several the lowest is preferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_priority: Option<u64>,
+    /// `repl-ping-replica-period` in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_ping_period: Option<u64>,
+    /// `repl-timeout` in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_timeout: Option<u64>,
     /// The settings of [`CARRIED`] that are known.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, String>,

@@ -60,8 +60,8 @@ pub enum Step {
     Switchover {
         /// The primary.
         from: PodName,
-        /// The replica that becomes the primary.
-        to: PodName,
+        /// The replica that becomes the primary; `None`: a Sentinel chooses.
+        to: Option<PodName>,
     },
     /// Make the replica follow the new primary.
     Repoint {
@@ -143,6 +143,8 @@ situations! {
     Guarded,
     /// The role is handed over by the Native method.
     Native,
+    /// The role is handed over by a Sentinel.
+    Sentinel,
     /// The candidate of a Guarded switchover is lost between demote and promote.
     RolledBack,
     /// The only member is restarted as the primary that it is: the first step is its persisting.
@@ -249,7 +251,7 @@ step_kinds! {
     Prove "prove" begins AtOnce, ends Always, arrives in Any, sends [];
     /// See [`Step::Switchover`].
     Switchover "switchover" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any,
-        sends [Failover, ReplicaOf, ConfigSet, ClientPause, ClientUnpause, ClientKill];
+        sends [Failover, ReplicaOf, ConfigSet, ConfigRewrite, ClientPause, ClientUnpause, ClientKill];
     // Guarded has told the other replicas by then.
     /// See [`Step::Repoint`].
     Repoint "repoint" begins AtOnce, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
@@ -263,7 +265,7 @@ pub struct StepRecord {
     pub kind: StepKind,
     /// The pod that it is done to; for a Switchover the old primary.
     pub pod: PodName,
-    /// The new primary (Switchover, Repoint).
+    /// The new primary (Switchover, Repoint); a Switchover without one is by a Sentinel, which chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<PodName>,
     /// The new memory limit in bytes (Resize).
@@ -281,7 +283,8 @@ impl From<Step> for StepRecord {
         let (kind, pod) = (step.kind(), step.pod().clone());
         let stored = |bytes: Bytes| Some(i64::try_from(bytes.0).unwrap_or(i64::MAX));
         let (to, limit_bytes, size_bytes) = match step {
-            Step::Switchover { to, .. } | Step::Repoint { to, .. } => (Some(to), None, None),
+            Step::Switchover { to, .. } => (to, None, None),
+            Step::Repoint { to, .. } => (Some(to), None, None),
             Step::Resize { limit, .. } => (None, stored(limit), None),
             Step::RaiseBacklog { size, .. } => (None, None, stored(size)),
             Step::Evict { .. }
@@ -321,7 +324,7 @@ impl TryFrom<StepRecord> for Step {
             StepKind::AwaitPrimary => Self::AwaitPrimary { pod },
             StepKind::Resize => Self::Resize { pod, limit: bytes(limit_bytes, "limitBytes")? },
             StepKind::RaiseBacklog => Self::RaiseBacklog { pod, size: bytes(size_bytes, "sizeBytes")? },
-            StepKind::Switchover => Self::Switchover { from: pod, to: to.ok_or_else(|| lacks("to"))? },
+            StepKind::Switchover => Self::Switchover { from: pod, to },
             StepKind::Repoint => Self::Repoint { pod, to: to.ok_or_else(|| lacks("to"))? },
         })
     }

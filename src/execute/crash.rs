@@ -96,6 +96,20 @@ places! {
     OthersRepointed = "switchover:repointed" in Guarded,
     /// Guarded: the old primary has its role back.
     RolledBack = "switchover:rolled-back" in RolledBack,
+    /// Sentinel: pings are quiet on the old primary.
+    Quieted = "switchover:quieted" in Sentinel,
+    /// Sentinel: writes are held back, and every replica has everything.
+    HeldBack = "switchover:held-back" in Sentinel,
+    /// Sentinel: the old primary refuses writes.
+    RefusesWrites = "switchover:refuses-writes" in Sentinel,
+    /// Sentinel: one was told to fail over.
+    SentinelTold = "switchover:sentinel-told" in Sentinel,
+    /// Sentinel: a majority names the new primary, which the old one is told to follow next.
+    Named = "switchover:named" in Sentinel,
+    /// Sentinel: the old primary follows the new one; its settings are still those of the exchange.
+    Follows = "switchover:follows" in Sentinel,
+    /// Sentinel: the settings are what they were; the journal does not say so yet.
+    SettingsBack = "switchover:settings-back" in Sentinel,
     /// The roles are exchanged; both pods are still labelled.
     Exchanged = "switchover:exchanged" in Any,
     /// The old primary has the replica's label.

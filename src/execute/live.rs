@@ -7,7 +7,7 @@ use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
 use super::{
     ExecuteError,
     crash::Boundary,
-    ports::{Acting, Cluster, Ports, Redis},
+    ports::{Acting, Cluster, Ports, Redis, Watching},
     redis::CONNECT_DEADLINE,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
         sample::{Persistence, Replication},
+        sentinel::Named,
     },
     kube_io::{
         error::KubeError,
@@ -25,8 +26,11 @@ use crate::{
         read::Reader,
         write::{EvictError, PodTarget, WriteError, Writer},
     },
-    observe::sampler::{SamplerHandle, TargetKey},
-    plan::effect::Peer,
+    observe::{
+        sampler::{SamplerHandle, TargetKey},
+        snapshot::Sentinels,
+    },
+    plan::effect::{Peer, SentinelPeer},
     redis_io::{Connection, RedisError},
 };
 
@@ -39,6 +43,8 @@ pub struct Live {
     pub reader: Reader,
     /// Knows the credentials of each target.
     pub sampler: SamplerHandle,
+    /// Knows how each Sentinel is asked.
+    pub sentinels: Sentinels,
     /// Checked right before every change.
     pub fence: Fence,
     /// The clock.
@@ -86,6 +92,16 @@ impl Cluster for Live {
 
 impl Redis for Live {
     type Server = Connection;
+    type Sentinel = Connection;
+
+    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<Connection, ExecuteError> {
+        let unknown = |message| ExecuteError::Credentials { pod: peer.pod.to_string(), message };
+        let wanted = self.sentinels.access(policy, &peer.uid);
+        let wanted = wanted.ok_or_else(|| unknown("this Sentinel was not asked lately".to_owned()))?;
+        let credentials = self.sampler.resolve(&wanted).await.map_err(|failure| unknown(failure.text().to_owned()))?;
+        let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+        Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)
+    }
 
     async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
         let key = TargetKey { policy_uid: policy.uid.clone(), pod_uid: peer.uid.clone() };
@@ -139,6 +155,10 @@ impl Acting for Connection {
         Self::config_set(self, name, value).await
     }
 
+    async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
+        Self::config_rewrite(self).await
+    }
+
     async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
         Self::run(self, command).await
     }
@@ -173,5 +193,15 @@ impl Acting for Connection {
 
     async fn failover_abort(&mut self) -> Result<(), RedisError> {
         Self::failover_abort(self).await
+    }
+}
+
+impl Watching for Connection {
+    async fn named(&mut self, set: &str, deadline: Duration) -> Result<Named, RedisError> {
+        Self::named(self, set, deadline).await
+    }
+
+    async fn sentinel_failover(&mut self, set: &str, coordinated: bool) -> Result<(), RedisError> {
+        Self::sentinel_failover(self, set, coordinated).await
     }
 }

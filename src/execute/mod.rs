@@ -72,6 +72,13 @@ pub enum Done {
         /// Who was told an address instead of a name.
         fallbacks: Vec<Fallback>,
     },
+    /// A Sentinel has given the role to another member, and the old primary follows.
+    FailedOver {
+        /// Who is primary now.
+        to: PodName,
+        /// How long writes were held back or refused, as seen from here; `None` when the roles were found exchanged.
+        paused: Option<Duration>,
+    },
 }
 
 /// A replica follows its primary by an address, which the primary loses when it restarts, because its name did not resolve.
@@ -241,6 +248,8 @@ impl<P: Ports> Executor<P> {
             Effect::Demote { peer, by_name, to } => self.demote(policy, peer, by_name.as_ref(), to).await,
             Effect::CloseClients { peer, standing, .. } => self.close_clients(policy, peer, *standing).await,
             Effect::Switchover(order) => self.switch_over(policy, order).await,
+            Effect::Failover(order) => self.fail_over(policy, order).await,
+            Effect::SetBack { peer, settings } => self.set_back(policy, peer, settings).await,
         }
     }
 }
@@ -250,7 +259,7 @@ fn boundary(step: Option<StepKind>, effect: &Effect, moment: Moment) -> Boundary
     let at = |due, made| Boundary::At(if moment == Moment::BeforeEffect { due } else { made });
     match (step, effect) {
         // At whichever step the remediation ends.
-        (_, Effect::SetBacklog { back: true, .. } | Effect::Carry { back: true, .. }) => {
+        (_, Effect::SetBacklog { back: true, .. } | Effect::Carry { back: true, .. } | Effect::SetBack { .. }) => {
             at(Place::SetBackDue, Place::SetBackMade)
         }
         // At whichever step the old primary is back.

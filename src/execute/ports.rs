@@ -15,13 +15,14 @@ use crate::{
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
         sample::{Persistence, Replication},
+        sentinel::Named,
     },
     kube_io::{
         error::KubeError,
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    plan::effect::Peer,
+    plan::effect::{Peer, SentinelPeer},
     redis_io::RedisError,
 };
 
@@ -74,6 +75,14 @@ pub trait Redis: Send + Sync {
     /// A connection to exactly that process: same address, same `run_id`; with the credentials of that policy, whoever
     /// else watches the pod.
     fn connect(&self, policy: &Policy, peer: &Peer) -> impl Future<Output = Result<Self::Server, ExecuteError>> + Send;
+    /// A connection to one Sentinel.
+    type Sentinel: Watching;
+    /// A connection to the Sentinel in that pod, as that policy says that its Sentinels are asked.
+    fn connect_sentinel(
+        &self,
+        policy: &Policy,
+        peer: &SentinelPeer,
+    ) -> impl Future<Output = Result<Self::Sentinel, ExecuteError>> + Send;
     /// The addresses of a full name, from here; none: it does not resolve.
     fn resolve(&self, name: &str, port: u16) -> impl Future<Output = Vec<IpAddr>> + Send;
 }
@@ -94,6 +103,8 @@ pub trait Acting: Send {
     fn persistence(&mut self, deadline: Duration) -> impl Future<Output = Result<Persistence, RedisError>> + Send;
     /// `CONFIG SET name value`.
     fn config_set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), RedisError>> + Send;
+    /// `CONFIG REWRITE`; `false`: there is no file that it could write.
+    fn config_rewrite(&mut self) -> impl Future<Output = Result<bool, RedisError>> + Send;
     /// A command without arguments.
     fn run(&mut self, command: PlainCommand) -> impl Future<Output = Result<(), RedisError>> + Send;
     /// Ids of ordinary clients that have been connected for at least `age`.
@@ -116,6 +127,18 @@ pub trait Acting: Send {
     ) -> impl Future<Output = Result<(), RedisError>> + Send;
     /// `FAILOVER ABORT`.
     fn failover_abort(&mut self) -> impl Future<Output = Result<(), RedisError>> + Send;
+}
+
+/// What effects ask of a Sentinel, and tell it.
+pub trait Watching: Send {
+    /// Whom it names as primary of the set of that name.
+    fn named(&mut self, set: &str, deadline: Duration) -> impl Future<Output = Result<Named, RedisError>> + Send;
+    /// `SENTINEL FAILOVER set`, `COORDINATED` where asked for.
+    fn sentinel_failover(
+        &mut self,
+        set: &str,
+        coordinated: bool,
+    ) -> impl Future<Output = Result<(), RedisError>> + Send;
 }
 
 /// Everything that carrying an effect out needs.

@@ -71,6 +71,21 @@ impl<P: Ports> Executor<P> {
         Ok(Done::Restored)
     }
 
+    /// Sets back what held only for the time of an exchange under Sentinel, in the file too: a Sentinel that demotes a server
+    /// has it write its settings there.
+    pub(super) async fn set_back(
+        &self,
+        policy: &Policy,
+        peer: &Peer,
+        settings: &[(String, String)],
+    ) -> Result<Done, ExecuteError> {
+        self.restore(policy, peer, settings).await?;
+        let mut connection = self.ports.connect(policy, peer).await?;
+        self.ports.may_change()?;
+        connection.config_rewrite().await.map_err(|source| redis("CONFIG REWRITE", peer, source))?;
+        Ok(Done::Restored)
+    }
+
     /// Makes a replica follow `to`. Both are looked at right before: had the role moved on since the decision, the
     /// replica would hang on another replica, or on itself.
     pub(super) async fn repoint(

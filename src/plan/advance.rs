@@ -3,6 +3,7 @@
 //! Every step is idempotent: what is already true is not done again, so a restarted operator simply looks.
 
 mod closing;
+mod failover;
 mod hand_over;
 mod in_place;
 mod steps;
@@ -18,6 +19,7 @@ use super::{
     next::Next,
     order, records, request,
     rogue_primary::{self, RoguePrimary},
+    temporary,
 };
 use crate::{
     assess::start_roles,
@@ -47,7 +49,10 @@ const MAX_RESTARTS: usize = 64;
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     match look(ctx, journal, deleting) {
         Next::End(record) => match carry::take_back(ctx, journal, record) {
-            Next::End(record) => backlog::set_back(ctx, journal, record),
+            Next::End(record) => match temporary::set_back(ctx, journal, record) {
+                Next::End(record) => backlog::set_back(ctx, journal, record),
+                next => next,
+            },
             next => next,
         },
         next => next,

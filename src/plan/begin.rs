@@ -106,6 +106,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         members,
         raised: Vec::new(),
         carried: Vec::new(),
+        temporary: None,
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),
         write_gap: plan.write_gap.clone(),

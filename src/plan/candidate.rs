@@ -17,6 +17,11 @@ pub(super) fn priority(target: &Target) -> u64 {
     config(target).and_then(|config| config.serving.replica_priority).unwrap_or(USUAL_PRIORITY)
 }
 
+/// The replicas that a Sentinel may choose: any whose priority is not zero.
+pub(super) fn for_sentinels<'a>(shard: &Shard<'a>) -> Vec<&'a Target> {
+    shard.replicas.iter().copied().filter(|replica| priority(replica) > 0).collect()
+}
+
 /// Why none of the replicas is to become primary, or this one is not, in one sentence for people; `None`: it may.
 pub(super) fn unfit(snapshot: &Snapshot, shard: &Shard<'_>, primary: &Target, candidate: &Target) -> Option<String> {
     let (from, to) = (&primary.pod.name, &candidate.pod.name);

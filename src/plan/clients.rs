@@ -91,7 +91,7 @@ struct LeftBehind<'a> {
 fn left_behind<'a>(ctx: &Context<'a>, journal: &Journal) -> Option<LeftBehind<'a>> {
     let done = journal.done();
     let (at, from, to) = done.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
-        Step::Switchover { from, to } => Some((at, from, to)),
+        Step::Switchover { from, to: Some(to) } => Some((at, from, to)),
         _ => None,
     })?;
     let restarted = |step: &Step| matches!(step, Step::Evict { pod } if pod == from);

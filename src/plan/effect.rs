@@ -5,7 +5,7 @@ mod peer;
 
 use std::{fmt, time::Duration};
 
-pub use self::peer::{MemberName, Peer};
+pub use self::peer::{MemberName, Peer, SentinelPeer};
 use crate::domain::{
     bytes::Bytes,
     names::{NodeAddress, PodName, PodUid},
@@ -118,6 +118,15 @@ pub enum Effect {
     },
     /// Hand the primary role over, label moves included.
     Switchover(Box<SwitchoverOrder>),
+    /// Have a Sentinel give the primary role to a replica of its choice.
+    Failover(Box<FailoverOrder>),
+    /// Set what held only for the time of such an exchange back to what it was; precondition: the `run_id`.
+    SetBack {
+        /// The process that was primary, or the one that started with what it wrote to its file.
+        peer: Peer,
+        /// Name and value, as `CONFIG SET` takes them.
+        settings: Vec<(String, String)>,
+    },
 }
 
 impl Effect {
@@ -162,6 +171,8 @@ impl Effect {
             Self::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", &peer.pod),
             Self::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", &peer.pod),
             Self::Switchover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
+            Self::Failover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
+            Self::SetBack { peer, .. } => ("SettingsTakenBack", "Switchover", &peer.pod),
         };
         Words { event, action, pod }
     }
@@ -190,6 +201,8 @@ impl fmt::Display for Effect {
             Self::Repoint { peer, to, .. } => write!(f, "make {} follow {}", peer.pod, to.pod),
             Self::CloseClients { peer, .. } => write!(f, "close ordinary connections that still stand on {}", peer.pod),
             Self::Switchover(order) => write!(f, "hand the primary role from {} to {}", order.from.pod, order.to.pod),
+            Self::Failover(order) => write!(f, "have a Sentinel take the primary role from {}", order.from.pod),
+            Self::SetBack { peer, settings } => write!(f, "set {} on {} as it was before", names(settings), peer.pod),
         }
     }
 }
@@ -230,6 +243,43 @@ pub struct SwitchoverOrder {
     /// Services that select the primary's label value: both pods must be behind them before the switch.
     pub services: Vec<String>,
     /// Writes are held back for at most this long.
+    pub pause: Duration,
+    /// `max_replication_lag` of the policy, in bytes.
+    pub max_lag: Bytes,
+}
+
+/// Everything that an exchange by a Sentinel needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailoverOrder {
+    /// The primary, as it was when the exchange was begun.
+    pub from: Peer,
+    /// The addresses by which Sentinels know it.
+    pub from_addresses: Vec<NodeAddress>,
+    /// `master_replid` of all of them then.
+    pub replid: String,
+    /// Every other member that a Sentinel may choose, and the addresses by which Sentinels know it.
+    pub replicas: Vec<(Peer, Vec<NodeAddress>)>,
+    /// The Sentinels that answer; the first is told to fail over.
+    pub sentinels: Vec<SentinelPeer>,
+    /// Sentinels that must name the same new primary: a majority of all that are known, dead ones included.
+    pub majority: usize,
+    /// The name by which they know the set.
+    pub set: String,
+    /// Set on the old primary for the time of the exchange, in order: what keeps pings away.
+    pub quiet: Vec<(String, String)>,
+    /// The same: what refuses writes, should the pause lapse with nobody there.
+    pub refusing: Vec<(String, String)>,
+    /// What both are set back to.
+    pub before: Vec<(String, String)>,
+    /// `COORDINATED` is tried first.
+    pub coordinated: bool,
+    /// It was begun before: another process may have done any part of it.
+    pub resumed: bool,
+    /// An exchange may be begun. Else what was begun is ended, and nothing more.
+    pub begins: bool,
+    /// It was begun so long ago that no Sentinel carries it out any more.
+    pub over: bool,
+    /// Writes are held back for at most this long before they are refused instead.
     pub pause: Duration,
     /// `max_replication_lag` of the policy, in bytes.
     pub max_lag: Bytes,

@@ -14,7 +14,7 @@ use crate::{
         step::{self, PlannedStep, Step},
         write_gap::WriteGap,
     },
-    topology::Shard,
+    topology::{Handover, Shard},
 };
 
 /// Assumed for each of writing, sending and loading a data set: what one core does with small keys and values on
@@ -58,6 +58,9 @@ const OWN_LABEL: Duration = Duration::from_millis(300);
 /// The same where another controller's label must follow, as long as that was never measured: such controllers look every
 /// second to every ten seconds.
 const THEIR_LABEL: Duration = Duration::from_secs(5);
+/// The same where a Sentinel moves the role: the first of them names the new primary after 1.1 to 1.3 s, all do after 2.1 to
+/// 2.4 s (measured: docs/adr/0019).
+const BY_SENTINEL: Duration = Duration::from_secs(2);
 /// From an eviction to a server that loads, shutdown aside: pods on a node that has the image take 5 to 20 s. Unlike
 /// [`REPLACEMENT`], which is rather too long, it is the middle.
 const START: Duration = Duration::from_secs(12);
@@ -68,6 +71,12 @@ pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
     if shard.follow.is_ours() {
         let from = format!("the operator moves the label {key} itself: measured in its tests");
         return Some(WriteGap::estimated(OWN_LABEL, from));
+    }
+    if shard.handover() == Handover::BySentinel {
+        return Some(match measured(ctx, shard) {
+            Some(time) => WriteGap::estimated(time, "measured when a Sentinel last moved the role"),
+            None => WriteGap::estimated(BY_SENTINEL, "a Sentinel moves the role: measured in the operator's tests"),
+        });
     }
     shard.follow.is_theirs().then(|| match measured(ctx, shard) {
         Some(time) => WriteGap::estimated(time, format!("measured when the label {key} last followed")),
@@ -203,7 +212,8 @@ mod tests {
         // 30 + 3 x 2 s, and half as much again.
         assert_eq!(of(&snapshot, &[evict()]), Duration::from_secs(54));
         // The switchover, and the other replica that follows.
-        let hand_over = |from, to| Step::Switchover { from: fixtures::pod_name(from), to: fixtures::pod_name(to) };
+        let hand_over =
+            |from, to| Step::Switchover { from: fixtures::pod_name(from), to: Some(fixtures::pod_name(to)) };
         let evict_old = Step::Evict { pod: fixtures::pod_name(0) };
         assert_eq!(of(&snapshot, &[hand_over(0, 1), evict_old.clone()]), Duration::from_secs(20));
         // A role that comes back: the restart and the way back belong to it.

@@ -40,7 +40,7 @@ pub fn in_the_way(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) -
     };
     steps.iter().find_map(|planned| match &planned.step {
         Step::Evict { pod } | Step::Persist { pod } => held(pod),
-        Step::Switchover { from, to } => held(from).or_else(|| held(to)),
+        Step::Switchover { from, to } => held(from).or_else(|| held(to.as_ref()?)),
         _ => None,
     })
 }

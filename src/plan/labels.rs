@@ -50,7 +50,7 @@ pub fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)
     // Not before it has begun: its own gates wait for labels that say the roles.
     let begun = journal.filter(|journal| journal.current.begun_at.is_some());
     let switching = begun.and_then(|journal| match journal.step() {
-        Some(Step::Switchover { from, to }) => Some([from, to]),
+        Some(Step::Switchover { from, to: Some(to) }) => Some([from, to]),
         _ => None,
     });
     let mut due = Vec::new();

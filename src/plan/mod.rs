@@ -26,6 +26,7 @@ pub mod request;
 pub mod resize;
 pub mod rogue_primary;
 pub mod switchover;
+mod temporary;
 
 use std::{sync::Arc, time::Duration};
 

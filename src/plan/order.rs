@@ -147,11 +147,14 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
             steps.push(persist(old.target));
             restart(ctx, old, &Returns::AsPrimary, &mut steps);
         }
+        Handover::BySentinel if replicas.is_empty() || estimate::gap_too_long(ctx, shard).is_none() => {
+            relieve_by_sentinel(ctx, shard, old, &mut steps);
+        }
         // Nor for one whose hand-over would hold writes back for longer than people consent to.
         Handover::Switchover if replicas.is_empty() || estimate::gap_too_long(ctx, shard).is_none() => {
             relieve(ctx, shard, primary, (old, restarts), &mut steps);
         }
-        Handover::Switchover | Handover::InPlace | Handover::Never => {}
+        Handover::Switchover | Handover::BySentinel | Handover::InPlace | Handover::Never => {}
     }
     if !steps.is_empty() {
         units.push(Unit { steps, due: old.verdict.restart_due.is_some() });
@@ -175,6 +178,24 @@ fn relieve(
     if let Some(start) = alone.filter(|start| start.target.pod.uid == primary.pod.uid) {
         hand_back(ctx, shard, next, &start, steps);
     }
+}
+
+/// Has the Sentinels take the role away, and restarts the old primary. Whom they choose they also have the others follow; for
+/// the words about its return any replica will do.
+fn relieve_by_sentinel(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, steps: &mut Vec<PlannedStep>) {
+    let Some(next) = candidate::for_sentinels(shard).first().copied() else { return };
+    let cause = format!("{} is primary and must be restarted too", old.target.pod.name);
+    steps.push(by_sentinel(old.target, &cause));
+    restart(ctx, old, &Returns::AsReplicaOf(next, shard.replicas.len() == 1), steps);
+}
+
+/// Has a Sentinel give the role of that primary to another member.
+pub(super) fn by_sentinel(from: &Target, cause: &str) -> PlannedStep {
+    let reason = format!(
+        "{cause}; a Sentinel is told to fail over, under a pause of writes, and chooses who takes over: every replica that it \
+         may choose is fit, and has everything by then"
+    );
+    PlannedStep { step: Step::Switchover { from: from.pod.name.clone(), to: None }, reason }
 }
 
 /// What a restarted pod is when it is back.
@@ -273,7 +294,7 @@ pub(super) fn move_role(
 ) -> Vec<PlannedStep> {
     let (from, to) = (from.pod.name.clone(), to.pod.name.clone());
     let mut steps = vec![PlannedStep {
-        step: Step::Switchover { from: from.clone(), to: to.clone() },
+        step: Step::Switchover { from: from.clone(), to: Some(to.clone()) },
         reason: format!("{reason}; {}", announced(ctx.settings.switchover)),
     }];
     for member in shard.members.iter().filter(|member| member.pod.name != from && member.pod.name != to) {
@@ -350,7 +371,7 @@ fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
 fn hand_over(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, next: &Target, steps: &mut Vec<PlannedStep>) {
     let (from, to) = (old.target.pod.name.clone(), next.pod.name.clone());
     steps.push(PlannedStep {
-        step: Step::Switchover { from: from.clone(), to: to.clone() },
+        step: Step::Switchover { from: from.clone(), to: Some(to.clone()) },
         reason: format!(
             "{from} is primary and must be restarted too; {to} is clean and in sync; {}",
             announced(ctx.settings.switchover)
@@ -396,7 +417,13 @@ pub(super) fn hash(shard: &Shard<'_>, steps: &[PlannedStep]) -> String {
     // Whether and how far a backlog is raised follows from the rate of writes, and disturbs nobody.
     let steps = steps.iter().filter(|planned| !matches!(planned.step, Step::RaiseBacklog { .. }));
     for planned in steps {
-        hasher.update(format!("\n{:?}", planned.step));
+        match &planned.step {
+            // As earlier versions write it: an approval outlives an update of the operator.
+            Step::Switchover { from, to: Some(to) } => {
+                hasher.update(format!("\nSwitchover {{ from: {from:?}, to: {to:?} }}"));
+            }
+            step => hasher.update(format!("\n{step:?}")),
+        }
     }
     hasher.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -71,8 +71,18 @@ pub(super) fn restarts(ask: &Ask, shard: &Shard<'_>, member: &Target) -> bool {
 
 /// The steps of a switchover that is asked for; empty: it cannot be, see [`impossible`].
 pub(super) fn switchover(ctx: &Context<'_>, shard: &Shard<'_>, ask: &Ask) -> Vec<PlannedStep> {
-    let (Ok(to), Some(from)) = (successor(ctx, shard, ask), shard.primary()) else { return Vec::new() };
-    order::move_role(ctx, shard, from, to, &ask.cause())
+    moving(ctx, shard, ask).unwrap_or_default()
+}
+
+fn moving(ctx: &Context<'_>, shard: &Shard<'_>, ask: &Ask) -> Result<Vec<PlannedStep>, String> {
+    let from = shard.primary().ok_or("not exactly one member is primary")?;
+    match (&ask.wanted, shard.handover()) {
+        (Wanted::Switchover { to: Some(to), .. }, Handover::BySentinel) => {
+            Err(format!("a Sentinel chooses who takes over: it cannot be told to choose {to}; ask without --to"))
+        }
+        (_, Handover::BySentinel) => Ok(vec![order::by_sentinel(from, &ask.cause())]),
+        _ => Ok(order::move_role(ctx, shard, from, successor(ctx, shard, ask)?, &ask.cause())),
+    }
 }
 
 /// Who takes over.
@@ -80,7 +90,7 @@ fn successor<'a>(ctx: &Context<'_>, shard: &Shard<'a>, ask: &Ask) -> Result<&'a 
     let Wanted::Switchover { to, .. } = &ask.wanted else { return Err(String::new()) };
     let primary = shard.primary().ok_or("not exactly one member is primary")?;
     let why = match shard.handover() {
-        Handover::Switchover => None,
+        Handover::Switchover | Handover::BySentinel => None,
         Handover::InPlace => Some("nothing would lead its clients to another primary"),
         Handover::Never => Some("it is left to those who decide who is primary there"),
     };
@@ -109,7 +119,7 @@ fn successor<'a>(ctx: &Context<'_>, shard: &Shard<'a>, ask: &Ask) -> Result<&'a 
 
 /// Why no plan does what is asked for in this shard, where no other gate says it.
 pub(super) fn impossible(ctx: &Context<'_>, shard: &Shard<'_>, ask: &Ask) -> Option<String> {
-    matches!(ask.wanted, Wanted::Switchover { .. }).then(|| successor(ctx, shard, ask).err()).flatten()
+    matches!(ask.wanted, Wanted::Switchover { .. }).then(|| moving(ctx, shard, ask).err()).flatten()
 }
 
 /// The answer to the request without a remediation; `None`: there is none, it waits, or its remediation begins.

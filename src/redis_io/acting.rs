@@ -21,7 +21,7 @@ const ACT_DEADLINE: Duration = Duration::from_secs(3);
 const QUICK_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The methods of switchover that this operator knows how to drive.
-const METHODS: &[SwitchoverMethod] = &[SwitchoverMethod::Guarded, SwitchoverMethod::Native];
+const METHODS: &[SwitchoverMethod] = &[SwitchoverMethod::Guarded, SwitchoverMethod::Native, SwitchoverMethod::Sentinel];
 
 impl Connection {
     /// `FAILOVER TO host port TIMEOUT ms`: hands the primary role over. The address must be that of the primary's
@@ -77,6 +77,18 @@ impl Connection {
         let mut pipeline = redis::pipe();
         pipeline.cmd("CONFIG").arg("SET").arg(name).arg(value);
         self.act(&pipeline, "CONFIG SET").await
+    }
+
+    /// `CONFIG REWRITE`: the settings as they are now replace those of the file that the server was started with. `false`:
+    /// it has none, or none that it can write, so that nothing of before is in it either.
+    pub async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("CONFIG").arg("REWRITE");
+        match self.act(&pipeline, "CONFIG REWRITE").await {
+            Ok(()) => Ok(true),
+            Err(RedisError::Refused { code, .. }) if code == "ERR" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn act(&mut self, pipeline: &Pipeline, what: &str) -> Result<(), RedisError> {

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// The parameters that are asked for, in the order of the replies.
-pub const PARAMETERS: [&str; 25] = [
+pub const PARAMETERS: [&str; 27] = [
     "maxmemory",
     "maxmemory-policy",
     "save",
@@ -50,6 +50,8 @@ pub const PARAMETERS: [&str; 25] = [
     "notify-keyspace-events",
     "timeout",
     "min-replicas-max-lag",
+    "repl-ping-replica-period",
+    "repl-timeout",
 ];
 
 /// Adds the CONFIG GET commands.
@@ -152,11 +154,15 @@ fn serving(mut next: impl FnMut() -> Option<Zeroizing<String>>, carried: BTreeMa
         tls_port: number(next()),
         tls_auth_clients: readable(next()),
         replica_priority: number(next()),
+        replica_ping_period: None,
+        replica_timeout: None,
         carried,
     };
     for name in ["notify-keyspace-events", "timeout", "min-replicas-max-lag"] {
         carry(&mut serving.carried, name, next().as_deref().map(String::as_str));
     }
+    serving.replica_ping_period = number(next());
+    serving.replica_timeout = number(next());
     serving
 }
 

@@ -1,11 +1,11 @@
-//! What a Sentinel is asked. Nothing here changes anything.
+//! What a Sentinel is asked, and the one thing that it is told: to give the role of a primary to another member.
 
 use std::{collections::HashMap, time::Duration};
 
 use redis::{Pipeline, Value};
 
 use super::{connection::Connection, error::RedisError, info, reply};
-use crate::domain::sentinel::{Known, Said, WatchedSet};
+use crate::domain::sentinel::{Known, Named, Said, WatchedSet};
 
 /// Longest id and longest name of a set that is taken for one.
 const MAX_WORD: usize = 64;
@@ -42,7 +42,32 @@ impl Connection {
         }
         Ok(Said { id: word(&id)?, tilt, sets })
     }
+
+    /// Whom a Sentinel names as primary of the set of that name, in one round trip.
+    pub async fn named(&mut self, set: &str, deadline: Duration) -> Result<Named, RedisError> {
+        let mut pipeline = redis::pipe();
+        ask(&mut pipeline, &["MASTER", set]);
+        let mut replies = self.request(&pipeline, "SENTINEL MASTER", deadline).await?.into_iter();
+        let master = fields(reply::array(replies.next())?)?;
+        Ok(Named { primary: known(&master)?.address, failing_over: has_flag(&master, FAILING_OVER)? })
+    }
+
+    /// `SENTINEL FAILOVER set`: it gives the role to a replica of its choice, and asks nobody. `coordinated`: by the
+    /// server's own FAILOVER, which Valkey knows from 9.0 on; others refuse the word. Of no set by that name nothing comes:
+    /// so the right can be tried out.
+    pub async fn sentinel_failover(&mut self, set: &str, coordinated: bool) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        let words: &[&str] = if coordinated { &["FAILOVER", set, "COORDINATED"] } else { &["FAILOVER", set] };
+        ask(&mut pipeline, words);
+        let mut replies = self.request(&pipeline, "SENTINEL FAILOVER", FAILOVER_DEADLINE).await?.into_iter();
+        reply::ok(replies.next())
+    }
 }
+
+/// A Sentinel begins a failover at once, and carries it out in the background.
+const FAILOVER_DEADLINE: Duration = Duration::from_secs(1);
+/// The flag of a primary whose failover a Sentinel carries out.
+const FAILING_OVER: &[&str] = &["failover_in_progress"];
 
 fn ask(pipeline: &mut Pipeline, words: &[&str]) {
     pipeline.cmd("SENTINEL").arg(words);
@@ -73,7 +98,7 @@ fn set(master: &Fields, replicas: Vec<Known>, others: Vec<Known>) -> Result<Watc
         name: word(field(master, "name")?)?,
         primary: address,
         primary_down: down,
-        failing_over: has_flag(master, &["failover_in_progress"])?,
+        failing_over: has_flag(master, FAILING_OVER)?,
         quorum: number(master, "quorum")?,
         down_after: milliseconds(master, "down-after-milliseconds")?,
         failover_timeout: milliseconds(master, "failover-timeout")?,

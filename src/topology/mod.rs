@@ -29,6 +29,7 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 use graph::Graph;
+pub use watch::Electors;
 use watch::Watch;
 
 /// The members that replicate one data set, as far as they are selected.
@@ -110,6 +111,8 @@ pub enum Follow {
 pub enum Handover {
     /// By a switchover of ours.
     Switchover,
+    /// By its Sentinels, one of which is told to.
+    BySentinel,
     /// Not at all: it is restarted as the primary that it is.
     InPlace,
     /// Not by this version.
@@ -428,10 +431,20 @@ impl<'a> Shard<'a> {
         self.watch.faults(self)
     }
 
-    /// Why its Sentinels do not let that pod be restarted now: they do not agree, a failover is in progress or was one lately,
+    /// Why its Sentinels do not let that pod be restarted now, or, without one, its role not be moved: they do not agree, a failover is in progress or was one lately,
     /// or none would be possible while it is away. `None`: they do, or there are none.
-    pub fn sentinels_forbid(&self, away: &PodName) -> Option<String> {
+    pub fn sentinels_forbid(&self, away: Option<&PodName>) -> Option<String> {
         self.watch.forbids(self, away)
+    }
+
+    /// How its Sentinels are told to give the role of that primary to another member; `None`: none says that it watches.
+    pub fn electors(&self, primary: &PodName) -> Option<Electors<'a>> {
+        self.watch.electors(primary)
+    }
+
+    /// Its Sentinels take a primary for dead so soon (`down-after-milliseconds`) that no role of it can be moved: that long.
+    pub fn sentinels_are_hasty(&self) -> Option<Duration> {
+        self.watch.down_after().filter(|after| *after <= sentinel::LEAST_DOWN_AFTER)
     }
 
     /// Start arguments and our own switchovers alone decide who is primary: neither the servers themselves nor a Sentinel

@@ -69,7 +69,7 @@ fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Resu
     let name = &old.pod.name;
     let steps = journal.done();
     let handed_over = steps.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
-        Step::Switchover { to, .. } => Some((at, to)),
+        Step::Switchover { to: Some(to), .. } => Some((at, to)),
         _ => None,
     });
     let since = match handed_over {

@@ -22,9 +22,35 @@ pub(super) struct Watch<'a> {
     silent: Vec<(&'a Sentinel, &'a ProbeFailure)>,
 }
 
+/// How the Sentinels of a set are told to give its role to another member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Electors<'a> {
+    /// The name by which they know the set.
+    pub set: &'a str,
+    /// Those that answer. The first is told: one that does not run in the pod of the primary, if there is one.
+    pub sentinels: Vec<&'a Sentinel>,
+    /// Sentinels that are a majority of all that are known, dead ones included.
+    pub majority: usize,
+    /// After this time a failover is given up: `failover-timeout`.
+    pub failover_timeout: Duration,
+    known_as: Vec<(&'a NodeAddress, &'a PodName)>,
+}
+
+impl Electors<'_> {
+    /// The addresses by which they know that member.
+    pub fn addresses_of(&self, pod: &PodName) -> Vec<NodeAddress> {
+        let its = self.known_as.iter().filter(|(_, known)| *known == pod);
+        let mut addresses: Vec<NodeAddress> = its.map(|(address, _)| (*address).clone()).collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+}
+
 /// What one Sentinel says of the set, with the members that it means. Addresses are looked up, never dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Witness<'a> {
+    sentinel: &'a Sentinel,
     pod: &'a PodName,
     said: &'a Said,
     set: &'a WatchedSet,
@@ -41,7 +67,7 @@ impl<'a> Watch<'a> {
             let uid = &sentinel.pod_uid;
             match &sentinel.said {
                 Ok(said) => {
-                    let all = said.sets.iter().map(|set| witness(&sentinel.pod, said, set, members, snapshot));
+                    let all = said.sets.iter().map(|set| witness(sentinel, said, set, members, snapshot));
                     watch.witnesses.extend(all.filter(Witness::names_a_member));
                 }
                 Err(failure) => {
@@ -65,14 +91,42 @@ impl<'a> Watch<'a> {
         self.is_told() || !self.silent.is_empty()
     }
 
-    /// Why that pod must not be restarted now; `None`: it may, or no Sentinel watches.
-    pub(super) fn forbids(&self, shard: &Shard<'_>, away: &PodName) -> Option<String> {
+    /// Why that pod must not be restarted now, or, without one, no failover be asked for; `None`: it may, or no Sentinel
+    /// watches.
+    pub(super) fn forbids(&self, shard: &Shard<'_>, away: Option<&PodName>) -> Option<String> {
         let mut all = self.faults(shard);
         all.extend(self.unrest());
         if all.is_empty() {
-            all.extend(self.votes(Some(away)));
+            all.extend(self.votes(away));
         }
         (!all.is_empty()).then(|| listed(all))
+    }
+
+    /// How they are told to give the role of that primary to another member; `None`: no Sentinel says that it watches.
+    pub(super) fn electors(&self, primary: &PodName) -> Option<Electors<'a>> {
+        let first = self.witnesses.first()?;
+        let mut sentinels: Vec<&Sentinel> = self.witnesses.iter().map(|witness| witness.sentinel).collect();
+        sentinels.sort_by_key(|sentinel| (sentinel.pod == *primary, &sentinel.pod));
+        let replicas = self.witnesses.iter().flat_map(|witness| &witness.replicas);
+        let replicas = replicas.filter_map(|(known, target)| Some((&known.address, &target.as_ref()?.pod.name)));
+        let primaries = self.witnesses.iter().filter_map(|one| Some((&one.set.primary, &one.primary?.pod.name)));
+        Some(Electors {
+            set: &first.set.name,
+            sentinels,
+            majority: self.known() / 2 + 1,
+            failover_timeout: self.witnesses.iter().map(|witness| witness.set.failover_timeout).max()?,
+            known_as: replicas.chain(primaries).collect(),
+        })
+    }
+
+    /// `down-after-milliseconds` of the Sentinel that is first to take the primary for dead.
+    pub(super) fn down_after(&self) -> Option<Duration> {
+        self.witnesses.iter().map(|witness| witness.set.down_after).min()
+    }
+
+    /// Sentinels of the set that are known, dead ones included.
+    fn known(&self) -> usize {
+        self.witnesses.iter().map(|witness| witness.set.others.len() + 1).max().unwrap_or_default()
     }
 
     /// What keeps the Sentinels from failing over, or from agreeing, and does not pass by itself.
@@ -119,7 +173,7 @@ impl<'a> Watch<'a> {
     /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`.
     pub(super) fn votes(&self, without: Option<&PodName>) -> Option<String> {
         let quorum = self.witnesses.iter().map(|witness| witness.set.quorum).max()?;
-        let known = self.witnesses.iter().map(|witness| witness.set.others.len() + 1).max()?;
+        let known = self.known();
         let left: BTreeSet<&str> =
             self.witnesses.iter().filter(|one| Some(one.pod) != without).map(|one| one.said.id.as_str()).collect();
         let needed = (known / 2 + 1).max(usize::try_from(quorum).unwrap_or(usize::MAX));
@@ -227,7 +281,7 @@ impl Witness<'_> {
 }
 
 fn witness<'a>(
-    pod: &'a PodName,
+    sentinel: &'a Sentinel,
     said: &'a Said,
     set: &'a WatchedSet,
     members: &[&'a Target],
@@ -239,7 +293,7 @@ fn witness<'a>(
         graph::at(address, members.iter().copied()).or_else(by_service)
     };
     let replicas = set.replicas.iter().map(|known| (known, member(&known.address))).collect();
-    Witness { pod, said, set, primary: member(&set.primary), replicas }
+    Witness { sentinel, pod: &sentinel.pod, said, set, primary: member(&set.primary), replicas }
 }
 
 fn is(target: Option<&Target>, member: &Target) -> bool {

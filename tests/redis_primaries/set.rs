@@ -21,7 +21,10 @@ use redis_memory_operator::{
     },
     execute::{Done, ExecuteError, Executor, live::Live},
     kube_io::{fence::Fence, read::Reader, write::Writer},
-    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
+    observe::{
+        sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
+        snapshot::Sentinels,
+    },
     plan::{
         Context, PlanSettings, begin,
         decide::{self, Decision},
@@ -87,6 +90,7 @@ impl Set {
         let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
         let client = kube::Client::try_from(config).expect("a client");
         let ports = Live {
+            sentinels: Sentinels::default(),
             writer: Writer::new(client.clone(), Clock::start(), "test"),
             reader: Reader::new(client, Clock::start()),
             sampler,

@@ -1,12 +1,12 @@
 //! The exchange of the role under Sentinel, by hand: the pause protocol.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use redis_memory_operator::clock::Clock;
 
 use crate::{
     common::{connect, eventually, server::RedisServer},
-    set::{Watched, client},
+    set::{Watched, client_at},
 };
 
 /// Seconds between two pings of a primary to its replicas: none falls into a test.
@@ -56,14 +56,14 @@ pub(crate) async fn until_switched(set: &Watched, old: usize, manner: Manner) ->
     if manner.brief {
         connection.client_unpause().await.expect("CLIENT UNPAUSE is accepted");
     }
-    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    failover(set.sentinels[0].address(), &[]).await.expect("it begins a failover");
     let (new, first, all) = switched(set, old, clock).await;
     (new, Times { equal, first, all })
 }
 
 /// `SENTINEL FAILOVER demo …`.
-pub(crate) async fn failover(sentinel: &RedisServer, words: &[&str]) -> redis::RedisResult<()> {
-    redis::cmd("SENTINEL").arg("FAILOVER").arg("demo").arg(words).exec_async(&mut client(sentinel).await).await
+pub(crate) async fn failover(sentinel: SocketAddr, words: &[&str]) -> redis::RedisResult<()> {
+    redis::cmd("SENTINEL").arg("FAILOVER").arg("demo").arg(words).exec_async(&mut client_at(sentinel).await).await
 }
 
 /// Waits until every Sentinel names another primary: who that is, and when the first did and all did.

@@ -17,16 +17,16 @@ use crate::{
     set::{USUAL, Watched, client, master, role},
 };
 
-const SYSTEM: &str = "redis-server";
+pub(crate) const SYSTEM: &str = "redis-server";
 
 /// Exchanges with each server: a few with the system's, or many with all (`make test-long`).
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-fn rounds() -> (u64, &'static [(String, std::path::PathBuf)]) {
+pub(crate) fn rounds() -> (u64, &'static [(String, std::path::PathBuf)]) {
     let all = versions::servers();
     if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") { (20, all) } else { (4, &all[..1]) }
 }
 
-fn addresses(set: &Watched) -> Vec<std::net::SocketAddr> {
+pub(crate) fn addresses(set: &Watched) -> Vec<std::net::SocketAddr> {
     set.servers.iter().map(RedisServer::address).collect()
 }
 
@@ -191,7 +191,7 @@ async fn a_chosen_replica_that_stands_still_holds_the_failover_up_and_wakes_as_a
     let set = Watched::start(Path::new(SYSTEM), USUAL).await;
     set.others(0).for_each(RedisServer::freeze);
     let clock = Clock::start();
-    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    failover(set.sentinels[0].address(), &[]).await.expect("it begins a failover");
     eventually("the failover is given up", async || {
         (!master(&set.sentinels[0]).await["flags"].contains("failover_in_progress")).then_some(())
     })
@@ -213,6 +213,7 @@ async fn a_chosen_replica_that_stands_still_holds_the_failover_up_and_wakes_as_a
     assert!(given_up > Duration::from_secs(9), "{given_up:?}: all of failover-timeout");
 }
 
+/// On a slow machine it may come to nothing: then the primary goes on, and nothing is lost either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinated_failover_needs_no_pause_of_ours() {
     for (name, program) in versions::servers() {
@@ -222,23 +223,26 @@ async fn a_coordinated_failover_needs_no_pause_of_ours() {
         let before = set.full_syncs();
         load.take_gap();
         let clock = Clock::start();
-        let begun = failover(&set.sentinels[0], &["COORDINATED"]).await;
+        let begun = failover(set.sentinels[0].address(), &["COORDINATED"]).await;
         if let Err(error) = begun {
             println!("{name}: {error}");
             assert!(!name.starts_with("valkey-9"), "{error}");
             continue;
         }
-        let (new, first, all) = switched(&set, 0, clock).await;
+        eventually("it has ended", async || {
+            let goes_on = master(&set.sentinels[0]).await["flags"].contains("failover_in_progress");
+            let named = set.named().await;
+            (!goes_on && named.iter().all(|it| it.is_some() && *it == named[0])).then_some(())
+        })
+        .await;
+        let (new, ended) = (set.named().await[0].expect("they agree"), clock.uptime());
         load.tell(new);
         load.settled_at(new).await;
         let gap = load.take_gap();
         set.all_follow(new).await;
         let acknowledged = tokio::task::block_in_place(|| load.stop());
         let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
-        println!(
-            "{name}: named after {first:?}, by all after {all:?}, gap {gap:?}, {lost} lost of {}",
-            acknowledged.count()
-        );
+        println!("{name}: {new} is primary after {ended:?}, gap {gap:?}, {lost} lost of {}", acknowledged.count());
         assert_eq!((lost, set.full_syncs() - before), (0, 0), "{name}: lost, and full syncs");
     }
 }

@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod exchange;
+mod exchanges;
 mod facts;
+mod ours;
 mod reading;
 mod set;

@@ -58,7 +58,7 @@ async fn every_version_is_read_the_same() {
 async fn the_time_since_the_last_failover_is_read() {
     let set = Watched::start("redis-server".as_ref(), USUAL).await;
     let before = read(&set.sentinels[1]).await.sets[0].settled_for;
-    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    failover(set.sentinels[0].address(), &[]).await.expect("it begins a failover");
     assert!(read(&set.sentinels[0]).await.sets[0].failing_over, "it says so at once");
     eventually("the other Sentinel counts anew", async || {
         let said = read(&set.sentinels[1]).await;
@@ -121,7 +121,7 @@ async fn told(set: &Watched) -> Snapshot {
         let addresses = std::net::Ipv4Addr::new(10, 1, 0, u8::try_from(n).expect("few")).to_string();
         let addresses = redis_memory_operator::domain::addresses::PodAddresses::of([addresses.as_str()]);
         let (pod, pod_uid) = (format!("sentinel-{n}").into(), format!("sentinel-uid-{n}").into());
-        snapshot.sentinels.push(Sentinel { pod, pod_uid, addresses, said: said.map_err(Into::into) });
+        snapshot.sentinels.push(Sentinel { pod, pod_uid, addresses, port: sentinel.address().port(), said: said.map_err(Into::into) });
     }
     snapshot
 }
@@ -132,14 +132,14 @@ async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
     let shards = topology::find(&fixtures::policy(), &snapshot);
     let [shard] = shards.as_slice() else { panic!("one set") };
     assert_eq!(shard.refusal(), None);
-    (shard.sentinel_faults(), shard.sentinels_forbid(&shard.members[1].pod.name))
+    (shard.sentinel_faults(), shard.sentinels_forbid(Some(&shard.members[1].pod.name)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_real_sentinels_say_is_judged() {
     let mut set = Watched::start("redis-server".as_ref(), USUAL).await;
     eventually("nothing is wrong", async || judged(&set).await.0.is_empty().then_some(())).await;
-    failover(&set.sentinels[0], &[]).await.expect("it begins a failover");
+    failover(set.sentinels[0].address(), &[]).await.expect("it begins a failover");
     let forbidden = judged(&set).await.1.expect("nothing is restarted now");
     assert!(forbidden.contains("a failover is in progress, by the Sentinel in sentinel-0"), "{forbidden}");
     let forbidden = eventually("all agree again, and it is not long ago", async || {

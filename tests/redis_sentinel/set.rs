@@ -1,8 +1,9 @@
 //! Three servers and the three Sentinels that watch them.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use redis_memory_operator::{
+    clock::Clock,
     domain::{names::NodeAddress, sample::Role},
     redis_io::Connection,
 };
@@ -57,6 +58,21 @@ impl Watched {
             all.push((role(&self.servers[position]).await == Some(Role::Primary)).then_some(position));
         }
         all
+    }
+
+    /// Waits until a Sentinel has demoted that server: after the pause has ended, 12 to 21 s were seen.
+    pub(crate) async fn demoted(&self, n: usize) {
+        let clock = Clock::start();
+        while !matches!(role(&self.servers[n]).await, Some(Role::Replica(_))) {
+            assert!(clock.uptime() < Duration::from_secs(60), "no Sentinel demotes it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whom the first Sentinel names.
+    pub(crate) async fn first_named(&self) -> Option<usize> {
+        let node = named(&master(&self.sentinels[0]).await);
+        self.servers.iter().position(|server| server.node() == node)
     }
 
     pub(crate) fn others(&self, than: usize) -> impl Iterator<Item = &RedisServer> {
@@ -120,7 +136,12 @@ async fn ask(sentinel: &RedisServer, words: &[&str]) -> Vec<HashMap<String, Stri
 
 /// A client of the test's own.
 pub(crate) async fn client(server: &RedisServer) -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://{}", server.address())).expect("the address is one");
+    client_at(server.address()).await
+}
+
+/// The same, by its address.
+pub(crate) async fn client_at(address: SocketAddr) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://{address}")).expect("the address is one");
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
     eventually("it lets a client in", async || client.get_multiplexed_async_connection_with_config(&config).await.ok())
         .await

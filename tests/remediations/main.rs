@@ -228,6 +228,8 @@ impl World {
             Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),
             Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),
             Effect::Carry { peer, settings, back } => self.carry(peer, settings, *back),
+            Effect::Failover(order) => self.fail_over(order),
+            Effect::SetBack { peer, settings } => self.set_back(peer, settings),
         }
     }
 
@@ -316,7 +318,7 @@ fn what_is_done_is_what_the_plan_says() {
         .iter()
         .filter(|planned| matches!(planned.step.kind(), StepKind::Evict | StepKind::Switchover | StepKind::Repoint))
         .map(|planned| match &planned.step {
-            Step::Switchover { to, .. } => (StepKind::Switchover, to.to_string()),
+            Step::Switchover { to: Some(to), .. } => (StepKind::Switchover, to.to_string()),
             step => (step.kind(), step.pod().to_string()),
         })
         .collect();
@@ -355,7 +357,7 @@ fn a_clean_replica_is_left_alone_and_becomes_primary() {
     world.snapshot.targets[2].history.clear();
     let journal = world.begin();
     let switch = journal.steps.iter().find_map(|planned| match &planned.step {
-        Step::Switchover { to, .. } => Some(to.to_string()),
+        Step::Switchover { to, .. } => to.as_ref().map(ToString::to_string),
         _ => None,
     });
     assert_eq!(switch.as_deref(), Some("redis-2"));

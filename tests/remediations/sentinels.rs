@@ -1,17 +1,62 @@
-//! Sets under Sentinel: replicas are restarted while the Sentinels agree and can do without the pod; the primary's role is
-//! theirs.
+//! Sets under Sentinel: replicas are restarted while the Sentinels agree and can do without the pod; a Sentinel is told to
+//! give the role to another member, and the old primary is restarted as a replica.
 
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 
-use redis_memory_operator::domain::{blocked::Blocked, sentinel::WatchedSet};
+use redis_memory_operator::{
+    domain::{blocked::Blocked, sentinel::WatchedSet},
+    plan::effect::{FailoverOrder, Peer},
+};
 
 use super::*;
 
 fn watched() -> World {
     let mut world = World::new();
     world.snapshot.sentinels = fixtures::sentinels(&world.snapshot);
+    for target in &mut world.snapshot.targets {
+        let config = target.sample_mut().expect("a sample").config.as_mut().expect("readable");
+        config.serving = fixtures::usual_serving();
+    }
     world
+}
+
+/// Whom the Sentinels choose.
+const CHOSEN: usize = 2;
+
+impl World {
+    pub(super) fn fail_over(&mut self, order: &FailoverOrder) {
+        let from = self.index(&order.from.pod);
+        assert_eq!(from, self.primary);
+        assert!(order.begins && order.replicas.len() == 2 && order.sentinels.len() == 3, "{order:?}");
+        assert_ne!(order.sentinels[0].pod, order.from.pod, "one that does not share the pod of the primary is told");
+        self.done.push(("Failover", order.from.pod.to_string()));
+        self.moved_by_sentinels(CHOSEN);
+    }
+
+    /// The Sentinels name another primary, and have the others follow.
+    fn moved_by_sentinels(&mut self, to: usize) {
+        self.hand_over(self.primary, to);
+        let to = u8::try_from(to).expect("small");
+        for target in &mut self.snapshot.targets {
+            if let Role::Replica(link) = &mut target.sample_mut().expect("a sample").replication.role {
+                link.primary = fixtures::address(to);
+            }
+        }
+        self.snapshot.sentinels = fixtures::sentinels_naming(&self.snapshot, to);
+    }
+
+    pub(super) fn set_back(&mut self, peer: &Peer, settings: &[(String, String)]) {
+        self.done.push(("SetBack", peer.pod.to_string()));
+        let n = self.index(&peer.pod);
+        let serving = &mut self.sample(n).config.as_mut().expect("readable").serving;
+        for (name, value) in settings {
+            match name.as_str() {
+                "repl-ping-replica-period" => serving.replica_ping_period = value.parse().ok(),
+                name => drop(serving.carried.insert(name.to_owned(), value.clone())),
+            }
+        }
+    }
 }
 
 fn set(world: &mut World, n: usize) -> &mut WatchedSet {
@@ -33,22 +78,154 @@ fn gate(next: Next) -> Vec<Blocked> {
     blocked
 }
 
+fn done(world: &World) -> Vec<String> {
+    world.done.iter().map(|(kind, pod)| format!("{kind} {pod}")).collect()
+}
+
+const WHOLE: [&str; 4] = ["Evict redis-1", "Evict redis-2", "Failover redis-0", "Evict redis-0"];
+
 #[test]
-fn the_replicas_are_restarted_and_the_primary_is_refused_with_the_reason() {
+fn the_replicas_then_a_sentinel_moves_the_role_then_the_old_primary() {
+    for forget_after in [None, Some(StepKind::Switchover), Some(StepKind::Evict)] {
+        let mut world = watched();
+        let journal = world.begin();
+        let record = world.walk(journal, forget_after);
+        assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+        assert_eq!(done(&world), WHOLE);
+        assert_eq!(record.primary.map(|primary| primary.pod), Some(fixtures::pod_name(2)), "whom they chose is recorded");
+    }
+}
+
+/// What the exchange needs is journaled before, with what was there.
+#[test]
+fn what_holds_for_the_exchange_is_set_back_whatever_happens() {
     let mut world = watched();
+    let journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    let Next::Act(journal, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+    let Effect::Failover(order) = *effect else { panic!("{effect:?}") };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(order.quiet, [pair("repl-ping-replica-period", "55")], "below repl-timeout");
+    assert_eq!(order.refusing, [pair("min-replicas-to-write", "1000")]);
+    assert_eq!(order.before, [pair("repl-ping-replica-period", "10"), pair("min-replicas-to-write", "0")]);
+    // The process died; a Sentinel demoted the old primary, whose pod was replaced since and started with its file.
+    world.moved_by_sentinels(1);
+    world.replace(0);
+    let serving = &mut world.sample(0).config.as_mut().expect("readable").serving;
+    serving.carried.insert("min-replicas-to-write".into(), "1000".into());
+    let record = world.walk(*journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    // Whoever replaced the pod has done that work.
+    assert_eq!(done(&world), ["Evict redis-1", "Evict redis-2", "SetBack redis-0"]);
+}
+
+#[test]
+fn a_lag_of_zero_that_would_turn_the_refusal_off_is_set_too() {
+    let mut world = watched();
+    let journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    let serving = &mut world.sample(0).config.as_mut().expect("readable").serving;
+    serving.carried.insert("min-replicas-max-lag".into(), "0".into());
+    for n in 1..3 {
+        let serving = &mut world.sample(n).config.as_mut().expect("readable").serving;
+        serving.carried.insert("min-replicas-max-lag".into(), "0".into());
+    }
+    let Next::Act(_, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+    let Effect::Failover(order) = *effect else { panic!("{effect:?}") };
+    let names: Vec<_> = order.refusing.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["min-replicas-max-lag", "min-replicas-to-write"]);
+}
+
+/// What clients rely on at the primary is given to every replica that may be chosen.
+#[test]
+fn whoever_is_chosen_has_what_clients_rely_on() {
+    let mut world = watched();
+    for n in 0..3 {
+        let events = if n == 0 { "Ex" } else { "" };
+        let serving = &mut world.sample(n).config.as_mut().expect("readable").serving;
+        serving.carried.insert("notify-keyspace-events".into(), events.into());
+    }
+    let journal = world.begin();
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let done = done(&world);
+    let at = |wanted: &str| done.iter().position(|done| done == wanted).unwrap_or_else(|| panic!("{wanted}: {done:?}"));
+    assert!(at("Carry redis-1") < at("Failover redis-0") && at("Carry redis-2") < at("Failover redis-0"));
+    assert!(at("TakeBack redis-1") > at("Evict redis-0"), "{done:?}");
+    assert!(!done.contains(&"TakeBack redis-2".to_owned()), "it is primary: {done:?}");
+}
+
+#[test]
+fn a_replica_that_may_be_chosen_and_is_less_than_the_primary_is_a_refusal() {
+    let mut world = watched();
+    world.sample(0).config.as_mut().expect("readable").appendonly = true;
+    world.sample(1).config.as_mut().expect("readable").appendonly = true;
+    let reasons = |world: &World| -> Vec<BlockReason> {
+        begin::consider(&world.ctx()).blocked.iter().map(|blocked| blocked.reason).collect()
+    };
+    assert_eq!(reasons(&world), [BlockReason::CandidateUnfit]);
+    // One that is never chosen may be less.
+    world.sample(2).config.as_mut().expect("readable").serving.replica_priority = Some(0);
+    assert_eq!(reasons(&world), []);
+}
+
+#[test]
+fn an_exchange_that_fails_twice_ends_it_with_the_old_primary() {
+    let mut world = watched();
+    let mut journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    for attempt in 1..=2 {
+        let Next::Act(next, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+        let Effect::Failover(order) = *effect else { panic!("{effect:?}") };
+        assert_eq!((order.begins, order.resumed, order.coordinated), (true, attempt > 1, attempt == 1));
+        journal = *next;
+        // As the controller keeps the answer.
+        journal.current.failures += 1;
+        journal.current.failure = Some("no other member became primary".into());
+        journal.current.switchover.as_mut().expect("it was begun").settled = true;
+        world.tick(30);
+    }
+    let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else { panic!("nothing is left to set back") };
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
+    assert_eq!(record.outcome, Some(Outcome::SwitchoverFailed));
+    assert!(record.message.contains("in 2 attempts; the last time: no other member became primary"), "{}", record.message);
+}
+
+/// Two may say that they are primary for a moment: what was begun is ended, and nothing is frozen.
+#[test]
+fn what_was_begun_is_ended_by_whoever_takes_over() {
+    let mut world = watched();
+    let journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    let Next::Act(journal, _) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+    let ends = |world: &World| match advance::next(&world.ctx(), &journal, false) {
+        Next::Act(_, effect) => matches!(*effect, Effect::Failover(ref order) if order.resumed && !order.begins),
+        _ => false,
+    };
+    assert!(ends(&world), "as it was");
+    world.sample(1).replication.role = Role::Primary;
+    assert!(ends(&world), "two say that they are primary");
+    set(&mut world, 0).failing_over = true;
+    assert!(ends(&world), "a failover goes on");
+}
+
+#[test]
+fn hasty_sentinels_are_a_refusal_and_the_replicas_are_restarted() {
+    let mut world = watched();
+    let hasty = |world: &mut World| {
+        (0..3).for_each(|n| set(world, n).down_after = Duration::from_millis(1_500));
+    };
+    hasty(&mut world);
     let journal = world.begin();
     let record = world.walk(journal, None);
     assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     assert_eq!(evictions(&world), ["redis-1", "redis-2"]);
     assert!(
-        !world.done.iter().any(|(kind, _)| ["Switchover", "Repoint", "SetBacklog"].contains(kind)),
+        !world.done.iter().any(|(kind, _)| ["Failover", "Switchover", "Repoint", "SetBacklog"].contains(kind)),
         "{:?}",
         world.done
     );
     let considered = begin::consider(&world.ctx());
     let reasons: Vec<_> = considered.blocked.iter().map(|blocked| blocked.reason).collect();
     assert_eq!((considered.begin, reasons), (None, vec![BlockReason::SentinelSeen]));
-    assert!(considered.blocked[0].text.starts_with("redis-0 is primary under Sentinel"), "{:?}", considered.blocked);
+    let text = &considered.blocked[0].text;
+    assert!(text.contains("for dead after 1500 ms") && text.contains("above 3000"), "{text}");
 }
 
 /// As redis-ha has it: a Service for each pod, whose ClusterIP servers and Sentinels name instead of the pod's address.
@@ -108,7 +285,7 @@ fn the_next_replica_waits_until_the_sentinels_can_do_without_it(#[case] change: 
     assert!(blocked[0].text.contains(text), "{blocked:?}");
     world.snapshot.sentinels = fixtures::sentinels(&world.snapshot);
     let record = world.walk(journal, None);
-    assert_eq!((record.outcome, evictions(&world)), (Some(Outcome::Succeeded), vec!["redis-1", "redis-2"]));
+    assert_eq!((record.outcome, done(&world)), (Some(Outcome::Succeeded), WHOLE.map(str::to_owned).to_vec()));
 }
 
 /// What never comes ends it within `stepTimeout`, and what is left is tried again.

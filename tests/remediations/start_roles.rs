@@ -232,7 +232,7 @@ fn a_primary_against_its_start_gives_the_role_to_the_one_that_starts_with_it() {
         .steps
         .iter()
         .filter_map(|planned| match &planned.step {
-            Step::Switchover { from, to } => Some(format!("{from} to {to}")),
+            Step::Switchover { from, to: Some(to) } => Some(format!("{from} to {to}")),
             _ => None,
         })
         .collect();

@@ -85,6 +85,10 @@ impl Acting for Bent {
         self.inner.config_set(name, value).await
     }
 
+    async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
+        self.inner.config_rewrite().await
+    }
+
     async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
         self.inner.run(command).await
     }

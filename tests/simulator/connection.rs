@@ -8,12 +8,13 @@ use redis_memory_operator::{
         names::NodeAddress,
         policy::Policy,
         sample::{Persistence, Replication},
+        sentinel::Named,
     },
     execute::{
         ExecuteError,
-        ports::{Acting, Redis},
+        ports::{Acting, Redis, Watching},
     },
-    plan::effect::Peer,
+    plan::effect::{Peer, SentinelPeer},
     redis_io::RedisError,
 };
 
@@ -78,6 +79,12 @@ impl Process {
 
 impl Redis for Process {
     type Server = Connection;
+    type Sentinel = NoSentinel;
+
+    async fn connect_sentinel(&self, _: &Policy, peer: &SentinelPeer) -> Result<NoSentinel, ExecuteError> {
+        let source = silent("a Sentinel");
+        Err(ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source })
+    }
 
     async fn connect(&self, _: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
@@ -90,6 +97,19 @@ impl Redis for Process {
         let world = self.world();
         let pod = number.and_then(|n| world.kube.pod(n));
         pod.and_then(|pod| view::ip_text(pod.ip).parse().ok()).into_iter().collect()
+    }
+}
+
+/// There are none in this world: nobody can have a connection to one.
+pub enum NoSentinel {}
+
+impl Watching for NoSentinel {
+    async fn named(&mut self, _: &str, _: Duration) -> Result<Named, RedisError> {
+        match *self {}
+    }
+
+    async fn sentinel_failover(&mut self, _: &str, _: bool) -> Result<(), RedisError> {
+        match *self {}
     }
 }
 
@@ -217,6 +237,11 @@ impl Acting for Connection {
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
         self.order(Order::Set(name.to_owned(), value.to_owned()), ACT).await
+    }
+
+    /// Servers of this world have no file.
+    async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
+        Ok(false)
     }
 
     async fn run(&mut self, _: PlainCommand) -> Result<(), RedisError> {

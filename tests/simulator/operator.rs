@@ -61,7 +61,7 @@ fn settings(method: SwitchoverMethod) -> PlanSettings {
         // The default choice takes Guarded where the Redis users may do everything, as here.
         switchover: match method {
             SwitchoverMethod::Guarded => SwitchoverChoice::Auto,
-            SwitchoverMethod::Native => SwitchoverChoice::Only(method),
+            method => SwitchoverChoice::Only(method),
         },
     }
 }

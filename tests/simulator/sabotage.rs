@@ -42,13 +42,13 @@ use redis_memory_operator::{
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    plan::effect::Peer,
+    plan::effect::{Peer, SentinelPeer},
 };
 use serde_json::Value;
 
 use crate::{
     bent::Bent,
-    connection::{self, Connection},
+    connection::{self, NoSentinel, Connection},
     operator::Process,
     planted::Bug,
     redis::Host,
@@ -248,6 +248,11 @@ impl Cluster for Sabotaged {
 
 impl Redis for Sabotaged {
     type Server = Bent;
+    type Sentinel = NoSentinel;
+
+    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<NoSentinel, ExecuteError> {
+        self.process.connect_sentinel(policy, peer).await
+    }
 
     async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Bent, ExecuteError> {
         self.state().stopped_at = None;

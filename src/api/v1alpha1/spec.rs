@@ -116,7 +116,8 @@ impl Default for Redis {
     }
 }
 
-/// How Sentinels are found and asked. They are only read; nothing of Redis' own access is used for them.
+/// How Sentinels are found and asked, and told to fail over when a primary is to be restarted. Nothing of Redis' own access
+/// is used for them.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(transform = rules::redis)]

@@ -101,8 +101,9 @@ const fn enforce(reach: Reach, shape: Shape) -> &'static [&'static str] {
         ],
         (Reach::Restarts, Shape::Sentinel) => &[
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
-            "replicas that hold 2.5 times what their data needs, one by one, while the Sentinels agree and can do",
-            "without the pod (acting.restart). The primary is not restarted as such.",
+            "pods that hold 2.5 times what their data needs (acting.restart): replicas one by one, while the Sentinels",
+            "agree and can do without the pod; the primary last, after a Sentinel was told to fail over: clients that",
+            "ask Sentinels cannot write for about 2 s then.",
         ],
         (Reach::Restarts, _) => &[
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",

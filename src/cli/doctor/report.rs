@@ -202,7 +202,8 @@ impl Told<'_> {
                 "replicas one by one, then the role is handed over and the old primary is restarted last"
             }
             (Reach::Restarts, Shape::Sentinel) => {
-                "replicas one by one, while the Sentinels agree and can do without the pod. No role is moved, so the primary is not"
+                "replicas one by one, while the Sentinels agree and can do without the pod; then a Sentinel is told to fail over, under a \
+                 pause of writes, and the old primary is restarted last"
             }
             (Reach::Restarts, Shape::Standalone) => {
                 "in place, only with allowDowntime and proven persistence; without that it is watched, and its limit kept"

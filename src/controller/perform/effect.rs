@@ -115,7 +115,7 @@ pub(super) async fn step<W: World>(
     };
     match reconciler.executor.carry_out(policy, effect, kind).await {
         Ok(done) => {
-            if let Done::SwitchedOver { paused: Some(paused), .. } = &done {
+            if let Done::SwitchedOver { paused: Some(paused), .. } | Done::FailedOver { paused: Some(paused), .. } = &done {
                 reconciler.metrics.write_paused(*paused);
                 keep_pause(reconciler, *paused, &mut performed).await?;
             }
@@ -166,7 +166,11 @@ impl Answer {
             other => Some(Self {
                 why: other.to_string(),
                 // One that only ends what a process that died had begun is no attempt of its own.
-                attempt: matches!(effect, Effect::Switchover(order) if order.begins),
+                attempt: match effect {
+                    Effect::Switchover(order) => order.begins,
+                    Effect::Failover(order) => order.begins,
+                    _ => false,
+                },
                 settled: matches!(other, ExecuteError::Switchover { failure, .. } if failure.restores()),
             }),
         }

@@ -1,6 +1,6 @@
 //! What came of an effect, in words: events, what is in the way, and when to look again.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{AFTER_EVICTION, LATER, Performed};
 use crate::{
@@ -8,8 +8,10 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         event::EventType,
+        names::PodName,
         policy::Policy,
         step::PlannedStep,
+        switchover::SwitchoverMethod,
     },
     execute::{Done, ExecuteError},
     kube_io::write::{EvictError, WriteError},
@@ -55,19 +57,18 @@ pub(super) fn succeeded(
              is waited for"
         );
     }
-    if let (Done::SwitchedOver { method, paused, .. }, Effect::Switchover(order)) = (done, effect) {
-        note = format!(
-            "{} is primary now instead of {}: {reason}; method {}",
-            order.to.pod,
-            order.from.pod,
-            method.as_str()
-        );
+    if let Effect::SetBack { settings, .. } = effect {
+        let values = settings.iter().map(|(name, value)| format!("{name} is {value:?}")).collect::<Vec<_>>().join(", ");
+        note = format!("{pod}: {values} again, as before its role was to be given away");
+    }
+    if let Some(Moved { from, to, method, paused }) = moved(effect, done) {
+        note = format!("{to} is primary now instead of {from}: {reason}; method {}", method.as_str());
         if let Some(paused) = paused {
             let _ = write!(note, "; writes paused {} ms", paused.as_millis());
         }
         let paused_ms = paused.map_or(0, |paused| u64::try_from(paused.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(
-            policy = %policy.name, namespace = %policy.namespace, from = %order.from.pod, to = %order.to.pod,
+            policy = %policy.name, namespace = %policy.namespace, %from, %to,
             method = method.as_str(), paused_ms, "switchover completed"
         );
     } else {
@@ -75,6 +76,26 @@ pub(super) fn succeeded(
     }
     performed.say(EventType::Normal, event, action, note, Some(pod.to_string()));
     say_fallbacks(effect, done, performed);
+}
+
+/// A role that was handed over.
+struct Moved<'a> {
+    from: &'a PodName,
+    to: &'a PodName,
+    method: SwitchoverMethod,
+    paused: Option<Duration>,
+}
+
+fn moved<'a>(effect: &'a Effect, done: &'a Done) -> Option<Moved<'a>> {
+    match (effect, done) {
+        (Effect::Switchover(order), Done::SwitchedOver { method, paused, .. }) => {
+            Some(Moved { from: &order.from.pod, to: &order.to.pod, method: *method, paused: *paused })
+        }
+        (Effect::Failover(order), Done::FailedOver { to, paused }) => {
+            Some(Moved { from: &order.from.pod, to, method: SwitchoverMethod::Sentinel, paused: *paused })
+        }
+        _ => None,
+    }
 }
 
 /// A replica that follows by an address loses its primary at that one's next restart: people must know.

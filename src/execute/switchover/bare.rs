@@ -29,7 +29,7 @@ use crate::{
         fence::Fenced,
         write::{EvictError, PodTarget, WriteError},
     },
-    plan::effect::Peer,
+    plan::effect::{Peer, SentinelPeer},
     redis_io::{Connection, Credentials},
 };
 
@@ -110,6 +110,12 @@ impl Cluster for Bare {
 
 impl Redis for Bare {
     type Server = Connection;
+    type Sentinel = Connection;
+
+    async fn connect_sentinel(&self, _policy: &Policy, peer: &SentinelPeer) -> Result<Connection, ExecuteError> {
+        let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+        Connection::open(peer.address, None, CONNECT_DEADLINE).await.map_err(failed)
+    }
 
     async fn connect(&self, _policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };

@@ -74,7 +74,7 @@ impl<P: Ports> Conduct<'_, P> {
         from: &mut Watched<'_, P::Server>,
         to: &mut Watched<'_, P::Server>,
     ) -> Result<HandedOver, ExecuteError> {
-        let now = self.ports.uptime();
+        let now = self.eyes.ports.uptime();
         let mut progress = Progress {
             did: Did::default(),
             paused_at: None,
@@ -116,7 +116,7 @@ impl<P: Ports> Conduct<'_, P> {
                     return Ok(HandedOver { method, paused: progress.paused_for, fallbacks });
                 }
             }
-            progress.changed_at = self.ports.uptime();
+            progress.changed_at = self.eyes.ports.uptime();
         }
     }
 
@@ -141,12 +141,12 @@ impl<P: Ports> Conduct<'_, P> {
                 self.unpause(from).await?;
                 self.note_pause(progress);
                 progress.did.unpaused = true;
-                self.ports.reached(Place::Unpaused.into()).await;
+                self.eyes.ports.reached(Place::Unpaused.into()).await;
             }
             Exchange::Repoint => {
                 self.repoint_others(ways).await?;
                 progress.did.repointed = true;
-                self.ports.reached(Place::OthersRepointed.into()).await;
+                self.eyes.ports.reached(Place::OthersRepointed.into()).await;
             }
             // The caller's.
             Exchange::LeaveToServer => {}
@@ -163,12 +163,12 @@ impl<P: Ports> Conduct<'_, P> {
         ways: &Ways,
         progress: &mut Progress,
     ) -> View {
-        let (old, new) = tokio::join!(self.read(from), self.read(to));
-        let now = self.ports.uptime();
+        let (old, new) = tokio::join!(self.eyes.read(from), self.eyes.read(to));
+        let now = self.eyes.ports.uptime();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
         let usurped = from.usurped || to.usurped;
         let roles =
-            (self.role(from, old.as_ref(), now, overdue).await, self.role(to, new.as_ref(), now, overdue).await);
+            (self.eyes.role(from, old.as_ref(), now, overdue).await, self.eyes.role(to, new.as_ref(), now, overdue).await);
         if roles != progress.roles {
             (progress.roles, progress.roles_at) = (roles, now);
         }
@@ -224,27 +224,27 @@ impl<P: Ports> Conduct<'_, P> {
         let others = order
             .others
             .iter()
-            .map(|(peer, name)| async move { (peer.clone(), way_to(self.ports, name.as_ref(), &order.to).await) });
+            .map(|(peer, name)| async move { (peer.clone(), way_to(self.eyes.ports, name.as_ref(), &order.to).await) });
         let (old, others) =
-            tokio::join!(way_to(self.ports, order.by_name.as_ref(), &order.to), futures::future::join_all(others));
+            tokio::join!(way_to(self.eyes.ports, order.by_name.as_ref(), &order.to), futures::future::join_all(others));
         Ways { old, others }
     }
 
     async fn pause(&mut self, from: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
-        self.ports.reached(Place::AfterOverlap.into()).await;
+        self.eyes.ports.reached(Place::AfterOverlap.into()).await;
         if !self.confirm(&mut progress.did.obstacle).await {
             return Ok(());
         }
         let connection = connection(from)?;
-        self.ports.may_change()?;
-        let sent_at = self.ports.uptime();
+        self.eyes.ports.may_change()?;
+        let sent_at = self.eyes.ports.uptime();
         // From here on it may hold, answered or not.
         progress.paused_at = Some(sent_at);
         connection
             .client_pause_writes(self.timing.pause)
             .await
             .map_err(|source| redis("CLIENT PAUSE", &self.order.from, source))?;
-        self.ports.reached(Place::Paused.into()).await;
+        self.eyes.ports.reached(Place::Paused.into()).await;
         Ok(())
     }
 
@@ -254,10 +254,10 @@ impl<P: Ports> Conduct<'_, P> {
         candidate: &NodeAddress,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
-        self.ports.reached(Place::CaughtUp.into()).await;
+        self.eyes.ports.reached(Place::CaughtUp.into()).await;
         let connection = connection(from)?;
-        self.ports.may_change()?;
-        let held = || progress.paused_at.map_or(Duration::MAX, |at| self.ports.uptime().saturating_sub(at));
+        self.eyes.ports.may_change()?;
+        let held = || progress.paused_at.map_or(Duration::MAX, |at| self.eyes.ports.uptime().saturating_sub(at));
         // Looked at once more, right before: this process may have been stopped since the offsets were compared.
         if held().saturating_add(PAUSE_MARGIN) >= self.timing.pause {
             return Ok(());
@@ -266,18 +266,18 @@ impl<P: Ports> Conduct<'_, P> {
         let in_time = held() < self.timing.pause;
         progress.did.demoted = sent(&answer);
         progress.did.demoted_in_time = in_time && progress.did.demoted == Sent::Done;
-        self.ports.reached(Place::Demoted.into()).await;
+        self.eyes.ports.reached(Place::Demoted.into()).await;
         Ok(())
     }
 
     async fn promote(&self, to: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
         let Ok(connection) = connection(to) else { return Ok(()) };
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         progress.did.promoted = sent(&connection.promote().await);
         if progress.did.promoted == Sent::Done {
             self.note_pause(progress);
         }
-        self.ports.reached(Place::Promoted.into()).await;
+        self.eyes.ports.reached(Place::Promoted.into()).await;
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl<P: Ports> Conduct<'_, P> {
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         // Intended is as good as sent: from here on it is not taken as never sent.
         progress.did.rolled_back = Some(failure);
         let answer = connection.promote().await;
@@ -296,20 +296,20 @@ impl<P: Ports> Conduct<'_, P> {
             pod = %self.order.from.pod, why = failure.text(), answered = answer.is_ok(),
             "the old primary gets its role back"
         );
-        self.ports.reached(Place::RolledBack.into()).await;
+        self.eyes.ports.reached(Place::RolledBack.into()).await;
         Ok(())
     }
 
     /// For a demotion that an earlier process sent and that is still on its way. On a primary it changes nothing.
     async fn undo(&self, from: &mut Watched<'_, P::Server>) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         connection.promote().await.map_err(|source| redis("REPLICAOF NO ONE", &self.order.from, source))
     }
 
     async fn unpause(&self, from: &mut Watched<'_, P::Server>) -> Result<(), ExecuteError> {
         let connection = connection(from)?;
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         connection.client_unpause().await.map_err(|source| redis("CLIENT UNPAUSE", &self.order.from, source))
     }
 
@@ -333,20 +333,20 @@ impl<P: Ports> Conduct<'_, P> {
     /// Writes can be made again from now on.
     fn note_pause(&self, progress: &mut Progress) {
         if progress.paused_for.is_none() {
-            progress.paused_for = progress.paused_at.map(|at| self.ports.uptime().saturating_sub(at));
+            progress.paused_for = progress.paused_at.map(|at| self.eyes.ports.uptime().saturating_sub(at));
         }
     }
 
     /// Best effort, all at once: what is missed here, the step Repoint finds.
     async fn repoint_others(&self, ways: &Ways) -> Result<(), ExecuteError> {
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         let told = ways.others.iter().map(|(peer, way)| async move {
             let tell = async {
-                let mut connection = self.ports.connect(self.policy, peer).await?;
-                self.ports.may_change()?;
+                let mut connection = self.eyes.ports.connect(self.eyes.policy, peer).await?;
+                self.eyes.ports.may_change()?;
                 connection.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))
             };
-            match within(self.ports, REPOINT_DEADLINE, tell).await {
+            match within(self.eyes.ports, REPOINT_DEADLINE, tell).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::warn!(pod = %peer.pod, %error, "not repointed yet"),
                 None => tracing::warn!(pod = %peer.pod, "not repointed yet: no answer"),
@@ -357,7 +357,7 @@ impl<P: Ports> Conduct<'_, P> {
     }
 }
 
-fn connection<'a, S>(watched: &'a mut Watched<'_, S>) -> Result<&'a mut S, ExecuteError> {
+pub(super) fn connection<'a, S>(watched: &'a mut Watched<'_, S>) -> Result<&'a mut S, ExecuteError> {
     let pod = watched.peer.pod.to_string();
     watched.connection.as_mut().ok_or_else(|| ExecuteError::Redis {
         what: "reaching the server",
@@ -367,7 +367,7 @@ fn connection<'a, S>(watched: &'a mut Watched<'_, S>) -> Result<&'a mut S, Execu
 }
 
 /// What became of a command. Only an error reply says that it was not carried out.
-fn sent(answer: &Result<(), RedisError>) -> Sent {
+pub(super) fn sent(answer: &Result<(), RedisError>) -> Sent {
     match answer {
         Ok(()) => Sent::Done,
         Err(RedisError::Refused { .. } | RedisError::Auth(_)) => Sent::Refused,

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-
 use super::Conduct;
 use crate::{
     execute::{ExecuteError, ports::Ports},
@@ -20,32 +18,27 @@ const LABEL_PATIENCE: Duration = Duration::from_secs(10);
 const LABEL_PAUSE: Duration = Duration::from_millis(250);
 
 impl<P: Ports> Conduct<'_, P> {
-    async fn live_pod(&self, peer: &Peer) -> Result<Option<Pod>, ExecuteError> {
-        let pod = self.ports.live_pod(&self.policy.namespace, &peer.pod, &peer.uid).await;
-        pod.map_err(|error| ExecuteError::Read { what: "a pod", message: error.to_string() })
-    }
-
     async fn try_role(&self, peer: &Peer, primary: bool) -> Result<(), ExecuteError> {
         let label = &self.order.role_label;
         let value = if primary { &label.primary } else { &label.replica };
-        let Some(pod) = self.live_pod(peer).await? else {
+        let Some(pod) = self.eyes.live_pod(peer).await? else {
             return Ok(());
         };
         let version = pod.metadata.resource_version.unwrap_or_default();
         let target = PodTarget {
-            namespace: &self.policy.namespace,
+            namespace: &self.eyes.policy.namespace,
             name: &peer.pod,
             uid: &peer.uid,
             resource_version: &version,
         };
-        let set = self.ports.set_label(target, &label.key, value).await;
+        let set = self.eyes.ports.set_label(target, &label.key, value).await;
         set.map_err(|source| ExecuteError::Write { what: "labelling", source })
     }
 
     /// Whether the pod carries the primary's label now.
     pub(super) async fn labelled(&self, peer: &Peer) -> Result<bool, ExecuteError> {
         let label = &self.order.role_label;
-        let value = self.live_pod(peer).await?.and_then(|pod| pod.metadata.labels?.get(&label.key).cloned());
+        let value = self.eyes.live_pod(peer).await?.and_then(|pod| pod.metadata.labels?.get(&label.key).cloned());
         Ok(value.as_ref() == Some(&label.primary))
     }
 
@@ -56,20 +49,20 @@ impl<P: Ports> Conduct<'_, P> {
         if !self.order.keeps_labels {
             return Ok(());
         }
-        let begun = self.ports.uptime();
+        let begun = self.eyes.ports.uptime();
         let mut attempt = 0;
         loop {
             let Err(failure) = self.try_role(peer, primary).await else {
                 return Ok(());
             };
             attempt += 1;
-            let patient = self.ports.uptime().saturating_sub(begun) < LABEL_PATIENCE;
+            let patient = self.eyes.ports.uptime().saturating_sub(begun) < LABEL_PATIENCE;
             match &failure {
                 ExecuteError::Write { source: WriteError::Conflict(_), .. } if attempt < LABEL_ATTEMPTS => {}
                 ExecuteError::Write { source: WriteError::Unconfirmed(_), .. } | ExecuteError::Read { .. }
                     if patient =>
                 {
-                    self.ports.sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
+                    self.eyes.ports.sleep(LABEL_PAUSE.saturating_mul(attempt.min(4))).await;
                 }
                 _ => return Err(failure),
             }
@@ -79,9 +72,9 @@ impl<P: Ports> Conduct<'_, P> {
     /// Whether every Service that clients follow has both pods behind ready endpoints. What cannot be read is not so yet:
     /// the wait has a bound.
     pub(super) async fn overlapping(&self) -> bool {
-        let (order, namespace) = (self.order, &self.policy.namespace);
+        let (order, namespace) = (self.order, &self.eyes.policy.namespace);
         for service in &order.services {
-            let ready = match self.ports.endpoint_slices(namespace, service).await {
+            let ready = match self.eyes.ports.endpoint_slices(namespace, service).await {
                 Ok(slices) => pods::ready_pods(&slices),
                 Err(error) => {
                     tracing::debug!(namespace, service, %error, "its endpoints cannot be read yet");
@@ -93,16 +86,5 @@ impl<P: Ports> Conduct<'_, P> {
             }
         }
         !order.services.is_empty()
-    }
-
-    /// Whether the pod of that UID exists, is Ready and is not being deleted; `None`: could not be told.
-    pub(super) async fn fit(&self, peer: &Peer) -> Option<bool> {
-        let pod = self.live_pod(peer).await.ok()?;
-        Some(pod.is_some_and(|pod| pods::stays(&pod)))
-    }
-
-    /// Whether the pod of that UID still exists; `None`: could not be told.
-    pub(super) async fn exists(&self, peer: &Peer) -> Option<bool> {
-        self.live_pod(peer).await.ok().map(|pod| pod.is_some())
     }
 }

@@ -4,10 +4,13 @@
 //! Everything that it reaches is behind [`Ports`]; [`bare`] has servers and nothing else, so that the same driver can be
 //! tested and measured on servers alone.
 
+pub use sentinel::{FailedOver, fail_over};
+
 pub mod bare;
 mod guarded;
 mod labels;
 mod native;
+mod sentinel;
 mod watched;
 
 use std::time::Duration;
@@ -17,16 +20,14 @@ use crate::{
     clock::within,
     domain::{policy::Policy, switchover::SwitchoverMethod},
     plan::{
-        effect::SwitchoverOrder,
+        effect::{FailoverOrder, SwitchoverOrder},
         switchover::{Failure, LabelView, Move, Timing},
     },
 };
-use watched::Watched;
+use watched::{Eyes, Watched};
 
 /// Everything that is looked at once more right before writes are held back, all at once.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
-/// A member that does not answer within this time does not answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The role was handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +42,7 @@ pub struct HandedOver {
 
 /// One switchover under way.
 pub(super) struct Conduct<'a, P> {
-    pub(super) ports: &'a P,
-    pub(super) policy: &'a Policy,
+    eyes: Eyes<'a, P>,
     pub(super) order: &'a SwitchoverOrder,
     pub(super) timing: Timing,
     pub(super) labels: Labels,
@@ -85,7 +85,7 @@ pub async fn hand_over<P: Ports>(
         overlap_at: None,
     };
     let timing = Timing { pause: order.pause, endpoint_sync };
-    let mut conduct = Conduct { ports, policy, order, timing, labels };
+    let mut conduct = Conduct { eyes: Eyes { ports, policy }, order, timing, labels };
     conduct.labels.from_labelled = conduct.labelled(&order.from).await?;
     conduct.labels.to_labelled = conduct.labelled(&order.to).await?;
     conduct.labels.labelled_at = ports.uptime();
@@ -93,13 +93,14 @@ pub async fn hand_over<P: Ports>(
     let mut to = Watched::new(&order.to, order.to_gone);
     match order.method {
         SwitchoverMethod::Guarded => conduct.guarded(&mut from, &mut to).await,
-        SwitchoverMethod::Native => conduct.native(&mut from, &mut to).await,
+        // No order of this kind is made for a Sentinel's: it has an effect of its own.
+        SwitchoverMethod::Native | SwitchoverMethod::Sentinel => conduct.native(&mut from, &mut to).await,
     }
 }
 
 impl<P: Ports> Conduct<'_, P> {
     fn label_view(&self) -> LabelView {
-        let now = self.ports.uptime();
+        let now = self.eyes.ports.uptime();
         LabelView {
             kept: self.labels.kept,
             to_labelled: self.labels.to_labelled,
@@ -112,8 +113,8 @@ impl<P: Ports> Conduct<'_, P> {
     async fn label_candidate(&mut self) -> Result<(), ExecuteError> {
         self.set_role(&self.order.to, true).await?;
         self.labels.to_labelled = true;
-        self.labels.labelled_at = self.ports.uptime();
-        self.ports.reached(Place::CandidateLabelled.into()).await;
+        self.labels.labelled_at = self.eyes.ports.uptime();
+        self.eyes.ports.reached(Place::CandidateLabelled.into()).await;
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl<P: Ports> Conduct<'_, P> {
         let before = self.labels.overlap_at;
         self.look_at_overlap().await;
         if before.is_some() || self.labels.overlap_at.is_none() {
-            self.ports.sleep(after.min(Duration::from_millis(200))).await;
+            self.eyes.ports.sleep(after.min(Duration::from_millis(200))).await;
         }
         Ok(())
     }
@@ -130,24 +131,21 @@ impl<P: Ports> Conduct<'_, P> {
     async fn look_at_overlap(&mut self) {
         let overlapping = self.overlapping().await;
         self.labels.overlap_at =
-            if overlapping { self.labels.overlap_at.or_else(|| Some(self.ports.uptime())) } else { None };
+            if overlapping { self.labels.overlap_at.or_else(|| Some(self.eyes.ports.uptime())) } else { None };
     }
 
     /// Looks once more at everything that must be true, right before writes are held back: nobody waits for us yet.
     /// False: it is not, and the obstacle says what, or the Services no longer have both pods.
     async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
-        let (this, order, begun) = (&*self, self.order, self.ports.uptime());
+        let (this, order, begun) = (&*self, self.order, self.eyes.ports.uptime());
         let overlapping = async { !this.labels.kept || this.overlapping().await };
         // The two as well: a container that restarted in its pod is a process that no gate has looked at.
         let members = order.others.iter().map(|(peer, _)| peer).chain([&order.from, &order.to]);
-        let members = futures::future::join_all(members.map(|peer| async move {
-            let answer = within(this.ports, ANSWER_DEADLINE, this.ports.connect(this.policy, peer)).await;
-            answer.is_some_and(|answer| answer.is_ok())
-        }));
-        let look = async { tokio::join!(this.fit(&order.from), this.fit(&order.to), members, overlapping) };
-        let seen = within(this.ports, CONFIRM_DEADLINE, look).await;
+        let members = futures::future::join_all(members.map(|peer| this.eyes.answers(peer)));
+        let look = async { tokio::join!(this.eyes.fit(&order.from), this.eyes.fit(&order.to), members, overlapping) };
+        let seen = within(this.eyes.ports, CONFIRM_DEADLINE, look).await;
         // A process that was stopped meanwhile finds answers that are too old.
-        let seen = seen.filter(|_| this.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
+        let seen = seen.filter(|_| this.eyes.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
         let Some((from, to, members, overlapping)) = seen else {
             *obstacle = Some(Failure::NotConfirmed);
             return false;
@@ -173,7 +171,7 @@ impl<P: Ports> Conduct<'_, P> {
     ) -> Result<Framed<X>, ExecuteError> {
         match next {
             Move::Poll(after) => {
-                self.ports.sleep(after).await;
+                self.eyes.ports.sleep(after).await;
                 return Ok(Framed::Waited);
             }
             Move::LabelCandidate => self.label_candidate().await?,
@@ -183,7 +181,7 @@ impl<P: Ports> Conduct<'_, P> {
             Move::TakeBack(failure) => return Err(self.take_back(failure, paused).await),
             Move::Failed(failure) => return Err(ExecuteError::Switchover { failure, paused }),
             Move::Done => {
-                self.ports.reached(Place::SwitchoverDone.into()).await;
+                self.eyes.ports.reached(Place::SwitchoverDone.into()).await;
                 return Ok(Framed::Done);
             }
         }
@@ -191,10 +189,10 @@ impl<P: Ports> Conduct<'_, P> {
     }
 
     async fn unlabel_old(&mut self) -> Result<(), ExecuteError> {
-        self.ports.reached(Place::Exchanged.into()).await;
+        self.eyes.ports.reached(Place::Exchanged.into()).await;
         self.set_role(&self.order.from, false).await?;
         self.labels.from_labelled = false;
-        self.ports.reached(Place::OldUnlabelled.into()).await;
+        self.eyes.ports.reached(Place::OldUnlabelled.into()).await;
         Ok(())
     }
 
@@ -212,5 +210,10 @@ impl<P: Ports> Executor<P> {
         let handed_over = Box::pin(hand_over(&self.ports, policy, order, self.endpoint_sync)).await?;
         let HandedOver { method, paused, fallbacks } = handed_over;
         Ok(Done::SwitchedOver { method, paused, fallbacks })
+    }
+
+    pub(super) async fn fail_over(&self, policy: &Policy, order: &FailoverOrder) -> Result<Done, ExecuteError> {
+        let FailedOver { to, paused } = Box::pin(fail_over(&self.ports, policy, order)).await?;
+        Ok(Done::FailedOver { to, paused })
     }
 }

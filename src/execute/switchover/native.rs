@@ -57,8 +57,8 @@ impl<P: Ports> Conduct<'_, P> {
         to: &mut Watched<'_, P::Server>,
         progress: &mut Progress,
     ) -> View {
-        let (old, new) = tokio::join!(self.read(from), self.read(to));
-        let now = self.ports.uptime();
+        let (old, new) = tokio::join!(self.eyes.read(from), self.eyes.read(to));
+        let now = self.eyes.ports.uptime();
         let failover = old.as_ref().map_or(FailoverState::None, |old| old.replication.failover_state);
         if failover != FailoverState::None {
             progress.failover_at.get_or_insert(now);
@@ -67,8 +67,8 @@ impl<P: Ports> Conduct<'_, P> {
         // Before FAILOVER too a candidate may go: it is not waited for as if it only did not answer.
         let waited = running.unwrap_or_else(|| self.label_view().since_labelled);
         let overdue = waited >= self.timing.pause + native::WATCHDOG_MARGIN;
-        let from = self.role(from, old.as_ref(), now, overdue).await;
-        let to = self.role(to, new.as_ref(), now, overdue).await;
+        let from = self.eyes.role(from, old.as_ref(), now, overdue).await;
+        let to = self.eyes.role(to, new.as_ref(), now, overdue).await;
         let exchanged = failover == FailoverState::None && to == SeenRole::Primary && from == SeenRole::Replica;
         if exchanged && progress.sent && progress.took.is_none() {
             progress.took = running;
@@ -90,7 +90,7 @@ impl<P: Ports> Conduct<'_, P> {
         from: &mut Watched<'_, P::Server>,
         progress: &mut Progress,
     ) -> Result<(), ExecuteError> {
-        self.ports.reached(Place::AfterOverlap.into()).await;
+        self.eyes.ports.reached(Place::AfterOverlap.into()).await;
         if !self.confirm(&mut progress.obstacle).await {
             return Ok(());
         }
@@ -101,16 +101,16 @@ impl<P: Ports> Conduct<'_, P> {
                 message: format!("{} does not list {} as a replica", order.from.pod, order.to.pod),
             });
         };
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         connection.failover_to(address, order.pause).await.map_err(|source| redis("FAILOVER", &order.from, source))?;
         progress.sent = true;
-        progress.failover_at = Some(self.ports.uptime());
-        self.ports.reached(Place::AfterFailoverSent.into()).await;
+        progress.failover_at = Some(self.eyes.ports.uptime());
+        self.eyes.ports.reached(Place::AfterFailoverSent.into()).await;
         Ok(())
     }
 
     async fn abort(&self, from: &mut Watched<'_, P::Server>, progress: &mut Progress) -> Result<(), ExecuteError> {
-        self.ports.may_change()?;
+        self.eyes.ports.may_change()?;
         if let Some(connection) = from.connection.as_mut() {
             connection.failover_abort().await.map_err(|source| redis("FAILOVER ABORT", from.peer, source))?;
             progress.aborted = true;

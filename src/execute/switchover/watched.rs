@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use super::Conduct;
+use k8s_openapi::api::core::v1::Pod;
+
 use crate::{
     clock::within,
-    domain::sample::{Replication, Role},
+    domain::{
+        policy::Policy,
+        sample::{Replication, Role},
+    },
     execute::{
         ExecuteError,
         ports::{Acting as _, Ports},
     },
+    observe::pods,
     plan::{effect::Peer, switchover::SeenRole},
     redis_io::RedisError,
 };
@@ -20,6 +25,8 @@ const READ_DEADLINE: Duration = Duration::from_millis(500);
 const REOPEN_DEADLINE: Duration = Duration::from_secs(1);
 /// After an attempt that failed, the next comes this much later: the other server is looked at meanwhile.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// A member that does not answer within this time does not answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// Whether a silent pod still exists is asked at most this often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,7 +56,30 @@ impl<'a, S> Watched<'a, S> {
     }
 }
 
-impl<P: Ports> Conduct<'_, P> {
+/// Looks at servers and pods for one policy.
+pub(super) struct Eyes<'a, P> {
+    pub(super) ports: &'a P,
+    pub(super) policy: &'a Policy,
+}
+
+impl<P: Ports> Eyes<'_, P> {
+    pub(super) async fn live_pod(&self, peer: &Peer) -> Result<Option<Pod>, ExecuteError> {
+        let pod = self.ports.live_pod(&self.policy.namespace, &peer.pod, &peer.uid).await;
+        pod.map_err(|error| ExecuteError::Read { what: "a pod", message: error.to_string() })
+    }
+
+    /// Whether the pod of that UID exists, is Ready and is not being deleted; `None`: could not be told.
+    pub(super) async fn fit(&self, peer: &Peer) -> Option<bool> {
+        let pod = self.live_pod(peer).await.ok()?;
+        Some(pod.is_some_and(|pod| pods::stays(&pod)))
+    }
+
+    /// Whether that process answers now.
+    pub(super) async fn answers(&self, peer: &Peer) -> bool {
+        let answer = within(self.ports, ANSWER_DEADLINE, self.ports.connect(self.policy, peer)).await;
+        answer.is_some_and(|answer| answer.is_ok())
+    }
+
     /// Its state, or `None` when it does not answer as the process that it was.
     pub(super) async fn read(&self, watched: &mut Watched<'_, P::Server>) -> Option<Reading> {
         for _ in 0..2 {
@@ -103,7 +133,7 @@ impl<P: Ports> Conduct<'_, P> {
         let due = watched.asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_EVERY);
         if !watched.gone && overdue && due {
             watched.asked_at = Some(now);
-            watched.gone = self.exists(watched.peer).await == Some(false);
+            watched.gone = matches!(self.live_pod(watched.peer).await, Ok(None));
         }
         if watched.gone { SeenRole::Gone } else { SeenRole::Unknown }
     }

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod as KubePod;
 use super::{Observer, pods};
 use crate::{
     domain::{
+        names::PodUid,
         pod::Pod,
         policy::{Policy, PortRef, RedisAccess, SentinelAccess},
         sample::Sample,
@@ -37,19 +38,30 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug, Default)]
 pub struct Sentinels(Arc<Mutex<BTreeMap<String, Answers>>>);
 
-/// When they were asked (uptime), and what they said.
-type Answers = (Duration, Vec<Sentinel>);
+/// When they were asked (uptime), what they said, and how each is asked.
+#[derive(Clone, Debug)]
+struct Answers {
+    at: Duration,
+    said: Vec<Sentinel>,
+    access: BTreeMap<PodUid, CredentialsFor>,
+}
 
 impl Sentinels {
     fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Sentinel>> {
         let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&policy.uid).filter(|(at, _)| now.saturating_sub(*at) < age).map(|(_, said)| said.clone())
+        memory.get(&policy.uid).filter(|known| now.saturating_sub(known.at) < age).map(|known| known.said.clone())
     }
 
-    fn remember(&self, policy: &Policy, now: Duration, said: Vec<Sentinel>) {
+    fn remember(&self, policy: &Policy, answers: Answers) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.retain(|_, (at, _)| now.saturating_sub(*at) < FORGOTTEN);
-        memory.insert(policy.uid.clone(), (now, said));
+        memory.retain(|_, known| answers.at.saturating_sub(known.at) < FORGOTTEN);
+        memory.insert(policy.uid.clone(), answers);
+    }
+
+    /// What a connection of that policy to the Sentinel in that pod must authenticate with; `None`: it was not asked.
+    pub fn access(&self, policy: &Policy, pod: &PodUid) -> Option<CredentialsFor> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&policy.uid)?.access.get(pod).cloned()
     }
 }
 
@@ -92,17 +104,19 @@ impl Observer {
         let connected: BTreeSet<IpAddr> = samples.flat_map(|sample| sample.sentinel_hosts.iter().copied()).collect();
         let mut proven = BTreeMap::new();
         let mut asked = Vec::new();
+        let mut accesses = BTreeMap::new();
         for pod in pods {
             let facts = pods::pod(pod, &as_redis.redis);
             let known = access.selector.is_some() || facts.addresses.iter().any(|ip| connected.contains(&ip));
             let port = pods::sentinel_port(pod, &access, known).filter(|_| facts.running && asked.len() < MOST);
             let (Some(ip), Some(port)) = (facts.addresses.first(), port) else { continue };
             let wanted = self.credentials_for(&as_redis, &facts, around, &mut proven).await;
+            accesses.insert(facts.uid.clone(), wanted.clone());
             asked.push(self.ask_twice(facts, SocketAddr::new(ip, port), wanted, access.master_name.as_deref()));
         }
         let mut said = join_all(asked).await;
         said.sort_by(|a, b| a.pod.cmp(&b.pod));
-        self.sentinels.remember(policy, now, said.clone());
+        self.sentinels.remember(policy, Answers { at: now, said: said.clone(), access: accesses });
         Ok(said)
     }
 
@@ -112,7 +126,7 @@ impl Observer {
             Err(ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_)) => self.ask(at, &wanted, only).await,
             said => said,
         };
-        Sentinel { pod: pod.name, pod_uid: pod.uid, addresses: pod.addresses, said }
+        Sentinel { pod: pod.name, pod_uid: pod.uid, addresses: pod.addresses, port: at.port(), said }
     }
 
     async fn ask(&self, at: SocketAddr, wanted: &CredentialsFor, only: Option<&str>) -> Result<Said, ProbeFailure> {

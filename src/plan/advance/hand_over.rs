@@ -9,7 +9,7 @@ use super::Advance;
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
-        journal::{Journal, Outcome, SwitchoverRecord},
+        journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
         names::PodName,
         sample::{FailoverState, Role},
         snapshot::Target,
@@ -102,7 +102,8 @@ impl Advance<'_> {
         // The candidate's process is another one by now, and primary: what we wait for is gone, and nobody is without a primary.
         let another = self.journal.current.switchover.as_ref().is_some_and(|record| {
             new.sample().is_some_and(|sample| {
-                sample.run_id != record.candidate.run_id && sample.run_id != record.primary.run_id
+                let known = |identity: &MemberIdentity| sample.run_id == identity.run_id;
+                !record.candidate.as_ref().is_some_and(known) && !known(&record.primary)
             })
         });
         let free = |target: &Target| {
@@ -167,7 +168,7 @@ impl Advance<'_> {
     /// The labels are moved once the exchange was seen: nothing of it is left to be done with an old primary that has
     /// fallen silent since. The steps that need it have gates.
     fn handed_over(&self, way: &Direction<'_>, new: &Target) -> bool {
-        let candidate = self.journal.current.switchover.as_ref().map(|record| &record.candidate);
+        let candidate = self.journal.current.switchover.as_ref().and_then(|record| record.candidate.as_ref());
         candidate.is_some() && candidate == identity(new).as_ref() && self.labels_moved(way.from, new)
     }
 
@@ -203,7 +204,7 @@ impl Advance<'_> {
         if recorded.is_some() && recorded != identity(way.from).as_ref() {
             return self.end(Outcome::Superseded, &format!("the Redis of {from} has restarted; a new plan is made"));
         }
-        let candidate = self.journal.current.switchover.as_ref().map(|record| &record.candidate);
+        let candidate = self.journal.current.switchover.as_ref().and_then(|record| record.candidate.as_ref());
         if !way.back && candidate.is_some() && candidate != identity(new).as_ref() {
             // No gate has looked at this process: it may have other settings, and become primary with them.
             return self.close(
@@ -335,7 +336,7 @@ impl Advance<'_> {
             method: chosen.method,
             why,
             primary,
-            candidate,
+            candidate: Some(candidate),
             replid: sample.replication.replid.clone(),
             candidate_addresses: addresses(self.shard, way, new),
             exchanged_at: None,
@@ -375,7 +376,7 @@ impl Advance<'_> {
                         method,
                         why,
                         primary,
-                        candidate,
+                        candidate: Some(candidate),
                         replid,
                         candidate_addresses,
                         exchanged_at,

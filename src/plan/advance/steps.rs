@@ -36,7 +36,8 @@ impl<'a> Advance<'a> {
             Step::AwaitPrimary { pod } => self.await_primary(pod),
             Step::RaiseBacklog { pod, size } => self.raise_backlog(pod, *size),
             Step::Prove { pod } => self.prove(pod),
-            Step::Switchover { from, to } => self.switchover(from, to),
+            Step::Switchover { from, to: Some(to) } => self.switchover(from, to),
+            Step::Switchover { from, to: None } => self.failover(from),
             Step::Repoint { pod, to } => self.repoint(pod, to),
         }
     }

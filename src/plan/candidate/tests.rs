@@ -66,7 +66,7 @@ impl World {
 
     fn candidate(&self) -> Option<String> {
         self.consider().plan?.steps.iter().find_map(|planned| match &planned.step {
-            Step::Switchover { to, .. } => Some(to.to_string()),
+            Step::Switchover { to, .. } => to.as_ref().map(ToString::to_string),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@ use crate::domain::{
     addresses::PodAddresses,
     journal::MemberIdentity,
     names::{NodeAddress, PodName, PodUid, RunId},
+    sentinel::Sentinel,
     snapshot::Target,
 };
 
@@ -59,6 +60,25 @@ impl Peer {
     /// The address by which others follow it where no name will do.
     pub fn node(&self) -> NodeAddress {
         NodeAddress { host: self.address.ip().to_string(), port: self.replication_port }
+    }
+}
+
+/// A Sentinel, as an effect addresses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentinelPeer {
+    /// The pod that it runs in.
+    pub pod: PodName,
+    /// Its UID.
+    pub uid: PodUid,
+    /// Pod IP and port.
+    pub address: SocketAddr,
+}
+
+impl SentinelPeer {
+    /// A Sentinel as an effect addresses it; `None`: its pod has no address.
+    pub fn of(sentinel: &Sentinel) -> Option<Self> {
+        let address = SocketAddr::new(sentinel.addresses.first()?, sentinel.port);
+        Some(Self { pod: sentinel.pod.clone(), uid: sentinel.pod_uid.clone(), address })
     }
 }
 

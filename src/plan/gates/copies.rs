@@ -10,8 +10,10 @@ use crate::{
         blocked::{BlockReason, Blocked},
         names::PodName,
         sample::Role,
+        snapshot::Target,
     },
     plan::{candidate, estimate},
+    topology::Handover,
 };
 
 pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
@@ -109,9 +111,21 @@ pub(super) fn candidate_fit(scene: &Scene<'_>) -> Option<Blocked> {
         return None;
     }
     let primary = scene.shard.primary()?;
-    let (_, to) = scene.hand_overs.iter().find(|(from, _)| *from == primary.pod.name)?;
-    let candidate = scene.shard.replicas.iter().find(|replica| replica.pod.name == *to)?;
-    let unfit = candidate::unfit(scene.ctx.snapshot, scene.shard, primary, candidate)?;
+    let unfit = |candidate: &Target| candidate::unfit(scene.ctx.snapshot, scene.shard, primary, candidate);
+    let to = scene.hand_overs.iter().find(|(from, _)| *from == primary.pod.name);
+    let unfit = match to {
+        Some((_, to)) => unfit(scene.shard.replicas.iter().find(|replica| replica.pod.name == *to)?)?,
+        // A Sentinel may choose any but those that say that they are never to be chosen.
+        None if scene.hands_over && scene.shard.handover() == Handover::BySentinel => {
+            let choice = candidate::for_sentinels(scene.shard);
+            if choice.is_empty() {
+                unfit(scene.shard.replicas.first()?)?
+            } else {
+                choice.into_iter().find_map(unfit)?
+            }
+        }
+        None => return None,
+    };
     Some(Blocked::new(BlockReason::CandidateUnfit, unfit))
 }
 

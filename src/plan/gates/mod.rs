@@ -44,7 +44,7 @@ pub struct Scene<'a> {
     pub in_place: Option<PodName>,
     /// The plan hands the role over.
     pub hands_over: bool,
-    /// Who gives the role to whom by the plan, in order.
+    /// Who gives the role to whom by the plan, in order; but for what a Sentinel decides.
     pub hand_overs: Vec<(PodName, PodName)>,
     /// Its steps.
     pub steps: Vec<PlannedStep>,
@@ -85,11 +85,11 @@ impl<'a> Scene<'a> {
         let hand_overs: Vec<_> = steps
             .iter()
             .filter_map(|planned| match &planned.step {
-                Step::Switchover { from, to } => Some((from.clone(), to.clone())),
+                Step::Switchover { from, to } => Some((from.clone(), to.clone()?)),
                 _ => None,
             })
             .collect();
-        let hands_over = !hand_overs.is_empty();
+        let hands_over = steps.iter().any(|planned| matches!(planned.step, Step::Switchover { .. }));
         let restarting = order::restarted_pods(steps);
         let starts = records::remembered(ctx, shard);
         Self {

@@ -8,8 +8,10 @@ use crate::{
         policy::Mode,
         snapshot::RedisRights,
         step::StepKind,
+        switchover::SwitchoverMethod,
     },
     plan::switchover::choice,
+    topology::Handover,
 };
 
 /// In Observe the plan is a dry run: what Enforce would need is a finding there, not a refusal.
@@ -46,17 +48,19 @@ pub(super) fn redis_rights(scene: &Scene<'_>) -> Option<Blocked> {
         let text = format!("what the Redis user may do on {} could not be asked; it is asked again", member.pod.name);
         return Some(Blocked::new(BlockReason::PermissionMissing, text));
     }
-    let chosen =
-        choice::choose(scene.ctx.settings.switchover, &scene.ctx.snapshot.redis_rights, members.iter().copied());
+    let rights = &scene.ctx.snapshot.redis_rights;
+    let method = match scene.shard.handover() {
+        Handover::BySentinel => SwitchoverMethod::Sentinel,
+        _ => choice::choose(scene.ctx.settings.switchover, rights, members.iter().copied()).method,
+    };
     let of_members = missing.iter().filter(|(pod, _)| members.contains(&pod));
     let (pod, commands) = of_members
         .map(|(pod, commands)| {
-            let needed = chosen.method.in_the_way(commands).into_iter().filter(|command| needs(scene, command));
+            let needed = method.in_the_way(commands).into_iter().filter(|command| needs(scene, command));
             (pod, needed.collect::<Vec<_>>())
         })
         .find(|(_, commands)| !commands.is_empty())?;
-    let method =
-        if scene.hands_over { format!(" (switchover method {})", chosen.method.as_str()) } else { String::new() };
+    let method = if scene.hands_over { format!(" (switchover method {})", method.as_str()) } else { String::new() };
     Some(Blocked::new(
         BlockReason::PermissionMissing,
         format!(

@@ -1,30 +1,55 @@
 //! Gates on the Sentinels of a set: nothing is taken from it that a failover would need.
 
-use super::Scene;
+use super::{Phase, Scene};
 use crate::{
-    domain::blocked::{BlockReason, Blocked},
+    domain::{
+        blocked::{BlockReason, Blocked},
+        names::PodName,
+    },
     topology::Handover,
 };
 
-/// Only the primary is left to be restarted, and its role is the Sentinels' to give. Or the plan, made before they were
-/// seen, would move it or restart the primary in place.
+/// Only the primary is left to be restarted, and its Sentinels cannot be told to move its role. Or the plan, made before
+/// they were seen or after they were last seen, would move it in another way or restart the primary in place.
 pub(super) fn role_is_theirs(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.shard.primary()?;
+    let handover = scene.shard.handover();
     let about_the_primary = scene.restarting.is_empty() || scene.hands_over || scene.in_place.is_some();
-    (scene.shard.handover() == Handover::Never && about_the_primary).then(|| {
-        Blocked::new(
-            BlockReason::SentinelSeen,
-            format!(
-                "{} is primary under Sentinel, and this version asks no Sentinel for a failover: its replicas are \
-                 restarted, it is not. Once another member is primary it is restarted as a replica",
-                primary.pod.name
-            ),
-        )
-    })
+    let by_us = scene.in_place.is_some() || !scene.hand_overs.is_empty();
+    let text = match handover {
+        Handover::Never if about_the_primary => never(scene, &primary.pod.name),
+        Handover::BySentinel if by_us => {
+            format!("a Sentinel watches {} by now, and the plan was made without; a new one is made", primary.pod.name)
+        }
+        Handover::Switchover | Handover::InPlace if scene.hands_over && !by_us => {
+            format!("no Sentinel watches {} any more, and the plan was made for one", primary.pod.name)
+        }
+        _ => return None,
+    };
+    Some(Blocked::new(BlockReason::SentinelSeen, text))
+}
+
+fn never(scene: &Scene<'_>, primary: &PodName) -> String {
+    match scene.shard.sentinels_are_hasty() {
+        Some(after) => format!(
+            "{primary} is primary under Sentinels that take it for dead after {} ms (down-after-milliseconds): before all of \
+             them know the next one they would begin a failover of their own. Its replicas are restarted, it is not: set \
+             down-after-milliseconds above 3000 (SENTINEL SET), or see to it that another member is primary, then it is \
+             restarted as a replica",
+            after.as_millis()
+        ),
+        None => format!(
+            "{primary} is primary under Sentinel, and none of them says so: its replicas are restarted, it is not. Once \
+             another member is primary it is restarted as a replica"
+        ),
+    }
 }
 
 /// Every Sentinel agrees, nothing fails over, and a failover stays possible while the pod is away.
 pub(super) fn ready(scene: &Scene<'_>) -> Option<Blocked> {
-    let text = scene.restarted_now().find_map(|target| scene.shard.sentinels_forbid(&target.pod.name))?;
+    let moves = scene.phase == Phase::Switchover;
+    let moving = moves.then(|| scene.shard.sentinels_forbid(None)).flatten();
+    let text =
+        moving.or_else(|| scene.restarted_now().find_map(|it| scene.shard.sentinels_forbid(Some(&it.pod.name))))?;
     Some(Blocked::new(BlockReason::SentinelsNotReady, text))
 }

@@ -92,7 +92,7 @@ impl Set {
         for planned in steps {
             let number = |pod: &PodName| pod.as_str().rsplit('-').next().unwrap().parse::<u8>().unwrap();
             match &planned.step {
-                Step::Switchover { to, .. } => self.lead(number(to)),
+                Step::Switchover { to, .. } => self.lead(number(to.as_ref().unwrap())),
                 Step::Evict { pod } => {
                     self.restarts += 1;
                     let target = &mut self.snapshot.targets[usize::from(number(pod))];

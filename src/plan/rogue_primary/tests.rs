@@ -130,7 +130,7 @@ fn to_the_switchover(w: &mut World) {
 #[case::no_switchover_yet(to_the_switchover, "more than one")]
 #[case::the_switchover_was_another_way(|w: &mut World| {
     for planned in &mut w.journal.steps {
-        if let Step::Switchover { to, .. } = &mut planned.step { *to = fixtures::pod_name(2); }
+        if let Step::Switchover { to, .. } = &mut planned.step { *to = Some(fixtures::pod_name(2)); }
     }
 }, "was handed over to redis-2")]
 #[case::not_evicted_by_us(|w: &mut World| {

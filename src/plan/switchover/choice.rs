@@ -54,7 +54,7 @@ fn lacking<'a>(
 ) -> Option<(&'a PodName, &'a str)> {
     let RedisRights::Known(missing) = rights else { return None };
     missing.iter().filter(|(pod, _)| members.contains(&pod)).find_map(|(pod, commands)| {
-        let own = commands.iter().find(|command| acl::only_by(command) == Some(method))?;
+        let own = commands.iter().find(|command| acl::is_own_of(command, method))?;
         Some((pod, own.as_str()))
     })
 }
@@ -65,6 +65,7 @@ pub const fn announced(choice: SwitchoverChoice) -> &'static str {
         SwitchoverChoice::Auto => "method Guarded if the Redis user may run CLIENT PAUSE, else Native",
         SwitchoverChoice::Only(SwitchoverMethod::Guarded) => "method Guarded, as --switchover says",
         SwitchoverChoice::Only(SwitchoverMethod::Native) => "method Native, as --switchover says",
+        SwitchoverChoice::Only(SwitchoverMethod::Sentinel) => "by a Sentinel",
     }
 }
 

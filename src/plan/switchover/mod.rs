@@ -1,14 +1,16 @@
 //! Handing the primary role over, as pure state machines: what was just seen → the next move. The drivers in `execute`
 //! only read and carry moves out, so the order of moves is tested without a server.
 //!
-//! Two methods, one frame. Where we keep the role label, the candidate gets the primary's label first, then the
+//! Two methods of ours, one frame. Where we keep the role label, the candidate gets the primary's label first, then the
 //! Services must have both pods ready and kube-proxy must have synced; only then the roles are exchanged, and the label
 //! comes off the old primary at once (measured: a gap below 0.5 s, against 2–3 s with labels moved afterwards). How the
-//! roles are exchanged is the method: [`guarded`] or [`native`]; [`choice`] says which.
+//! roles are exchanged is the method: [`guarded`] or [`native`]; [`choice`] says which. Under Sentinel no label of ours
+//! leads clients: [`sentinel`] has no frame.
 
 pub mod choice;
 pub mod guarded;
 pub mod native;
+pub mod sentinel;
 
 use std::time::Duration;
 
@@ -148,13 +150,17 @@ pub enum Failure {
     NotConfirmed,
     /// It was only to be ended, and nothing of it had been done.
     CalledOff,
+    /// The Sentinel refused to fail over.
+    SentinelRefused,
+    /// A Sentinel was told to fail over, and no other member became primary.
+    NotFailedOver,
 }
 
 impl Failure {
     /// For people.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::NotCaughtUp => "the candidate did not catch up in time; the old primary went on as primary",
+            Self::NotCaughtUp => "whoever was to take over did not catch up in time; the old primary went on as primary",
             Self::Hung => "FAILOVER hung and was aborted; the old primary went on as primary",
             Self::NoOverlap => "the Services did not show the candidate as ready within 30 s",
             Self::PausedByOther => "somebody else has paused the clients of the primary (CLIENT PAUSE)",
@@ -168,6 +174,8 @@ impl Failure {
             }
             Self::MemberSilent => "a member does not answer, or its Redis has restarted; no write was held back",
             Self::NotConfirmed => "pods and endpoints could not be read in time; no write was held back",
+            Self::SentinelRefused => "the Sentinel refused to fail over; the primary goes on",
+            Self::NotFailedOver => "no other member became primary, and no failover goes on; the primary goes on",
             Self::CalledOff => "it was called off; the old primary is primary",
         }
     }

@@ -33,7 +33,7 @@ fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, Vec<Option<String>>
     let shards = find(&fixtures::policy(), snapshot);
     let [shard] = shards.as_slice() else { panic!("one shard") };
     assert_eq!((shard.kind, shard.refusal()), (Kind::Sentinel, None));
-    let forbidden = shard.members.iter().map(|member| shard.sentinels_forbid(&member.pod.name)).collect();
+    let forbidden = shard.members.iter().map(|member| shard.sentinels_forbid(Some(&member.pod.name))).collect();
     (shard.watch.faults(shard), shard.watch.unrest(), forbidden)
 }
 

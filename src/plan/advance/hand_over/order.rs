@@ -30,16 +30,17 @@ impl Advance<'_> {
     ) -> Option<SwitchoverOrder> {
         let label = &self.ctx.policy.redis.role_label;
         let services = services::to_primary(self.shard, label);
-        let candidate = way.to.filter(|new| new.pod.uid == record.candidate.uid);
+        let chosen = record.candidate.as_ref()?;
+        let candidate = way.to.filter(|new| new.pod.uid == chosen.uid);
         let form = |replica: &Target| name_of(way, replica, candidate?);
         let uninvolved = |target: &&&Target| {
-            target.pod.uid != record.primary.uid && target.pod.uid != record.candidate.uid && !target.pod.terminating
+            target.pod.uid != record.primary.uid && target.pod.uid != chosen.uid && !target.pod.terminating
         };
         let others = self.shard.replicas.iter().filter(uninvolved);
         Some(SwitchoverOrder {
             method: record.method,
             from: recorded_peer(&record.primary, Some(way.from))?,
-            to: recorded_peer(&record.candidate, candidate)?,
+            to: recorded_peer(chosen, candidate)?,
             to_gone: candidate.is_none(),
             to_going: candidate.is_some_and(|new| new.pod.terminating),
             resumed,

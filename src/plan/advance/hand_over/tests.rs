@@ -157,7 +157,7 @@ fn method_and_processes_are_written_before_the_first_effect() {
     assert_eq!(others, [("redis-2", Some(fixtures::stable_address(1)))]);
     let record = world.begun_record();
     assert_eq!(record.method, SwitchoverMethod::Guarded);
-    assert_eq!((&record.primary.run_id, &record.candidate.run_id), (&order.from.run_id, &order.to.run_id));
+    assert_eq!((&record.primary.run_id, &record.candidate.as_ref().unwrap().run_id), (&order.from.run_id, &order.to.run_id));
     assert_eq!(record.replid, order.replid);
     assert_eq!(world.journal.current.attempt, 1);
 }
@@ -220,7 +220,7 @@ fn a_candidate_that_was_replaced_in_between_is_gone() {
 #[test]
 fn a_candidate_that_restarted_in_between_is_not_taken_for_the_one_before() {
     let mut world = World::begun();
-    let before = world.begun_record().candidate.run_id.clone();
+    let before = world.begun_record().candidate.as_ref().unwrap().run_id.clone();
     world.primary_is(None);
     world.sample(1).run_id = RunId::from("another");
     let order = world.act();

@@ -1,0 +1,209 @@
+//! The step Switchover under Sentinel, looked at once. Whom the Sentinel chooses is read afterwards.
+
+use std::time::Duration;
+
+use super::Advance;
+use crate::{
+    domain::{
+        blocked::{BlockReason, Blocked},
+        journal::{Journal, Outcome, SwitchoverRecord, TemporarySettings},
+        names::PodName,
+        sample::Role,
+        snapshot::Target,
+        switchover::SwitchoverMethod,
+    },
+    plan::{
+        begin::identity,
+        candidate, carry,
+        effect::{Effect, FailoverOrder, Peer, SentinelPeer},
+        gates::Phase,
+        next::Next,
+        replica,
+        temporary::{self, Wanted, values},
+    },
+};
+
+/// An exchange that failed this often ends the remediation: the cause is not going away by itself.
+const ATTEMPTS: u32 = 2;
+/// One that was cut short this often ends it too.
+const CUT_SHORT: u32 = 5;
+/// Writes are held back for at most this long before they are refused (invariant S8).
+const PAUSE: Duration = Duration::from_secs(3);
+/// A Sentinel that was told to fail over has given up this long after its `failover-timeout`.
+const GIVEN_UP: Duration = Duration::from_secs(30);
+
+impl Advance<'_> {
+    pub(super) fn failover(&self, from: &PodName) -> Next {
+        let Some(record) = &self.journal.current.switchover else { return self.before_failover(from) };
+        let old = self.target(from);
+        let is_same = old.and_then(identity).as_ref() == Some(&record.primary);
+        let leads = self.shard.primary();
+        match (old, leads) {
+            (old, Some(new)) if new.pod.name != *from && !old.is_some_and(is_primary) => self.failed_over(new, old),
+            // What was begun went with its process.
+            (Some(old), _) if old.sample().is_some() && !is_same => {
+                self.end(Outcome::Superseded, &format!("the Redis of {from} has restarted; a new plan is made"))
+            }
+            (None, _) => self.end(Outcome::Superseded, &format!("{from} is gone; a new plan is made")),
+            (Some(old), Some(_)) if record.settled => self.once_more_by_sentinel(old),
+            (Some(old), _) => self.end_failover(old, record),
+        }
+    }
+
+    /// Nothing has been begun.
+    fn before_failover(&self, from: &PodName) -> Next {
+        let Some(old) = self.target(from).filter(|old| is_primary(old)) else {
+            return self.end(Outcome::Superseded, &format!("{from} is not primary any more; a new plan is made"));
+        };
+        if let Err(next) = self.gates(Phase::Switchover) {
+            return next;
+        }
+        if let Err(why) = self.every_replica_fits(old) {
+            return Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], super::LATER);
+        }
+        for replica in candidate::for_sentinels(self.shard) {
+            match carry::over(self.journal.clone(), old, replica) {
+                Ok(None) => {}
+                Ok(Some((journal, effect))) => return Next::Act(Box::new(journal), Box::new(effect)),
+                Err(why) => return self.end(Outcome::ConfigDrift, &why),
+            }
+        }
+        self.start_failover(old)
+    }
+
+    /// The error says what is missing.
+    fn every_replica_fits(&self, old: &Target) -> Result<(), String> {
+        let lag = self.ctx.policy.restart.max_replication_lag;
+        for replica in &self.shard.replicas {
+            replica::synced(self.shard, old, replica, lag)?;
+            let (Some(upstream), Some(sample)) = (old.sample(), replica.sample()) else {
+                return Err("a sample is missing".to_owned());
+            };
+            replica::same_keys(upstream, sample).map_err(|why| format!("{}: {why}", replica.pod.name))?;
+        }
+        Ok(())
+    }
+
+    /// The roles are as before: an attempt failed, or its process died before it changed a role.
+    fn once_more_by_sentinel(&self, old: &Target) -> Next {
+        let current = &self.journal.current;
+        let from = &old.pod.name;
+        let why = current.failure.as_ref().map(|why| format!("; the last time: {why}")).unwrap_or_default();
+        if current.failures >= ATTEMPTS {
+            let text = format!("no Sentinel took the role from {from} in {} attempts{why}", current.failures);
+            return self.end(Outcome::SwitchoverFailed, &text);
+        }
+        let cut_short = current.attempt.saturating_sub(current.failures);
+        if cut_short >= CUT_SHORT {
+            let text = format!(
+                "the operator was cut short {cut_short} times (it died or lost its Lease) while a Sentinel was to take the \
+                 role from {from}{why}"
+            );
+            return self.give_up(None, &text);
+        }
+        if let Some(why) = self.shard.sentinels_forbid(None) {
+            return self.wait(why);
+        }
+        match self.every_replica_fits(old) {
+            Ok(()) => self.start_failover(old),
+            Err(why) => self.wait(why),
+        }
+    }
+
+    /// A new attempt, with the primary's process as it is now.
+    fn start_failover(&self, old: &Target) -> Next {
+        let from = &old.pod.name;
+        let (Some(primary), Some(sample)) = (identity(old), old.sample()) else {
+            return self.wait(format!("{from} gave no sample"));
+        };
+        // What an attempt before set and did not set back is not taken for what was there.
+        let known = self.journal.temporary.as_ref().filter(|temporary| temporary.identity == primary);
+        let wanted = sample.config.as_ref().ok().and_then(Wanted::on);
+        let settings = match (known, wanted) {
+            (Some(known), _) => known.settings.clone(),
+            (None, Some(Wanted { quiet, refusing })) => quiet.into_iter().chain(refusing).collect(),
+            (None, None) => return self.wait(format!("the settings of {from} cannot be read")),
+        };
+        let record = SwitchoverRecord {
+            method: SwitchoverMethod::Sentinel,
+            why: "the set's Sentinels decide who is primary".to_owned(),
+            primary: primary.clone(),
+            candidate: None,
+            replid: sample.replication.replid.clone(),
+            candidate_addresses: Vec::new(),
+            exchanged_at: None,
+            back: false,
+            settled: false,
+        };
+        let resumed = self.journal.current.switchover.is_some();
+        let mut journal = self.intend();
+        journal.temporary = Some(TemporarySettings { identity: primary, settings, back_attempt: 0 });
+        let order = self.failover_order(&journal, old, &record);
+        journal.current.switchover = Some(record);
+        match order {
+            Some(order) => {
+                let order = FailoverOrder { resumed, begins: true, ..order };
+                Next::Act(Box::new(journal), Box::new(Effect::Failover(Box::new(order))))
+            }
+            None => self.wait(format!("{from} has no address, or no Sentinel says that it watches it")),
+        }
+    }
+
+    /// What was begun is ended, with the process that it was begun with. Nothing more is begun.
+    fn end_failover(&self, old: &Target, record: &SwitchoverRecord) -> Next {
+        match self.failover_order(self.journal, old, record) {
+            Some(order) => Next::Act(Box::new(self.journal.clone()), Box::new(Effect::Failover(Box::new(order)))),
+            None => self.wait(format!("no Sentinel says that it watches {}", old.pod.name)),
+        }
+    }
+
+    /// The role is another's. What held for the exchange is set back, and the Sentinels must agree before anybody else is
+    /// disturbed: whoever is primary by their word is recorded.
+    fn failed_over(&self, new: &Target, old: Option<&Target>) -> Next {
+        if let Some(next) = old.and_then(|_| temporary::due(self.ctx, self.journal)) {
+            return next;
+        }
+        let faults = self.shard.sentinel_faults();
+        if !faults.is_empty() {
+            return self.wait(format!("{} is primary; {}", new.pod.name, faults.join("; ")));
+        }
+        let Some(primary) = identity(new) else { return self.wait(format!("{} gave no sample", new.pod.name)) };
+        let mut journal = Journal { primary, ..self.proceed() };
+        // What was given to it is its own now.
+        journal.carried.retain(|carried| carried.identity != journal.primary);
+        Next::Record(Box::new(journal))
+    }
+
+    fn failover_order(&self, journal: &Journal, old: &Target, record: &SwitchoverRecord) -> Option<FailoverOrder> {
+        let electors = self.shard.electors(&old.pod.name)?;
+        let settings = journal.temporary.as_ref().map(|it| it.settings.as_slice()).unwrap_or_default();
+        let (quiet, refusing): (Vec<_>, Vec<_>) =
+            settings.iter().cloned().partition(|setting| setting.name.starts_with("repl-ping"));
+        let others = self.shard.members.iter().filter(|member| member.pod.uid != old.pod.uid);
+        let replicas = others.filter_map(|it| Some((Peer::of(it)?, electors.addresses_of(&it.pod.name)))).collect();
+        let tried = journal.current.tried_at.or(journal.current.begun_at);
+        let patience = electors.failover_timeout.saturating_add(GIVEN_UP);
+        Some(FailoverOrder {
+            from: Peer::at(&record.primary, old)?,
+            from_addresses: electors.addresses_of(&old.pod.name),
+            replid: record.replid.clone(),
+            replicas,
+            sentinels: electors.sentinels.iter().filter_map(|sentinel| SentinelPeer::of(sentinel)).collect(),
+            majority: electors.majority,
+            set: electors.set.to_owned(),
+            quiet: values(&quiet, false),
+            refusing: values(&refusing, false),
+            before: values(settings, true),
+            coordinated: journal.current.failures == 0,
+            resumed: true,
+            begins: false,
+            over: tried.is_some_and(|tried| self.ctx.since(tried) > patience),
+            pause: PAUSE,
+            max_lag: self.ctx.policy.restart.max_replication_lag,
+        })
+    }
+}
+
+fn is_primary(target: &Target) -> bool {
+    target.sample().is_some_and(|sample| sample.replication.role == Role::Primary)
+}

@@ -1,0 +1,213 @@
+//! The operator has a Sentinel move the role, under load, and through what may come in between.
+
+use std::{
+    future::ready,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+};
+
+use redis_memory_operator::{
+    execute::ExecuteError,
+    plan::{effect::FailoverOrder, switchover::Failure},
+};
+use rstest::rstest;
+
+use crate::{
+    common::{
+        eventually,
+        load::{Load, Shape},
+        rng::Rng,
+        server::RedisServer,
+    },
+    exchange::failover,
+    facts::{SYSTEM, addresses, rounds},
+    ours::{carry_out, die_at, hooked, is_as_before, order, resumed, winner},
+    set::{USUAL, Watched},
+};
+
+/// A set under load, and what must not be lost.
+struct Scene {
+    set: Watched,
+    load: Load,
+    full_syncs: u64,
+}
+
+impl Scene {
+    async fn start(program: &Path, seed: u64) -> Self {
+        let set = Watched::start(program, USUAL).await;
+        let load = Load::start(addresses(&set), seed, Shape::of(&mut Rng::new(seed, 5)));
+        load.settled_at(0).await;
+        let full_syncs = set.full_syncs();
+        load.take_gap();
+        Self { set, load, full_syncs }
+    }
+
+    /// The role is that server's: nothing was lost, and nobody had to sync fully.
+    async fn ends_at(self, primary: usize) -> Watched {
+        self.load.tell(primary);
+        self.load.settled_at(primary).await;
+        self.set.all_follow(primary).await;
+        let gap = self.load.take_gap();
+        let acknowledged = tokio::task::block_in_place(|| self.load.stop());
+        let lost: u64 = acknowledged.lost(self.set.servers[primary].address()).await.values().sum();
+        println!("gap {gap:?}, {lost} lost of {}", acknowledged.count());
+        assert_eq!((lost, self.set.full_syncs() - self.full_syncs), (0, 0), "lost, and full syncs");
+        for server in &self.set.servers {
+            is_as_before(server);
+        }
+        self.set
+    }
+}
+
+/// Whether it ended without exchange, for that reason.
+fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
+    matches!(result, Err(ExecuteError::Switchover { failure, .. }) if *failure == reason)
+}
+
+#[rstest]
+#[case::by_pause(false)]
+#[case::by_the_server_where_it_can(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nobody_syncs_fully(#[case] coordinated: bool) {
+    let (rounds, servers) = rounds();
+    for (name, program) in servers {
+        for round in 0..rounds {
+            let scene = Scene::start(program, round).await;
+            let order = FailoverOrder { coordinated, ..order(&scene.set, 0).await };
+            let mut done = carry_out(&order).await;
+            if coordinated && gave_up(&done, Failure::NotFailedOver) {
+                println!("{name}: the server's own way came to nothing");
+                scene.set.settled(0).await;
+                done = carry_out(&FailoverOrder { coordinated: false, resumed: true, ..order }).await;
+            }
+            let done = done.expect("it is carried out");
+            println!("{name}: paused {:?}", done.paused);
+            let new = winner(&scene.set, &done).await;
+            scene.ends_at(new).await.settled(new).await;
+        }
+    }
+}
+
+/// Another process takes it up, wherever the first one died: it is ended, one way or the other.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_over_ends_it(
+    #[values(
+        "switchover:quieted",
+        "switchover:held-back",
+        "switchover:refuses-writes",
+        "switchover:sentinel-told",
+        "switchover:named",
+        "switchover:follows",
+        "switchover:settings-back",
+        "switchover:done"
+    )]
+    place: &'static str,
+) {
+    let scene = Scene::start(Path::new(SYSTEM), 1).await;
+    let order = order(&scene.set, 0).await;
+    die_at(place, &order).await;
+    let ended = carry_out(&resumed(&order)).await;
+    let told = !["switchover:quieted", "switchover:held-back", "switchover:refuses-writes"].contains(&place);
+    assert_eq!(gave_up(&ended, Failure::CalledOff), !told, "{ended:?}");
+    let primary = match &ended {
+        Ok(done) => winner(&scene.set, done).await,
+        Err(_) => 0,
+    };
+    scene.ends_at(primary).await;
+}
+
+/// Nobody takes it up for longer than the pause lasts: a Sentinel demotes the old primary, which acknowledges nothing until
+/// then, and writes the settings to its file. They are taken out of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_sentinel_wrote_to_the_file_are_taken_out_again() {
+    let mut scene = Scene::start(Path::new(SYSTEM), 2).await;
+    let order = order(&scene.set, 0).await;
+    die_at("switchover:sentinel-told", &order).await;
+    scene.set.demoted(0).await;
+    let done = carry_out(&resumed(&order)).await.expect("it is ended");
+    let new = winner(&scene.set, &done).await;
+    scene.set.servers[0].restart();
+    scene.load.tell(new);
+    scene.set.all_follow(new).await;
+    is_as_before(&scene.set.servers[0]);
+    let acknowledged = tokio::task::block_in_place(|| scene.load.stop());
+    let lost: u64 = acknowledged.lost(scene.set.servers[new].address()).await.values().sum();
+    assert_eq!(lost, 0);
+}
+
+#[rstest]
+#[case::that_is_told(0, Failure::SentinelRefused)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_stands_still_is_noticed_before_anything_is_changed(#[case] n: usize, #[case] why: Failure) {
+    let scene = Scene::start(Path::new(SYSTEM), 3).await;
+    let order = order(&scene.set, 0).await;
+    scene.set.sentinels[n].freeze();
+    let ended = carry_out(&order).await;
+    scene.set.sentinels[n].thaw();
+    assert!(gave_up(&ended, why), "{ended:?}");
+    scene.ends_at(0).await;
+}
+
+/// Two of three Sentinels stand still when one was told: it fails over without them, and is no majority until they are back.
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_that_stand_still_in_the_middle_are_waited_for() {
+    let scene = Scene::start(Path::new(SYSTEM), 4).await;
+    let order = order(&scene.set, 0).await;
+    die_at("switchover:sentinel-told", &order).await;
+    scene.set.sentinels[1..].iter().for_each(RedisServer::freeze);
+    let order = resumed(&order);
+    let end = carry_out(&order);
+    let thaw = async {
+        eventually("one names another primary", async || {
+            scene.set.first_named().await.filter(|named| *named != 0).map(|_| ())
+        })
+        .await;
+        scene.set.sentinels[1..].iter().for_each(RedisServer::thaw);
+    };
+    let (done, ()) = tokio::join!(end, thaw);
+    let new = winner(&scene.set, &done.expect("it is carried out")).await;
+    scene.ends_at(new).await;
+}
+
+/// Somebody else has another Sentinel fail over when writes are refused already: nobody else is told to, and its end is ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_by_others_in_the_middle_is_seen_through() {
+    let scene = Scene::start(Path::new(SYSTEM), 5).await;
+    let order = order(&scene.set, 0).await;
+    let address = scene.set.sentinels[1].address();
+    let done = hooked(&order, "switchover:refuses-writes", move || {
+        tell(address);
+        Box::pin(ready(()))
+    })
+    .await;
+    let new = winner(&scene.set, &done.expect("it is carried out")).await;
+    scene.ends_at(new).await;
+}
+
+/// Where nothing can be waited for.
+fn tell(sentinel: SocketAddr) {
+    let mut stream = TcpStream::connect(sentinel).expect("it accepts connections");
+    stream.write_all(b"SENTINEL FAILOVER demo\r\n").expect("it reads");
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"+OK");
+}
+
+/// Every replica that may be chosen stands still: nobody takes over, and writes are let in again when it was given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_comes_to_nothing_lets_writes_in_again() {
+    let scene = Scene::start(Path::new(SYSTEM), 6).await;
+    let order = order(&scene.set, 0).await;
+    die_at("switchover:refuses-writes", &order).await;
+    scene.set.others(0).for_each(RedisServer::freeze);
+    failover(scene.set.sentinels[0].address(), &[]).await.expect("it begins a failover");
+    let ended = carry_out(&resumed(&order)).await;
+    assert!(gave_up(&ended, Failure::CalledOff), "{ended:?}");
+    is_as_before(&scene.set.servers[0]);
+    scene.set.others(0).for_each(RedisServer::thaw);
+    // What they were told lies in their sockets: theirs to settle.
+    let acknowledged = tokio::task::block_in_place(|| scene.load.stop());
+    assert!(acknowledged.count() > 0);
+}

@@ -1,0 +1,128 @@
+//! The operator's own exchange, on real Sentinels.
+
+use std::{
+    future::{pending, ready},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use redis_memory_operator::{
+    clock::Clock,
+    domain::{
+        bytes::Bytes,
+        fixtures,
+        names::{PodName, PodUid},
+        sample::Role,
+    },
+    execute::{
+        ExecuteError,
+        crash::Boundary,
+        switchover::{
+            FailedOver,
+            bare::{Bare, Hook},
+            fail_over,
+        },
+    },
+    plan::effect::{FailoverOrder, SentinelPeer},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    common::{server::RedisServer, switching::peer},
+    set::{Watched, role},
+};
+
+/// The name of the pod that the harness gives the server at that address.
+fn pod(address: SocketAddr) -> PodName {
+    PodName::new(format!("redis-{}", address.port()))
+}
+
+/// The order to take the role from that server, as it is begun.
+pub(crate) async fn order(set: &Watched, old: usize) -> FailoverOrder {
+    let mut replicas = Vec::new();
+    for server in set.others(old) {
+        replicas.push((peer(server).await, Vec::new()));
+    }
+    let sentinel = |server: &RedisServer| SentinelPeer {
+        pod: pod(server.address()),
+        uid: PodUid::new(server.address().port().to_string()),
+        address: server.address(),
+    };
+    let from = &set.servers[old];
+    let now = |name: &str| from.run(&["CONFIG", "GET", name]).lines().last().expect("a value").to_owned();
+    let [ping, replicas_to_write] = ["repl-ping-replica-period", "min-replicas-to-write"];
+    let set_to = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    FailoverOrder {
+        from: peer(from).await,
+        from_addresses: Vec::new(),
+        replid: from.replication().await.replid,
+        replicas,
+        sentinels: set.sentinels.iter().map(sentinel).collect(),
+        majority: 2,
+        set: "demo".into(),
+        quiet: vec![set_to(ping, "55")],
+        refusing: vec![set_to(replicas_to_write, "1000")],
+        before: vec![set_to(ping, &now(ping)), set_to(replicas_to_write, &now(replicas_to_write))],
+        coordinated: false,
+        resumed: false,
+        begins: true,
+        over: false,
+        pause: Duration::from_secs(3),
+        max_lag: Bytes::mib(16),
+    }
+}
+
+fn bare() -> Bare {
+    Bare::new(Clock::start(), fixtures::policy().redis.role_label)
+}
+
+/// Carries it out to the end.
+pub(crate) async fn carry_out(order: &FailoverOrder) -> Result<FailedOver, ExecuteError> {
+    fail_over(&bare(), &fixtures::policy(), order).await
+}
+
+/// The server that has become primary.
+pub(crate) async fn winner(set: &Watched, done: &FailedOver) -> usize {
+    let new = set.servers.iter().position(|server| pod(server.address()) == done.to).expect("one of the servers");
+    assert_eq!(role(&set.servers[new]).await, Some(Role::Primary));
+    new
+}
+
+/// Nothing of the exchange is left on that server.
+pub(crate) fn is_as_before(server: &RedisServer) {
+    let now = |name: &str| server.run(&["CONFIG", "GET", name]).lines().last().expect("a value").to_owned();
+    assert_eq!((now("repl-ping-replica-period"), now("min-replicas-to-write")), ("10".into(), "0".into()));
+}
+
+/// Carries it out, with a hook at one boundary.
+pub(crate) async fn hooked(
+    order: &FailoverOrder,
+    boundary: &'static str,
+    hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Result<FailedOver, ExecuteError> {
+    let hook: Hook = Arc::new(move |reached: Boundary| {
+        if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
+    });
+    fail_over(&Bare { hook: Some(hook), ..bare() }, &fixtures::policy(), order).await
+}
+
+/// Carries it out up to that boundary, and dies there: nothing of it runs any more.
+pub(crate) async fn die_at(boundary: &'static str, order: &FailoverOrder) {
+    let there = Arc::new(Notify::new());
+    let reached = Arc::clone(&there);
+    let hook = move || {
+        reached.notify_one();
+        Box::pin(pending()) as BoxFuture<'static, ()>
+    };
+    tokio::select! {
+        result = hooked(order, boundary, hook) => panic!("it did not reach {boundary}: {result:?}"),
+        () = there.notified() => {}
+    }
+}
+
+/// The same order, taken up by another process: what was begun is ended.
+pub(crate) fn resumed(order: &FailoverOrder) -> FailoverOrder {
+    FailoverOrder { resumed: true, begins: false, ..order.clone() }
+}
