@@ -61,7 +61,7 @@ pub struct Journal {
     /// Settings of the old primary that hold only while a Sentinel gives its role to another member, with what they were:
     /// set back before the remediation ends, however it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temporary: Option<TemporarySettings>,
+    pub temporary: Option<Box<TemporarySettings>>,
     /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -51,13 +51,11 @@ pub fn in_every_way(missing: &[String]) -> Vec<&str> {
     let open = [SwitchoverMethod::Guarded, SwitchoverMethod::Native]
         .into_iter()
         .find(|method| !missing.iter().any(|command| acl::is_own_of(command, *method)));
-    match open {
-        Some(method) => method.in_the_way(missing),
-        None => {
-            let both = missing.iter().map(String::as_str).filter(|command| !acl::is_courtesy(command));
-            both.filter(|command| acl::methods_of(command) != Some(&[SwitchoverMethod::Sentinel])).collect()
-        }
+    if let Some(method) = open {
+        return method.in_the_way(missing);
     }
+    let both = missing.iter().map(String::as_str).filter(|command| !acl::is_courtesy(command));
+    both.filter(|command| acl::methods_of(command) != Some(&[SwitchoverMethod::Sentinel])).collect()
 }
 
 #[cfg(test)]

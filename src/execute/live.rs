@@ -99,7 +99,8 @@ impl Redis for Live {
         let wanted = self.sentinels.access(policy, &peer.uid);
         let wanted = wanted.ok_or_else(|| unknown("this Sentinel was not asked lately".to_owned()))?;
         let credentials = self.sampler.resolve(&wanted).await.map_err(|failure| unknown(failure.text().to_owned()))?;
-        let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+        let failed =
+            |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
         Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)
     }
 

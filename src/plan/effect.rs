@@ -166,13 +166,14 @@ impl Effect {
             Self::Label { pod, .. } => ("RoleLabelSet", "Label", pod),
             Self::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", &peer.pod),
             Self::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", &peer.pod),
-            Self::Carry { peer, back: true, .. } => ("SettingsTakenBack", "Switchover", &peer.pod),
+            Self::Carry { peer, back: true, .. } | Self::SetBack { peer, .. } => {
+                ("SettingsTakenBack", "Switchover", &peer.pod)
+            }
             Self::Repoint { peer, .. } => ("ReplicaRepointed", "Repoint", &peer.pod),
             Self::Demote { peer, .. } => ("OldPrimaryDemoted", "Demote", &peer.pod),
             Self::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", &peer.pod),
             Self::Switchover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
             Self::Failover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
-            Self::SetBack { peer, .. } => ("SettingsTakenBack", "Switchover", &peer.pod),
         };
         Words { event, action, pod }
     }

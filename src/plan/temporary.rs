@@ -92,7 +92,7 @@ pub(super) fn due(ctx: &Context<'_>, journal: &Journal) -> Option<Next> {
     }
     let mut journal = journal.clone();
     let tried = |it: &mut TemporarySettings| it.back_attempt = it.back_attempt.saturating_add(1);
-    journal.temporary.iter_mut().for_each(tried);
+    journal.temporary.iter_mut().for_each(|it| tried(it));
     let effect = Effect::SetBack { peer, settings: values(&left, true) };
     Some(Next::Act(Box::new(journal), Box::new(effect)))
 }
@@ -101,7 +101,7 @@ fn waits(ctx: &Context<'_>, journal: &Journal, target: &Target) -> Option<Next> 
     let waited = ctx.since(journal.current.begun_at.unwrap_or(journal.started_at));
     let pod = &target.pod.name;
     let why = format!("{pod} gives no sample; settings that held for an exchange of its role are still to be set back");
-    (waited <= ctx.policy.restart.step_timeout).then(|| Next::Wait(why, AGAIN))
+    (waited <= ctx.policy.restart.step_timeout).then_some(Next::Wait(why, AGAIN))
 }
 
 /// Sets them back before the remediation ends; the end comes when nothing is left.

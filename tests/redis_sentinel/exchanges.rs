@@ -60,6 +60,9 @@ impl Scene {
     }
 }
 
+/// Attempts of one exchange that may come to nothing, on a busy machine.
+const MOST_GIVEN_UP: u32 = 3;
+
 /// Whether it ended without exchange, for that reason.
 fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
     matches!(result, Err(ExecuteError::Switchover { failure, .. }) if *failure == reason)
@@ -74,12 +77,18 @@ async fn nothing_is_lost_and_nobody_syncs_fully(#[case] coordinated: bool) {
     for (name, program) in servers {
         for round in 0..rounds {
             let scene = Scene::start(program, round).await;
-            let order = FailoverOrder { coordinated, ..order(&scene.set, 0).await };
+            let mut order = FailoverOrder { coordinated, ..order(&scene.set, 0).await };
             let mut done = carry_out(&order).await;
-            if coordinated && gave_up(&done, Failure::NotFailedOver) {
-                println!("{name}: the server's own way came to nothing");
+            // On a busy machine replicas may not catch up within the pause, nor a server hand over by itself. To give up then is
+            // right, not to get there is not.
+            for _ in 0..MOST_GIVEN_UP {
+                if !gave_up(&done, Failure::NotFailedOver) && !gave_up(&done, Failure::NotCaughtUp) {
+                    break;
+                }
+                println!("{name}: {done:?}");
                 scene.set.settled(0).await;
-                done = carry_out(&FailoverOrder { coordinated: false, resumed: true, ..order }).await;
+                order = FailoverOrder { coordinated: false, resumed: true, ..order };
+                done = carry_out(&order).await;
             }
             let done = done.expect("it is carried out");
             println!("{name}: paused {:?}", done.paused);

@@ -121,7 +121,13 @@ async fn told(set: &Watched) -> Snapshot {
         let addresses = std::net::Ipv4Addr::new(10, 1, 0, u8::try_from(n).expect("few")).to_string();
         let addresses = redis_memory_operator::domain::addresses::PodAddresses::of([addresses.as_str()]);
         let (pod, pod_uid) = (format!("sentinel-{n}").into(), format!("sentinel-uid-{n}").into());
-        snapshot.sentinels.push(Sentinel { pod, pod_uid, addresses, port: sentinel.address().port(), said: said.map_err(Into::into) });
+        snapshot.sentinels.push(Sentinel {
+            pod,
+            pod_uid,
+            addresses,
+            port: sentinel.address().port(),
+            said: said.map_err(Into::into),
+        });
     }
     snapshot
 }

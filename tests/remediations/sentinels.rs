@@ -92,7 +92,11 @@ fn the_replicas_then_a_sentinel_moves_the_role_then_the_old_primary() {
         let record = world.walk(journal, forget_after);
         assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
         assert_eq!(done(&world), WHOLE);
-        assert_eq!(record.primary.map(|primary| primary.pod), Some(fixtures::pod_name(2)), "whom they chose is recorded");
+        assert_eq!(
+            record.primary.map(|primary| primary.pod),
+            Some(fixtures::pod_name(2)),
+            "whom they chose is recorded"
+        );
     }
 }
 
@@ -182,10 +186,16 @@ fn an_exchange_that_fails_twice_ends_it_with_the_old_primary() {
         journal.current.switchover.as_mut().expect("it was begun").settled = true;
         world.tick(30);
     }
-    let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else { panic!("nothing is left to set back") };
+    let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else {
+        panic!("nothing is left to set back")
+    };
     let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
     assert_eq!(record.outcome, Some(Outcome::SwitchoverFailed));
-    assert!(record.message.contains("in 2 attempts; the last time: no other member became primary"), "{}", record.message);
+    assert!(
+        record.message.contains("in 2 attempts; the last time: no other member became primary"),
+        "{}",
+        record.message
+    );
 }
 
 /// Two may say that they are primary for a moment: what was begun is ended, and nothing is frozen.

@@ -48,7 +48,7 @@ use serde_json::Value;
 
 use crate::{
     bent::Bent,
-    connection::{self, NoSentinel, Connection},
+    connection::{self, Connection, NoSentinel},
     operator::Process,
     planted::Bug,
     redis::Host,

@@ -115,7 +115,9 @@ pub(super) async fn step<W: World>(
     };
     match reconciler.executor.carry_out(policy, effect, kind).await {
         Ok(done) => {
-            if let Done::SwitchedOver { paused: Some(paused), .. } | Done::FailedOver { paused: Some(paused), .. } = &done {
+            if let Done::SwitchedOver { paused: Some(paused), .. } | Done::FailedOver { paused: Some(paused), .. } =
+                &done
+            {
                 reconciler.metrics.write_paused(*paused);
                 keep_pause(reconciler, *paused, &mut performed).await?;
             }

@@ -129,11 +129,14 @@ fn who_shares_pods_is_found_wherever_it_is() {
     let (store, mut writer) = reflector::store();
     let roster = Roster::new(store);
     assert!(!roster.is_complete());
-    let one = |name| Made { uid: name, name, journal: false, restarted: None }.policy();
-    for event in [Event::Init, Event::InitApply(one(0)), Event::InitApply(one(1)), Event::InitDone] {
+    let one = |name| Event::InitApply(Made { uid: name, name, journal: false, restarted: None }.policy());
+    let mut told = |event| {
         roster.told(&event);
         writer.apply_watcher_event(&event);
-    }
+    };
+    told(Event::Init);
+    (0..2).map(one).for_each(&mut told);
+    told(Event::InitDone);
     assert!(roster.is_complete());
     assert_eq!(uids(&roster.rivals("ns-0", &["u-1".to_owned(), "gone".to_owned()].into())), ["u-1".to_owned()].into());
     assert_eq!(roster.named("u-0").map(|it| it.name).as_deref(), Some("p-0"));

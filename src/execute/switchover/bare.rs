@@ -113,7 +113,8 @@ impl Redis for Bare {
     type Sentinel = Connection;
 
     async fn connect_sentinel(&self, _policy: &Policy, peer: &SentinelPeer) -> Result<Connection, ExecuteError> {
-        let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+        let failed =
+            |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
         Connection::open(peer.address, None, CONNECT_DEADLINE).await.map_err(failed)
     }
 

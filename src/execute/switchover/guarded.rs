@@ -167,8 +167,10 @@ impl<P: Ports> Conduct<'_, P> {
         let now = self.eyes.ports.uptime();
         let overdue = now.saturating_sub(progress.changed_at) >= OVERDUE;
         let usurped = from.usurped || to.usurped;
-        let roles =
-            (self.eyes.role(from, old.as_ref(), now, overdue).await, self.eyes.role(to, new.as_ref(), now, overdue).await);
+        let roles = (
+            self.eyes.role(from, old.as_ref(), now, overdue).await,
+            self.eyes.role(to, new.as_ref(), now, overdue).await,
+        );
         if roles != progress.roles {
             (progress.roles, progress.roles_at) = (roles, now);
         }

@@ -201,9 +201,8 @@ impl<P: Ports> Exchange<'_, P> {
                 self.new = Some((leader.clone(), peer.pod.clone()));
                 (Named::New, other)
             }
-            Some(_) => (Named::Undecided, other),
             None if is_at(leader, &self.order.from, &self.order.from_addresses) => (Named::Old, other),
-            None => (Named::Undecided, other),
+            Some(_) | None => (Named::Undecided, other),
         }
     }
 
@@ -334,10 +333,7 @@ impl<P: Ports> Exchange<'_, P> {
         for (name, value) in settings {
             let connection = connection(&mut self.from)?;
             self.eyes.ports.may_change()?;
-            connection
-                .config_set(name, value)
-                .await
-                .map_err(|source| redis("CONFIG SET", &self.order.from, source))?;
+            connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", &self.order.from, source))?;
         }
         Ok(())
     }

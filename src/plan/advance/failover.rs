@@ -137,7 +137,7 @@ impl Advance<'_> {
         };
         let resumed = self.journal.current.switchover.is_some();
         let mut journal = self.intend();
-        journal.temporary = Some(TemporarySettings { identity: primary, settings, back_attempt: 0 });
+        journal.temporary = Some(Box::new(TemporarySettings { identity: primary, settings, back_attempt: 0 }));
         let order = self.failover_order(&journal, old, &record);
         journal.current.switchover = Some(record);
         match order {

@@ -130,18 +130,17 @@ pub enum Move {
 
 /// The next move. First match wins; the order is the protocol.
 pub fn next(view: &View, pause: Duration) -> Move {
-    use SeenRole::{Gone, Primary, Replica, Unknown};
+    use SeenRole::{Gone, Primary, Replica};
     match (view.from, view.named) {
         (Primary, Named::New) => demote(view),
         (Replica | Gone, Named::New) => exchanged(view),
-        (Unknown, Named::New) => wait_or_leave(view),
         (Primary, Named::Old) if told(view) => told_and_primary(view),
         (Primary, Named::Old) if !view.other_primary && !view.failing_over => before(view, pause),
         // Nobody says that it goes on, and it would have ended by now: writes are not refused for ever.
         (Primary, Named::Undecided) if view.over && !view.other_primary && !view.failing_over => {
             give_up(view, Failure::NotFailedOver)
         }
-        (_, Named::Old | Named::Undecided) => wait_or_leave(view),
+        _ => wait_or_leave(view),
     }
 }
 
@@ -183,7 +182,11 @@ fn before(view: &View, pause: Duration) -> Move {
         (_, Some(_)) if view.equal => Move::Tell,
         (_, Some(since)) if since < DRAIN => Move::Poll(CATCH_UP_POLL),
         (Some(since), None) if since.saturating_add(PAUSE_MARGIN) < pause => {
-            if view.equal { Move::Refuse } else { Move::Poll(CATCH_UP_POLL) }
+            if view.equal {
+                Move::Refuse
+            } else {
+                Move::Poll(CATCH_UP_POLL)
+            }
         }
         (Some(_), _) | (_, Some(_)) => give_up(view, Failure::NotCaughtUp),
         (None, None) => approach(view),
@@ -207,10 +210,9 @@ fn approach(view: &View) -> Move {
 /// The Sentinels have switched, and the old primary does not know yet.
 fn demote(view: &View) -> Move {
     match view.did.demoted {
-        Sent::No => Move::Demote,
-        Sent::Done | Sent::Unanswered if view.waited < ARRIVES => Move::Poll(POLL),
-        Sent::Done | Sent::Unanswered => Move::Demote,
         Sent::Refused => wait_or_leave(view),
+        Sent::Done | Sent::Unanswered if view.waited < ARRIVES => Move::Poll(POLL),
+        Sent::No | Sent::Done | Sent::Unanswered => Move::Demote,
     }
 }
 

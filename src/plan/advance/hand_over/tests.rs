@@ -157,7 +157,10 @@ fn method_and_processes_are_written_before_the_first_effect() {
     assert_eq!(others, [("redis-2", Some(fixtures::stable_address(1)))]);
     let record = world.begun_record();
     assert_eq!(record.method, SwitchoverMethod::Guarded);
-    assert_eq!((&record.primary.run_id, &record.candidate.as_ref().unwrap().run_id), (&order.from.run_id, &order.to.run_id));
+    assert_eq!(
+        (&record.primary.run_id, &record.candidate.as_ref().unwrap().run_id),
+        (&order.from.run_id, &order.to.run_id)
+    );
     assert_eq!(record.replid, order.replid);
     assert_eq!(world.journal.current.attempt, 1);
 }
