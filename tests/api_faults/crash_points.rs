@@ -82,6 +82,16 @@ async fn native() {
     assert_survives_all("native", Shape::Replicated, "native", &crash::reached_in(&[Situation::Native])).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn under_sentinel() {
+    // Who takes over after the old primary follows sets its settings back in another way: so the last has a run of its own.
+    let (last, points): (Vec<_>, Vec<_>) =
+        crash::reached_in(&[Situation::Sentinel]).into_iter().partition(|point| *point == Place::SettingsBack.as_str());
+    assert_survives_all("sentinel", Shape::Watched, "auto", &points).await;
+    assert_survives_all("sentinel-last", Shape::Watched, "auto", &last).await;
+}
+
 /// What is done to the only copy of the data: all of it, not only what is done to nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]

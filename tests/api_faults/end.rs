@@ -9,8 +9,8 @@ use pretty_assertions::assert_eq;
 use crate::{
     common::writer::{self, Writer},
     fake_kubelet,
-    shape::Shape,
-    world::{SET, World, eventually, is_ready},
+    shape::{SENTINELS, Shape},
+    world::{REPLICAS, SET, World, eventually, is_ready},
 };
 
 /// FAILOVER's own bound of 3 s, the watchdog's margin of 3 s, and what a busy machine adds.
@@ -45,12 +45,21 @@ pub(crate) struct End {
 impl End {
     /// Each pod once, in the order of the main job, everything as before but, where it moves, the primary.
     pub(crate) fn undisturbed(shape: Shape) -> Self {
-        let members = shape.end();
+        Self::led_by(shape, usize::from(!shape.in_place()))
+    }
+
+    /// The same, where somebody else chooses the primary.
+    fn led_by(shape: Shape, primary: usize) -> Self {
+        let members = shape.end(primary);
         let primary = members.iter().find(|(_, member)| member.follows == "nobody").map(|(pod, _)| pod.clone());
         Self {
             outcome: "Succeeded".into(),
             starts: members.keys().map(|pod| (pod.clone(), 2)).collect(),
-            endpoints: primary.iter().cloned().collect(),
+            endpoints: if shape == Shape::Watched {
+                (0..REPLICAS).map(|n| format!("{SENTINELS}-{n}")).collect()
+            } else {
+                primary.iter().cloned().collect()
+            },
             restarts: members.keys().cloned().collect(),
             primary,
             members,
@@ -59,7 +68,7 @@ impl End {
 
     async fn of(world: &World, outcome: String) -> Self {
         let mut starts = BTreeMap::new();
-        for started in world.node.started() {
+        for started in world.node.started().into_iter().filter(|it| it.pod.starts_with(SET)) {
             *starts.entry(started.pod).or_insert(0) += 1;
         }
         let mut members = BTreeMap::new();
@@ -113,7 +122,15 @@ async fn endpoints(world: &World) -> Vec<String> {
 /// Waits for the end of the remediation, and asserts that it is the undisturbed one: every pod once, no acknowledged
 /// write lost, no write blocked beyond its bound.
 pub(crate) async fn assert_undisturbed(world: &World, writer: Writer) {
-    assert_ends_as(world, writer, End::undisturbed(world.shape)).await;
+    let wanted = if world.shape == Shape::Watched {
+        eventually("the end of the remediation", async || world.outcome().await).await;
+        let primary = eventually("one primary", async || world.node.primary().await).await;
+        let number = primary.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
+        End::led_by(world.shape, number.filter(|n| *n > 0).expect("another than the first"))
+    } else {
+        End::undisturbed(world.shape)
+    };
+    assert_ends_as(world, writer, wanted).await;
 }
 
 /// The same with another end.

@@ -23,14 +23,19 @@ pub(crate) enum Shape {
     Returning,
     /// As `Replicated`, with dumps on claims and a backlog that is too small to go on from after a restart.
     Dumping,
+    /// Three that hold nothing but memory and keep their addresses, watched by three Sentinels in pods of their own.
+    Watched,
 }
+
+/// The set of the Sentinels.
+pub(crate) const SENTINELS: &str = "sentinel";
 
 impl Shape {
     pub(crate) const fn replicas(self) -> usize {
         match self {
             Self::Standalone => 1,
             Self::Static => 2,
-            Self::Replicated | Self::Returning | Self::Dumping => REPLICAS,
+            Self::Replicated | Self::Returning | Self::Dumping | Self::Watched => REPLICAS,
         }
     }
 
@@ -43,6 +48,7 @@ impl Shape {
         match self {
             Self::Replicated => Keeps::Nothing,
             Self::Returning => Keeps::NothingAndFirstLeads,
+            Self::Watched => Keeps::Address,
             Self::Dumping => Keeps::Data,
             Self::Standalone | Self::Static => Keeps::DataAndName,
         }
@@ -51,7 +57,7 @@ impl Shape {
     /// Options of every redis-server.
     pub(crate) fn options(self) -> Vec<&'static str> {
         match self {
-            Self::Replicated | Self::Returning => vec!["--repl-backlog-size", "4mb"],
+            Self::Replicated | Self::Returning | Self::Watched => vec!["--repl-backlog-size", "4mb"],
             Self::Standalone | Self::Static => {
                 vec!["--repl-backlog-size", "4mb", "--appendonly", "yes", "--appendfsync", "always"]
             }
@@ -59,9 +65,11 @@ impl Shape {
         }
     }
 
-    /// What the Service selects: the role where it moves, else the pod that is always primary.
+    /// What the Service selects: the role where it moves, the Sentinels where they know, else the pod that is always primary.
     pub(crate) fn selector(self) -> Value {
-        if self.in_place() {
+        if self == Self::Watched {
+            json!({ "app": SENTINELS })
+        } else if self.in_place() {
             json!({ "app": SET, "statefulset.kubernetes.io/pod-name": format!("{SET}-0") })
         } else {
             json!({ "app": SET, "redismemory.io/role": "primary" })
@@ -84,7 +92,7 @@ impl Shape {
         let mut spec = json!({
             "selector": { "matchLabels": { "app": SET } },
             "mode": "Enforce",
-            "redis": { "roleAuthority": if self.in_place() { "Auto" } else { "Operator" } },
+            "redis": { "roleAuthority": if self.follows_a_label() { "Operator" } else { "Auto" } },
             "headroom": { "percent": 50, "remedies": ["ResizePod"] },
             "fragmentation": { "minimumWaste": "12Mi", "sustained": "2s" },
             "restart": { "cooldown": "0s", "stepTimeout": "2m" },
@@ -93,6 +101,9 @@ impl Shape {
             spec["restart"]["allowDowntime"] = json!(true);
             spec["restart"]["minimumSyncedReplicas"] = json!(0);
         }
+        if self == Self::Watched {
+            spec["redis"]["sentinel"] = json!({ "selector": { "matchLabels": { "app": SENTINELS } } });
+        }
         if self == Self::Dumping {
             // Without a minute of history nothing is known of the rate of writes.
             spec["fragmentation"]["sustained"] = json!("65s");
@@ -100,13 +111,17 @@ impl Shape {
         spec
     }
 
-    /// What the members are after an undisturbed remediation.
-    pub(crate) fn end(self) -> BTreeMap<String, Member> {
-        let primary = usize::from(!self.in_place());
+    /// The operator keeps the label that clients go by.
+    pub(crate) fn follows_a_label(self) -> bool {
+        !self.in_place() && self != Self::Watched
+    }
+
+    /// What the members are after an undisturbed remediation that left that one as primary.
+    pub(crate) fn end(self, primary: usize) -> BTreeMap<String, Member> {
         let member = |number: usize| {
             let role = if number == primary { "primary" } else { "replica" };
             let follows = if number == primary { "nobody".to_owned() } else { format!("{SET}-{primary}") };
-            let label = if self.in_place() { "" } else { role };
+            let label = if self.follows_a_label() { role } else { "" };
             Member {
                 label: label.to_owned(),
                 ready: true,

@@ -35,7 +35,7 @@ use crate::{
     api_server::{Definition, cleanup},
     common::writer::Writer,
     fake_kubelet::{self, FakeNode},
-    shape::Shape,
+    shape::{SENTINELS, Shape},
 };
 
 /// Name of set, Service and policy.
@@ -95,6 +95,7 @@ impl World {
         let world = Self { namespace, client, node, shape, _definition: definition, _place: place };
         world.deploy().await;
         world.fragment().await;
+        eventually("calm Sentinels", async || world.node.sentinels_are_calm().await.then_some(())).await;
         world
     }
 
@@ -153,6 +154,32 @@ impl World {
         if self.shape.keeps().data() {
             self.bound(replicas).await;
         }
+        if self.shape == Shape::Watched {
+            self.sentinels().await;
+        }
+    }
+
+    async fn sentinels(&self) {
+        let labels = json!({ "app": SENTINELS });
+        let container = json!({ "name": "sentinel", "image": "redis", "ports": [{ "containerPort": 26379 }] });
+        let spec = json!({
+            "nodeName": self.node.name(), "automountServiceAccountToken": false, "containers": [container],
+        });
+        self.create::<StatefulSet>(json!({
+            "metadata": { "name": SENTINELS },
+            "spec": {
+                "serviceName": SENTINELS, "replicas": REPLICAS, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": spec },
+            },
+        }))
+        .await;
+        eventually("Sentinels that are Ready", async || {
+            let listed = ListParams::default().labels("app=sentinel");
+            let pods = self.api::<Pod>().list(&listed).await.ok()?.items;
+            (pods.len() == REPLICAS && pods.iter().all(is_ready)).then_some(())
+        })
+        .await;
     }
 
     /// A volume for each claim, by its name: nothing here makes volumes.
@@ -273,6 +300,11 @@ impl World {
 
     /// A client that writes through the Service and remembers what was acknowledged.
     pub(crate) async fn writer(&self) -> Writer {
+        if self.shape == Shape::Watched {
+            // Whichever of them takes writes: an answer of one that is no primary any more would be a write lost.
+            let addresses = self.node.running().iter().map(|running| running.process.address()).collect();
+            return Writer::start_paced(addresses, WRITE_EVERY);
+        }
         let service = self.api::<Service>().get(SET).await.expect("the Service");
         let ip = service.spec.and_then(|spec| spec.cluster_ip).expect("an address");
         Writer::start_paced(vec![SocketAddr::new(ip.parse().expect("an address"), 6379)], WRITE_EVERY)
@@ -294,6 +326,7 @@ impl Drop for World {
             let now = DeleteParams::default().grace_period(0);
             let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
             drop(sets.delete(SET, &now).await);
+            drop(sets.delete(SENTINELS, &now).await);
             let policies: Api<RedisMemoryPolicy> = Api::namespaced(client.clone(), &namespace);
             let patch = kube::api::Patch::Merge(json!({ "metadata": { "finalizers": null } }));
             drop(policies.patch(SET, &kube::api::PatchParams::default(), &patch).await);

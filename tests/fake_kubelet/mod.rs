@@ -10,6 +10,7 @@
 mod address;
 mod node;
 mod process;
+mod sentinel;
 mod watcher;
 
 use std::{
@@ -21,11 +22,12 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use redis_memory_operator::clock::Clock;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use self::address::Address;
 pub use self::{
     process::{RedisProcess, patient, patient_ask},
     watcher::Pauses,
@@ -57,6 +59,8 @@ pub enum Keeps {
     Nothing,
     /// Nothing, and the first pod's arguments make it a primary, whoever is.
     NothingAndFirstLeads,
+    /// Nothing but its address, as where a Service for each pod is announced in its place.
+    Address,
     /// Its `dir`, as on a claim that is mounted at [`FakeNode::volume`].
     Data,
     /// Its `dir`, and its name in the headless Service, by which the others follow the first pod: it is always the
@@ -81,6 +85,9 @@ struct State {
     volume: TempDir,
     names: Mutex<HashMap<String, Ipv4Addr>>,
     running: Mutex<HashMap<String, Running>>,
+    sentinels: Mutex<HashMap<String, Arc<RedisProcess>>>,
+    /// By the pod's name.
+    addresses: Mutex<HashMap<String, Arc<Address>>>,
     started: Mutex<Vec<Started>>,
     pauses: Mutex<Pauses>,
 }
@@ -113,6 +120,34 @@ impl State {
     fn running(&self) -> MutexGuard<'_, HashMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn sentinels(&self) -> MutexGuard<'_, HashMap<String, Arc<RedisProcess>>> {
+        self.sentinels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_running(&self) -> Vec<Running> {
+        self.running().values().filter(|it| !it.stopping).cloned().collect()
+    }
+
+    /// True: nobody has begun to start that pod, and the caller has now.
+    fn claim(&self, pod: &Pod) -> bool {
+        let started = Started { pod: pod.name_any(), uid: pod.uid().unwrap_or_default() };
+        let mut all = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = all.iter().all(|known| known.uid != started.uid);
+        if new {
+            all.push(started);
+        }
+        new
+    }
+
+    /// The address of a pod that is about to start.
+    fn address_of(&self, pod: &str) -> Arc<Address> {
+        if self.keeps != Keeps::Address {
+            return Arc::new(Address::next());
+        }
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(addresses.entry(pod.to_owned()).or_insert_with(|| Arc::new(Address::next())))
+    }
 }
 
 /// A node with its kubelet, gone when dropped with everything that runs on it.
@@ -135,6 +170,8 @@ impl FakeNode {
             volume: tempfile::tempdir().expect("a temporary directory"),
             names: Mutex::default(),
             running: Mutex::default(),
+            sentinels: Mutex::default(),
+            addresses: Mutex::default(),
             started: Mutex::default(),
             pauses: Mutex::default(),
         });
@@ -185,6 +222,16 @@ impl FakeNode {
         <[String; 1]>::try_from(primaries).ok().map(|[primary]| primary)
     }
 
+    /// Every Sentinel that was started knows the whole set, and has watched it long enough.
+    pub async fn sentinels_are_calm(&self) -> bool {
+        let all: Vec<_> = self.state.sentinels().values().cloned().collect();
+        let mut calm = true;
+        for sentinel in all {
+            calm &= sentinel::is_calm(&sentinel).await;
+        }
+        calm
+    }
+
     /// What blocked writes the servers have shown so far.
     pub fn pauses(&self) -> Pauses {
         *self.state.pauses.lock().unwrap_or_else(PoisonError::into_inner)
@@ -198,6 +245,7 @@ impl Drop for FakeNode {
         }
         // The last references to the processes; each ends its own.
         self.state.running().clear();
+        self.state.sentinels().clear();
     }
 }
 

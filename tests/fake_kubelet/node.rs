@@ -18,9 +18,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    Keeps, LOOK, Running, Started, State,
-    address::Address,
+    Keeps, LOOK, Running, State,
     process::{self, Place, RedisProcess},
+    sentinel,
     watcher::measure,
 };
 
@@ -79,17 +79,15 @@ pub(super) async fn watch(state: Arc<State>) {
 }
 
 async fn look(state: &Arc<State>, pod: Pod) {
+    if sentinel::is_one(&pod) {
+        return sentinel::look(state, pod).await;
+    }
     let uid = pod.uid().unwrap_or_default();
     let known = state.running().get(&uid).cloned();
     match known {
         None if pod.metadata.deletion_timestamp.is_some() => gone(state, &pod).await,
-        None => {
-            let already = state.started.lock().expect("no panic").iter().any(|started| started.uid == uid);
-            if !already {
-                state.started.lock().expect("no panic").push(Started { pod: pod.name_any(), uid });
-                tokio::spawn(start(Arc::clone(state), pod));
-            }
-        }
+        None if state.claim(&pod) => drop(tokio::spawn(start(Arc::clone(state), pod))),
+        None => {}
         Some(running) if pod.metadata.deletion_timestamp.is_some() => {
             if !running.stopping {
                 if let Some(running) = state.running().get_mut(&uid) {
@@ -115,7 +113,7 @@ async fn start(state: Arc<State>, pod: Pod) {
         if first && state.keeps == Keeps::NothingAndFirstLeads {
             break None;
         }
-        let others: Vec<Running> = state.running().values().filter(|it| !it.stopping).cloned().collect();
+        let others = state.all_running();
         let mut primary = None;
         for other in &others {
             if other.process.role().await.as_deref() == Some("master") {
@@ -128,7 +126,7 @@ async fn start(state: Arc<State>, pod: Pod) {
         tokio::time::sleep(LOOK).await;
     };
     let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
-    let address = Address::next();
+    let address = state.address_of(&name);
     if named && first {
         state.publish(&first_of(&state, &pod), address.0);
     }
@@ -171,7 +169,7 @@ async fn stop(state: Arc<State>, pod: Pod, running: Running) {
 }
 
 /// Confirms that nothing of the pod runs any more.
-async fn gone(state: &State, pod: &Pod) {
+pub(super) async fn gone(state: &State, pod: &Pod) {
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default().grace_period(0) };
     while let Err(error) = state.pods().delete(&pod.name_any(), &params).await {
@@ -186,8 +184,7 @@ async fn gone(state: &State, pod: &Pod) {
 pub(super) async fn show_readiness(state: Arc<State>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let all: Vec<Running> = state.running().values().filter(|it| !it.stopping).cloned().collect();
-        for running in all {
+        for running in state.all_running() {
             let info = running.process.info("everything").await.unwrap_or_default();
             let ready = is_ready(&info);
             if running.shown.starts_with(if ready { "true" } else { "false" }) {
@@ -254,7 +251,7 @@ fn status(state: &State, pod: &Pod, running: &Running, ready: bool, container: &
     })
 }
 
-fn now(state: &State) -> Value {
+pub(super) fn now(state: &State) -> Value {
     let seconds = jiff::Timestamp::from_second(state.clock.now().as_second()).expect("in range");
     json!(seconds.to_string())
 }

@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Where a process runs.
 pub struct Place<'a> {
-    pub address: Address,
+    pub address: Arc<Address>,
     /// Its `dir`.
     pub directory: &'a Path,
     /// What it sees as /etc/hosts, if not the machine's.
@@ -27,7 +27,7 @@ pub struct Place<'a> {
 /// A process that ends with this value.
 pub struct RedisProcess {
     child: Mutex<Child>,
-    address: Address,
+    address: Arc<Address>,
 }
 
 impl RedisProcess {
@@ -53,6 +53,14 @@ impl RedisProcess {
             command.args(["--replicaof", &primary, &PORT.to_string()]);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot run {}: {error}", server.display()));
+        Self { child: Mutex::new(child), address }
+    }
+
+    /// Runs it with these words.
+    pub fn run(server: &Path, words: &[String], address: Arc<Address>) -> Self {
+        let child =
+            Command::new(server).args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot run {}: {error}", server.display()));
         Self { child: Mutex::new(child), address }
     }
