@@ -97,4 +97,11 @@ pub struct Known {
     pub address: NodeAddress,
     /// `s_down`, `o_down` or `disconnected` is among its flags.
     pub down: bool,
+    /// Of a replica: what the Sentinel knows of it is younger than 10 s (`info-refresh`). Always true of another Sentinel.
+    #[serde(default = "fresh", skip_serializing_if = "Clone::clone")]
+    pub fresh: bool,
+}
+
+const fn fresh() -> bool {
+    true
 }

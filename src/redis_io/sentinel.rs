@@ -10,6 +10,9 @@ use crate::domain::sentinel::{Known, Named, Said, WatchedSet};
 /// Longest id and longest name of a set that is taken for one.
 const MAX_WORD: usize = 64;
 
+/// Sentinels ask replicas every 10 s, and every second while something goes on.
+const FRESH_MILLISECONDS: u64 = 10_000;
+
 /// An instance as a Sentinel describes it: names and values.
 type Fields = HashMap<String, String>;
 
@@ -115,7 +118,13 @@ fn known(fields: &Fields) -> Result<Known, RedisError> {
         id: word(field(fields, "runid")?)?,
         address: address.ok_or_else(|| unreadable("an address"))?,
         down: has_flag(fields, &["s_down", "o_down", "disconnected"])?,
+        fresh: fields.get("info-refresh").is_none_or(|age| is_fresh(age)),
     })
+}
+
+/// A Sentinel that has just been told of a replica, and has not asked it yet, says 0.
+fn is_fresh(age: &str) -> bool {
+    age.parse().is_ok_and(|age: u64| (1..FRESH_MILLISECONDS).contains(&age))
 }
 
 fn has_flag(fields: &Fields, flags: &[&str]) -> Result<bool, RedisError> {
@@ -193,6 +202,18 @@ mod tests {
         });
         let error = set(&fields, Vec::new(), Vec::new()).expect_err("it cannot be read").to_string();
         assert!(error.contains("cannot be read") && value.is_none_or(|value| !error.contains(value)), "{error}");
+    }
+
+    #[rstest]
+    #[case(Some("0"), false)]
+    #[case(Some("1"), true)]
+    #[case(Some("10000"), false)]
+    #[case(None, true)]
+    fn what_was_never_heard_is_not_fresh(#[case] age: Option<&str>, #[case] fresh: bool) {
+        let fields = master(|fields| {
+            age.map(|age| fields.insert("info-refresh".into(), age.into()));
+        });
+        assert_eq!(known(&fields).expect("it can be read").fresh, fresh);
     }
 
     #[test]

@@ -29,8 +29,8 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 use graph::Graph;
-pub use watch::Electors;
 use watch::Watch;
+pub use watch::{Disturbance, Electors};
 
 /// The members that replicate one data set, as far as they are selected.
 ///
@@ -431,10 +431,10 @@ impl<'a> Shard<'a> {
         self.watch.faults(self)
     }
 
-    /// Why its Sentinels do not let that pod be restarted now, or, without one, its role not be moved: they do not agree, a failover is in progress or was one lately,
+    /// Why its Sentinels do not let that be done now: they do not agree, a failover is in progress or was one lately,
     /// or none would be possible while it is away. `None`: they do, or there are none.
-    pub fn sentinels_forbid(&self, away: Option<&PodName>) -> Option<String> {
-        self.watch.forbids(self, away)
+    pub fn sentinels_forbid(&self, what: &Disturbance<'_>) -> Option<String> {
+        self.watch.forbids(self, what)
     }
 
     /// How its Sentinels are told to give the role of that primary to another member; `None`: none says that it watches.

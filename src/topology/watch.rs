@@ -22,6 +22,17 @@ pub(super) struct Watch<'a> {
     silent: Vec<(&'a Sentinel, &'a ProbeFailure)>,
 }
 
+/// What is to be done to a set under Sentinel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance<'p> {
+    /// That pod is restarted.
+    Restart(&'p PodName),
+    /// The pod is restarted whose role a Sentinel has just given to another member, because we told it to.
+    RestartAfterMove(&'p PodName),
+    /// A Sentinel is told to give the role to another member.
+    Move,
+}
+
 /// How the Sentinels of a set are told to give its role to another member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Electors<'a> {
@@ -91,13 +102,16 @@ impl<'a> Watch<'a> {
         self.is_told() || !self.silent.is_empty()
     }
 
-    /// Why that pod must not be restarted now, or, without one, no failover be asked for; `None`: it may, or no Sentinel
-    /// watches.
-    pub(super) fn forbids(&self, shard: &Shard<'_>, away: Option<&PodName>) -> Option<String> {
+    /// Why that must not be done now; `None`: it may, or no Sentinel watches.
+    pub(super) fn forbids(&self, shard: &Shard<'_>, what: &Disturbance<'_>) -> Option<String> {
         let mut all = self.faults(shard);
-        all.extend(self.unrest());
-        if all.is_empty() {
-            all.extend(self.votes(away));
+        all.extend(self.going_on());
+        match what {
+            Disturbance::RestartAfterMove(_) => all.extend(self.unheard()),
+            Disturbance::Restart(_) | Disturbance::Move => all.extend(self.not_settled()),
+        }
+        if let (true, Disturbance::Restart(pod) | Disturbance::RestartAfterMove(pod)) = (all.is_empty(), what) {
+            all.extend(self.votes(Some(pod)));
         }
         (!all.is_empty()).then(|| listed(all))
     }
@@ -147,8 +161,17 @@ impl<'a> Watch<'a> {
         faults
     }
 
+    /// Replicas of which a Sentinel has heard nothing for a while: after a failover, those that it has not asked yet.
+    fn unheard(&self) -> Vec<String> {
+        let known = self.witnesses.iter().flat_map(|one| one.replicas.iter().map(move |(known, _)| (one.pod, known)));
+        let unheard = known.filter(|(_, known)| !known.fresh);
+        unheard
+            .map(|(pod, known)| format!("the Sentinel in {pod} has heard nothing of {} for 10 s", known.address))
+            .collect()
+    }
+
     /// What goes on now, and passes.
-    pub(super) fn unrest(&self) -> Vec<String> {
+    fn going_on(&self) -> Vec<String> {
         let mut unrest = Vec::new();
         for Witness { pod, set, .. } in &self.witnesses {
             if set.failing_over {
@@ -157,17 +180,22 @@ impl<'a> Watch<'a> {
                 unrest.push(format!("the Sentinel in {pod} takes the primary for dead"));
             }
         }
+        unrest
+    }
+
+    /// The last failover was lately: another would not be begun yet. After one that was told to a Sentinel and carried out a new
+    /// one is begun at once (measured: tests/redis_sentinel).
+    fn not_settled(&self) -> Option<String> {
         let all = || self.witnesses.iter().map(|witness| witness.set);
         // A Sentinel that was started a moment ago begins anew for itself; a failover does for all of them.
         let settled = all().map(|set| set.settled_for).max();
         let calm = all().map(|set| set.failover_timeout.saturating_mul(2)).max().unwrap_or(Duration::ZERO);
-        if settled.is_some_and(|settled| settled < calm) {
-            unrest.push(format!(
+        settled.is_some_and(|settled| settled < calm).then(|| {
+            format!(
                 "the last failover was less than {} s ago (twice failover-timeout), or every Sentinel was started since",
                 calm.as_secs()
-            ));
-        }
-        unrest
+            )
+        })
     }
 
     /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`.
@@ -255,7 +283,7 @@ impl<'a> Watch<'a> {
             let unknown: BTreeSet<&str> =
                 self.witnesses.iter().filter(|one| !knows(&one.said.id)).map(|one| one.pod.as_str()).collect();
             faults.extend(unknown.iter().map(|it| format!("the Sentinel in {pod} does not know the one in {it}")));
-            for Known { id, address, down } in &set.others {
+            for Known { id, address, down, .. } in &set.others {
                 let is_silent = self.silent.iter().any(|(it, _)| it.addresses.is_host(&address.host));
                 if is_silent {
                     // Said once, above.

@@ -5,9 +5,11 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
+    time::Duration,
 };
 
 use redis_memory_operator::{
+    clock::Clock,
     execute::ExecuteError,
     plan::{effect::FailoverOrder, switchover::Failure},
 };
@@ -202,6 +204,23 @@ fn tell(sentinel: SocketAddr) {
     let mut answer = [0; 3];
     stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"+OK");
+}
+
+/// The rule that Sentinels wait for twice `failover-timeout` before they try again is for failovers that came to nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_exchange_the_sentinels_fail_over_at_once() {
+    let patient = [USUAL[0], ("failover-timeout", "60000")];
+    let mut set = Watched::start(Path::new(SYSTEM), &patient).await;
+    let done = carry_out(&order(&set, 0).await).await.expect("it is carried out");
+    let new = winner(&set, &done).await;
+    let clock = Clock::start();
+    set.servers[new].crash();
+    while set.named().await.iter().flatten().all(|named| *named == new) {
+        assert!(clock.uptime() < Duration::from_secs(60), "nobody takes over from the new primary");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("another after {:?}", clock.uptime());
+    assert!(clock.uptime() < Duration::from_secs(30), "{:?}: down-after and a moment", clock.uptime());
 }
 
 /// Every replica that may be chosen stands still: nobody takes over, and writes are let in again when it was given up.

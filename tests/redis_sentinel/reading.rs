@@ -10,7 +10,7 @@ use redis_memory_operator::{
         snapshot::{Observation, Snapshot},
     },
     redis_io::{Connection, Credentials, RedisError},
-    topology,
+    topology::{self, Disturbance},
 };
 
 use crate::{
@@ -138,7 +138,7 @@ async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
     let shards = topology::find(&fixtures::policy(), &snapshot);
     let [shard] = shards.as_slice() else { panic!("one set") };
     assert_eq!(shard.refusal(), None);
-    (shard.sentinel_faults(), shard.sentinels_forbid(Some(&shard.members[1].pod.name)))
+    (shard.sentinel_faults(), shard.sentinels_forbid(&Disturbance::Restart(&shard.members[1].pod.name)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use crate::{
         replica,
         temporary::{self, Wanted, values},
     },
+    topology::Disturbance,
 };
 
 /// An exchange that failed this often ends the remediation: the cause is not going away by itself.
@@ -101,7 +102,7 @@ impl Advance<'_> {
             );
             return self.give_up(None, &text);
         }
-        if let Some(why) = self.shard.sentinels_forbid(None) {
+        if let Some(why) = self.shard.sentinels_forbid(&Disturbance::Move) {
             return self.wait(why);
         }
         match self.every_replica_fits(old) {

@@ -5,8 +5,9 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         names::PodName,
+        step::{PlannedStep, Step},
     },
-    topology::Handover,
+    topology::{Disturbance, Handover},
 };
 
 /// Only the primary is left to be restarted, and its Sentinels cannot be told to move its role. Or the plan, made before
@@ -47,9 +48,18 @@ fn never(scene: &Scene<'_>, primary: &PodName) -> String {
 
 /// Every Sentinel agrees, nothing fails over, and a failover stays possible while the pod is away.
 pub(super) fn ready(scene: &Scene<'_>) -> Option<Blocked> {
-    let moves = scene.phase == Phase::Switchover;
-    let moving = moves.then(|| scene.shard.sentinels_forbid(None)).flatten();
-    let text =
-        moving.or_else(|| scene.restarted_now().find_map(|it| scene.shard.sentinels_forbid(Some(&it.pod.name))))?;
+    let moved = |pod: &PodName| {
+        let by_sentinel =
+            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, to: None } if from == pod);
+        scene.phase != Phase::Preflight && scene.steps.iter().any(by_sentinel)
+    };
+    let forbids = |pod: &PodName| {
+        let what = if moved(pod) { Disturbance::RestartAfterMove(pod) } else { Disturbance::Restart(pod) };
+        scene.shard.sentinels_forbid(&what)
+    };
+    let text = match scene.phase {
+        Phase::Switchover => scene.shard.sentinels_forbid(&Disturbance::Move)?,
+        _ => scene.restarted_now().find_map(|target| forbids(&target.pod.name))?,
+    };
     Some(Blocked::new(BlockReason::SentinelsNotReady, text))
 }

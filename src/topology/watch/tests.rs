@@ -10,7 +10,7 @@ use crate::{
         fixtures::{self, three_pods},
         sample::Role,
     },
-    topology::{Kind, find},
+    topology::{Disturbance, Kind, find},
 };
 
 /// Three pods with a Sentinel in each, which agree on redis-0.
@@ -33,8 +33,11 @@ fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, Vec<Option<String>>
     let shards = find(&fixtures::policy(), snapshot);
     let [shard] = shards.as_slice() else { panic!("one shard") };
     assert_eq!((shard.kind, shard.refusal()), (Kind::Sentinel, None));
-    let forbidden = shard.members.iter().map(|member| shard.sentinels_forbid(Some(&member.pod.name))).collect();
-    (shard.watch.faults(shard), shard.watch.unrest(), forbidden)
+    let forbidden =
+        shard.members.iter().map(|member| shard.sentinels_forbid(&Disturbance::Restart(&member.pod.name))).collect();
+    let mut passing = shard.watch.going_on();
+    passing.extend(shard.watch.not_settled());
+    (shard.watch.faults(shard), passing, forbidden)
 }
 
 /// Why nothing at all is done.
@@ -77,7 +80,7 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
     "the Sentinel in redis-0 does not know the one in redis-2",
 ])]
 #[case::a_dead_peer(|s: &mut Snapshot| {
-    let dead = Known { id: "gone".into(), address: address(78), down: true };
+    let dead = Known { id: "gone".into(), address: address(78), down: true, fresh: true };
     set(s, 0).others.push(dead);
 }, &["the Sentinel in redis-0 knows one at 10.0.0.178:6379 that is none of those that were asked"])]
 #[case::tilt(|s: &mut Snapshot| s.sentinels[1].said.as_mut().expect("it answers").tilt = true, &[
@@ -108,7 +111,7 @@ fn dead_sentinels_count_for_the_majority() {
     let mut snapshot = watched();
     for n in 0..3 {
         for dead in ["x", "y", "z"] {
-            set(&mut snapshot, n).others.push(Known { id: dead.into(), address: address(78), down: true });
+            set(&mut snapshot, n).others.push(Known { id: dead.into(), address: address(78), down: true, fresh: true });
         }
     }
     let (faults, ..) = judged(&snapshot);
@@ -123,8 +126,10 @@ fn a_set_of_two_sentinels_bears_no_restart() {
         set(&mut snapshot, n).others.pop();
     }
     // The first knew the second last.
-    set(&mut snapshot, 0).others = vec![Known { id: "sentinel-1".into(), address: address(1), down: false }];
-    set(&mut snapshot, 1).others = vec![Known { id: "sentinel-0".into(), address: address(0), down: false }];
+    set(&mut snapshot, 0).others =
+        vec![Known { id: "sentinel-1".into(), address: address(1), down: false, fresh: true }];
+    set(&mut snapshot, 1).others =
+        vec![Known { id: "sentinel-0".into(), address: address(0), down: false, fresh: true }];
     let (faults, unrest, forbidden) = judged(&snapshot);
     assert_eq!((faults, unrest), (vec![], vec![]));
     for (n, text) in forbidden.iter().enumerate().take(2) {
@@ -230,4 +235,20 @@ fn sentinels_of_another_set_say_nothing_here() {
     }
     let shards = find(&fixtures::policy(), &snapshot);
     assert_eq!((shards[0].kind, shards[0].refusal()), (Kind::Replication, None));
+}
+
+/// A Sentinel that was told to fail over begins the next one at once, but must have asked everybody first.
+#[test]
+fn after_a_role_that_we_moved_only_what_is_not_heard_yet_is_waited_for() {
+    let mut snapshot = watched();
+    (0..3).for_each(|n| set(&mut snapshot, n).settled_for = Duration::from_secs(5));
+    let pod = fixtures::pod_name(1);
+    let forbidden = |snapshot: &Snapshot, what: &Disturbance<'_>| {
+        find(&fixtures::policy(), snapshot)[0].sentinels_forbid(what).unwrap_or_default()
+    };
+    assert!(forbidden(&snapshot, &Disturbance::Restart(&pod)).contains("twice failover-timeout"));
+    assert!(forbidden(&snapshot, &Disturbance::Move).contains("twice failover-timeout"));
+    assert_eq!(forbidden(&snapshot, &Disturbance::RestartAfterMove(&pod)), "");
+    set(&mut snapshot, 2).replicas[0].fresh = false;
+    assert!(forbidden(&snapshot, &Disturbance::RestartAfterMove(&pod)).contains("in redis-2 has heard nothing of"));
 }
