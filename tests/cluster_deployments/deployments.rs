@@ -1,0 +1,207 @@
+//! What is known and expected of each deployment.
+
+use super::run::run;
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    /// Its file in `tests/deployments`, and its name in the table.
+    pub(crate) name: &'static str,
+    /// What it is, in a few words.
+    pub(crate) title: &'static str,
+    /// The headline of `doctor`.
+    pub(crate) detected: &'static str,
+    /// Its servers' pods.
+    pub(crate) pods: &'static [&'static str],
+    /// The labels that all of them have.
+    pub(crate) selector: &'static str,
+    /// The container of the server.
+    pub(crate) container: &'static str,
+    /// What is rolled out.
+    pub(crate) makers: &'static [&'static str],
+    /// The claims that need a volume.
+    pub(crate) claims: &'static [&'static str],
+    /// The Secret of the password, where there is one.
+    pub(crate) secret: Option<&'static str>,
+    /// What a person consents to, by the comments of the policy.
+    pub(crate) consents: &'static [&'static str],
+    /// How clients find the primary.
+    pub(crate) way: Way,
+    /// Who may be primary.
+    pub(crate) primary: Primary,
+    /// Services that lead to the primary and to nobody else.
+    pub(crate) leading: &'static [&'static str],
+    /// The label that its own controller puts on the primary alone.
+    pub(crate) role_label: Option<(&'static str, &'static str)>,
+    /// Its Sentinels.
+    pub(crate) sentinels: Option<Sentinels>,
+    /// What the operator of today does with it.
+    pub(crate) cure: Cure,
+}
+
+/// How clients find the primary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// Through the Service of that name.
+    Service(&'static str),
+    /// They ask the Sentinels behind it.
+    Sentinel(&'static str),
+    /// Through the proxies behind it.
+    Proxy(&'static str),
+}
+
+impl Way {
+    /// Milliseconds that writes may stop for when Sentinels hand the role over.
+    pub(crate) const fn longest_gap(self) -> f64 {
+        match self {
+            Self::Service(_) | Self::Sentinel(_) => 2_000.0,
+            Self::Proxy(_) => 5_000.0,
+        }
+    }
+}
+
+/// Who may be primary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Primary {
+    /// That pod alone.
+    Fixed(&'static str),
+    /// Whoever the Sentinels choose.
+    Elected,
+}
+
+/// The Sentinels of a set.
+#[derive(Debug)]
+pub(crate) struct Sentinels {
+    /// The pods in which they run.
+    pub(crate) pods: &'static [&'static str],
+    /// Their container.
+    pub(crate) container: &'static str,
+    /// The name by which they know the set.
+    pub(crate) master: &'static str,
+    /// Addresses and ids are new with each pod, and nobody makes the Sentinels forget the old ones.
+    pub(crate) remember_the_dead: bool,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cure {
+    /// Every pod is replaced.
+    Whole,
+    /// Every replica is; the primary is refused for that reason.
+    Replicas(&'static str),
+    /// So many pods are; then that reason is in the way.
+    Part(usize, &'static str),
+}
+
+impl Deployment {
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> &'static Self {
+        ALL.iter().find(|of| of.name == name).unwrap_or_else(|| panic!("no deployment {name}"))
+    }
+}
+
+const DOWNTIME: &str = "allowDowntime: true";
+
+/// All of them, in the table's order.
+pub(crate) static ALL: &[Deployment] = &[
+    Deployment {
+        name: "bitnami-static",
+        title: "bitnami redis: the primary in a StatefulSet of its own",
+        detected: "SET shop-redis: a fixed primary and replicas, Bitnami chart",
+        pods: &["shop-redis-master-0", "shop-redis-replicas-0", "shop-redis-replicas-1"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=shop",
+        container: "redis",
+        makers: &["statefulset/shop-redis-master", "statefulset/shop-redis-replicas"],
+        claims: &[
+            "redis-data-shop-redis-master-0",
+            "redis-data-shop-redis-replicas-0",
+            "redis-data-shop-redis-replicas-1",
+        ],
+        secret: Some("shop-redis"),
+        consents: &[DOWNTIME],
+        way: Way::Service("shop-redis-master"),
+        primary: Primary::Fixed("shop-redis-master-0"),
+        leading: &["shop-redis-master"],
+        role_label: None,
+        sentinels: None,
+        cure: Cure::Whole,
+    },
+    Deployment {
+        name: "pod-zero-valkey",
+        title: "valkey-helm with replicas: clients pinned to pod 0",
+        detected: "SET cart-valkey: clients held to one pod, valkey-helm chart",
+        pods: &["cart-valkey-0", "cart-valkey-1", "cart-valkey-2"],
+        selector: "app.kubernetes.io/name=valkey,app.kubernetes.io/instance=cart",
+        container: "cart-valkey",
+        makers: &["statefulset/cart-valkey"],
+        claims: &["valkey-data-cart-valkey-0", "valkey-data-cart-valkey-1", "valkey-data-cart-valkey-2"],
+        secret: None,
+        consents: &[DOWNTIME],
+        way: Way::Service("cart-valkey"),
+        primary: Primary::Fixed("cart-valkey-0"),
+        leading: &["cart-valkey"],
+        role_label: None,
+        sentinels: None,
+        cure: Cure::Whole,
+    },
+    Deployment {
+        name: "pod-zero-redis",
+        title: "CloudPirates redis with one replica: clients pinned to pod 0",
+        detected: "SET quotes-redis: clients held to one pod, CloudPirates chart",
+        pods: &["quotes-redis-0", "quotes-redis-1"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=quotes",
+        container: "redis",
+        makers: &["statefulset/quotes-redis"],
+        claims: &["data-quotes-redis-0", "data-quotes-redis-1"],
+        secret: Some("quotes-redis"),
+        consents: &[DOWNTIME, "minimumSyncedReplicas: 0"],
+        way: Way::Service("quotes-redis"),
+        primary: Primary::Fixed("quotes-redis-0"),
+        leading: &["quotes-redis"],
+        role_label: None,
+        sentinels: None,
+        cure: Cure::Whole,
+    },
+    Deployment {
+        name: "standalone-aof",
+        title: "one pod with an AOF (bitnami redis, standalone)",
+        detected: "SET shop-redis-master: one pod, Bitnami chart",
+        pods: &["shop-redis-master-0"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=shop",
+        container: "redis",
+        makers: &["statefulset/shop-redis-master"],
+        claims: &["redis-data-shop-redis-master-0"],
+        secret: None,
+        consents: &[DOWNTIME],
+        way: Way::Service("shop-redis-master"),
+        primary: Primary::Fixed("shop-redis-master-0"),
+        leading: &["shop-redis-master"],
+        role_label: None,
+        sentinels: None,
+        cure: Cure::Whole,
+    },
+];
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn bitnami_static() {
+    run("bitnami-static");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn pod_zero_valkey() {
+    run("pod-zero-valkey");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn pod_zero_redis() {
+    run("pod-zero-redis");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn standalone_aof() {
+    run("standalone-aof");
+}
