@@ -180,6 +180,122 @@ pub(crate) static ALL: &[Deployment] = &[
         sentinels: None,
         cure: Cure::Whole,
     },
+    Deployment {
+        name: "bitnami-sentinel",
+        title: "bitnami redis with Sentinel in the pods, Service by isMaster",
+        detected: "SET chat-redis-node: under Sentinel, Bitnami chart with Sentinel",
+        pods: &["chat-redis-node-0", "chat-redis-node-1", "chat-redis-node-2"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=chat",
+        container: "redis",
+        makers: &["statefulset/chat-redis-node"],
+        claims: &["redis-data-chat-redis-node-0", "redis-data-chat-redis-node-1", "redis-data-chat-redis-node-2"],
+        secret: Some("chat-redis"),
+        consents: &[],
+        way: Way::Sentinel("chat-redis"),
+        primary: Primary::Elected,
+        leading: &["chat-redis-master"],
+        role_label: Some(("isMaster", "true")),
+        sentinels: Some(Sentinels {
+            pods: &["chat-redis-node-0", "chat-redis-node-1", "chat-redis-node-2"],
+            container: "sentinel",
+            master: "mymaster",
+            remember_the_dead: false,
+        }),
+        cure: Cure::Replicas("SentinelSeen"),
+    },
+    Deployment {
+        name: "sentinel-apart",
+        title: "Sentinels in a StatefulSet of their own, known by pod addresses",
+        detected: "SET ledger: under Sentinel",
+        pods: &["ledger-0", "ledger-1", "ledger-2"],
+        selector: "app.kubernetes.io/component=redis,app.kubernetes.io/instance=ledger",
+        container: "redis",
+        makers: &["statefulset/ledger", "statefulset/ledger-sentinel"],
+        claims: &[],
+        secret: None,
+        consents: &[],
+        way: Way::Sentinel("ledger-sentinel"),
+        primary: Primary::Elected,
+        leading: &[],
+        role_label: None,
+        sentinels: Some(Sentinels {
+            pods: &["ledger-sentinel-0", "ledger-sentinel-1", "ledger-sentinel-2"],
+            container: "sentinel",
+            master: "mymaster",
+            remember_the_dead: false,
+        }),
+        cure: Cure::Replicas("SentinelSeen"),
+    },
+    Deployment {
+        name: "groundhog2k",
+        title: "groundhog2k redis, haMode: Sentinel in the pods, known by pod addresses and new ids",
+        detected: "SET mail-redis: under Sentinel, groundhog2k chart",
+        pods: &["mail-redis-0", "mail-redis-1", "mail-redis-2"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=mail",
+        container: "redis-server",
+        makers: &["statefulset/mail-redis"],
+        claims: &[],
+        secret: None,
+        consents: &[],
+        way: Way::Sentinel("mail-redis"),
+        primary: Primary::Elected,
+        leading: &[],
+        role_label: None,
+        sentinels: Some(Sentinels {
+            pods: &["mail-redis-0", "mail-redis-1", "mail-redis-2"],
+            container: "redis-sentinel",
+            master: "redisha",
+            remember_the_dead: true,
+        }),
+        // Nobody makes the Sentinels forget the pod that is replaced, and it counts for the majority.
+        cure: Cure::Part(1, "SentinelsNotReady"),
+    },
+    Deployment {
+        name: "cloudpirates-discovery",
+        title: "CloudPirates redis with Sentinel in the pods and a discovery pod",
+        detected: "SET feed-redis: under Sentinel, CloudPirates chart",
+        pods: &["feed-redis-0", "feed-redis-1", "feed-redis-2"],
+        selector: "app.kubernetes.io/name=redis,app.kubernetes.io/instance=feed",
+        container: "redis",
+        makers: &["statefulset/feed-redis", "deployment/feed-redis-master-discovery"],
+        claims: &["data-feed-redis-0", "data-feed-redis-1", "data-feed-redis-2"],
+        secret: Some("feed-redis"),
+        consents: &[],
+        way: Way::Sentinel("feed-redis-sentinel"),
+        primary: Primary::Elected,
+        leading: &["feed-redis-master"],
+        role_label: None,
+        sentinels: Some(Sentinels {
+            pods: &["feed-redis-0", "feed-redis-1", "feed-redis-2"],
+            container: "sentinel",
+            master: "mymaster",
+            remember_the_dead: false,
+        }),
+        cure: Cure::Replicas("SentinelSeen"),
+    },
+    Deployment {
+        name: "redis-ha",
+        title: "redis-ha: announce Services, split-brain sidecar, HAProxy",
+        detected: "SET argo-redis-ha-server: under Sentinel, redis-ha chart",
+        pods: &["argo-redis-ha-server-0", "argo-redis-ha-server-1", "argo-redis-ha-server-2"],
+        selector: "app=redis-ha,release=argo",
+        container: "redis",
+        makers: &["statefulset/argo-redis-ha-server", "deployment/argo-redis-ha-haproxy"],
+        claims: &["data-argo-redis-ha-server-0", "data-argo-redis-ha-server-1", "data-argo-redis-ha-server-2"],
+        secret: None,
+        consents: &[],
+        way: Way::Proxy("argo-redis-ha-haproxy"),
+        primary: Primary::Elected,
+        leading: &[],
+        role_label: None,
+        sentinels: Some(Sentinels {
+            pods: &["argo-redis-ha-server-0", "argo-redis-ha-server-1", "argo-redis-ha-server-2"],
+            container: "sentinel",
+            master: "mymaster",
+            remember_the_dead: false,
+        }),
+        cure: Cure::Replicas("SentinelSeen"),
+    },
 ];
 
 #[test]
@@ -204,4 +320,34 @@ fn pod_zero_redis() {
 #[ignore = "needs a cluster: make test"]
 fn standalone_aof() {
     run("standalone-aof");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn bitnami_sentinel() {
+    run("bitnami-sentinel");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn sentinel_apart() {
+    run("sentinel-apart");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn groundhog2k() {
+    run("groundhog2k");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn cloudpirates_discovery() {
+    run("cloudpirates-discovery");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test"]
+fn redis_ha() {
+    run("redis-ha");
 }
