@@ -93,6 +93,17 @@ pub(crate) enum Cure {
     Part(usize, &'static str),
 }
 
+impl Cure {
+    /// How many of so many pods are replaced.
+    pub(crate) const fn replaces(self, pods: usize) -> usize {
+        match self {
+            Self::Whole => pods,
+            Self::Replicas(_) => pods - 1,
+            Self::Part(some, _) => some,
+        }
+    }
+}
+
 impl Deployment {
     /// The one of that name.
     pub(crate) fn named(name: &str) -> &'static Self {
@@ -208,7 +219,7 @@ pub(crate) static ALL: &[Deployment] = &[
         title: "Sentinels in a StatefulSet of their own, known by pod addresses",
         detected: "SET ledger: under Sentinel",
         pods: &["ledger-0", "ledger-1", "ledger-2"],
-        selector: "app.kubernetes.io/component=redis,app.kubernetes.io/instance=ledger",
+        selector: "app=ledger",
         container: "redis",
         makers: &["statefulset/ledger", "statefulset/ledger-sentinel"],
         claims: &[],

@@ -51,7 +51,7 @@ impl<'a> Set<'a> {
     pub(crate) fn fragment(&self) {
         let mut command = client::script("tests/manifests/fragment");
         command.args([&self.space.name, self.of.name]).arg(KEYS.to_string());
-        command.env("SELECTOR", self.of.selector).env("CONTAINER", self.of.container);
+        command.env("PODS", self.of.pods.join(" ")).env("CONTAINER", self.of.container);
         if self.of.secret.is_some() {
             command.env("PASSWORD", PASSWORD);
         }
