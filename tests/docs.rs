@@ -54,6 +54,20 @@ fn every_reason_of_a_refusal_has_its_section() {
     }
 }
 
+/// `scripts/deployments` writes the rows; a deployment that was never run has one that says so.
+#[test]
+fn every_deployment_has_its_row() {
+    let page = read("docs/deployments.md");
+    let files = fs::read_dir(root().join("tests/deployments")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = files.filter_map(|file| file.to_str()?.strip_suffix(".yaml").map(str::to_owned));
+    // A volume and the client are parts of all of them.
+    let names: BTreeSet<String> = names.filter(|name| !["volume", "writer"].contains(&name.as_str())).collect();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let rows: BTreeSet<String> = rows.map(|(name, _)| name.to_owned()).collect();
+    assert!(rows.len() >= 8, "the table was not found");
+    assert_eq!(names, rows, "run scripts/deployments");
+}
+
 /// SECURITY.md names tests: each of them exists.
 #[test]
 fn the_tests_that_are_named_as_proof_exist() {

@@ -7,7 +7,7 @@ mod policy;
 mod report;
 mod selector;
 
-use std::{collections::BTreeMap, io, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, io, net::IpAddr, process::ExitCode, sync::Arc};
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::ResourceExt;
@@ -104,8 +104,11 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     let mut fits = fits(&cluster, &namespace, &sets, args.read_secrets).await?;
     // What a server follows may stand in a file that Kubernetes does not show.
     namespace.told = fits.iter().flat_map(|fit| fit.looked.follows.clone()).collect();
+    // And who the Sentinels are that watch it, nothing else shows where they are no part of its release.
+    namespace.watched_from = fits.iter().flat_map(|fit| fit.looked.watched_from.clone()).collect();
     let together = found::sets(&namespace);
-    if together.len() < sets.len() {
+    let sentinels = |sets: &[RedisSet]| sets.iter().map(|set| set.sentinels.clone()).collect::<Vec<_>>();
+    if together.len() < sets.len() || sentinels(&together) != sentinels(&sets) {
         fits = self::fits(&cluster, &namespace, &together, args.read_secrets).await?;
         sets = together;
     }
@@ -167,7 +170,7 @@ async fn fits(
     for set in sets {
         let ways = clients::ways(namespace, set);
         let shape = clients::shape(set, &ways);
-        let access = access::of(set, &ways, shape);
+        let access = access::of(set, &ways, shape, set.sentinels_apart(namespace).as_ref());
         let selector = selector::exact(set);
         let resource =
             selector.as_ref().map(|selector| policy::resource(&set.name, &namespace.name, selector, &access.redis));
@@ -221,7 +224,7 @@ async fn read(reader: &Reader, name: &str) -> Result<Namespace, KubeError> {
         };
         makers.extend(made);
     }
-    Ok(Namespace { name: name.to_owned(), pods, services, makers, told: BTreeMap::new() })
+    Ok(Namespace { name: name.to_owned(), pods, services, makers, ..Namespace::default() })
 }
 
 /// Asks the set's servers once, and judges as the operator would with every consent.
@@ -259,7 +262,17 @@ async fn ask(
         said_by_redis(&file.snapshot, &ctx.look, withheld)
     };
     let findings = if answered == 0 { Vec::new() } else { judgement.findings };
-    Ok(Looked { answered, redis, findings, blocked, follows: follows(&file.snapshot) })
+    let snapshot = &file.snapshot;
+    Ok(Looked { answered, redis, findings, blocked, follows: follows(snapshot), watched_from: watched_from(snapshot) })
+}
+
+/// The hosts from which Sentinels are connected, by pod.
+fn watched_from(snapshot: &Snapshot) -> Vec<(String, Vec<IpAddr>)> {
+    let seen = snapshot.targets.iter().filter_map(|target| {
+        let hosts = &target.sample()?.sentinel_hosts;
+        Some((target.pod.name.to_string(), hosts.iter().copied().collect()))
+    });
+    seen.collect()
 }
 
 /// The hosts that the servers say that they follow, by pod.

@@ -24,6 +24,9 @@ export RMO_NETNS="${RMO_NETNS:-rmo}"
 export RMO_IMAGE_OPERATOR="${RMO_IMAGE_OPERATOR:-localhost/redis-memory-operator:test}"
 export RMO_IMAGE_OPERATOR_CRASH="${RMO_IMAGE_OPERATOR_CRASH:-localhost/redis-memory-operator:crash-test}"
 export RMO_IMAGE_REDIS="${RMO_IMAGE_REDIS:-localhost/rmo-redis:7.0.15}"
+# For the deployments that people run: sidecars that keep labels, and the proxy.
+export RMO_IMAGE_KUBECTL="${RMO_IMAGE_KUBECTL:-localhost/rmo-kubectl:test}"
+export RMO_IMAGE_HAPROXY="${RMO_IMAGE_HAPROXY:-localhost/rmo-haproxy:test}"
 export RMO_IMAGE_WRITER="${RMO_IMAGE_WRITER:-localhost/rmo-ack-writer:test}"
 
 # Our own cluster has no registry to pull from: an image that is not loaded

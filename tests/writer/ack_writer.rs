@@ -11,6 +11,7 @@ mod gaps;
 mod ledger;
 mod report;
 mod resp;
+mod way;
 mod writer;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -35,6 +36,12 @@ enum Verb {
         /// Host and port of the Service that leads to the primary. Resolved once, at the start.
         #[arg(long)]
         address: String,
+        /// The address is that of Sentinels, which are asked before each connection where the primary of that name is.
+        #[arg(long)]
+        sentinel_master: Option<String>,
+        /// The password of the servers, and of the Sentinels.
+        #[arg(long)]
+        password: Option<String>,
         /// At most so many writes a second.
         #[arg(long, default_value_t = 800)]
         rate: u32,
@@ -62,9 +69,9 @@ enum Verb {
 fn main() -> ExitCode {
     let Cli { dir, verb } = Cli::parse();
     let answer = match verb {
-        Verb::Run { address, rate, keys, timeout_ms, connect_timeout_ms } => {
+        Verb::Run { address, sentinel_master, password, rate, keys, timeout_ms, connect_timeout_ms } => {
             let settings = writer::Settings {
-                address,
+                way: way::Way { address, sentinel_master, password },
                 keys: if keys == 0 { check::Keys::Own } else { check::Keys::Cycle(keys) },
                 interval: Duration::from_secs(1) / rate.max(1),
                 reply_timeout: Duration::from_millis(timeout_ms.max(1)),

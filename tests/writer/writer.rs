@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::TcpStream,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,6 +20,7 @@ use crate::{
     ledger::{Ledger, LedgerFile},
     report::{self, Tally},
     resp::{Connection, Reply},
+    way::{Found, Timeouts, Way},
 };
 
 /// After an error the next connection is tried so much later.
@@ -35,8 +36,8 @@ const RESTART_JUMP: u64 = 100_000;
 /// How to write, and where to.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Host and port.
-    pub(crate) address: String,
+    /// How the primary is found.
+    pub(crate) way: Way,
     /// Which key a write goes to.
     pub(crate) keys: Keys,
     /// Least time between two writes.
@@ -49,6 +50,12 @@ pub(crate) struct Settings {
     pub(crate) dir: PathBuf,
 }
 
+impl Settings {
+    const fn timeouts(&self) -> Timeouts {
+        Timeouts { connect: self.connect_timeout, reply: self.reply_timeout }
+    }
+}
+
 /// Writes until told to stop, then stays to repeat its verdict until the process is ended.
 pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
     let (mut file, ledger) = LedgerFile::open(&settings.dir.join("acknowledged"))?;
@@ -56,10 +63,10 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
     let tally = Arc::new(Mutex::new(Tally::new(ledger, now())));
     let stopping = Arc::new(AtomicBool::new(false));
     let (send_verdict, verdict) = mpsc::channel();
-    let address = resolve(&settings.address);
+    let found = settings.way.find(settings.timeouts());
     let answers = Answers {
         settings: settings.clone(),
-        address,
+        found: found.clone(),
         tally: Arc::clone(&tally),
         stopping: Arc::clone(&stopping),
         verdict,
@@ -80,7 +87,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
             recorded = Instant::now();
         }
         let Some(open) = &mut connection else {
-            connection = connect(settings, address, &tally);
+            connection = connect(&found, &tally);
             if connection.is_some() && std::mem::replace(&mut connected_before, true) {
                 lock(&tally).reconnects += 1;
             }
@@ -98,7 +105,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
 
     // Before the reading back, which must not look like a gap.
     let numbers = lock(&tally).to_json(now());
-    let verdict = report::verdict(numbers, read_back(settings, address, &lock(&tally).ledger.clone()));
+    let verdict = report::verdict(numbers, read_back(settings, &found, &lock(&tally).ledger.clone()));
     if send_verdict.send(verdict.to_string()).is_err() {
         return Err(io::Error::other("the control thread is gone"));
     }
@@ -110,7 +117,7 @@ pub(crate) fn run(settings: &Settings) -> io::Result<Infallible> {
 /// What the control socket answers.
 struct Answers {
     settings: Settings,
-    address: SocketAddr,
+    found: Found,
     tally: Arc<Mutex<Tally>>,
     stopping: Arc<AtomicBool>,
     verdict: mpsc::Receiver<String>,
@@ -133,7 +140,7 @@ impl Answers {
             let tally = lock(&self.tally);
             (tally.to_json(now()), tally.ledger.clone())
         };
-        report::verdict(numbers, read_back(&self.settings, self.address, &ledger)).to_string()
+        report::verdict(numbers, read_back(&self.settings, &self.found, &ledger)).to_string()
     }
 
     /// Waits for the writing to end. The verdict is given once and repeated from then on.
@@ -172,8 +179,8 @@ fn write(connection: &mut Connection<TcpStream>, keys: Keys, n: u64, tally: &Mut
     }
 }
 
-fn connect(settings: &Settings, address: SocketAddr, tally: &Mutex<Tally>) -> Option<Connection<TcpStream>> {
-    let connection = try_connect(settings, address).ok();
+fn connect(found: &Found, tally: &Mutex<Tally>) -> Option<Connection<TcpStream>> {
+    let connection = found.connect().ok();
     if connection.is_none() {
         lock(tally).failed("connect");
         thread::sleep(RECONNECT_AFTER);
@@ -181,34 +188,15 @@ fn connect(settings: &Settings, address: SocketAddr, tally: &Mutex<Tally>) -> Op
     connection
 }
 
-fn try_connect(settings: &Settings, address: SocketAddr) -> io::Result<Connection<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&address, settings.connect_timeout)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(settings.reply_timeout))?;
-    stream.set_write_timeout(Some(settings.reply_timeout))?;
-    Ok(Connection::new(stream))
-}
-
-/// Once: the address of a Service does not change, and a gap shall not contain a name look-up.
-fn resolve(address: &str) -> SocketAddr {
-    loop {
-        match address.to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(found)) => return found,
-            Ok(None) => eprintln!("ack-writer: {address} has no address yet"),
-            Err(error) => eprintln!("ack-writer: {address} does not resolve yet: {error}"),
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
 /// Looks for the primary behind the address until it has answered for every acknowledged write.
-fn read_back(settings: &Settings, address: SocketAddr, ledger: &Ledger) -> Result<Findings, String> {
+fn read_back(settings: &Settings, found: &Found, ledger: &Ledger) -> Result<Findings, String> {
     let started = Instant::now();
     loop {
-        let tried = try_connect(settings, address)
+        let tried = found
+            .connect()
             .and_then(|mut connection| check::read_back(&mut connection, settings.keys, ledger.numbers()));
         match tried {
-            Ok(found) => return Ok(found),
+            Ok(findings) => return Ok(findings),
             Err(error) if started.elapsed() > READ_BACK_WITHIN => return Err(error.to_string()),
             Err(_) => thread::sleep(Duration::from_millis(50)),
         }

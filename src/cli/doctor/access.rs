@@ -8,10 +8,12 @@ use k8s_openapi::{
 use super::{
     clients::{Leads, Way},
     found::RedisSet,
+    selector,
 };
 use crate::{
     api::v1alpha1::{
-        Redis, RedisMemoryPolicy, RedisMemoryPolicySpec, RoleAuthority, RoleLabel, SecretKeyRef, SecretRef, Tls,
+        Redis, RedisMemoryPolicy, RedisMemoryPolicySpec, RoleAuthority, RoleLabel, SecretKeyRef, SecretRef, Sentinel,
+        Tls,
     },
     domain::recognition::{self, SERVER_PORT, Shape},
     observe::pods,
@@ -26,12 +28,21 @@ pub(super) struct Access {
     pub(super) missing: Vec<String>,
 }
 
-/// How the pods of the set are reached.
-pub(super) fn of(set: &RedisSet, ways: &[Way], shape: Shape) -> Access {
+/// How the pods of the set are reached, and its Sentinels where they run in others.
+pub(super) fn of(set: &RedisSet, ways: &[Way], shape: Shape, sentinels: Option<&RedisSet>) -> Access {
     let mut missing = Vec::new();
+    let sentinel = sentinels.and_then(|pods| {
+        let access = sentinel(pods);
+        if access.is_none() {
+            missing
+                .push("its Sentinels have no labels that only they have: add spec.redis.sentinel.selector".to_owned());
+        }
+        access.map(Box::new)
+    });
     let tls = set.members.iter().find_map(|member| tls(&member.pod, &member.container));
     let tls = tls.and_then(|tls| tls.map_err(|why| missing.push(why)).ok());
-    let password = set.members.iter().find_map(|member| password(&member.pod, &member.container));
+    let its = |name: &str| !name.contains("SENTINEL");
+    let password = set.members.iter().find_map(|member| password(&member.pod, &member.container, its));
     let (role_authority, role_label) = authority(set, ways, shape);
     if role_authority == RoleAuthority::Label && set.deployment.is_none_or(|of| of.role_label.is_none()) {
         missing.push(format!(
@@ -39,7 +50,7 @@ pub(super) fn of(set: &RedisSet, ways: &[Way], shape: Shape) -> Access {
             role_label.key
         ));
     }
-    let rest = Redis { password_secret: password, tls, role_authority, role_label, ..Redis::default() };
+    let rest = Redis { password_secret: password, tls, role_authority, role_label, sentinel, ..Redis::default() };
     let found = candidates(set).into_iter().map(|(container, port)| Redis { container, port, ..rest.clone() });
     let mut found = found.filter(|redis| finds_every_server(set, redis));
     let redis = found.next().unwrap_or_else(|| {
@@ -51,6 +62,21 @@ pub(super) fn of(set: &RedisSet, ways: &[Way], shape: Shape) -> Access {
         rest.clone()
     });
     Access { redis, missing }
+}
+
+/// How Sentinels are asked that run in pods of their own; `None`: no selector takes exactly these.
+fn sentinel(pods: &RedisSet) -> Option<Sentinel> {
+    let usual = Sentinel::default();
+    let first = pods.members.first()?;
+    let ports = first.container.ports.iter().flatten();
+    let declared: Vec<i32> = ports.map(|port| port.container_port).collect();
+    let port = match declared.as_slice() {
+        [one] => IntOrString::Int(*one),
+        _ => usual.port.clone(),
+    };
+    // A Sentinel is given the server's password too; only one that is called its own need be what it wants itself.
+    let password_secret = password(&first.pod, &first.container, |name| name.contains("SENTINEL"));
+    Some(Sentinel { selector: Some(selector::exact(pods)?), port, password_secret, ..usual })
 }
 
 /// Container and port in the order of preference: what need not be written first.
@@ -125,10 +151,10 @@ fn authority(set: &RedisSet, ways: &[Way], shape: Shape) -> (RoleAuthority, Role
 }
 
 /// Where the container gets its password from: a variable from a Secret, or a file of a mounted one.
-fn password(pod: &Pod, container: &Container) -> Option<SecretKeyRef> {
+fn password(pod: &Pod, container: &Container, its: impl Fn(&str) -> bool) -> Option<SecretKeyRef> {
     let is_password = |name: &str| {
         let name = name.to_ascii_uppercase();
-        (name.contains("PASSWORD") || name.contains("PASSWD") || name.ends_with("AUTH")) && !name.contains("SENTINEL")
+        (name.contains("PASSWORD") || name.contains("PASSWD") || name.ends_with("AUTH")) && its(&name)
     };
     let variables: Vec<&EnvVar> = container.env.iter().flatten().filter(|it| is_password(&it.name)).collect();
     let of_secret = |variable: &&EnvVar| {

@@ -1,6 +1,6 @@
 //! Which Redis sets a namespace has: its pods that run a server, put together by what made them. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
@@ -28,6 +28,8 @@ pub(super) struct Namespace {
     pub(super) makers: Vec<Maker>,
     /// Pods, each with the host that its server says that it follows.
     pub(super) told: BTreeMap<String, String>,
+    /// Pods, each with the hosts from which Sentinels are connected to its server.
+    pub(super) watched_from: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// A controller of pods, as far as it could be read.
@@ -185,7 +187,7 @@ pub(super) struct RedisSet {
     pub(super) strangers: Vec<Arc<Pod>>,
     /// What deployed it, where that is recognised.
     pub(super) deployment: Option<&'static Deployment>,
-    /// Pods that are Sentinels and no servers, and by their labels of this set.
+    /// Pods that are Sentinels and no servers, and by their labels of this set, or connected to its servers.
     pub(super) sentinels: Vec<String>,
     /// Those of the namespace that are of no set by their labels.
     pub(super) other_sentinels: Vec<String>,
@@ -202,8 +204,25 @@ impl RedisSet {
         let name = name(&members, &makers, deployment);
         let mut set =
             Self { name, members, makers, strangers, deployment, sentinels: Vec::new(), other_sentinels: Vec::new() };
-        set.sentinels = sentinels(&set.strangers).filter(|pod| set.is_alike(pod)).map(|pod| pod.name_any()).collect();
+        let hosts = set.members.iter().filter_map(|member| namespace.watched_from.get(&member.name())).flatten();
+        let hosts: Vec<String> = hosts.map(ToString::to_string).collect();
+        let watches =
+            |pod: &Pod| set.is_alike(pod) || address(pod).is_some_and(|ip| hosts.iter().any(|host| host == ip));
+        set.sentinels = sentinels(&set.strangers).filter(|pod| watches(pod)).map(|pod| pod.name_any()).collect();
         set
+    }
+
+    /// Its Sentinels that run in pods of their own, as if these were a set: what reaches them is found like what reaches
+    /// servers. `None`: it has none.
+    pub(super) fn sentinels_apart(&self, namespace: &Namespace) -> Option<Self> {
+        let own = namespace.pods.iter().filter(|pod| self.sentinels.contains(&pod.name_any()));
+        let members = own.filter_map(|pod| {
+            let container = pod.spec.iter().flat_map(containers).find(|it| runs(it) == Runs::Sentinel)?.clone();
+            Some(Member { pod: Arc::clone(pod), container, has_sentinel: true })
+        });
+        let members: Vec<Member> = members.collect();
+        let in_its_pods = self.members.iter().any(|member| member.has_sentinel);
+        (!members.is_empty() && !in_its_pods).then(|| Self::new(namespace, members))
     }
 
     /// Its labels name the same release as the members' do.
@@ -362,15 +381,18 @@ fn leads_to(namespace: &Namespace, from: &Member, to: &Member) -> bool {
     let address_of = |service: &Service| service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
     let is_it = |host: &str| {
         let name = host.split('.').next().unwrap_or_default();
-        let pod_ip = to.pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
         name == to.name()
-            || pod_ip == Some(host)
+            || address(&to.pod) == Some(host)
             || namespace.services.iter().any(|service| {
                 (service.name_any() == name || address_of(service).as_deref() == Some(host)) && takes(service)
             })
     };
     let said = namespace.told.get(&from.name()).map(String::as_str);
     from.follows().into_iter().chain(said).any(is_it)
+}
+
+fn address(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref().and_then(|status| status.pod_ip.as_deref())
 }
 
 /// Whether the labels have all of these.

@@ -1,5 +1,7 @@
 //! What `doctor` says of a set: for people. Pure.
 
+use std::net::IpAddr;
+
 use super::{
     Fit, clients,
     found::{Maker, Member, RedisSet},
@@ -32,6 +34,8 @@ pub(super) struct Looked {
     pub(super) blocked: Vec<Blocked>,
     /// Pods, each with the host that its server follows.
     pub(super) follows: Vec<(String, String)>,
+    /// Pods, each with the hosts from which Sentinels are connected to its server.
+    pub(super) watched_from: Vec<(String, Vec<IpAddr>)>,
 }
 
 /// One set and everything that is said of it.
@@ -151,9 +155,15 @@ impl Told<'_> {
         let password = self.fit.access.redis.password_secret.as_ref();
         let tls = self.fit.access.redis.tls.as_ref();
         let of_tls = tls.map(|tls| tls.ca_secret.name.clone()).into_iter();
+        let sentinel = self.fit.access.redis.sentinel.as_ref().and_then(|sentinel| sentinel.password_secret.as_ref());
         let of_client = tls.and_then(|tls| tls.client_cert_secret.as_ref()).map(|secret| secret.name.clone());
-        let mut secrets: Vec<String> =
-            password.map(|it| it.name.clone()).into_iter().chain(of_tls).chain(of_client).collect();
+        let mut secrets: Vec<String> = [password, sentinel]
+            .into_iter()
+            .flatten()
+            .map(|it| it.name.clone())
+            .chain(of_tls)
+            .chain(of_client)
+            .collect();
         secrets.sort_unstable();
         secrets.dedup();
         match password {
@@ -162,6 +172,9 @@ impl Told<'_> {
                 "no password is seen in its containers; if Redis wants one, put its Secret into spec.redis.passwordSecret"
                     .to_owned(),
             ),
+        }
+        if let Some(secret) = sentinel {
+            needs.push(format!("the password of its Sentinels: Secret {}, key {}", secret.name, secret.key));
         }
         if !secrets.is_empty() {
             needs.push(format!(

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::{client, space::Space};
 
 /// A directory that a pod of any user may write to, and the PersistentVolume that a manifest makes of it.
+#[derive(Debug)]
 pub(crate) struct Disk {
     directory: TempDir,
     volume: String,

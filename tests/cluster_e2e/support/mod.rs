@@ -33,12 +33,17 @@ pub(crate) fn eventually<T>(what: &str, seconds: u64, mut look: impl FnMut() -> 
 }
 
 /// Looks again and again that something stays as it is, for so many seconds.
+pub(crate) fn throughout(seconds: u64, look: impl FnMut()) {
+    throughout_every(seconds, LOOK_EVERY * 2, look);
+}
+
+/// The same with a pause of that length after each look, for looks that are work.
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
-pub(crate) fn throughout(seconds: u64, mut look: impl FnMut()) {
+pub(crate) fn throughout_every(seconds: u64, pause: Duration, mut look: impl FnMut()) {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(seconds) {
         look();
-        thread::sleep(LOOK_EVERY * 2);
+        thread::sleep(pause);
     }
 }
 

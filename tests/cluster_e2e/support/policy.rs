@@ -41,6 +41,11 @@ impl<'a> Policy<'a> {
         Self { space, name: name.to_owned() }
     }
 
+    /// One that is there.
+    pub(crate) fn existing(space: &'a Space, name: &str) -> Self {
+        Self { space, name: name.to_owned() }
+    }
+
     /// Changes its spec.
     pub(crate) fn patch_spec(&self, spec: &Value) {
         let patch = json!({ "spec": spec }).to_string();

@@ -24,6 +24,12 @@ pub(crate) struct Redis<'a> {
 pub(crate) struct Info(BTreeMap<String, String>);
 
 impl Info {
+    /// What a server answered.
+    pub(crate) fn parse(text: &str) -> Self {
+        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+        Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// A field; panics when the server has none of that name.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.0.get(name).unwrap_or_else(|| panic!("INFO has no {name}"))
@@ -86,9 +92,7 @@ impl<'a> Redis<'a> {
     }
 
     pub(crate) fn try_info(&self, pod: &str) -> Result<Info, String> {
-        let text = self.cli(pod, &["INFO", "everything"])?;
-        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
-        Ok(Info(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+        Ok(Info::parse(&self.cli(pod, &["INFO", "everything"])?))
     }
 
     /// The one primary.

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::{client, eventually, redis::Redis, require};
+use super::{client, eventually, redis::Redis, require, space::Space};
 
 /// A watch that ends with this value.
 #[derive(Debug)]
@@ -29,9 +29,14 @@ pub(crate) enum Event {
 impl PodWatch {
     /// Begins to watch the pods of the set.
     pub(crate) fn of(set: &Redis<'_>) -> Self {
+        Self::select(set.space, &format!("app={}", set.name), set.replicas as usize)
+    }
+
+    /// Begins to watch the pods that the selector takes; so many are there.
+    pub(crate) fn select(space: &Space, selector: &str, pods: usize) -> Self {
         let mut command = client::script("tests/cluster/kubectl");
         let columns = r"custom-columns=N:.metadata.name,U:.metadata.uid,R:.metadata.labels.redismemory\.io/role";
-        command.args(["--namespace", &set.space.name, "get", "pods", "--selector", &format!("app={}", set.name)]);
+        command.args(["--namespace", &space.name, "get", "pods", "--selector", selector]);
         command.args(["--watch", "--no-headers", "--output", columns]);
         let mut client = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(client.stdout.take().unwrap()).lines();
@@ -48,7 +53,7 @@ impl PodWatch {
         let watch = Self { client, changes };
         eventually("the watch of the pods", 20, || {
             let known = watch.changes.lock().unwrap().len();
-            require(known >= set.replicas as usize, || format!("{known} pods"))
+            require(known >= pods, || format!("{known} pods"))
         });
         watch
     }

@@ -16,8 +16,14 @@ impl<'a> Writer<'a> {
     /// `keys`: so many are written again and again; 0: each write has its own.
     pub(crate) fn start(space: &'a Space, set: &str, rate: u32, keys: u32) -> Self {
         let (rate, keys) = (rate.to_string(), keys.to_string());
-        space.apply(&space.render("writer.yaml", &[("NAME", set), ("RATE", &rate), ("KEYS", &keys)]));
-        let writer = Self { space, pod: format!("{set}-writer") };
+        let yaml = space.render("writer.yaml", &[("NAME", set), ("RATE", &rate), ("KEYS", &keys)]);
+        Self::apply(space, &yaml, &format!("{set}-writer"))
+    }
+
+    /// Starts the pod of that name, which the YAML has, and waits for its first acknowledged write.
+    pub(crate) fn apply(space: &'a Space, yaml: &str, pod: &str) -> Self {
+        space.apply(yaml);
+        let writer = Self { space, pod: pod.to_owned() };
         eventually("the first acknowledged write", 60, || {
             let (_, status) = writer.ask("status")?;
             require(status["acknowledged"].as_u64() > Some(0), || status.to_string())
@@ -35,6 +41,11 @@ impl<'a> Writer<'a> {
     /// The numbers so far.
     pub(crate) fn status(&self) -> Value {
         self.ask("status").unwrap().1
+    }
+
+    /// Closes the window of its gap statistics; what it saw.
+    pub(crate) fn mark(&self) -> Value {
+        self.ask("mark").unwrap().1
     }
 
     /// Stops it and asserts that it has lost nothing. Its record must be whole: it was never started again.

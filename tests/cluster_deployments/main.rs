@@ -1,0 +1,26 @@
+//! The ways in which people run Redis, each on a real Kubernetes with real servers, Sentinels and proxies: the policy that
+//! `doctor` prints is applied as it stands, with the consents that it names, and cures the set under the deployment's own
+//! clients.
+//!
+//! The manifests are in `tests/deployments`, one file a deployment; [`deployments`] says what is expected of each. Of all of
+//! them `make test` runs three, by the commit, and `make test-long` every one ([`chosen`]). What was seen is written to
+//! `target/deployments`, from which `scripts/deployments` makes docs/deployments.md.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod chosen;
+mod deployments;
+mod doctor;
+mod record;
+mod run;
+mod set;
+#[allow(dead_code, reason = "the other tests on the cluster use the rest")]
+#[path = "../cluster_e2e/support/mod.rs"]
+mod support;
+mod wishes;

@@ -1,0 +1,235 @@
+//! One run: the deployment is fragmented, cured by the policy that `doctor` prints, looked at for two minutes, and then loses
+//! each of its pods once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    chosen,
+    deployments::{Cure, Deployment, Primary},
+    doctor, record,
+    set::Set,
+    support::{
+        client, eventually, operator,
+        policy::Policy,
+        require,
+        space::Space,
+        throughout_every,
+        watch::{Event, PodWatch},
+        writer::Writer,
+    },
+};
+
+/// What the limit must be in the end: maxmemory is 256 MiB, and a policy wants 50 % more by default.
+const NEEDED: u64 = 384 << 20;
+/// What it is at first.
+const GIVEN: u64 = 320 << 20;
+/// How long the set is looked at after its cure, in seconds.
+const AFTERWARDS: u64 = 120;
+/// How long a cure may take, in seconds.
+const CURED_WITHIN: u64 = 420;
+
+/// What the cure came to.
+#[derive(Debug)]
+struct Cured {
+    outcome: String,
+    gap: Value,
+    refusals: BTreeSet<String>,
+    seconds: u64,
+}
+
+/// Runs the deployment of that name, if this run takes it.
+pub(crate) fn run(name: &str) {
+    let of = Deployment::named(name);
+    if !chosen::is_chosen(of) {
+        return;
+    }
+    let operator = operator::usual();
+    let space = Space::new(of.name);
+    let set = Set::deploy(&space, of);
+    eventually("it is as its owner wants it", 120, || set.as_wished());
+    set.fragment();
+    let before = set.ratios().unwrap();
+    assert_eq!(set.limits().into_values().collect::<BTreeSet<_>>(), [GIVEN].into());
+    let writer = set.writer();
+    let watch = PodWatch::select(&space, of.selector, of.pods.len());
+
+    let told = doctor::ask(&space);
+    println!("{name}: doctor says\n{}", told.text);
+    assert!(told.text.contains(of.detected), "doctor does not say {:?}", of.detected);
+    let policy = enforce(&set, &told.policy);
+    let _before = writer.mark();
+    let cured = await_cure(&set, &policy);
+    eventually("it is as its owner wants it after the cure", 90, || set.as_wished());
+    let window = writer.mark();
+    let after = assert_cured(&set);
+    let _operator = operator.rest();
+    stays_as_wished(&set, &writer);
+    let replaced = assert_replaced(&set, &watch);
+    let (code, verdict) = writer.ask("check").unwrap();
+    assert_eq!((code, &verdict["lost"]), (0, &json!(0)), "{verdict}");
+
+    record::write(
+        of,
+        &json!({
+            "name": of.name, "title": of.title, "detected": of.detected, "way": of.way.text(),
+            "ratio": {"before": before, "after": after},
+            "limit": {"before": GIVEN, "after": set.limits()},
+            "cured": cured.outcome, "seconds": cured.seconds, "refusals": cured.refusals, "replaced": replaced,
+            "gap": {"status": cured.gap, "client_milliseconds": window["gap_ms_max"]},
+            "acknowledged": verdict["acknowledged"], "lost": verdict["lost"],
+            "commit": chosen::commit(), "date": today(),
+        }),
+    );
+    assert_gap(of, &cured.gap, &window);
+    loses_each_pod(&set, &writer);
+}
+
+/// Applies the policy as it is printed, with the consents, and then shortens its times: a person waits ten minutes until a
+/// finding counts, and a day until a pod may be restarted again.
+fn enforce<'a>(set: &Set<'a>, printed: &str) -> Policy<'a> {
+    if let Some(secret) = set.of.secret {
+        let access = json!([{"namespace": set.space.name, "names": [secret]}]);
+        set.space.apply(&secret_access(set.space, &access));
+    }
+    set.space.apply(&doctor::consented(printed, set.of.consents));
+    let policy = Policy::existing(set.space, &doctor::name_of(printed));
+    policy.patch_spec(&json!({"fragmentation": {"sustained": "10s"}, "restart": {"cooldown": "1s"}}));
+    policy
+}
+
+/// The rights that the chart gives for this value of `secretAccess`, without the rest: the operator is shared.
+fn secret_access(space: &Space, access: &Value) -> String {
+    let mut command = client::script("tests/cluster/helm");
+    command.arg("template").arg(operator::NAME).arg(client::path("charts/redis-memory-operator"));
+    command.args(["--namespace", operator::NAMESPACE, "--show-only", "templates/rbac-namespaced.yaml"]);
+    command.args(["--set-json", &format!("secretAccess={access}")]);
+    let rendered = client::run(command).or_panic("rendering the chart");
+    let own = |document: &&str| document.contains(&format!("namespace: {}\n", space.name));
+    let documents: Vec<&str> = rendered.split("\n---\n").filter(own).collect();
+    assert_eq!(documents.len(), 2, "a Role and its binding: {rendered}");
+    documents.join("\n---\n")
+}
+
+/// Waits until what is expected of it is done and nothing is under way.
+fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
+    let (started, before) = (Instant::now(), set.uids());
+    let mut refusals = BTreeSet::new();
+    let outcome = eventually("the cure", CURED_WITHIN, || {
+        let blocked = policy.condition("RemediationBlocked").filter(|(status, ..)| status == "True");
+        if let Some((_, reason, message)) = &blocked
+            && refusals.insert(reason.clone())
+        {
+            println!("{}: refused: {reason}: {message}", set.of.name);
+        }
+        let status = policy.status();
+        let now = set.uids();
+        let replaced =
+            set.of.pods.iter().filter(|pod| now.get(**pod).is_some_and(|uid| before.get(**pod) != Some(uid)));
+        let replaced: Vec<&str> = replaced.copied().collect();
+        let records = status["workloads"].as_array().cloned().unwrap_or_default();
+        let outcome = records.iter().find_map(|record| record["outcome"].as_str()).unwrap_or_default().to_owned();
+        let reason = blocked.as_ref().map(|(_, reason, _)| reason.as_str());
+        let done = replaced.len() == set.of.cure.replaces(set.of.pods.len())
+            && match set.of.cure {
+                Cure::Whole => outcome == "Succeeded",
+                Cure::Replicas(refusal) | Cure::Part(_, refusal) => reason == Some(refusal),
+            };
+        let is_idle = status["journal"].is_null() || matches!(set.of.cure, Cure::Part(..));
+        require(done && is_idle, || format!("replaced {replaced:?}, {outcome:?}, blocked {blocked:?}: {status}"))?;
+        Ok(outcome)
+    });
+    let status = policy.status();
+    let records = status["workloads"].as_array().cloned().unwrap_or_default();
+    let gap = records.iter().map(|record| record["writeGap"].clone()).find(|gap| !gap.is_null()).unwrap_or_default();
+    Cured { outcome, gap, refusals, seconds: started.elapsed().as_secs() }
+}
+
+/// As many are clean as are to be restarted, and the limit is kept everywhere.
+fn assert_cured(set: &Set<'_>) -> BTreeMap<String, f64> {
+    let wanted = set.of.cure.replaces(set.of.pods.len());
+    let ratios = eventually("the restarted pods are clean", 60, || {
+        let ratios = set.ratios()?;
+        let clean = ratios.values().filter(|ratio| **ratio < 1.5).count();
+        require(clean >= wanted, || format!("{ratios:?}, and {wanted} should be below 1.5"))?;
+        Ok(ratios)
+    });
+    eventually("the limit is kept", 60, || {
+        let limits = set.limits();
+        let kept = limits.len() == set.of.pods.len() && limits.values().all(|limit| *limit == NEEDED);
+        require(kept, || format!("{limits:?}"))
+    });
+    ratios
+}
+
+/// For two minutes everything is as its owner wants it, the same pod is primary, and the client writes.
+fn stays_as_wished(set: &Set<'_>, writer: &Writer<'_>) {
+    let primary = set.as_wished().unwrap();
+    let mut written = 0;
+    throughout_every(AFTERWARDS, Duration::from_secs(4), || {
+        assert_eq!(set.as_wished().as_deref(), Ok(primary.as_str()));
+        let now = writer.status()["acknowledged"].as_u64().unwrap();
+        assert!(now > written, "nothing was written since the last look: {now}");
+        written = now;
+    });
+}
+
+/// Each pod that was to be replaced was so once, and no container was started again.
+fn assert_replaced(set: &Set<'_>, watch: &PodWatch) -> BTreeMap<String, usize> {
+    let events = watch.events();
+    let times = |pod: &str| events.iter().filter(|event| **event == Event::Restart(pod.to_owned())).count();
+    let replaced: BTreeMap<String, usize> = set.of.pods.iter().map(|pod| ((*pod).to_owned(), times(pod))).collect();
+    assert!(replaced.values().all(|times| *times <= 1), "{events:?}");
+    let wanted = set.of.cure.replaces(set.of.pods.len());
+    assert_eq!(replaced.values().sum::<usize>(), wanted, "{events:?}");
+    for (name, pod) in set.pods() {
+        let statuses = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let restarts: u64 = statuses.iter().filter_map(|status| status["restartCount"].as_u64()).sum();
+        assert_eq!(restarts, 0, "a container of {name} was started again");
+    }
+    replaced
+}
+
+/// Writes stopped for no more than half as long again as was estimated; at a hand-over by Sentinels for what the promise says.
+fn assert_gap(of: &Deployment, status: &Value, window: &Value) {
+    let client = window["gap_ms_max"].as_f64().unwrap();
+    match (of.cure, status["estimatedMilliseconds"].as_f64()) {
+        (Cure::Whole, Some(estimated)) => {
+            let most = if of.sentinels.is_some() { of.way.longest_gap() } else { estimated * 1.5 };
+            assert!(client <= most, "writes stopped for {client} ms: {status}");
+        }
+        (Cure::Whole, None) => panic!("no estimate of the gap: {status}"),
+        _ => assert!(client <= 1000.0, "writes stopped for {client} ms, and only replicas were restarted"),
+    }
+}
+
+/// Deleted by somebody, each pod comes back as it did before, and the set is as its owner wants it again.
+fn loses_each_pod(set: &Set<'_>, writer: &Writer<'_>) {
+    for pod in set.of.pods {
+        let before = set.uids();
+        let started = Instant::now();
+        set.space.must(&["delete", "pod", pod, "--wait=false"]);
+        let primary = eventually(&format!("{pod} is back, and everything as its owner wants it"), 180, || {
+            require(set.uids().get(*pod) != before.get(*pod), || format!("{pod} is the old one"))?;
+            set.as_wished()
+        });
+        println!("{}: {pod} is back after {} s; {primary} is primary", set.of.name, started.elapsed().as_secs());
+    }
+    let (code, verdict) = writer.ask("stop").unwrap();
+    println!("{}: after the deletions: {verdict}", set.of.name);
+    // Where a role moves when its pod is deleted, what that loses is the owner's own.
+    if matches!(set.of.primary, Primary::Fixed(_)) {
+        assert_eq!((code, &verdict["lost"]), (0, &json!(0)), "{verdict}");
+    }
+}
+
+/// The day of the run.
+fn today() -> String {
+    let mut date = std::process::Command::new("date");
+    date.args(["-u", "+%Y-%m-%d"]);
+    client::run(date).stdout.trim().to_owned()
+}
