@@ -212,7 +212,7 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Replicas("SentinelSeen"),
+        cure: Cure::Whole,
     },
     Deployment {
         name: "sentinel-apart",
@@ -235,7 +235,7 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Replicas("SentinelSeen"),
+        cure: Cure::Whole,
     },
     Deployment {
         name: "groundhog2k",
@@ -305,7 +305,7 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Replicas("SentinelSeen"),
+        cure: Cure::Whole,
     },
 ];
 

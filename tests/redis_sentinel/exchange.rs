@@ -32,8 +32,6 @@ pub(crate) const CAREFUL: Manner = Manner { pause: Duration::from_secs(10), quie
 /// When what was reached, from the pause on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// Every replica had everything.
-    pub(crate) equal: Duration,
     /// A Sentinel named another primary, which said so too.
     pub(crate) first: Duration,
     /// Every Sentinel did.
@@ -49,7 +47,6 @@ pub(crate) async fn until_switched(set: &Watched, old: usize, manner: Manner) ->
     let clock = Clock::start();
     connection.client_pause_writes(manner.pause).await.expect("CLIENT PAUSE is accepted");
     set.all_equal(old).await;
-    let equal = clock.uptime();
     if manner.fenced {
         connection.config_set("min-replicas-to-write", FENCE).await.expect("CONFIG SET is accepted");
     }
@@ -58,7 +55,7 @@ pub(crate) async fn until_switched(set: &Watched, old: usize, manner: Manner) ->
     }
     failover(set.sentinels[0].address(), &[]).await.expect("it begins a failover");
     let (new, first, all) = switched(set, old, clock).await;
-    (new, Times { equal, first, all })
+    (new, Times { first, all })
 }
 
 /// `SENTINEL FAILOVER demo …`.

@@ -19,46 +19,8 @@ use crate::{
 
 pub(crate) const SYSTEM: &str = "redis-server";
 
-/// Exchanges with each server: a few with the system's, or many with all (`make test-long`).
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-pub(crate) fn rounds() -> (u64, &'static [(String, std::path::PathBuf)]) {
-    let all = versions::servers();
-    if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") { (20, all) } else { (4, &all[..1]) }
-}
-
 pub(crate) fn addresses(set: &Watched) -> Vec<std::net::SocketAddr> {
     set.servers.iter().map(RedisServer::address).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_pause_protocol_loses_nothing_and_costs_no_full_sync() {
-    let (rounds, servers) = rounds();
-    for (name, program) in servers {
-        let set = Watched::start(program, USUAL).await;
-        let mut old = 0;
-        for round in 0..rounds {
-            let load = Load::start(addresses(&set), round, Shape::of(&mut Rng::new(round, 3)));
-            load.settled_at(old).await;
-            let before = set.full_syncs();
-            load.take_gap();
-            let (new, times) = until_switched(&set, old, CAREFUL).await;
-            load.tell(new);
-            finish(&set, old, new).await;
-            load.settled_at(new).await;
-            let gap = load.take_gap();
-            set.all_follow(new).await;
-            let acknowledged = tokio::task::block_in_place(|| load.stop());
-            let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
-            let Times { equal, first, all } = times;
-            println!(
-                "{name}: equal {equal:?}, first {first:?}, all {all:?}, gap {gap:?}, {lost} lost of {}",
-                acknowledged.count()
-            );
-            assert_eq!((lost, set.full_syncs() - before), (0, 0), "{name}: lost, and full syncs");
-            set.settled(new).await;
-            old = new;
-        }
-    }
 }
 
 /// A primary that pings its replicas moves on, and the new one does not have that: nobody can go on from there.
@@ -211,38 +173,4 @@ async fn a_chosen_replica_that_stands_still_holds_the_failover_up_and_wakes_as_a
     println!("given up after {given_up:?}, two primaries for {:?}", clock.uptime().saturating_sub(woken));
     assert!(set.servers[0].is_primary().await);
     assert!(given_up > Duration::from_secs(9), "{given_up:?}: all of failover-timeout");
-}
-
-/// On a slow machine it may come to nothing: then the primary goes on, and nothing is lost either.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_coordinated_failover_needs_no_pause_of_ours() {
-    for (name, program) in versions::servers() {
-        let set = Watched::start(program, USUAL).await;
-        let load = Load::start(addresses(&set), 1, Shape::of(&mut Rng::new(1, 3)));
-        load.settled_at(0).await;
-        let before = set.full_syncs();
-        load.take_gap();
-        let clock = Clock::start();
-        let begun = failover(set.sentinels[0].address(), &["COORDINATED"]).await;
-        if let Err(error) = begun {
-            println!("{name}: {error}");
-            assert!(!name.starts_with("valkey-9"), "{error}");
-            continue;
-        }
-        eventually("it has ended", async || {
-            let goes_on = master(&set.sentinels[0]).await["flags"].contains("failover_in_progress");
-            let named = set.named().await;
-            (!goes_on && named.iter().all(|it| it.is_some() && *it == named[0])).then_some(())
-        })
-        .await;
-        let (new, ended) = (set.named().await[0].expect("they agree"), clock.uptime());
-        load.tell(new);
-        load.settled_at(new).await;
-        let gap = load.take_gap();
-        set.all_follow(new).await;
-        let acknowledged = tokio::task::block_in_place(|| load.stop());
-        let lost: u64 = acknowledged.lost(set.servers[new].address()).await.values().sum();
-        println!("{name}: {new} is primary after {ended:?}, gap {gap:?}, {lost} lost of {}", acknowledged.count());
-        assert_eq!((lost, set.full_syncs() - before), (0, 0), "{name}: lost, and full syncs");
-    }
 }
