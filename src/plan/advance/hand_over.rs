@@ -124,10 +124,13 @@ impl Advance<'_> {
         }
         // Somebody else gave the role to a third member, and one of the two follows it: there is nothing left to hand over.
         // The labels follow the live roles as soon as the two pods are no longer left to this step.
+        // Of an old primary whose pod was replaced, and whose replacement does not answer (there is no node for it, say), it is
+        // enough that the candidate follows the third: the process that could still exchange anything is gone.
         let third = self.shard.primary()?;
         let adopted = !begun || replica::adopted(self.shard, third, [way.from, new]);
-        (is_replica(way.from) && is_replica(new) && free(way.from) && adopted)
-            .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
+        let replaced = self.journal.current.switchover.as_ref().is_some_and(|it| it.primary.uid != way.from.pod.uid);
+        let over = (is_replica(way.from) && free(way.from)) || (replaced && way.from.sample().is_none());
+        (over && is_replica(new) && adopted).then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
     }
 
     /// FAILOVER leaves the old primary following an address, which goes with the candidate's pod: before such an end it is
