@@ -91,6 +91,11 @@ pub struct LedClients {
     /// When the Services were first seen to lead to the new primary alone, and its eviction waited for.
     #[schemars(with = "String", length(max = 40))]
     pub since: Timestamp,
+    /// The same by the clock of that process: its uptime in seconds. Clients are told apart by it, for the clocks of two
+    /// nodes may differ; absent: written by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub uptime_seconds: Option<i64>,
     /// How often closing its clients was intended.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000), extend("format" = "int32"))]

@@ -29,6 +29,8 @@ const ATTEMPTS: u32 = 3;
 const LAST_ATTEMPTS: u32 = 2;
 /// Endpoints follow the labels within this time; the end of a remediation that nothing else sends clients on in waits for it.
 const FOLLOWING: Duration = Duration::from_secs(10);
+/// A server's uptime has whole seconds.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// How soon it is looked again whether they have.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -46,12 +48,13 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
     if !followed {
         return if ending { following(ctx, journal, next) } else { next };
     }
-    let (Some(process), Some(peer)) = (identity(old), Peer::of(old)) else { return next };
+    let (Some(process), Some(peer), Some(uptime)) = (identity(old), Peer::of(old), uptime(old)) else { return next };
     let with = |led: LedClients| Box::new(Journal { led: Some(led), ..journal.clone() });
     let Some(led) = journal.led.as_ref().filter(|led| led.identity == process) else {
-        return Next::Record(with(LedClients { identity: process, since: ctx.now, attempt: 0 }));
+        let uptime_seconds = i64::try_from(uptime.as_secs()).ok();
+        return Next::Record(with(LedClients { identity: process, since: ctx.now, uptime_seconds, attempt: 0 }));
     };
-    let standing = ctx.since(led.since);
+    let standing = standing(ctx, led, uptime);
     let due = PATIENCE.saturating_mul(led.attempt.saturating_add(1));
     let most = if ending { LAST_ATTEMPTS } else { ATTEMPTS };
     if led.attempt >= most {
@@ -61,8 +64,21 @@ pub(super) fn lead(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
         return sooner(next, due.saturating_sub(standing));
     }
     let intended = LedClients { attempt: led.attempt.saturating_add(1), ..led.clone() };
+    // Rather one who came since is sent away too than one left who came before.
+    let standing = standing.saturating_sub(CLOCK_STEP);
     let effect = Effect::CloseClients { peer, primary: new.pod.name.clone(), standing };
     Next::Act(with(intended), Box::new(effect))
+}
+
+fn uptime(target: &Target) -> Option<Duration> {
+    target.sample().map(|sample| sample.server.uptime)
+}
+
+/// For how long the Services have led to the new primary alone: by the old one's own clock, which the ages of its clients are
+/// given by. The process of the operator that wrote the beginning may have run on a node with another clock.
+fn standing(ctx: &Context<'_>, led: &LedClients, uptime: Duration) -> Duration {
+    let then = led.uptime_seconds.and_then(|then| u64::try_from(then).ok());
+    then.map_or_else(|| ctx.since(led.since), |then| uptime.saturating_sub(Duration::from_secs(then)))
 }
 
 /// Until the Services lead to the new primary alone, whoever is sent away may come back.

@@ -2,7 +2,13 @@
 //! and this operator make them.
 
 use super::{Follow, Handover, Rogue, Rules, Shard, sentinel};
-use crate::domain::{blocked::Blocked, journal::Journal, sample::FailoverState, snapshot::Target, step::Step};
+use crate::domain::{
+    blocked::Blocked,
+    journal::{Journal, StartRole},
+    sample::FailoverState,
+    snapshot::Target,
+    step::Step,
+};
 
 pub(super) struct Replication;
 
@@ -64,7 +70,7 @@ fn old_and_new<'a>(shard: &Shard<'a>, journal: &Journal) -> Result<(&'a Target, 
 }
 
 /// By the journal this pod is the replacement of one that we evicted while it was a replica of the recorded primary: what it
-/// starts as is our eviction's doing, whoever had given the role to that primary.
+/// starts as is our eviction's doing, whoever had given the role to that primary; what it is made later is not.
 fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
     let name = &old.pod.name;
     let steps = journal.done();
@@ -82,6 +88,10 @@ fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Resu
     let evicted = steps.iter().skip(since).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
     if !((evicted || journal.evicting(name)) && replaced) {
         return Err(format!("{name} was not evicted by us while {} was primary", new.pod.name));
+    }
+    // It starts as a replica: somebody has given it the role, and clients may have written to it since.
+    if journal.member(name).is_some_and(|record| record.returned_as == Some(StartRole::Replica)) {
+        return Err(format!("{name} came back as a replica and was made a primary since"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pretty_assertions::assert_eq;
 
 use super::*;
-use redis_memory_operator::domain::{finding::FindingCode, policy::AuthorityRule, step::Plan};
+use redis_memory_operator::domain::{finding::FindingCode, names::NodeAddress, policy::AuthorityRule, step::Plan};
 
 fn world() -> World {
     World { comes_back_as_primary: true, ..World::new() }
@@ -301,6 +301,36 @@ fn a_replacement_that_starts_behind_a_replica_is_led_to_the_primary_and_the_reme
     assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     assert_eq!(done(&world)[..2], ["Evict redis-1", "Repoint redis-1"]);
     assert_eq!(done(&world).iter().filter(|one| *one == "Repoint redis-1").count(), 1);
+}
+
+// Found by seed 65078: a primary said that it was a replica of another set's primary, which one policy selected too, and the
+// replacement took that one's data.
+#[test]
+fn a_replacement_is_never_led_to_the_primary_of_another_set() {
+    let mut world = World::new();
+    let journal = world.reach(|step| step.kind() == StepKind::AwaitReplica);
+    let mut other = fixtures::target(4);
+    let name = PodName::new("cache-0");
+    (other.pod.name, other.pod.dns_name) = (name, Some("cache-0.cache.shop.svc".into()));
+    if let Some(owner) = &mut other.pod.owner {
+        (owner.name, owner.uid) = ("cache".into(), "set-cache".into());
+    }
+    other.sample_mut().unwrap().replication.role = Role::Primary;
+    world.snapshot.targets.insert(0, other);
+    let says = |world: &mut World, n: usize, host: &str| {
+        let primary = NodeAddress { host: host.into(), port: fixtures::PORT };
+        let link = ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true };
+        world.sample(n).replication.role = Role::Replica(link);
+    };
+    says(&mut world, 1, "cache-0.cache.shop.svc");
+    says(&mut world, 2, "redis-0.redis.shop.svc");
+    assert_eq!(world.ctx().look.shards.len(), 1, "it looks like one set");
+    let next = advance::next(&world.ctx(), &journal, false);
+    assert!(matches!(next, Next::Wait(..)), "{next:?}");
+    // With the role at a pod that has joined the set itself it is led there.
+    world.snapshot.targets[0].pod.owner = world.snapshot.targets[1].pod.owner.clone();
+    let next = advance::next(&world.ctx(), &journal, false);
+    assert!(matches!(&next, Next::Act(_, effect) if matches!(**effect, Effect::Repoint { .. })), "{next:?}");
 }
 
 #[test]

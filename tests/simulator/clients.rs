@@ -109,7 +109,8 @@ impl World {
             return;
         }
         let replicas = || self.servers.of_set(set).filter(|server| server.role != Role::Primary);
-        let led = self.servers.of_set(set).any(|server| server.role == Role::Primary);
+        // Nobody is sent on to a primary that answers nobody.
+        let led = self.servers.of_set(set).any(|server| server.role == Role::Primary && !server.hung(self.now));
         // One that did not answer in the meantime could not be asked to close them.
         let hung = |pod: usize| {
             self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))

@@ -55,9 +55,10 @@ impl Process {
         self.pause(took).await;
         let (ip, meant) = (address(peer.address.ip()), view::run_number(&peer.run_id));
         let hung = {
-            let world = self.world();
-            let server = world.servers.by_ip.get(&ip).ok_or_else(broken)?;
-            let hung = server.hung(world.now);
+            let mut world = self.world();
+            let World { servers, observer, now, .. } = &mut *world;
+            let server = servers.by_ip.get(&ip).ok_or_else(broken)?;
+            let hung = server.hung(*now);
             if server.locked {
                 return Err(RedisError::Refused { code: "WRONGPASS".into(), message: "invalid password".into() });
             }
@@ -65,6 +66,10 @@ impl Process {
                 let (expected, found) = (peer.run_id.clone(), view::run_text(server.run));
                 let leads = Some(server.role == crate::redis::Role::Primary);
                 return Err(RedisError::RunIdChanged { expected, found, leads });
+            }
+            // AUTH, and who it is (`INFO server`): it has answered.
+            if !hung && *now >= server.loading_until {
+                observer.answered(self.identity, shape::number(&peer.pod), *now);
             }
             hung
         };

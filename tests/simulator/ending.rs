@@ -1,9 +1,6 @@
 //! What must be true in the end: nothing is under way, every set is whole, and what is not cured says why.
 
-use redis_memory_operator::domain::{
-    journal::{Journal, Outcome},
-    step::Step,
-};
+use redis_memory_operator::domain::journal::Outcome;
 
 use crate::{
     faults::{Fault, Lie, Trigger},
@@ -61,10 +58,9 @@ impl World {
         (0..self.kube.sets.len()).all(|set| self.for_people(set) || (idle && self.whole(set)))
     }
 
-    /// Somebody else gave the role to a pod that was lost right then: no switchover of ours is under way. Whom to promote
-    /// is for people to say.
+    /// Somebody else gave the role to a pod that was lost right then: no remediation of ours is under way, which may wait for
+    /// that pod for a while. Whom to promote is for people to say.
     fn for_people(&self, set: usize) -> bool {
-        let ours = |it: &Resource| matches!(it.journal().and_then(Journal::step), Some(Step::Switchover { .. }));
         // What a lying server once had cannot come back: it is for people to take note of.
         let lied = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::Lie { pod, lie: Lie::Keys, .. } if set_of(*pod) == set);
         if self.schedule.faults.iter().any(lied) && self.kube.over(set).any(|it| it.shown().contains("PrimaryEmpty")) {
@@ -72,7 +68,7 @@ impl World {
         }
         !self.servers.of_set(set).any(|it| it.role == Role::Primary)
             && self.kube.over(set).any(|it| it.shown().contains("NoPrimary"))
-            && !self.kube.policies.iter().any(ours)
+            && self.remediation(set).is_none()
     }
 
     fn whole(&self, set: usize) -> bool {

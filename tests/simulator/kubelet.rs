@@ -52,7 +52,9 @@ impl World {
         if pending && self.now >= no_room_until {
             self.kube.touch(n, |pod| pod.pending = false);
         }
-        if !pending && self.kube.places[&n].container_at.is_some_and(|at| self.now >= at) {
+        // In a pod that is being deleted no container is started any more.
+        let stays = self.kube.pod(n).is_some_and(|pod| pod.terminating.is_none());
+        if stays && !pending && self.kube.places[&n].container_at.is_some_and(|at| self.now >= at) {
             self.start(n);
         }
         self.outgrown(n);

@@ -276,7 +276,8 @@ impl Observer {
                 self.flag(now, "S8", text.to_owned());
             }
         }
-        let mut shards: Vec<_> = kube.policies.iter().filter_map(|it| Some(&it.journal()?.shard)).collect();
+        let there = kube.policies.iter().filter(|it| !it.gone);
+        let mut shards: Vec<_> = there.filter_map(|it| Some(&it.journal()?.shard)).collect();
         shards.sort();
         if shards.windows(2).any(|two| two[0] == two[1]) {
             self.flag(now, "S9", "two policies have a remediation of the same workload under way".to_owned());
@@ -445,9 +446,9 @@ impl Observer {
         }
     }
 
-    /// An event is written.
-    pub fn said(&mut self, now: Ms) {
-        if let Some(text) = self.pace.said(now) {
+    /// An event is written, with that reason and subject.
+    pub fn said(&mut self, what: String, now: Ms) {
+        if let Some(text) = self.pace.said(what, now) {
             self.flag(now, "L7", text);
         }
     }

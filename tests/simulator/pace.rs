@@ -1,6 +1,6 @@
 //! How often the operator looks and writes, and how long it holds its slot: L5, L6 and L7.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     kubernetes::{Kubernetes, STEP_TIMEOUT},
@@ -15,7 +15,7 @@ const LOOKS: usize = 10;
 const PROOF_LOOKS: usize = 24;
 /// At most this many writes of a status a minute then (L7) …
 const WRITES: usize = 6;
-/// … and this many events of all policies.
+/// … and this many events of all policies, beside what is said for the first time: of each member once.
 const EVENTS: usize = 12;
 /// A pod is set to the same again this often in ten minutes: three times, by each of a few processes (L7).
 const SETTINGS: usize = 12;
@@ -34,6 +34,8 @@ pub struct Pace {
     /// Writes of the status, by policy.
     written: BTreeMap<usize, VecDeque<Ms>>,
     events: VecDeque<Ms>,
+    /// Reasons and subjects of events that were written.
+    told: BTreeSet<String>,
     /// By the UID of the pod, and what it is set to.
     set: BTreeMap<(u32, String), VecDeque<Ms>>,
     /// By policy: the remediation, its step, and for how long an operator at work has been at it.
@@ -75,8 +77,11 @@ impl Pace {
             .then(|| format!("the status of policy {policy} is written {times} times within a minute, nothing happens"))
     }
 
-    /// An event is written.
-    pub fn said(&mut self, now: Ms) -> Option<String> {
+    /// An event is written. A set of twelve may be found fragmented at once; what is said again and again is a loop.
+    pub fn said(&mut self, what: String, now: Ms) -> Option<String> {
+        if self.told.insert(what) {
+            return None;
+        }
         let times = within(&mut self.events, MINUTE, now);
         (now > self.progress + STEADY && times > EVENTS)
             .then(|| format!("{times} events within a minute, nothing happens"))

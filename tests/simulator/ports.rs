@@ -324,10 +324,12 @@ impl Policies for Process {
         written.await
     }
 
-    async fn event(&self, _: &EventTarget, note: &EventNote) -> Result<(), WriteError> {
+    async fn event(&self, of: &EventTarget, note: &EventNote) -> Result<(), WriteError> {
         let what = format!("event {}: {}", note.reason, note.note);
+        let subject = note.note.split(':').next().unwrap_or_default();
+        let said = format!("{of:?} {} {subject}", note.reason);
         let sent = self.write(&what, true, |world| {
-            world.said();
+            world.said(said);
             Ok(())
         });
         sent.await?.map_err(write_error)

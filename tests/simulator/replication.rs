@@ -45,7 +45,9 @@ pub struct Links {
 
 impl Servers {
     pub fn of(links: Vec<Links>) -> Self {
-        Self { links, ..Self::default() }
+        /// Sets begin with histories of their own, which are smaller.
+        const FIRST: u32 = 100;
+        Self { links, next_history: FIRST, ..Self::default() }
     }
 
     pub fn of_pod(&self, pod: usize) -> Option<&Server> {

@@ -280,8 +280,9 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     sample.at = wall(now, skew);
     sample.pod_uid = uid_text(uid);
     sample.run_id = run_text(server.run);
-    sample.server.uptime =
-        if server.old { fixtures::UPTIME } else { Duration::from_millis(now.saturating_sub(server.started)) };
+    // In whole seconds, as servers give it.
+    let before = if server.old { fixtures::UPTIME } else { Duration::ZERO };
+    sample.server.uptime = before + Duration::from_secs(now.saturating_sub(server.started) / 1000);
     sample.keys = server.keys + server.log.len() as u64;
     persistence(server, now, &mut sample.persistence);
     sample.memory.maxmemory = Bytes::mib(server.maxmemory_mib);

@@ -202,7 +202,8 @@ impl World {
     /// The remediation of that set that is under way by the journals.
     pub fn remediation(&self, set: usize) -> Option<&Journal> {
         let uid = set_uid(set);
-        self.kube.policies.iter().filter_map(Resource::journal).find(|journal| journal.shard.sets.contains(&uid))
+        let there = self.kube.policies.iter().filter(|it| !it.gone);
+        there.filter_map(Resource::journal).find(|journal| journal.shard.sets.contains(&uid))
     }
 
     /// The answer to a request is about to be written, or stays as it is.
@@ -269,10 +270,10 @@ impl World {
         self.observer.wrote(p, now);
     }
 
-    /// An event is written.
-    pub fn said(&mut self) {
+    /// An event is written, with that reason and subject.
+    pub fn said(&mut self, what: String) {
         let now = self.now;
-        self.observer.said(now);
+        self.observer.said(what, now);
     }
 
     /// A switchover takes the role away from that pod, by the journals.

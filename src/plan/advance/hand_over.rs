@@ -10,7 +10,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         journal::{Journal, MemberIdentity, Outcome, SwitchoverRecord},
-        names::PodName,
+        names::{PodName, PodUid},
         sample::{FailoverState, Role},
         snapshot::Target,
         switchover::{SwitchoverChoice, SwitchoverMethod},
@@ -94,7 +94,7 @@ impl Advance<'_> {
     /// Somebody else moved the role while it was being handed over, in words.
     fn moved_by_somebody(&self, way: &Direction<'_>) -> Option<String> {
         let begun = self.journal.current.begun_at.is_some();
-        let new = way.to?;
+        let Some(new) = way.to else { return self.taken_by_third(way) };
         // The labels say that the role was handed over, the roles that somebody has moved it back: no second time.
         if begun && !way.back && is_primary(way.from) && is_replica(new) && self.labels_moved(way.from, new) {
             return Some(format!("somebody made {} the primary again", way.from.pod.name));
@@ -106,10 +106,7 @@ impl Advance<'_> {
                 !record.candidate.as_ref().is_some_and(known) && !known(&record.primary)
             })
         });
-        let free = |target: &Target| {
-            target.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
-        };
-        if begun && another && is_primary(new) && is_replica(way.from) && free(way.from) {
+        if begun && another && is_primary(new) && is_replica(way.from) && is_free(way.from) {
             return Some(format!("the Redis of {} has restarted and is primary", new.pod.name));
         }
         // Nor is the old primary's process there any more, which what was begun could be ended with.
@@ -119,16 +116,30 @@ impl Advance<'_> {
             .switchover
             .as_ref()
             .is_some_and(|record| way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id));
-        if begun && restarted && is_primary(new) && is_replica(way.from) && free(way.from) {
+        if begun && restarted && is_primary(new) && is_replica(way.from) && is_free(way.from) {
             let (old, new) = (&way.from.pod.name, &new.pod.name);
             return Some(format!("the Redis of {old} has restarted, and {new} is primary"));
         }
-        // Somebody else gave the role to a third member, and one of the two follows it: there is nothing left to hand over.
-        // The labels follow the live roles as soon as the two pods are no longer left to this step.
+        self.taken_by_third(way)
+    }
+
+    /// Somebody else gave the role to a third member, and one of the two follows it: there is nothing left to hand over. The
+    /// labels follow the live roles as soon as the two pods are no longer left to this step.
+    ///
+    /// Of one whose pod was replaced, and whose replacement does not answer (there is no node for it, say), nothing more is
+    /// asked: the process that could still exchange anything is gone.
+    fn taken_by_third(&self, way: &Direction<'_>) -> Option<String> {
         let third = self.shard.primary()?;
-        let adopted = !begun || replica::adopted(self.shard, third, [way.from, new]);
-        (is_replica(way.from) && is_replica(new) && free(way.from) && adopted)
-            .then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
+        let begun = self.journal.current.begun_at.is_some();
+        let record = self.journal.current.switchover.as_ref();
+        let lost = |target: Option<&Target>, recorded: fn(&SwitchoverRecord) -> Option<&PodUid>| {
+            let another = |target: &Target| record.and_then(recorded).is_some_and(|uid| target.pod.uid != *uid);
+            record.is_some() && target.is_none_or(|target| target.sample().is_none() && another(target))
+        };
+        let from_over = (is_replica(way.from) && is_free(way.from)) || lost(Some(way.from), |it| Some(&it.primary.uid));
+        let to_over = way.to.is_some_and(is_replica) || lost(way.to, |it| Some(&it.candidate.as_ref()?.uid));
+        let adopted = !begun || replica::adopted(self.shard, third, [Some(way.from), way.to].into_iter().flatten());
+        (from_over && to_over && adopted).then(|| format!("{} became primary, not {}", third.pod.name, way.to_name))
     }
 
     /// FAILOVER leaves the old primary following an address, which goes with the candidate's pod: before such an end it is
@@ -399,6 +410,11 @@ impl Advance<'_> {
 
 fn is_primary(target: &Target) -> bool {
     target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary))
+}
+
+/// No `FAILOVER` is under way there.
+fn is_free(target: &Target) -> bool {
+    target.sample().is_some_and(|sample| sample.replication.failover_state == FailoverState::None)
 }
 
 fn is_replica(target: &Target) -> bool {

@@ -139,6 +139,9 @@ impl<'a> Advance<'a> {
         if !matches!(followed.sample()?.replication.role, Role::Replica(_)) || followed.pod.uid == target.pod.uid {
             return None;
         }
+        if !self.is_of_the_set(primary) {
+            return None;
+        }
         let (peer, to) = (Peer::of(target)?, Peer::of(primary)?);
         if !self.may_try_again() {
             return Some(self.wait(format!("{} was told to follow {} and does not yet", peer.pod, to.pod)));

@@ -161,6 +161,11 @@ fn to_the_switchover(w: &mut World) {
     let evict = w.journal.steps.remove(evicted.unwrap());
     w.journal.steps.insert(0, evict);
 }, "was not evicted by us")]
+// Found by seed 23287: somebody had given it the role, and the recorded primary only said that it still was one.
+#[case::it_came_back_as_a_replica(|w: &mut World| {
+    let returned = w.journal.members.iter_mut().find(|record| record.identity.pod == fixtures::pod_name(0));
+    returned.unwrap().returned_as = Some(crate::domain::journal::StartRole::Replica);
+}, "came back as a replica")]
 #[case::a_sentinel_watches(|w: &mut World| w.sample(1).sentinel_seen = Some(true), "not this operator's")]
 fn every_other_case_is_frozen(#[case] change: fn(&mut World), #[case] says: &str) {
     let mut world = World::new();

@@ -36,7 +36,8 @@ impl Advance<'_> {
         let uninvolved = |target: &&&Target| {
             target.pod.uid != record.primary.uid && target.pod.uid != chosen.uid && !target.pod.terminating
         };
-        let others = self.shard.replicas.iter().filter(uninvolved);
+        // Whoever is told to follow throws its own data away.
+        let others = self.shard.replicas.iter().filter(uninvolved).filter(|target| self.is_of_the_set(target));
         Some(SwitchoverOrder {
             method: record.method,
             from: recorded_peer(&record.primary, Some(way.from))?,

@@ -1,6 +1,7 @@
 //! The step Switchover in each state that a look can find.
 
 mod label;
+mod third;
 
 use jiff::{SignedDuration, Timestamp};
 use pretty_assertions::assert_eq;
