@@ -143,6 +143,14 @@ fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
         require(done && is_idle, || format!("replaced {replaced:?}, {outcome:?}, blocked {blocked:?}: {status}"))?;
         Ok(outcome)
     });
+    if matches!(set.of.cure, Cure::Part(..)) {
+        // It would wait for half an hour, and others may need the one slot of the cluster.
+        policy.patch_spec(&json!({"suspend": true}));
+        eventually("what waits for the obstacle is ended", 60, || {
+            let status = policy.status();
+            require(status["journal"].is_null(), || status.to_string())
+        });
+    }
     let status = policy.status();
     let records = status["workloads"].as_array().cloned().unwrap_or_default();
     let gap = records.iter().map(|record| record["writeGap"].clone()).find(|gap| !gap.is_null()).unwrap_or_default();
