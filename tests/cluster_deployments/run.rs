@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use redis_memory_operator::clock::Clock;
 use serde_json::{Value, json};
 
 use super::{
@@ -117,7 +118,7 @@ fn secret_access(space: &Space, access: &Value) -> String {
 
 /// Waits until what is expected of it is done and nothing is under way.
 fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
-    let (started, before) = (Instant::now(), set.uids());
+    let (clock, before) = (Clock::start(), set.uids());
     let mut refusals = BTreeSet::new();
     let outcome = eventually("the cure", CURED_WITHIN, || {
         let blocked = policy.condition("RemediationBlocked").filter(|(status, ..)| status == "True");
@@ -155,7 +156,7 @@ fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
     let status = policy.status();
     let records = status["workloads"].as_array().cloned().unwrap_or_default();
     let gap = records.iter().map(|record| record["writeGap"].clone()).find(|gap| !gap.is_null()).unwrap_or_default();
-    Cured { outcome, gap, refusals, seconds: started.elapsed().as_secs() }
+    Cured { outcome, gap, refusals, seconds: clock.uptime().as_secs() }
 }
 
 /// As many are clean as are to be restarted, and the limit is kept everywhere.
@@ -222,13 +223,13 @@ fn loses_each_pod(set: &Set<'_>, writer: &Writer<'_>) -> BTreeMap<String, u64> {
     let mut back = BTreeMap::new();
     for pod in set.of.pods {
         let before = set.uids();
-        let started = Instant::now();
+        let clock = Clock::start();
         set.space.must(&["delete", "pod", pod, "--wait=false"]);
         let primary = eventually(&format!("{pod} is back, and everything as its owner wants it"), 180, || {
             require(set.uids().get(*pod) != before.get(*pod), || format!("{pod} is the old one"))?;
             set.as_wished()
         });
-        let seconds = started.elapsed().as_secs();
+        let seconds = clock.uptime().as_secs();
         println!("{}: {pod} is back after {seconds} s; {primary} is primary", set.of.name);
         back.insert((*pod).to_owned(), seconds);
     }

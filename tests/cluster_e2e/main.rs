@@ -16,4 +16,5 @@
 
 mod shared;
 mod solo;
+#[allow(dead_code, reason = "tests/cluster_deployments uses the rest")]
 mod support;

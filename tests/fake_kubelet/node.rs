@@ -88,13 +88,12 @@ async fn look(state: &Arc<State>, pod: Pod) {
         None if pod.metadata.deletion_timestamp.is_some() => gone(state, &pod).await,
         None if state.claim(&pod) => drop(tokio::spawn(start(Arc::clone(state), pod))),
         None => {}
+        Some(running) if pod.metadata.deletion_timestamp.is_some() && running.stopping => {}
         Some(running) if pod.metadata.deletion_timestamp.is_some() => {
-            if !running.stopping {
-                if let Some(running) = state.running().get_mut(&uid) {
-                    running.stopping = true;
-                }
-                tokio::spawn(stop(Arc::clone(state), pod, running));
+            if let Some(running) = state.running().get_mut(&uid) {
+                running.stopping = true;
             }
+            tokio::spawn(stop(Arc::clone(state), pod, running));
         }
         Some(running) => show(state, &pod, &running).await,
     }

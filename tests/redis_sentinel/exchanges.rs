@@ -66,18 +66,23 @@ impl Scene {
 /// Attempts of one exchange that may come to nothing, on a busy machine.
 const MOST_GIVEN_UP: u32 = 3;
 
+/// The long list is wanted.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn is_long() -> bool {
+    std::env::var("RMO_LONG").is_ok_and(|value| value == "1")
+}
+
 /// Whether it ended without exchange, for that reason.
 fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
     matches!(result, Err(ExecuteError::Switchover { failure, .. }) if *failure == reason)
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 #[rstest]
 #[case::by_pause(false)]
 #[case::by_the_server_where_it_can(true)]
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nobody_syncs_fully(#[case] coordinated: bool) {
-    let long = std::env::var("RMO_LONG").is_ok_and(|value| value == "1");
+    let long = is_long();
     // Only the newest takes the word; what refuses it is asked once.
     let rounds = |name: &str| match (long, coordinated) {
         (true, _) => 20,

@@ -45,6 +45,7 @@ use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Duration,
     time::Instant,
 };
 
@@ -221,8 +222,10 @@ fn an_operator_that_was_stopped_in_its_last_look_looks_again() {
     let trace = run::run(&calm, None, true).trace;
     let sent = trace.lines().find(|line| line.contains(": Failover(")).expect("the role is handed over");
     let seconds: f64 = sent.split_whitespace().next().and_then(|at| at.parse().ok()).expect("each line has its time");
+    // To the millisecond; half of one more, so that none is cut off.
+    let sent_at = Duration::from_secs_f64(seconds + 0.0005).as_millis();
     for before in 1..=25 {
-        let at = Trigger::At((seconds * 1000.0).round() as u64 - before);
+        let at = Trigger::At(u64::try_from(sent_at).expect("minutes") - before);
         let stop = Fault::Stop { operator: faults::Whose::Acting, lasts: 8_000 };
         let mut schedule = calm.clone();
         schedule.faults = vec![(at, Fault::Restart { pod: 1 }), (at, stop)];
