@@ -211,26 +211,6 @@ fn an_operator_that_was_stopped_after_its_look_looks_again() {
     }
 }
 
-// The same within the last look: the candidate had answered it, and restarted while the operator was stopped before the rest of
-// the answers.
-#[test]
-fn an_operator_that_was_stopped_in_its_last_look_looks_again() {
-    let mut calm = Schedule::calm(1);
-    calm.method = SwitchoverMethod::Native;
-    calm.sets[0].storage = shape::Storage::Aof;
-    let trace = run::run(&calm, None, true).trace;
-    let sent = trace.lines().find(|line| line.contains(": Failover(")).expect("the role is handed over");
-    let seconds: f64 = sent.split_whitespace().next().and_then(|at| at.parse().ok()).expect("each line has its time");
-    for before in 1..=25 {
-        let at = Trigger::At((seconds * 1000.0).round() as u64 - before);
-        let stop = Fault::Stop { operator: faults::Whose::Acting, lasts: 8_000 };
-        let mut schedule = calm.clone();
-        schedule.faults = vec![(at, Fault::Restart { pod: 1 }), (at, stop)];
-        let outcome = run::run(&schedule, None, false);
-        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
-    }
-}
-
 // Carried out once and answered once, wherever the operator dies.
 #[test]
 fn what_a_person_asks_for_is_done_once_and_answered_once() {
