@@ -87,9 +87,8 @@ impl<'a> Advance<'a> {
     /// A member by the journal, or of one of the controllers that the set had when the remediation began. One member of
     /// another set that follows one of this set, or says so, joins the two in what is seen, and each holds other data.
     fn is_of_the_set(&self, target: &Target) -> bool {
-        let owner = target.pod.owner.as_ref();
-        let owned = owner.is_some_and(|owner| self.journal.shard.sets.contains(&owner.uid));
-        owned || self.journal.member(&target.pod.name).is_some()
+        let controlled = target.pod.owner.as_ref().is_some_and(|owner| self.journal.shard.sets.contains(&owner.uid));
+        controlled || self.journal.member(&target.pod.name).is_some()
     }
 
     fn end(&self, outcome: Outcome, message: &str) -> Next {

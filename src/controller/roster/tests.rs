@@ -130,7 +130,7 @@ fn who_shares_pods_is_found_wherever_it_is() {
     let roster = Roster::new(store);
     assert!(!roster.is_complete());
     let one = |name| Made { uid: name, name, journal: false, restarted: None }.policy();
-    for event in [Event::Init, Event::InitApply(one(0)), Event::InitApply(one(1)), Event::InitDone] {
+    for event in vec![Event::Init, Event::InitApply(one(0)), Event::InitApply(one(1)), Event::InitDone] {
         roster.told(&event);
         writer.apply_watcher_event(&event);
     }
