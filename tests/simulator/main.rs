@@ -45,7 +45,6 @@ use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Duration,
     time::Instant,
 };
 
@@ -207,28 +206,6 @@ fn an_operator_that_was_stopped_after_its_look_looks_again() {
         schedule
     });
     for schedule in demotions.chain(candidates) {
-        let outcome = run::run(&schedule, None, false);
-        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
-    }
-}
-
-// The same within the last look: the candidate had answered it, and restarted while the operator was stopped before the rest of
-// the answers.
-#[test]
-fn an_operator_that_was_stopped_in_its_last_look_looks_again() {
-    let mut calm = Schedule::calm(1);
-    calm.method = SwitchoverMethod::Native;
-    calm.sets[0].storage = shape::Storage::Aof;
-    let trace = run::run(&calm, None, true).trace;
-    let sent = trace.lines().find(|line| line.contains(": Failover(")).expect("the role is handed over");
-    let seconds: f64 = sent.split_whitespace().next().and_then(|at| at.parse().ok()).expect("each line has its time");
-    // To the millisecond; half of one more, so that none is cut off.
-    let sent_at = Duration::from_secs_f64(seconds + 0.0005).as_millis();
-    for before in 1..=25 {
-        let at = Trigger::At(u64::try_from(sent_at).expect("minutes") - before);
-        let stop = Fault::Stop { operator: faults::Whose::Acting, lasts: 8_000 };
-        let mut schedule = calm.clone();
-        schedule.faults = vec![(at, Fault::Restart { pod: 1 }), (at, stop)];
         let outcome = run::run(&schedule, None, false);
         assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
     }
