@@ -274,7 +274,7 @@ async fn ask(
 fn watched_from(snapshot: &Snapshot) -> Vec<(String, Vec<IpAddr>)> {
     let seen = snapshot.targets.iter().filter_map(|target| {
         let hosts = &target.sample()?.sentinel_hosts;
-        Some((target.pod.name.to_string(), hosts.to_vec()))
+        Some((target.pod.name.to_string(), hosts.clone()))
     });
     seen.collect()
 }
