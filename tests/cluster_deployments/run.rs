@@ -117,6 +117,7 @@ fn secret_access(space: &Space, access: &Value) -> String {
 }
 
 /// Waits until what is expected of it is done and nothing is under way.
+#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
     let (clock, before) = (Clock::start(), set.uids());
     let mut refusals = BTreeSet::new();
@@ -219,6 +220,7 @@ fn assert_gap(of: &Deployment, status: &Value, window: &Value) {
 
 /// Deleted by somebody, each pod comes back as it did before, and the set is as its owner wants it again: after how many
 /// seconds.
+#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 fn loses_each_pod(set: &Set<'_>, writer: &Writer<'_>) -> BTreeMap<String, u64> {
     let mut back = BTreeMap::new();
     for pod in set.of.pods {

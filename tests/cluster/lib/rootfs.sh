@@ -47,7 +47,7 @@ rootfs_haproxy() {
 rootfs_kubectl() {
 	rootfs_bare "$1"
 	copy_program "$1" redis-cli
-	install -D --mode=755 "$kubectl" "$1/usr/bin/kubectl"
+	install -D --mode=755 "$(tool_path kubectl)" "$1/usr/bin/kubectl"
 }
 
 rootfs_redis() {

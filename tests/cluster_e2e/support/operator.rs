@@ -55,6 +55,7 @@ pub(crate) struct Usual {
 
 impl Usual {
     /// From here on the test only looks: another may work the node.
+    #[allow(dead_code, reason = "tests/cluster_deployments uses it")]
     pub(crate) fn rest(self) -> Self {
         Self { _busy: None, ..self }
     }

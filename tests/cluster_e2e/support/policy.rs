@@ -42,6 +42,7 @@ impl<'a> Policy<'a> {
     }
 
     /// One that is there.
+    #[allow(dead_code, reason = "tests/cluster_deployments uses it")]
     pub(crate) fn existing(space: &'a Space, name: &str) -> Self {
         Self { space, name: name.to_owned() }
     }

@@ -44,6 +44,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Closes the window of its gap statistics; what it saw.
+    #[allow(dead_code, reason = "tests/cluster_deployments uses it")]
     pub(crate) fn mark(&self) -> Value {
         self.ask("mark").unwrap().1
     }
