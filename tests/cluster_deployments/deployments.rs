@@ -283,7 +283,7 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Replicas("SentinelSeen"),
+        cure: Cure::Whole,
     },
     Deployment {
         name: "redis-ha",
