@@ -88,8 +88,6 @@ pub(crate) struct Sentinels {
 pub(crate) enum Cure {
     /// Every pod is replaced.
     Whole,
-    /// Every replica is; the primary is refused for that reason.
-    Replicas(&'static str),
     /// So many pods are; then that reason is in the way.
     Part(usize, &'static str),
 }
@@ -99,7 +97,6 @@ impl Cure {
     pub(crate) const fn replaces(self, pods: usize) -> usize {
         match self {
             Self::Whole => pods,
-            Self::Replicas(_) => pods - 1,
             Self::Part(some, _) => some,
         }
     }

@@ -140,7 +140,7 @@ fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
         let done = replaced.len() == set.of.cure.replaces(set.of.pods.len())
             && match set.of.cure {
                 Cure::Whole => outcome == "Succeeded",
-                Cure::Replicas(refusal) | Cure::Part(_, refusal) => reason == Some(refusal),
+                Cure::Part(_, refusal) => reason == Some(refusal),
             };
         let is_idle = status["journal"].is_null() || matches!(set.of.cure, Cure::Part(..));
         require(done && is_idle, || format!("replaced {replaced:?}, {outcome:?}, blocked {blocked:?}: {status}"))?;
