@@ -10,6 +10,12 @@ use super::{
 /// How many of them an everyday run takes.
 const A_RUN: usize = 3;
 
+/// Everything is looked at for as long, and is done to every pod, as the page says; else enough to see that it works.
+#[allow(clippy::disallowed_methods, reason = "the choice of a run comes from its environment")]
+pub(crate) fn is_long() -> bool {
+    env::var("RMO_LONG").is_ok_and(|long| long == "1")
+}
+
 /// Whether this one is run now: all with `RMO_LONG=1`, those that `RMO_DEPLOYMENTS` names, else three by the commit.
 #[allow(clippy::disallowed_methods, reason = "the choice of a run comes from its environment")]
 pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
@@ -21,7 +27,7 @@ pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
         return false;
     }
     let names: Vec<&str> = ALL.iter().map(|deployment| deployment.name).collect();
-    if env::var("RMO_LONG").is_ok_and(|long| long == "1") {
+    if is_long() {
         return true;
     }
     let chosen = match env::var("RMO_DEPLOYMENTS") {

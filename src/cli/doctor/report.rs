@@ -201,11 +201,17 @@ impl Told<'_> {
         if let Some(values) = acting {
             needs.push(format!("only to act, chart values: {values}"));
         }
-        needs.push(
-            "not the default user of Redis but one with these rights only: `kubectl redis-memory acl` prints its lines, its name \
-             goes into spec.redis.username"
-                .to_owned(),
-        );
+        let (flags, sentinels) = match self.fit.shape {
+            Shape::Sentinel => (
+                " --switchover sentinel",
+                "; for the Sentinels' own users, if they have some, `acl --role sentinel`: spec.redis.sentinel.username",
+            ),
+            _ => ("", ""),
+        };
+        needs.push(format!(
+            "not the default user of Redis but one with these rights only: `kubectl redis-memory acl{flags}` prints its lines, \
+             its name goes into spec.redis.username{sentinels}"
+        ));
         needs
     }
 
