@@ -32,12 +32,12 @@ const WHAT_NOBODY_MAY: &[&[&str]] = &[
     &["PUBLISH", "channel", "message"],
     &["ACL", "SETUSER", "other", "on", "nopass", "+@all"],
     &["ACL", "GETUSER", "default"],
-    &["CONFIG", "REWRITE"],
     &["MODULE", "LIST"],
     &["CLUSTER", "RESET"],
 ];
 const WHAT_AN_OBSERVER_MAY_NOT: &[&[&str]] = &[
     &["CONFIG", "SET", "maxmemory", "1"],
+    &["CONFIG", "REWRITE"],
     &["FAILOVER", "ABORT"],
     &["REPLICAOF", "NO", "ONE"],
     &["CLIENT", "PAUSE", "1"],

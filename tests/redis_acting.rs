@@ -169,20 +169,21 @@ async fn rights_are_known_before_anything_is_tried() {
         "failover",
         "replicaof",
         "config|set",
+        "config|rewrite",
         "client|pause",
         "client|unpause",
         "client|kill",
         "bgsave",
         "bgrewriteaof",
     ];
-    let granted = "+failover +replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof";
+    let granted = "+failover +replicaof +config|set +config|rewrite +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof";
     if connect(&server).await.version() < SEVEN {
         assert_eq!(rights(granted).await, none);
         // BGREWRITEAOF takes no argument that would make a trial of it harmless.
-        assert_eq!(rights("+failover").await, all[1..7]);
-        let missing = ["failover", "config|set", "client|pause", "client|kill", "bgsave"];
+        assert_eq!(rights("+failover").await, all[1..8]);
+        let missing = ["failover", "config|set", "config|rewrite", "client|pause", "client|kill", "bgsave"];
         assert_eq!(rights("+replicaof +client|unpause").await, missing);
-        assert_eq!(rights("").await, all[..7]);
+        assert_eq!(rights("").await, all[..8]);
         assert_eq!(server.run(&["CONFIG", "GET", "maxmemory"]), "maxmemory\n0", "nothing was tried in earnest");
         return;
     }

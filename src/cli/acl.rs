@@ -54,7 +54,7 @@ enum Switchover {
     Native,
     /// By CLIENT PAUSE and REPLICAOF.
     Guarded,
-    /// By either, as the operator chooses.
+    /// By any of them, as the set asks for it.
     Auto,
     /// By the Sentinels of the set.
     Sentinel,
@@ -65,7 +65,7 @@ impl Switchover {
         match self {
             Self::Native => &[Method::Native],
             Self::Guarded => &[Method::Guarded],
-            Self::Auto => &[Method::Native, Method::Guarded],
+            Self::Auto => &[Method::Native, Method::Guarded, Method::Sentinel],
             Self::Sentinel => &[Method::Sentinel],
         }
     }
