@@ -16,5 +16,4 @@
 
 mod shared;
 mod solo;
-#[allow(dead_code, reason = "tests/cluster_deployments uses the rest")]
 mod support;

@@ -96,18 +96,34 @@ pub async fn carry_out(order: &SwitchoverOrder) -> Result<HandedOver, ExecuteErr
     hand_over(&Bare::new(Clock::start(), order.role_label.clone()), &fixtures::policy(), order, Duration::ZERO).await
 }
 
-/// Carries it out up to that boundary, and dies there: nothing of it runs any more, no destructor that could tidy up.
+/// Carries it out up to that boundary, and dies there.
 pub async fn die_at(boundary: &'static str, order: &SwitchoverOrder) {
+    let ended = dies_at(boundary, async |hook| Hooked(hook).carry_out(order).await).await;
+    assert!(ended.is_none(), "it did not reach {boundary}: {ended:?}");
+}
+
+/// Runs it with that hook up to the boundary, and dies there: nothing of it runs any more, no destructor that could tidy up.
+/// `None`: it got there.
+pub async fn dies_at<T>(boundary: &'static str, run: impl AsyncFnOnce(Hook) -> T) -> Option<T> {
     let there = Arc::new(Notify::new());
     let reached = Arc::clone(&there);
-    let hooked = Hooked::at(boundary, move || {
+    let hook = hook_at(boundary, move || {
         reached.notify_one();
         Box::pin(pending())
     });
     tokio::select! {
-        result = hooked.carry_out(order) => panic!("it did not reach {boundary}: {result:?}"),
-        () = there.notified() => {}
+        ended = run(hook) => Some(ended),
+        () = there.notified() => None,
     }
+}
+
+/// Does that at one boundary.
+pub fn hook_at(boundary: &'static str, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Hook {
+    Arc::new(
+        move |reached: Boundary| {
+            if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
+        },
+    )
 }
 
 /// Servers alone, and a hook at one boundary.
@@ -115,13 +131,7 @@ pub struct Hooked(Hook);
 
 impl Hooked {
     pub fn at(boundary: &'static str, hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
-        let hook =
-            Arc::new(
-                move |reached: Boundary| {
-                    if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
-                },
-            );
-        Self(hook)
+        Self(hook_at(boundary, hook))
     }
 
     pub async fn carry_out(&self, order: &SwitchoverOrder) -> Result<HandedOver, ExecuteError> {

@@ -21,6 +21,7 @@ use crate::{
         load::{Load, Shape},
         rng::Rng,
         server::RedisServer,
+        switching::hook_at,
         versions,
     },
     exchange::failover,
@@ -207,11 +208,11 @@ async fn a_failover_by_others_in_the_middle_is_seen_through() {
     let scene = Scene::start(Path::new(SYSTEM), 5).await;
     let order = order(&scene.set, 0).await;
     let address = scene.set.sentinels[1].address();
-    let done = hooked(&order, "switchover:refuses-writes", move || {
+    let hook = hook_at("switchover:refuses-writes", move || {
         tell(address);
         Box::pin(ready(()))
-    })
-    .await;
+    });
+    let done = hooked(&order, hook).await;
     let new = winner(&scene.set, &done.expect("it is carried out")).await;
     scene.ends_at(new).await;
 }

@@ -1,13 +1,7 @@
 //! The operator's own exchange, on real Sentinels.
 
-use std::{
-    future::{pending, ready},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use futures::future::BoxFuture;
 use redis_memory_operator::{
     clock::Clock,
     domain::{
@@ -18,7 +12,6 @@ use redis_memory_operator::{
     },
     execute::{
         ExecuteError,
-        crash::Boundary,
         switchover::{
             FailedOver,
             bare::{Bare, Hook},
@@ -27,10 +20,12 @@ use redis_memory_operator::{
     },
     plan::effect::{FailoverOrder, SentinelPeer},
 };
-use tokio::sync::Notify;
 
 use crate::{
-    common::{server::RedisServer, switching::peer},
+    common::{
+        server::RedisServer,
+        switching::{dies_at, peer},
+    },
     set::{Watched, role},
 };
 
@@ -97,18 +92,8 @@ pub(crate) fn is_as_before(server: &RedisServer) {
     assert_eq!((now("repl-ping-replica-period"), now("min-replicas-to-write")), ("10".into(), "0".into()));
 }
 
-/// Carries it out, with a hook at one boundary.
-pub(crate) async fn hooked(
-    order: &FailoverOrder,
-    boundary: &'static str,
-    hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
-) -> Result<FailedOver, ExecuteError> {
-    let hook: Hook =
-        Arc::new(
-            move |reached: Boundary| {
-                if reached.name() == boundary { hook() } else { Box::pin(ready(())) as BoxFuture<'static, ()> }
-            },
-        );
+/// Carries it out, with that hook.
+pub(crate) async fn hooked(order: &FailoverOrder, hook: Hook) -> Result<FailedOver, ExecuteError> {
     fail_over(&Bare { hook: Some(hook), ..bare() }, &fixtures::policy(), order).await
 }
 
@@ -120,26 +105,12 @@ pub(crate) async fn die_at(boundary: &'static str, order: &FailoverOrder) {
     let mut last = None;
     for attempt in 0..ATTEMPTS {
         let order = FailoverOrder { resumed: attempt > 0, ..order.clone() };
-        match dies_at(boundary, &order).await {
+        match dies_at(boundary, async |hook| hooked(&order, hook).await).await {
             None => return,
             ended => last = ended,
         }
     }
     panic!("it did not reach {boundary}: {last:?}");
-}
-
-/// `None`: it got there, and died.
-async fn dies_at(boundary: &'static str, order: &FailoverOrder) -> Option<Result<FailedOver, ExecuteError>> {
-    let there = Arc::new(Notify::new());
-    let reached = Arc::clone(&there);
-    let hook = move || {
-        reached.notify_one();
-        Box::pin(pending()) as BoxFuture<'static, ()>
-    };
-    tokio::select! {
-        result = hooked(order, boundary, hook) => Some(result),
-        () = there.notified() => None,
-    }
 }
 
 /// The same order, taken up by another process: what was begun is ended.
