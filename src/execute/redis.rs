@@ -64,10 +64,7 @@ impl<P: Ports> Executor<P> {
         settings: &[(String, String)],
     ) -> Result<Done, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
-        for (name, value) in settings {
-            self.ports.may_change()?;
-            connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", peer, source))?;
-        }
+        set_all(&self.ports, &mut connection, peer, settings).await?;
         Ok(Done::Restored)
     }
 
@@ -79,10 +76,9 @@ impl<P: Ports> Executor<P> {
         peer: &Peer,
         settings: &[(String, String)],
     ) -> Result<Done, ExecuteError> {
-        self.restore(policy, peer, settings).await?;
         let mut connection = self.ports.connect(policy, peer).await?;
-        self.ports.may_change()?;
-        connection.config_rewrite().await.map_err(|source| redis("CONFIG REWRITE", peer, source))?;
+        set_all(&self.ports, &mut connection, peer, settings).await?;
+        rewrite(&self.ports, &mut connection, peer).await?;
         Ok(Done::Restored)
     }
 
@@ -148,6 +144,27 @@ impl<P: Ports> Executor<P> {
         demoted.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Demoted(way.fallback(peer)))
     }
+}
+
+/// `CONFIG SET` for each of these.
+pub(super) async fn set_all<P: Ports>(
+    ports: &P,
+    connection: &mut P::Server,
+    peer: &Peer,
+    settings: &[(String, String)],
+) -> Result<(), ExecuteError> {
+    for (name, value) in settings {
+        ports.may_change()?;
+        connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", peer, source))?;
+    }
+    Ok(())
+}
+
+/// `CONFIG REWRITE`, where there is a file.
+pub(super) async fn rewrite<P: Ports>(ports: &P, connection: &mut P::Server, peer: &Peer) -> Result<(), ExecuteError> {
+    ports.may_change()?;
+    let rewritten = connection.config_rewrite().await;
+    rewritten.map(|_| ()).map_err(|source| redis("CONFIG REWRITE", peer, source))
 }
 
 /// How a replica is told to follow.

@@ -1,7 +1,7 @@
 //! What people hold: an object with the annotation [`HOLD_ANNOTATION`] is disturbed by nothing, and its limits and labels
 //! are kept all the same.
 
-use super::Context;
+use super::{Context, candidate};
 use crate::{
     domain::{
         names::PodName,
@@ -40,7 +40,10 @@ pub fn in_the_way(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) -
     };
     steps.iter().find_map(|planned| match &planned.step {
         Step::Evict { pod } | Step::Persist { pod } => held(pod),
-        Step::Switchover { from, to } => held(from).or_else(|| held(to.as_ref()?)),
+        Step::Switchover { from, to: Some(to) } => held(from).or_else(|| held(to)),
+        // A Sentinel cannot be told to leave one alone.
+        Step::Switchover { from, to: None } => held(from)
+            .or_else(|| candidate::for_sentinels(shard).into_iter().find_map(|replica| of(ctx, shard, replica))),
         _ => None,
     })
 }

@@ -183,7 +183,9 @@ fn relieve(
 /// Has the Sentinels take the role away, and restarts the old primary. Whom they choose they also have the others follow; for
 /// the words about its return any replica will do.
 fn relieve_by_sentinel(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, steps: &mut Vec<PlannedStep>) {
-    let Some(next) = candidate::for_sentinels(shard).first().copied() else { return };
+    let Some(next) = candidate::for_sentinels(shard).into_iter().chain(shard.replicas.iter().copied()).next() else {
+        return;
+    };
     let cause = format!("{} is primary and must be restarted too", old.target.pod.name);
     steps.push(by_sentinel(old.target, &cause));
     restart(ctx, old, &Returns::AsReplicaOf(next, shard.replicas.len() == 1), steps);

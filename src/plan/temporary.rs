@@ -32,37 +32,34 @@ const USUAL_LAG: &str = "10";
 /// Pings come at least this much before replicas lose patience (`repl-timeout`), should nobody ever set them back.
 const BEFORE_TIMEOUT: u64 = 5;
 
-/// What is set for the time of an exchange.
-pub(super) struct Wanted {
-    /// Keeps pings away: one between the promotion and the REPLICAOF costs every replica a full sync.
-    pub(super) quiet: Vec<CarriedSetting>,
-    /// Refuses writes.
-    pub(super) refusing: Vec<CarriedSetting>,
+/// What is set for the time of an exchange, in order; `None`: what the primary has now is not known, so that it could not be
+/// set back.
+pub(super) fn wanted(config: &Config) -> Option<Vec<CarriedSetting>> {
+    let (period, timeout) = (config.serving.replica_ping_period?, config.serving.replica_timeout?);
+    let carried = &config.serving.carried;
+    let setting = |name: &str, before: &str, value: &str| CarriedSetting {
+        name: name.to_owned(),
+        before: before.to_owned(),
+        value: value.to_owned(),
+    };
+    let long = timeout.saturating_sub(BEFORE_TIMEOUT);
+    let ping = (long > period).then(|| setting(PING, &period.to_string(), &long.to_string()));
+    let lag = carried.get(LAG)?;
+    let lag = (lag == "0").then(|| setting(LAG, lag, USUAL_LAG));
+    let replicas = setting(REPLICAS, carried.get(REPLICAS)?, MORE_THAN_THERE_ARE);
+    Some(ping.into_iter().chain(lag).chain([replicas]).collect())
 }
 
-impl Wanted {
-    /// For that primary; `None`: what it has now is not known, so that it could not be set back.
-    pub(super) fn on(config: &Config) -> Option<Self> {
-        let (period, timeout) = (config.serving.replica_ping_period?, config.serving.replica_timeout?);
-        let carried = &config.serving.carried;
-        let setting = |name: &str, before: &str, value: &str| CarriedSetting {
-            name: name.to_owned(),
-            before: before.to_owned(),
-            value: value.to_owned(),
-        };
-        let long = timeout.saturating_sub(BEFORE_TIMEOUT);
-        let quiet = (long > period).then(|| setting(PING, &period.to_string(), &long.to_string()));
-        let lag = carried.get(LAG)?;
-        let lag = (lag == "0").then(|| setting(LAG, lag, USUAL_LAG));
-        let replicas = setting(REPLICAS, carried.get(REPLICAS)?, MORE_THAN_THERE_ARE);
-        Some(Self { quiet: quiet.into_iter().collect(), refusing: lag.into_iter().chain([replicas]).collect() })
-    }
+/// Whether it keeps pings away: one between the promotion and the REPLICAOF costs every replica a full sync. The others refuse
+/// writes.
+pub(super) fn is_quiet(setting: &CarriedSetting) -> bool {
+    setting.name == PING
 }
 
 /// Name and value of each, as they are set; or, back, as they were.
-pub(super) fn values(settings: &[CarriedSetting], back: bool) -> Vec<(String, String)> {
+pub(super) fn values<'a>(settings: impl IntoIterator<Item = &'a CarriedSetting>, back: bool) -> Vec<(String, String)> {
     let value = |it: &CarriedSetting| if back { it.before.clone() } else { it.value.clone() };
-    settings.iter().map(|setting| (setting.name.clone(), value(setting))).collect()
+    settings.into_iter().map(|setting| (setting.name.clone(), value(setting))).collect()
 }
 
 /// Of what was set those that the pod still has.
@@ -71,11 +68,13 @@ fn left(temporary: &TemporarySettings, config: &Config) -> Vec<CarriedSetting> {
         PING => config.serving.replica_ping_period.map(|period| period.to_string()),
         other => config.serving.carried.get(other).cloned(),
     };
-    let is_ours = |setting: &&CarriedSetting| now(&setting.name).as_deref() == Some(&setting.value);
+    let is_ours = |setting: &&CarriedSetting| {
+        now(&setting.name).as_deref() == Some(&setting.value) && setting.before != setting.value
+    };
     temporary.settings.iter().filter(is_ours).cloned().collect()
 }
 
-/// What is to be done before the pod of these settings is left alone; `None`: nothing is left of them, or nobody knows.
+/// What is to be done before the pod of these settings is left alone; `None`: there are none, or they are given up.
 pub(super) fn due(ctx: &Context<'_>, journal: &Journal) -> Option<Next> {
     let temporary = journal.temporary.as_ref()?;
     let without = || {
@@ -90,9 +89,13 @@ pub(super) fn due(ctx: &Context<'_>, journal: &Journal) -> Option<Next> {
     if left.is_empty() {
         return without();
     }
+    if temporary.back_attempt >= ATTEMPTS {
+        return None;
+    }
     let mut journal = journal.clone();
-    let tried = |it: &mut TemporarySettings| it.back_attempt = it.back_attempt.saturating_add(1);
-    journal.temporary.iter_mut().for_each(|it| tried(it));
+    if let Some(temporary) = &mut journal.temporary {
+        temporary.back_attempt = temporary.back_attempt.saturating_add(1);
+    }
     let effect = Effect::SetBack { peer, settings: values(&left, true) };
     Some(Next::Act(Box::new(journal), Box::new(effect)))
 }
@@ -107,20 +110,18 @@ fn waits(ctx: &Context<'_>, journal: &Journal, target: &Target) -> Option<Next> 
 /// Sets them back before the remediation ends; the end comes when nothing is left.
 pub(super) fn set_back(ctx: &Context<'_>, journal: &Journal, mut record: Box<WorkloadRecord>) -> Next {
     let Some(temporary) = &journal.temporary else { return Next::End(record) };
-    match due(ctx, journal) {
-        Some(next) if temporary.back_attempt < ATTEMPTS || !matches!(next, Next::Act(..)) => next,
-        _ => {
-            let shown: Vec<String> = temporary.settings.iter().map(|it| format!("{} {}", it.name, it.before)).collect();
-            let mut message = format!(
-                "{} could not be set back on {}, which refuses writes as primary until it is; {}",
-                shown.join(", "),
-                temporary.identity.pod,
-                record.message
-            );
-            message.truncate(message.floor_char_boundary(512));
-            record.outcome = Some(Outcome::ConfigDrift);
-            record.message = message;
-            Next::End(record)
-        }
+    if let Some(next) = due(ctx, journal) {
+        return next;
     }
+    let shown: Vec<String> = temporary.settings.iter().map(|it| format!("{} {}", it.name, it.before)).collect();
+    let mut message = format!(
+        "{} could not be set back on {}, which refuses writes as primary until it is; {}",
+        shown.join(", "),
+        temporary.identity.pod,
+        record.message
+    );
+    message.truncate(message.floor_char_boundary(512));
+    record.outcome = Some(Outcome::ConfigDrift);
+    record.message = message;
+    Next::End(record)
 }

@@ -42,7 +42,7 @@ impl Rules for Sentinel {
 
     fn handover(&self, shard: &Shard<'_>) -> Handover {
         let patient = shard.watch.down_after().is_some_and(|after| after > LEAST_DOWN_AFTER);
-        if patient { Handover::BySentinel } else { Handover::Never }
+        if patient && !shard.replicas.is_empty() { Handover::BySentinel } else { Handover::Never }
     }
 
     fn one_is_meant(&self, shard: &Shard<'_>) -> bool {

@@ -343,3 +343,83 @@ fn sentinels_that_appear_end_a_plan_that_moves_the_role(#[case] at: fn(&Step) ->
     assert_eq!(record.outcome, Some(Outcome::GaveUp));
     assert!(record.message.contains("SentinelSeen"), "{}", record.message);
 }
+
+/// What began would end at once, and begin again: for ever.
+#[rstest]
+#[case::nobody_may_take_over(|w: &mut World| {
+    for n in 1..3 {
+        w.sample(n).config.as_mut().expect("readable").serving.replica_priority = Some(0);
+    }
+}, BlockReason::CandidateUnfit)]
+#[case::nobody_could(|w: &mut World| {
+    w.snapshot.targets.truncate(1);
+    w.sample(0).replication.replicas.clear();
+    w.snapshot.stateful_sets[0].replicas = 1;
+    w.snapshot.sentinels = fixtures::sentinels(&w.snapshot);
+}, BlockReason::SentinelSeen)]
+fn a_primary_that_nobody_takes_over_from_is_a_refusal(#[case] change: fn(&mut World), #[case] reason: BlockReason) {
+    let mut world = watched();
+    change(&mut world);
+    let considered = begin::consider(&world.ctx());
+    let reasons: Vec<_> = considered.blocked.iter().map(|blocked| blocked.reason).collect();
+    assert!(considered.begin.is_none() && reasons.contains(&reason), "{:?}", considered.blocked);
+}
+
+/// A Sentinel cannot be told to leave it alone.
+#[test]
+fn a_replica_that_people_hold_is_not_left_to_the_choice_of_a_sentinel() {
+    let mut world = watched();
+    let journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    world.snapshot.targets[1].pod.hold = Some("exports run".into());
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("not ended") };
+    assert_eq!(record.outcome, Some(Outcome::Paused));
+    assert!(record.message.contains("Held: pod redis-1 is held"), "{}", record.message);
+}
+
+/// A server that says yes and keeps what it has, or a person who wants that very value: three attempts, and it is said.
+#[rstest]
+#[case::it_stays("0", "could not be set back on redis-0", Some(Outcome::ConfigDrift), 3)]
+#[case::it_was_that_before("1000", "", Some(Outcome::Succeeded), 0)]
+fn what_cannot_be_set_back_is_not_tried_for_ever(
+    #[case] before: &str,
+    #[case] said: &str,
+    #[case] outcome: Option<Outcome>,
+    #[case] attempts: usize,
+) {
+    let mut world = watched();
+    let mut journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    let carried = |world: &mut World, n: usize, value: &str| {
+        let serving = &mut world.sample(n).config.as_mut().expect("readable").serving;
+        serving.carried.insert("min-replicas-to-write".into(), value.into());
+    };
+    (0..3).for_each(|n| carried(&mut world, n, before));
+    let Next::Act(begun, _) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+    journal = *begun;
+    carried(&mut world, 0, "1000");
+    world.moved_by_sentinels(CHOSEN);
+    let mut set_back = 0;
+    for _ in 0..400 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Record(next) => journal = *next,
+            Next::Act(next, effect) => {
+                journal = *next;
+                match *effect {
+                    Effect::SetBack { .. } => set_back += 1,
+                    effect => {
+                        world.apply(&effect);
+                        carried(&mut world, 0, "1000");
+                    }
+                }
+                world.tick(1);
+            }
+            Next::Wait(..) => world.tick(5),
+            Next::End(record) => {
+                assert_eq!((record.outcome, set_back), (outcome, attempts), "{}", record.message);
+                assert!(record.message.contains(said), "{}", record.message);
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it never ends: {set_back} attempts");
+}

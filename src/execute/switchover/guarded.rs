@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// A silence that has lasted this long is taken to the API server.
-const OVERDUE: Duration = Duration::from_secs(1);
+pub(super) const OVERDUE: Duration = Duration::from_secs(1);
 /// A candidate that has just been seen unfit is so for at least this long.
 const UNFIT_AT_LEAST: Duration = Duration::from_millis(1);
 /// Telling one of the other replicas of the new primary, connecting included. One that fails has a step of its own.

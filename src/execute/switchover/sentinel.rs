@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{
     CONFIRM_DEADLINE,
-    guarded::{connection, sent},
+    guarded::{OVERDUE, connection, sent},
     watched::{Eyes, Reading, Watched},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         ExecuteError,
         crash::Place,
         ports::{Acting as _, Ports, Watching as _},
-        redis::redis,
+        redis::{redis, rewrite, set_all},
     },
     plan::{
         effect::{FailoverOrder, Peer},
@@ -36,8 +36,6 @@ use crate::{
 
 /// One question to a Sentinel, and opening a connection to it.
 const ASK_DEADLINE: Duration = Duration::from_millis(500);
-/// A silence that has lasted this long is taken to the API server.
-const OVERDUE: Duration = Duration::from_secs(1);
 /// A name that no Sentinel knows a set by: whether it may be told to fail over is tried out with it.
 const NO_SET: &str = "redismemory-io-no-such-set";
 
@@ -228,7 +226,8 @@ impl<P: Ports> Exchange<'_, P> {
     }
 
     async fn release(&mut self) -> Result<(), ExecuteError> {
-        self.set(&self.order.before.clone()).await?;
+        let order = self.order;
+        self.set(&order.before).await?;
         self.send_unpause().await?;
         self.did.released = true;
         Ok(())
@@ -238,9 +237,10 @@ impl<P: Ports> Exchange<'_, P> {
         if !self.confirm().await {
             return Ok(());
         }
+        let order = self.order;
         // Intended is as good as sent: it is set back.
         self.did.quieted = true;
-        self.set(&self.order.quiet.clone()).await?;
+        self.set(&order.quiet).await?;
         self.eyes.ports.reached(Place::Quieted.into()).await;
         Ok(())
     }
@@ -261,9 +261,10 @@ impl<P: Ports> Exchange<'_, P> {
 
     /// Whether every replica has everything is looked at once more afterwards: then nothing was written in between.
     async fn refuse(&mut self) -> Result<(), ExecuteError> {
+        let order = self.order;
         self.eyes.ports.reached(Place::HeldBack.into()).await;
         self.refused_at = Some(self.eyes.ports.uptime());
-        self.set(&self.order.refusing.clone()).await?;
+        self.set(&order.refusing).await?;
         self.hold_back(LONG_PAUSE).await?;
         self.refused_at = Some(self.eyes.ports.uptime());
         self.eyes.ports.reached(Place::RefusesWrites.into()).await;
@@ -317,12 +318,10 @@ impl<P: Ports> Exchange<'_, P> {
 
     /// In the file too, where a Sentinel demoted it before we did: it has it write its settings down.
     async fn set_back(&mut self, role: SeenRole) -> Result<(), ExecuteError> {
-        self.set(&self.order.before.clone()).await?;
+        let order = self.order;
+        self.set(&order.before).await?;
         if role == SeenRole::Replica && self.did.demoted == Sent::No {
-            let connection = connection(&mut self.from)?;
-            self.eyes.ports.may_change()?;
-            let rewritten = connection.config_rewrite().await;
-            rewritten.map_err(|source| redis("CONFIG REWRITE", &self.order.from, source))?;
+            rewrite(self.eyes.ports, connection(&mut self.from)?, &order.from).await?;
         }
         self.did.set_back = true;
         self.eyes.ports.reached(Place::SettingsBack.into()).await;
@@ -330,12 +329,7 @@ impl<P: Ports> Exchange<'_, P> {
     }
 
     async fn set(&mut self, settings: &[(String, String)]) -> Result<(), ExecuteError> {
-        for (name, value) in settings {
-            let connection = connection(&mut self.from)?;
-            self.eyes.ports.may_change()?;
-            connection.config_set(name, value).await.map_err(|source| redis("CONFIG SET", &self.order.from, source))?;
-        }
-        Ok(())
+        set_all(self.eyes.ports, connection(&mut self.from)?, &self.order.from, settings).await
     }
 
     async fn done(&mut self) -> Result<FailedOver, ExecuteError> {
@@ -345,7 +339,7 @@ impl<P: Ports> Exchange<'_, P> {
     }
 
     /// Looks once more at everything that must be true, before anything is changed: every pod stays, every process answers,
-    /// every Sentinel that is counted on answers, and the one that is told may be told.
+    /// and the Sentinel that is told may be told. That a majority answers was a look ago: it named the old primary.
     async fn confirm(&mut self) -> bool {
         let (eyes, begun) = (&self.eyes, self.eyes.ports.uptime());
         let peers = || self.order.replicas.iter().map(|(peer, _)| peer).chain([&self.order.from]);

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::Advance;
+use super::{
+    Advance,
+    hand_over::{UsedUp, is_primary},
+};
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         journal::{Journal, Outcome, SwitchoverRecord, TemporarySettings},
         names::PodName,
-        sample::Role,
         snapshot::Target,
         switchover::SwitchoverMethod,
     },
@@ -18,18 +20,12 @@ use crate::{
         effect::{Effect, FailoverOrder, Peer, SentinelPeer},
         gates::Phase,
         next::Next,
-        replica,
-        temporary::{self, Wanted, values},
+        switchover::PAUSE,
+        temporary::{self, values},
     },
     topology::Disturbance,
 };
 
-/// An exchange that failed this often ends the remediation: the cause is not going away by itself.
-const ATTEMPTS: u32 = 2;
-/// One that was cut short this often ends it too.
-const CUT_SHORT: u32 = 5;
-/// Writes are held back for at most this long before they are refused (invariant S8).
-const PAUSE: Duration = Duration::from_secs(3);
 /// A Sentinel that was told to fail over has given up this long after its `failover-timeout`.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
@@ -74,33 +70,17 @@ impl Advance<'_> {
 
     /// The error says what is missing.
     fn every_replica_fits(&self, old: &Target) -> Result<(), String> {
-        let lag = self.ctx.policy.restart.max_replication_lag;
-        for replica in &self.shard.replicas {
-            replica::synced(self.shard, old, replica, lag)?;
-            let (Some(upstream), Some(sample)) = (old.sample(), replica.sample()) else {
-                return Err("a sample is missing".to_owned());
-            };
-            replica::same_keys(upstream, sample).map_err(|why| format!("{}: {why}", replica.pod.name))?;
-        }
-        Ok(())
+        self.shard.replicas.iter().try_for_each(|replica| self.fit(old, replica))
     }
 
     /// The roles are as before: an attempt failed, or its process died before it changed a role.
     fn once_more_by_sentinel(&self, old: &Target) -> Next {
-        let current = &self.journal.current;
         let from = &old.pod.name;
-        let why = current.failure.as_ref().map(|why| format!("; the last time: {why}")).unwrap_or_default();
-        if current.failures >= ATTEMPTS {
-            let text = format!("no Sentinel took the role from {from} in {} attempts{why}", current.failures);
-            return self.end(Outcome::SwitchoverFailed, &text);
-        }
-        let cut_short = current.attempt.saturating_sub(current.failures);
-        if cut_short >= CUT_SHORT {
-            let text = format!(
-                "the operator was cut short {cut_short} times (it died or lost its Lease) while a Sentinel was to take the \
-                 role from {from}{why}"
-            );
-            return self.give_up(None, &text);
+        let failed = format!("no Sentinel took the role from {from}");
+        match self.used_up(&failed, &format!("a Sentinel was to take the role from {from}")) {
+            Some(UsedUp { refused: true, text }) => return self.end(Outcome::SwitchoverFailed, &text),
+            Some(UsedUp { text, .. }) => return self.give_up(None, &text),
+            None => {}
         }
         if let Some(why) = self.shard.sentinels_forbid(&Disturbance::Move) {
             return self.wait(why);
@@ -119,11 +99,9 @@ impl Advance<'_> {
         };
         // What an attempt before set and did not set back is not taken for what was there.
         let known = self.journal.temporary.as_ref().filter(|temporary| temporary.identity == primary);
-        let wanted = sample.config.as_ref().ok().and_then(Wanted::on);
-        let settings = match (known, wanted) {
-            (Some(known), _) => known.settings.clone(),
-            (None, Some(Wanted { quiet, refusing })) => quiet.into_iter().chain(refusing).collect(),
-            (None, None) => return self.wait(format!("the settings of {from} cannot be read")),
+        let wanted = || sample.config.as_ref().ok().and_then(temporary::wanted);
+        let Some(settings) = known.map(|known| known.settings.clone()).or_else(wanted) else {
+            return self.wait(format!("the settings of {from} cannot be read"));
         };
         let record = SwitchoverRecord {
             method: SwitchoverMethod::Sentinel,
@@ -161,8 +139,9 @@ impl Advance<'_> {
     /// The role is another's. What held for the exchange is set back, and the Sentinels must agree before anybody else is
     /// disturbed: whoever is primary by their word is recorded.
     fn failed_over(&self, new: &Target, old: Option<&Target>) -> Next {
-        if let Some(next) = old.and_then(|_| temporary::due(self.ctx, self.journal)) {
-            return next;
+        if old.is_some() && self.journal.temporary.is_some() {
+            let drifted = || self.end(Outcome::ConfigDrift, &format!("{} is primary", new.pod.name));
+            return temporary::due(self.ctx, self.journal).unwrap_or_else(drifted);
         }
         let faults = self.shard.sentinel_faults();
         if !faults.is_empty() {
@@ -178,8 +157,7 @@ impl Advance<'_> {
     fn failover_order(&self, journal: &Journal, old: &Target, record: &SwitchoverRecord) -> Option<FailoverOrder> {
         let electors = self.shard.electors(&old.pod.name)?;
         let settings = journal.temporary.as_ref().map(|it| it.settings.as_slice()).unwrap_or_default();
-        let (quiet, refusing): (Vec<_>, Vec<_>) =
-            settings.iter().cloned().partition(|setting| setting.name.starts_with("repl-ping"));
+        let (quiet, refusing): (Vec<_>, Vec<_>) = settings.iter().partition(|setting| temporary::is_quiet(setting));
         let others = self.shard.members.iter().filter(|member| member.pod.uid != old.pod.uid);
         let replicas = others.filter_map(|it| Some((Peer::of(it)?, electors.addresses_of(&it.pod.name)))).collect();
         let tried = journal.current.tried_at.or(journal.current.begun_at);
@@ -192,8 +170,8 @@ impl Advance<'_> {
             sentinels: electors.sentinels.iter().filter_map(|sentinel| SentinelPeer::of(sentinel)).collect(),
             majority: electors.majority,
             set: electors.set.to_owned(),
-            quiet: values(&quiet, false),
-            refusing: values(&refusing, false),
+            quiet: values(quiet, false),
+            refusing: values(refusing, false),
             before: values(settings, true),
             coordinated: journal.current.failures == 0,
             resumed: true,
@@ -203,8 +181,4 @@ impl Advance<'_> {
             max_lag: self.ctx.policy.restart.max_replication_lag,
         })
     }
-}
-
-fn is_primary(target: &Target) -> bool {
-    target.sample().is_some_and(|sample| sample.replication.role == Role::Primary)
 }

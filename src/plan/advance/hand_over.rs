@@ -32,6 +32,14 @@ const ATTEMPTS: u32 = 2;
 /// the set would have let it happen is not known.
 const CUT_SHORT: u32 = 5;
 
+/// No further attempt is made.
+pub(super) struct UsedUp {
+    /// By the set, each time; else the operator was cut short too often.
+    pub(super) refused: bool,
+    /// For people.
+    pub(super) text: String,
+}
+
 /// Where the role is to go: there, or, when the label did not follow, back.
 struct Direction<'a> {
     /// The one that is primary until then.
@@ -254,21 +262,10 @@ impl Advance<'_> {
     /// The end, when the attempts are used up; the message says by whom: the set refused, or the operator was cut short.
     fn no_more_attempts(&self, way: &Direction<'_>) -> Option<Next> {
         let (from, to) = (&way.from.pod.name, way.to_name);
-        let current = &self.journal.current;
-        let cut_short = current.attempt.saturating_sub(current.failures);
-        let why = current.failure.as_ref().map(|why| format!("; the last time: {why}")).unwrap_or_default();
-        let refused = current.failures >= ATTEMPTS;
-        if !refused && cut_short < CUT_SHORT {
-            return None;
-        }
-        let failed = if refused {
-            format!("the role could not be handed from {from} to {to} in {} attempts{why}", current.failures)
-        } else {
-            format!(
-                "the operator was cut short {cut_short} times (it died or lost its Lease) while it handed the role from \
-                 {from} to {to}{why}"
-            )
-        };
+        let UsedUp { refused, text: failed } = self.used_up(
+            &format!("the role could not be handed from {from} to {to}"),
+            &format!("it handed the role from {from} to {to}"),
+        )?;
         Some(match (way.back, refused) {
             (true, _) => {
                 self.close(way, Outcome::LabelDidNotFollow, &format!("{}, and {failed}", self.complaint(from)))
@@ -276,6 +273,22 @@ impl Advance<'_> {
             (false, true) => self.close(way, Outcome::SwitchoverFailed, &failed),
             (false, false) => self.close_with(way, || self.give_up(None, &failed)),
         })
+    }
+
+    /// That the attempts are used up, and in words: what `failed`, or what the operator was cut short at.
+    pub(super) fn used_up(&self, failed: &str, cut_short_while: &str) -> Option<UsedUp> {
+        let current = &self.journal.current;
+        let cut_short = current.attempt.saturating_sub(current.failures);
+        let why = current.failure.as_ref().map(|why| format!("; the last time: {why}")).unwrap_or_default();
+        let refused = current.failures >= ATTEMPTS;
+        let text = if refused {
+            format!("{failed} in {} attempts{why}", current.failures)
+        } else {
+            format!(
+                "the operator was cut short {cut_short} times (it died or lost its Lease) while {cut_short_while}{why}"
+            )
+        };
+        (refused || cut_short >= CUT_SHORT).then_some(UsedUp { refused, text })
     }
 
     /// Nothing is handed over while a member does not answer. Nothing was, either: the candidate's label is taken back,
@@ -310,7 +323,7 @@ impl Advance<'_> {
     }
 
     /// Whether the candidate holds what the primary holds. The error says what is missing.
-    fn fit(&self, old: &Target, new: &Target) -> Result<(), String> {
+    pub(super) fn fit(&self, old: &Target, new: &Target) -> Result<(), String> {
         let (Some(upstream), Some(candidate)) = (old.sample(), new.sample()) else {
             return Err("a sample is missing".to_owned());
         };
@@ -408,7 +421,7 @@ impl Advance<'_> {
     }
 }
 
-fn is_primary(target: &Target) -> bool {
+pub(super) fn is_primary(target: &Target) -> bool {
     target.sample().is_some_and(|sample| matches!(sample.replication.role, Role::Primary))
 }
 

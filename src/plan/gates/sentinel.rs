@@ -39,6 +39,10 @@ fn never(scene: &Scene<'_>, primary: &PodName) -> String {
              restarted as a replica",
             after.as_millis()
         ),
+        None if scene.shard.replicas.is_empty() => format!(
+            "{primary} is primary under Sentinel and has no replica that could take over: run more of them, and it is \
+             restarted once its role is another's"
+        ),
         None => format!(
             "{primary} is primary under Sentinel, and none of them says so: its replicas are restarted, it is not. Once \
              another member is primary it is restarted as a replica"

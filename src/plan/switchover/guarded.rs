@@ -25,7 +25,7 @@ use crate::domain::sample::FailoverState;
 /// How often offsets are read under the pause: each reading is one round trip, and every millisecond counts.
 pub const CATCH_UP_POLL: Duration = Duration::from_millis(1);
 /// How often roles are read while somebody does not answer.
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 /// Demote is sent only while the pause has at least this long to live, so that it arrives before the pause ends.
 pub const PAUSE_MARGIN: Duration = Duration::from_secs(1);
 /// A candidate that is silent for this long between demote and promote is given up. Writers are waiting.
@@ -36,7 +36,7 @@ const RESEND: Duration = Duration::from_millis(250);
 /// still up. No longer, because a demoted primary that is ahead asks for a full sync, which would drop what it has.
 const DRAIN: Duration = Duration::from_millis(200);
 /// How long a candidate that is not close enough is waited for before writes are held back.
-const APPROACH: Duration = Duration::from_secs(10);
+pub(super) const APPROACH: Duration = Duration::from_secs(10);
 /// One whose link is down, or that receives a full sync, is given up after this time.
 const UNFIT: Duration = Duration::from_secs(5);
 

@@ -14,6 +14,9 @@ pub mod sentinel;
 
 use std::time::Duration;
 
+/// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE. Under
+/// Sentinel they are refused after it.
+pub const PAUSE: Duration = Duration::from_secs(3);
 /// The Services must have both pods within this time after the candidate was labelled.
 pub const OVERLAP_DEADLINE: Duration = Duration::from_secs(30);
 /// Roles that stay unclear for this long leave the switchover to a person; nothing is done blindly.

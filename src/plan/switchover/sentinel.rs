@@ -7,20 +7,15 @@
 
 use std::time::Duration;
 
-use super::{Failure, SeenRole, UNCLEAR_DEADLINE, guarded::Sent};
+use super::{
+    Failure, SeenRole, UNCLEAR_DEADLINE,
+    guarded::{APPROACH, CATCH_UP_POLL, PAUSE_MARGIN, POLL, Sent},
+};
 
 /// How long writes are held back from the refusal on. Until the old primary follows, the Sentinels' greetings (PUBLISH) are
 /// held back too: one that reaches the replicas and not the new primary costs them a full sync. A pause that lasts makes
 /// Sentinels take the primary for dead.
 pub const LONG_PAUSE: Duration = Duration::from_secs(10);
-/// How often offsets are read while writers wait.
-const CATCH_UP_POLL: Duration = Duration::from_millis(1);
-/// How often roles and Sentinels are asked.
-const POLL: Duration = Duration::from_millis(20);
-/// Writes are refused only while the pause has at least this long to live, so that nothing is written in between.
-const PAUSE_MARGIN: Duration = Duration::from_secs(1);
-/// How long replicas that are not close enough are waited for before writes are held back.
-const APPROACH: Duration = Duration::from_secs(10);
 /// Writes are refused, and a replica still lacks something: it gets this long.
 const DRAIN: Duration = Duration::from_millis(500);
 /// A failover whose command was answered shows at once in the flags of that Sentinel; one whose answer was lost may take

@@ -1,7 +1,5 @@
 //! The order of a switchover: what its driver needs to know, from the record of how it was begun and from what is seen.
 
-use std::time::Duration;
-
 use super::{super::Advance, Direction};
 use crate::{
     assess::services,
@@ -14,12 +12,10 @@ use crate::{
     plan::{
         effect::{MemberName, Peer, SwitchoverOrder},
         replica,
+        switchover::PAUSE,
     },
     topology::Shard,
 };
-
-/// Writes are held back for at most this long (invariant S8): FAILOVER's own bound, and the life of CLIENT PAUSE.
-const PAUSE: Duration = Duration::from_secs(3);
 
 impl Advance<'_> {
     pub(super) fn order(
