@@ -19,6 +19,7 @@ pub mod lineage;
 pub mod names;
 pub mod pod;
 pub mod policy;
+pub mod purpose;
 pub mod quantity;
 pub mod ratio;
 pub mod recognition;
