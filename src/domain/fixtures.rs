@@ -31,7 +31,6 @@ use super::{
     serving::Serving,
     shard::ShardId,
     snapshot::{Observation, RedisRights, Snapshot, Target},
-    surroundings::Surroundings,
     volume::{ClaimVolume, Volumes},
 };
 
@@ -110,22 +109,12 @@ pub fn policy() -> Policy {
 /// fragmented (ratio 2.91, waste 132 MiB, a restart would gain about 113 MiB) for longer than `sustained`.
 pub fn three_pods() -> Snapshot {
     Snapshot {
-        at: NOW,
         targets: (0..3).map(target).collect(),
         stateful_sets: vec![stateful_set()],
-        deployments: Vec::new(),
         services: vec![primary_service((0..3).map(pod_name).collect(), vec![pod_uid(0)])],
         rights: Rights { evict: Right::Granted, resize: Right::Granted, label: Right::Granted },
-        resize_supported: true,
-        claimed_by_other: Vec::new(),
-        redis_rights: RedisRights::default(),
-        unasked: Vec::new(),
-        acl_users: Vec::new(),
-        budgets: None,
         volumes: Volumes::Known((0..3).map(claim_volume).collect()),
-        seen_before: Vec::new(),
-        sentinels: Vec::new(),
-        surroundings: Surroundings::default(),
+        ..Snapshot::at(NOW)
     }
 }
 

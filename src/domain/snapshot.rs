@@ -72,6 +72,28 @@ pub enum RedisRights {
 }
 
 impl Snapshot {
+    /// Of that time, with nothing seen yet, on an API server that resizes.
+    pub fn at(at: Timestamp) -> Self {
+        Self {
+            at,
+            targets: Vec::new(),
+            stateful_sets: Vec::new(),
+            deployments: Vec::new(),
+            services: Vec::new(),
+            rights: Rights::default(),
+            resize_supported: true,
+            claimed_by_other: Vec::new(),
+            redis_rights: RedisRights::Unknown,
+            unasked: Vec::new(),
+            acl_users: Vec::new(),
+            budgets: None,
+            volumes: Volumes::default(),
+            seen_before: Vec::new(),
+            sentinels: Vec::new(),
+            surroundings: Surroundings::default(),
+        }
+    }
+
     /// The target of that name.
     pub fn target(&self, name: &PodName) -> Option<&Target> {
         self.targets.iter().find(|t| t.pod.name == *name)

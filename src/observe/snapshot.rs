@@ -24,7 +24,7 @@ use crate::{
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
-        surroundings::{Claim, Surroundings},
+        surroundings::Claim,
         volume::Volumes,
     },
     kube_io::{around::Around, error::KubeError, read::Reader},
@@ -313,22 +313,12 @@ impl Observer {
             claimed_by_other.extend(claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())));
         }
         Ok(Snapshot {
-            at: self.clock.now(),
-            targets: Vec::new(),
             stateful_sets,
             deployments,
-            services: Vec::new(),
             rights,
             resize_supported: self.reader.resize_supported().await,
             claimed_by_other,
-            redis_rights: RedisRights::Unknown,
-            unasked: Vec::new(),
-            acl_users: Vec::new(),
-            budgets: None,
-            volumes: Volumes::default(),
-            seen_before: Vec::new(),
-            sentinels: Vec::new(),
-            surroundings: Surroundings::default(),
+            ..Snapshot::at(self.clock.now())
         })
     }
 

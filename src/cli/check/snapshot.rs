@@ -10,10 +10,8 @@ use crate::{
         addresses::PodAddresses,
         bytes::Bytes,
         names::{PodName, PodUid},
-        pod::{Container, FieldManagers, Pod, ResizeProgress, Rights},
-        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
-        surroundings::Surroundings,
-        volume::Volumes,
+        pod::{Container, FieldManagers, Pod, ResizeProgress},
+        snapshot::{Observation, ProbeFailure, Snapshot, Target},
     },
     observe::sampler::reading_of,
 };
@@ -22,24 +20,7 @@ use crate::{
 pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -> Result<String, CheckError> {
     let mut targets: Vec<Target> = looks.iter().map(|look| target(look, limit)).collect();
     targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
-    let snapshot = Snapshot {
-        at: clock.now(),
-        targets,
-        stateful_sets: Vec::new(),
-        deployments: Vec::new(),
-        services: Vec::new(),
-        rights: Rights::default(),
-        resize_supported: true,
-        claimed_by_other: Vec::new(),
-        redis_rights: RedisRights::Unknown,
-        unasked: Vec::new(),
-        acl_users: Vec::new(),
-        budgets: None,
-        volumes: Volumes::default(),
-        seen_before: Vec::new(),
-        sentinels: Vec::new(),
-        surroundings: Surroundings::default(),
-    };
+    let snapshot = Snapshot { targets, ..Snapshot::at(clock.now()) };
     let policy = WrittenPolicy::from(&default_policy()?);
     let file = SnapshotFile::new(policy, snapshot, Judged::AtOnce);
     file.write().map_err(|error| CheckError::Write(error.to_string()))
