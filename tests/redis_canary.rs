@@ -211,6 +211,7 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
         snapshot: &snapshot,
         findings: &findings,
         judged: &judged,
+        kills: &[],
         plan: None,
         blocked: &[],
         journal: None,

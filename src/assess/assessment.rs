@@ -6,13 +6,14 @@ use super::{
     Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
     headroom::{self, HeadroomVerdict},
-    members, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
+    members, oom, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
 use crate::{
     domain::{
         finding::{Finding, FindingCode},
         journal::{Journal, WorkloadRecord},
         names::{PodName, PodUid},
+        oom::PodKills,
         pod::StatefulSet,
         policy::Policy,
         snapshot::{Snapshot, Target},
@@ -29,6 +30,8 @@ pub struct Assessment<'a> {
     pub snapshot: &'a Snapshot,
     /// The data sets, by name.
     pub shards: Vec<Shard<'a>>,
+    /// Kills by the kernel that nobody has taken note of, the last ones first.
+    pub kills: Vec<PodKills>,
     members: HashMap<&'a PodUid, Member<'a>>,
     by_name: HashMap<&'a PodName, &'a Target>,
 }
@@ -63,7 +66,7 @@ impl<'a> Assessment<'a> {
             }
         }
         let by_name = snapshot.targets.iter().map(|target| (&target.pod.name, target)).collect();
-        Self { policy, snapshot, shards, members, by_name }
+        Self { policy, snapshot, shards, kills: oom::kills(snapshot), members, by_name }
     }
 
     /// The target of that name.
@@ -86,6 +89,13 @@ impl<'a> Assessment<'a> {
         self.shard_of(target)?.set_of(target)
     }
 
+    /// That target, with what it is judged by.
+    pub(super) fn view<'b>(&'b self, target: &'b Target) -> Option<View<'b>> {
+        let Member { fragmentation, headroom, .. } = self.member(target)?;
+        let around = Some(Around { snapshot: self.snapshot, set: self.set_of(target) });
+        Some(View { policy: self.policy, target, around, fragmentation, headroom: *headroom })
+    }
+
     /// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
     /// output. `records`: what is remembered; `journal`: the remediation under way.
     pub fn findings(&self, records: &[WorkloadRecord], journal: Option<&Journal>) -> Vec<Finding> {
@@ -100,12 +110,9 @@ impl<'a> Assessment<'a> {
             ));
         }
         for target in &snapshot.targets {
-            if let Some(Member { fragmentation, headroom, .. }) = self.member(target) {
-                let set = self.set_of(target);
-                let around = Some(Around { snapshot, set });
-                findings.extend(target::findings(&View { policy, target, around, fragmentation, headroom: *headroom }));
-            }
+            findings.extend(self.view(target).iter().flat_map(target::findings));
         }
+        findings.extend(oom::findings(self));
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
         findings.extend(drift::findings(self));

@@ -63,7 +63,10 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         | Code::SentinelDegraded
         | Code::MembersDiffer
         | Code::ServiceTakesSeveralSets
-        | Code::MemberOutsideSelector => &[],
+        | Code::MemberOutsideSelector
+        // Of what Kubernetes says, and of what is remembered.
+        | Code::OomKilled
+        | Code::OomKillLoop => &[],
         Code::Unreachable | Code::AuthenticationFailed | Code::TlsFailed => &[Need::Answer],
         Code::PermissionMissing => &[Need::Answer, Need::RedisRights],
         Code::MaxmemoryUnset => &[Need::Maxmemory],
@@ -244,6 +247,8 @@ const fn is_about_a_pod(code: FindingCode) -> bool {
             | Code::UtilizationWarning
             | Code::UtilizationCritical
             | Code::RssNearLimit
+            | Code::OomKilled
+            | Code::OomKillLoop
             | Code::ForkSlow
             | Code::EvictionPolicyUnsafe
             | Code::PersistenceMissing

@@ -107,7 +107,7 @@ fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
 
 /// What is done about a limit that is too small, or what is in the way. The order is from what the policy rules out
 /// to what the cluster rules out to what is under way; the first that applies is said.
-fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
+pub(super) fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
     let rule = &view.policy.headroom;
     let pod = &view.target.pod;
     let template = in_template(view, need);

@@ -12,6 +12,7 @@ pub mod headroom;
 pub mod judged;
 mod limits;
 pub mod members;
+pub mod oom;
 pub mod persistence;
 mod reach;
 pub mod reverted;

@@ -126,7 +126,7 @@ async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskErr
         let before = before.ask.map_or_else(|why| why, |ask| ask.cause());
         return Err(AskError::Unanswered { policy: policy_name, before });
     }
-    ask::ask(&cluster.client, policy, &value).await?;
+    ask::annotate(&cluster.client, policy, REQUEST_ANNOTATION, &value).await?;
     let text = format!(
         "asked of policy {namespace}/{policy_name}; to see what comes of it: status {policy_name} -n {namespace} -w\n"
     );

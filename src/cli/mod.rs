@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod ack;
 mod acl;
 mod ask;
 mod check;
@@ -54,6 +55,8 @@ enum Verb {
     Restart(ask::RestartArgs),
     /// Ask the operator to make another replica the primary, by its usual gates and exchange.
     Switchover(ask::SwitchoverArgs),
+    /// Take note of kills by the kernel: they leave the status.
+    Ack(ack::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::main(&args),
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
+        Verb::Ack(args) => ack::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     clock::Time as _,
     contention::{claims, cluster_budget},
     domain::{
+        oom::ACKNOWLEDGED_ANNOTATION,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Claim, Elsewhere, Reach, Surroundings},
@@ -192,6 +193,8 @@ impl<W: World> Reconciler<W> {
             maximum_restarts_per_hour: self.limits.restarts_per_hour,
             reach,
             stored: resource.status.as_ref().map(RedisMemoryPolicyStatus::shards).unwrap_or_default(),
+            kills: resource.status.as_ref().map(|status| status.oom_kills.clone()).unwrap_or_default(),
+            acknowledged: said(ACKNOWLEDGED_ANNOTATION),
             left_alone: self.reverts.left_alone(now),
         }
     }

@@ -132,7 +132,8 @@ impl<W: World> Reconciler<W> {
         let judged = Judged::of(&ctx.look);
         let findings = report::findings::shown(&findings, &judged, &snapshot, &previous);
         self.world.show(policy, &snapshot, &findings, &judged);
-        Told { policy: Arc::clone(policy), snapshot, findings, judged, problem: problem.clone() }
+        let kills = ctx.look.kills.clone();
+        Told { policy: Arc::clone(policy), snapshot, findings, judged, kills, problem: problem.clone() }
     }
 
     /// Carries the decision out, and says whether it was to rest. A plan is shown before it is carried out.

@@ -19,7 +19,7 @@ use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     assess::judged::Judged,
     clock::Time as _,
-    domain::{policy::Policy, snapshot::Snapshot},
+    domain::{oom::PodKills, policy::Policy, snapshot::Snapshot},
     kube_io::event::EventTarget,
     metrics::PolicyKey,
     plan::decide::Decision,
@@ -43,6 +43,8 @@ pub(super) struct Told {
     pub(super) findings: Vec<FindingStatus>,
     /// What could be judged.
     pub(super) judged: Judged,
+    /// Kills by the kernel that nobody has taken note of.
+    pub(super) kills: Vec<PodKills>,
     /// What keeps the spec from being used.
     pub(super) problem: Option<Problem>,
 }
@@ -103,6 +105,7 @@ impl<W: World> Reconciler<W> {
             snapshot: &told.snapshot,
             findings: &told.findings,
             judged: &told.judged,
+            kills: &told.kills,
             plan: None,
             blocked: &[],
             journal: None,

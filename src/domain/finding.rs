@@ -115,6 +115,10 @@ finding_codes! {
     UtilizationCritical => Critical,
     /// Resident memory is at 80 % of the container limit or more; from 90 % on Critical.
     RssNearLimit => Warning,
+    /// The kernel killed it for want of memory, and nobody has taken note of it.
+    OomKilled => Critical,
+    /// The kernel kills it again and again: while it loads its data, or three times within an hour.
+    OomKillLoop => Critical,
     /// The last fork blocked the server for more than 10 ms; Info where the size of the server explains it.
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.

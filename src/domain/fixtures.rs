@@ -25,8 +25,8 @@ use super::{
     },
     ratio::Ratio,
     sample::{
-        Config, Engine, FailoverState, Memory, Persistence, Reading, ReplicaLine, ReplicaLink, Replication, Role,
-        Sample, Server, Version,
+        Config, Engine, FailoverState, Memory, Persistence, Pressure, Reading, ReplicaLine, ReplicaLink, Replication,
+        Role, Sample, Server, Version,
     },
     serving::Serving,
     shard::ShardId,
@@ -341,6 +341,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        killed: None,
         ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }
@@ -467,6 +468,7 @@ pub fn history(run_id: &RunId, ratio: Ratio, used: Bytes, rss: Bytes) -> Vec<Rea
                 steady: true,
                 uptime: UPTIME.saturating_sub(age),
                 offset: 1_000_000,
+                pressure: Pressure { maxmemory: MAXMEMORY, ..Pressure::default() },
             }
         })
         .collect()

@@ -9,6 +9,7 @@ use super::{
     addresses::PodAddresses,
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid},
+    oom::Kill,
     recognition, written,
 };
 
@@ -175,6 +176,9 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// `restartCount`.
     pub restarts: u32,
+    /// Its last end, where the kernel killed it for want of memory. What runs now began after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Kill>,
     /// How long after its start the readiness probe says yes at the earliest: its initial delay, and a period for each
     /// success that it wants.
     #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]

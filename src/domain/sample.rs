@@ -446,4 +446,23 @@ pub struct Reading {
     pub uptime: Duration,
     /// `master_repl_offset`: how it grows is the write rate.
     pub offset: u64,
+    /// What else there was to know, should the kernel kill it next.
+    #[serde(default)]
+    pub pressure: Pressure,
+}
+
+/// What tells why a server takes more memory than its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pressure {
+    /// `maxmemory`; zero: no bound.
+    pub maxmemory: Bytes,
+    /// `mem_clients_normal`: buffers of ordinary clients.
+    pub clients: Bytes,
+    /// `mem_not_counted_for_evict`: buffers for replicas and for the append-only file.
+    pub uncounted: Bytes,
+    /// It loads its data.
+    pub loading: bool,
+    /// A child saves or rewrites.
+    pub child: bool,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{ControllerUid, PodName, PodUid},
+    oom::PodKills,
     request::Request,
     shard::ShardId,
 };
@@ -40,6 +41,13 @@ pub struct Surroundings {
     /// it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stored: Vec<ShardId>,
+    /// Kills by the kernel that are remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kills: Vec<PodKills>,
+    /// Up to when a person has taken note of kills: the value of the policy's annotation
+    /// [`ACKNOWLEDGED_ANNOTATION`](super::oom::ACKNOWLEDGED_ANNOTATION).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<String>,
     /// What somebody else has set back so often that it is left alone for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
@@ -159,6 +167,8 @@ impl Default for Surroundings {
             maximum_restarts_per_hour: None,
             reach: Reach::default(),
             stored: Vec::new(),
+            kills: Vec::new(),
+            acknowledged: None,
             left_alone: Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! What a person's command line writes: the annotation of a policy that asks the operator for something. It is the person's
+//! What a person's command line writes: annotations of a policy, by which they ask the operator for something. It is their
 //! own request, with their own rights, so it passes no fence.
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -12,7 +12,7 @@ use super::{
     error::{KubeError, within},
     read::READ_TIMEOUT,
 };
-use crate::{api::v1alpha1::RedisMemoryPolicy, domain::request::REQUEST_ANNOTATION};
+use crate::api::v1alpha1::RedisMemoryPolicy;
 
 /// The name under which the API server knows whoever asks; `None`: it does not say.
 pub async fn who(client: &Client) -> Option<String> {
@@ -21,11 +21,11 @@ pub async fn who(client: &Client) -> Option<String> {
     review.status?.user_info?.username
 }
 
-/// Sets the annotation, if the policy is still as it was read.
-pub async fn ask(client: &Client, policy: &RedisMemoryPolicy, value: &str) -> Result<(), KubeError> {
+/// Sets an annotation, if the policy is still as it was read.
+pub async fn annotate(client: &Client, policy: &RedisMemoryPolicy, name: &str, value: &str) -> Result<(), KubeError> {
     let patch = json!({ "metadata": {
         "resourceVersion": policy.meta().resource_version,
-        "annotations": { REQUEST_ANNOTATION: value },
+        "annotations": { name: value },
     }});
     let api: Api<RedisMemoryPolicy> = Api::namespaced(client.clone(), &policy.namespace().unwrap_or_default());
     let (name, params, patch) = (policy.name_any(), PatchParams::default(), Patch::Merge(&patch));

@@ -215,6 +215,7 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
             .any(|policy| policy.resource_name == MEMORY && policy.restart_policy == "RestartContainer"),
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
+        killed: status.and_then(trouble::killed),
         ready_after: found.readiness_probe.as_ref().map(ready_after).unwrap_or_default(),
         mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),

@@ -2,7 +2,10 @@
 
 use super::{Context, effect::Effect};
 use crate::{
-    assess::headroom,
+    assess::{
+        headroom,
+        oom::{self, Rescue},
+    },
     domain::{
         bytes::Bytes,
         names::PodName,
@@ -22,6 +25,28 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
     let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
     let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
     (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
+}
+
+/// What the policy demands, and why.
+fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
+    let (container, need) = missing(ctx, target)?;
+    let reason = format!(
+        "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
+        container.spec_limit.unwrap_or_default(),
+        target.sample()?.memory.maxmemory,
+        ctx.policy.headroom.percent
+    );
+    Some((need, reason))
+}
+
+/// What ends a loop of kills while it loads, and why. Only of kills that are stored: were they forgotten, the same limit
+/// would be the first one again.
+fn ends_a_loop(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
+    let stored = ctx.snapshot.surroundings.kills.iter().find(|kills| kills.pod == target.pod.name)?;
+    let kills = ctx.look.kills.iter().find(|kills| *kills == stored)?;
+    let Rescue::Raise(limit) = oom::rescue(ctx.policy, target, kills)? else { return None };
+    let times = if kills.while_loading == 1 { "once".to_owned() } else { format!("{} times", kills.while_loading) };
+    Some((limit, format!("the kernel killed it {times} while it loaded its data: only a higher limit ends that")))
 }
 
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
@@ -61,16 +86,11 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
             if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
                 return None;
             }
-            let (container, need) = missing(ctx, target)?;
+            let wanted = [demanded(ctx, target), ends_a_loop(ctx, target)];
+            let (need, reason) = wanted.into_iter().flatten().max_by_key(|(limit, _)| *limit)?;
             if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
                 return None;
             }
-            let reason = format!(
-                "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
-                container.spec_limit.unwrap_or_default(),
-                target.sample()?.memory.maxmemory,
-                ctx.policy.headroom.percent
-            );
             Some((effect(ctx, target, need)?, reason))
         })
         .collect()
@@ -120,8 +140,10 @@ mod tests {
     use crate::{
         domain::{
             fixtures::{self, NOW},
+            oom::Kill,
             policy::Policy,
             snapshot::{Observation, Snapshot},
+            surroundings::{LeftAlone, Undone},
         },
         plan::PlanSettings,
     };
@@ -168,5 +190,46 @@ mod tests {
         snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
         let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
         assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
+
+    /// redis-1 is killed while it loads, as it was seen by the look before this one.
+    fn killed_while_loading() -> (Policy, Snapshot) {
+        let (policy, mut snapshot) = fixtures::enforced();
+        let at = fixtures::seconds_ago(30);
+        let container = snapshot.targets[1].pod.container.as_mut().unwrap();
+        container.killed = Some(Kill { started_at: Some(fixtures::seconds_ago(50)), at });
+        snapshot.targets[1].redis = Observation::Pending;
+        snapshot.targets[1].history.clear();
+        (policy, snapshot)
+    }
+
+    #[test]
+    fn a_load_loop_is_ended_once_its_kills_are_stored() {
+        let (policy, mut snapshot) = killed_while_loading();
+        assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), [], "they are not stored yet");
+        snapshot.surroundings.kills = with(&policy, &snapshot, |ctx| ctx.look.kills.clone());
+        let raised = with(&policy, &snapshot, |ctx| due(ctx, &[]));
+        let [(Effect::Resize { pod, limit, .. }, reason)] = raised.as_slice() else { panic!("{raised:?}") };
+        assert_eq!((pod, *limit), (&fixtures::pod_name(1), Bytes::mib(1280)));
+        assert_eq!(reason, "the kernel killed it once while it loaded its data: only a higher limit ends that");
+        for (what, forbid) in [
+            ("observe", (|policy, _| policy.mode = Mode::Observe) as fn(&mut Policy, &mut Snapshot)),
+            ("no remedy", |policy, _| policy.headroom.resize_pod = false),
+            ("left alone", |_, snapshot| {
+                snapshot.surroundings.left_alone = vec![LeftAlone {
+                    pod: fixtures::pod_name(1),
+                    uid: fixtures::pod_uid(1),
+                    kept: Kept::Limit,
+                    value: Bytes::mib(1280).to_string(),
+                    times: 3,
+                    undone: Undone::By(None),
+                    until: NOW,
+                }];
+            }),
+        ] {
+            let (mut policy, mut snapshot) = (policy.clone(), snapshot.clone());
+            forbid(&mut policy, &mut snapshot);
+            assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), [], "{what}");
+        }
     }
 }

@@ -152,7 +152,8 @@ fn text(finding: &FindingStatus) -> String {
 }
 
 /// What keeps HeadroomSufficient from being True.
-const HEADROOM: &[Code] = &[Code::MaxmemoryUnset, Code::HeadroomInsufficient, Code::LimitMissing];
+const HEADROOM: &[Code] =
+    &[Code::OomKillLoop, Code::OomKilled, Code::MaxmemoryUnset, Code::HeadroomInsufficient, Code::LimitMissing];
 
 /// What keeps FragmentationWithinBounds from being True.
 const FRAGMENTATION: &[Code] = &[

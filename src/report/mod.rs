@@ -17,6 +17,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         journal::{Journal, WorkloadRecord},
+        oom::PodKills,
         quantity,
         ratio::Ratio,
         snapshot::Snapshot,
@@ -40,6 +41,8 @@ pub struct Input<'a> {
     pub findings: &'a [FindingStatus],
     /// What could be judged.
     pub judged: &'a Judged,
+    /// Kills by the kernel that nobody has taken note of.
+    pub kills: &'a [PodKills],
     /// What is due or under way.
     pub plan: Option<&'a Plan>,
     /// What is in the way.
@@ -69,6 +72,7 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
         conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
         summary: Some(summary(input, sampled, previous.summary.as_ref())),
         findings,
+        oom_kills: input.kills.to_vec(),
         plan: input.plan.map(|plan| plan_status(plan, previous)),
         ..RedisMemoryPolicyStatus::default()
     }
@@ -87,6 +91,7 @@ pub fn stalled(
         observed_generation: Some(generation),
         conditions: conditions::stalled(reason, message, &findings, &previous.conditions, generation, now),
         findings,
+        oom_kills: previous.oom_kills.clone(),
         ..RedisMemoryPolicyStatus::default()
     }
 }
@@ -222,7 +227,8 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
         })
         .collect();
     let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
-    (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
+    let kills: Vec<_> = status.oom_kills.iter().map(|kills| (&kills.pod, kills.last_at)).collect();
+    (status.observed_generation, conditions, findings, counts, kills, status.plan.as_ref().map(|plan| &plan.hash))
 }
 
 /// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.

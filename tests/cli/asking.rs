@@ -88,3 +88,27 @@ fn a_dry_run_asks_for_nothing_and_shows_the_plan() {
     assert!(ran.out.contains("what was asked for would be refused: MemberUnknown"), "{}", ran.out);
     assert_eq!(api.patches(), Vec::<Value>::new());
 }
+
+#[test]
+fn what_is_taken_note_of_is_what_the_status_shows() {
+    let api = one();
+    let kills = json!([{"pod": "redis-1", "podUid": "u1", "firstAt": "2026-01-02T03:00:00Z", "lastAt": "2026-01-02T03:04:00Z",
+        "times": 3, "whileLoading": 2, "cause": "Loading", "evidence": "limit 64 MiB", "loadingLimitBytes": 67_108_864}]);
+    api.set(POLICIES, list(&[policy("sessions", 1, json!({"oomKills": kills}))]));
+    let ran = run(&api, &["ack", "sessions"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("redis-1: killed 3 times until 2026-01-02T03:04:00Z"), "{}", ran.out);
+    let patches = api.patches();
+    assert_eq!(patches[0]["metadata"]["annotations"], json!({"redismemory.io/acknowledged": "2026-01-02T03:04:00Z"}));
+}
+
+#[test]
+fn nothing_is_written_where_there_is_nothing_to_take_note_of() {
+    let api = one();
+    let ran = run(&api, &["ack", "sessions"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "policy sessions has no kill that is not taken note of\n"));
+    let ran = run(&api, &["ack", "other"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("no RedisMemoryPolicy other in namespace shop"), "{}", ran.err);
+    assert_eq!(api.patches(), Vec::<Value>::new());
+}

@@ -65,6 +65,7 @@ fn reading(sample: &Sample) -> Reading {
         steady,
         uptime: sample.server.uptime,
         offset: sample.replication.offset,
+        pressure: sample::Pressure::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     journal::{Journal, WorkloadRecord},
+    oom::PodKills,
     request::AnsweredRequest,
     shard::ShardId,
     step::PlannedStep,
@@ -35,6 +36,11 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub findings: Vec<FindingStatus>,
+    /// Kills by the kernel for want of memory that nobody has taken note of (annotation redismemory.io/acknowledged), the
+    /// last ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
+    pub oom_kills: Vec<PodKills>,
     /// What would be done, or is being done. In Observe this is the dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,

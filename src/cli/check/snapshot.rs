@@ -76,6 +76,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            killed: None,
             ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),
         }),

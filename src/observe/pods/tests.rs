@@ -139,6 +139,7 @@ fn a_whole_pod() {
                 resize_restarts: false,
                 started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
                 restarts: 2,
+                killed: None,
                 ready_after: Duration::ZERO,
                 mounts: vec![
                     mount("/data", VolumeKind::Claim),

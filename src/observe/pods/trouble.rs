@@ -1,9 +1,12 @@
 //! Why a pod is not Ready, by what Kubernetes itself says of it. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
 
 use super::TEXT_CAP;
-use crate::kube_io::text::plain;
+use crate::{domain::oom::Kill, kube_io::text::plain};
+
+/// What the kubelet calls a container that the kernel killed for want of memory.
+const OOM_KILLED: &str = "OOMKilled";
 
 /// Reasons of a waiting container whose message says more: the kubelet's own words on images and on what the pod needs.
 /// Messages of other reasons may repeat what a container was started with, and are not shown.
@@ -56,6 +59,16 @@ fn of_container(status: &ContainerStatus) -> Option<String> {
         return (ended.exit_code != 0).then(|| format!("container {name} ended with {}", end(ended)));
     }
     last.map(|last| format!("container {name} runs again, not ready; it ended last with {}", end(last)))
+}
+
+/// Its last end, if the kernel killed it for want of memory: the one that it stands at, else the one before the present
+/// start.
+pub(super) fn killed(status: &ContainerStatus) -> Option<Kill> {
+    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
+    let last = ended(&status.state).or_else(|| ended(&status.last_state))?;
+    let killed = last.reason.as_deref() == Some(OOM_KILLED);
+    killed.then_some(())?;
+    Some(Kill { started_at: last.started_at.map(|time| time.0), at: last.finished_at?.0 })
 }
 
 /// The reason and the exit code; what a container wrote about its end is its own and is not shown.
@@ -111,5 +124,26 @@ mod tests {
         assert_eq!(of(&pod).as_deref(), want);
         crate::kube_io::cache::prune(&mut pod);
         assert_eq!(of(&pod).as_deref(), want, "the cache keeps it");
+    }
+
+    #[rstest]
+    #[case::it_runs_again(json!({"running": {}}), json!({"terminated": ended("OOMKilled")}), true)]
+    #[case::it_stands(json!({"terminated": ended("OOMKilled")}), json!({}), true)]
+    #[case::it_waits(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": ended("OOMKilled")}), true)]
+    #[case::it_has_ended_otherwise_since(
+        json!({"terminated": ended("Error")}), json!({"terminated": ended("OOMKilled")}), false)]
+    #[case::ended_by_itself(json!({"running": {}}), json!({"terminated": ended("Completed")}), false)]
+    #[case::never_ended(json!({"running": {}}), json!({}), false)]
+    fn a_kill_is_the_last_end(#[case] state: Value, #[case] last: Value, #[case] seen: bool) {
+        let status = json!({"name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 1, "state": state,
+            "lastState": last});
+        let at = |text: &str| text.parse().expect("a time");
+        let kill = Kill { started_at: Some(at("2026-01-02T03:00:00Z")), at: at("2026-01-02T03:04:05Z") };
+        assert_eq!(killed(&serde_json::from_value(status).expect("a status")), seen.then_some(kill));
+    }
+
+    fn ended(reason: &str) -> Value {
+        json!({"exitCode": 137, "reason": reason, "startedAt": "2026-01-02T03:00:00Z",
+            "finishedAt": "2026-01-02T03:04:05Z"})
     }
 }

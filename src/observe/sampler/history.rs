@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::sample::{Reading, Role, Sample};
+use crate::domain::sample::{Pressure, Reading, Role, Sample};
 
 /// Most readings of one target: 2048 cover eight hours at 15 s, in about 200 KiB.
 pub(super) const MAX_READINGS: usize = 2048;
@@ -71,6 +71,13 @@ pub fn reading_of(sample: &Sample) -> Reading {
         offset: replication.offset,
         quiet,
         steady,
+        pressure: Pressure {
+            maxmemory: memory.maxmemory,
+            clients: memory.clients_normal,
+            uncounted: memory.not_counted_for_evict,
+            loading: persistence.loading,
+            child: persistence.child_running,
+        },
     }
 }
 
@@ -96,6 +103,7 @@ mod tests {
             offset: 0,
             quiet,
             steady: quiet,
+            pressure: Pressure::default(),
         }
     }
 

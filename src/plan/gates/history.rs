@@ -100,7 +100,9 @@ pub fn last_start(ctx: &Context<'_>, shard: &Shard<'_>, target: &Target) -> Opti
     let by_process = target.sample().and_then(|sample| sample.at.checked_sub(sample.server.uptime).ok());
     let by_process =
         by_process.filter(|at| started.and_then(|it| it.checked_add(YOUNGER).ok()).is_none_or(|it| *at > it));
-    started.max(by_record).max(by_process)
+    // What the kernel ended is no restart that somebody chose.
+    let chosen = started.filter(|_| target.pod.container.as_ref().is_ok_and(|container| container.killed.is_none()));
+    chosen.max(by_record).max(by_process)
 }
 
 /// To the second: fractions say nothing to people.

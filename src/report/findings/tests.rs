@@ -27,6 +27,7 @@ fn look(policy: &Policy, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
         snapshot,
         findings: &findings,
         judged: &judged,
+        kills: &[],
         plan: None,
         blocked: &[],
         journal: None,

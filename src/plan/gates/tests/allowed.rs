@@ -3,7 +3,7 @@
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::plan::effect::Peer;
+use crate::{domain::oom::Kill, plan::effect::Peer};
 
 fn reasons(world: &World) -> Vec<BlockReason> {
     world.consider().blocked.iter().map(|blocked| blocked.reason).collect()
@@ -158,4 +158,15 @@ fn what_would_be_in_the_way_is_known_before_anything_is_due() {
     let [ruling] = in_the_way(&world).try_into().expect("one reason makes the others moot");
     assert_eq!(ruling.reason, BlockReason::ForeignOwner);
     assert!(ruling.text.contains("RedisFailover games (spotahome redis-operator)"), "{}", ruling.text);
+}
+
+#[test]
+fn a_start_after_the_kernel_killed_it_is_none_that_a_cooldown_is_for() {
+    let mut world = World::good();
+    let container = world.snapshot.targets[1].pod.container.as_mut().unwrap();
+    container.started_at = Some(fixtures::seconds_ago(3600));
+    assert_eq!(reasons(&world), [BlockReason::Cooldown]);
+    let container = world.snapshot.targets[1].pod.container.as_mut().unwrap();
+    container.killed = Some(Kill { started_at: None, at: fixtures::seconds_ago(3602) });
+    assert_eq!(reasons(&world), []);
 }
