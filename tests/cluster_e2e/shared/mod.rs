@@ -8,6 +8,7 @@ mod demo;
 mod drain;
 mod headroom;
 mod label_authority;
+mod load_loop;
 mod loss_checker;
 mod neighbours;
 mod observe;
