@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
+    growth::{self, Growth},
     headroom::{self, HeadroomVerdict},
     members, oom, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
@@ -45,6 +46,8 @@ pub struct Member<'a> {
     pub fragmentation: Verdict,
     /// Whether its limit is enough.
     pub headroom: HeadroomVerdict,
+    /// How its data grows; `None`: it does not, or not steadily.
+    growth: Option<Growth>,
     /// Position of its shard.
     shard: Option<usize>,
 }
@@ -55,7 +58,9 @@ impl<'a> Assessment<'a> {
         let shards = topology::find(policy, snapshot);
         let judged = snapshot.targets.iter().map(|target| {
             let fragmentation = fragmentation::judge(policy, target, snapshot.at, settings);
-            (&target.pod.uid, Member { target, fragmentation, headroom: headroom::judge(policy, target), shard: None })
+            let (headroom, growth) =
+                (headroom::judge(policy, target), growth::judge(policy, target, snapshot.at, settings));
+            (&target.pod.uid, Member { target, fragmentation, headroom, growth, shard: None })
         });
         let mut members: HashMap<_, _> = judged.collect();
         for (n, shard) in shards.iter().enumerate() {
@@ -91,9 +96,9 @@ impl<'a> Assessment<'a> {
 
     /// That target, with what it is judged by.
     pub(super) fn view<'b>(&'b self, target: &'b Target) -> Option<View<'b>> {
-        let Member { fragmentation, headroom, .. } = self.member(target)?;
+        let &Member { ref fragmentation, headroom, growth, .. } = self.member(target)?;
         let around = Some(Around { snapshot: self.snapshot, set: self.set_of(target) });
-        Some(View { policy: self.policy, target, around, fragmentation, headroom: *headroom })
+        Some(View { policy: self.policy, target, around, fragmentation, headroom, growth })
     }
 
     /// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal
@@ -116,7 +121,7 @@ impl<'a> Assessment<'a> {
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
         findings.extend(drift::findings(self));
-        findings.extend(self.shards.iter().filter_map(persistence::finding));
+        findings.extend(self.shards.iter().filter_map(|shard| persistence::finding(policy, shard)));
         findings.extend(services::findings(policy, &self.shards));
         findings.extend(rights::findings(policy, snapshot));
         findings.extend(reverted::findings(snapshot));

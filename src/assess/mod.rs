@@ -7,7 +7,9 @@ mod assessment;
 pub mod digest;
 pub mod drift;
 pub mod empty;
+mod eviction;
 pub mod fragmentation;
+mod growth;
 pub mod headroom;
 pub mod judged;
 mod limits;
@@ -15,6 +17,7 @@ pub mod members;
 pub mod oom;
 pub mod persistence;
 mod reach;
+mod readings;
 pub mod reverted;
 mod rights;
 pub mod roles;
@@ -78,6 +81,8 @@ struct View<'a> {
     fragmentation: &'a fragmentation::Verdict,
     /// Whether its limit is enough.
     headroom: headroom::HeadroomVerdict,
+    /// How its data grows; `None`: it does not, or not steadily.
+    growth: Option<growth::Growth>,
 }
 
 impl View<'_> {
