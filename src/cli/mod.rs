@@ -10,6 +10,7 @@ mod explain;
 mod files;
 mod judgement;
 mod layout;
+mod lint;
 mod live;
 mod output;
 mod plan;
@@ -54,6 +55,8 @@ enum Verb {
     Restart(ask::RestartArgs),
     /// Ask the operator to make another replica the primary, by its usual gates and exchange.
     Switchover(ask::SwitchoverArgs),
+    /// Judge manifests, rendered charts and values before they are deployed, without a cluster.
+    Lint(lint::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::main(&args),
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
+        Verb::Lint(args) => lint::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

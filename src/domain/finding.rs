@@ -115,12 +115,16 @@ finding_codes! {
     UtilizationCritical => Critical,
     /// Resident memory is at 80 % of the container limit or more; from 90 % on Critical.
     RssNearLimit => Warning,
+    /// `maxmemory` is more than one server should hold: several smaller ones fork, save, load and sync in less time.
+    InstanceTooLarge => Warning,
     /// The last fork blocked the server for more than 10 ms; Info where the size of the server explains it.
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,
     /// Data that was meant to stay is not written to anything that stays.
     PersistenceMissing => Warning,
+    /// A cache writes to disk what is made again from elsewhere.
+    PersistenceUnneeded => Info,
     /// No member of the workload is a primary.
     NoPrimary => Critical,
     /// More than one member of a workload is a primary: nothing is done until one is.
