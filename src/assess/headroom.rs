@@ -82,15 +82,15 @@ pub fn largest_maxmemory(rule: &HeadroomRule, limit: Bytes) -> Bytes {
     Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum))
 }
 
-/// Why a limit is not enough, with the numbers.
-pub fn shortfall(rule: &HeadroomRule, maxmemory: Bytes, have: Bytes, need: Bytes) -> String {
+/// Why a limit is not enough, with the numbers. `who` says so.
+pub fn shortfall(who: &str, rule: &HeadroomRule, maxmemory: Bytes, have: Bytes, need: Bytes) -> String {
     let why = if need == (maxmemory + rule.minimum).round_up_mib() {
         format!("at least {} above it", rule.minimum)
     } else {
         format!("{} % above it", rule.percent)
     };
     let (limit, needed) = told_apart(have, need);
-    format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and the policy wants {why}")
+    format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and {who} wants {why}")
 }
 
 /// Two different amounts never read the same: where three digits do not tell them apart, all are shown.

@@ -76,7 +76,7 @@ fn limit_missing(view: &View<'_>, maxmemory: Bytes) -> Finding {
 }
 
 fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: Bytes, need: Bytes) -> Vec<Finding> {
-    let evidence = headroom::shortfall(&view.policy.headroom, maxmemory, have, need);
+    let evidence = headroom::shortfall("the policy", &view.policy.headroom, maxmemory, have, need);
     let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy(view, container, need))];
     if container.resize_restarts && view.policy.headroom.resize_pod {
         findings.push(view.finding(

@@ -86,6 +86,11 @@ pub fn of(line: &CommandLine<'_>) -> Option<Start> {
     Some(Start { file, options })
 }
 
+/// Options that a variable holds, split as a shell does; `None`: it is more than options.
+pub fn options(text: &str) -> Option<Start> {
+    Some(Start { file: File::None, options: words::simple_command(text)? })
+}
+
 impl Start {
     /// Its settings, by its options alone: what a file says is not seen.
     pub fn settings(&self) -> Settings {

@@ -140,7 +140,7 @@ impl Look<'_> {
             }
             None => "set maxmemory, and a memory limit above it".to_owned(),
         };
-        let evidence = "maxmemory is not set: nothing bounds the data but the kernel's OOM killer";
+        let evidence = "maxmemory is 0 or not set: nothing bounds the data but the kernel's OOM killer";
         unset.then(|| Self::finding(FindingCode::MaxmemoryUnset, evidence, remedy))
     }
 
@@ -165,12 +165,17 @@ impl Look<'_> {
         let maxmemory = self.bound()?;
         let verdict = headroom::judge_amounts(&self.rule.headroom, maxmemory, self.server.limit);
         let HeadroomVerdict::Insufficient { have, need } = verdict else { return None };
-        let evidence = headroom::shortfall(&self.rule.headroom, maxmemory, have, need);
+        let evidence = headroom::shortfall(self.wants(), &self.rule.headroom, maxmemory, have, need);
         let fits = self.fits(have);
         let or =
             if fits > Bytes::ZERO { format!(", or maxmemory to at most {}", redis_conf(fits)) } else { String::new() };
         let remedy = format!("set resources.limits.memory to {}{}{or}", mebi(need), self.at());
         Some(Self::finding(FindingCode::HeadroomInsufficient, evidence, remedy))
+    }
+
+    /// Who says how far the limit must be above maxmemory.
+    fn wants(&self) -> &'static str {
+        if self.policy.is_some() { "the policy" } else { "the rule" }
     }
 
     /// Where the limit is changed, for those who write a product's own form.

@@ -16,14 +16,12 @@ const LOOKED_FOR: [&str; 4] = ["maxmemory", "maxmemory-policy", "appendonly", "s
 /// The settings, and what the scripts make of them.
 pub(super) fn apply(mut settings: Settings, scripts: &Scripts) -> Settings {
     for name in LOOKED_FOR {
-        let mut values: Vec<&str> = scripts.texts.iter().flat_map(|text| mentions(text, name)).collect();
+        let mut values: Vec<String> = scripts.texts.iter().flat_map(|text| mentions(text, name)).collect();
         values.sort_unstable();
         values.dedup();
         match values.as_slice() {
             [] => {}
-            [value] if name != "save" => {
-                settings.set(name, value);
-            }
+            [value] => settings.set(name, value),
             [..] => settings.unread(name),
         }
     }
@@ -33,8 +31,8 @@ pub(super) fn apply(mut settings: Settings, scripts: &Scripts) -> Settings {
     settings
 }
 
-/// The words behind each mention of that setting, as an option or as a line of configuration.
-fn mentions<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+/// What stands behind each mention of that setting, as an option or as a line of configuration.
+fn mentions(text: &str, name: &str) -> Vec<String> {
     let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut found = Vec::new();
     for (at, _) in text.match_indices(name) {
@@ -45,15 +43,33 @@ fn mentions<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
         if option.ends_with(of_name) || after.starts_with(of_name) || in_comment(before) {
             continue;
         }
-        let value = after.trim_start_matches([' ', '\t', '\n', '"', '\'', '=']);
+        let value = after.trim_start_matches([' ', '\t', '\n', '=']);
         if value.len() == after.len() {
             continue;
         }
-        let ends = |c: char| c.is_whitespace() || "\"';|&)>\\".contains(c);
-        found.push(value.split(ends).next().unwrap_or_default());
+        found.push(value_of(value, name == "save"));
     }
     found
 }
+
+/// The value at the beginning of that text; what is no plain one is kept as it is, and then is no value of any setting.
+fn value_of(text: &str, points: bool) -> String {
+    let inner = text.trim_start_matches(['"', '\'']);
+    let quotes = text.len() - inner.len();
+    // Two quotes, and nothing between them.
+    let empty = quotes >= 2 && inner.chars().next().is_none_or(|c| !c.is_ascii_alphanumeric() && c != '$');
+    let belongs =
+        |c: char| if points { c.is_ascii_digit() || c == ' ' } else { !c.is_whitespace() && !ENDS.contains(c) };
+    let end = inner.find(|c| !belongs(c)).unwrap_or(inner.len());
+    match inner.get(..end).unwrap_or_default().trim() {
+        "" if empty => String::new(),
+        "" => "$".to_owned(),
+        value => value.split_whitespace().collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// What ends a word of a shell.
+const ENDS: &str = "\"';|&)>\\";
 
 fn in_comment(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -80,5 +96,17 @@ mod tests {
         let scripts = Scripts { texts: vec![text.to_owned()], unseen: false };
         let settings = apply(Settings::default(), &scripts);
         assert_eq!(settings.get("maxmemory"), expected);
+    }
+
+    #[rstest]
+    #[case("redis-server --save '' --dir /d", Setting::Is(""))]
+    #[case("printf 'save \"\"\\n'", Setting::Is(""))]
+    #[case("printf '%s' 'save 3600 1 300 100' 'dir /d'", Setting::Is("3600 1 300 100"))]
+    #[case("echo save 900 1 >> f", Setting::Is("900 1"))]
+    #[case("redis-server --save \"$POINTS\"", Setting::Unread)]
+    #[case("redis-server --save \"\" # save 1 1", Setting::Unread)]
+    fn the_save_points_of_a_script(#[case] text: &str, #[case] expected: Setting<'_>) {
+        let scripts = Scripts { texts: vec![text.to_owned()], unseen: false };
+        assert_eq!(apply(Settings::default(), &scripts).get("save"), expected);
     }
 }

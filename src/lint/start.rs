@@ -105,12 +105,11 @@ fn by_variables(env: &[(String, Option<String>)], start: &mut Start) {
     for (name, value) in env {
         let value = value.as_deref();
         if OPTION_VARIABLES.contains(&name.as_str()) {
-            let line =
-                CommandLine { args: value.unwrap_or_default().split_whitespace().collect(), ..CommandLine::default() };
-            match (value, start::of(&line)) {
-                (Some(""), _) => {}
-                (Some(_), Some(options)) => start.settings = options.over(std::mem::take(&mut start.settings)),
-                _ => "the value of its variable is not in the input".clone_into(&mut start.open_because),
+            if let Some(options) = value.and_then(start::options) {
+                start.settings = options.over(std::mem::take(&mut start.settings));
+            } else {
+                start.settings.open_up();
+                start.open_because = format!("variable {name} has options that are not in the input");
             }
             start.read.push(format!("variable {name}"));
         } else if let Some((_, setting)) = SETTING_VARIABLES.iter().find(|(variable, _)| variable == name) {
@@ -167,11 +166,15 @@ impl<'a> Files<'a, '_> {
             Found::Missing(why) => (Settings::open(), why, Vec::new()),
             // Something puts it there before the server starts: from the files that are mounted, as charts do it.
             Found::NotMounted => {
-                let (settings, read) = self.all_configurations();
+                let (settings, mut read) = self.all_configurations();
                 let scripts = self.scripts(None);
-                let why = format!("{path} is made by something that is not in the input");
-                let settings = if read.is_empty() { Settings::open() } else { script::apply(settings, &scripts) };
-                (settings, why, read)
+                let why = format!("{path} is made before the server starts, and what is in it is not all in the input");
+                let settings = if read.is_empty() { Settings::open() } else { settings };
+                let named = script::apply(settings.clone(), &scripts);
+                if named != settings {
+                    read.push("the script that makes its configuration".to_owned());
+                }
+                (named, why, read)
             }
         }
     }
@@ -184,7 +187,7 @@ impl<'a> Files<'a, '_> {
         Start {
             settings: if official { Settings::default() } else { settings },
             open_because: String::new(),
-            read: if official { vec!["nothing: it starts with its defaults".to_owned()] } else { read },
+            read: if official { vec!["its defaults".to_owned()] } else { read },
             dir: official.then_some(OFFICIAL_DIR),
         }
     }
@@ -194,7 +197,8 @@ impl<'a> Files<'a, '_> {
         let (settings, mut read) = self.all_configurations();
         let scripts = self.scripts(Some(line));
         if scripts.unseen {
-            let settings = if read.is_empty() { Settings::open() } else { script::apply(settings, &scripts) };
+            let settings = if read.is_empty() { Settings::open() } else { settings };
+            let settings = script::apply(settings, &scripts);
             let why = "a script that is not in the input starts it".to_owned();
             return Start { settings, open_because: why, read, dir: None };
         }

@@ -122,12 +122,13 @@ impl<'a> Description<'a> {
             at.labels.iter().map(|(key, label)| ((*key).to_owned(), label.replace("NAME", self.object.name())));
         // What people wrote of it: nothing, where only another part of the same values is.
         let place = if resources.is_some() { &of_resources[..] } else { path };
-        let (object, named) = self.title(path);
+        let container = value::text(part, "name").filter(|_| !at.each.is_empty());
+        let container = container.or((!at.name.is_empty()).then_some(at.name)).unwrap_or("server").to_owned();
         Some(Server {
             place: self.object.place(place),
             source: self.object.source(),
-            object,
-            container: if at.name.is_empty() { named.unwrap_or("redis").to_owned() } else { at.name.to_owned() },
+            object: self.title(),
+            container,
             product: Some(self.product),
             namespace: self.object.namespace().map(str::to_owned),
             labels: (!at.labels.is_empty()).then(|| labels.collect()),
@@ -141,19 +142,17 @@ impl<'a> Description<'a> {
         })
     }
 
-    /// What it is called, and the part of it that the path leads to.
-    fn title<'b>(&self, path: &[Step<'b>]) -> (String, Option<&'b str>) {
-        let fields = path.iter().filter_map(|step| match step {
+    /// What it is called.
+    fn title(&self) -> String {
+        if !self.object.kind().is_empty() {
+            return self.object.title();
+        }
+        let fields = self.path.iter().filter_map(|step| match step {
             Step::Field(name) => Some(*name),
             Step::Item(_) => None,
         });
-        let named = fields.clone().next_back();
-        if self.object.kind().is_empty() {
-            let path = fields.collect::<Vec<_>>().join(".");
-            let title = if path.is_empty() { "values".to_owned() } else { format!("values {path}") };
-            return (title, None);
-        }
-        (self.object.title(), named)
+        let path = fields.collect::<Vec<_>>().join(".");
+        format!("values {path}").trim_end().to_owned()
     }
 }
 
