@@ -75,6 +75,7 @@ pub fn validate(resource: &RedisMemoryPolicy) -> Result<Policy, Vec<Invalid>> {
             api::Mode::Enforce => Mode::Enforce,
         },
         suspend: spec.suspend,
+        purpose: spec.purpose,
         redis,
         headroom,
         eviction_allowed,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
+    growth::{self, Growth},
     headroom::{self, HeadroomVerdict},
     members, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
@@ -42,6 +43,8 @@ pub struct Member<'a> {
     pub fragmentation: Verdict,
     /// Whether its limit is enough.
     pub headroom: HeadroomVerdict,
+    /// How its data grows; `None`: it does not, or not steadily.
+    growth: Option<Growth>,
     /// Position of its shard.
     shard: Option<usize>,
 }
@@ -52,7 +55,9 @@ impl<'a> Assessment<'a> {
         let shards = topology::find(policy, snapshot);
         let judged = snapshot.targets.iter().map(|target| {
             let fragmentation = fragmentation::judge(policy, target, snapshot.at, settings);
-            (&target.pod.uid, Member { target, fragmentation, headroom: headroom::judge(policy, target), shard: None })
+            let (headroom, growth) =
+                (headroom::judge(policy, target), growth::judge(policy, target, snapshot.at, settings));
+            (&target.pod.uid, Member { target, fragmentation, headroom, growth, shard: None })
         });
         let mut members: HashMap<_, _> = judged.collect();
         for (n, shard) in shards.iter().enumerate() {
@@ -100,16 +105,17 @@ impl<'a> Assessment<'a> {
             ));
         }
         for target in &snapshot.targets {
-            if let Some(Member { fragmentation, headroom, .. }) = self.member(target) {
+            if let Some(&Member { ref fragmentation, headroom, growth, .. }) = self.member(target) {
                 let set = self.set_of(target);
                 let around = Some(Around { snapshot, set });
-                findings.extend(target::findings(&View { policy, target, around, fragmentation, headroom: *headroom }));
+                let view = View { policy, target, around, fragmentation, headroom, growth };
+                findings.extend(target::findings(&view));
             }
         }
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
         findings.extend(drift::findings(self));
-        findings.extend(self.shards.iter().filter_map(persistence::finding));
+        findings.extend(self.shards.iter().filter_map(|shard| persistence::finding(policy, shard)));
         findings.extend(services::findings(policy, &self.shards));
         findings.extend(rights::findings(policy, snapshot));
         findings.extend(reverted::findings(snapshot));

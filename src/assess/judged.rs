@@ -43,6 +43,10 @@ enum Need {
     Fork,
     /// Who is primary of the pod's set, where a label is to say it.
     Role,
+    /// Whether it is a primary.
+    OwnRole,
+    /// How many keys there are, and how many of them have a time to live.
+    Keys,
     /// What the primary of the pod's set writes to disk.
     Persistence,
     /// What the Redis user may do. Asked only before something is done: an earlier answer holds until it is asked again.
@@ -80,9 +84,12 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         Code::MemoryEfficiencyLow => &[Need::Readings, Need::Dataset],
         Code::UtilizationWarning | Code::UtilizationCritical => &[Need::Used, Need::Maxmemory, Need::EvictionPolicy],
         Code::EvictionPolicyUnsafe => &[Need::EvictionPolicy],
+        Code::EvictionStopsWrites => {
+            &[Need::Used, Need::Maxmemory, Need::EvictionPolicy, Need::OwnRole, Need::Keys, Need::Readings]
+        }
         Code::ForkSlow => &[Need::Fork],
         Code::RoleLabelMissing => &[Need::Answer, Need::Role],
-        Code::PersistenceMissing => &[Need::Persistence],
+        Code::PersistenceMissing | Code::PersistenceUnneeded => &[Need::Persistence],
         // What is not named above rests on all that a pod can tell.
         _ => &[Need::Answer, Need::Container, Need::Settings, Need::Template],
     }
@@ -167,6 +174,8 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
     let band = look.member(target).map(|member| member.fragmentation.band);
     add(Need::Readings, band.is_some_and(|band| band != fragmentation::Band::Unknown));
     let has_role = sample.replication.role != Role::Unknown;
+    add(Need::OwnRole, has_role);
+    add(Need::Keys, !sample.keys_unread());
     add(Need::Role, has_role && shard.is_none_or(|shard| role_known(shard)));
     add(Need::Persistence, shard.is_none_or(persistence_known));
     there
@@ -246,6 +255,8 @@ const fn is_about_a_pod(code: FindingCode) -> bool {
             | Code::RssNearLimit
             | Code::ForkSlow
             | Code::EvictionPolicyUnsafe
+            | Code::EvictionStopsWrites
+            | Code::PersistenceUnneeded
             | Code::PersistenceMissing
             | Code::ContainerUnknown
             | Code::Unreachable

@@ -7,13 +7,16 @@ mod assessment;
 pub mod digest;
 pub mod drift;
 pub mod empty;
+mod eviction;
 pub mod fragmentation;
+mod growth;
 pub mod headroom;
 pub mod judged;
 mod limits;
 pub mod members;
 pub mod persistence;
 mod reach;
+mod readings;
 pub mod reverted;
 mod rights;
 pub mod roles;
@@ -77,6 +80,8 @@ struct View<'a> {
     fragmentation: &'a fragmentation::Verdict,
     /// Whether its limit is enough.
     headroom: headroom::HeadroomVerdict,
+    /// How its data grows; `None`: it does not, or not steadily.
+    growth: Option<growth::Growth>,
 }
 
 impl View<'_> {

@@ -7,6 +7,7 @@ use crate::{
         finding::{Finding, FindingCode},
         journal::{StartRecord, StartValue},
         pod::{Mount, StatefulSet, VolumeKind},
+        policy::Policy,
         sample::Config,
         snapshot::Target,
         start::redis_bytes,
@@ -141,13 +142,16 @@ pub fn starts_with_data(target: &Target, starts: &[StartRecord]) -> Result<(), S
     Ok(())
 }
 
-/// A cache may lose what it holds; data under another `maxmemory-policy` was meant to stay.
-pub(super) fn finding(shard: &Shard<'_>) -> Option<Finding> {
+/// A cache may lose what it holds, and pays for every save; data of another purpose was meant to stay, and where none is
+/// said, data under a `maxmemory-policy` that does not evict just any key.
+pub(super) fn finding(policy: &Policy, shard: &Shard<'_>) -> Option<Finding> {
     let primary = shard.primary()?;
     let sample = primary.sample()?;
     let config = sample.config.as_ref().ok()?;
-    if config.maxmemory_policy.starts_with("allkeys-") {
-        return None;
+    match policy.purpose {
+        Some(purpose) if purpose.may_be_lost() => return unneeded(policy, shard, primary, config),
+        None if config.maxmemory_policy.starts_with("allkeys-") => return None,
+        Some(_) | None => {}
     }
     let alone = shard.replicates_nothing();
     let (evidence, remedy) = if !config.persists() {
@@ -170,6 +174,24 @@ pub(super) fn finding(shard: &Shard<'_>) -> Option<Finding> {
     };
     let pod = Some(primary.pod.name.clone());
     Some(Finding::new(FindingCode::PersistenceMissing, pod, evidence, remedy))
+}
+
+/// What a cache writes to disk is made again from elsewhere; but a primary that may be restarted in place needs it.
+fn unneeded(policy: &Policy, shard: &Shard<'_>, primary: &Target, config: &Config) -> Option<Finding> {
+    if !config.persists() || policy.restart.allow_downtime && shard.replicates_nothing() {
+        return None;
+    }
+    let what = match (config.appendonly, config.save.is_empty()) {
+        (true, true) => "appendonly is yes",
+        (true, false) => "appendonly is yes and there are save points",
+        (false, _) => "there are save points",
+    };
+    Some(Finding::new(
+        FindingCode::PersistenceUnneeded,
+        Some(primary.pod.name.clone()),
+        format!("{what}, and spec.purpose is Cache: each save and rewrite forks, and copies what is written meanwhile"),
+        "set appendonly no and save \"\", unless a start with a full cache is worth that memory",
+    ))
 }
 
 #[cfg(test)]

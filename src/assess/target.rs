@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    AssessSettings, View,
+    AssessSettings, View, eviction,
     fragmentation::{self, Verdict},
+    growth,
     headroom::{self, HeadroomVerdict},
     limits, reach, sort, usage,
 };
@@ -26,7 +27,8 @@ impl Alone {
     pub fn of(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Self {
         let fragmentation = fragmentation::judge(policy, target, now, settings);
         let headroom = headroom::judge(policy, target);
-        let view = View { policy, target, around: None, fragmentation: &fragmentation, headroom };
+        let growth = growth::judge(policy, target, now, settings);
+        let view = View { policy, target, around: None, fragmentation: &fragmentation, headroom, growth };
         let mut findings = self::findings(&view);
         sort(&mut findings);
         Self { fragmentation, headroom, findings }
@@ -38,6 +40,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let Some(sample) = view.target.sample() else { return findings };
     findings.extend(limits::findings(view, sample));
     findings.extend(usage::findings(view, sample));
+    findings.extend(eviction::findings(view, sample));
     findings.extend(fragmentation::findings(view));
     findings
 }

@@ -1,5 +1,6 @@
 //! A test per finding code: it fires, and just does not.
 
+mod eviction;
 mod judged;
 mod limits;
 mod properties;

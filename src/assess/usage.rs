@@ -1,11 +1,12 @@
-//! Findings about how full Redis is, how it evicts, and what a fork costs it.
+//! Findings about how full Redis is, and what a fork costs it.
 
 use std::time::Duration;
 
-use super::View;
+use super::{View, eviction::named};
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode, Severity},
+    purpose::Purpose,
     ratio::Ratio,
     sample::Sample,
 };
@@ -21,13 +22,14 @@ const SLOW_FORK: Duration = Duration::from_millis(10);
 const FORK_PER_GB: Duration = Duration::from_millis(20);
 
 pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
-    [utilization(view, sample), eviction_policy(view, sample), slow_fork(view, sample)].into_iter().flatten().collect()
+    [utilization(view, sample), slow_fork(view, sample)].into_iter().flatten().collect()
 }
 
-/// Under `allkeys-*` the server evicts whatever is old: full is how it should be.
+/// Under `allkeys-*` the server evicts whatever is old: full is how it should be, unless the keys are said to be no cache.
 fn utilization(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     let memory = &sample.memory;
-    if memory.maxmemory_policy.starts_with("allkeys-") {
+    let evicts_any = memory.maxmemory_policy.starts_with("allkeys-");
+    if evicts_any && view.policy.purpose.is_none_or(|purpose| purpose == Purpose::Cache) {
         return None;
     }
     let share = Ratio::of(memory.used, memory.maxmemory)?;
@@ -37,7 +39,9 @@ fn utilization(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         _ => return None,
     };
     let policy = named(&memory.maxmemory_policy);
-    let then = if policy.starts_with("volatile-") {
+    let then = if evicts_any {
+        "when it is full, keys are evicted"
+    } else if policy.starts_with("volatile-") {
         "when it is full, keys with a time to live go first, then writes fail"
     } else {
         "when it is full, writes fail"
@@ -47,24 +51,6 @@ fn utilization(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         format!("used about {} of maxmemory {} under {policy}", memory.used.quantised(), memory.maxmemory),
         format!("delete data, give keys a time to live, or raise the container limit and then maxmemory; {then}"),
     ))
-}
-
-fn eviction_policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
-    let (allowed, found) = (&view.policy.eviction_allowed, &sample.memory.maxmemory_policy);
-    // Without the name there is nothing to judge.
-    if allowed.is_empty() || found.is_empty() || allowed.contains(found) {
-        return None;
-    }
-    Some(view.finding(
-        FindingCode::EvictionPolicyUnsafe,
-        format!("maxmemory-policy is {}, allowed: {}", named(found), allowed.join(", ")),
-        "set maxmemory-policy to an allowed value, or add this one to spec.eviction.allowed",
-    ))
-}
-
-/// What the server says its policy is; its text is not ours, so only what such a name can hold is shown.
-fn named(policy: &str) -> String {
-    policy.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(64).collect()
 }
 
 fn slow_fork(view: &View<'_>, sample: &Sample) -> Option<Finding> {

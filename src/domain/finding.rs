@@ -121,6 +121,8 @@ finding_codes! {
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,
+    /// A full server that refuses writes instead of evicting, or one that will be full soon.
+    EvictionStopsWrites => Critical,
     /// Data that was meant to stay is not written to anything that stays.
     PersistenceMissing => Warning,
     /// A cache writes to disk what is made again from elsewhere.

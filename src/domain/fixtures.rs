@@ -67,6 +67,7 @@ pub fn policy() -> Policy {
         created_at: seconds_ago(30 * 24 * 3600),
         mode: Mode::Enforce,
         suspend: false,
+        purpose: None,
         redis: RedisAccess {
             container: None,
             port: PortRef::Number(PORT),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{bytes::Bytes, ratio::Ratio, tls::TlsRule, window::Window};
+use super::{bytes::Bytes, purpose::Purpose, ratio::Ratio, tls::TlsRule, window::Window};
 
 /// A policy after validation. Made only by `validate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Policy {
     pub mode: Mode,
     /// No new disruption is begun; a running remediation stops at the next safe boundary.
     pub suspend: bool,
+    /// What the data is for; `None`: not said, and nothing is judged by it.
+    pub purpose: Option<Purpose>,
     /// How to find and reach Redis in a pod.
     pub redis: RedisAccess,
     /// How far the container limit must exceed `maxmemory`.

@@ -6,7 +6,7 @@ use super::{Problem, Report, Rule, documents::Object, lines::Step, server::Serve
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     assess::headroom,
-    domain::{bytes::Bytes, policy::Policy, purpose::Purpose},
+    domain::{bytes::Bytes, policy::Policy},
     validate::validate,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Selecting {
 impl Selecting {
     /// The rule that it is for its pods.
     pub(super) fn rule(&self) -> Rule {
-        Rule { headroom: self.policy.headroom.clone(), purpose: purpose(&self.policy) }
+        Rule { headroom: self.policy.headroom.clone(), purpose: self.policy.purpose }
     }
 
     fn selects(&self, server: &Server) -> bool {
@@ -33,10 +33,6 @@ impl Selecting {
             server.namespace.as_ref().is_none_or(|namespace| !self.namespaced || *namespace == self.policy.namespace);
         same && server.labels.as_ref().is_some_and(|labels| self.selector.matches(labels))
     }
-}
-
-fn purpose(_policy: &Policy) -> Option<Purpose> {
-    None
 }
 
 impl Policies {

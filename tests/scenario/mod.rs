@@ -386,7 +386,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     }
     sample.persistence.child_running = yaml.child_running;
     sample.persistence.aof_enabled = yaml.appendonly;
-    sample.keys = yaml.keys;
+    (sample.keys, sample.keys_with_ttl) = (yaml.keys, yaml.keys_with_ttl);
     if let Some(text) = &yaml.config_unreadable {
         sample.config = Err(ConfigUnreadable(text.clone()));
     }
@@ -439,6 +439,11 @@ fn history(n: u8, yaml: &PodYaml) -> Vec<redis_memory_operator::domain::sample::
     readings.drain(..readings.len().saturating_sub(keep));
     if let Some(every) = yaml.busy_every {
         readings.iter_mut().step_by(every).for_each(|reading| reading.quiet = false);
+    }
+    if let Some(grows) = yaml.grows.as_deref().map(bytes) {
+        for (before, reading) in (0..).zip(readings.iter_mut().rev()) {
+            reading.used = reading.used.saturating_sub(Bytes(grows.0 * before));
+        }
     }
     if let (Some(newest), Some(reading)) = (yaml.newest_ratio, readings.last_mut()) {
         reading.ratio = percent(newest);

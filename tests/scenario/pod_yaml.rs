@@ -27,6 +27,9 @@ pub(super) struct PodYaml {
     pub(super) maxmemory_policy: String,
     pub(super) fork_ms: u64,
     pub(super) keys: u64,
+    pub(super) keys_with_ttl: u64,
+    /// How much more it used at each reading than at the one before, every 15 s.
+    pub(super) grows: Option<String>,
     // Replication.
     pub(super) behind: String,
     pub(super) priority: Option<u64>,
@@ -83,6 +86,8 @@ impl Default for PodYaml {
             maxmemory_policy: "allkeys-lru".into(),
             fork_ms: 2,
             keys: 333_334,
+            keys_with_ttl: 0,
+            grows: None,
             behind: "0".into(),
             priority: None,
             appendonly: false,

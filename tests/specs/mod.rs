@@ -44,6 +44,7 @@ pub fn full() -> Value {
         },
         "mode": "Enforce",
         "suspend": true,
+        "purpose": "Session",
         "redis": {
             "container": "redis", "port": "redis-tcp", "roleAuthority": "Operator", "username": "memory-operator",
             "roleLabel": {"key": "example.com/role", "primary": "primary", "replica": "replica"},
@@ -331,6 +332,7 @@ fn types() -> Vec<Bad> {
     vec![
         of_type(json!({"selector": null}), "spec.selector", "Required value"),
         of_type(json!({"mode": "Act"}), "spec.mode", "Unsupported value"),
+        of_type(json!({"purpose": "Database"}), "spec.purpose", "Unsupported value"),
         of_type(json!({"redis": {"roleAuthority": "Guess"}}), "spec.redis.roleAuthority", "Unsupported value"),
         of_type(json!({"headroom": {"method": "Measured"}}), "spec.headroom.method", "Unsupported value"),
         of_type(json!({"headroom": {"percent": 12.5}}), "spec.headroom.percent", "must be of type integer"),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules;
+use crate::domain::purpose::Purpose;
 
 /// Which Redis pods are watched, how much memory headroom they need, and what may be done about fragmentation.
 #[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct RedisMemoryPolicySpec {
     /// Begin no new disruption; a running remediation stops at the next safe boundary.
     #[serde(default)]
     pub suspend: bool,
+    /// What the data is for. It decides which eviction policies are findings, and whether being full and not saving are.
+    /// Default: not said, and nothing is judged by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
     /// How to find and reach Redis in a pod.
     #[serde(default)]
     pub redis: Redis,

@@ -1,16 +1,15 @@
 //! Fragmentation: how bad, what causes it, and what a restart would give back.
 
 mod finding;
-mod readings;
 
 use jiff::Timestamp;
 
 pub(super) use self::finding::findings;
 pub use self::finding::{WILL_RESTART, WOULD_RESTART};
-use self::readings::Sustained;
 use super::{
     AssessSettings,
     headroom::{CLEAN_HEAP_PERCENT, PROCESS_BASE, metadata},
+    readings::Sustained,
 };
 use crate::domain::{
     bytes::Bytes,

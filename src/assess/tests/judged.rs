@@ -168,26 +168,3 @@ fn a_container_that_is_not_known_is_no_missing_persistence() {
     assert!(codes(&alone(true)).contains(&PersistenceMissing));
     assert!(!codes(&alone(false)).contains(&PersistenceMissing));
 }
-
-#[test]
-fn eviction_policy_unsafe() {
-    let allow = |allowed: &[&str]| {
-        let allowed: Vec<String> = allowed.iter().map(|p| (*p).to_owned()).collect();
-        case(move |c| c.policy.eviction_allowed = allowed)
-    };
-    assert_eq!(allow(&[]), []);
-    assert_eq!(allow(&["noeviction", "allkeys-lru"]), []);
-    let findings = allow(&["allkeys-lfu", "volatile-ttl"]);
-    assert_eq!(codes(&findings), [EvictionPolicyUnsafe; 3]);
-    assert_eq!(findings[0].evidence, "maxmemory-policy is allkeys-lru, allowed: allkeys-lfu, volatile-ttl");
-}
-
-#[test]
-fn what_a_server_writes_as_its_policy_is_not_repeated_unfiltered() {
-    let findings = case(|c| {
-        c.policy.eviction_allowed = vec!["noeviction".into()];
-        c.sample(0).memory.maxmemory_policy = "<script>\u{1b}[31m EVIL".into();
-    });
-    let finding = findings.iter().find(|f| f.pod == pod(0)).unwrap();
-    assert!(finding.evidence.starts_with("maxmemory-policy is script31m,"), "{}", finding.evidence);
-}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::AssessSettings;
+use super::AssessSettings;
 use crate::domain::{
     names::RunId,
     sample::Reading,

@@ -1,0 +1,145 @@
+//! Findings about what a full server does: evict what must stay, or refuse writes.
+
+use std::time::Duration;
+
+use super::{View, growth::Growth};
+use crate::domain::{
+    duration,
+    finding::{Finding, FindingCode, Severity},
+    purpose::{Purpose, danger},
+    ratio::Ratio,
+    sample::{Role, Sample},
+};
+
+/// From here on a server that refuses writes when it is full counts as full: it refuses a write, something is deleted or
+/// expires, and it takes the next one.
+const FULL: Ratio = Ratio(99);
+/// A server that is full within this time is Critical, one that has longer a Warning.
+const SOON: Duration = Duration::from_secs(3600);
+/// Fewer keys with a time to live than this, in percent: under `volatile-*` they are evicted in no time, and then writes are
+/// refused as under `noeviction`.
+const FEW_PERCENT: u128 = 10;
+
+pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
+    [policy(view, sample), stops_writes(view, sample)].into_iter().flatten().collect()
+}
+
+/// What the server says its policy is; its text is not ours, so only what such a name can hold is shown.
+pub(super) fn named(policy: &str) -> String {
+    policy.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(64).collect()
+}
+
+/// What people wrote into `eviction.allowed` holds; where they wrote nothing, the purpose decides.
+fn policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
+    let (allowed, found) = (&view.policy.eviction_allowed, &sample.memory.maxmemory_policy);
+    // Without the name there is nothing to judge.
+    if found.is_empty() || allowed.contains(found) {
+        return None;
+    }
+    if allowed.is_empty() {
+        return view.policy.purpose.and_then(|purpose| against(view, sample, purpose));
+    }
+    Some(view.finding(
+        FindingCode::EvictionPolicyUnsafe,
+        format!("maxmemory-policy is {}, allowed: {}", named(found), allowed.join(", ")),
+        "set maxmemory-policy to an allowed value, or add this one to spec.eviction.allowed",
+    ))
+}
+
+/// The policy does what data of that purpose does not bear.
+fn against(view: &View<'_>, sample: &Sample, purpose: Purpose) -> Option<Finding> {
+    let policy = sample.memory.maxmemory_policy.as_str();
+    let ends = few_with_ttl(sample);
+    let as_it_ends = ends.as_ref().and_then(|_| danger(Some(purpose), "noeviction"));
+    // Where no key has a time to live none goes before it.
+    let evicts = ends.is_none() || sample.keys_with_ttl > 0;
+    let danger = as_it_ends.or_else(|| danger(Some(purpose), policy).filter(|_| evicts))?;
+    let because = ends.filter(|_| as_it_ends.is_some()).map(|few| format!(" ({few})")).unwrap_or_default();
+    let finding = view.finding(
+        FindingCode::EvictionPolicyUnsafe,
+        format!(
+            "maxmemory-policy is {}{because}, and spec.purpose is {purpose}: when it is full, {}",
+            named(policy),
+            danger.then()
+        ),
+        format!("set maxmemory-policy {}, or add this one to spec.eviction.allowed", purpose.fitting_policy()),
+    );
+    Some(finding.with_severity(danger.severity()))
+}
+
+/// Under `volatile-*` and with so few keys that may be evicted a full server refuses writes soon: "no key has a time to
+/// live".
+fn few_with_ttl(sample: &Sample) -> Option<String> {
+    if !sample.memory.maxmemory_policy.starts_with("volatile-") || sample.keys_unread() {
+        return None;
+    }
+    let (keys, with_ttl) = (u128::from(sample.keys), u128::from(sample.keys_with_ttl));
+    let few = keys > 0 && with_ttl * 100 < keys * FEW_PERCENT;
+    few.then(|| match with_ttl {
+        0 => "no key has a time to live".to_owned(),
+        _ => format!("fewer than {FEW_PERCENT} % of the keys have a time to live"),
+    })
+}
+
+/// Why a full server refuses writes under its policy; `None`: it evicts, or that is not known.
+fn refuses_because(sample: &Sample) -> Option<String> {
+    let policy = sample.memory.maxmemory_policy.as_str();
+    if policy == "noeviction" {
+        return Some("noeviction".to_owned());
+    }
+    few_with_ttl(sample).map(|few| format!("{}, and {few}", named(policy)))
+}
+
+/// A primary that refuses writes, or will: clients see errors, and nothing of the data is lost. A replica takes no writes.
+fn stops_writes(view: &View<'_>, sample: &Sample) -> Option<Finding> {
+    let memory = &sample.memory;
+    if sample.replication.role != Role::Primary || sample.persistence.loading || sample.is_unread("maxmemory") {
+        return None;
+    }
+    // What the server does not count is no reason for it to refuse.
+    let counted = memory.used.saturating_sub(memory.not_counted_for_evict);
+    let full = Ratio::of(counted, memory.maxmemory)? >= FULL;
+    let because = refuses_because(sample)?;
+    let state = format!("used about {} of maxmemory {} under {because}", memory.used.quantised(), memory.maxmemory);
+    let remedy = "delete data, give keys a time to live, raise the container limit and then maxmemory, or set a \
+                  maxmemory-policy that evicts where keys may go";
+    if full {
+        let evidence = format!("{state}: it is full, and writes that need memory are refused");
+        return Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy));
+    }
+    let growth = view.growth?;
+    let left = growth.fills(memory.maxmemory.saturating_sub(counted))?;
+    let Growth { an_hour, shown_for } = growth;
+    let evidence = format!(
+        "{state}: full in about {} at {}/h, as it grew for the last {}, and then writes are refused",
+        roughly(left),
+        an_hour.quantised(),
+        duration::format(Duration::from_secs(shown_for.as_secs() / 60 * 60)),
+    );
+    let severity = if left <= SOON { Severity::Critical } else { Severity::Warning };
+    Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy).with_severity(severity))
+}
+
+/// In steps that a steady growth crosses seldom: ten minutes below two hours, then hours.
+fn roughly(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0..10 => "less than 10 min".to_owned(),
+        10..120 => format!("{} min", minutes / 10 * 10),
+        _ => format!("{} h", minutes / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_roughly() {
+        let told = |minutes: u64| roughly(Duration::from_secs(minutes * 60 + 59));
+        assert_eq!(
+            [0, 9, 10, 59, 119, 120, 239].map(told).join(", "),
+            "less than 10 min, less than 10 min, 10 min, 50 min, 110 min, 2 h, 3 h"
+        );
+    }
+}
