@@ -7,6 +7,7 @@ mod documents;
 mod judge;
 mod lines;
 mod policies;
+pub mod recommend;
 mod script;
 mod server;
 mod start;
@@ -174,3 +175,6 @@ pub fn lint(inputs: &[Input], rule: &Rule) -> Report {
     report.problems.sort_by(|a, b| a.place.cmp(&b.place));
     report
 }
+
+#[cfg(test)]
+mod tests;

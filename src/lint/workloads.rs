@@ -119,11 +119,12 @@ impl<'a> Template<'a> {
         value::steps(&self.path).chain([Step::Field(container.list), Step::Item(container.at)]).collect()
     }
 
-    /// How many pods it makes; `None`: one on each node, or not said.
+    /// How many pods hold the data; `None`: one on each node, or those of a job.
     fn replicas(&self) -> Option<u64> {
         match self.object.kind() {
-            "DaemonSet" => None,
-            "Pod" | "Job" | "CronJob" => Some(1),
+            // What a job holds is meant to go with it.
+            "DaemonSet" | "Job" | "CronJob" => None,
+            "Pod" => Some(1),
             // The API server's default is 1.
             _ => Some(value::at(&self.object.value, "spec.replicas").and_then(Value::as_u64).unwrap_or(1)),
         }
