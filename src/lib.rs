@@ -15,6 +15,7 @@ pub mod controller;
 pub mod domain;
 pub mod execute;
 pub mod kube_io;
+pub mod lint;
 pub mod metrics;
 pub mod observe;
 pub mod plan;

@@ -13,6 +13,7 @@ use crate::domain::{
     sample::Config,
     shard::ShardId,
     snapshot::Target,
+    start::redis_bytes,
 };
 
 pub(super) fn findings(look: &Assessment<'_>) -> Vec<Finding> {
@@ -133,27 +134,9 @@ pub(super) fn shown(value: &str) -> String {
     if value.is_empty() { "\"\"".to_owned() } else { value.to_owned() }
 }
 
-/// Bytes as redis.conf writes them: `1k` is 1000, `1kb` 1024, and so on (`util.c:memtoull`).
-pub(super) fn redis_bytes(text: &str) -> Option<Bytes> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at_checked(end)?;
-    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1_000_000,
-        "mb" => 1 << 20,
-        "g" => 1_000_000_000,
-        "gb" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor).map(Bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
 
     #[test]
     fn a_restore_that_failed_is_said_until_the_spec_changes() {
@@ -171,17 +154,5 @@ mod tests {
         assert!(found[0].evidence.contains("redis-1"), "{found:?}");
         policy.generation += 1;
         assert_eq!(of_records(&policy, &records), []);
-    }
-
-    #[rstest]
-    #[case("512mb", Some(512 << 20))]
-    #[case("1G", Some(1_000_000_000))]
-    #[case("100", Some(100))]
-    #[case("1kB", Some(1024))]
-    #[case("1.5gb", None)]
-    #[case("lots", None)]
-    #[case("99999999999999gb", None)]
-    fn bytes_as_redis_writes_them(#[case] text: &str, #[case] bytes: Option<u64>) {
-        assert_eq!(redis_bytes(text), bytes.map(Bytes));
     }
 }

@@ -3,6 +3,7 @@
 use crate::domain::{
     bytes::Bytes,
     policy::{HeadroomRule, Policy},
+    quantity,
     sample::{Memory, Sample},
     snapshot::Target,
 };
@@ -55,20 +56,47 @@ pub fn judge(policy: &Policy, target: &Target) -> HeadroomVerdict {
     let (Some(sample), Ok(container)) = (target.sample(), &target.pod.container) else {
         return HeadroomVerdict::Unknown;
     };
-    let maxmemory = sample.memory.maxmemory;
     if sample.is_unread("maxmemory") {
         return HeadroomVerdict::Unknown;
     }
+    judge_amounts(&policy.headroom, sample.memory.maxmemory, container.limit())
+}
+
+/// Judges a limit against a `maxmemory`, wherever both are from.
+pub fn judge_amounts(rule: &HeadroomRule, maxmemory: Bytes, limit: Option<Bytes>) -> HeadroomVerdict {
     if maxmemory == Bytes::ZERO {
         return HeadroomVerdict::Unbounded;
     }
-    let Some(have) = container.limit() else { return HeadroomVerdict::NoLimit };
-    let need = required_limit(&policy.headroom, maxmemory);
-    if have < required_exactly(&policy.headroom, maxmemory) {
+    let Some(have) = limit else { return HeadroomVerdict::NoLimit };
+    let need = required_limit(rule, maxmemory);
+    if have < required_exactly(rule, maxmemory) {
         HeadroomVerdict::Insufficient { have, need }
     } else {
         HeadroomVerdict::Sufficient { have, need }
     }
+}
+
+/// The largest `maxmemory` for which that limit is enough, to the byte: the inverse of [`required_exactly`]. Zero: none is.
+pub fn largest_maxmemory(rule: &HeadroomRule, limit: Bytes) -> Bytes {
+    let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
+    Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum))
+}
+
+/// Why a limit is not enough, with the numbers. `who` says so.
+pub fn shortfall(who: &str, rule: &HeadroomRule, maxmemory: Bytes, have: Bytes, need: Bytes) -> String {
+    let why = if need == (maxmemory + rule.minimum).round_up_mib() {
+        format!("at least {} above it", rule.minimum)
+    } else {
+        format!("{} % above it", rule.percent)
+    };
+    let (limit, needed) = told_apart(have, need);
+    format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and {who} wants {why}")
+}
+
+/// Two different amounts never read the same: where three digits do not tell them apart, all are shown.
+pub fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
+    let (short, other) = (have.to_string(), need.to_string());
+    if short == other { (quantity::format(have), quantity::format(need)) } else { (short, other) }
 }
 
 /// The least limit with which a replacement can load the data at all: `1.10 x used + buffers + P`, with

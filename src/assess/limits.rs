@@ -2,14 +2,13 @@
 
 use super::{
     View,
-    headroom::{self, HeadroomVerdict},
+    headroom::{self, HeadroomVerdict, told_apart},
 };
 use crate::domain::{
     bytes::{Bytes, MIB},
     finding::{Finding, FindingCode, Severity},
     pod::{Container, ResizeProgress, Right},
     policy::Mode,
-    quantity,
     ratio::Ratio,
     sample::Sample,
 };
@@ -49,10 +48,8 @@ fn suggested_maxmemory(view: &View<'_>) -> String {
     let rule = &view.policy.headroom;
     let limit = view.target.pod.container.as_ref().ok().and_then(Container::limit);
     let room = limit.map(|limit| {
-        let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
-        let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
         // Whole mebibytes, downwards: what is shown must not be more than what fits.
-        Bytes(room.0 / MIB * MIB)
+        Bytes(headroom::largest_maxmemory(rule, limit).0 / MIB * MIB)
     });
     let used = view.target.sample().map(|sample| sample.memory.used).unwrap_or_default();
     match (limit, room) {
@@ -79,15 +76,7 @@ fn limit_missing(view: &View<'_>, maxmemory: Bytes) -> Finding {
 }
 
 fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: Bytes, need: Bytes) -> Vec<Finding> {
-    let percent = view.policy.headroom.percent;
-    let minimum = view.policy.headroom.minimum;
-    let why = if need == (maxmemory + minimum).round_up_mib() {
-        format!("at least {minimum} above it")
-    } else {
-        format!("{percent} % above it")
-    };
-    let (limit, needed) = told_apart(have, need);
-    let evidence = format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and the policy wants {why}");
+    let evidence = headroom::shortfall("the policy", &view.policy.headroom, maxmemory, have, need);
     let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy(view, container, need))];
     if container.resize_restarts && view.policy.headroom.resize_pod {
         findings.push(view.finding(
@@ -97,12 +86,6 @@ fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: 
         ));
     }
     findings
-}
-
-/// Two different amounts never read the same: where three digits do not tell them apart, all are shown.
-fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
-    let (short, other) = (have.to_string(), need.to_string());
-    if short == other { (quantity::format(have), quantity::format(need)) } else { (short, other) }
 }
 
 /// What is done about a limit that is too small, or what is in the way. The order is from what the policy rules out

@@ -6,10 +6,11 @@ use crate::{
         bytes::Bytes,
         finding::{Finding, FindingCode},
         journal::{StartRecord, StartValue},
-        pod::{Container, Mount, StatefulSet, VolumeKind},
+        pod::{Mount, StatefulSet, VolumeKind},
         policy::Policy,
         sample::Config,
         snapshot::Target,
+        start::redis_bytes,
     },
     topology::Shard,
 };
@@ -37,7 +38,12 @@ pub fn durable(target: &Target, config: &Config) -> Result<(), String> {
     let Ok(container) = &target.pod.container else {
         return Err("its container is not known".to_owned());
     };
-    let what = match innermost(container, dir) {
+    outlives(&container.mounts, dir)
+}
+
+/// Whether `dir` lies in one of these volumes that the replacement of the pod gets too.
+pub fn outlives(mounts: &[Mount], dir: &str) -> Result<(), String> {
+    let what = match innermost(mounts, dir) {
         Some(Mount { volume: VolumeKind::Claim, read_only: false, .. }) => return Ok(()),
         Some(Mount { volume: VolumeKind::Claim, read_only: true, path, .. }) => {
             format!("the claim mounted at {path} is read-only")
@@ -55,11 +61,11 @@ pub fn durable(target: &Target, config: &Config) -> Result<(), String> {
 
 /// The volume that `dir` lies in.
 pub fn data_mount<'a>(target: &'a Target, config: &Config) -> Option<&'a Mount> {
-    innermost(target.pod.container.as_ref().ok()?, &config.dir)
+    innermost(&target.pod.container.as_ref().ok()?.mounts, &config.dir)
 }
 
-fn innermost<'a>(container: &'a Container, dir: &str) -> Option<&'a Mount> {
-    let inside = container.mounts.iter().filter(|mount| is_inside(dir, &mount.path));
+fn innermost<'a>(mounts: &'a [Mount], dir: &str) -> Option<&'a Mount> {
+    let inside = mounts.iter().filter(|mount| is_inside(dir, &mount.path));
     inside.max_by_key(|mount| mount.path.trim_end_matches('/').len())
 }
 
@@ -93,7 +99,7 @@ fn starts_from_it(target: &Target, config: &Config, set: Option<&StatefulSet>) -
 /// A server that starts with a smaller `maxmemory` than it holds evicts before its settings can be given back.
 fn starts_large_enough(target: &Target, set: Option<&StatefulSet>) -> Result<(), String> {
     let (Ok(container), Some(set), Some(sample)) = (&target.pod.container, set, target.sample()) else { return Ok(()) };
-    let start = set.start_value(&container.name, "maxmemory").and_then(drift::redis_bytes);
+    let start = set.start_value(&container.name, "maxmemory").and_then(redis_bytes);
     match start.filter(|start| *start > Bytes::ZERO && *start < sample.memory.used) {
         Some(start) => Err(format!(
             "the template of {} starts it with maxmemory {start}, less than the {} that it holds: it would evict at \
@@ -118,9 +124,7 @@ pub fn starts_with_data(target: &Target, starts: &[StartRecord]) -> Result<(), S
                 "dir" => *value != config.dir,
                 // What an AOF holds is loaded whatever the save points are.
                 "save" => *value != config.save && !config.appendonly,
-                "maxmemory" => {
-                    drift::redis_bytes(value).is_some_and(|max| max > Bytes::ZERO && max < sample.memory.used)
-                }
+                "maxmemory" => redis_bytes(value).is_some_and(|max| max > Bytes::ZERO && max < sample.memory.used),
                 _ => false,
             };
             if differs {

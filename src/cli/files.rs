@@ -14,7 +14,7 @@ const MAX_SIZE: u64 = 64 << 20;
 pub(super) enum FileError {
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
-    #[error("{path} is larger than {} MiB: no snapshot or policy is", MAX_SIZE >> 20)]
+    #[error("{path} is larger than {} MiB: no snapshot, policy or manifest is", MAX_SIZE >> 20)]
     TooLarge { path: String },
 }
 

@@ -11,9 +11,11 @@ mod explain;
 mod files;
 mod judgement;
 mod layout;
+mod lint;
 mod live;
 mod output;
 mod plan;
+mod recommend;
 mod run;
 pub mod snapshot_file;
 mod status;
@@ -57,6 +59,10 @@ enum Verb {
     Switchover(ask::SwitchoverArgs),
     /// Take note of kills by the kernel: they leave the status.
     Ack(ack::Args),
+    /// Judge manifests, rendered charts and values before they are deployed, without a cluster.
+    Lint(lint::Args),
+    /// What to write down for a Redis of that memory: redis.conf, resources, the node, and the arithmetic.
+    Recommend(recommend::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -113,6 +119,8 @@ pub fn main() -> ExitCode {
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
         Verb::Ack(args) => ack::main(&args),
+        Verb::Lint(args) => lint::main(&args),
+        Verb::Recommend(args) => recommend::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

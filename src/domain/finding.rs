@@ -119,6 +119,8 @@ finding_codes! {
     OomKilled => Critical,
     /// The kernel kills it again and again: while it loads its data, or three times within an hour.
     OomKillLoop => Critical,
+    /// `maxmemory` is more than one server should hold: several smaller ones fork, save, load and sync in less time.
+    InstanceTooLarge => Warning,
     /// The last fork blocked the server for more than 10 ms; Info where the size of the server explains it.
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.

@@ -30,6 +30,7 @@ pub mod sentinel;
 pub mod serving;
 pub mod shard;
 pub mod snapshot;
+pub mod start;
 pub mod step;
 pub mod surroundings;
 pub mod switchover;

@@ -3,8 +3,11 @@
 //! Signs are what Kubernetes shows: owner references, labels, containers, images. What a server itself says wins over
 //! them (`topology`). Source of each row: the named product's manifests, read in August 2026.
 
+pub mod stated;
+
 use std::collections::BTreeMap;
 
+use self::stated::{Known, Stated};
 use super::pod::Owner;
 
 /// Controllers of Kubernetes' own: a pod of theirs may differ from its template.
@@ -33,6 +36,8 @@ pub struct Deployment {
     pub set_label: Option<&'static str>,
     /// What people must know of it.
     pub note: Option<&'static str>,
+    /// How it is written down before anything runs.
+    pub stated: &'static [Stated],
 }
 
 /// A label whose value follows the role.
@@ -104,7 +109,7 @@ const SERVERS: &[&str] = &["redis", "valkey"];
 const MASTER_SLAVE: RoleSign = RoleSign { key: "redis-role", primary: "master", replica: "slave" };
 
 const fn row(product: &'static str, signs: &'static [&'static [Sign]], limit_at: &'static str) -> Deployment {
-    Deployment { product, signs, shape: None, limit_at, role_label: None, set_label: None, note: None }
+    Deployment { product, signs, shape: None, limit_at, role_label: None, set_label: None, note: None, stated: &[] }
 }
 
 /// The rows, the more particular first.
@@ -113,6 +118,7 @@ static DEPLOYMENTS: &[Deployment] = &[
         shape: Some(Shape::Sentinel),
         role_label: Some(RoleSign { key: "redisfailovers-role", primary: "master", replica: "slave" }),
         note: Some("its operator sets replica-priority and spec.redis.customConfig back every 30 s"),
+        stated: stated::SPOTAHOME,
         ..row(
             "spotahome redis-operator",
             &[&[Sign::Owner("RedisFailover")]],
@@ -122,6 +128,7 @@ static DEPLOYMENTS: &[Deployment] = &[
     Deployment {
         role_label: Some(MASTER_SLAVE),
         note: Some("every new pod starts as a primary until its operator looks again, after up to 34 s"),
+        stated: stated::OPSTREE_REPLICATION,
         ..row(
             "OT-CONTAINER-KIT redis-operator",
             &[&[Sign::Owner("RedisReplication")]],
@@ -132,21 +139,26 @@ static DEPLOYMENTS: &[Deployment] = &[
         shape: Some(Shape::Cluster),
         role_label: Some(MASTER_SLAVE),
         note: Some("without a volume for nodes.conf a pod that is replaced comes back as an empty primary"),
+        stated: stated::OPSTREE_CLUSTER,
         ..row(
             "OT-CONTAINER-KIT redis-operator",
             &[&[Sign::Owner("RedisCluster"), Sign::Label("role", &["leader", "follower"])]],
             "spec.redisLeader and spec.redisFollower of the RedisCluster",
         )
     },
-    row(
-        "OT-CONTAINER-KIT redis-operator",
-        &[&[Sign::Owner("Redis"), Sign::HasLabel("redis_setup_type")]],
-        "spec.kubernetesConfig.resources of the Redis",
-    ),
+    Deployment {
+        stated: stated::OPSTREE_REDIS,
+        ..row(
+            "OT-CONTAINER-KIT redis-operator",
+            &[&[Sign::Owner("Redis"), Sign::HasLabel("redis_setup_type")]],
+            "spec.kubernetesConfig.resources of the Redis",
+        )
+    },
     Deployment {
         shape: Some(Shape::Cluster),
         set_label: Some("valkey.io/cluster"),
         note: Some("its operator sets maxmemory back within 60 s where spec.config has it"),
+        stated: stated::VALKEY_IO,
         ..row(
             "valkey-io valkey-operator",
             &[&[Sign::HasLabel("valkey.io/cluster")]],
@@ -155,11 +167,13 @@ static DEPLOYMENTS: &[Deployment] = &[
     },
     Deployment {
         shape: Some(Shape::Cluster),
+        stated: stated::HYPERSPIKE,
         ..row("hyperspike valkey-operator", &[&[Sign::Owner("Valkey")]], "spec.resources of the Valkey")
     },
     Deployment {
         role_label: Some(RoleSign { key: "kubeblocks.io/role", primary: "primary", replica: "secondary" }),
         note: Some("it replaces a pod whose live limits differ from its template: no pod of it is resized"),
+        stated: stated::KUBEBLOCKS,
         ..row(
             "KubeBlocks",
             &[&[Sign::Owner("InstanceSet")], &[Sign::HasLabel("apps.kubeblocks.io/component-name")]],
@@ -177,6 +191,7 @@ static DEPLOYMENTS: &[Deployment] = &[
             "where it has the split-brain-fix sidecar, that shuts a server down which disagrees with Sentinel for about a \
              minute",
         ),
+        stated: stated::REDIS_HA,
         ..row(
             "redis-ha chart",
             &[&[Sign::Label("app", &["redis-ha"])], &[Sign::Container(&["split-brain-fix"])]],
@@ -191,34 +206,47 @@ static DEPLOYMENTS: &[Deployment] = &[
             "replica.resources of the release",
         )
     },
-    row(
-        "Bitnami chart",
-        &[&[Sign::Label(NAME, SERVERS), Sign::Label(COMPONENT, &["master", "primary", "replica"])]],
-        "master.resources (primary.resources) and replica.resources of the release",
-    ),
+    Deployment {
+        stated: stated::BITNAMI,
+        ..row(
+            "Bitnami chart",
+            &[&[Sign::Label(NAME, SERVERS), Sign::Label(COMPONENT, &["master", "primary", "replica"])]],
+            "master.resources (primary.resources) and replica.resources of the release",
+        )
+    },
     Deployment {
         shape: Some(Shape::Cluster),
+        stated: stated::CLUSTER_CHART,
         ..row(
             "Redis Cluster chart",
             &[&[Sign::Label(NAME, &["redis-cluster", "valkey-cluster"])]],
             "the resources of the release",
         )
     },
-    row(
-        "groundhog2k chart",
-        &[&[Sign::Label(NAME, SERVERS), Sign::Container(&["redis-server", "valkey-server"])]],
-        "resources of the release",
-    ),
-    row(
-        "CloudPirates chart",
-        &[&[Sign::Label(NAME, SERVERS), Sign::NoLabel(COMPONENT), Sign::Container(SERVERS)]],
-        "resources of the release",
-    ),
-    row(
-        "valkey-helm chart",
-        &[&[Sign::Label(NAME, &["valkey"]), Sign::NoLabel(COMPONENT)]],
-        "resources of the release",
-    ),
+    Deployment {
+        stated: stated::GROUNDHOG,
+        ..row(
+            "groundhog2k chart",
+            &[&[Sign::Label(NAME, SERVERS), Sign::Container(&["redis-server", "valkey-server"])]],
+            "resources of the release",
+        )
+    },
+    Deployment {
+        stated: stated::PIRATES,
+        ..row(
+            "CloudPirates chart",
+            &[&[Sign::Label(NAME, SERVERS), Sign::NoLabel(COMPONENT), Sign::Container(SERVERS)]],
+            "resources of the release",
+        )
+    },
+    Deployment {
+        stated: stated::VALKEY_HELM,
+        ..row(
+            "valkey-helm chart",
+            &[&[Sign::Label(NAME, &["valkey"]), Sign::NoLabel(COMPONENT)]],
+            "resources of the release",
+        )
+    },
 ];
 
 /// What Kubernetes shows of a set.
@@ -236,6 +264,24 @@ pub struct Seen<'a> {
 pub fn deployment(seen: &Seen<'_>) -> Option<&'static Deployment> {
     let fits = |signs: &&&[Sign]| signs.iter().all(|sign| sign.shows(seen));
     DEPLOYMENTS.iter().find(|row| row.signs.iter().any(|signs| fits(&signs)))
+}
+
+/// The product whose operator takes a resource of that kind and API group, and how it states a Redis.
+pub fn of_resource(kind: &str, group: &str) -> Option<(&'static Deployment, &'static Stated)> {
+    stated(|known| matches!(known, Known::Resource(its, ends) if *its == kind && group.ends_with(ends)))
+}
+
+/// The chart that takes these values, and how it states a Redis. `has`: whether something is at that path.
+pub fn of_values(has: &dyn Fn(&str) -> bool) -> Option<(&'static Deployment, &'static Stated)> {
+    stated(|known| {
+        let Known::Values(signs) = known else { return false };
+        signs.iter().any(|all| all.iter().all(|path| has(path)))
+    })
+}
+
+fn stated(fits: impl Fn(&Known) -> bool) -> Option<(&'static Deployment, &'static Stated)> {
+    let all = DEPLOYMENTS.iter().flat_map(|row| row.stated.iter().map(move |stated| (row, stated)));
+    all.into_iter().find(|(_, stated)| fits(&stated.by))
 }
 
 /// The product whose operator owns a set by a resource of that kind; `None`: none that is known, or several have the kind.
@@ -343,10 +389,20 @@ const SERVER_PORTS: &[&str] = &["redis", "tcp-redis", "valkey", "tcp-valkey"];
 pub const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
+/// Whether that image is a server's, by its name.
+pub fn is_server_image(image: &str) -> bool {
+    SERVER_IMAGES.contains(&image_name(image))
+}
+
+/// The name of an image without its registry and its tag.
+pub fn image_name(image: &str) -> &str {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split(['@', ':']).next().unwrap_or_default()
+}
+
 /// What a container runs, by its name, image, ports and words: the first of these that tells.
 pub fn runs(container: &ContainerSigns<'_>) -> Runs {
-    let image = container.image.rsplit('/').next().unwrap_or_default();
-    let image = image.split(['@', ':']).next().unwrap_or_default();
+    let image = image_name(container.image);
     let called = |word: &str| container.name.contains(word) || image.contains(word);
     let mut programs = container.words.iter().map(|word| word.rsplit('/').next().unwrap_or_default());
     let starts = |names: &[&str]| programs.clone().any(|program| names.contains(&program));

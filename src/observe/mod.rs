@@ -6,5 +6,4 @@ mod managers;
 pub mod pods;
 pub mod sampler;
 pub mod snapshot;
-mod start_args;
 mod volumes;

@@ -17,7 +17,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 
-use super::{managers, start_args};
+use super::managers;
 use crate::{
     domain::{
         addresses::PodAddresses,
@@ -25,10 +25,11 @@ use crate::{
         names::{ControllerUid, PodName, PodUid},
         pod::{
             Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
-            StatefulSet, VolumeKind,
+            StartSettings, StatefulSet, VolumeKind,
         },
         policy::{PortRef, RedisAccess, RoleLabel, SentinelAccess},
         quantity,
+        start::{self, CommandLine},
     },
     kube_io::text::plain,
 };
@@ -113,7 +114,7 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
         hold: hold(meta),
         start_settings: containers
             .iter()
-            .map(|container| start_args::of(container))
+            .map(|container| start_settings(container))
             .filter(|start| !start.settings.is_empty())
             .collect(),
     }
@@ -355,6 +356,27 @@ fn template_limit(container: &K8sContainer, spec: Option<&PodSpec>) -> Option<(S
     let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
     let both = [amount(container, "limit", limits).ok()?, pod_limit(spec).ok()?];
     Some((container.name.clone(), both.into_iter().flatten().min()))
+}
+
+/// The settings in that container's `command` and `args`.
+fn start_settings(container: &K8sContainer) -> StartSettings {
+    fn texts(words: Option<&Vec<String>>) -> Vec<&str> {
+        words.into_iter().flatten().map(String::as_str).collect()
+    }
+    let variables = container.env.iter().flatten();
+    let line = CommandLine {
+        command: texts(container.command.as_ref()),
+        args: texts(container.args.as_ref()),
+        // One without a value is empty; what another object says is not seen.
+        env: variables
+            .map(|variable| {
+                let literal = variable.value_from.is_none().then(|| variable.value.as_deref().unwrap_or_default());
+                (variable.name.as_str(), literal)
+            })
+            .collect(),
+    };
+    let settings = start::of(&line).map(|start| start.settings().known()).unwrap_or_default();
+    StartSettings { container: container.name.clone(), settings }
 }
 
 fn started_at(status: &ContainerStatus) -> Option<jiff::Timestamp> {

@@ -13,6 +13,7 @@
 mod asking;
 mod doctor;
 mod fake_api;
+mod lint;
 mod live;
 mod offline;
 #[path = "../scenario/mod.rs"]

@@ -1,23 +1,13 @@
 //! What is known of a server's start, and what of it must never be kept.
 
 use super::*;
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource};
 use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 use rstest::rstest;
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
 fn settings(command: &[&str], args: &[&str]) -> Vec<(String, String)> {
-    of(&Container {
-        name: "redis".into(),
-        command: Some(words(command)),
-        args: Some(words(args)),
-        ..Container::default()
-    })
-    .settings
+    let line = CommandLine { command: command.to_vec(), args: args.to_vec(), env: Vec::new() };
+    of(&line).map(|start| start.settings().known()).unwrap_or_default()
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -88,23 +78,21 @@ fn where_the_server_is_started(#[case] command: &[&str], #[case] args: &[&str], 
 #[case("$(AGAIN)", Some("512mb"))]
 #[case("$(GONE)", None)]
 fn variables_that_the_container_defines_are_put_in(#[case] value: &str, #[case] known: Option<&str>) {
-    let literal = |name: &str, value: &str| EnvVar { name: name.into(), value: Some(value.into()), value_from: None };
-    let secret = |name: &str| EnvVar { name: name.into(), value: None, value_from: Some(EnvVarSource::default()) };
-    let container = Container {
-        env: Some(vec![
-            literal("AMOUNT", "512"),
-            literal("LIMIT", "$(AMOUNT)mb"),
-            secret("SECRET"),
-            literal("AGAIN", "$(LIMIT)"),
-            literal("GONE", "512mb"),
-            secret("GONE"),
-        ]),
-        command: Some(words(&["redis-server", "--maxmemory", "1gb", "--maxmemory", value, "--dir", "/data"])),
-        ..Container::default()
+    let line = CommandLine {
+        env: vec![
+            ("AMOUNT", Some("512")),
+            ("LIMIT", Some("$(AMOUNT)mb")),
+            ("SECRET", None),
+            ("AGAIN", Some("$(LIMIT)")),
+            ("GONE", Some("512mb")),
+            ("GONE", None),
+        ],
+        command: vec!["redis-server", "--maxmemory", "1gb", "--maxmemory", value, "--dir", "/data"],
+        args: Vec::new(),
     };
     let mut wanted: Vec<_> = known.map(|value| ("maxmemory", value)).into_iter().collect();
     wanted.push(("dir", "/data"));
-    assert_eq!(of(&container).settings, pairs(&wanted));
+    assert_eq!(of(&line).unwrap().settings().known(), pairs(&wanted));
 }
 
 const PASSWORD: &str = "hunter2";
@@ -142,4 +130,37 @@ proptest! {
         let kept = if shell { settings(&["sh", "-c", &line], &[]) } else { settings(&["redis-server"], &args) };
         prop_assert!(!format!("{kept:?}").contains(PASSWORD), "{kept:?}");
     }
+}
+
+#[test]
+fn options_hold_against_the_file_and_what_nothing_sets_is_the_default() {
+    let file =
+        of_file("# mine\nmaxmemory 1gb\nappendonly yes\n\nsave 900 1\nsave 300 10\nmaxmemory-policy ${POLICY}\n");
+    let start = of(&CommandLine {
+        args: vec!["/redis.conf", "--maxmemory", "2gb", "--save", "60", "1"],
+        ..CommandLine::default()
+    });
+    let start = start.unwrap();
+    assert_eq!(start.file, File::Named("/redis.conf".into()));
+    let settings = start.over(file);
+    let found = ["maxmemory", "appendonly", SAVE, "maxmemory-policy", "dir"].map(|name| settings.get(name));
+    assert_eq!(
+        found,
+        [Setting::Is("2gb"), Setting::Is("yes"), Setting::Is("900 1 300 10 60 1"), Setting::Unread, Setting::Default]
+    );
+    assert_eq!(start.settings().get("dir"), Setting::Open, "the file may say it");
+    let includes = of_file("maxmemory 1gb\ninclude /other.conf\nappendonly yes");
+    assert_eq!((includes.get("maxmemory"), includes.get("appendonly")), (Setting::Open, Setting::Is("yes")));
+}
+
+#[rstest]
+#[case("512mb", Some(512 << 20))]
+#[case("1G", Some(1_000_000_000))]
+#[case("100", Some(100))]
+#[case("1kB", Some(1024))]
+#[case("1.5gb", None)]
+#[case("lots", None)]
+#[case("99999999999999gb", None)]
+fn bytes_as_redis_writes_them(#[case] text: &str, #[case] bytes: Option<u64>) {
+    assert_eq!(redis_bytes(text), bytes.map(Bytes));
 }

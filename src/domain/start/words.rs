@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Container;
-
 /// One word of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -24,16 +22,15 @@ impl Word {
 
 /// The variables whose values the container itself writes down. One of a Secret, a ConfigMap, a field or an `envFrom` is
 /// not known, and one that is defined again is what it is last.
-pub(super) fn literal_variables(container: &Container) -> BTreeMap<&str, String> {
+pub(super) fn literal_variables<'a>(env: &[(&'a str, Option<&str>)]) -> BTreeMap<&'a str, String> {
     let mut variables = BTreeMap::new();
-    for variable in container.env.iter().flatten() {
-        let text = variable.value.as_deref().unwrap_or_default();
-        match expand(text, &variables) {
-            Word::Known(value) if variable.value_from.is_none() => {
-                variables.insert(variable.name.as_str(), value);
+    for (name, value) in env {
+        match value.map(|text| expand(text, &variables)) {
+            Some(Word::Known(value)) => {
+                variables.insert(*name, value);
             }
-            Word::Known(_) | Word::Unknown => {
-                variables.remove(variable.name.as_str());
+            Some(Word::Unknown) | None => {
+                variables.remove(name);
             }
         }
     }
