@@ -3,13 +3,16 @@
 
 pub mod conditions;
 pub mod findings;
+pub mod refusals;
+pub mod sets;
 pub mod transitions;
+pub mod verdict;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::conditions::Known;
+use self::{conditions::Known, sets::SetSeen};
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
@@ -17,6 +20,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         journal::{Journal, WorkloadRecord},
+        policy::Policy,
         quantity,
         ratio::Ratio,
         snapshot::Snapshot,
@@ -32,10 +36,14 @@ const NUMBERS_EVERY: Duration = Duration::from_secs(600);
 /// What a report is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// The validated policy.
+    pub policy: &'a Policy,
     /// Generation of the evaluated spec.
     pub generation: i64,
     /// What was observed.
     pub snapshot: &'a Snapshot,
+    /// The sets that were seen.
+    pub sets: &'a [SetSeen],
     /// What is found, and what was found earlier and could not be judged again ([`findings::shown`]).
     pub findings: &'a [FindingStatus],
     /// What could be judged.
@@ -65,9 +73,10 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
     };
     let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).cloned().collect();
     RedisMemoryPolicyStatus {
+        verdict: Some(verdict::of(input, previous)),
         observed_generation: Some(input.generation),
         conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
-        summary: Some(summary(input, sampled, previous.summary.as_ref())),
+        summary: Some(summary(input, sampled, previous)),
         findings,
         plan: input.plan.map(|plan| plan_status(plan, previous)),
         ..RedisMemoryPolicyStatus::default()
@@ -84,6 +93,7 @@ pub fn stalled(
 ) -> RedisMemoryPolicyStatus {
     let findings = findings::all(previous);
     RedisMemoryPolicyStatus {
+        verdict: Some(verdict::stalled(reason, message, &findings, previous, now)),
         observed_generation: Some(generation),
         conditions: conditions::stalled(reason, message, &findings, &previous.conditions, generation, now),
         findings,
@@ -119,7 +129,8 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
     }
 }
 
-fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Summary {
+fn summary(input: &Input<'_>, sampled: usize, status: &RedisMemoryPolicyStatus) -> Summary {
+    let previous = status.summary.as_ref();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let targets = &input.snapshot.targets;
     let well = |pod: &str| conditions::compliant(input.findings, input.judged, pod) == Some(true);
@@ -135,6 +146,7 @@ fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Sum
         compliant: count(compliant.count()),
         worst_fragmentation: worst.map(|ratio| steady_ratio(ratio, previous)),
         waste: (sampled > 0).then(|| steady_waste(waste, previous)),
+        sets: sets::summary(input, status),
         last_action: last_action(input),
     }
 }
@@ -221,8 +233,10 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
             (&finding.code, &finding.severity, &finding.pod, finding.stale, words)
         })
         .collect();
-    let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
-    (status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
+    let counts =
+        status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, &s.sets, s.last_action.as_deref()));
+    let verdict = status.verdict.as_ref().map(|v| (&v.level, &v.reason, Words(&v.brief), Words(&v.sentence)));
+    (verdict, status.observed_generation, conditions, findings, counts, status.plan.as_ref().map(|plan| &plan.hash))
 }
 
 /// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.
@@ -274,6 +288,7 @@ mod tests {
                 severity: "Warning".into(),
                 pod: Some("redis-0".into()),
                 pod_uid: None,
+                since: None,
                 stale: false,
                 evidence: evidence.into(),
                 remedy: String::new(),
