@@ -207,6 +207,8 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let found = look.findings(&[], None);
     let findings = report::findings::shown(&found, &judged, &snapshot, &RedisMemoryPolicyStatus::default());
     let input = report::Input {
+        policy: &policy,
+        sets: &report::sets::of(&look),
         generation: 1,
         snapshot: &snapshot,
         findings: &findings,

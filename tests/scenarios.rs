@@ -22,14 +22,22 @@ use std::{
 };
 
 use redis_memory_operator::{
-    assess::{WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
+    api::v1alpha1::{RedisMemoryPolicyStatus, VerdictStatus},
+    assess::{self, WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::{
         blocked::BlockReason,
         finding::{Finding, FindingCode},
         step::Step,
     },
-    plan::{Context, decide, effect::Effect, next::Next, promise},
+    plan::{
+        Context,
+        decide::{self, Decision},
+        effect::Effect,
+        next::Next,
+        promise,
+    },
+    report,
 };
 use rstest::rstest;
 
@@ -78,7 +86,11 @@ fn say(file: &SnapshotFile) -> Said {
     let decision = decide::decide(&ctx, None, false, true);
     let findings = promise::findings(&ctx, None, &decision);
 
-    let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new(), "findings:".into()];
+    let verdict = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default()).verdict.unwrap();
+    let mut lines = vec![format!("# {}", file.shows.as_deref().unwrap_or_default()), String::new()];
+    lines.push(format!("verdict: {}: {}", verdict.level, verdict.brief));
+    lines.push(format!("  {}", verdict.sentence));
+    lines.extend([String::new(), "findings:".into()]);
     for finding in &findings {
         let pod = finding.pod.as_ref().map_or("-", |pod| pod.as_str());
         lines.push(format!("  {} {} {pod}", finding.severity, finding.code));
@@ -103,6 +115,32 @@ fn say(file: &SnapshotFile) -> Said {
     }
 }
 
+/// What the operator would write of it.
+fn status(
+    ctx: &Context<'_>,
+    decision: &Decision,
+    findings: &[Finding],
+    previous: &RedisMemoryPolicyStatus,
+) -> RedisMemoryPolicyStatus {
+    let judged = assess::judged::Judged::of(&ctx.look);
+    let shown = report::findings::shown(findings, &judged, ctx.snapshot, previous);
+    let input = report::Input {
+        policy: ctx.policy,
+        generation: 1,
+        snapshot: ctx.snapshot,
+        sets: &report::sets::of(&ctx.look),
+        findings: &shown,
+        judged: &judged,
+        kills: &ctx.look.kills,
+        plan: decision.plan.as_ref(),
+        blocked: &decision.blocked,
+        journal: None,
+        records: ctx.records,
+        now: ctx.now,
+    };
+    report::status(&input, previous)
+}
+
 fn joined(items: impl Iterator<Item = String>) -> String {
     let text = items.collect::<Vec<_>>().join(", ");
     if text.is_empty() { "-".into() } else { text }
@@ -121,6 +159,27 @@ fn act(act: &Next) -> String {
         Next::Rest => "-".into(),
         other => format!("{other:?}"),
     }
+}
+
+/// At rest nothing is written: the second look at the same says the same.
+#[rstest]
+fn the_verdict_answers_five_questions_and_stays(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
+    let file = file(&path);
+    let policy = file.policy().unwrap();
+    let settings = file.settings();
+    let ctx = Context::of(&policy, &file.snapshot, &file.workloads, file.snapshot.at, &settings);
+    let decision = decide::decide(&ctx, None, false, true);
+    let findings = promise::findings(&ctx, None, &decision);
+    let before = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
+    let later = ctx.now + std::time::Duration::from_secs(3600);
+    let ctx = Context { now: later, ..ctx };
+    assert_eq!(status(&ctx, &decision, &findings, &before).verdict, before.verdict);
+    let VerdictStatus { brief, sentence, .. } = before.verdict.unwrap();
+    // NAME of 15, VERDICT, MODE and AGE, with three spaces between: 100 columns.
+    assert!(brief.chars().count() <= 56, "{brief}");
+    let parts = [" since ", ". Risk: ", ". Primary: ", ". Operator: ", ". You: "];
+    let places: Vec<_> = parts.iter().map(|part| sentence.find(part).unwrap_or_else(|| panic!("{sentence}"))).collect();
+    assert!(places.is_sorted() && sentence.ends_with('.'), "{sentence}");
 }
 
 #[rstest]

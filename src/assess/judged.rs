@@ -131,8 +131,13 @@ impl Judged {
 
     /// Whether that pod is judged for everything that is a Warning or worse.
     pub fn fully(&self, pod: &str) -> bool {
-        let weighty = FindingCode::ALL.iter().filter(|code| code.severity() >= Severity::Warning);
-        self.pods.contains_key(pod) && weighty.into_iter().all(|code| self.of_pod(*code, pod, false))
+        self.pods.contains_key(pod) && self.lacking(pod).is_none()
+    }
+
+    /// The first code that is a Warning or worse and that the pod is not judged for; `None`: it is judged for all.
+    pub fn lacking(&self, pod: &str) -> Option<FindingCode> {
+        let mut weighty = FindingCode::ALL.iter().copied().filter(|code| code.severity() >= Severity::Warning);
+        weighty.find(|code| !self.of_pod(*code, pod, false))
     }
 
     /// The first pod that is not judged for that code; the outer `None`: all are, and so is the policy as a whole.

@@ -130,10 +130,11 @@ impl<W: World> Reconciler<W> {
         let ctx = Context::of(policy, &snapshot, &previous.workloads, self.time().now(), &self.settings);
         let findings = promise::findings(&ctx, previous.journal.as_ref(), decision);
         let judged = Judged::of(&ctx.look);
+        let sets = report::sets::of(&ctx.look);
         let findings = report::findings::shown(&findings, &judged, &snapshot, &previous);
         self.world.show(policy, &snapshot, &findings, &judged);
         let kills = ctx.look.kills.clone();
-        Told { policy: Arc::clone(policy), snapshot, findings, judged, kills, problem: problem.clone() }
+        Told { policy: Arc::clone(policy), snapshot, sets, findings, judged, kills, problem: problem.clone() }
     }
 
     /// Carries the decision out, and says whether it was to rest. A plan is shown before it is carried out.

@@ -25,6 +25,7 @@ use crate::{
     plan::decide::Decision,
     report::{
         self, findings,
+        sets::SetSeen,
         transitions::{self, Transition},
     },
     validate::resolve::Problem,
@@ -39,6 +40,8 @@ pub(super) struct Told {
     pub(super) policy: Arc<Policy>,
     /// What was observed, settled.
     pub(super) snapshot: Snapshot,
+    /// The sets that were seen.
+    pub(super) sets: Vec<SetSeen>,
     /// What is found, now or earlier.
     pub(super) findings: Vec<FindingStatus>,
     /// What could be judged.
@@ -101,7 +104,9 @@ impl<W: World> Reconciler<W> {
     /// What does not depend on the decision.
     fn input<'a>(&self, told: &'a Told) -> report::Input<'a> {
         report::Input {
+            policy: &told.policy,
             generation: told.policy.generation,
+            sets: &told.sets,
             snapshot: &told.snapshot,
             findings: &told.findings,
             judged: &told.judged,

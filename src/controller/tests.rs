@@ -133,6 +133,7 @@ fn status(code: &str) -> RedisMemoryPolicyStatus {
         severity: "Warning".into(),
         pod: None,
         pod_uid: None,
+        since: None,
         stale: false,
         evidence: "it is so".into(),
         remedy: "mend it".into(),

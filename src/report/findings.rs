@@ -3,6 +3,8 @@
 //! An operator that has just started, a pod that does not answer and a pod that has just been replaced tell nothing. What
 //! was found before stays, marked stale, until it is judged again: it is over only when it is judged and not found.
 
+use jiff::Timestamp;
+
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     assess::judged::Judged,
@@ -82,10 +84,20 @@ fn of(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
         severity: severity.to_string(),
         pod: finding.pod.as_ref().map(ToString::to_string),
         pod_uid: finding.pod.as_ref().and_then(uid),
+        since: Some(since(finding, snapshot, previous)),
         stale: false,
         evidence: cap(&finding.evidence),
         remedy: cap(&finding.remedy),
     }
+}
+
+/// When that was first found: one that a version wrote which kept no time is taken for new.
+fn since(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> Timestamp {
+    let same = |earlier: &&FindingStatus| {
+        earlier.code == finding.code.as_str() && earlier.pod.as_deref() == finding.pod.as_ref().map(PodName::as_str)
+    };
+    let before = previous.findings.iter().find(same).and_then(|earlier| earlier.since);
+    before.unwrap_or_else(|| Timestamp::from_second(snapshot.at.as_second()).unwrap_or(snapshot.at))
 }
 
 fn had_pods(previous: &RedisMemoryPolicyStatus) -> bool {

@@ -3,13 +3,16 @@
 
 pub mod conditions;
 pub mod findings;
+pub mod refusals;
+pub mod sets;
 pub mod transitions;
+pub mod verdict;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::conditions::Known;
+use self::{conditions::Known, sets::SetSeen};
 use crate::{
     api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
@@ -18,6 +21,7 @@ use crate::{
         bytes::Bytes,
         journal::{Journal, WorkloadRecord},
         oom::PodKills,
+        policy::Policy,
         quantity,
         ratio::Ratio,
         snapshot::Snapshot,
@@ -33,10 +37,14 @@ const NUMBERS_EVERY: Duration = Duration::from_secs(600);
 /// What a report is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// The validated policy.
+    pub policy: &'a Policy,
     /// Generation of the evaluated spec.
     pub generation: i64,
     /// What was observed.
     pub snapshot: &'a Snapshot,
+    /// The sets that were seen.
+    pub sets: &'a [SetSeen],
     /// What is found, and what was found earlier and could not be judged again ([`findings::shown`]).
     pub findings: &'a [FindingStatus],
     /// What could be judged.
@@ -68,9 +76,10 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
     };
     let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).cloned().collect();
     RedisMemoryPolicyStatus {
+        verdict: Some(verdict::of(input, previous)),
         observed_generation: Some(input.generation),
         conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
-        summary: Some(summary(input, sampled, previous.summary.as_ref())),
+        summary: Some(summary(input, sampled, previous)),
         findings,
         oom_kills: input.kills.to_vec(),
         plan: input.plan.map(|plan| plan_status(plan, previous)),
@@ -88,6 +97,7 @@ pub fn stalled(
 ) -> RedisMemoryPolicyStatus {
     let findings = findings::all(previous);
     RedisMemoryPolicyStatus {
+        verdict: Some(verdict::stalled(reason, message, &findings, previous, now)),
         observed_generation: Some(generation),
         conditions: conditions::stalled(reason, message, &findings, &previous.conditions, generation, now),
         findings,
@@ -124,7 +134,8 @@ pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatu
     }
 }
 
-fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Summary {
+fn summary(input: &Input<'_>, sampled: usize, status: &RedisMemoryPolicyStatus) -> Summary {
+    let previous = status.summary.as_ref();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let targets = &input.snapshot.targets;
     let well = |pod: &str| conditions::compliant(input.findings, input.judged, pod) == Some(true);
@@ -140,6 +151,7 @@ fn summary(input: &Input<'_>, sampled: usize, previous: Option<&Summary>) -> Sum
         compliant: count(compliant.count()),
         worst_fragmentation: worst.map(|ratio| steady_ratio(ratio, previous)),
         waste: (sampled > 0).then(|| steady_waste(waste, previous)),
+        sets: sets::summary(input, status),
         last_action: last_action(input),
     }
 }
@@ -226,9 +238,12 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
             (&finding.code, &finding.severity, &finding.pod, finding.stale, words)
         })
         .collect();
-    let counts = status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, s.last_action.as_deref()));
+    let counts =
+        status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, &s.sets, s.last_action.as_deref()));
+    let verdict = status.verdict.as_ref().map(|v| (&v.level, &v.reason, Words(&v.brief), Words(&v.sentence)));
     let kills: Vec<_> = status.oom_kills.iter().map(|kills| (&kills.pod, kills.last_at)).collect();
-    (status.observed_generation, conditions, findings, counts, kills, status.plan.as_ref().map(|plan| &plan.hash))
+    let plan = status.plan.as_ref().map(|plan| &plan.hash);
+    (verdict, status.observed_generation, conditions, findings, counts, kills, plan)
 }
 
 /// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.
@@ -280,6 +295,7 @@ mod tests {
                 severity: "Warning".into(),
                 pod: Some("redis-0".into()),
                 pod_uid: None,
+                since: None,
                 stale: false,
                 evidence: evidence.into(),
                 remedy: String::new(),

@@ -21,15 +21,19 @@ use crate::domain::purpose::Purpose;
     status = "super::RedisMemoryPolicyStatus",
     derive = "PartialEq",
     doc = "Keeps the memory of the Redis pods that it selects healthy: headroom, fragmentation, safe restarts.",
+    printcolumn = r#"{"name":"Verdict","type":"string","jsonPath":".status.verdict.level","description":"ActNow, Plan, Fine or Unknown"}"#,
+    printcolumn = r#"{"name":"Brief","type":"string","jsonPath":".status.verdict.brief","description":"What is the matter"}"#,
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode","description":"Observe or Enforce"}"#,
-    printcolumn = r#"{"name":"Targets","type":"integer","jsonPath":".status.summary.targets","description":"Selected pods"}"#,
-    printcolumn = r#"{"name":"Compliant","type":"integer","jsonPath":".status.summary.compliant","description":"Targets that are judged and have no Warning or Critical finding"}"#,
-    printcolumn = r#"{"name":"Worst-Frag","type":"string","jsonPath":".status.summary.worstFragmentation","description":"Highest fragmentation ratio"}"#,
-    printcolumn = r#"{"name":"Last-Action","type":"string","jsonPath":".status.summary.lastAction","description":"What was last done"}"#,
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"This generation has been evaluated"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Suspend","type":"boolean","jsonPath":".spec.suspend","priority":1,"description":"No new disruption is begun"}"#,
-    printcolumn = r#"{"name":"Blocked","type":"string","jsonPath":".status.conditions[?(@.type==\"RemediationBlocked\")].reason","priority":1,"description":"Why nothing is done"}"#
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","priority":1,"description":"This generation has been evaluated"}"#,
+    printcolumn = r#"{"name":"Targets","type":"integer","jsonPath":".status.summary.targets","priority":1,"description":"Selected pods"}"#,
+    printcolumn = r#"{"name":"Compliant","type":"integer","jsonPath":".status.summary.compliant","priority":1,"description":"Targets that are judged and have no Warning or Critical finding"}"#,
+    printcolumn = r#"{"name":"Worst-Frag","type":"string","jsonPath":".status.summary.worstFragmentation","priority":1,"description":"Highest fragmentation ratio"}"#,
+    printcolumn = r#"{"name":"Free","type":"string","jsonPath":".status.verdict.free","priority":1,"description":"Least memory that a pod has below its limit"}"#,
+    printcolumn = r#"{"name":"Since","type":"date","jsonPath":".status.verdict.since","priority":1,"description":"For how long that rules"}"#,
+    printcolumn = r#"{"name":"Last-Action","type":"string","jsonPath":".status.summary.lastAction","priority":1,"description":"What was last done"}"#,
+    printcolumn = r#"{"name":"Sentence","type":"string","jsonPath":".status.verdict.sentence","priority":1,"description":"What is the matter, what is at stake, who does what next"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(transform = rules::spec)]

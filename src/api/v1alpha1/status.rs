@@ -1,5 +1,6 @@
 //! `status`: what the operator says. Two field managers write it, each its whole set.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::domain::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisMemoryPolicyStatus {
+    /// Whether a person has to act, in one word and one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<VerdictStatus>,
     /// The generation of the spec that was last evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -69,6 +73,33 @@ impl RedisMemoryPolicyStatus {
     }
 }
 
+/// Whether a person has to act: what there is to know first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictStatus {
+    /// ActNow: data, writes or a server are lost or soon will be, and the operator does not end it by itself. Plan:
+    /// something is to be done, by the operator or by a person, and it can wait for the day. Fine: everything was judged,
+    /// and nothing is worse than Info. Unknown: it could not be judged.
+    #[schemars(extend("enum" = ["ActNow", "Plan", "Fine", "Unknown"]))]
+    pub level: String,
+    /// What rules: the code of a finding, the reason of a refusal, or Remediating, PodsMissing, NotJudgedYet, Healthy.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Since when that rules.
+    #[schemars(with = "String", length(max = 40))]
+    pub since: Timestamp,
+    /// What is the matter, in a few words for a column.
+    #[schemars(length(max = 64))]
+    pub brief: String,
+    /// What is the matter, what is at stake, who is primary, what the operator does next, and what the reader does.
+    #[schemars(length(max = 2048))]
+    pub sentence: String,
+    /// The least memory that any pod has between its resident memory and its limit; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub free: Option<String>,
+}
+
 /// Counts and worst numbers, quantised so that noise writes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -90,10 +121,34 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub waste: Option<String>,
+    /// The controllers whose pods are selected, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sets: Vec<SetSummary>,
     /// What was last done, for people and the printer column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_action: Option<String>,
+}
+
+/// A controller whose pods are selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SetSummary {
+    /// Name of the StatefulSet or Deployment, or of what else owns the pods.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its selected pods; of one that has none any more, zero.
+    #[schemars(range(min = 0), extend("format" = "int32"))]
+    pub pods: i32,
+    /// Which of them was last seen as a primary; absent: none of them yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub last_primary: Option<String>,
+    /// Since when it has no pod any more; a day later it is forgotten, or at once when the spec changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub gone_since: Option<Timestamp>,
 }
 
 /// One finding.
@@ -114,6 +169,10 @@ pub struct FindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub pod_uid: Option<String>,
+    /// When it was first found; absent: written by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub since: Option<Timestamp>,
     /// Found earlier and not judged again since: it stays until it is judged, and nothing is done because of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,

@@ -39,7 +39,7 @@ pub(super) fn list(policies: &[RedisMemoryPolicy]) -> String {
         line(&mut out, "no RedisMemoryPolicy here (another namespace: -n, all of them: -A)");
         return out;
     }
-    let head = ["NAMESPACE", "NAME", "MODE", "PODS", "FINE", "WORST", "READY", "NOW"];
+    let head = ["NAMESPACE", "NAME", "VERDICT", "MODE", "PODS", "FINE", "WORST", "READY", "NOW"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(policies.iter().map(row));
     table(&mut out, &rows);
@@ -53,6 +53,7 @@ fn row(policy: &RedisMemoryPolicy) -> Vec<String> {
     vec![
         policy.namespace().unwrap_or_default(),
         policy.name_any(),
+        status.and_then(|status| status.verdict.as_ref()).map_or_else(unknown, |verdict| verdict.level.clone()),
         mode(policy).to_owned(),
         summary.map_or_else(unknown, |summary| format!("{}/{}", summary.reachable, summary.targets)),
         summary.map_or_else(unknown, |summary| summary.compliant.to_string()),
@@ -100,6 +101,10 @@ pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
     let mut out = String::new();
     let generation = policy.metadata.generation.unwrap_or_default();
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+    if let Some(verdict) = policy.status.as_ref().and_then(|status| status.verdict.as_ref()) {
+        paragraph(&mut out, &format!("{}  ", verdict.level), "        ", &verdict.sentence);
+        line(&mut out, "");
+    }
     line(&mut out, &format!("policy {namespace}/{name}, {}, generation {generation}", mode(policy)));
     let Some(status) = &policy.status else {
         line(&mut out, "not evaluated yet: does the operator run, and may it see this namespace?");

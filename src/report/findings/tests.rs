@@ -23,6 +23,8 @@ fn look(policy: &Policy, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
     let judged = Judged::of(&look);
     let findings = shown(&look.findings(&[], None), &judged, snapshot, previous);
     let input = report::Input {
+        policy,
+        sets: &report::sets::of(&look),
         generation: 1,
         snapshot,
         findings: &findings,

@@ -1,0 +1,186 @@
+//! The sets that were seen, as people ask for them: who is primary, how many pods are there, whether writes go on. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::Input;
+use crate::{
+    api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
+    assess::Assessment,
+    domain::{
+        names::PodName,
+        sample::{FailoverState, Role, Sample},
+        snapshot::Target,
+    },
+};
+
+/// A replica that acknowledged longer ago than this does not count for `min-replicas-to-write` (`min-replicas-max-lag`,
+/// by default 10 s).
+const REPLICA_LAG: Duration = Duration::from_secs(10);
+/// A controller that has had no pod for so long is forgotten: somebody took it away on purpose.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// The status shows this many controllers.
+const MAX_SETS: usize = 100;
+
+/// One data set as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSeen {
+    /// Name of its controller.
+    pub name: String,
+    /// Its selected pods.
+    pub pods: Vec<PodName>,
+    /// How many pods its StatefulSets want; zero: no StatefulSet of it could be read.
+    pub wanted: usize,
+    /// Who says that it is primary.
+    pub primaries: Vec<PodName>,
+    /// Members that do not say what they are.
+    pub silent: Vec<PodName>,
+    /// Whether it takes writes.
+    pub writes: Writes,
+}
+
+/// Whether a set takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// It does, by all that its primary says.
+    GoOn,
+    /// It does not, for this reason.
+    Stopped(String),
+    /// Not known, for this reason.
+    Unknown(String),
+}
+
+/// Every set of that look, by name.
+pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
+    let names = |targets: &[&Target]| targets.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>();
+    let sets = look.shards.iter().map(|shard| {
+        let silent = names(&shard.unknown);
+        let writes = match shard.lead.all() {
+            [] if !silent.is_empty() => Writes::Unknown(format!("{} does not say what it is", list(&silent))),
+            [] if !shard.live_outside().is_empty() => Writes::Unknown("its primary is not selected".to_owned()),
+            [] => Writes::Stopped("no member is primary".to_owned()),
+            several if shard.has_too_many_primaries() => Writes::Unknown(format!(
+                "{} each take writes, and what one takes the other never has",
+                list(&names(several))
+            )),
+            primaries => primaries.iter().map(|primary| writes(primary)).max_by_key(badness).unwrap_or(Writes::GoOn),
+        };
+        SetSeen {
+            name: shard.name.clone(),
+            pods: names(&shard.members),
+            wanted: shard.stateful_sets.iter().map(|set| usize::try_from(set.replicas).unwrap_or(usize::MAX)).sum(),
+            primaries: names(shard.lead.all()),
+            silent,
+            writes,
+        }
+    });
+    sets.collect()
+}
+
+/// The controllers whose pods are selected, and those that had some under this spec and have none any more.
+pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<SetSummary> {
+    let before = previous.summary.as_ref().map(|summary| summary.sets.as_slice()).unwrap_or_default();
+    let primaries: Vec<&PodName> = input.sets.iter().flat_map(|set| &set.primaries).collect();
+    let mut there: BTreeMap<String, SetSummary> = BTreeMap::new();
+    for target in &input.snapshot.targets {
+        let Some(name) = controller(input, target) else { continue };
+        let earlier = before.iter().find(|set| set.name == name);
+        let set = there.entry(name.clone()).or_insert_with(|| SetSummary {
+            last_primary: earlier.and_then(|set| set.last_primary.clone()),
+            name,
+            ..SetSummary::default()
+        });
+        set.pods = set.pods.saturating_add(1);
+        if primaries.contains(&&target.pod.name) && !primaries.iter().any(|pod| is(set.last_primary.as_deref(), pod)) {
+            set.last_primary = Some(target.pod.name.to_string());
+        }
+    }
+    let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
+    let same_spec = previous.observed_generation == Some(input.generation);
+    let gone = before.iter().filter(|set| same_spec && !there.contains_key(&set.name)).map(|set| SetSummary {
+        pods: 0,
+        gone_since: Some(set.gone_since.unwrap_or(now)),
+        ..set.clone()
+    });
+    let lately = |set: &SetSummary| {
+        let gone_for = set.gone_since.map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default());
+        gone_for.is_none_or(|gone_for| gone_for < FORGOTTEN_AFTER)
+    };
+    let gone: Vec<SetSummary> = gone.filter(lately).collect();
+    there.into_values().chain(gone).take(MAX_SETS).collect()
+}
+
+fn is(shown: Option<&str>, pod: &PodName) -> bool {
+    shown == Some(pod.as_str())
+}
+
+/// What is remembered of a pod's controller by; `None`: nothing that keeps its name.
+pub(super) fn controller(input: &Input<'_>, target: &Target) -> Option<String> {
+    let owner = target.pod.owner.as_ref()?;
+    match input.snapshot.deployment(&owner.uid) {
+        Some(deployment) => Some(deployment.name.clone()),
+        // Each roll-out of a Deployment makes another one.
+        None if owner.kind == "ReplicaSet" => None,
+        None => Some(owner.name.clone()),
+    }
+}
+
+/// "redis-0, redis-1 and 3 more": names for a text.
+pub fn list(names: &[PodName]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).map(PodName::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+const fn badness(writes: &Writes) -> u8 {
+    match writes {
+        Writes::GoOn => 0,
+        Writes::Unknown(_) => 1,
+        Writes::Stopped(_) => 2,
+    }
+}
+
+/// Whether that primary takes writes, by what it says.
+fn writes(primary: &Target) -> Writes {
+    let pod = &primary.pod.name;
+    let Some(sample) = primary.sample() else { return Writes::Unknown(format!("{pod} does not answer")) };
+    if sample.persistence.loading {
+        return Writes::Stopped(format!("{pod} is loading its data"));
+    }
+    if sample.replication.failover_state != FailoverState::None {
+        return Writes::Stopped(format!("{pod} is handing its role over"));
+    }
+    if is_full(sample) {
+        return Writes::Stopped(format!("{pod} is full and evicts nothing"));
+    }
+    let wanted = sample.config.as_ref().map_or(0, |config| config.min_replicas_to_write);
+    let there = sample.replication.replicas.iter().filter(|line| line.online && line.lag <= REPLICA_LAG).count();
+    if usize::try_from(wanted).unwrap_or(usize::MAX) > there {
+        return Writes::Stopped(format!(
+            "{there} replicas of {pod} are connected and min-replicas-to-write is {wanted}"
+        ));
+    }
+    if sample.persistence_fails() {
+        return Writes::Unknown(format!(
+            "the last save of {pod} failed, and by stop-writes-on-bgsave-error it may refuse writes"
+        ));
+    }
+    if sample.replication.role != Role::Primary {
+        return Writes::Unknown(format!("{pod} does not say that it is primary"));
+    }
+    Writes::GoOn
+}
+
+/// What it holds has reached `maxmemory`, and its policy finds nothing to evict.
+fn is_full(sample: &Sample) -> bool {
+    let memory = &sample.memory;
+    let nothing_to_evict = match memory.maxmemory_policy.as_str() {
+        "noeviction" => true,
+        policy => policy.starts_with("volatile-") && sample.keys_with_ttl == 0 && !sample.keys_unread(),
+    };
+    memory.maxmemory.0 > 0 && memory.used >= memory.maxmemory && nothing_to_evict && memory.is_measured()
+}

@@ -1,0 +1,100 @@
+//! The verdict: whether a person has to act, in one word and one sentence, from everything that was judged and decided.
+//! Pure. What rules it: `ruling`; what is at stake: `risk`; what is done by whom: `next`.
+
+mod command;
+mod next;
+mod risk;
+mod ruling;
+
+use jiff::Timestamp;
+
+pub use self::ruling::Level;
+use super::Input;
+use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus, VerdictStatus};
+
+/// Longest brief: `kubectl get rmp` stays within 100 columns.
+const BRIEF_CAP: usize = 56;
+/// Longest sentence.
+const SENTENCE_CAP: usize = 2048;
+/// Longest part of a sentence that comes from another text.
+const PART_CAP: usize = 400;
+
+/// The verdict of an evaluated policy.
+pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> VerdictStatus {
+    let ruling = ruling::of(input, previous);
+    let before = previous.verdict.as_ref();
+    let free = risk::free(input, before);
+    let since = since(&ruling.reason, ruling.found(), previous, input.now);
+    let sentence = format!(
+        "{} since {}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}.",
+        ruling.reason,
+        shown(since),
+        part(&ruling.what(input)),
+        risk::sentence(input, &ruling, free.as_deref()),
+        risk::primary(input, &ruling),
+        part(&next::operator(input, &ruling)),
+        next::you(input, &ruling),
+    );
+    VerdictStatus {
+        level: ruling.level.as_str().to_owned(),
+        since,
+        brief: cap(&ruling.brief(input), BRIEF_CAP),
+        sentence: cap(&sentence, SENTENCE_CAP),
+        reason: ruling.reason,
+        free,
+    }
+}
+
+/// The verdict of a policy that cannot be evaluated: what was found before, all of it stale, still counts.
+pub(super) fn stalled(
+    reason: &str,
+    message: &str,
+    findings: &[FindingStatus],
+    previous: &RedisMemoryPolicyStatus,
+    now: Timestamp,
+) -> VerdictStatus {
+    let earlier = previous.verdict.as_ref().filter(|verdict| verdict.level == Level::ActNow.as_str());
+    let level = if earlier.is_some() && !findings.is_empty() { Level::ActNow } else { Level::Unknown };
+    let since = since(reason, &[], previous, now);
+    let before = earlier.map_or_else(String::new, |verdict| format!("; before that {}", verdict.brief));
+    VerdictStatus {
+        level: level.as_str().to_owned(),
+        since,
+        brief: cap(&format!("{reason}: not evaluated{before}"), BRIEF_CAP),
+        sentence: cap(
+            &format!(
+                "{reason} since {}: the policy is not evaluated: {}{before}. Risk: not known. Primary: not known. Operator: \
+                 changes nothing until the spec can be used. You: mend the spec (kubectl edit rmp).",
+                shown(since),
+                part(message)
+            ),
+            SENTENCE_CAP,
+        ),
+        reason: cap(reason, 64),
+        free: None,
+    }
+}
+
+/// Since when that rules: of findings when the first of them was found, else since the verdict says so.
+fn since(reason: &str, found: &[&FindingStatus], previous: &RedisMemoryPolicyStatus, now: Timestamp) -> Timestamp {
+    let said = previous.verdict.as_ref().filter(|verdict| verdict.reason == reason).map(|verdict| verdict.since);
+    let first = found.iter().filter_map(|finding| finding.since).chain(said).min();
+    first.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// A time as it is shown.
+pub(super) fn shown(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn part(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    if text.chars().count() <= PART_CAP { text.to_owned() } else { format!("{} …", cap(text, PART_CAP)) }
+}
+
+fn cap(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! The exact command for the person, by what was found: with namespace, names and container, and what it does to pods.
+
+use super::{
+    super::{Input, sets},
+    next::patch,
+    ruling::{self, Ruling},
+};
+use crate::{
+    assess::headroom::{self, HeadroomVerdict},
+    domain::{
+        blocked::{BlockReason as Reason, Blocked},
+        bytes::{Bytes, MIB},
+        finding::FindingCode as Code,
+        names::PodName,
+        pod::StatefulSet,
+        quantity,
+        sample::Engine,
+        snapshot::Target,
+    },
+};
+
+/// A limit that is raised by hand: by so much, in percent of what it is. From 90 % resident it leaves 72 %.
+const RAISED_PERCENT: u32 = 125;
+
+/// What explains that code or reason.
+pub(super) fn explain(code: &str) -> String {
+    format!("kubectl redis-memory explain {code}")
+}
+
+/// What the reader does about what rules.
+pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let remedy = ruling.found().first().map(|finding| finding.remedy.as_str()).unwrap_or_default();
+    let pods = ruling.pods();
+    let target = pods.first().and_then(|pod| input.snapshot.target(pod));
+    let exact = match (ruling.code(), target) {
+        (Some(Code::RssNearLimit), Some(target)) => raise(input, target, &pods, None),
+        (Some(Code::UtilizationCritical | Code::UtilizationWarning), Some(target)) => raise(input, target, &pods, None)
+            .map(|raise| format!("{raise}, and then {}", more_maxmemory(input, target))),
+        (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target),
+        (Some(Code::HeadroomInsufficient), Some(target)) => {
+            let need = match headroom::judge(input.policy, target) {
+                HeadroomVerdict::Insufficient { need, .. } => Some(need),
+                _ => None,
+            };
+            raise_to(input, target, &pods, need, remedy)
+        }
+        (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
+            let need = target.sample().map(|sample| sample.memory.maxmemory).filter(|maxmemory| maxmemory.0 > 0);
+            need.and_then(|maxmemory| {
+                in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
+            })
+        }
+        (Some(Code::EvictionPolicyUnsafe), Some(target)) => input.policy.eviction_allowed.first().map(|allowed| {
+            let set = redis_cli(input, target, &format!("CONFIG SET maxmemory-policy {allowed}"));
+            format!("{set} (restarts nothing, and holds until the next start: write it into the template too)")
+        }),
+        (Some(Code::NoPrimary), _) => promote(input, remedy),
+        (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
+            let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
+            let target =
+                members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
+            target.map(|target| format!("{}: on each member first", redis_cli(input, target, "INFO replication")))
+        }
+        (Some(Code::Unreachable | Code::ContainerUnknown), Some(target)) => Some(look_at(input, target)),
+        (Some(Code::AuthenticationFailed), _) => input.policy.redis.password.as_ref().map(|secret| {
+            format!(
+                "kubectl get secret {} -n {} (it has to have the key {})",
+                secret.name, input.policy.namespace, secret.key
+            )
+        }),
+        (Some(Code::NoTargets), _) => {
+            Some(format!("kubectl get statefulsets,pods -n {} --show-labels", input.policy.namespace))
+        }
+        (None, _) if ruling.reason == ruling::PODS_MISSING => missing(input),
+        _ => None,
+    };
+    match (exact, remedy) {
+        (Some(exact), "") => exact,
+        (Some(exact), remedy) => format!("{exact}; {remedy}"),
+        (None, "") => "nothing now".to_owned(),
+        (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
+    }
+}
+
+/// The exact command that lifts that refusal, where there is one.
+pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    let named = || {
+        let mut targets = input.snapshot.targets.iter();
+        targets.find(|target| blocked.text.split([' ', ':', ',']).any(|word| word == target.pod.name.as_str()))
+    };
+    match blocked.reason {
+        Reason::Suspended => Some(patch(input, r#"{"spec":{"suspend":false}}"#, "lets the operator go on")),
+        Reason::DowntimeNotAllowed => Some(patch(
+            input,
+            r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
+            "writes stop while the only primary restarts and loads",
+        )),
+        Reason::TooFewReplicas if blocked.text.contains("missing pods") => missing(input),
+        Reason::TooFewReplicas => Some(patch(
+            input,
+            r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
+            "lets the primary be the only copy while a replica restarts; better add a replica",
+        )),
+        Reason::FullSyncHeadroom => Some(raise_primary(input)),
+        Reason::MemberUnknown => named().map(|target| look_at(input, target)),
+        Reason::TemplateTooSmall => {
+            let target = named()?;
+            let maxmemory = target.sample()?.memory.maxmemory;
+            in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
+        }
+        Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
+        Reason::DisruptionBudget if blocked.text.contains("never") => {
+            let mut budgets = input.snapshot.budgets.iter().flatten();
+            let budget = budgets.find(|budget| blocked.text.contains(&budget.name))?;
+            Some(format!(
+                "kubectl edit pdb {} -n {namespace} (maxUnavailable: 1 instead of what it has lets one pod restart at a time)",
+                budget.name
+            ))
+        }
+        Reason::EvictionWouldRollOut => {
+            let set = input.snapshot.stateful_sets.first()?;
+            Some(format!(
+                "kubectl rollout status statefulset/{} -n {namespace} (let the pending change roll out, or take it back: kubectl rollout undo)",
+                set.name
+            ))
+        }
+        Reason::PermissionMissing if blocked.text.contains("acting.") => Some(
+            "helm upgrade the operator with the chart value that the refusal names (restarts only the operator)"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// Raises the limit of the primary that has no room for a full sync.
+fn raise_primary(input: &Input<'_>) -> String {
+    let primary = input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
+    let raised = primary.and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), None));
+    raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
+}
+
+/// Raises a limit to what the policy needs, by whatever keeps the operator from it.
+fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>, remedy: &str) -> Option<String> {
+    let asked = target.pod.container.as_ref().ok().and_then(|container| container.spec_limit);
+    if need.is_some() && asked >= need {
+        // It is asked for already: the node has no room, and that is what the remedy says.
+        return Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace));
+    }
+    if let Some(need) = need.filter(|_| remedy.starts_with("spec.headroom.maximumLimit")) {
+        let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(need));
+        return Some(patch(input, &change, "the operator then raises the limits in place and restarts nothing"));
+    }
+    raise(input, target, pods, need)
+}
+
+/// Bounds a server that has no maxmemory, by what its limit bears.
+fn bound(input: &Input<'_>, target: &Target) -> Option<String> {
+    let sample = target.sample()?;
+    let limit = target.pod.container.as_ref().ok().and_then(|container| container.limit())?;
+    let bears = |mebibytes: u64| headroom::required_limit(&input.policy.headroom, Bytes::mib(mebibytes)) <= limit;
+    // The formula is asked, and not written a second time.
+    let (mut low, mut high) = (0, limit.0 / MIB + 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if bears(middle) { low = middle } else { high = middle }
+    }
+    if Bytes::mib(low) < sample.memory.used.percent(110) {
+        return None;
+    }
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {low}mb"));
+    Some(format!("{set} (restarts nothing, and holds until the next start: write maxmemory into the template too)"))
+}
+
+/// Raises maxmemory by as much as the limit was raised.
+fn more_maxmemory(input: &Input<'_>, target: &Target) -> String {
+    let maxmemory = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
+    let to = Bytes(maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB);
+    redis_cli(input, target, &format!("CONFIG SET maxmemory {}", to.0))
+}
+
+/// Raises the limit of those pods, to `need` or by a quarter: in place where that restarts nothing, else in the template.
+fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let to = need.or_else(|| Some(container.limit()?.percent(RAISED_PERCENT).round_up_mib()))?;
+    let in_place = input.snapshot.resize_supported
+        && !container.resize_restarts
+        && !target.pod.pod_level_resources
+        && target.pod.foreign_controller().is_none();
+    if !in_place {
+        return in_template(input, target, to);
+    }
+    let amount = quantity::format(to);
+    let requests =
+        if target.pod.guaranteed { format!(r#","requests":{{"memory":"{amount}"}}"#) } else { String::new() };
+    let others: Vec<PodName> = pods.iter().filter(|pod| **pod != target.pod.name).cloned().collect();
+    let also = if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) };
+    Some(format!(
+        r#"kubectl patch pod {} -n {} --subresource resize -p '{{"spec":{{"containers":[{{"name":"{}","resources":{{"limits":{{"memory":"{amount}"}}{requests}}}}}]}}}}' (restarts nothing{also}; a new pod starts with the template's limit again)"#,
+        target.pod.name, input.policy.namespace, container.name
+    ))
+}
+
+/// Gives new pods that limit.
+fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    let container = target.pod.container.as_ref().ok()?;
+    let owner = target.pod.owner.as_ref()?;
+    let set = input.snapshot.stateful_set(&owner.uid);
+    if let Some(foreign) = set.and_then(|set| set.owner.as_ref()).or_else(|| target.pod.foreign_controller()) {
+        return Some(format!(
+            "kubectl edit {} {} -n {namespace} (set the memory limit of {} to {to} there: its operator then rolls the pods)",
+            foreign.kind.to_lowercase(),
+            foreign.name,
+            container.name
+        ));
+    }
+    let (made_by, rolls) = match set {
+        Some(set) => (format!("statefulset/{}", set.name), rolls(set)),
+        None => {
+            let deployment = input.snapshot.deployment(&owner.uid)?;
+            (format!("deployment/{}", deployment.name), "rolls its pods: Redis starts anew".to_owned())
+        }
+    };
+    let given = input.snapshot.stateful_set(&owner.uid).map(|set| &set.template_limits);
+    let given = given.or_else(|| Some(&input.snapshot.deployment(&owner.uid)?.template_limits));
+    let given = given.and_then(|limits| limits.iter().find(|(name, _)| *name == container.name)?.1);
+    if let Some(given) = given.filter(|given| *given >= to) {
+        return Some(format!(
+            "kubectl rollout restart {made_by} -n {namespace} (its template gives {given} already; it {rolls})"
+        ));
+    }
+    Some(format!(
+        "kubectl set resources {made_by} -n {namespace} -c {} --limits=memory={} ({rolls}; where a chart or GitOps writes it, change it there)",
+        container.name,
+        quantity::format(to)
+    ))
+}
+
+/// What a change of its template does to its pods.
+fn rolls(set: &StatefulSet) -> String {
+    if set.on_delete {
+        return "rolls no pod: its strategy is OnDelete".to_owned();
+    }
+    match set.partition {
+        0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),
+        partition => format!("rolls its pods from number {partition} on, one after the other"),
+    }
+}
+
+/// Promotes the member that has everything, where all are of one history and nobody else decides.
+fn promote(input: &Input<'_>, remedy: &str) -> Option<String> {
+    if !remedy.starts_with("this operator never promotes") {
+        return None;
+    }
+    let set = input.sets.iter().find(|set| set.primaries.is_empty() && set.silent.is_empty())?;
+    let members: Vec<&Target> = set.pods.iter().filter_map(|pod| input.snapshot.target(pod)).collect();
+    let mut samples = members.iter().filter_map(|target| target.sample());
+    let history = &samples.next()?.replication.replid;
+    if samples.any(|sample| sample.replication.replid != *history) {
+        return None;
+    }
+    let offset = |target: &Target| target.sample().map(|sample| sample.replication.offset);
+    let best = members.iter().max_by_key(|target| (offset(target), std::cmp::Reverse(&target.pod.name)))?;
+    Some(format!(
+        "{} (its offset is the highest; writes go on from then, restarts nothing)",
+        redis_cli(input, best, "REPLICAOF NO ONE")
+    ))
+}
+
+/// A command for that server.
+fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> String {
+    let redis = &input.policy.redis;
+    let container = target.pod.container.as_ref().map_or("redis", |container| container.name.as_str());
+    let port = target.pod.container.as_ref().map_or(6379, |container| container.port);
+    let valkey = target.sample().is_some_and(|sample| sample.server.engine == Engine::Valkey);
+    let program = if valkey { "valkey-cli" } else { "redis-cli" };
+    let login = if redis.password.is_some() { " --askpass" } else { "" };
+    let tls = if redis.tls.is_some() { " --tls" } else { "" };
+    format!(
+        "kubectl exec -it {} -n {} -c {container} -- {program} -p {port}{tls}{login} {command}",
+        target.pod.name, input.policy.namespace
+    )
+}
+
+/// What the pod and its server say.
+fn look_at(input: &Input<'_>, target: &Target) -> String {
+    let (pod, namespace) = (&target.pod.name, &input.policy.namespace);
+    let container =
+        target.pod.container.as_ref().map_or_else(|_| String::new(), |container| format!(" -c {}", container.name));
+    format!("kubectl describe pod {pod} -n {namespace}, then kubectl logs {pod} -n {namespace}{container} --tail=50")
+}
+
+/// Why pods are not there.
+fn missing(input: &Input<'_>) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    let Some(set) = input.sets.iter().find(|set| set.pods.len() < set.wanted) else {
+        return Some(format!(
+            "kubectl get statefulsets,deployments,pods -n {namespace} (removed on purpose: it is forgotten in a day)"
+        ));
+    };
+    Some(format!(
+        "kubectl describe statefulset {} -n {namespace} (its events say why a pod is not made: quota, node, admission)",
+        set.name
+    ))
+}

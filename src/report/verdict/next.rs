@@ -1,0 +1,163 @@
+//! What is done next: by the operator, and by the person who reads it.
+
+use super::{
+    super::{
+        Input,
+        refusals::{self, Lifter},
+        sets,
+    },
+    command, part,
+    ruling::{self, Level, Ruling},
+};
+use crate::domain::{
+    blocked::Blocked,
+    finding::FindingCode,
+    journal::Journal,
+    names::PodName,
+    policy::Mode,
+    step::{Plan, Step},
+};
+
+/// What the operator does next, and when.
+pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    if let Some(journal) = input.journal {
+        return under_way(input, journal);
+    }
+    match (input.plan, input.blocked.first()) {
+        (Some(plan), Some(first)) if !plan.steps.is_empty() => {
+            format!("{} when this no longer holds: {}", restarts(plan), refused(first))
+        }
+        (_, Some(first)) => format!("restarts nothing as long as this holds: {}", refused(first)),
+        (Some(plan), None) => match (input.policy.fragmentation.restart_allowed, input.policy.mode) {
+            (false, _) => format!(
+                "does nothing: spec.fragmentation.remedies does not contain Restart; else it {}",
+                restarts(plan)
+            ),
+            (true, Mode::Observe) => format!("does nothing in mode Observe; in mode Enforce it {}", restarts(plan)),
+            (true, Mode::Enforce) => format!("{}, beginning within a minute", restarts(plan)),
+        },
+        (None, None) => in_hand(input).unwrap_or_else(|| idle(ruling)),
+    }
+}
+
+/// What findings promise.
+fn in_hand(input: &Input<'_>) -> Option<String> {
+    let promised: Vec<_> = input.findings.iter().filter(|finding| ruling::is_promised(&finding.remedy)).collect();
+    let first = promised.first()?;
+    let pods: Vec<PodName> = promised.iter().filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
+    Some(format!("within a minute, for {}: {}", sets::list(&pods), first.remedy))
+}
+
+fn idle(ruling: &Ruling<'_>) -> String {
+    match ruling.level {
+        Level::Fine => "has nothing to do and goes on watching".to_owned(),
+        Level::Unknown => "does nothing on what it cannot judge, and looks again at every change".to_owned(),
+        Level::ActNow | Level::Plan => "does nothing about it by itself, and looks again at every change".to_owned(),
+    }
+}
+
+fn under_way(input: &Input<'_>, journal: &Journal) -> String {
+    let since = super::shown(journal.started_at);
+    let Some(planned) = journal.planned() else {
+        return format!("is finishing the restart of {} that began {since}", journal.workload_name);
+    };
+    let failed = journal.current.failure.as_ref().map_or_else(String::new, |why| {
+        format!("; attempt {} failed ({why}) and is repeated", journal.current.attempt.max(1))
+    });
+    let doing = format!(
+        "carries out step {} of {} of the restart of {} that began {since}: {:?} {}",
+        journal.cursor + 1,
+        journal.steps.len(),
+        journal.workload_name,
+        planned.step.kind(),
+        planned.step.pod()
+    );
+    match input.blocked.first() {
+        Some(first) => format!("{doing}; it waits: {}{failed}", refused(first)),
+        None => format!("{doing}{failed}"),
+    }
+}
+
+/// "restarts redis-1, redis-2, redis-0 one at a time".
+fn restarts(plan: &Plan) -> String {
+    let evicted = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::Evict { pod } => Some(pod.as_str()),
+        _ => None,
+    });
+    let pods: Vec<&str> = evicted.collect();
+    match pods.as_slice() {
+        [] => format!("moves the primary role of {}", plan.workload_name),
+        [one] => format!("restarts {one}"),
+        many if many.len() <= 4 => format!("restarts {} one at a time", many.join(", ")),
+        many => format!("restarts {} pods of {} one at a time", many.len(), plan.workload_name),
+    }
+}
+
+/// A refusal, and what lifts it where no person does; a command in it is the reader's part.
+fn refused(blocked: &Blocked) -> String {
+    let text = blocked.text.find("kubectl ").map_or(blocked.text.as_str(), |at| blocked.text.split_at(at).0);
+    let text = part(text.trim_end_matches([' ', ':']));
+    let (who, what) = refusals::lifted(blocked.reason);
+    match who {
+        Lifter::You | Lifter::Nobody => format!("{}: {text}", blocked.reason),
+        Lifter::Time | Lifter::ItPasses => format!("{}: {text}; it passes by itself once {what}", blocked.reason),
+    }
+}
+
+/// What the reader does next.
+pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    if ruling.level == Level::Fine {
+        return "nothing".to_owned();
+    }
+    if ruling.level == Level::ActNow {
+        return command::against(input, ruling);
+    }
+    use FindingCode as C;
+    let by_a_restart =
+        [C::FragmentationRestartDue, C::FragmentationCritical, C::FragmentationSerious, C::MemoryEfficiencyLow];
+    if let Some(first) = input.blocked.first()
+        && ruling.code().is_none_or(|code| by_a_restart.contains(&code))
+    {
+        return against(input, ruling, first);
+    }
+    let policy = input.policy;
+    match (input.journal, input.plan) {
+        (Some(_), _) => "nothing; kubectl get rmp shows how it goes on".to_owned(),
+        (None, Some(_)) if !policy.fragmentation.restart_allowed => {
+            patch(input, r#"{"spec":{"fragmentation":{"remedies":["Restart"]}}}"#, "lets the operator restart pods")
+        }
+        (None, Some(plan)) if policy.mode == Mode::Observe => {
+            let lets = format!("from then on the operator {}", restarts(plan));
+            patch(input, r#"{"spec":{"mode":"Enforce"}}"#, &lets)
+        }
+        (None, Some(_)) if ruling.code().is_none_or(|code| by_a_restart.contains(&code)) => "nothing".to_owned(),
+        _ if ruling.found().iter().any(|finding| ruling::is_promised(&finding.remedy)) => "nothing".to_owned(),
+        _ => command::against(input, ruling),
+    }
+}
+
+/// What lifts that refusal.
+fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String {
+    if let Some(at) = blocked.text.find("kubectl ") {
+        return blocked.text.split_at(at).1.to_owned();
+    }
+    if let Some(exact) = command::lifting(input, blocked) {
+        return exact;
+    }
+    let (who, what) = refusals::lifted(blocked.reason);
+    let explained = command::explain(blocked.reason.as_str());
+    match who {
+        Lifter::Time | Lifter::ItPasses => "nothing now".to_owned(),
+        Lifter::Nobody => {
+            format!("{what}: restart the pods by hand when it suits, replicas first; {explained} says more")
+        }
+        Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),
+        Lifter::You => format!("{what}; {explained} says more"),
+    }
+}
+
+/// A change of the policy.
+pub(super) fn patch(input: &Input<'_>, change: &str, effect: &str) -> String {
+    let (name, namespace) = (&input.policy.name, &input.policy.namespace);
+    format!("kubectl patch rmp {name} -n {namespace} --type merge -p '{change}' ({effect})")
+}

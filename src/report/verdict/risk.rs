@@ -1,0 +1,108 @@
+//! What is at stake: the room below the limit, whether writes go on, and who is primary.
+
+use super::{
+    super::{
+        Input,
+        sets::{self, SetSeen, Writes},
+    },
+    ruling::Ruling,
+};
+use crate::{
+    api::v1alpha1::VerdictStatus,
+    domain::{bytes::Bytes, pod::Container, quantity, snapshot::Target},
+};
+
+/// Sets that are named before the rest is only counted.
+const SHOWN: usize = 3;
+/// Room that is no further than this from the shown one is shown as before: what allocators breathe at rest.
+const HYSTERESIS: Bytes = Bytes::mib(4);
+
+/// The least room that any pod has between its resident memory and its limit, as it is shown: what was shown before, as
+/// long as it still says the same. `None`: no pod has both.
+pub(super) fn free(input: &Input<'_>, previous: Option<&VerdictStatus>) -> Option<String> {
+    let (_, room, _) = tightest(input.snapshot.targets.iter())?;
+    let allowed = HYSTERESIS.max(Bytes(room.quantum().saturating_mul(2)));
+    let shown = previous.and_then(|verdict| verdict.free.clone());
+    // "69.4 MiB" is the quantity 69.4Mi, "512 B" is 512.
+    let bytes = |text: &str| quantity::parse(&text.replace([' ', 'B'], "")).ok();
+    let near = |text: &String| bytes(text).is_some_and(|before| Bytes(before.0.abs_diff(room.0)) <= allowed);
+    Some(shown.filter(near).unwrap_or_else(|| room.quantised().to_string()))
+}
+
+/// The pod with the least room, how much that is, and its limit.
+fn tightest<'a>(targets: impl Iterator<Item = &'a Target>) -> Option<(&'a Target, Bytes, Bytes)> {
+    let with_room = targets.filter_map(|target| {
+        let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
+        let rss = target.sample()?.memory.rss;
+        (rss > Bytes::ZERO).then(|| (target, limit.saturating_sub(rss), limit))
+    });
+    with_room.min_by_key(|(target, room, _)| (*room, target.pod.name.clone()))
+}
+
+/// What is at stake, in numbers.
+pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, free: Option<&str>) -> String {
+    let memory = match (tightest(input.snapshot.targets.iter()), free) {
+        (Some((target, _, limit)), Some(free)) => {
+            format!("{} has the least room, about {free} below its limit of {limit}", target.pod.name)
+        }
+        _ => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
+    };
+    format!("{memory}; {}", writes(input, ruling))
+}
+
+fn unlimited(input: &Input<'_>) -> Option<String> {
+    let without = |target: &&Target| {
+        target.sample().is_some() && target.pod.container.as_ref().is_ok_and(|container| container.limit().is_none())
+    };
+    let target = input.snapshot.targets.iter().find(without)?;
+    Some(format!("{} has no limit: it can take the memory of its whole node", target.pod.name))
+}
+
+/// Whether writes go on.
+fn writes(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let sets = ordered(input, ruling);
+    let of = |set: &SetSeen| if sets.len() > 1 { format!(" to {}", set.name) } else { String::new() };
+    let told = sets.iter().filter_map(|set| match &set.writes {
+        Writes::GoOn => None,
+        Writes::Stopped(why) => Some(format!("writes{} have STOPPED: {why}", of(set))),
+        Writes::Unknown(why) => Some(format!("whether writes{} go on is not known: {why}", of(set))),
+    });
+    let told: Vec<String> = told.collect();
+    match (told.as_slice(), sets.is_empty()) {
+        ([], true) => "whether writes go on is not known".to_owned(),
+        ([], false) => "writes go on".to_owned(),
+        (told, _) => counted(told),
+    }
+}
+
+/// Who is primary of each set.
+pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let sets = ordered(input, ruling);
+    let told = sets.iter().map(|set| {
+        let who = match (set.primaries.as_slice(), set.silent.as_slice()) {
+            ([], []) => "nobody".to_owned(),
+            ([], silent) => format!("not known, {} does not say what it is", sets::list(silent)),
+            (primaries, _) => sets::list(primaries),
+        };
+        if sets.len() > 1 { format!("{who} (of {})", set.name) } else { who }
+    });
+    let told: Vec<String> = told.collect();
+    if told.is_empty() { "nobody, there is no pod".to_owned() } else { counted(&told) }
+}
+
+/// The sets, those that the ruling is about first.
+fn ordered<'a>(input: &Input<'a>, ruling: &Ruling<'_>) -> Vec<&'a SetSeen> {
+    let pods = ruling.pods();
+    let (mut first, rest): (Vec<_>, Vec<_>) =
+        input.sets.iter().partition(|set| set.pods.iter().any(|pod| pods.contains(pod)) || set.writes != Writes::GoOn);
+    first.extend(rest);
+    first
+}
+
+fn counted(told: &[String]) -> String {
+    let shown = told.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match told.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more sets"),
+    }
+}
