@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod acl;
+mod admission;
 mod ask;
 mod check;
 mod cluster;
@@ -60,6 +61,8 @@ enum Verb {
     Lint(lint::Args),
     /// What to write down for a Redis of that memory: redis.conf, resources, the node, and the arithmetic.
     Recommend(recommend::Args),
+    /// Print a ValidatingAdmissionPolicy that refuses Redis workloads whose limit is too small for their maxmemory.
+    Admission(admission::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Switchover(args) => ask::switchover(&args),
         Verb::Lint(args) => lint::main(&args),
         Verb::Recommend(args) => recommend::main(&args),
+        Verb::Admission(args) => admission::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }
