@@ -23,6 +23,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("plan", &["domain", "topology", "assess"]),
     ("validate", &["api", "domain"]),
     ("report", &["domain", "api", "assess"]),
+    // Manifests instead of a snapshot, judged by the same formula; a policy in them is validated as ever.
+    ("lint", &["domain", "api", "assess", "validate"]),
     // What is left alone for a while is believed from the status, word by word.
     ("contention", &["domain", "api", "assess", "plan", "report"]),
     // These two hold every call to the outside, and do not know each other.
@@ -40,7 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const COMPOSERS: &[&str] = &["controller", "cli", "lib", "main"];
 
 /// Modules in which every function is a function of its arguments.
-const PURE: &[&str] = &["api", "domain", "topology", "assess", "plan", "validate", "report", "contention"];
+const PURE: &[&str] = &["api", "domain", "topology", "assess", "plan", "validate", "report", "contention", "lint"];
 
 /// What makes a function depend on more than its arguments.
 const IMPURE_PATHS: &[&str] = &[

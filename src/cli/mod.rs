@@ -2,6 +2,7 @@
 
 mod ack;
 mod acl;
+mod admission;
 mod ask;
 mod check;
 mod cluster;
@@ -63,6 +64,8 @@ enum Verb {
     Lint(lint::Args),
     /// What to write down for a Redis of that memory: redis.conf, resources, the node, and the arithmetic.
     Recommend(recommend::Args),
+    /// Print a ValidatingAdmissionPolicy that refuses Redis workloads whose limit is too small for their maxmemory.
+    Admission(admission::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::Ack(args) => ack::main(&args),
         Verb::Lint(args) => lint::main(&args),
         Verb::Recommend(args) => recommend::main(&args),
+        Verb::Admission(args) => admission::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

@@ -57,7 +57,7 @@ enum Kept {
 
 impl Args {
     fn wish(&self) -> Wish {
-        let memory = self.memory.map(Memory::Container).or(self.node.map(Memory::Node));
+        let memory = self.memory.map(Memory::Container).or_else(|| self.node.map(Memory::Node));
         Wish {
             // One of both is required.
             memory: memory.unwrap_or(Memory::Container(Bytes::ZERO)),
@@ -158,7 +158,7 @@ impl Shown {
             servers: made.servers,
             pods_per_server: made.pods,
             maxmemory_bytes: made.maxmemory.0,
-            redis_conf: made.redis_conf.iter().map(|line| format!("{line}\n")).collect(),
+            redis_conf: made.redis_conf.join("\n") + "\n",
             resources: Resources { requests: amount.clone(), limits: amount },
             node: Node {
                 memory_bytes: made.node.0,

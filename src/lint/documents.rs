@@ -1,5 +1,7 @@
 //! Texts → the objects in them, each with its lines. What is no YAML is a problem with its file and line.
 
+use std::{cell::OnceCell, rc::Rc};
+
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -15,13 +17,13 @@ pub(super) struct Object<'a> {
     /// What it says.
     pub(super) value: Value,
     /// Its document.
-    document: Document<'a>,
+    document: Rc<Document<'a>>,
     /// Which item of the document's list it is.
     item: Option<usize>,
 }
 
 /// One document of a text.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Document<'a> {
     input: &'a Input,
     /// The line of the file on which it begins, from 1.
@@ -29,6 +31,8 @@ struct Document<'a> {
     text: &'a str,
     /// The template that Helm made it from.
     source: Option<&'a str>,
+    /// Looked for once something is said of it.
+    lines: OnceCell<Lines>,
 }
 
 impl Object<'_> {
@@ -71,11 +75,12 @@ impl Object<'_> {
         self.document.source.map(str::to_owned)
     }
 
-    /// Where that part of it stands. The lines of a document are looked for only where something is said of it.
+    /// Where that part of it stands.
     pub(super) fn place(&self, path: &[Step<'_>]) -> Place {
         let item = self.item.map(|at| [Step::Field("items"), Step::Item(at)]);
         let path: Vec<Step<'_>> = item.into_iter().flatten().chain(path.iter().copied()).collect();
-        Place { file: self.file().to_owned(), line: self.document.first + Lines::of(self.document.text).line(&path) }
+        let lines = self.document.lines.get_or_init(|| Lines::of(self.document.text));
+        Place { file: self.file().to_owned(), line: self.document.first + lines.line(&path) }
     }
 
     pub(super) fn problem(&self, path: &[Step<'_>], text: String) -> Problem {
@@ -95,7 +100,7 @@ pub(super) fn objects<'a>(inputs: &'a [Input], report: &mut Report) -> Vec<Objec
                 Ok(value) => unpack(document, value, &mut objects),
                 Err(_) if document.text.contains("{{") => {
                     if !template {
-                        report.problems.push(unrendered(document));
+                        report.problems.push(unrendered(&document));
                     }
                     template = true;
                 }
@@ -115,7 +120,7 @@ pub(super) fn objects<'a>(inputs: &'a [Input], report: &mut Report) -> Vec<Objec
 }
 
 /// A template that nobody has rendered.
-fn unrendered(document: Document<'_>) -> Problem {
+fn unrendered(document: &Document<'_>) -> Problem {
     let line = document.text.lines().position(|line| line.contains("{{")).unwrap_or(0);
     Problem {
         place: Place { file: document.input.name.clone(), line: document.first + line },
@@ -137,7 +142,7 @@ fn documents(input: &Input) -> Vec<Document<'_>> {
         let is_text = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
         if text.lines().any(is_text) {
             let source = text.lines().find_map(|line| line.strip_prefix("# Source: "));
-            found.push(Document { input, first, text, source: source.map(str::trim) });
+            found.push(Document { input, first, text, source: source.map(str::trim), lines: OnceCell::new() });
         }
     };
     let mut at = 0;
@@ -184,12 +189,13 @@ fn untagged(value: serde_yaml::Value) -> serde_yaml::Value {
 }
 
 fn unpack<'a>(document: Document<'a>, mut value: Value, out: &mut Vec<Object<'a>>) {
+    let document = Rc::new(document);
     let is_list = value::text(&value, "kind").is_some_and(|kind| kind.ends_with("List"));
     let items = value.get_mut("items").filter(|_| is_list).map(Value::take);
     match items {
         Some(Value::Array(items)) => {
             let all = items.into_iter().enumerate();
-            out.extend(all.map(|(at, value)| Object { value, document, item: Some(at) }));
+            out.extend(all.map(|(at, value)| Object { value, document: Rc::clone(&document), item: Some(at) }));
         }
         _ if value.is_null() => {}
         _ => out.push(Object { value, document, item: None }),

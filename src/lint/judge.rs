@@ -256,10 +256,9 @@ impl Look<'_> {
                 );
                 return persists.then(|| Self::finding(FindingCode::PersistenceUnneeded, evidence, remedy));
             }
-            Some(_) => {}
             // Without a purpose: keys that any eviction may take are a cache's; and where the policy is not known neither.
             None if self.eviction.get().is_none_or(|policy| policy.starts_with("allkeys-")) => return None,
-            None => {}
+            Some(_) | None => {}
         }
         let (evidence, remedy) = if persists {
             let (mounts, dir) = (self.server.alone_on.as_ref()?, self.dir()?);

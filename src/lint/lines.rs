@@ -16,8 +16,8 @@ pub(super) enum Step<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     line: usize,
-    fields: Vec<(String, Lines)>,
-    items: Vec<Lines>,
+    fields: Vec<(String, Self)>,
+    items: Vec<Self>,
 }
 
 /// Deeper than Kubernetes objects are; below it nothing is looked for.

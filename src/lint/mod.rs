@@ -120,12 +120,12 @@ impl<T> Known<T> {
 impl Judged {
     /// What is not known of it, and why.
     pub fn notes(&self) -> Vec<String> {
-        let named = [
+        let all = [
             ("maxmemory", not(&self.maxmemory)),
             ("maxmemory-policy", not(&self.eviction)),
             ("persistence", not(&self.persists)),
         ];
-        let known = named.into_iter().filter_map(|(name, why)| Some((name, why?)));
+        let known = all.into_iter().filter_map(|(name, why)| Some((name, why?)));
         let mut notes: Vec<(Vec<&str>, &str)> = Vec::new();
         for (name, why) in known {
             match notes.iter_mut().find(|(_, other)| *other == why) {
@@ -168,7 +168,7 @@ pub fn lint(inputs: &[Input], rule: &Rule) -> Report {
     let mut report = Report::default();
     let objects = documents::objects(inputs, &mut report);
     let policies = policies::Policies::of(&objects, &mut report);
-    let servers = server::servers(inputs, &objects, &mut report);
+    let servers = server::servers(&objects, &mut report);
     report.objects = objects.len();
     report.judged = servers.iter().map(|server| judge::judge(server, &policies, rule)).collect();
     report.judged.sort_by(|a, b| a.place.cmp(&b.place).then_with(|| a.container.cmp(&b.container)));

@@ -129,7 +129,8 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
     }
     // No more than one server should hold.
     let servers = fits(whole_limit).0.div_ceil(LARGEST_INSTANCE.0);
-    let servers = (servers..).find(|n| fits(whole(Bytes(whole_limit.0 / n))) <= LARGEST_INSTANCE).unwrap_or(1);
+    // Rounding may leave a mebibyte too much to each.
+    let servers = servers + u64::from(fits(whole(Bytes(whole_limit.0 / servers))) > LARGEST_INSTANCE);
     let limit = whole(Bytes(whole_limit.0 / servers));
     let maxmemory = fits(limit);
     let node = match wish.memory {

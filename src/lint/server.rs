@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    Input, Place, Problem, Report,
+    Place, Problem, Report,
     documents::{self, Object},
     lines::Step,
     stated, value, workloads,
@@ -41,7 +41,7 @@ pub(super) struct Server {
 }
 
 /// Every Redis server of the input.
-pub(super) fn servers(inputs: &[Input], objects: &[Object<'_>], report: &mut Report) -> Vec<Server> {
+pub(super) fn servers(objects: &[Object<'_>], report: &mut Report) -> Vec<Server> {
     let mut servers = Vec::new();
     let parts = workloads::Parts::of(objects);
     for object in objects {
@@ -57,7 +57,6 @@ pub(super) fn servers(inputs: &[Input], objects: &[Object<'_>], report: &mut Rep
             servers.extend(workloads::servers(object, &parts, report));
         }
     }
-    debug_assert!(inputs.iter().all(|input| !input.name.is_empty()), "every input has a name");
     servers
 }
 

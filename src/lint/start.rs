@@ -46,7 +46,7 @@ const DRAGONFLY: &str = "dragonfly";
 struct Text<'a> {
     map: &'a str,
     key: &'a str,
-    text: &'a str,
+    content: &'a str,
 }
 
 impl Text<'_> {
@@ -162,7 +162,7 @@ impl<'a> Files<'a, '_> {
     /// The settings of the configuration file at that path; else why they are not known; and what was read.
     fn configuration(&self, path: &str) -> (Settings, String, Vec<String>) {
         match self.at(path) {
-            Found::Text(text) => (start::of_file(text.text), String::new(), vec![text.title()]),
+            Found::Text(text) => (start::of_file(text.content), String::new(), vec![text.title()]),
             Found::Missing(why) => (Settings::open(), why, Vec::new()),
             // Something puts it there before the server starts: from the files that are mounted, as charts do it.
             Found::NotMounted => {
@@ -211,7 +211,8 @@ impl<'a> Files<'a, '_> {
     fn all_configurations(&self) -> (Settings, Vec<String>) {
         let is_configuration = |text: &&Text<'_>| {
             let name = text.key.to_ascii_lowercase();
-            name.ends_with(".conf") && !["sentinel", "haproxy", "nginx", "acl"].iter().any(|word| name.contains(word))
+            name.strip_suffix(".conf").is_some()
+                && !["sentinel", "haproxy", "nginx", "acl"].iter().any(|word| name.contains(word))
         };
         let texts: Vec<Text<'_>> = self.mounted();
         // A chart that has a file for each role mounts all of them.
@@ -235,7 +236,7 @@ impl<'a> Files<'a, '_> {
             )
         });
         for text in wanted {
-            settings.read(text.text);
+            settings.read(text.content);
             read.push(text.title());
         }
         (settings, read)
@@ -262,8 +263,9 @@ impl<'a> Files<'a, '_> {
             texts
                 .extend(["command", "args"].iter().flat_map(|field| value::texts(container, field)).map(str::to_owned));
         }
-        let is_script = |text: &Text<'_>| text.key.to_ascii_lowercase().ends_with(".sh") || text.text.starts_with("#!");
-        texts.extend(self.mounted().into_iter().filter(is_script).map(|text| text.text.to_owned()));
+        let is_script =
+            |text: &Text<'_>| text.key.to_ascii_lowercase().ends_with(".sh") || text.content.starts_with("#!");
+        texts.extend(self.mounted().into_iter().filter(is_script).map(|text| text.content.to_owned()));
         script::Scripts { texts, unseen }
     }
 
@@ -276,7 +278,7 @@ impl<'a> Files<'a, '_> {
             let Some(map) = self.parts.map(self.template.object.namespace(), name) else { continue };
             let data = value::at(map, "data").and_then(Value::as_object);
             let texts = data.into_iter().flatten();
-            found.extend(texts.filter_map(|(key, text)| Some(Text { map: name, key, text: text.as_str()? })));
+            found.extend(texts.filter_map(|(key, text)| Some(Text { map: name, key, content: text.as_str()? })));
         }
         found
     }
@@ -314,7 +316,7 @@ impl<'a> Files<'a, '_> {
             };
             let data = value::at(value, "data").and_then(Value::as_object);
             if let Some((key, text)) = data.and_then(|data| data.get_key_value(key)) {
-                return Found::Text(Text { map, key, text: text.as_str().unwrap_or_default() });
+                return Found::Text(Text { map, key, content: text.as_str().unwrap_or_default() });
             }
         }
         if maps_of(volume).is_empty() {

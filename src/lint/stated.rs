@@ -70,7 +70,7 @@ fn search<'a>(
     }
 }
 
-impl<'a> Description<'a> {
+impl Description<'_> {
     fn servers(&self, stated: &'static Stated, parts: &Parts<'_>, report: &mut Report) -> Vec<Server> {
         let mut found = Vec::new();
         for at in stated.servers {
@@ -123,7 +123,7 @@ impl<'a> Description<'a> {
         // What people wrote of it: nothing, where only another part of the same values is.
         let place = if resources.is_some() { &of_resources[..] } else { path };
         let container = value::text(part, "name").filter(|_| !at.each.is_empty());
-        let container = container.or((!at.name.is_empty()).then_some(at.name)).unwrap_or("server").to_owned();
+        let container = container.unwrap_or(if at.name.is_empty() { "server" } else { at.name }).to_owned();
         Some(Server {
             place: self.object.place(place),
             source: self.object.source(),
@@ -181,7 +181,8 @@ impl Start {
             }
             From::Lines(at) => {
                 for line in value::texts(part, at) {
-                    let (name, value) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+                    let (name, value) =
+                        line.trim().split_once(char::is_whitespace).unwrap_or_else(|| (line.trim(), ""));
                     self.settings.set(name, value.trim().trim_matches('"'));
                     self.note(at);
                 }

@@ -46,10 +46,13 @@ pub(crate) fn helm(verb: &[&str], settings: &[&str]) -> Output {
 pub(crate) fn render(settings: &[&str]) -> Vec<Value> {
     let output = helm(&["template", "--kube-version", "1.35.0"], settings);
     assert!(output.status.success(), "helm template {settings:?}: {}", text(&output.stderr));
-    serde_yaml::Deserializer::from_str(&text(&output.stdout))
-        .map(|document| Value::deserialize(document).unwrap())
-        .filter(|object| !object.is_null())
-        .collect()
+    documents(&text(&output.stdout))
+}
+
+/// The objects of a YAML stream.
+pub(crate) fn documents(text: &str) -> Vec<Value> {
+    let all = serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
+    all.filter(|object| !object.is_null()).collect()
 }
 
 pub(crate) fn refusal(settings: &[&str]) -> String {

@@ -1,11 +1,14 @@
 //! What is rendered: the definition, the pod, replicas, the admission policy, the monitor, the notes.
 
+use std::process::Command;
+
 use pretty_assertions::assert_eq;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::{
     NAME,
-    helm::{helm, of_kind, refusal, render, root, text},
+    helm::{documents, helm, of_kind, refusal, render, root, text},
 };
 
 #[test]
@@ -116,4 +119,29 @@ fn the_notes_say_what_is_switched_on() {
     assert!(notes.contains("(acting.restart)     yes"), "{notes}");
     assert!(notes.contains("(acting.resize)    no"), "{notes}");
     assert!(notes.contains("acting.restart without acting.roleLabel"), "{notes}");
+}
+
+/// The policy about headroom is one text: what the chart renders is what `admission` prints.
+#[rstest]
+#[case::as_it_is("admission.enabled=true", &[])]
+#[case::by_values(
+    "admission.enabled=true,admission.percent=75,admission.minimum=128Mi,admission.action=Warn",
+    &["--percent", "75", "--minimum", "128Mi", "--action", "warn"]
+)]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_headroom_policy_is_what_the_command_line_prints(#[case] values: &str, #[case] flags: &[&str]) {
+    let name = format!("{NAME}-headroom");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
+    let printed = command.args(["admission", "--name", &name]).args(flags).output().unwrap();
+    let printed = documents(&text(&printed.stdout));
+    let rendered = render(&[values]);
+    assert_eq!(printed.len(), 2);
+    for object in &printed {
+        let kind = object["kind"].as_str().unwrap();
+        let mut same = of_kind(&rendered, kind)[0].clone();
+        let labels = same["metadata"].as_object_mut().unwrap().remove("labels");
+        assert!(labels.is_some(), "the chart's objects have its labels");
+        assert_eq!(same, *object, "{kind}");
+    }
+    assert_eq!(of_kind(&render(&[]), "ValidatingAdmissionPolicy").len(), 0, "off by default");
 }

@@ -29,6 +29,9 @@ use crate::helm::{refusal, render, root};
     "lists the namespace a twice"
 )]
 #[case::account_without_name("serviceAccount.create=false", "serviceAccount.name is required")]
+#[case::headroom_of_no_policy("admission.percent=5", "/admission/percent")]
+#[case::no_amount("admission.minimum=64MB", "/admission/minimum")]
+#[case::no_such_action("admission.action=Delete", "/admission/action")]
 #[case::digest("image.digest=latest", "/image/digest")]
 #[case::budget_that_forbids_every_drain("podDisruptionBudget.maxUnavailable=0", "/podDisruptionBudget/maxUnavailable")]
 #[case::grace_too_short("terminationGracePeriodSeconds=1", "/terminationGracePeriodSeconds")]
@@ -96,6 +99,10 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("image.digest", "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", ""),
     ("image.pullPolicy", "Always", ""),
     ("imagePullSecrets", r#"[{"name":"pull"}]"#, ""),
+    ("admission.enabled", "true", ""),
+    ("admission.percent", "75", "admission.enabled=true"),
+    ("admission.minimum", "128Mi", "admission.enabled=true"),
+    ("admission.action", "Warn", "admission.enabled=true"),
     ("replicas", "2", ""),
     ("stop", "true", ""),
     ("budget.maximumRemediations", "3", ""),

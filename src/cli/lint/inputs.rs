@@ -24,7 +24,9 @@ pub(super) fn read(paths: &[PathBuf]) -> (Vec<Input>, Vec<Problem>) {
             if found.is_empty() {
                 problems.push(problem(path, "has no .yaml, .yml or .json file in it".to_owned()));
             }
-            found.iter().for_each(|file| one(file, false, &mut inputs, &mut problems));
+            for file in &found {
+                one(file, false, &mut inputs, &mut problems);
+            }
         } else {
             one(path, true, &mut inputs, &mut problems);
         }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::layout::{line, paragraph};
 use crate::{
-    domain::{bytes::Bytes, finding::Severity},
+    domain::{bytes::Bytes, finding::Severity, purpose::Purpose},
     lint::{Judged, Known, Report},
 };
 
@@ -180,7 +180,7 @@ fn shown(judged: &Judged) -> Server<'_> {
         policy: judged.policy.as_deref(),
         headroom_percent: judged.rule.headroom.percent,
         headroom_minimum_bytes: judged.rule.headroom.minimum.0,
-        purpose: judged.rule.purpose.map(|purpose| purpose.as_str()),
+        purpose: judged.rule.purpose.map(Purpose::as_str),
         limit_bytes: judged.limit.map(|bytes| bytes.0),
         request_bytes: judged.request.map(|bytes| bytes.0),
         maxmemory_bytes: judged.maxmemory.get().map(|bytes| bytes.0),

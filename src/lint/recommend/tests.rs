@@ -27,7 +27,7 @@ fn wish(memory: Memory) -> Wish {
 
 /// The recommendation as somebody would write it down.
 fn manifests(made: &Recommendation) -> String {
-    let conf: String = made.redis_conf.iter().map(|line| format!("    {line}\n")).collect();
+    let conf: String = format!("    {}\n", made.redis_conf.join("\n    "));
     let amount = quantity::format(made.limit);
     format!(
         "kind: ConfigMap\nmetadata: {{name: conf}}\ndata:\n  redis.conf: |\n{conf}---\nkind: StatefulSet\nmetadata: {{name: r}}\nspec:\n  \
