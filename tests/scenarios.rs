@@ -42,7 +42,7 @@ use redis_memory_operator::{
 use rstest::rstest;
 
 mod scenario;
-use scenario::Scenario;
+use scenario::{Scenario, describe::describe};
 
 /// The snapshot file of a scenario, written and read.
 fn file(path: &Path) -> SnapshotFile {
@@ -159,6 +159,37 @@ fn act(act: &Next) -> String {
         Next::Rest => "-".into(),
         other => format!("{other:?}"),
     }
+}
+
+/// What docs/verdicts.md begins with.
+const VERDICTS: &str = include_str!("verdicts/HEAD.md");
+
+/// docs/verdicts.md: twelve situations as a reader meets them. `INSTA_UPDATE=always` writes it.
+#[test]
+fn the_page_of_verdicts_is_current() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let folder = fs::read_dir(root.join("tests/verdicts")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    assert_eq!(files.len(), 12);
+    let mut page = VERDICTS.to_owned();
+    for (n, path) in files.iter().enumerate() {
+        let file = file(path);
+        let policy = file.policy().unwrap();
+        let settings = file.settings();
+        let ctx = Context::of(&policy, &file.snapshot, &file.workloads, file.snapshot.at, &settings);
+        let decision = decide::decide(&ctx, None, false, true);
+        let findings = promise::findings(&ctx, None, &decision);
+        let status = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
+        let shown = describe(&status, &format!("{:?}", policy.mode));
+        page.push_str(&format!("\n### {}\n\n{}\n\n```\n{shown}```\n", n + 1, file.shows.as_deref().unwrap()));
+    }
+    let path = root.join("docs/verdicts.md");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        fs::write(&path, &page).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/verdicts.md is not what the operator says: run with INSTA_UPDATE=always, and read it");
 }
 
 /// At rest nothing is written: the second look at the same says the same.

@@ -161,7 +161,10 @@ fn names(status: &RedisMemoryPolicyStatus, name: &str) -> bool {
         .workloads
         .iter()
         .any(|record| record.name == name || record.restarts.iter().any(|restart| restart.pod.as_str() == name));
-    let found = status.findings.iter().any(|finding| finding.pod.as_deref() == Some(name));
+    let found = status
+        .findings
+        .iter()
+        .any(|finding| finding.pod.as_deref() == Some(name) || finding.pods.iter().any(|pod| pod == name));
     let planned = status.plan.as_ref().is_some_and(|plan| {
         plan.workload == name || plan.steps.iter().any(|planned| planned.step.pod().as_str() == name)
     });

@@ -1,5 +1,7 @@
-//! `explain`: every number of one pod, what it is compared with, and why something or nothing is done about it.
+//! `explain`: every number of one pod, what it is compared with, and why something or nothing is done about it; or what a
+//! code means.
 
+mod page;
 mod report;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -29,7 +31,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 explained, 3 could not look.")]
 pub(super) struct Args {
-    /// The pod.
+    /// The pod; or the code of a finding, a refusal or a verdict: what it means, and what to do.
+    #[arg(value_name = "POD|CODE")]
     pod: String,
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -78,6 +81,10 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn explain(args: &Args) -> Result<String, ExplainError> {
+    // No pod has such a name: theirs have no capital letters.
+    if let Some(page) = page::of(&args.pod).filter(|_| args.pod.contains(|c: char| c.is_ascii_uppercase())) {
+        return Ok(page);
+    }
     if let Some(path) = &args.file {
         let (path, text) = files::read(path)?;
         let file = SnapshotFile::read(&text).map_err(|source| ExplainError::Snapshot { path: path.clone(), source })?;

@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{api::v1alpha1::RedisMemoryPolicyStatus, domain::journal::JournalOwner, report};
+use super::announced::Announced;
+use crate::{
+    api::v1alpha1::RedisMemoryPolicyStatus,
+    domain::journal::JournalOwner,
+    report::{self, transitions::Transition},
+};
 
 /// Between two status writes of a policy …
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +36,7 @@ struct Remembered {
     /// Events that were spent of the burst, and up to when they were forgiven.
     spent: u32,
     forgiven_at: Duration,
+    announced: Announced,
     deleting_since: Option<Duration>,
     failing_since: Option<Duration>,
     /// How often the wall clock had been set at the last look.
@@ -86,6 +92,11 @@ impl Memory {
             let until = it.written_at?.saturating_add(it.pause);
             Some(until.saturating_sub(now)).filter(|left| !left.is_zero())
         })
+    }
+
+    /// What of these transitions is worth an event now.
+    pub(super) fn to_tell(&self, uid: &str, news: Vec<Transition>, now: Duration) -> Vec<Transition> {
+        self.with(uid, |it| it.announced.tell(news, now))
     }
 
     /// Whether one more event may be written.

@@ -1,5 +1,6 @@
 //! Watches and the reconcile pipeline: what is put together here decides nothing by itself.
 
+mod announced;
 pub mod backoff;
 mod gone;
 mod journal;

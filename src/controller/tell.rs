@@ -155,6 +155,7 @@ impl<W: World> Reconciler<W> {
         if remediating {
             news.retain(transitions::matters_while_remediating);
         }
+        let news = self.memory.to_tell(&resource.uid().unwrap_or_default(), news, self.time().uptime());
         self.emit(resource, news, Some(snapshot)).await;
     }
 

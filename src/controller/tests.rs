@@ -133,6 +133,7 @@ fn status(code: &str) -> RedisMemoryPolicyStatus {
         severity: "Warning".into(),
         pod: None,
         pod_uid: None,
+        pods: Vec::new(),
         since: None,
         stale: false,
         evidence: "it is so".into(),

@@ -1,5 +1,7 @@
 //! Steps and plans: the closed list of what a remediation can do to the world, in order and with reasons.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -190,6 +192,16 @@ macro_rules! step_kinds {
         /// The kinds of steps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum StepKind { $($(#[$meaning])* $kind,)* }
+
+        impl fmt::Display for StepKind {
+            /// The word for people: what is stored keeps its own.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Self::Prove => f.write_str("Verify"),
+                    kind => write!(f, "{kind:?}"),
+                }
+            }
+        }
 
         impl StepKind {
             /// Every kind.

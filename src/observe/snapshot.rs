@@ -214,7 +214,7 @@ impl Observer {
             };
         }
         CredentialsFor::Withheld(ProbeFailure::OwnerUnproven(format!(
-            "the password is not sent: the controller of {} could not be proven to exist in this namespace",
+            "the password is not sent: no controller of {} was found in this namespace",
             pod.name
         )))
     }

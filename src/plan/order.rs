@@ -347,7 +347,10 @@ fn restart(ctx: &Context<'_>, candidate: &Candidate<'_>, returns: &Returns<'_>, 
         Step::RestoreSettings { pod: pod.clone() },
         "a new pod starts with its template's settings; what was changed at run time is applied again".to_owned(),
     );
-    push(Step::Prove { pod }, format!("it must be clean, or at least half of the expected {gain} must have come back"));
+    push(
+        Step::Prove { pod },
+        format!("its waste must be gone, or at least half of the expected {gain} must have come back"),
+    );
 }
 
 /// Why a pod is restarted, with quantised numbers.
@@ -366,7 +369,9 @@ fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
         Some(DueReason::Efficiency) => {
             format!("less than half of its resident memory is data; a restart gives back about {gain}")
         }
-        None => format!("fragmentation {ratio}, restarted with its set; a restart gives back about {gain}"),
+        None => format!(
+            "fragmentation {ratio} would be no reason by itself, but another member of its set has to be restarted; a restart gives back about {gain} here"
+        ),
     }
 }
 
@@ -375,7 +380,7 @@ fn hand_over(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, next: &T
     steps.push(PlannedStep {
         step: Step::Switchover { from: from.clone(), to: Some(to.clone()) },
         reason: format!(
-            "{from} is primary and must be restarted too; {to} is clean and in sync; {}",
+            "{from} is primary and must be restarted too; {to} wastes little and is in sync; {}",
             announced(ctx.settings.switchover)
         ),
     });

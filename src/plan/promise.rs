@@ -120,7 +120,7 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
                         .to_owned()
                 }
                 (None, None) if !planned.contains(pod) => "the others of its set are restarted and it is not: it is \
-                    the primary, and nothing can take over from it (spec.restart.allowDowntime, and proven persistence)"
+                    the primary, and nothing can take over from it (spec.restart.allowDowntime, and data that is verified to be on disk)"
                     .to_owned(),
                 (None, None) => continue,
             };

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::findings::{self, each, grouped};
 use crate::{
     api::v1alpha1::FindingStatus,
     assess::judged::Judged,
@@ -136,18 +137,22 @@ fn no_finding(known: &Known<'_>, codes: &[Code], good: &str) -> Said {
 /// What the worst finding of these codes says.
 fn worst(findings: &[FindingStatus], codes: &[Code]) -> Option<Said> {
     let among = |finding: &&FindingStatus| codes.iter().any(|code| code.as_str() == finding.code);
-    let mut hits = findings.iter().filter(among);
-    let worst = hits.next()?;
-    let more = hits.count();
-    let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    let hits: Vec<FindingStatus> = findings.iter().filter(among).cloned().collect();
+    let groups = grouped(&each(&hits));
+    let worst = groups.first()?;
+    let rest = match groups.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more of these findings)"),
+    };
     Some(said(Some(false), &worst.code, format!("{}{rest}", text(worst))))
 }
 
 fn text(finding: &FindingStatus) -> String {
     let stale = if finding.stale { " (found earlier, not judged again yet)" } else { "" };
-    match &finding.pod {
-        Some(pod) => format!("{pod}: {}{stale}", finding.evidence),
-        None => format!("{}{stale}", finding.evidence),
+    match (&finding.pod, finding.pods.len()) {
+        (Some(pod), 2..) => format!("{}, {pod}: {}{stale}", findings::about(finding), finding.evidence),
+        (Some(pod), _) => format!("{pod}: {}{stale}", finding.evidence),
+        (None, _) => format!("{}{stale}", finding.evidence),
     }
 }
 
@@ -186,10 +191,13 @@ fn remediating(known: &Known<'_>) -> Said {
     };
     let step = journal.cursor + 1;
     let mut what =
-        format!("step {step} of {total}: {:?} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason);
+        format!("step {step} of {total}: {} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason);
     if let Some(switchover) = &journal.current.switchover {
         let back = if switchover.back { "handing the role back; " } else { "" };
         let _ = write!(what, "; {back}method {}: {}", switchover.method.as_str(), switchover.why);
+    }
+    if let Some(failure) = &journal.current.failure {
+        let _ = write!(what, "; attempt {} failed: {failure}; it is tried again", journal.current.attempt.max(1));
     }
     said(Some(true), &format!("{:?}", planned.step.kind()), what)
 }

@@ -25,8 +25,9 @@ pub fn shown(
     snapshot: &Snapshot,
     previous: &RedisMemoryPolicyStatus,
 ) -> Vec<FindingStatus> {
-    let mut all: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous)).collect();
-    let carried = previous.findings.iter().filter(|earlier| !is_among(&all, earlier));
+    let before = each(&previous.findings);
+    let mut all: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous, &before)).collect();
+    let carried = before.iter().filter(|earlier| !is_among(&all, earlier));
     let carried: Vec<FindingStatus> = carried.filter(|earlier| open(earlier, judged, snapshot)).map(stale).collect();
     all.extend(carried);
     sort(&mut all);
@@ -35,7 +36,69 @@ pub fn shown(
 
 /// What is shown while nothing can be evaluated: what was found before, all of it stale.
 pub fn all(previous: &RedisMemoryPolicyStatus) -> Vec<FindingStatus> {
-    previous.findings.iter().map(stale).collect()
+    each(&previous.findings).iter().map(stale).collect()
+}
+
+/// Findings of one pod each whose texts are read back: they are not put together.
+const ALONE: &[FindingCode] = &[FindingCode::LimitReverted, FindingCode::LabelReverted];
+/// A stored finding names this many pods.
+const MAX_PODS: usize = 64;
+
+/// Findings as they are stored: those of one code with one remedy are one, with the pods that they are about.
+pub fn grouped(findings: &[FindingStatus]) -> Vec<FindingStatus> {
+    let mut groups: Vec<FindingStatus> = Vec::new();
+    for finding in findings {
+        let alone = ALONE.iter().any(|code| code.as_str() == finding.code) || finding.pod.is_none();
+        let same = |group: &&mut FindingStatus| {
+            group.code == finding.code
+                && group.severity == finding.severity
+                && group.stale == finding.stale
+                && group.remedy == finding.remedy
+                && group.pod.is_some()
+                && group.pods.len() < MAX_PODS
+        };
+        match (groups.iter_mut().find(same), &finding.pod) {
+            (Some(group), Some(pod)) if !alone => {
+                if group.pods.is_empty() {
+                    group.pods.extend(group.pod.clone());
+                }
+                group.pods.push(pod.clone());
+                group.since = group.since.into_iter().chain(finding.since).min();
+            }
+            _ => groups.push(finding.clone()),
+        }
+    }
+    groups
+}
+
+/// Stored findings, one for each pod.
+pub fn each(stored: &[FindingStatus]) -> Vec<FindingStatus> {
+    let one = |finding: &FindingStatus, pod: &String| FindingStatus {
+        pod: Some(pod.clone()),
+        pods: Vec::new(),
+        pod_uid: finding.pod_uid.clone().filter(|_| finding.pod.as_ref() == Some(pod)),
+        ..finding.clone()
+    };
+    let mut all = Vec::new();
+    for finding in stored {
+        match finding.pods.as_slice() {
+            [] => all.push(finding.clone()),
+            pods => all.extend(pods.iter().map(|pod| one(finding, pod))),
+        }
+    }
+    all
+}
+
+/// "3 pods (redis-0, redis-1, redis-2)", the only pod, or that it is about the whole.
+pub fn about(finding: &FindingStatus) -> String {
+    match (finding.pods.as_slice(), &finding.pod) {
+        ([_, _, ..], _) => {
+            let pods: Vec<PodName> = finding.pods.iter().map(|pod| pod.as_str().into()).collect();
+            format!("{} pods ({})", pods.len(), super::sets::list(&pods))
+        }
+        (_, Some(pod)) => pod.clone(),
+        (_, None) => "(policy)".to_owned(),
+    }
 }
 
 /// Whether only a live look can judge what is carried: what Redis users may do is asked in no other.
@@ -73,7 +136,12 @@ fn comes_back(snapshot: &Snapshot, pod: &str) -> bool {
     snapshot.targets.is_empty() || snapshot.stateful_sets.iter().any(wanted)
 }
 
-fn of(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> FindingStatus {
+fn of(
+    finding: &Finding,
+    snapshot: &Snapshot,
+    previous: &RedisMemoryPolicyStatus,
+    before: &[FindingStatus],
+) -> FindingStatus {
     let cap = |text: &str| text.chars().take(TEXT_CAP).collect::<String>();
     let uid = |pod: &PodName| snapshot.target(pod).map(|target| target.pod.uid.to_string());
     // Where there were pods, none is more than something to know.
@@ -84,7 +152,8 @@ fn of(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
         severity: severity.to_string(),
         pod: finding.pod.as_ref().map(ToString::to_string),
         pod_uid: finding.pod.as_ref().and_then(uid),
-        since: Some(since(finding, snapshot, previous)),
+        pods: Vec::new(),
+        since: Some(since(finding, snapshot, before)),
         stale: false,
         evidence: cap(&finding.evidence),
         remedy: cap(&finding.remedy),
@@ -92,11 +161,11 @@ fn of(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus
 }
 
 /// When that was first found: one that a version wrote which kept no time is taken for new.
-fn since(finding: &Finding, snapshot: &Snapshot, previous: &RedisMemoryPolicyStatus) -> Timestamp {
+fn since(finding: &Finding, snapshot: &Snapshot, before: &[FindingStatus]) -> Timestamp {
     let same = |earlier: &&FindingStatus| {
         earlier.code == finding.code.as_str() && earlier.pod.as_deref() == finding.pod.as_ref().map(PodName::as_str)
     };
-    let before = previous.findings.iter().find(same).and_then(|earlier| earlier.since);
+    let before = before.iter().find(same).and_then(|earlier| earlier.since);
     before.unwrap_or_else(|| Timestamp::from_second(snapshot.at.as_second()).unwrap_or(snapshot.at))
 }
 

@@ -3,6 +3,7 @@
 
 pub mod conditions;
 pub mod findings;
+mod members;
 pub mod refusals;
 pub mod sets;
 pub mod transitions;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 
 use self::{conditions::Known, sets::SetSeen};
 use crate::{
-    api::v1alpha1::{FindingStatus, PlanStatus, RedisMemoryPolicyStatus, Summary},
+    api::v1alpha1::{FindingStatus, PlanMember, PlanStatus, RedisMemoryPolicyStatus, Summary},
     assess::judged::Judged,
     domain::blocked::Blocked,
     domain::{
@@ -74,15 +75,20 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
         journal: input.journal,
         records: input.records,
     };
-    let findings: Vec<FindingStatus> = input.findings.iter().take(MAX_FINDINGS).cloned().collect();
+    let verdict = verdict::of(input, previous);
+    let mut findings = findings::grouped(input.findings);
+    // What rules comes first; the rest stays in its order.
+    findings.sort_by_key(|finding| finding.code != verdict.reason);
+    findings.truncate(MAX_FINDINGS);
     RedisMemoryPolicyStatus {
-        verdict: Some(verdict::of(input, previous)),
+        verdict: Some(verdict),
         observed_generation: Some(input.generation),
         conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
         summary: Some(summary(input, sampled, previous)),
         findings,
         oom_kills: input.kills.to_vec(),
-        plan: input.plan.map(|plan| plan_status(plan, previous)),
+        refusals: refusals::status(input, previous),
+        plan: input.plan.map(|plan| plan_status(plan, members::of(input, plan), previous)),
         ..RedisMemoryPolicyStatus::default()
     }
 }
@@ -95,7 +101,7 @@ pub fn stalled(
     previous: &RedisMemoryPolicyStatus,
     now: Timestamp,
 ) -> RedisMemoryPolicyStatus {
-    let findings = findings::all(previous);
+    let findings = findings::grouped(&findings::all(previous));
     RedisMemoryPolicyStatus {
         verdict: Some(verdict::stalled(reason, message, &findings, previous, now)),
         observed_generation: Some(generation),
@@ -124,13 +130,21 @@ pub fn spec_not_used(
 }
 
 /// A plan of the same hash keeps the reasons that were shown first, so that what is done reads as what was announced.
-pub fn plan_status(plan: &Plan, previous: &RedisMemoryPolicyStatus) -> PlanStatus {
+fn plan_status(plan: &Plan, members: Vec<PlanMember>, previous: &RedisMemoryPolicyStatus) -> PlanStatus {
     let shown = previous.plan.as_ref().filter(|shown| shown.hash == plan.hash);
+    let same = |one: &PlanMember, other: &PlanMember| {
+        (&one.pod, &one.role, one.restarted) == (&other.pod, &other.role, other.restarted)
+            && Words(&one.why) == Words(&other.why)
+    };
+    let shown_members = shown.map(|shown| shown.members.clone()).filter(|shown| {
+        shown.len() == members.len() && shown.iter().zip(&members).all(|(shown, member)| same(shown, member))
+    });
     PlanStatus {
         workload: plan.workload_name.clone(),
         hash: plan.hash.clone(),
         steps: shown.map_or_else(|| plan.steps.clone(), |shown| shown.steps.clone()),
         write_gap: shown.map_or_else(|| plan.write_gap.clone(), |shown| shown.write_gap.clone()),
+        members: shown_members.unwrap_or(members),
     }
 }
 
@@ -186,7 +200,7 @@ fn tenths(ratio: Ratio) -> String {
 
 fn last_action(input: &Input<'_>) -> Option<String> {
     if let Some(planned) = input.journal.and_then(Journal::planned) {
-        return Some(format!("{:?} {}", planned.step.kind(), planned.step.pod()));
+        return Some(format!("{} {}", planned.step.kind(), planned.step.pod()));
     }
     let ended = input.records.iter().filter_map(|record| Some((record, record.outcome?)));
     let (last, outcome) = ended.max_by_key(|(record, _)| record.ended_at)?;
@@ -235,15 +249,20 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
         .iter()
         .map(|finding| {
             let words = (Words(&finding.evidence), Words(&finding.remedy));
-            (&finding.code, &finding.severity, &finding.pod, finding.stale, words)
+            (&finding.code, &finding.severity, &finding.pod, &finding.pods, finding.stale, words)
         })
         .collect();
     let counts =
         status.summary.as_ref().map(|s| (s.targets, s.reachable, s.compliant, &s.sets, s.last_action.as_deref()));
     let verdict = status.verdict.as_ref().map(|v| (&v.level, &v.reason, Words(&v.brief), Words(&v.sentence)));
+    let refusals: Vec<_> = status.refusals.iter().map(|refusal| (&refusal.reason, Words(&refusal.text))).collect();
+    let plan = status.plan.as_ref().map(|plan| {
+        let members =
+            plan.members.iter().map(|member| (&member.pod, &member.role, member.restarted, Words(&member.why)));
+        (&plan.hash, members.collect::<Vec<_>>())
+    });
     let kills: Vec<_> = status.oom_kills.iter().map(|kills| (&kills.pod, kills.last_at)).collect();
-    let plan = status.plan.as_ref().map(|plan| &plan.hash);
-    (verdict, status.observed_generation, conditions, findings, counts, kills, plan)
+    (verdict, status.observed_generation, conditions, findings, counts, refusals, (kills, plan))
 }
 
 /// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.
@@ -295,6 +314,7 @@ mod tests {
                 severity: "Warning".into(),
                 pod: Some("redis-0".into()),
                 pod_uid: None,
+                pods: Vec::new(),
                 since: None,
                 stale: false,
                 evidence: evidence.into(),

@@ -1,6 +1,33 @@
 //! What lifts a refusal, and who does that. Pure.
 
-use crate::domain::blocked::BlockReason;
+use jiff::Timestamp;
+
+use super::Input;
+use crate::{
+    api::v1alpha1::{RedisMemoryPolicyStatus, RefusalStatus},
+    domain::blocked::BlockReason,
+};
+
+/// The status shows this many refusals.
+const MAX_REFUSALS: usize = 16;
+/// Longest text of a refusal.
+const TEXT_CAP: usize = 1000;
+
+/// What is in the way, since when, and what lifts it.
+pub(super) fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<RefusalStatus> {
+    let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
+    let shown = input.blocked.iter().take(MAX_REFUSALS).map(|blocked| {
+        let before = previous.refusals.iter().find(|refusal| refusal.reason == blocked.reason.as_str());
+        let (who, what) = lifted(blocked.reason);
+        RefusalStatus {
+            reason: blocked.reason.to_string(),
+            since: before.map_or(now, |refusal| refusal.since),
+            text: blocked.text.chars().take(TEXT_CAP).collect(),
+            lifted_by: format!("{}: {what}", who.as_str()),
+        }
+    });
+    shown.collect()
+}
 
 /// Who lifts a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

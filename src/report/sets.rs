@@ -11,6 +11,7 @@ use crate::{
     domain::{
         names::PodName,
         sample::{FailoverState, Role, Sample},
+        shard::ShardId,
         snapshot::Target,
     },
 };
@@ -26,6 +27,8 @@ const MAX_SETS: usize = 100;
 /// One data set as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetSeen {
+    /// Names it in what is stored.
+    pub id: ShardId,
     /// Name of its controller.
     pub name: String,
     /// Its selected pods.
@@ -67,6 +70,7 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             primaries => primaries.iter().map(|primary| writes(primary)).max_by_key(badness).unwrap_or(Writes::GoOn),
         };
         SetSeen {
+            id: shard.id.clone(),
             name: shard.name.clone(),
             pods: names(&shard.members),
             wanted: shard.stateful_sets.iter().map(|set| usize::try_from(set.replicas).unwrap_or(usize::MAX)).sum(),

@@ -24,19 +24,23 @@ pub fn between(
     is_there: impl Fn(&str) -> bool,
 ) -> Vec<Transition> {
     let mut events = Vec::new();
-    let known = findings::is_among;
+    let (earlier, now) = (findings::each(&before.findings), findings::each(&after.findings));
     let weighty = |finding: &&FindingStatus| finding.severity != "Info";
-    for finding in after.findings.iter().filter(weighty).filter(|finding| !known(&before.findings, finding)) {
-        let note = format!("{}. {}", about(finding, &finding.evidence), finding.remedy);
-        events.push(event(EventType::Warning, &finding.code, "Assess", note, finding.pod.clone()));
+    let known = |among: &[FindingStatus], finding: &FindingStatus| findings::is_among(among, finding);
+    let new: Vec<_> = now.iter().filter(weighty).filter(|finding| !known(&earlier, finding)).cloned().collect();
+    for finding in findings::grouped(&new) {
+        // An event stays when the mode or the decision changes: it says what held then.
+        let note = format!("{}. When this was written: {}", about(&finding, &finding.evidence), finding.remedy);
+        events.push(event(EventType::Warning, &finding.code, "Assess", note, only_pod(&finding)));
     }
     // The list is capped: a finding that fell off its end is not over.
     if after.findings.len() < 20 {
-        let over = before.findings.iter().filter(weighty).filter(|finding| !known(&after.findings, finding));
-        for finding in over.filter(|finding| finding.pod.as_deref().is_none_or(&is_there)) {
+        let over = earlier.iter().filter(weighty).filter(|finding| !known(&now, finding));
+        let over: Vec<_> = over.filter(|finding| finding.pod.as_deref().is_none_or(&is_there)).cloned().collect();
+        for finding in findings::grouped(&over) {
             let reason = format!("{}Resolved", finding.code);
-            let note = about(finding, "no longer found");
-            events.push(event(EventType::Normal, &reason, "Assess", note, finding.pod.clone()));
+            let note = about(&finding, "it was looked at again and does not hold any more");
+            events.push(event(EventType::Normal, &reason, "Assess", note, only_pod(&finding)));
         }
     }
     events.extend(blocked(before, after));
@@ -49,10 +53,16 @@ pub fn matters_while_remediating(transition: &Transition) -> bool {
 }
 
 fn about(finding: &FindingStatus, text: &str) -> String {
-    match &finding.pod {
-        Some(pod) => format!("{pod}: {text}"),
-        None => text.to_owned(),
+    match (&finding.pod, finding.pods.as_slice()) {
+        (Some(pod), [_, _, ..]) => format!("{}, {pod}: {text}", findings::about(finding)),
+        (Some(pod), _) => format!("{pod}: {text}"),
+        (None, _) => text.to_owned(),
     }
+}
+
+/// The pod, where it is about one.
+fn only_pod(finding: &FindingStatus) -> Option<String> {
+    finding.pod.clone().filter(|_| finding.pods.len() < 2)
 }
 
 fn blocked(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus) -> Option<Transition> {

@@ -36,7 +36,9 @@ impl Rules for Sentinel {
         } else {
             listed(faults)
         };
-        let text = format!("a Sentinel watches a member, or may, and nothing is restarted behind its back; {which}");
+        let text = format!(
+            "a Sentinel watches a member, or may, and nothing is restarted that it could take for a failure; {which}"
+        );
         Some(Blocked::new(BlockReason::SentinelSeen, text).ruling())
     }
 

@@ -386,7 +386,7 @@ pub struct Restart {
     /// needs longer restarts the replicas only. A restart in place has a consent of its own: allowDowntime.
     #[schemars(length(max = 24), transform = rules::maximum_write_gap)]
     pub maximum_write_gap: String,
-    /// Also restart a primary that nothing can take over from, if its persistence is proven. Writes stop meanwhile.
+    /// Also restart a primary that nothing can take over from, if its data is verified to be on disk. Writes stop meanwhile.
     pub allow_downtime: bool,
 }
 

@@ -45,6 +45,10 @@ pub struct RedisMemoryPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
     pub oom_kills: Vec<PodKills>,
+    /// What keeps a remediation from its next step, the first first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub refusals: Vec<RefusalStatus>,
     /// What would be done, or is being done. In Observe this is the dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
@@ -169,6 +173,10 @@ pub struct FindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub pod_uid: Option<String>,
+    /// All pods of which it is found, where they are several: `pod` is the first, and the numbers are its.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
+    pub pods: Vec<String>,
     /// When it was first found; absent: written by an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40))]
@@ -200,6 +208,45 @@ pub struct PlanStatus {
     /// How long writes stop by it; absent: they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_gap: Option<WriteGap>,
+    /// What it means for each member of the set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub members: Vec<PlanMember>,
+}
+
+/// A member of the set that a plan is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanMember {
+    /// The pod.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// What it is: primary, replica or unknown.
+    #[schemars(length(max = 16))]
+    pub role: String,
+    /// Whether the plan restarts it.
+    pub restarted: bool,
+    /// Why it is restarted, or why it is not.
+    #[schemars(length(max = 512))]
+    pub why: String,
+}
+
+/// What keeps a remediation from its next step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusalStatus {
+    /// The stable reason; docs/blocked-reasons.md has a section for each.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Since when it has been in the way.
+    #[schemars(with = "String", length(max = 40))]
+    pub since: Timestamp,
+    /// What is in the way, with numbers.
+    #[schemars(length(max = 1024))]
+    pub text: String,
+    /// What lifts it, and who does that.
+    #[schemars(length(max = 256))]
+    pub lifted_by: String,
 }
 
 /// Kubernetes' own condition, with a limit on every text.

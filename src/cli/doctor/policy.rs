@@ -131,7 +131,7 @@ fn restart(set: &RedisSet, shape: Shape) -> String {
         lines.extend([
             "#   # The primary is restarted in place. Cost: no reads and writes of it from its shutdown until it has"
                 .to_owned(),
-            "#   # loaded its data again. Only where persistence is proven (chart value acting.restartInPlace)."
+            "#   # loaded its data again. Only where its data is verified to be on disk (chart value acting.restartInPlace)."
                 .to_owned(),
             "#   allowDowntime: true".to_owned(),
         ]);

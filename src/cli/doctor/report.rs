@@ -225,10 +225,10 @@ impl Told<'_> {
                  pause of writes, and the old primary is restarted last"
             }
             (Reach::Restarts, Shape::Standalone) => {
-                "in place, only with allowDowntime and proven persistence; without that it is watched, and its limit kept"
+                "in place, only with allowDowntime and data that is verified to be on disk; without that it is watched, and its limit kept"
             }
             (Reach::Restarts, _) => {
-                "replicas one by one; the primary in place, last, only with allowDowntime and proven persistence. No role is \
+                "replicas one by one; the primary in place, last, only with allowDowntime and data that is verified to be on disk. No role is \
                  moved"
             }
             (Reach::Resizes, _) => "never by this version; its memory limit is kept",

@@ -328,7 +328,7 @@ impl<'a> Explained<'a> {
             status.plan.iter().flat_map(|plan| plan.steps.iter().enumerate().map(move |(n, step)| (plan, n, step)));
         for (plan, n, planned) in steps.filter(|(_, _, planned)| planned.step.pod().as_str() == pod) {
             let place = format!("step {} of {}", n + 1, plan.steps.len());
-            rows.push(row("plan", format!("{place}: {:?}: {}", planned.step.kind(), planned.reason)));
+            rows.push(row("plan", format!("{place}: {}: {}", planned.step.kind(), planned.reason)));
         }
         table(out, &rows);
     }
@@ -383,7 +383,7 @@ impl<'a> Explained<'a> {
         let journal = self.file.journal.as_ref()?;
         let step = journal.planned().map_or_else(
             || "finishing".to_owned(),
-            |planned| format!("{:?} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason),
+            |planned| format!("{} {}: {}", planned.step.kind(), planned.step.pod(), planned.reason),
         );
         let text = format!("{}, step {} of {}: {step}", journal.id, journal.cursor + 1, journal.steps.len());
         Some(row("under way", text))

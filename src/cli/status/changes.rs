@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     api::v1alpha1::{Mode, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     domain::journal::Outcome,
+    report::findings,
 };
 
 /// What is said of a policy, by subject.
@@ -33,7 +34,7 @@ impl Facts {
             }
             facts.insert(condition.type_.clone(), text);
         }
-        for finding in &status.findings {
+        for finding in &findings::each(&status.findings) {
             let about = finding.pod.as_deref().unwrap_or("(policy)");
             let subject = format!("finding {} {about}", finding.code);
             let stale = if finding.stale { ", stale" } else { "" };
@@ -57,7 +58,7 @@ impl Facts {
         let changed = self.0.iter().filter(|(subject, text)| before.get(*subject) != Some(*text));
         let gone = before.keys().filter(|subject| !self.0.contains_key(*subject));
         let changed = changed.map(|(subject, text)| format!("{subject}: {text}"));
-        changed.chain(gone.map(|subject| format!("{subject}: no longer"))).collect()
+        changed.chain(gone.map(|subject| format!("{subject}: does not hold any more"))).collect()
     }
 }
 

@@ -4,9 +4,10 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::{
-    api::v1alpha1::{Mode, RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    api::v1alpha1::{Mode, PlanStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     cli::layout::{line, paragraph, table},
     domain::journal::Journal,
+    report::findings,
 };
 
 /// A policy for programs: the resource without what only Kubernetes needs.
@@ -70,9 +71,8 @@ fn now(policy: &RedisMemoryPolicy) -> String {
         return format!("Stalled: {reason}: {message}");
     }
     if let Some(journal) = policy.status.as_ref().and_then(|status| status.journal.as_ref()) {
-        let step = journal
-            .planned()
-            .map_or_else(|| "finishing".to_owned(), |p| format!("{:?} {}", p.step.kind(), p.step.pod()));
+        let step =
+            journal.planned().map_or_else(|| "finishing".to_owned(), |p| format!("{} {}", p.step.kind(), p.step.pod()));
         return format!("step {} of {}: {step}", journal.cursor + 1, journal.steps.len());
     }
     if let Some((_, reason, _)) = holds("RemediationBlocked") {
@@ -123,11 +123,13 @@ pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
     if let Some(journal) = &status.journal {
         remediation(&mut out, journal);
     }
-    findings(&mut out, status);
+    refusals(&mut out, status);
+    found(&mut out, status);
     match &status.plan {
         Some(plan) if status.journal.is_none() => {
             heading(&mut out, &format!("PLAN {} for {}", plan.hash, plan.workload));
             steps(&mut out, plan.steps.iter().map(|planned| (' ', planned)));
+            members(&mut out, plan);
         }
         _ => {}
     }
@@ -190,20 +192,43 @@ fn steps<'a>(out: &mut String, steps: impl Iterator<Item = (char, &'a crate::dom
         let number = n + 1;
         let (kind, pod) = (planned.step.kind(), planned.step.pod());
         let first = format!("{mark}{number:>3}  ");
-        paragraph(out, &first, "      ", &format!("{kind:?} {pod}: {}", planned.reason));
+        paragraph(out, &first, "      ", &format!("{kind} {pod}: {}", planned.reason));
     }
 }
 
-fn findings(out: &mut String, status: &RedisMemoryPolicyStatus) {
+fn refusals(out: &mut String, status: &RedisMemoryPolicyStatus) {
+    if status.refusals.is_empty() {
+        return;
+    }
+    heading(out, "IN THE WAY");
+    for refusal in &status.refusals {
+        line(out, &format!("{}  since {}", refusal.reason, refusal.since.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        paragraph(out, "          ", "          ", &refusal.text);
+        paragraph(out, "          -> lifted by ", "             ", &refusal.lifted_by);
+    }
+}
+
+fn members(out: &mut String, plan: &PlanStatus) {
+    for member in &plan.members {
+        let what = if member.restarted { "restarted" } else { "left alone" };
+        paragraph(out, &format!("{} ({}), {what}: ", member.pod, member.role), "      ", &member.why);
+    }
+}
+
+fn found(out: &mut String, status: &RedisMemoryPolicyStatus) {
     heading(out, "FINDINGS");
     if status.findings.is_empty() {
         line(out, "none");
     }
     for finding in &status.findings {
-        let about = finding.pod.as_deref().unwrap_or("(policy)");
+        let about = findings::about(finding);
         let stale = if finding.stale { "  (stale: found earlier, not judged again yet)" } else { "" };
-        line(out, &format!("{:<8}  {}  {about}{stale}", finding.severity, finding.code));
-        paragraph(out, "          ", "          ", &finding.evidence);
+        let since =
+            finding.since.map_or_else(String::new, |since| format!("  since {}", since.strftime("%Y-%m-%dT%H:%M:%SZ")));
+        line(out, &format!("{:<8}  {}  {about}{since}{stale}", finding.severity, finding.code));
+        let of =
+            finding.pod.as_ref().filter(|_| finding.pods.len() > 1).map_or_else(String::new, |pod| format!("{pod}: "));
+        paragraph(out, "          ", "          ", &format!("{of}{}", finding.evidence));
         paragraph(out, "          -> ", "             ", &finding.remedy);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     AT_ONCE, LATER, Performed,
-    outcome::{failed, may_have_happened, succeeded},
+    outcome::{AGAIN, failed, may_have_happened, succeeded},
     record,
 };
 use crate::{
@@ -76,7 +76,7 @@ pub(super) async fn upkeep<W: World>(
                     // An API server that is away says nothing about rights or quotas.
                     _ => BlockReason::StepFailed,
                 };
-                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}")));
+                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}; {}", AGAIN)));
                 performed.failed = true;
             }
         }

@@ -18,6 +18,9 @@ use crate::{
     plan::effect::{Effect, Words},
 };
 
+/// When what failed is tried again (`controller::backoff`).
+pub(super) const AGAIN: &str = "tried again by itself, after seconds at first and after minutes later";
+
 /// An eviction whose answer was lost may have been carried out.
 pub(super) fn may_have_happened(error: &ExecuteError) -> bool {
     matches!(error, ExecuteError::Evict(EvictError::Other(_)))
@@ -154,7 +157,7 @@ pub(super) fn failed(
         }
         other => {
             tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, error = %other, "{action} failed");
-            performed.blocked.push(Blocked::new(BlockReason::StepFailed, format!("{action} {pod}: {other}")));
+            performed.blocked.push(Blocked::new(BlockReason::StepFailed, format!("{action} {pod}: {other}; {AGAIN}")));
             performed.failed = true;
         }
     }

@@ -74,8 +74,8 @@ pub(super) fn grace_period(scene: &Scene<'_>) -> Option<Blocked> {
         Blocked::new(
             BlockReason::GracePeriodTooShort,
             format!(
-                "{}, which is restarted as the primary that it is: terminationGracePeriodSeconds is {}, a clean \
-                 shutdown may take {} s",
+                "{}, which is restarted as the primary that it is: terminationGracePeriodSeconds is {}, a \
+                 shutdown that saves everything may take {} s",
                 target.pod.name,
                 target.pod.grace_period.as_secs(),
                 need.as_secs()

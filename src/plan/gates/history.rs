@@ -49,9 +49,10 @@ pub(super) fn not_failed(scene: &Scene<'_>) -> Option<Blocked> {
         Blocked::new(
             reason,
             format!(
-                "{}: {}; not tried again before the spec changes or the cooldown is over",
+                "{}: {}; tried again at {}, or when the spec changes",
                 outcome.as_str(),
-                last.message
+                last.message,
+                short(last.ended_at.saturating_add(scene.ctx.policy.restart.cooldown).unwrap_or(last.ended_at))
             ),
         )
     })

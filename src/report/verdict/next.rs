@@ -65,7 +65,7 @@ fn under_way(input: &Input<'_>, journal: &Journal) -> String {
         format!("; attempt {} failed ({why}) and is repeated", journal.current.attempt.max(1))
     });
     let doing = format!(
-        "carries out step {} of {} of the restart of {} that began {since}: {:?} {}",
+        "carries out step {} of {} of the restart of {} that began {since}: {} {}",
         journal.cursor + 1,
         journal.steps.len(),
         journal.workload_name,

@@ -216,7 +216,7 @@ fn step_of(journal: &Journal) -> String {
     let total = journal.steps.len();
     match journal.planned() {
         Some(planned) => {
-            format!("step {} of {total}: {:?} {}", journal.cursor + 1, planned.step.kind(), planned.step.pod())
+            format!("step {} of {total}: {} {}", journal.cursor + 1, planned.step.kind(), planned.step.pod())
         }
         None => format!("all {total} steps are taken"),
     }
