@@ -57,13 +57,20 @@ pub(super) fn ready(scene: &Scene<'_>) -> Option<Blocked> {
             |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, to: None } if from == pod);
         scene.phase != Phase::Preflight && scene.steps.iter().any(by_sentinel)
     };
-    let forbids = |pod: &PodName| {
-        let what = if moved(pod) { Disturbance::RestartAfterMove(pod) } else { Disturbance::Restart(pod) };
-        scene.shard.sentinels_forbid(&what)
+    let forbids = |pod: Option<&PodName>| {
+        let calm = scene.forgot || pod.is_some_and(moved);
+        scene.shard.sentinels_forbid(&Disturbance { restarted: pod, calm })
     };
-    let text = match scene.phase {
-        Phase::Switchover => scene.shard.sentinels_forbid(&Disturbance::Move)?,
-        _ => scene.restarted_now().find_map(|target| forbids(&target.pod.name))?,
+    let fault = match scene.phase {
+        Phase::Switchover => forbids(None)?,
+        _ => scene.restarted_now().find_map(|target| forbids(Some(&target.pod.name)))?,
     };
-    Some(Blocked::new(BlockReason::SentinelsNotReady, text))
+    let reason = if fault.lasts { BlockReason::SentinelsUnfit } else { BlockReason::SentinelsNotReady };
+    Some(Blocked::new(reason, fault.text))
+}
+
+/// No restart leaves something in the lists of the Sentinels that is there for ever.
+pub(super) fn forget(scene: &Scene<'_>) -> Option<Blocked> {
+    let text = scene.restarted_now().find_map(|target| scene.shard.sentinels_would_remember(&target.pod.name))?;
+    Some(Blocked::new(BlockReason::SentinelsUnfit, text))
 }
