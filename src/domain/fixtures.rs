@@ -125,6 +125,7 @@ pub fn three_pods() -> Snapshot {
         volumes: Volumes::Known((0..3).map(claim_volume).collect()),
         seen_before: Vec::new(),
         sentinels: Vec::new(),
+        proxies: Vec::new(),
         surroundings: Surroundings::default(),
     }
 }
@@ -352,6 +353,7 @@ pub fn container() -> Container {
         resize_restarts: false,
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
+        start_took: Duration::ZERO,
         ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
     }

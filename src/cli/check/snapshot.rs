@@ -38,6 +38,7 @@ pub(super) fn file(looks: &[Checked<'_>], limit: Option<Bytes>, clock: &Clock) -
         volumes: Volumes::default(),
         seen_before: Vec::new(),
         sentinels: Vec::new(),
+        proxies: Vec::new(),
         surroundings: Surroundings::default(),
     };
     let policy = WrittenPolicy::from(&default_policy()?);
@@ -95,6 +96,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             resize_restarts: false,
             started_at: None,
             restarts: 0,
+            start_took: std::time::Duration::ZERO,
             ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),
         }),

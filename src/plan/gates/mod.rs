@@ -156,6 +156,12 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// A Sentinel has given the role of that pod to another member, because we told it to.
+    fn moved_by_sentinel(&self, pod: &PodName) -> bool {
+        let moved = |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, to: None } if from == pod);
+        self.phase != Phase::Preflight && self.steps.iter().any(moved)
+    }
+
     /// The members about to be restarted: in a step only the one that it is about.
     fn restarted_now(&self) -> impl Iterator<Item = &'a Target> + '_ {
         self.shard.members.iter().copied().filter(move |target| match &self.phase {
@@ -204,6 +210,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::foreign_owner),
     (Always, structure::template_role_label),
     (Always, services::clients_follow),
+    (Always, services::clients_have_followed),
     (Always, services::takes_every_member),
     (Always, services::role_service),
     (Beginning, structure::can_be_done),
