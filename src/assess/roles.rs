@@ -147,7 +147,7 @@ fn outside(shard: &Shard<'_>) -> Option<Finding> {
 fn sentinels(shard: &Shard<'_>) -> Option<Finding> {
     let faults = shard.sentinel_faults();
     (!faults.is_empty()).then(|| {
-        let shown = faults.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let shown = faults.iter().take(SHOWN).map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
         let more = faults.len().saturating_sub(SHOWN);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         about_the_set(

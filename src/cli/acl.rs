@@ -143,7 +143,7 @@ mod tests {
     fn a_sentinel_has_users_of_its_own() {
         let line = printed(&["--role", "sentinel"]);
         assert!(line.starts_with("ACL SETUSER memory-observe reset on >PASSWORD -@all +info "), "{line}");
-        assert!(line.ends_with("+sentinel|sentinels +sentinel|failover\n"), "{line}");
+        assert!(line.ends_with("+sentinel|sentinels +sentinel|failover +sentinel|reset\n"), "{line}");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub const ASKING_SENTINELS: &[&str] = &[
 /// What is sent to a Sentinel to have it give the role to another member.
 pub const MOVING_BY_SENTINEL: &str = "sentinel|failover";
 
+/// What is sent to a Sentinel to have it forget who is gone.
+pub const FORGETTING: &str = "sentinel|reset";
+
 macro_rules! commands {
     ($($command:ident $rule:literal, asked: $trial:expr, harmless: $harmless:expr, by: $by:expr;)*) => {
         /// A command that changes something.
@@ -161,7 +164,7 @@ pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
 
 /// The rules of a user of Sentinels, after its name and password: no command but those that are sent.
 pub fn sentinel_rules() -> String {
-    let sent = ASKING_SENTINELS.iter().copied().chain([MOVING_BY_SENTINEL]);
+    let sent = ASKING_SENTINELS.iter().copied().chain([MOVING_BY_SENTINEL, FORGETTING]);
     let sent: Vec<String> = sent.map(|rule| format!("+{rule}")).collect();
     format!("-@all {}", sent.join(" "))
 }

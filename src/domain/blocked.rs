@@ -125,6 +125,8 @@ reasons! {
     CandidateUnfit,
     /// The Sentinels do not agree, fail over or did lately, or too few would be left while a pod is away.
     SentinelsNotReady,
+    /// The Sentinels list somebody who is gone, or are too few: nobody but people can mend it.
+    SentinelsUnfit,
     /// A member is not Ready, or is being deleted.
     MemberNotReady,
     /// A member loads, saves, rewrites, syncs, resizes or fails over.
@@ -205,6 +207,7 @@ impl BlockReason {
             | Self::ApprovalNeeded
             | Self::RestartBudget
             | Self::ClusterBudget
+            | Self::SentinelsUnfit
             | Self::RemediationGaveUp => Waits::ForPeopleOrTime,
             Self::ClusterMode
             | Self::SentinelSeen

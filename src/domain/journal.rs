@@ -62,6 +62,10 @@ pub struct Journal {
     /// set back before the remediation ends, however it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporary: Option<Box<TemporarySettings>>,
+    /// How often a Sentinel was to be made to forget what a restart of this remediation left in its list.
+    #[serde(default, skip_serializing_if = "zero")]
+    #[schemars(range(min = 0, max = 100_000), extend("format" = "int32"))]
+    pub forgotten: u32,
     /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -179,8 +179,12 @@ pub struct Container {
     /// Its last end, where the kernel killed it for want of memory. What runs now began after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Kill>,
-    /// How long after its start the readiness probe says yes at the earliest: its initial delay, and a period for each
-    /// success that it wants.
+    /// From the creation of the pod to the start of the container, where that is its first: scheduling, volumes, image, init
+    /// containers. Zero: not known.
+    #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]
+    pub start_took: Duration,
+    /// When the kubelet is to be expected to take the server for ready, after its start: by the delay and the period of its
+    /// probes.
     #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]
     pub ready_after: Duration,
     /// Where volumes are mounted.
@@ -333,6 +337,16 @@ pub struct Service {
     /// `clusterIPs`; none of a headless one.
     #[serde(default, skip_serializing_if = "PodAddresses::is_empty")]
     pub addresses: PodAddresses,
+}
+
+/// A Service that leads to a proxy in front of selected pods: which server its clients meet is the proxy's to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Proxy {
+    /// Name of the Service.
+    pub service: String,
+    /// Names of the selected pods of the same release.
+    pub fronts: Vec<PodName>,
 }
 
 /// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.

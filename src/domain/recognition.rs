@@ -297,6 +297,16 @@ pub fn owns_one_set(owner: &Owner) -> bool {
     owner.kind == "Deployment" || signs.any(|sign| matches!(sign, Sign::Owner(kind) if *kind == owner.kind))
 }
 
+/// The labels by which charts tell the pods of one release.
+pub const OF_A_RELEASE: [&str; 2] = ["app.kubernetes.io/instance", "release"];
+
+/// Whether a Service with that selector leads to a proxy (redis-ha's HAProxy, say) of the release that a pod with these
+/// labels belongs to.
+pub fn fronts(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let same = |key: &&str| labels.and_then(|own| own.get(*key)).is_some_and(|own| selector.get(*key) == Some(own));
+    selector.values().any(|value| value.contains("proxy")) && OF_A_RELEASE.iter().any(|key| same(&key))
+}
+
 /// Labels that say a role wherever they are, and so move from pod to pod.
 pub fn says_a_role(key: &str) -> bool {
     ["redismemory.io/role", "isMaster", "isPrimary"].contains(&key)

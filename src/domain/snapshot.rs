@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::DisruptionBudget,
     names::{ControllerUid, NodeAddress, PodName},
-    pod::{self, Deployment, Owner, Pod, Rights, Service, StatefulSet},
+    pod::{self, Deployment, Owner, Pod, Proxy, Rights, Service, StatefulSet},
     sample::{Reading, Sample},
     sentinel::Sentinel,
     surroundings::Surroundings,
@@ -29,6 +29,9 @@ pub struct Snapshot {
     pub deployments: Vec<Deployment>,
     /// Services whose selector contains the role label.
     pub services: Vec<Service>,
+    /// Services that lead to proxies in front of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<Proxy>,
     /// What the operator may do here.
     pub rights: Rights,
     /// The API server has the `pods/resize` subresource (1.33 and newer).
@@ -90,6 +93,7 @@ impl Snapshot {
             volumes: Volumes::default(),
             seen_before: Vec::new(),
             sentinels: Vec::new(),
+            proxies: Vec::new(),
             surroundings: Surroundings::default(),
         }
     }

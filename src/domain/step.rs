@@ -159,6 +159,8 @@ situations! {
     Returning,
     /// The eviction of the old primary is waited for, by a budget say.
     Held,
+    /// A restart leaves something in the lists of Sentinels, which know the pods by their addresses.
+    Forgotten,
 }
 
 /// When a remediation may be ended while a step is under way: nothing of ours is half done then.

@@ -76,6 +76,10 @@ places! {
     CloseDue = "close-clients:before-effect" in Held,
     /// They were sent away; nothing says so yet.
     CloseMade = "close-clients:after-effect" in Held,
+    /// A Sentinel is about to be made to forget what a restart left in its list.
+    ForgetDue = "forget:before-effect" in Forgotten,
+    /// It has forgotten; the journal does not say so yet.
+    ForgetMade = "forget:after-effect" in Forgotten,
     /// The candidate of a switchover has the primary's label too.
     CandidateLabelled = "switchover:candidate-labelled" in Any,
     /// Services have both pods, and have had them long enough; FAILOVER is sent next.

@@ -205,4 +205,8 @@ impl Watching for Connection {
     async fn sentinel_failover(&mut self, set: &str, coordinated: bool) -> Result<(), RedisError> {
         Self::sentinel_failover(self, set, coordinated).await
     }
+
+    async fn sentinel_reset(&mut self, set: &str) -> Result<(), RedisError> {
+        Self::sentinel_reset(self, set).await
+    }
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 pub mod crash;
+mod forget;
 pub mod live;
 mod persist;
 pub mod ports;
@@ -72,6 +73,8 @@ pub enum Done {
         /// Who was told an address instead of a name.
         fallbacks: Vec<Fallback>,
     },
+    /// A Sentinel has forgotten who was gone.
+    Forgotten,
     /// A Sentinel has given the role to another member, and the old primary follows.
     FailedOver {
         /// Who is primary now.
@@ -174,6 +177,14 @@ pub enum ExecuteError {
         /// What is not as it should be.
         why: &'static str,
     },
+    /// A Sentinel that was to forget is at something, or names another primary: nothing was done.
+    #[error("the Sentinel in {pod} is not made to forget: {why}")]
+    SentinelBusy {
+        /// Which pod.
+        pod: String,
+        /// What was found.
+        why: String,
+    },
     /// The credentials of a target.
     #[error("the password for {pod} cannot be had: {message}")]
     Credentials {
@@ -250,6 +261,7 @@ impl<P: Ports> Executor<P> {
             Effect::Switchover(order) => self.switch_over(policy, order).await,
             Effect::Failover(order) => self.fail_over(policy, order).await,
             Effect::SetBack { peer, settings } => self.set_back(policy, peer, settings).await,
+            Effect::Forget { sentinel, set, primary } => self.forget(policy, sentinel, set, primary).await,
         }
     }
 }
@@ -266,6 +278,8 @@ fn boundary(step: Option<StepKind>, effect: &Effect, moment: Moment) -> Boundary
         (_, Effect::Demote { .. }) => at(Place::DemoteDue, Place::DemoteMade),
         // At whichever step the eviction of the old primary is waited for.
         (_, Effect::CloseClients { .. }) => at(Place::CloseDue, Place::CloseMade),
+        // At whichever step the next pod would be disturbed, and at the end.
+        (_, Effect::Forget { .. }) => at(Place::ForgetDue, Place::ForgetMade),
         (Some(kind), _) => Boundary::Step(kind, moment),
         (None, Effect::Resize { .. }) => at(Place::ResizeDue, Place::ResizeMade),
         (None, _) => at(Place::LabelDue, Place::LabelMoved),

@@ -139,6 +139,8 @@ pub trait Watching: Send {
         set: &str,
         coordinated: bool,
     ) -> impl Future<Output = Result<(), RedisError>> + Send;
+    /// `SENTINEL RESET set`.
+    fn sentinel_reset(&mut self, set: &str) -> impl Future<Output = Result<(), RedisError>> + Send;
 }
 
 /// Everything that carrying an effect out needs.

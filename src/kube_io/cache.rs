@@ -292,13 +292,18 @@ fn pruned_container(kept: Container) -> Container {
         resources: kept.resources,
         restart_policy: kept.restart_policy,
         volume_mounts: kept.volume_mounts,
-        readiness_probe: kept.readiness_probe.map(|probe| Probe {
-            initial_delay_seconds: probe.initial_delay_seconds,
-            period_seconds: probe.period_seconds,
-            success_threshold: probe.success_threshold,
-            ..Probe::default()
-        }),
+        readiness_probe: kept.readiness_probe.map(pruned_probe),
+        startup_probe: kept.startup_probe.map(pruned_probe),
         ..Container::default()
+    }
+}
+
+fn pruned_probe(kept: Probe) -> Probe {
+    Probe {
+        initial_delay_seconds: kept.initial_delay_seconds,
+        period_seconds: kept.period_seconds,
+        success_threshold: kept.success_threshold,
+        ..Probe::default()
     }
 }
 

@@ -24,11 +24,11 @@ use crate::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
         pod::{
-            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
-            StartSettings, StatefulSet, VolumeKind,
+            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, Proxy, ResizeProgress,
+            Service, StartSettings, StatefulSet, VolumeKind,
         },
         policy::{PortRef, RedisAccess, RoleLabel, SentinelAccess},
-        quantity,
+        quantity, recognition,
         start::{self, CommandLine},
     },
     kube_io::text::plain,
@@ -163,6 +163,16 @@ pub fn service<'a>(
     })
 }
 
+/// The proxy behind a Service, if it is one of the release of some of these pods: whose they are.
+pub fn proxy<'a>(service: &K8sService, pods: impl IntoIterator<Item = &'a K8sPod>) -> Option<Proxy> {
+    let selector = service.spec.as_ref()?.selector.as_ref()?;
+    let fronted = pods.into_iter().filter(|pod| recognition::fronts(selector, pod.metadata.labels.as_ref()));
+    let mut fronts: Vec<PodName> = fronted.filter_map(|pod| pod.metadata.name.clone()).map(PodName::new).collect();
+    fronts.sort_unstable();
+    let service = service.metadata.name.clone().unwrap_or_default();
+    (!fronts.is_empty()).then_some(Proxy { service, fronts })
+}
+
 /// UIDs of the pods behind ready endpoints, sorted.
 pub fn ready_pods<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Vec<PodUid> {
     let mut ready_pods: Vec<PodUid> = slices
@@ -217,17 +227,35 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
         killed: status.and_then(trouble::killed),
-        ready_after: found.readiness_probe.as_ref().map(ready_after).unwrap_or_default(),
+        start_took: status
+            .filter(|status| status.restart_count == 0)
+            .and_then(started_at)
+            .and_then(|at| {
+                let created = pod.metadata.creation_timestamp.as_ref()?;
+                // Both are whole seconds.
+                Some(Duration::try_from(at.duration_since(created.0)).ok()?.max(Duration::from_secs(1)))
+            })
+            .unwrap_or_default(),
+        ready_after: ready_after(found),
         mounts: mounts(pod.spec.as_ref(), found),
         name: found.name.clone(),
     })
 }
 
-/// Defaults are the API server's: no delay, ten seconds, one success.
-fn ready_after(probe: &Probe) -> Duration {
+/// When the kubelet is to be expected to take a healthy server for ready, after its start. It asks once a period, from some
+/// moment on that has nothing to do with the delay: half a period later than the delay, on average. A startup probe comes
+/// before, and where it says yes the readiness probe is asked at once. Defaults are the API server's: no delay, ten seconds,
+/// one success.
+fn ready_after(container: &K8sContainer) -> Duration {
     let number = |value: Option<i32>, default: u32| u64::from(value.map_or(default, clamped));
-    let tries = number(probe.period_seconds, 10).saturating_mul(number(probe.success_threshold, 1));
-    Duration::from_secs(number(probe.initial_delay_seconds, 0).saturating_add(tries))
+    let period = |probe: &Probe| Duration::from_secs(number(probe.period_seconds, 10));
+    let first = |probe: &Probe| Duration::from_secs(number(probe.initial_delay_seconds, 0)) + period(probe) / 2;
+    let started = container.startup_probe.as_ref().map(first).unwrap_or_default();
+    let Some(probe) = &container.readiness_probe else { return started };
+    let more = u32::try_from(number(probe.success_threshold, 1).saturating_sub(1)).unwrap_or(u32::MAX);
+    let delayed = container.startup_probe.is_none() || number(probe.initial_delay_seconds, 0) > 0;
+    let asked = if delayed { started.max(first(probe)) } else { started };
+    asked.saturating_add(period(probe).saturating_mul(more))
 }
 
 /// The volumes in that container.

@@ -20,7 +20,7 @@ use crate::{
     domain::{
         budget::DisruptionBudget,
         names::{ControllerUid, PodName},
-        pod::{Owner, Pod, Rights, Service},
+        pod::{Owner, Pod, Proxy, Rights, Service},
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
@@ -75,9 +75,9 @@ impl Observer {
             around.begun().await;
         }
         self.assign(policy, &pods, around, digester).await;
-        let services = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
+        let (services, proxies) = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
         let rights = self.reader.rights_lately(&policy.namespace).await;
-        let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
+        let mut frame = Snapshot { services, proxies, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
         let samples = self.latest(policy, &pods);
         let seen = samples.iter().filter_map(|(observation, _)| observation.sample());
@@ -98,9 +98,9 @@ impl Observer {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
         self.assign(policy, &pods, None, digester).await;
-        let services = self.services(policy, found.iter(), None).await?;
+        let (services, proxies) = self.services(policy, found.iter(), None).await?;
         let rights = self.reader.rights(&policy.namespace).await;
-        let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
+        let mut frame = Snapshot { services, proxies, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
         self.ask_redis_rights(policy, &pods, &mut frame).await;
         let latest = self.latest(policy, &pods);
@@ -322,16 +322,17 @@ impl Observer {
         })
     }
 
-    /// The Services that take any of these pods. Those that select the role label come with who is behind them.
+    /// The Services that take any of these pods, and those of proxies in front of them. Those that select the role label come
+    /// with who is behind them.
     async fn services<'a>(
         &self,
         policy: &Policy,
         pods: impl Iterator<Item = &'a KubePod> + Clone,
         around: Option<&Around>,
-    ) -> Result<Vec<Service>, KubeError> {
+    ) -> Result<(Vec<Service>, Vec<Proxy>), KubeError> {
         let (namespace, label) = (&policy.namespace, &policy.redis.role_label);
         if pods.clone().next().is_none() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let found = match around.and_then(Around::services) {
             Some(watched) => watched,
@@ -348,7 +349,8 @@ impl Observer {
                 None => pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?),
             };
         }
-        Ok(services)
+        let proxies = found.iter().filter_map(|service| pods::proxy(service, pods.clone())).collect();
+        Ok((services, proxies))
     }
 
     fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::{
     Context, backlog, carry,
     effect::Effect,
+    forget,
     gates::{self, Phase, Scene},
     hold,
     next::Next,
@@ -50,7 +51,10 @@ pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     match look(ctx, journal, deleting) {
         Next::End(record) => match carry::take_back(ctx, journal, record) {
             Next::End(record) => match temporary::set_back(ctx, journal, record) {
-                Next::End(record) => backlog::set_back(ctx, journal, record),
+                Next::End(record) => match backlog::set_back(ctx, journal, record) {
+                    Next::End(record) => forget::before_end(ctx, journal, record),
+                    next => next,
+                },
                 next => next,
             },
             next => next,
@@ -71,7 +75,8 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     if let Some(stop) = advance.interrupted(deleting).or_else(|| advance.waits_for_nobody()) {
         return stop;
     }
-    if let Some(next) = advance.rogue().or_else(|| advance.back_to_repoint()) {
+    let first = advance.rogue().or_else(|| advance.back_to_repoint()).or_else(|| forget::due(ctx, journal, shard));
+    if let Some(next) = first {
         return advance.no_longer_than_allowed(next);
     }
     advance.no_longer_than_allowed(advance.step(&planned.step))

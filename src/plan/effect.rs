@@ -127,6 +127,16 @@ pub enum Effect {
         /// Name and value, as `CONFIG SET` takes them.
         settings: Vec<(String, String)>,
     },
+    /// Make a Sentinel forget whoever is gone (`SENTINEL RESET`): what is there it finds again. Preconditions, read right
+    /// before: it names that primary, and carries no failover out.
+    Forget {
+        /// The Sentinel.
+        sentinel: SentinelPeer,
+        /// The name by which it knows the set.
+        set: String,
+        /// Where it says that the primary is.
+        primary: NodeAddress,
+    },
 }
 
 impl Effect {
@@ -174,6 +184,7 @@ impl Effect {
             Self::CloseClients { peer, .. } => ("ClientsClosed", "LeadClients", &peer.pod),
             Self::Switchover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
             Self::Failover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
+            Self::Forget { sentinel, .. } => ("SentinelForgot", "Forget", &sentinel.pod),
         };
         Words { event, action, pod }
     }
@@ -203,6 +214,7 @@ impl fmt::Display for Effect {
             Self::CloseClients { peer, .. } => write!(f, "close ordinary connections that still stand on {}", peer.pod),
             Self::Switchover(order) => write!(f, "hand the primary role from {} to {}", order.from.pod, order.to.pod),
             Self::Failover(order) => write!(f, "have a Sentinel take the primary role from {}", order.from.pod),
+            Self::Forget { sentinel, .. } => write!(f, "make the Sentinel in {} forget who is gone", sentinel.pod),
             Self::SetBack { peer, settings } => write!(f, "set {} on {} as it was before", names(settings), peer.pod),
         }
     }

@@ -9,6 +9,7 @@ use crate::{
         bytes::Bytes,
         duration,
         names::PodName,
+        pod::Proxy,
         sample::Sample,
         snapshot::Target,
         step::{self, PlannedStep, Step},
@@ -61,9 +62,18 @@ const THEIR_LABEL: Duration = Duration::from_secs(5);
 /// The same where a Sentinel moves the role: the first of them names the new primary after 1.1 to 1.3 s, all do after 2.1 to
 /// 2.4 s (measured: docs/adr/0019).
 const BY_SENTINEL: Duration = Duration::from_secs(2);
-/// From an eviction to a server that loads, shutdown aside: pods on a node that has the image take 5 to 20 s. Unlike
-/// [`REPLACEMENT`], which is rather too long, it is the middle.
+/// When all of them do, which a proxy that believes several waits for (measured there, too).
+const BY_ALL_SENTINELS: Duration = Duration::from_millis(2400);
+/// HAProxy of the redis-ha chart asks the servers every second and the Sentinels every 1 to 3 s: half of the longest.
+const PROXY_CHECK: Duration = Duration::from_millis(1500);
+/// From the end of a process to its successor's pod: the kubelet looks at its containers once a second, takes the volumes
+/// away and reports, and the StatefulSet's controller acts on that at once.
+const GONE: Duration = Duration::from_secs(2);
+/// From a pod to its server, where it is not known how long that took the last time: pods on a node that has the image take
+/// 5 to 20 s. Unlike [`REPLACEMENT`], which is rather too long, it is the middle.
 const START: Duration = Duration::from_secs(12);
+/// The same, where the last time was longer: then the image was fetched, which is there now.
+const LONGEST_START: Duration = Duration::from_secs(20);
 
 /// How long writes stop when the role of this shard is handed over, and where the number is from; `None`: no role of it is.
 pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
@@ -73,6 +83,17 @@ pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
         return Some(WriteGap::estimated(OWN_LABEL, from));
     }
     if shard.handover() == Handover::BySentinel {
+        let fronts = |proxy: &&Proxy| shard.members.iter().any(|member| proxy.fronts.contains(&member.pod.name));
+        if let Some(Proxy { service, .. }) = ctx.snapshot.proxies.iter().find(fronts) {
+            let agreed = measured(ctx, shard).unwrap_or_default().max(BY_ALL_SENTINELS);
+            let from = format!(
+                "a Sentinel moves the role, and the proxy behind Service {service} follows: {} s until the Sentinels agree, \
+                 {} s until it asks again",
+                agreed.as_secs_f64(),
+                PROXY_CHECK.as_secs_f64()
+            );
+            return Some(WriteGap::estimated(agreed.saturating_add(PROXY_CHECK), from));
+        }
         return Some(match measured(ctx, shard) {
             Some(time) => WriteGap::estimated(time, "measured when a Sentinel last moved the role"),
             None => WriteGap::estimated(BY_SENTINEL, "a Sentinel moves the role: measured in the operator's tests"),
@@ -96,20 +117,25 @@ pub fn write_gap(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) ->
     })
 }
 
-/// Shutdown with its save, no longer than the grace period; start; loading; the readiness probe.
+/// Shutdown with its save, no longer than the grace period; a new pod, which starts as the one that it replaces did; loading;
+/// the probes.
 fn in_place_gap(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target) -> Option<WriteGap> {
     if let Some(time) = measured(ctx, shard) {
         return Some(WriteGap::estimated(time, "measured when it was last restarted in place"));
     }
     let sample = primary.sample()?;
     let stop = shutdown(sample).min(primary.pod.grace_period);
+    let container = primary.pod.container.as_ref().ok();
+    let took = container.map(|container| container.start_took).filter(|took| !took.is_zero());
+    let start = GONE.saturating_add(took.unwrap_or(START).min(LONGEST_START));
     let load = assumed(sample.memory.used);
-    let ready = primary.pod.container.as_ref().map(|container| container.ready_after).unwrap_or_default();
-    let time = [stop, START, load, ready].into_iter().fold(Duration::ZERO, Duration::saturating_add);
-    let [stop, start, load, ready] = [stop, START, load, ready].map(|part| part.as_secs());
+    let ready = container.map(|container| container.ready_after).unwrap_or_default();
+    let time = [stop, start, load, ready].into_iter().fold(Duration::ZERO, Duration::saturating_add);
+    let how = if took.is_some() { "as the last time" } else { "assumed" };
+    let [stop, start, load, ready] = [stop, start, load, ready].map(|part| part.as_secs_f64());
     Some(WriteGap::estimated(
         time,
-        format!("{stop} s to stop, {start} s to start, {load} s to load, {ready} s until its readiness probe says yes"),
+        format!("{stop} s to stop, {start} s to start ({how}), {load} s to load, {ready} s until its probes say yes"),
     ))
 }
 

@@ -11,6 +11,7 @@ mod clients;
 pub mod decide;
 pub mod effect;
 pub mod estimate;
+mod forget;
 pub mod gates;
 pub mod hold;
 pub mod in_place;

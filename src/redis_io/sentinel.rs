@@ -1,4 +1,5 @@
-//! What a Sentinel is asked, and the one thing that it is told: to give the role of a primary to another member.
+//! What a Sentinel is asked, and the two things that it is told: to give the role of a primary to another member, and to
+//! forget who is gone.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -64,6 +65,18 @@ impl Connection {
         ask(&mut pipeline, words);
         let mut replies = self.request(&pipeline, "SENTINEL FAILOVER", FAILOVER_DEADLINE).await?.into_iter();
         reply::ok(replies.next())
+    }
+
+    /// `SENTINEL RESET set`: it forgets the replicas and the other Sentinels of that set, and asks the primary anew. The name is
+    /// a pattern to it; none that was read from a Sentinel has a sign of one.
+    pub async fn sentinel_reset(&mut self, set: &str) -> Result<(), RedisError> {
+        let mut pipeline = redis::pipe();
+        ask(&mut pipeline, &["RESET", set]);
+        let mut replies = self.request(&pipeline, "SENTINEL RESET", FAILOVER_DEADLINE).await?.into_iter();
+        match replies.next() {
+            Some(Value::Int(1)) => Ok(()),
+            _ => Err(unreadable("that it has forgotten one set")),
+        }
     }
 }
 

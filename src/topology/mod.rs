@@ -30,7 +30,7 @@ use crate::domain::{
 };
 use graph::Graph;
 use watch::Watch;
-pub use watch::{Disturbance, Electors};
+pub use watch::{Disturbance, Electors, Fault, Forget, Remains};
 
 /// The members that replicate one data set, as far as they are selected.
 ///
@@ -419,32 +419,6 @@ impl<'a> Shard<'a> {
     /// A member says that it fails over.
     pub fn fails_over(&self) -> bool {
         self.samples().any(|sample| sample.replication.failover_state != FailoverState::None)
-    }
-
-    /// A Sentinel is connected to a member now, or says that it watches one.
-    pub fn has_sentinel(&self) -> bool {
-        self.watch.is_told() || self.samples().any(Sample::has_sentinel)
-    }
-
-    /// What keeps its Sentinels from failing over, or from agreeing, and does not pass by itself.
-    pub fn sentinel_faults(&self) -> Vec<String> {
-        self.watch.faults(self)
-    }
-
-    /// Why its Sentinels do not let that be done now: they do not agree, a failover is in progress or was one lately,
-    /// or none would be possible while it is away. `None`: they do, or there are none.
-    pub fn sentinels_forbid(&self, what: &Disturbance<'_>) -> Option<String> {
-        self.watch.forbids(self, what)
-    }
-
-    /// How its Sentinels are told to give the role of that primary to another member; `None`: none says that it watches.
-    pub fn electors(&self, primary: &PodName) -> Option<Electors<'a>> {
-        self.watch.electors(primary)
-    }
-
-    /// Its Sentinels take a primary for dead so soon (`down-after-milliseconds`) that no role of it can be moved: that long.
-    pub fn sentinels_are_hasty(&self) -> Option<Duration> {
-        self.watch.down_after().filter(|after| *after <= sentinel::LEAST_DOWN_AFTER)
     }
 
     /// Start arguments and our own switchovers alone decide who is primary: neither the servers themselves nor a Sentinel

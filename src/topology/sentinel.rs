@@ -3,10 +3,12 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use super::{Handover, Rogue, Rules, Shard};
+use super::{Disturbance, Electors, Fault, Handover, Remains, Rogue, Rules, Shard};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     journal::Journal,
+    names::{PodName, RunId},
+    sample::Sample,
     snapshot::Target,
 };
 
@@ -34,7 +36,7 @@ impl Rules for Sentinel {
                 from(shard)
             )
         } else {
-            listed(faults)
+            listed(faults.into_iter().map(|fault| fault.text).collect())
         };
         let text = format!(
             "a Sentinel watches a member, or may, and nothing is restarted that it could take for a failure; {which}"
@@ -60,10 +62,49 @@ impl Rules for Sentinel {
     }
 }
 
+/// What its Sentinels say.
+impl<'a> Shard<'a> {
+    /// A Sentinel is connected to a member now, or says that it watches one.
+    pub fn has_sentinel(&self) -> bool {
+        self.watch.is_told() || self.samples().any(Sample::has_sentinel)
+    }
+
+    /// What keeps its Sentinels from failing over, or from agreeing.
+    pub fn sentinel_faults(&self) -> Vec<Fault> {
+        self.watch.faults(self)
+    }
+
+    /// Why its Sentinels do not let that be done now: they do not agree, a failover is in progress or was one lately,
+    /// or none would be possible while it is away. `None`: they do, or there are none.
+    pub fn sentinels_forbid(&self, what: &Disturbance<'_>) -> Option<Fault> {
+        self.watch.forbids(self, what)
+    }
+
+    /// What its Sentinels still list of these processes, which we have ended. `calm`: as in [`Disturbance`].
+    pub fn sentinels_remember(&self, ended: &[RunId], calm: bool) -> Remains<'_> {
+        self.watch.remains(self, ended, calm)
+    }
+
+    /// Why a restart of that member would leave an entry in the lists of its Sentinels for ever; `None`: it would not.
+    pub fn sentinels_would_remember(&self, pod: &PodName) -> Option<String> {
+        self.watch.would_remain(pod)
+    }
+
+    /// How its Sentinels are told to give the role of that primary to another member; `None`: none says that it watches.
+    pub fn electors(&self, primary: &PodName) -> Option<Electors<'a>> {
+        self.watch.electors(primary)
+    }
+
+    /// Its Sentinels take a primary for dead so soon (`down-after-milliseconds`) that no role of it can be moved: that long.
+    pub fn sentinels_are_hasty(&self) -> Option<Duration> {
+        self.watch.down_after().filter(|after| *after <= LEAST_DOWN_AFTER)
+    }
+}
+
 /// Sentinels that take a primary for dead sooner would begin a failover of their own while the role moves: a pause of 3.6 s
 /// was enough where they were told 1.5 s, and all of them name the new primary after at most 2.4 s (measured:
 /// docs/adr/0019).
-pub(super) const LEAST_DOWN_AFTER: Duration = Duration::from_secs(3);
+const LEAST_DOWN_AFTER: Duration = Duration::from_secs(3);
 
 /// Faults that are shown in a refusal before the rest is only counted.
 const SHOWN: usize = 3;

@@ -1,11 +1,14 @@
 //! What the Sentinels of a set say, judged: whether they agree, whether they could fail over, and whether they still could
 //! without one of them.
 
+mod gone;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+pub use self::gone::{Forget, Remains};
 use super::{Shard, graph, sentinel::listed};
 use crate::domain::{
     names::{NodeAddress, PodName},
@@ -24,13 +27,38 @@ pub(super) struct Watch<'a> {
 
 /// What is to be done to a set under Sentinel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disturbance<'p> {
-    /// That pod is restarted.
-    Restart(&'p PodName),
-    /// The pod is restarted whose role a Sentinel has just given to another member, because we told it to.
-    RestartAfterMove(&'p PodName),
-    /// A Sentinel is told to give the role to another member.
-    Move,
+pub struct Disturbance<'p> {
+    /// The pod that is restarted; `None`: a Sentinel is told to give the role to another member.
+    pub restarted: Option<&'p PodName>,
+    /// It is known that no failover came to nothing lately, whatever the Sentinels' own times say: they begin anew with a
+    /// failover that we had one of them carry out, and when one was made to forget.
+    pub calm: bool,
+}
+
+/// What is in the way at the Sentinels of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What, and what a person can do about it.
+    pub text: String,
+    /// It does not pass by itself.
+    pub lasts: bool,
+}
+
+impl Fault {
+    fn passing(text: String) -> Self {
+        Self { text, lasts: false }
+    }
+
+    fn lasting(text: String) -> Self {
+        Self { text, lasts: true }
+    }
+
+    /// The faults as one: those that last, where there are any, for nothing goes on before they are mended.
+    fn of(faults: Vec<Self>) -> Option<Self> {
+        let lasts = faults.iter().any(|fault| fault.lasts);
+        let texts: Vec<String> = faults.into_iter().filter(|it| it.lasts == lasts).map(|it| it.text).collect();
+        (!texts.is_empty()).then(|| Self { text: listed(texts), lasts })
+    }
 }
 
 /// How the Sentinels of a set are told to give its role to another member.
@@ -103,17 +131,24 @@ impl<'a> Watch<'a> {
     }
 
     /// Why that must not be done now; `None`: it may, or no Sentinel watches.
-    pub(super) fn forbids(&self, shard: &Shard<'_>, what: &Disturbance<'_>) -> Option<String> {
+    pub(super) fn forbids(&self, shard: &Shard<'_>, what: &Disturbance<'_>) -> Option<Fault> {
         let mut all = self.faults(shard);
-        all.extend(self.going_on());
-        match what {
-            Disturbance::RestartAfterMove(_) => all.extend(self.unheard()),
-            Disturbance::Restart(_) | Disturbance::Move => all.extend(self.not_settled()),
-        }
-        if let (true, Disturbance::Restart(pod) | Disturbance::RestartAfterMove(pod)) = (all.is_empty(), what) {
+        all.extend(self.unrest(what.calm));
+        if let (true, Some(pod)) = (all.is_empty(), what.restarted) {
             all.extend(self.votes(Some(pod)));
         }
-        (!all.is_empty()).then(|| listed(all))
+        Fault::of(all)
+    }
+
+    /// What goes on, or did lately, and passes.
+    fn unrest(&self, calm: bool) -> Vec<Fault> {
+        let mut unrest = self.going_on();
+        if calm {
+            unrest.extend(self.unheard());
+        } else {
+            unrest.extend(self.not_settled());
+        }
+        unrest.into_iter().map(Fault::passing).collect()
     }
 
     /// How they are told to give the role of that primary to another member; `None`: no Sentinel says that it watches.
@@ -143,27 +178,41 @@ impl<'a> Watch<'a> {
         self.witnesses.iter().map(|witness| witness.set.others.len() + 1).max().unwrap_or_default()
     }
 
-    /// What keeps the Sentinels from failing over, or from agreeing, and does not pass by itself.
-    pub(super) fn faults(&self, shard: &Shard<'_>) -> Vec<String> {
-        let silent = self.silent.iter();
-        let silent = silent.map(|(it, why)| format!("the Sentinel in {} gives no answer ({})", it.pod, text(why)));
-        let mut faults: Vec<String> = silent.collect();
+    /// What keeps the Sentinels from failing over, or from agreeing.
+    pub(super) fn faults(&self, shard: &Shard<'_>) -> Vec<Fault> {
+        let mut faults = self.silence();
         if !self.is_told() {
             return faults;
         }
         faults.extend(self.one_name());
-        faults.extend(self.one_primary(shard));
+        faults.extend(self.disagreement(shard));
+        faults.extend(gone::texts(&self.gone()).into_iter().map(Fault::lasting));
+        faults.extend(self.votes(None));
+        faults
+    }
+
+    /// Sentinels that say nothing.
+    fn silence(&self) -> Vec<Fault> {
+        let silent = self.silent.iter();
+        silent
+            .map(|(it, why)| Fault::passing(format!("the Sentinel in {} gives no answer ({})", it.pod, text(why))))
+            .collect()
+    }
+
+    /// In what they differ from what is there, and will not when they have heard of it.
+    fn disagreement(&self, shard: &Shard<'_>) -> Vec<Fault> {
+        let mut faults: Vec<String> = self.one_primary(shard).into_iter().collect();
         faults.extend(self.every_replica(shard));
         faults.extend(self.every_peer());
-        faults.extend(self.votes(None));
         let tilt = self.witnesses.iter().filter(|witness| witness.said.tilt);
         faults.extend(tilt.map(|one| format!("the Sentinel in {} is in TILT mode and acts on nothing", one.pod)));
-        faults
+        faults.into_iter().map(Fault::passing).collect()
     }
 
     /// Replicas of which a Sentinel has heard nothing for a while: after a failover, those that it has not asked yet.
     fn unheard(&self) -> Vec<String> {
-        let known = self.witnesses.iter().flat_map(|one| one.replicas.iter().map(move |(known, _)| (one.pod, known)));
+        let there = |one: &Witness<'a>| one.replicas.clone().into_iter().filter(|(_, target)| target.is_some());
+        let known = self.witnesses.iter().flat_map(|one| there(one).map(|(known, _)| (one.pod, known)));
         let unheard = known.filter(|(_, known)| !known.fresh);
         unheard
             .map(|(pod, known)| format!("the Sentinel in {pod} has heard nothing of {} for 10 s", known.address))
@@ -198,20 +247,23 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`.
-    pub(super) fn votes(&self, without: Option<&PodName>) -> Option<String> {
+    /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`. It passes when those
+    /// that are silent speak again.
+    pub(super) fn votes(&self, without: Option<&PodName>) -> Option<Fault> {
         let quorum = self.witnesses.iter().map(|witness| witness.set.quorum).max()?;
         let known = self.known();
         let left: BTreeSet<&str> =
             self.witnesses.iter().filter(|one| Some(one.pod) != without).map(|one| one.said.id.as_str()).collect();
         let needed = (known / 2 + 1).max(usize::try_from(quorum).unwrap_or(usize::MAX));
         let when = without.map(|pod| format!(" while {pod} is away")).unwrap_or_default();
-        (left.len() < needed).then(|| {
-            format!(
+        let back = left.len() + self.silent.len();
+        (left.len() < needed).then(|| Fault {
+            text: format!(
                 "{} of {known} known Sentinels answer{when}, and {needed} must (quorum {quorum}, and a majority of all that \
                  are known, dead ones included): no failover would be possible",
                 left.len()
-            )
+            ),
+            lasts: back < needed,
         })
     }
 
@@ -219,14 +271,14 @@ impl<'a> Watch<'a> {
         self.witnesses.iter().map(|witness| witness.said.id.as_str()).collect()
     }
 
-    fn one_name(&self) -> Option<String> {
+    fn one_name(&self) -> Option<Fault> {
         let names: BTreeSet<&str> = self.witnesses.iter().map(|witness| witness.set.name.as_str()).collect();
         (names.len() > 1).then(|| {
             let names: Vec<&str> = names.into_iter().collect();
-            format!(
+            Fault::lasting(format!(
                 "Sentinels know the set by several names ({}): set spec.redis.sentinel.masterName to the one that clients use",
                 names.join(", ")
-            )
+            ))
         })
     }
 
@@ -251,20 +303,13 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Each lists every member but the primary that it names, as alive, and nobody else.
+    /// Each lists every member but the primary that it names, as alive.
     fn every_replica(&self, shard: &Shard<'_>) -> Vec<String> {
         let mut faults = Vec::new();
         for Witness { pod, primary, replicas, .. } in &self.witnesses {
             for (known, target) in replicas {
-                match target {
-                    None => faults.push(format!(
-                        "the Sentinel in {pod} lists the replica {}; SENTINEL RESET forgets one that is gone for good",
-                        stranger(&known.address)
-                    )),
-                    Some(target) if known.down => {
-                        faults.push(format!("the Sentinel in {pod} takes the replica {} for dead", target.pod.name));
-                    }
-                    Some(_) => {}
+                if let Some(target) = target.filter(|_| known.down) {
+                    faults.push(format!("the Sentinel in {pod} takes the replica {} for dead", target.pod.name));
                 }
             }
             let listed = |member: &Target| replicas.iter().any(|(_, target)| is(*target, member));
@@ -274,7 +319,7 @@ impl<'a> Watch<'a> {
         faults
     }
 
-    /// Each knows every other that answers, and none that does not.
+    /// Each knows every other that answers, as alive.
     fn every_peer(&self) -> Vec<String> {
         let ids = self.ids();
         let mut faults = Vec::new();
@@ -283,20 +328,8 @@ impl<'a> Watch<'a> {
             let unknown: BTreeSet<&str> =
                 self.witnesses.iter().filter(|one| !knows(&one.said.id)).map(|one| one.pod.as_str()).collect();
             faults.extend(unknown.iter().map(|it| format!("the Sentinel in {pod} does not know the one in {it}")));
-            for Known { id, address, down, .. } in &set.others {
-                let is_silent = self.silent.iter().any(|(it, _)| it.addresses.is_host(&address.host));
-                if is_silent {
-                    // Said once, above.
-                } else if !ids.contains(id.as_str()) {
-                    faults.push(format!(
-                        "the Sentinel in {pod} knows one at {address} that is none of those that were asked; it counts for \
-                         the majority: if it is gone for good, SENTINEL RESET on one Sentinel after the other forgets it, else \
-                         extend spec.redis.sentinel.selector"
-                    ));
-                } else if *down {
-                    faults.push(format!("the Sentinel in {pod} takes the one at {address} for dead"));
-                }
-            }
+            let dead = set.others.iter().filter(|known| known.down && ids.contains(known.id.as_str()));
+            faults.extend(dead.map(|it| format!("the Sentinel in {pod} takes the one at {} for dead", it.address)));
         }
         faults
     }

@@ -35,8 +35,6 @@ pub(crate) struct Deployment {
     pub(crate) role_label: Option<(&'static str, &'static str)>,
     /// Its Sentinels.
     pub(crate) sentinels: Option<Sentinels>,
-    /// What the operator of today does with it.
-    pub(crate) cure: Cure,
 }
 
 /// How clients find the primary.
@@ -83,25 +81,6 @@ pub(crate) struct Sentinels {
     pub(crate) remember_the_dead: bool,
 }
 
-/// What becomes of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Cure {
-    /// Every pod is replaced.
-    Whole,
-    /// So many pods are; then that reason is in the way.
-    Part(usize, &'static str),
-}
-
-impl Cure {
-    /// How many of so many pods are replaced.
-    pub(crate) const fn replaces(self, pods: usize) -> usize {
-        match self {
-            Self::Whole => pods,
-            Self::Part(some, _) => some,
-        }
-    }
-}
-
 impl Deployment {
     /// The one of that name.
     pub(crate) fn named(name: &str) -> &'static Self {
@@ -133,7 +112,6 @@ pub(crate) static ALL: &[Deployment] = &[
         leading: &["shop-redis-master"],
         role_label: None,
         sentinels: None,
-        cure: Cure::Whole,
     },
     Deployment {
         name: "pod-zero-valkey",
@@ -151,7 +129,6 @@ pub(crate) static ALL: &[Deployment] = &[
         leading: &["cart-valkey"],
         role_label: None,
         sentinels: None,
-        cure: Cure::Whole,
     },
     Deployment {
         name: "pod-zero-redis",
@@ -169,7 +146,6 @@ pub(crate) static ALL: &[Deployment] = &[
         leading: &["quotes-redis"],
         role_label: None,
         sentinels: None,
-        cure: Cure::Whole,
     },
     Deployment {
         name: "standalone-aof",
@@ -187,7 +163,6 @@ pub(crate) static ALL: &[Deployment] = &[
         leading: &["shop-redis-master"],
         role_label: None,
         sentinels: None,
-        cure: Cure::Whole,
     },
     Deployment {
         name: "bitnami-sentinel",
@@ -210,7 +185,6 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Whole,
     },
     Deployment {
         name: "sentinel-apart",
@@ -233,7 +207,6 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Whole,
     },
     Deployment {
         name: "groundhog2k",
@@ -256,8 +229,6 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "redisha",
             remember_the_dead: true,
         }),
-        // Nobody makes the Sentinels forget the pod that is replaced, and it counts for the majority.
-        cure: Cure::Part(1, "SentinelsNotReady"),
     },
     Deployment {
         name: "cloudpirates-discovery",
@@ -280,7 +251,6 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Whole,
     },
     Deployment {
         name: "redis-ha",
@@ -303,7 +273,6 @@ pub(crate) static ALL: &[Deployment] = &[
             master: "mymaster",
             remember_the_dead: false,
         }),
-        cure: Cure::Whole,
     },
 ];
 

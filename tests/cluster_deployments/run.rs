@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     chosen,
-    deployments::{Cure, Deployment, Primary},
+    deployments::{Deployment, Primary},
     doctor, record,
     set::Set,
     support::{
@@ -136,33 +136,19 @@ fn await_cure(set: &Set<'_>, policy: &Policy<'_>) -> Cured {
         let replaced: Vec<&str> = replaced.copied().collect();
         let records = status["workloads"].as_array().cloned().unwrap_or_default();
         let outcome = records.iter().find_map(|record| record["outcome"].as_str()).unwrap_or_default().to_owned();
-        let reason = blocked.as_ref().map(|(_, reason, _)| reason.as_str());
-        let done = replaced.len() == set.of.cure.replaces(set.of.pods.len())
-            && match set.of.cure {
-                Cure::Whole => outcome == "Succeeded",
-                Cure::Part(_, refusal) => reason == Some(refusal),
-            };
-        let is_idle = status["journal"].is_null() || matches!(set.of.cure, Cure::Part(..));
-        require(done && is_idle, || format!("replaced {replaced:?}, {outcome:?}, blocked {blocked:?}: {status}"))?;
+        let done = replaced.len() == set.of.pods.len() && outcome == "Succeeded" && status["journal"].is_null();
+        require(done, || format!("replaced {replaced:?}, {outcome:?}, blocked {blocked:?}: {status}"))?;
         Ok(outcome)
     });
-    if matches!(set.of.cure, Cure::Part(..)) {
-        // It would wait for half an hour, and others may need the one slot of the cluster.
-        policy.patch_spec(&json!({"suspend": true}));
-        eventually("what waits for the obstacle is ended", 60, || {
-            let status = policy.status();
-            require(status["journal"].is_null(), || status.to_string())
-        });
-    }
     let status = policy.status();
     let records = status["workloads"].as_array().cloned().unwrap_or_default();
     let gap = records.iter().map(|record| record["writeGap"].clone()).find(|gap| !gap.is_null()).unwrap_or_default();
     Cured { outcome, gap, refusals, seconds: clock.uptime().as_secs() }
 }
 
-/// As many are clean as are to be restarted, and the limit is kept everywhere.
+/// Every pod is clean, and the limit is kept everywhere.
 fn assert_cured(set: &Set<'_>) -> BTreeMap<String, f64> {
-    let wanted = set.of.cure.replaces(set.of.pods.len());
+    let wanted = set.of.pods.len();
     let ratios = eventually("the restarted pods are clean", 60, || {
         let ratios = set.ratios()?;
         let clean = ratios.values().filter(|ratio| **ratio < 1.5).count();
@@ -195,7 +181,7 @@ fn assert_replaced(set: &Set<'_>, watch: &PodWatch) -> BTreeMap<String, usize> {
     let times = |pod: &str| events.iter().filter(|event| **event == Event::Restart(pod.to_owned())).count();
     let replaced: BTreeMap<String, usize> = set.of.pods.iter().map(|pod| ((*pod).to_owned(), times(pod))).collect();
     assert!(replaced.values().all(|times| *times <= 1), "{events:?}");
-    let wanted = set.of.cure.replaces(set.of.pods.len());
+    let wanted = set.of.pods.len();
     assert_eq!(replaced.values().sum::<usize>(), wanted, "{events:?}");
     for (name, pod) in set.pods() {
         let statuses = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
@@ -208,14 +194,10 @@ fn assert_replaced(set: &Set<'_>, watch: &PodWatch) -> BTreeMap<String, usize> {
 /// Writes stopped for no more than half as long again as was estimated; at a hand-over by Sentinels for what the promise says.
 fn assert_gap(of: &Deployment, status: &Value, window: &Value) {
     let client = window["gap_ms_max"].as_f64().unwrap();
-    match (of.cure, status["estimatedMilliseconds"].as_f64()) {
-        (Cure::Whole, Some(estimated)) => {
-            let most = if of.sentinels.is_some() { of.way.longest_gap() } else { estimated * 1.5 };
-            assert!(client <= most, "writes stopped for {client} ms: {status}");
-        }
-        (Cure::Whole, None) => panic!("no estimate of the gap: {status}"),
-        _ => assert!(client <= 1000.0, "writes stopped for {client} ms, and only replicas were restarted"),
-    }
+    let estimated =
+        status["estimatedMilliseconds"].as_f64().unwrap_or_else(|| panic!("no estimate of the gap: {status}"));
+    let most = if of.sentinels.is_some() { of.way.longest_gap() } else { estimated * 1.5 };
+    assert!(client <= most, "writes stopped for {client} ms: {status}");
 }
 
 /// Deleted by somebody, each pod comes back as it did before, and the set is as its owner wants it again: after how many

@@ -2,12 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use redis_memory_operator::{clock::Clock, domain::sample::Role};
+use redis_memory_operator::{clock::Clock, domain::sample::Role, redis_io::Connection};
 use rstest::rstest;
 
 use crate::{
     common::{
-        connect, eventually,
+        DEADLINE, connect, eventually,
         load::{Load, Shape},
         rng::Rng,
         server::RedisServer,
@@ -173,4 +173,71 @@ async fn a_chosen_replica_that_stands_still_holds_the_failover_up_and_wakes_as_a
     println!("given up after {given_up:?}, two primaries for {:?}", clock.uptime().saturating_sub(woken));
     assert!(set.servers[0].is_primary().await);
     assert!(given_up > Duration::from_secs(9), "{given_up:?}: all of failover-timeout");
+}
+
+/// `SENTINEL RESET` on one of three: it finds everybody again. From the moment on in which it has asked the primary another is
+/// named as soon as ever; before, it may be elected without knowing a replica, and nobody tries again for twice
+/// `failover-timeout`.
+#[rstest]
+#[case::nothing_happens(false)]
+#[case::the_primary_dies_when_it_knows_the_replicas(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_forgot_finds_everybody_again_and_the_others_fail_over_meanwhile(#[case] dies: bool) {
+    for (name, program) in versions::servers() {
+        let mut set = Watched::start(program, USUAL).await;
+        let address = set.sentinels[0].address();
+        let mut sentinel = Connection::open(address, None, DEADLINE).await.expect("it lets us in");
+        let said = sentinel.sentinel(None, DEADLINE).await.expect("it answers");
+        let [before] = said.sets.as_slice() else { panic!("one set") };
+        assert_eq!((before.replicas.len(), before.others.len()), (2, 2));
+        let clock = Clock::start();
+        sentinel.sentinel_reset("demo").await.expect("it forgets");
+        assert!(
+            sentinel.sentinel_reset("no-such-set").await.is_err(),
+            "nothing is forgotten of a set that it does not know"
+        );
+        eventually("it knows the replicas", async || {
+            let said = sentinel.sentinel(None, DEADLINE).await.ok()?;
+            (said.sets.first()?.replicas.len() == 2).then_some(())
+        })
+        .await;
+        println!("{name}: knows the replicas after {:?}", clock.uptime());
+        if dies {
+            set.servers[0].crash();
+            let (new, first, all) = switched_from_dead(&set, Clock::start()).await;
+            assert!(first < Duration::from_secs(15), "{name}: {first:?}: down-after and a moment");
+            println!("{name}: {new} named after {first:?}, by all after {all:?}");
+            continue;
+        }
+        let after = eventually("it knows everybody", async || {
+            let said = sentinel.sentinel(None, DEADLINE).await.ok()?;
+            let [set] = said.sets.as_slice() else { return None };
+            let heard = set.replicas.iter().all(|known| known.fresh && !known.down);
+            (set.replicas.len() == 2 && set.others.len() == 2 && heard).then(|| set.clone())
+        })
+        .await;
+        println!("{name}: knows everybody after {:?}", clock.uptime());
+        assert!(after.settled_for <= clock.uptime() + Duration::from_secs(1), "its times begin anew");
+        assert_eq!((after.quorum, &after.primary), (before.quorum, &before.primary));
+    }
+}
+
+/// The first server is dead: who is named in its place, when by the first and when by all.
+async fn switched_from_dead(set: &Watched, clock: Clock) -> (usize, Duration, Duration) {
+    let mut first = None;
+    let new = loop {
+        assert!(clock.uptime() < Duration::from_secs(60), "nobody takes over");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut named = Vec::new();
+        for sentinel in &set.sentinels {
+            let master = master(sentinel).await;
+            named.push(set.servers.iter().position(|server| server.node().port.to_string() == master["port"]));
+        }
+        let Some(new) = named.iter().flatten().find(|n| **n != 0) else { continue };
+        first.get_or_insert_with(|| clock.uptime());
+        if named.iter().all(|it| *it == Some(*new)) {
+            break *new;
+        }
+    };
+    (new, first.expect("the first is one of all"), clock.uptime())
 }

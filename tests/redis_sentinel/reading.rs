@@ -132,13 +132,18 @@ async fn told(set: &Watched) -> Snapshot {
     snapshot
 }
 
+fn texts(faults: Vec<topology::Fault>) -> Vec<String> {
+    faults.into_iter().map(|fault| fault.text).collect()
+}
+
 /// What is wrong with the Sentinels, and why a replica must not be restarted.
 async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
     let snapshot = observed(set).await;
     let shards = topology::find(&fixtures::policy(), &snapshot);
     let [shard] = shards.as_slice() else { panic!("one set") };
     assert_eq!(shard.refusal(), None);
-    (shard.sentinel_faults(), shard.sentinels_forbid(&Disturbance::Restart(&shard.members[1].pod.name)))
+    let what = Disturbance { restarted: Some(&shard.members[1].pod.name), calm: false };
+    (texts(shard.sentinel_faults()), shard.sentinels_forbid(&what).map(|fault| fault.text))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +177,7 @@ async fn a_replica_that_is_away_is_missed_until_it_is_back() {
     let missed = "takes the replica redis-1 for dead";
     eventually("every Sentinel misses it", async || {
         let snapshot = told(&set).await;
-        let faults = topology::find(&fixtures::policy(), &snapshot)[0].sentinel_faults();
+        let faults = texts(topology::find(&fixtures::policy(), &snapshot)[0].sentinel_faults());
         (faults.iter().filter(|fault| fault.contains(missed)).count() == 3).then_some(())
     })
     .await;

@@ -22,7 +22,8 @@ pub(crate) struct Watched {
 impl Watched {
     /// The first server is primary, and every Sentinel knows everybody.
     pub(crate) async fn start(program: &Path, settings: &[(&str, &str)]) -> Self {
-        let server = |_| RedisServer::start_program(program, &["--repl-backlog-size", "64mb"]);
+        // A writer that follows at once has a second before the others are led to the new primary.
+        let server = |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb"]);
         let servers: Vec<_> = (0..3).map(server).collect();
         for replica in &servers[1..] {
             replica.follow(&servers[0]).await;

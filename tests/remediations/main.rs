@@ -6,6 +6,7 @@
 
 mod backlog;
 mod carry;
+mod forgetting;
 mod found;
 mod hold;
 mod in_place;
@@ -60,6 +61,7 @@ struct World {
     /// The old primary starts as a primary again, by its start arguments.
     comes_back_as_primary: bool,
     replaced: u32,
+    addresses: forgetting::Addresses,
 }
 
 impl World {
@@ -78,6 +80,7 @@ impl World {
             template_maxmemory: None,
             comes_back_as_primary: false,
             replaced: 0,
+            addresses: forgetting::Addresses::default(),
         }
     }
 
@@ -175,6 +178,7 @@ impl World {
                 assert_ne!(n, self.primary, "the primary is never evicted");
                 self.done.push(("Evict", peer.pod.to_string()));
                 self.replace(n);
+                self.leave_behind(n, &peer.run_id);
             }
             Effect::Switchover(order) => {
                 let (from, to) = (self.index(&order.from.pod), self.index(&order.to.pod));
@@ -230,6 +234,7 @@ impl World {
             Effect::Carry { peer, settings, back } => self.carry(peer, settings, *back),
             Effect::Failover(order) => self.fail_over(order),
             Effect::SetBack { peer, settings } => self.set_back(peer, settings),
+            Effect::Forget { sentinel, .. } => self.forget(&sentinel.pod),
         }
     }
 
@@ -261,7 +266,11 @@ impl World {
         let mut forgotten = false;
         for _ in 0..400 {
             match advance::next(&self.ctx(), &journal, false) {
-                Next::Wait(..) => self.tick(5),
+                Next::Wait(..) => {
+                    self.relearn();
+                    self.tick(5);
+                }
+                Next::Gate(..) if self.is_relearning() => self.relearn(),
                 Next::Gate(blocked, _) => panic!("blocked: {blocked:?}"),
                 Next::Record(next) => {
                     let step = journal.step().map(Step::kind);

@@ -11,7 +11,7 @@ use redis_memory_operator::{
 
 use super::*;
 
-fn watched() -> World {
+pub(super) fn watched() -> World {
     let mut world = World::new();
     world.snapshot.sentinels = fixtures::sentinels(&world.snapshot);
     for target in &mut world.snapshot.targets {
@@ -44,6 +44,10 @@ impl World {
             }
         }
         self.snapshot.sentinels = fixtures::sentinels_naming(&self.snapshot, to);
+        // Whoever keeps the label that a Service selects has turned it.
+        let leads = vec![self.snapshot.targets[usize::from(to)].pod.uid.clone()];
+        let of_a_role = self.snapshot.services.iter_mut().filter(|service| service.role.is_some());
+        of_a_role.for_each(|service| service.ready_pods.clone_from(&leads));
     }
 
     pub(super) fn set_back(&mut self, peer: &Peer, settings: &[(String, String)]) {
@@ -236,6 +240,7 @@ fn hasty_sentinels_are_a_refusal_and_the_replicas_are_restarted() {
     assert_eq!((considered.begin, reasons), (None, vec![BlockReason::SentinelSeen]));
     let text = &considered.blocked[0].text;
     assert!(text.contains("for dead after 1500 ms") && text.contains("above 3000"), "{text}");
+    assert!(text.contains("(SENTINEL SET mymaster down-after-milliseconds 5000)"), "{text}");
 }
 
 /// As redis-ha has it: a Service for each pod, whose ClusterIP servers and Sentinels name instead of the pod's address.
@@ -281,7 +286,6 @@ fn replicas_that_are_known_by_the_addresses_of_their_services_are_restarted() {
     let said = &mut w.snapshot.sentinels[1].said;
     *said = Err(redis_memory_operator::domain::snapshot::ProbeFailure::TimedOut("no answer".into()));
 }, "the Sentinel in redis-1 gives no answer")]
-#[case::a_vote_is_missing(|w: &mut World| (0..3).for_each(|n| set(w, n).quorum = 3), "while redis-2 is away, and 3 must")]
 fn the_next_replica_waits_until_the_sentinels_can_do_without_it(#[case] change: fn(&mut World), #[case] text: &str) {
     let mut world = watched();
     let mut journal = between(&mut world);
@@ -294,6 +298,49 @@ fn the_next_replica_waits_until_the_sentinels_can_do_without_it(#[case] change: 
     assert_eq!(blocked[0].reason, BlockReason::SentinelsNotReady);
     assert!(blocked[0].text.contains(text), "{blocked:?}");
     world.snapshot.sentinels = fixtures::sentinels(&world.snapshot);
+    let record = world.walk(journal, None);
+    assert_eq!((record.outcome, done(&world)), (Some(Outcome::Succeeded), WHOLE.map(str::to_owned).to_vec()));
+}
+
+/// More Sentinels are wanted than there are without the pod: that does not come by itself.
+#[test]
+fn a_vote_that_will_always_be_missing_is_for_people() {
+    let mut world = watched();
+    let journal = between(&mut world);
+    (0..3).for_each(|n| set(&mut world, n).quorum = 3);
+    let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("it holds its slot") };
+    assert_eq!(record.outcome, Some(Outcome::Paused));
+    assert!(record.message.contains("while redis-2 is away, and 3 must"), "{}", record.message);
+}
+
+/// The Services by which charts lead clients: a label that a sidecar keeps, a selector that a discovery pod rewrites.
+#[rstest]
+#[case::by_a_selector_that_somebody_rewrites(|w: &mut World, leads: usize| {
+    let pod = w.snapshot.targets[leads].pod.name.clone();
+    let selector = [("statefulset.kubernetes.io/pod-name", pod.as_str())];
+    w.snapshot.services.retain(|service| service.name != "front");
+    w.snapshot.services.push(fixtures::service("front", &selector, vec![pod.clone()]));
+})]
+#[case::by_the_label_of_the_policy(|w: &mut World, leads: usize| {
+    let uid = w.snapshot.targets[leads].pod.uid.clone();
+    w.snapshot.services[0].ready_pods = vec![uid];
+})]
+fn the_old_primary_goes_when_no_service_leads_to_it_any_more(#[case] lead: fn(&mut World, usize)) {
+    let mut world = watched();
+    lead(&mut world, 0);
+    let mut journal = world.reach(|step| matches!(step, Step::Evict { pod } if *pod == fixtures::pod_name(0)));
+    assert_eq!(world.primary, CHOSEN);
+    lead(&mut world, 0);
+    for _ in 0..2 {
+        // The first look writes down since when it waits.
+        if let Next::Record(next) = advance::next(&world.ctx(), &journal, false) {
+            journal = *next;
+        }
+    }
+    let blocked = gate(advance::next(&world.ctx(), &journal, false));
+    assert_eq!(blocked[0].reason, BlockReason::ClientsPinned, "{blocked:?}");
+    assert!(blocked[0].text.contains("still leads its clients to redis-0, and redis-2 is primary"), "{blocked:?}");
+    lead(&mut world, CHOSEN);
     let record = world.walk(journal, None);
     assert_eq!((record.outcome, done(&world)), (Some(Outcome::Succeeded), WHOLE.map(str::to_owned).to_vec()));
 }

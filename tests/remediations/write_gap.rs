@@ -66,14 +66,46 @@ fn in_place_it_is_what_is_known_of_stop_start_load_and_readiness() {
     let mut world = World { policy, snapshot, ..World::new() };
     world.snapshot.targets[0].pod.container.as_mut().unwrap().ready_after = Duration::from_secs(15);
     // No save points; 69 MiB load in 2 s at 50 MiB/s.
-    assert_eq!(planned(&world).estimate(), Duration::from_secs(12 + 2 + 15), "{}", planned(&world).from);
+    assert_eq!(planned(&world).estimate(), Duration::from_secs(2 + 12 + 2 + 15), "{}", planned(&world).from);
     world.sample(0).config.as_mut().unwrap().save = "3600 1".into();
     world.sample(0).persistence.last_save_took = Duration::from_secs(40);
-    assert_eq!(planned(&world).estimate(), Duration::from_secs(40 + 12 + 2 + 15));
+    assert_eq!(planned(&world).estimate(), Duration::from_secs(40 + 2 + 12 + 2 + 15));
     world.snapshot.targets[0].pod.grace_period = Duration::from_secs(30);
-    assert_eq!(planned(&world).estimate(), Duration::from_secs(30 + 12 + 2 + 15), "then it is killed");
+    assert_eq!(planned(&world).estimate(), Duration::from_secs(30 + 2 + 12 + 2 + 15), "then it is killed");
     world.policy.restart.maximum_write_gap = Duration::ZERO;
     assert_eq!(refused(&world), None, "allowDowntime is the consent in place");
+}
+
+/// What its pod took from its creation on is what the next takes, but for an image that was fetched.
+#[rstest::rstest]
+#[case::soon(1, 2 + 1 + 2, "as the last time")]
+#[case::an_image_was_fetched(600, 2 + 20 + 2, "as the last time")]
+fn in_place_it_starts_as_it_did_the_last_time(#[case] took: u64, #[case] want: u64, #[case] how: &str) {
+    let (policy, snapshot) = fixtures::standalone();
+    let mut world = World { policy, snapshot, ..World::new() };
+    world.snapshot.targets[0].pod.container.as_mut().unwrap().start_took = Duration::from_secs(took);
+    let gap = planned(&world);
+    assert_eq!(gap.estimate(), Duration::from_secs(want), "{}", gap.from);
+    assert!(gap.from.contains(how), "{}", gap.from);
+}
+
+/// Clients of a proxy wait until it believes the Sentinels, and asks again.
+#[test]
+fn through_a_proxy_it_is_the_check_of_the_proxy_too() {
+    let mut world = super::sentinels::watched();
+    assert_eq!(planned(&world).estimate(), Duration::from_secs(2));
+    let fronts = vec![fixtures::pod_name(0), fixtures::pod_name(1), fixtures::pod_name(2)];
+    let proxy = redis_memory_operator::domain::pod::Proxy { service: "argo-redis-ha-haproxy".into(), fronts };
+    world.snapshot.proxies = vec![proxy];
+    let gap = planned(&world);
+    assert_eq!(gap.estimate(), Duration::from_millis(2400 + 1500));
+    assert!(gap.from.contains("the proxy behind Service argo-redis-ha-haproxy"), "{}", gap.from);
+    // What was measured here is what the operator saw: the proxy comes on top.
+    world.policy.restart.maximum_write_gap = Duration::from_secs(10);
+    took(&mut world, Duration::from_millis(4000));
+    assert_eq!(planned(&world).estimate(), Duration::from_millis(4000 + 1500));
+    world.snapshot.proxies[0].fronts = vec!["another-0".into()];
+    assert_eq!(planned(&world).estimate(), Duration::from_secs(4), "that of another release");
 }
 
 #[test]

@@ -116,6 +116,10 @@ impl Watching for NoSentinel {
     async fn sentinel_failover(&mut self, _: &str, _: bool) -> Result<(), RedisError> {
         match *self {}
     }
+
+    async fn sentinel_reset(&mut self, _: &str) -> Result<(), RedisError> {
+        match *self {}
+    }
 }
 
 pub fn address(ip: IpAddr) -> u32 {

@@ -77,6 +77,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             started_at: None,
             restarts: 0,
             killed: None,
+            start_took: std::time::Duration::ZERO,
             ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),
         }),

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
 use super::found::{Labels, Member, Namespace, RedisSet, has_all};
-use crate::domain::recognition::{self, Shape};
+use crate::domain::recognition::{self, OF_A_RELEASE, Shape};
 
 /// Labels that Kubernetes gives to each pod of a StatefulSet, and to no two the same.
 const OF_ONE_POD: [&str; 2] = ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
@@ -144,10 +144,11 @@ pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
 
 /// Pods of a proxy of the same release.
 fn proxies(set: &RedisSet) -> Vec<String> {
-    const SAME: [&str; 2] = ["app.kubernetes.io/instance", "release"];
     let own = set.members.first().map(|member| member.pod.labels());
     let same = |pod: &Pod| {
-        SAME.iter().any(|key| own.and_then(|own| own.get(*key)).is_some_and(|own| pod.labels().get(*key) == Some(own)))
+        OF_A_RELEASE
+            .iter()
+            .any(|key| own.and_then(|own| own.get(*key)).is_some_and(|own| pod.labels().get(*key) == Some(own)))
     };
     let is_proxy = |pod: &Pod| {
         pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| {

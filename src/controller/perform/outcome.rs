@@ -64,6 +64,11 @@ pub(super) fn succeeded(
         let values = settings.iter().map(|(name, value)| format!("{name} is {value:?}")).collect::<Vec<_>>().join(", ");
         note = format!("{pod}: {values} again, as before its role was to be given away");
     }
+    if let Effect::Forget { set, .. } = effect {
+        note = format!(
+            "the Sentinel in {pod} has forgotten, of {set}, who is gone since a restart; it finds the others again"
+        );
+    }
     if let Some(Moved { from, to, method, paused }) = moved(effect, done) {
         note = format!("{to} is primary now instead of {from}: {reason}; method {}", method.as_str());
         if let Some(paused) = paused {

@@ -18,6 +18,7 @@ use crate::{
         begin::identity,
         candidate, carry,
         effect::{Effect, FailoverOrder, Peer, SentinelPeer},
+        forget,
         gates::Phase,
         next::Next,
         switchover::PAUSE,
@@ -82,8 +83,9 @@ impl Advance<'_> {
             Some(UsedUp { text, .. }) => return self.give_up(None, &text),
             None => {}
         }
-        if let Some(why) = self.shard.sentinels_forbid(&Disturbance::Move) {
-            return self.wait(why);
+        let what = Disturbance { restarted: None, calm: forget::has_forgotten(self.journal) };
+        if let Some(fault) = self.shard.sentinels_forbid(&what) {
+            return self.wait(fault.text);
         }
         match self.every_replica_fits(old) {
             Ok(()) => self.start_failover(old),
@@ -145,6 +147,7 @@ impl Advance<'_> {
         }
         let faults = self.shard.sentinel_faults();
         if !faults.is_empty() {
+            let faults: Vec<String> = faults.into_iter().map(|fault| fault.text).collect();
             return self.wait(format!("{} is primary; {}", new.pod.name, faults.join("; ")));
         }
         let Some(primary) = identity(new) else { return self.wait(format!("{} gave no sample", new.pod.name)) };

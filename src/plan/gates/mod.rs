@@ -17,7 +17,7 @@ mod volume;
 
 pub(super) use self::time::next_window;
 pub use self::{history::last_start, time::APPROVE_ANNOTATION};
-use super::{Context, order, records, request};
+use super::{Context, forget, order, records, request};
 use crate::{
     domain::{
         blocked::Blocked,
@@ -54,6 +54,8 @@ pub struct Scene<'a> {
     pub starts: Vec<StartRecord>,
     /// A person asked for it, and no threshold.
     pub asked: bool,
+    /// A Sentinel was made to forget by it: what all of them say of time begins with that.
+    pub forgot: bool,
 }
 
 /// Which step is about to be taken.
@@ -104,6 +106,7 @@ impl<'a> Scene<'a> {
             phase,
             starts,
             asked: request::of(ctx, shard).is_some(),
+            forgot: false,
         }
     }
 
@@ -111,7 +114,8 @@ impl<'a> Scene<'a> {
     #[must_use]
     pub fn during(self, journal: &Journal) -> Self {
         let before = self.ctx.record(&journal.shard);
-        Self { starts: records::starts(before, journal), asked: journal.request.is_some(), ..self }
+        let (starts, asked) = (records::starts(before, journal), journal.request.is_some());
+        Self { starts, asked, forgot: forget::has_forgotten(journal), ..self }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -150,6 +154,12 @@ impl<'a> Scene<'a> {
             Some(Step::Evict { pod }) => self.shard.lead.all().iter().any(|primary| primary.pod.name == *pod),
             first => first.is_some(),
         }
+    }
+
+    /// A Sentinel has given the role of that pod to another member, because we told it to.
+    fn moved_by_sentinel(&self, pod: &PodName) -> bool {
+        let moved = |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, to: None } if from == pod);
+        self.phase != Phase::Preflight && self.steps.iter().any(moved)
     }
 
     /// The members about to be restarted: in a step only the one that it is about.
@@ -200,6 +210,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::foreign_owner),
     (Always, structure::template_role_label),
     (Always, services::clients_follow),
+    (Always, services::clients_have_followed),
     (Always, services::takes_every_member),
     (Always, services::role_service),
     (Beginning, structure::can_be_done),
@@ -213,6 +224,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::members_equal),
     (Always, copies::candidate_fit),
     (Always, sentinel::ready),
+    (Always, sentinel::forget),
     (Always, state::members_ready),
     (Always, state::members_idle),
     (Always, state::persistence_ok),

@@ -5,7 +5,6 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         names::PodName,
-        step::{PlannedStep, Step},
     },
     topology::{Disturbance, Handover},
 };
@@ -35,9 +34,10 @@ fn never(scene: &Scene<'_>, primary: &PodName) -> String {
         Some(after) => format!(
             "{primary} is primary under Sentinels that take it for dead after {} ms (down-after-milliseconds): before all of \
              them know the next one they would begin a failover of their own. Its replicas are restarted, it is not: set \
-             down-after-milliseconds above 3000 (SENTINEL SET), or see to it that another member is primary, then it is \
-             restarted as a replica",
-            after.as_millis()
+             down-after-milliseconds above 3000 on each of them (SENTINEL SET {} down-after-milliseconds 5000), and where they \
+             get it from; or see to it that another member is primary, then it is restarted as a replica",
+            after.as_millis(),
+            scene.shard.electors(primary).map_or("NAME", |electors| electors.set),
         ),
         None if scene.shard.replicas.is_empty() => format!(
             "{primary} is primary under Sentinel and has no replica that could take over: run more of them, and it is \
@@ -52,18 +52,20 @@ fn never(scene: &Scene<'_>, primary: &PodName) -> String {
 
 /// Every Sentinel agrees, nothing fails over, and a failover stays possible while the pod is away.
 pub(super) fn ready(scene: &Scene<'_>) -> Option<Blocked> {
-    let moved = |pod: &PodName| {
-        let by_sentinel =
-            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, to: None } if from == pod);
-        scene.phase != Phase::Preflight && scene.steps.iter().any(by_sentinel)
+    let forbids = |pod: Option<&PodName>| {
+        let calm = scene.forgot || pod.is_some_and(|pod| scene.moved_by_sentinel(pod));
+        scene.shard.sentinels_forbid(&Disturbance { restarted: pod, calm })
     };
-    let forbids = |pod: &PodName| {
-        let what = if moved(pod) { Disturbance::RestartAfterMove(pod) } else { Disturbance::Restart(pod) };
-        scene.shard.sentinels_forbid(&what)
+    let fault = match scene.phase {
+        Phase::Switchover => forbids(None)?,
+        _ => scene.restarted_now().find_map(|target| forbids(Some(&target.pod.name)))?,
     };
-    let text = match scene.phase {
-        Phase::Switchover => scene.shard.sentinels_forbid(&Disturbance::Move)?,
-        _ => scene.restarted_now().find_map(|target| forbids(&target.pod.name))?,
-    };
-    Some(Blocked::new(BlockReason::SentinelsNotReady, text))
+    let reason = if fault.lasts { BlockReason::SentinelsUnfit } else { BlockReason::SentinelsNotReady };
+    Some(Blocked::new(reason, fault.text))
+}
+
+/// No restart leaves something in the lists of the Sentinels that is there for ever.
+pub(super) fn forget(scene: &Scene<'_>) -> Option<Blocked> {
+    let text = scene.restarted_now().find_map(|target| scene.shard.sentinels_would_remember(&target.pod.name))?;
+    Some(Blocked::new(BlockReason::SentinelsUnfit, text))
 }

@@ -1,9 +1,12 @@
 //! Gates on how clients find the primary: the role moves only where they follow it.
 
-use super::Scene;
+use super::{Phase, Scene};
 use crate::{
     assess::services,
-    domain::blocked::{BlockReason, Blocked},
+    domain::{
+        blocked::{BlockReason, Blocked},
+        pod::Service,
+    },
 };
 
 /// No role is moved away from a pod that a Service holds its clients to: they would all meet a replica from then on.
@@ -24,6 +27,33 @@ pub(super) fn clients_follow(scene: &Scene<'_>) -> Option<Blocked> {
             from.pod.name,
             label.key,
             label.primary,
+        ),
+    ))
+}
+
+/// A Sentinel has moved the role, and the old primary is about to go: no Service leads to it any more, nor to it alone. Charts
+/// have labels (`isMaster`) or selectors that somebody of theirs turns, up to a minute later.
+pub(super) fn clients_have_followed(scene: &Scene<'_>) -> Option<Blocked> {
+    let Phase::Evict(pod) = &scene.phase else { return None };
+    let old = scene.shard.member(pod).filter(|_| scene.moved_by_sentinel(pod))?;
+    let new = scene.shard.primary()?;
+    let label = &scene.ctx.policy.redis.role_label;
+    let is_behind =
+        |service: &&Service| service.ready_pods.contains(&old.pod.uid) || !service.ready_pods.contains(&new.pod.uid);
+    let service =
+        services::pinning(scene.shard, old).or_else(|| services::to_primary(scene.shard, label).find(is_behind))?;
+    Some(Blocked::new(
+        BlockReason::ClientsPinned,
+        format!(
+            "Service {} (it selects {}) still leads its clients to {}, and {} is primary: {} is restarted when whoever keeps that \
+             Service, or the label that it selects, has turned it to {}. Where nobody does, nothing leads its clients to the \
+             primary: turn it, or delete it",
+            service.name,
+            services::selector(service),
+            old.pod.name,
+            new.pod.name,
+            old.pod.name,
+            new.pod.name,
         ),
     ))
 }

@@ -8,9 +8,10 @@ use crate::{
     domain::{
         blocked::BlockReason,
         fixtures::{self, three_pods},
+        names::RunId,
         sample::Role,
     },
-    topology::{Disturbance, Kind, find},
+    topology::{Disturbance, Kind, Remains, find},
 };
 
 /// Three pods with a Sentinel in each, which agree on redis-0.
@@ -33,11 +34,18 @@ fn judged(snapshot: &Snapshot) -> (Vec<String>, Vec<String>, Vec<Option<String>>
     let shards = find(&fixtures::policy(), snapshot);
     let [shard] = shards.as_slice() else { panic!("one shard") };
     assert_eq!((shard.kind, shard.refusal()), (Kind::Sentinel, None));
-    let forbidden =
-        shard.members.iter().map(|member| shard.sentinels_forbid(&Disturbance::Restart(&member.pod.name))).collect();
+    let forbidden = shard
+        .members
+        .iter()
+        .map(|member| Some(shard.sentinels_forbid(&restart(&member.pod.name, false))?.text))
+        .collect();
     let mut passing = shard.watch.going_on();
     passing.extend(shard.watch.not_settled());
-    (shard.watch.faults(shard), passing, forbidden)
+    (shard.watch.faults(shard).into_iter().map(|fault| fault.text).collect(), passing, forbidden)
+}
+
+fn restart(pod: &crate::domain::names::PodName, calm: bool) -> Disturbance<'_> {
+    Disturbance { restarted: Some(pod), calm }
 }
 
 /// Why nothing at all is done.
@@ -75,7 +83,8 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
 #[case::a_dead_entry(|s: &mut Snapshot| {
     let dead = Known { address: address(77), ..set(s, 0).replicas[0].clone() };
     set(s, 0).replicas.push(dead);
-}, &["the Sentinel in redis-0 lists the replica 10.0.0.177:6379, which is no selected pod; SENTINEL RESET"])]
+}, &["the Sentinel in redis-0 lists the replica 10.0.0.177:6379, which is no selected pod: if it is gone for good, run \
+      kubectl exec redis-0 -- redis-cli -p 26379 SENTINEL RESET mymaster; else let spec.selector select it"])]
 #[case::a_peer_that_is_not_known(|s: &mut Snapshot| drop(set(s, 0).others.pop()), &[
     "the Sentinel in redis-0 does not know the one in redis-2",
 ])]
@@ -103,7 +112,104 @@ fn each_fault_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) 
     for (fault, want) in faults.iter().zip(want) {
         assert!(fault.contains(want), "{fault}");
     }
+    let lasts = ["which is no selected pod: if", "none of those that were asked", "by several names", "quorum 4"];
+    let lasts = faults.iter().all(|fault| lasts.iter().any(|lasting| fault.contains(lasting)));
     assert_eq!(forbidden, vec![Some(faults.join("; ")); 3]);
+    let shards = find(&fixtures::policy(), &snapshot);
+    let fault = shards[0].sentinels_forbid(&restart(&fixtures::pod_name(1), false)).expect("it is forbidden");
+    assert_eq!(fault.lasts, lasts, "{fault:?}");
+}
+
+/// Who is silent may speak again, and under another id.
+#[test]
+fn what_waits_for_a_silent_sentinel_passes() {
+    let mut snapshot = watched();
+    snapshot.sentinels[2].said = Err(ProbeFailure::Unreachable("connection refused".into()));
+    for n in 0..2 {
+        set(&mut snapshot, n).quorum = 3;
+    }
+    let shards = find(&fixtures::policy(), &snapshot);
+    let fault = shards[0].sentinels_forbid(&restart(&fixtures::pod_name(1), false)).expect("it is forbidden");
+    assert!(!fault.lasts && fault.text.contains("2 of 3 known Sentinels answer"), "{fault:?}");
+    // Nothing else passes where somebody must do something: that alone is said then.
+    let dead = Known { address: address(77), ..set(&mut snapshot, 0).replicas[0].clone() };
+    set(&mut snapshot, 0).replicas.push(dead);
+    let shards = find(&fixtures::policy(), &snapshot);
+    let fault = shards[0].sentinels_forbid(&restart(&fixtures::pod_name(1), false)).expect("it is forbidden");
+    assert!(fault.lasts && fault.text.starts_with("the Sentinel in redis-0 lists the replica"), "{fault:?}");
+}
+
+/// redis-1 was restarted at another address and, where it has one, with another Sentinel.
+fn remembered() -> (Snapshot, Vec<RunId>) {
+    let mut snapshot = watched();
+    for n in [0, 1, 2] {
+        let set = set(&mut snapshot, n);
+        set.settled_for = Duration::from_secs(5);
+        let old = Known { id: "ended".into(), address: address(77), down: true, fresh: false };
+        set.others.push(Known { id: "sentinel-old".into(), ..old.clone() });
+        set.replicas.push(old);
+    }
+    (snapshot, vec![RunId::new("ended")])
+}
+
+fn remains(snapshot: &Snapshot, ended: &[RunId], calm: bool) -> String {
+    let shards = find(&fixtures::policy(), snapshot);
+    match shards[0].sentinels_remember(ended, calm) {
+        Remains::Nothing => "nothing".into(),
+        Remains::Forget(forget) => format!("forget {} {}", forget.sentinel.pod, forget.set),
+        Remains::Wait(why) => format!("wait: {why}"),
+        Remains::Left(why) => format!("left: {why}"),
+    }
+}
+
+#[test]
+fn what_our_restart_left_is_forgotten_by_one_after_the_other() {
+    let (mut snapshot, ended) = remembered();
+    assert_eq!(remains(&snapshot, &ended, true), "forget redis-0 mymaster");
+    // It has forgotten, and is to find everybody first.
+    let whole = fixtures::sentinels(&snapshot);
+    let mut empty = whole[0].clone();
+    let said = &mut empty.said.as_mut().expect("it answers").sets[0];
+    (said.replicas, said.others) = (Vec::new(), Vec::new());
+    snapshot.sentinels[0] = empty;
+    assert!(
+        remains(&snapshot, &ended, true).starts_with("wait: the Sentinel in redis-0 does not list the replica redis-1")
+    );
+    snapshot.sentinels[0] = whole[0].clone();
+    assert_eq!(remains(&snapshot, &ended, true), "forget redis-1 mymaster");
+    snapshot.sentinels = whole;
+    assert_eq!(remains(&snapshot, &ended, true), "nothing");
+}
+
+/// While one has forgotten the others must be able to fail over, and a failover is forgotten with the rest.
+#[rstest]
+#[case::not_ours(|_: &mut Snapshot, ended: &mut Vec<RunId>| ended.clear(), "nothing")]
+#[case::another_is_gone_too(|s: &mut Snapshot, _: &mut Vec<RunId>| {
+    let other = Known { id: "other".into(), address: address(78), down: true, fresh: false };
+    set(s, 2).replicas.push(other);
+}, "left: the Sentinel in redis-0, redis-1, redis-2 lists the replica 10.0.0.177:6379")]
+#[case::a_quorum_of_one(|s: &mut Snapshot, _: &mut Vec<RunId>| set(s, 1).quorum = 1, "left: ")]
+#[case::a_failover(|s: &mut Snapshot, _: &mut Vec<RunId>| set(s, 1).failing_over = true, "wait: a failover is in progress")]
+#[case::a_primary_that_is_down(|s: &mut Snapshot, _: &mut Vec<RunId>| set(s, 2).primary_down = true, "wait: ")]
+#[case::one_is_silent(|s: &mut Snapshot, _: &mut Vec<RunId>| {
+    s.sentinels[1].said = Err(ProbeFailure::Unreachable("connection refused".into()));
+}, "wait: the Sentinel in redis-1 gives no answer")]
+#[case::one_has_not_asked_yet(|s: &mut Snapshot, _: &mut Vec<RunId>| set(s, 1).replicas[0].fresh = false, "wait: ")]
+#[case::the_primary_still_names_it(|s: &mut Snapshot, _: &mut Vec<RunId>| {
+    let lines = &mut s.targets[0].sample_mut().expect("a sample").replication.replicas;
+    lines.push(crate::domain::sample::ReplicaLine { address: address(77), ..lines[0].clone() });
+}, "wait: a member still names 10.0.0.177:6379")]
+fn nobody_is_made_to_forget_when(#[case] change: fn(&mut Snapshot, &mut Vec<RunId>), #[case] want: &str) {
+    let (mut snapshot, mut ended) = remembered();
+    change(&mut snapshot, &mut ended);
+    let remains = remains(&snapshot, &ended, true);
+    assert!(remains.starts_with(want), "{remains}");
+}
+
+#[test]
+fn a_failover_that_came_to_nothing_lately_is_waited_for_before_anybody_forgets() {
+    let (snapshot, ended) = remembered();
+    assert!(remains(&snapshot, &ended, false).starts_with("wait: the last failover was less than 360 s ago"));
 }
 
 #[test]
@@ -244,11 +350,12 @@ fn after_a_role_that_we_moved_only_what_is_not_heard_yet_is_waited_for() {
     (0..3).for_each(|n| set(&mut snapshot, n).settled_for = Duration::from_secs(5));
     let pod = fixtures::pod_name(1);
     let forbidden = |snapshot: &Snapshot, what: &Disturbance<'_>| {
-        find(&fixtures::policy(), snapshot)[0].sentinels_forbid(what).unwrap_or_default()
+        find(&fixtures::policy(), snapshot)[0].sentinels_forbid(what).map(|fault| fault.text).unwrap_or_default()
     };
-    assert!(forbidden(&snapshot, &Disturbance::Restart(&pod)).contains("twice failover-timeout"));
-    assert!(forbidden(&snapshot, &Disturbance::Move).contains("twice failover-timeout"));
-    assert_eq!(forbidden(&snapshot, &Disturbance::RestartAfterMove(&pod)), "");
+    assert!(forbidden(&snapshot, &restart(&pod, false)).contains("twice failover-timeout"));
+    let moved = Disturbance { restarted: None, calm: false };
+    assert!(forbidden(&snapshot, &moved).contains("twice failover-timeout"));
+    assert_eq!(forbidden(&snapshot, &restart(&pod, true)), "");
     set(&mut snapshot, 2).replicas[0].fresh = false;
-    assert!(forbidden(&snapshot, &Disturbance::RestartAfterMove(&pod)).contains("in redis-2 has heard nothing of"));
+    assert!(forbidden(&snapshot, &restart(&pod, true)).contains("in redis-2 has heard nothing of"));
 }
