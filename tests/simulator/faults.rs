@@ -65,6 +65,16 @@ pub enum Fault {
     Template { set: usize },
     /// The next new pod gets an address that another pod had.
     ReuseAddress,
+    /// Sentinels of a set, from the n-th on: their processes end and come again, or they stand still.
+    SentinelsEnd { set: usize, of: (usize, usize), lasts: Ms },
+    SentinelsFreeze { set: usize, of: (usize, usize), lasts: Ms },
+    /// They do not reach a pod's Redis.
+    SentinelsCut { set: usize, of: (usize, usize), pod: usize, lasts: Ms },
+    /// Somebody has a Sentinel fail over, or forget what it lists.
+    SentinelFailover { set: usize, n: usize },
+    SentinelReset { set: usize, n: usize },
+    /// The clock of a Sentinel jumps.
+    SentinelTilt { set: usize, n: usize },
 }
 
 impl Fault {
@@ -158,6 +168,24 @@ pub const POINTS: &[&str] = &[
     "upkeep-label:after-effect",
     "end:due",
     "end:recorded",
+];
+
+/// Those that are reached only where a Sentinel moves the role.
+pub const WATCHED_POINTS: &[&str] = &[
+    "switchover:quieted",
+    "switchover:held-back",
+    "switchover:refuses-writes",
+    "switchover:sentinel-told",
+    "switchover:named",
+    "switchover:follows",
+    "switchover:settings-back",
+    "switchover:done",
+    "switchover:after-effect",
+    "switchover:before-effect",
+    "set-back:before-effect",
+    "evict:after-arrival",
+    "evict:before-effect",
+    "observed",
 ];
 
 impl fmt::Display for Trigger {

@@ -23,6 +23,8 @@ pub enum Order {
     Abort,
     /// `CONFIG SET`.
     Set(String, String),
+    /// `CONFIG REWRITE`.
+    Rewrite,
     /// `BGSAVE`, or `BGREWRITEAOF`.
     WriteOut,
 }
@@ -70,6 +72,10 @@ impl World {
                 self.observer.backlogs += u32::from(name == "repl-backlog-size");
                 self.configure(ip, name, value)
             }
+            Order::Rewrite => {
+                self.rewrite(ip);
+                Ok(())
+            }
             Order::WriteOut => {
                 let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
                 server.write_out(now, WRITING_OUT);
@@ -101,8 +107,8 @@ impl World {
                 let bound = *bound;
                 let until = bound.map_or(Ms::MAX, |bound| now + bound);
                 server.paused_until = server.paused_until.max(until);
-                let pod = server.pod;
-                self.observer.pausing(pod, bound, now);
+                let (pod, refuses) = (server.pod, server.refuses_writes());
+                self.observer.pausing(pod, bound, refuses, now);
             }
             Order::Unpause => server.paused_until = 0,
             Order::Follow(host) => {

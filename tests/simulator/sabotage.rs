@@ -48,10 +48,11 @@ use serde_json::Value;
 
 use crate::{
     bent::Bent,
-    connection::{self, Connection, NoSentinel},
+    connection::{self, Connection},
     operator::Process,
     planted::Bug,
     redis::Host,
+    sentinels::SentinelLink,
     shape, view,
 };
 
@@ -104,7 +105,8 @@ impl Sabotaged {
             let server = world.servers.by_ip.get(&ip)?;
             (server.pod, server.run)
         };
-        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None })
+        let since = self.process.instant();
+        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None, since })
     }
 
     /// What is observed.
@@ -248,9 +250,9 @@ impl Cluster for Sabotaged {
 
 impl Redis for Sabotaged {
     type Server = Bent;
-    type Sentinel = NoSentinel;
+    type Sentinel = SentinelLink;
 
-    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<NoSentinel, ExecuteError> {
+    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<SentinelLink, ExecuteError> {
         self.process.connect_sentinel(policy, peer).await
     }
 
