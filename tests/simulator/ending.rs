@@ -96,11 +96,18 @@ impl World {
     /// In the end either nothing is fragmented, or a refusal says why.
     pub fn check_cure(&mut self) {
         for set in 0..self.kube.sets.len() {
-            if let Some(text) = self.uncured(set) {
+            let left = self.left_of_an_exchange(set).filter(|_| !self.cannot_be_set_back(set));
+            if let Some(text) = left.or_else(|| self.uncured(set)) {
                 let now = self.now;
                 self.observer.flag(now, "L1", text);
             }
         }
+    }
+
+    /// It is said that settings of an exchange are left.
+    fn cannot_be_set_back(&self, set: usize) -> bool {
+        let records = self.kube.over(set).filter_map(|it| it.status()).flat_map(|status| &status.workloads);
+        records.into_iter().any(|record| record.message.contains("could not be set back"))
     }
 
     fn uncured(&self, set: usize) -> Option<String> {

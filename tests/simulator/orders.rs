@@ -98,6 +98,14 @@ impl World {
         Ok(())
     }
 
+    /// Who others made primary lacks what the old one had: they lose it, whoever has it follow.
+    fn follows_theirs(&mut self, set: usize, host: Host) {
+        let log = self.servers.resolve(host).map(|ip| self.servers.by_ip[&ip].log.clone());
+        if let Some(log) = log {
+            self.observer.excuse(set, &self.servers, None, Some(&log));
+        }
+    }
+
     /// The commands by which roles move without `FAILOVER`.
     fn exchange(&mut self, ip: u32, order: &Order) -> Result<(), &'static str> {
         let now = self.now;
@@ -116,6 +124,9 @@ impl World {
                 let (led, run, pod) = (server.role == Role::Primary, server.run, server.pod);
                 self.servers.replicaof(ip, host, now)?;
                 let set = set_of(pod);
+                if led && self.is_watched(set) && self.observer.theirs(set) {
+                    self.follows_theirs(set, host);
+                }
                 if led && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.demoted(set, run);
                 }

@@ -23,7 +23,7 @@ const SETS_BACK: Ms = 5_000;
 /// Nobody comes for what lasts a moment.
 const WRONG_FOR: Ms = 10_000;
 /// Where Sentinels mend it in time.
-const WATCHED_FOR: Ms = 150_000;
+pub const WATCHED_FOR: Ms = 150_000;
 /// And not again at once.
 const AGAIN: Ms = 20_000;
 
@@ -37,13 +37,17 @@ pub struct People {
     wrong_since: Vec<Option<Ms>>,
     /// Since when Sentinels list what is not there, and when somebody may come next.
     pub stale: Vec<(Option<Ms>, Ms)>,
+    /// Since when they name another than who is primary.
+    pub disagree: Vec<Option<Ms>>,
+    /// For how long a primary has refused writes by our doing.
+    pub refused: Vec<Ms>,
     /// What is set back for ever, and when next.
     sets_back: Vec<(usize, Field, Ms)>,
 }
 
 impl People {
     pub fn of(sets: usize) -> Self {
-        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], stale: vec![(None, 0); sets], sets_back: Vec::new() }
+        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], stale: vec![(None, 0); sets], disagree: vec![None; sets], refused: vec![0; sets], sets_back: Vec::new() }
     }
 
     pub fn set_back(&mut self, set: usize, what: Field) {

@@ -22,7 +22,7 @@ use crate::{
     replication::{Change, Links, Servers},
     rng::Rng,
     schedule::Schedule,
-    sentinels::Sentinels,
+    sentinels::{Agreement, Sentinels},
     shape::{Drift, Oddity, SetShape, Watch, ordinal, pod_name, set_of, set_uid},
     strikes::Undo,
 };
@@ -69,6 +69,8 @@ pub struct World {
     pub someone_works: bool,
     pub people: People,
     pub sentinels: Sentinels,
+    /// What each process was told by the Sentinels of each set.
+    pub agreed: BTreeMap<(u32, usize), Agreement>,
     /// The configuration file of each pod, by its UID: settings that were written to it.
     pub files: BTreeMap<usize, (u32, BTreeMap<String, String>)>,
     trace: Option<Vec<String>>,
@@ -134,6 +136,7 @@ impl World {
             next_run: 1000,
             someone_works: false,
             sentinels: Sentinels::none(),
+            agreed: BTreeMap::new(),
             files: BTreeMap::new(),
             trace: traced.then(Vec::new),
         };
@@ -167,7 +170,7 @@ impl World {
             self.set_back();
             self.pods();
             self.obey_late();
-            self.watched();
+            self.watched(dt);
             let changes = self.servers.step(self.now);
             for change in changes {
                 self.changed(change);

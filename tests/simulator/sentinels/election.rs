@@ -218,9 +218,13 @@ impl Sentinels {
 
     /// The other replicas follow, one after the other.
     fn reconfigure(&mut self, at: usize, attempt: &Attempt, late: bool, world: &mut World) {
-        let (now, chosen) = (world.now, attempt.chosen);
-        let Some(leader) = chosen else { return };
+        let now = world.now;
+        let Some(leader) = attempt.chosen else { return };
         let me = &self.all[at];
+        // It does not end without the new primary.
+        if me.replicas.get(&leader).is_none_or(|it| it.down) {
+            return;
+        }
         let mut waits = Vec::new();
         let mut under_way = false;
         for (host, replica) in me.replicas.iter().filter(|(host, it)| **host != leader && !it.down) {
@@ -307,6 +311,14 @@ impl Sentinels {
                 self.told.push(told);
             }
         }
+    }
+}
+
+impl super::Sentinel {
+    /// Its failover cannot end: the new primary is gone.
+    pub(super) fn stuck(&self, world: &World) -> bool {
+        let chosen = self.attempt.as_ref().filter(|it| it.publishes().is_some()).and_then(|it| it.chosen);
+        chosen.is_some_and(|host| world.servers.resolve(host).is_none())
     }
 }
 

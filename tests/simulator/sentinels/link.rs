@@ -91,6 +91,7 @@ impl Watching for SentinelLink {
             let set = world.sentinels.all[at].set;
             let World { observer, kube, .. } = &mut *world;
             observer.tells_sentinel(kube, sender, set, now);
+            world.disturbs(sender.identity, set, None);
             let said = answers.then(|| world.fail_over(at, coordinated, Cause::Ours));
             if said.is_none() {
                 world.fail_over_late(at, coordinated, Cause::Ours);

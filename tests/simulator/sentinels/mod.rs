@@ -5,10 +5,12 @@ mod answers;
 mod election;
 mod instance;
 mod link;
+mod rules;
 mod starts;
 mod struck;
 
 pub use link::SentinelLink;
+pub use rules::Agreement;
 pub use struck::faults;
 
 use std::collections::BTreeMap;
@@ -56,7 +58,6 @@ pub struct Sentinel {
     /// There is a process.
     pub up: bool,
     pub down_until: Ms,
-    pub frozen_since: Ms,
     pub frozen_until: Ms,
     pub tilt_until: Ms,
     /// Pods that it does not reach, and until when.
@@ -279,7 +280,6 @@ impl Sentinel {
             id,
             up: true,
             down_until: 0,
-            frozen_since: 0,
             frozen_until: 0,
             tilt_until: 0,
             cut: Vec::new(),
@@ -303,11 +303,6 @@ impl Sentinel {
     /// It answers, and acts.
     pub fn awake(&self, now: Ms) -> bool {
         self.up && now >= self.frozen_until
-    }
-
-    /// It has not answered for that long.
-    pub fn silent_for(&self, time: Ms, now: Ms) -> bool {
-        !self.up || (now < self.frozen_until && now > self.frozen_since + time)
     }
 
     pub fn tilts(&self, now: Ms) -> bool {
@@ -364,8 +359,14 @@ impl Sentinel {
 
     /// Lists replicas or other Sentinels that are none (any more).
     pub fn is_stale(&self, world: &World, ids: &[u32]) -> bool {
+        if self.stuck(world) {
+            return true;
+        }
+        // Nobody has it forget a replica while it watches one that is none.
+        let leads = self.reach(world, self.primary).is_some_and(Server::leads);
         let gone = |host: &Host| world.servers.resolve(*host).is_none() && world.kube.down(self.set).is_empty();
-        self.replicas.keys().any(gone) || self.peers.keys().any(|id| !ids.contains(id))
+        let stale = self.replicas.keys().any(gone) || self.peers.keys().any(|id| !ids.contains(id));
+        stale && leads && self.attempt.is_none()
     }
 
     fn greeting(&self) -> Greeting {
@@ -421,12 +422,13 @@ impl Watch {
 
 impl World {
     /// Lets the Sentinels go on.
-    pub fn watched(&mut self) {
+    pub fn watched(&mut self, dt: Ms) {
         if self.sentinels.all.is_empty() {
             return;
         }
         self.with_sentinels(Sentinels::step);
         self.start_scripts();
+        self.refuses(dt);
     }
 
     fn with_sentinels<T>(&mut self, act: impl FnOnce(&mut Sentinels, &mut Self) -> T) -> T {

@@ -1,6 +1,7 @@
 //! Who asks Sentinels whom to follow: start scripts and clients; and the people that tidy up after them.
 
 use crate::{
+    people::WATCHED_FOR,
     redis::{Cause, Host, Ms, Role},
     shape::{self, pod_name, set_of},
     world::World,
@@ -73,9 +74,10 @@ impl World {
     /// People see what Sentinels list in vain, and have one after the other forget it.
     pub fn tidy(&mut self, set: usize) {
         let now = self.now;
-        if !self.is_watched(set) || self.sentinels.failing_over(set) {
+        if !self.is_watched(set) {
             return;
         }
+        self.agree(set);
         let ids: Vec<u32> = self.sentinels.of_set(set).map(|at| self.sentinels.all[at].id).collect();
         let stale = self.sentinels.of_set(set).find(|at| {
             let it = &self.sentinels.all[*at];
@@ -90,6 +92,27 @@ impl World {
             *next = now + STALE;
             self.note(|| format!("a person: SENTINEL RESET on sentinel {at}"));
             self.sentinels.all[at].reset(now);
+            self.observer.progressed(now);
+        }
+    }
+
+    /// In the end people see that Sentinels name another than who is primary, which they do not mend by themselves.
+    fn agree(&mut self, set: usize) {
+        let now = self.now;
+        let mut primaries = self.servers.of_set(set).filter(|it| it.role == Role::Primary);
+        let (one, other) = (primaries.next().map(|it| it.ip), primaries.next());
+        let wrong = |ip: u32| self.sentinels.awake(set, now).any(|it| self.servers.resolve(it.primary) != Some(ip));
+        let wrong = one.filter(|ip| other.is_none() && self.people.healed && wrong(*ip));
+        drop(primaries);
+        let Some(ip) = wrong else {
+            self.people.disagree[set] = None;
+            return;
+        };
+        if now >= *self.people.disagree[set].get_or_insert(now) + WATCHED_FOR {
+            let pod = self.servers.by_ip[&ip].pod;
+            self.note(|| format!("a person: SENTINEL MONITOR {} everywhere", pod_name(pod)));
+            self.people.disagree[set] = None;
+            self.monitor(pod);
         }
     }
 
@@ -97,6 +120,7 @@ impl World {
     pub fn monitor(&mut self, pod: usize) {
         let (set, now) = (set_of(pod), self.now);
         let Some(watch) = self.schedule.sets[set].watch.clone() else { return };
+        self.observer.progressed(now);
         let host = watch.host(self, pod);
         let all = self.sentinels.of_set(set).map(|at| self.sentinels.all[at].epoch());
         let epoch = all.max().unwrap_or_default() + 1;

@@ -26,7 +26,7 @@ impl World {
                 for at in some(set, of, self) {
                     let until = self.until(lasts);
                     let it = &mut self.sentinels.all[at];
-                    (it.frozen_since, it.frozen_until) = (now, until);
+                    it.frozen_until = until;
                 }
             }
             Fault::SentinelsCut { set, of, pod, lasts } => {
