@@ -100,9 +100,8 @@ impl World {
 
     /// Who others made primary lacks what the old one had: they lose it, whoever has it follow.
     fn follows_theirs(&mut self, set: usize, host: Host) {
-        let log = self.servers.resolve(host).map(|ip| self.servers.by_ip[&ip].log.clone());
-        if let Some(log) = log {
-            self.observer.excuse(set, &self.servers, None, Some(&log));
+        if let Some(leader) = self.servers.resolve(host) {
+            self.lost_to(set, leader);
         }
     }
 

@@ -39,15 +39,15 @@ pub struct People {
     pub stale: Vec<(Option<Ms>, Ms)>,
     /// Since when they name another than who is primary.
     pub disagree: Vec<Option<Ms>>,
-    /// For how long a primary has refused writes by our doing.
-    pub refused: Vec<Ms>,
+    /// For how long a primary has refused writes by our doing, with every Sentinel there, and without one.
+    pub refused: Vec<(Ms, Ms)>,
     /// What is set back for ever, and when next.
     sets_back: Vec<(usize, Field, Ms)>,
 }
 
 impl People {
     pub fn of(sets: usize) -> Self {
-        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], stale: vec![(None, 0); sets], disagree: vec![None; sets], refused: vec![0; sets], sets_back: Vec::new() }
+        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], stale: vec![(None, 0); sets], disagree: vec![None; sets], refused: vec![(0, 0); sets], sets_back: Vec::new() }
     }
 
     pub fn set_back(&mut self, set: usize, what: Field) {

@@ -150,6 +150,20 @@ impl Watch {
         self.down_after <= 3_000
     }
 
+    /// As most are.
+    pub const fn usual() -> Self {
+        Self {
+            count: 3,
+            quorum: 2,
+            within: true,
+            by_name: true,
+            keeps_id: true,
+            down_after: 5_000,
+            failover_timeout: 10_000,
+            coordinated: false,
+        }
+    }
+
     fn any(rng: &mut Rng, members: usize) -> Self {
         let within = members > 2 && rng.percent(60);
         let count = match rng.below(100) {
@@ -164,7 +178,8 @@ impl Watch {
             count,
             quorum: if rng.percent(85) { usual } else { rng.range(1, count as u64 + 1) as usize },
             within,
-            by_name: rng.percent(70),
+            // One RESET after the other takes its time.
+            by_name: rng.percent(70) || members > 3,
             keeps_id: rng.percent(80),
             down_after: rng.pick(&[5_000, 5_000, 10_000, 30_000, 1_500]),
             failover_timeout: rng.pick(&[10_000, 10_000, 30_000, 60_000]),

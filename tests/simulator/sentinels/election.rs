@@ -10,6 +10,8 @@ use crate::{
 
 /// Whoever is not elected by then gives up.
 const ELECTION: Ms = 10_000;
+/// A failover is taken for given up this long after `failover-timeout`, as in `plan::advance::failover`.
+const OVER: Ms = 30_000;
 /// A replica that was told to follow and does not say so is told again after this.
 const RECONF: Ms = 10_000;
 
@@ -203,15 +205,18 @@ impl Sentinels {
             return;
         };
         let (run, ip, now) = (server.run, server.ip, world.now);
+        let timeout = world.schedule.sets[me.set].watch.as_ref().map(|watch| watch.failover_timeout);
         if attempt.coordinated {
-            let timeout = world.schedule.sets[me.set].watch.as_ref().map(|watch| watch.failover_timeout);
             let from = me.reach(world, me.primary).filter(|it| !it.hung(now)).map(|it| it.ip);
             let sent = from.map(|from| world.servers.failover(from, ip, timeout, attempt.cause, now));
             if sent != Some(Ok(())) {
                 return self.abort(at, "the primary does not take FAILOVER", world);
             }
         } else {
-            self.post(Letter { run, word: Word::Lead, cause: attempt.cause, by: at }, world);
+            // It stood still for so long that nobody waits for it any more.
+            let over = now > attempt.since + OVER + timeout.unwrap_or_default();
+            let cause = if over { Cause::Foreign } else { attempt.cause };
+            self.post(Letter { run, word: Word::Lead, cause, by: at }, world);
         }
         self.stage(at, Stage::Promotion, now);
     }
@@ -330,13 +335,16 @@ impl World {
         let (led, set, pod) = (server.leads(), crate::shape::set_of(server.pod), server.pod);
         self.note(|| format!("redis: process {} ({}) reads {:?}", letter.run, crate::shape::pod_name(pod), letter.word));
         match letter.word {
+            Word::Lead if led && letter.cause == Cause::Foreign => {
+                self.observer.became_primary(pod, letter.cause, now);
+                self.lost_to(set, ip);
+            }
             Word::Lead if led => {}
             Word::Lead => {
                 self.servers.promote(ip, letter.cause, now);
                 self.promoted(ip, letter.cause);
                 if letter.cause == Cause::Foreign {
-                    let log = self.servers.by_ip[&ip].log.clone();
-                    self.observer.excuse(set, &self.servers, None, Some(&log));
+                    self.lost_to(set, ip);
                 }
             }
             Word::Follow(host) => {
@@ -344,12 +352,18 @@ impl World {
                 if same || self.servers.replicaof(ip, host, now).is_err() {
                     return;
                 }
-                let leader = self.servers.resolve(host).map(|ip| self.servers.by_ip[&ip].log.clone());
-                if let (true, Cause::Foreign | Cause::Initial, Some(log)) = (led, letter.cause, leader) {
-                    self.observer.excuse(set, &self.servers, None, Some(&log));
+                let leader = self.servers.resolve(host).filter(|_| led && letter.cause != Cause::Ours);
+                if let Some(leader) = leader {
+                    self.lost_to(set, leader);
                 }
             }
         }
         self.turned(ip);
+    }
+
+    /// Others had that server lead: what it lacks they lose.
+    pub fn lost_to(&mut self, set: usize, leader: u32) {
+        let log = self.servers.by_ip[&leader].log.clone();
+        self.observer.excuse(set, &self.servers, None, Some(&log));
     }
 }

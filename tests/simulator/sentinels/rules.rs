@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     redis::{Ms, Role, Server},
-    shape::{Watch, pod_name, set_of},
+    shape::{Watch, pod_name},
     world::World,
 };
 
@@ -68,21 +68,26 @@ impl World {
         }
     }
 
-    /// In every step: a primary that refuses writes by our doing, and nothing goes on.
+    /// In every step: a primary that refuses writes by our doing, and nothing goes on. While a Sentinel is silent it may be
+    /// the one that was told, for as long as it may carry the failover out.
     pub(super) fn refuses(&mut self, dt: Ms) {
         let now = self.now;
         for set in 0..self.schedule.sets.len() {
-            let Some(Watch { count, .. }) = self.schedule.sets[set].watch else { continue };
-            let fenced = |it: &Server| it.role == Role::Primary && has(it, OURS[0]);
-            let still = self.servers.of_set(set).any(fenced);
+            let Some(Watch { count, failover_timeout, .. }) = self.schedule.sets[set].watch else { continue };
+            let primaries = || self.servers.of_set(set).filter(|it| it.role == Role::Primary);
+            if !primaries().any(|it| has(it, OURS[0])) {
+                self.people.refused[set] = (0, 0);
+                continue;
+            }
             let well = self.servers.of_set(set).all(|it| !it.hung(now) && now >= it.flap_until);
-            let heard = self.sentinels.awake(set, now).count() > count / 2;
-            let goes_on = self.sentinels.failing_over(set)
-                || self.servers.of_set(set).filter(|it| it.role == Role::Primary).count() > 1;
-            let counts = self.someone_works && well && heard && !goes_on;
-            let refused = &mut self.people.refused[set];
-            *refused = if still { *refused + if counts { dt } else { 0 } } else { 0 };
-            if *refused > REFUSES {
+            let awake = self.sentinels.awake(set, now).filter(|it| it.known() == count);
+            let heard = awake.count() == count;
+            let goes_on = self.sentinels.failing_over(set) || primaries().count() > 1;
+            let dt = if self.someone_works && well && !goes_on { dt } else { 0 };
+            let (all, some) = &mut self.people.refused[set];
+            *all += if heard { dt } else { 0 };
+            *some += dt;
+            if *all > REFUSES || *some > REFUSES + failover_timeout + 60_000 {
                 let text = "a primary refuses writes by our doing, and an operator at work leaves it so";
                 self.observer.flag(now, "L4", text.to_owned());
             }
@@ -94,8 +99,7 @@ impl World {
         if !self.is_watched(set) {
             return None;
         }
-        let servers = self.servers.of_set(set).filter(|it| set_of(it.pod) == set);
-        servers.into_iter().find_map(|server| {
+        self.servers.of_set(set).find_map(|server| {
             let file = self.files.get(&server.pod).filter(|(uid, _)| *uid == server.uid);
             let left = OURS.into_iter().find(|(name, value)| {
                 has(server, (name, value)) || file.is_some_and(|(_, file)| file.get(*name).is_some_and(|it| it == value))

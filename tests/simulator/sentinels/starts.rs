@@ -14,7 +14,7 @@ const ALONE: Ms = 30_000;
 /// One whose own pod is named waits longer than `down-after-milliseconds` by this: nobody wants an empty primary.
 const PATIENT: Ms = 20_000;
 /// What Sentinels list in vain is seen this soon, and then one of them is told to forget it.
-const STALE: Ms = 20_000;
+const STALE: Ms = 8_000;
 
 impl World {
     /// Start scripts of members under Sentinel.
