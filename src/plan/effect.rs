@@ -276,6 +276,8 @@ pub struct FailoverOrder {
     pub sentinels: Vec<SentinelPeer>,
     /// Sentinels that must name the same new primary: a majority of all that are known, dead ones included.
     pub majority: usize,
+    /// Sentinels that are known, dead ones included.
+    pub known: usize,
     /// The name by which they know the set.
     pub set: String,
     /// Set on the old primary for the time of the exchange, in order: what keeps pings away.

@@ -94,6 +94,7 @@ pub const fn lifted(reason: BlockReason) -> (Lifter, &'static str) {
         B::ConfigUnreadable => (You, "give the Redis user the right config|get"),
         B::MembersDiffer => (You, "make the members alike"),
         B::CandidateUnfit => (You, "make a replica keep and let in what the primary does"),
+        B::SentinelsUnfit => (You, "do what the refusal says: SENTINEL RESET, or fixed ids and names"),
         B::SentinelsNotReady => (ItPasses, "the Sentinels agree and are quiet"),
         B::MemberNotReady => (ItPasses, "every member is Ready"),
         B::MemberBusy => (ItPasses, "the load, save, rewrite or sync is over"),

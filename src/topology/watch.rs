@@ -68,14 +68,19 @@ pub struct Electors<'a> {
     pub set: &'a str,
     /// Those that answer. The first is told: one that does not run in the pod of the primary, if there is one.
     pub sentinels: Vec<&'a Sentinel>,
-    /// Sentinels that are a majority of all that are known, dead ones included.
-    pub majority: usize,
+    /// Sentinels that are known, dead ones included.
+    pub known: usize,
     /// After this time a failover is given up: `failover-timeout`.
     pub failover_timeout: Duration,
     known_as: Vec<(&'a NodeAddress, &'a PodName)>,
 }
 
 impl Electors<'_> {
+    /// Sentinels that are a majority of all that are known.
+    pub const fn majority(&self) -> usize {
+        self.known / 2 + 1
+    }
+
     /// The addresses by which they know that member.
     pub fn addresses_of(&self, pod: &PodName) -> Vec<NodeAddress> {
         let its = self.known_as.iter().filter(|(_, known)| *known == pod);
@@ -162,7 +167,7 @@ impl<'a> Watch<'a> {
         Some(Electors {
             set: &first.set.name,
             sentinels,
-            majority: self.known() / 2 + 1,
+            known: self.known(),
             failover_timeout: self.witnesses.iter().map(|witness| witness.set.failover_timeout).max()?,
             known_as: replicas.chain(primaries).collect(),
         })

@@ -9,8 +9,10 @@ use redis_memory_operator::{
         fixtures,
         names::NodeAddress,
         sample::{FailoverState, Persistence, Replication, Role},
+        sentinel::{Known, Named},
+        snapshot::{Snapshot, Target},
     },
-    execute::ports::Acting,
+    execute::ports::{Acting, Watching},
     redis_io::RedisError,
 };
 
@@ -18,8 +20,10 @@ use crate::{
     connection::{self, Connection},
     orders::Order,
     planted::Bug,
-    redis::Host,
+    redis::{Host, Server},
     sabotage::Sabotaged,
+    sentinels::SentinelLink,
+    shape, view,
 };
 
 /// A connection that is bent.
@@ -67,7 +71,8 @@ impl Acting for Bent {
             replication = Replication { role: fixtures::replica_role(), ..old };
         }
         let leads = self.by.state().leads.clone();
-        if let (true, Some(leads), Role::Replica(_)) = (self.by.is(Bug::NoCatchUp), leads, &replication.role) {
+        let caught_up = self.by.is(Bug::NoCatchUp) || self.by.is(Bug::TellTooSoon);
+        if let (true, Some(leads), Role::Replica(_)) = (caught_up, leads, &replication.role) {
             replication.offset = leads.offset;
         }
         Ok((replication, paused))
@@ -82,6 +87,10 @@ impl Acting for Bent {
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
+        let back = if value == "0" { Bug::LeaveSettings } else { Bug::NoRefusal };
+        if name == "min-replicas-to-write" && self.by.is(back) {
+            return Ok(());
+        }
         self.inner.config_set(name, value).await
     }
 
@@ -155,5 +164,96 @@ impl Acting for Bent {
 
     async fn failover_abort(&mut self) -> Result<(), RedisError> {
         self.inner.failover_abort().await
+    }
+}
+
+/// A connection to a Sentinel that is bent.
+pub struct BentSentinel {
+    inner: SentinelLink,
+    by: Sabotaged,
+}
+
+impl BentSentinel {
+    pub const fn new(inner: SentinelLink, by: Sabotaged) -> Self {
+        Self { inner, by }
+    }
+
+    /// The primary of its set follows the next best replica.
+    async fn demote(&self) {
+        let (from, to) = {
+            let world = self.by.process.world();
+            let set = world.sentinels.all[self.inner.at].set;
+            let of = |leads: bool| {
+                let role = move |it: &&Server| (it.role == crate::redis::Role::Primary) == leads;
+                world.servers.of_set(set).find(role).map(|it| (it.ip, it.pod))
+            };
+            (of(true), of(false))
+        };
+        if let (Some((from, _)), Some((_, to))) = (from, to)
+            && let Some(primary) = self.by.anyone(from)
+        {
+            let _ = primary.order(Order::Follow(Host::Pod(to)), Duration::from_secs(1)).await;
+        }
+    }
+}
+
+impl Watching for BentSentinel {
+    async fn named(&mut self, set: &str, deadline: Duration) -> Result<Named, RedisError> {
+        let named = self.inner.named(set, deadline).await?;
+        let failing_over = named.failing_over && !self.by.is(Bug::NoFailoverSeen);
+        Ok(Named { failing_over, ..named })
+    }
+
+    async fn sentinel_failover(&mut self, set: &str, coordinated: bool) -> Result<(), RedisError> {
+        let told = self.inner.sentinel_failover(set, coordinated).await;
+        if told.is_ok() && self.by.is(Bug::DemoteTooSoon) {
+            self.demote().await;
+        }
+        told
+    }
+
+    async fn sentinel_reset(&mut self, set: &str) -> Result<(), RedisError> {
+        self.inner.sentinel_reset(set).await
+    }
+}
+
+/// Whoever does not answer says what one that does says.
+pub fn count_silent(snapshot: &mut Snapshot) {
+    let Some(donor) = snapshot.sentinels.iter().find_map(|it| it.said.clone().ok()) else { return };
+    let address = |n: usize| snapshot.sentinels[n].addresses.first().map(|ip| ip.to_string()).unwrap_or_default();
+    let hosts: Vec<String> = (0..snapshot.sentinels.len()).map(address).collect();
+    for (sentinel, host) in snapshot.sentinels.iter_mut().zip(hosts) {
+        let known = donor.sets.iter().flat_map(|set| &set.others);
+        let own =
+            known.clone().find(|it| it.address.host == host || it.address.host.starts_with(sentinel.pod.as_str()));
+        if let (Err(_), Some(own)) = (&sentinel.said, own.cloned()) {
+            let mut said = donor.clone();
+            said.id.clone_from(&own.id);
+            for set in &mut said.sets {
+                set.others.retain(|it| it.id != own.id);
+                set.others.push(Known { id: donor.id.clone(), ..own.clone() });
+            }
+            sentinel.said = Ok(said);
+        }
+    }
+    let said = snapshot.sentinels.iter_mut().filter_map(|it| it.said.as_mut().ok());
+    said.flat_map(|said| &mut said.sets).flat_map(|set| &mut set.others).for_each(|it| it.down = false);
+}
+
+/// Every Sentinel names the one that says that it is primary, and nothing goes on.
+pub fn take_to_agree(snapshot: &mut Snapshot) {
+    let leads = |target: &&Target| target.sample().is_some_and(|sample| sample.replication.role == Role::Primary);
+    let mut primaries = snapshot.targets.iter().filter(leads).map(|target| shape::number(&target.pod.name));
+    let (Some(primary), None) = (primaries.next(), primaries.next()) else { return };
+    let members: Vec<usize> = snapshot.targets.iter().map(|target| shape::number(&target.pod.name)).collect();
+    let said = snapshot.sentinels.iter_mut().filter_map(|it| it.said.as_mut().ok());
+    for set in said.flat_map(|said| &mut said.sets) {
+        set.primary = view::address(Host::Pod(primary));
+        (set.primary_down, set.failing_over, set.settled_for) = (false, false, Duration::from_secs(86_400));
+        let replica = |n: &usize| {
+            let (id, address) = (n.to_string(), view::address(Host::Pod(*n)));
+            Known { id, address, down: false, fresh: true }
+        };
+        set.replicas = members.iter().filter(|n| **n != primary).map(replica).collect();
     }
 }

@@ -50,6 +50,11 @@ impl Clients {
         self.connections.iter().filter(|it| it.run == run && it.since <= at).map(|it| it.id).collect()
     }
 
+    /// Those of that process are closed.
+    pub fn leave(&mut self, run: u32) {
+        self.connections.retain(|it| it.run != run);
+    }
+
     /// Closes those connections; how many there still were.
     pub fn close(&mut self, ids: &[u64]) -> u32 {
         let before = self.connections.len();
@@ -68,7 +73,17 @@ impl World {
         }
         clients.next_write = now + clients.every;
         let Some(ip) = self.destination(set) else { return };
-        let Some(server) = self.servers.by_ip.get_mut(&ip).filter(|server| server.accepts_writes(now)) else { return };
+        let watched = self.is_watched(set);
+        let Some(server) = self.servers.by_ip.get_mut(&ip) else { return };
+        if !server.accepts_writes(now) {
+            // Whoever is refused asks again.
+            let held = server.role == Role::Primary && (now < server.paused_until || server.hung(now));
+            let run = server.run;
+            if watched && !held {
+                self.clients[set].leave(run);
+            }
+            return;
+        }
         self.writes += 1;
         server.log.push(self.writes);
         self.observer.acknowledged(set, self.writes);
@@ -87,9 +102,7 @@ impl World {
         if clients.connecting == Connecting::Keeping && clients.connections.len() == CLIENTS {
             return Some(clients.connections[self.rng.below(CLIENTS)].ip);
         }
-        let pods = self.kube.of_set(set).filter_map(|(_, place)| place.pod.as_ref());
-        let open: Vec<u32> = pods.filter(|pod| pod.proxied).map(|pod| pod.ip).collect();
-        let ip = if open.is_empty() { return None } else { self.rng.pick(&open) };
+        let ip = if self.is_watched(set) { self.sent_by_sentinel(set)? } else { self.sent_by_service(set)? };
         let run = self.servers.by_ip.get(&ip)?.run;
         let clients = &mut self.clients[set];
         if clients.connecting == Connecting::Keeping {
@@ -99,13 +112,21 @@ impl World {
         Some(ip)
     }
 
+    /// One of the Service's endpoints.
+    fn sent_by_service(&mut self, set: usize) -> Option<u32> {
+        let pods = self.kube.of_set(set).filter_map(|(_, place)| place.pod.as_ref());
+        let open: Vec<u32> = pods.filter(|pod| pod.proxied).map(|pod| pod.ip).collect();
+        if open.is_empty() { None } else { Some(self.rng.pick(&open)) }
+    }
+
     /// In every step: clients that keep their connection stand on a server that is primary no more, by our doing.
     pub fn stranded(&mut self, set: usize, dt: Ms) {
         if self.observer.theirs(set) {
             self.clients[set].theirs_until = self.now;
         }
         let Clients { connections, theirs_until, .. } = &self.clients[set];
-        if connections.is_empty() {
+        // Those that ask Sentinels ask again.
+        if connections.is_empty() || self.is_watched(set) {
             return;
         }
         let replicas = || self.servers.of_set(set).filter(|server| server.role != Role::Primary);

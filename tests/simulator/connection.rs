@@ -8,11 +8,10 @@ use redis_memory_operator::{
         names::NodeAddress,
         policy::Policy,
         sample::{Persistence, Replication},
-        sentinel::Named,
     },
     execute::{
         ExecuteError,
-        ports::{Acting, Redis, Watching},
+        ports::{Acting, Redis},
     },
     plan::effect::{Peer, SentinelPeer},
     redis_io::RedisError,
@@ -23,6 +22,7 @@ use crate::{
     orders::Order,
     ports::ms,
     redis::{Host, Ms, Server},
+    sentinels::SentinelLink,
     shape::{self, set_of},
     view,
     world::World,
@@ -36,13 +36,14 @@ pub struct Connection {
     pub pod: usize,
     pub meant: u32,
     pub run: Option<u32>,
+    pub since: Ms,
 }
 
-fn broken() -> RedisError {
+pub fn broken() -> RedisError {
     RedisError::Connect("the connection was reset".into())
 }
 
-fn silent(what: &str) -> RedisError {
+pub fn silent(what: &str) -> RedisError {
     RedisError::TimedOut(format!("no answer to {what}"))
 }
 
@@ -78,17 +79,17 @@ impl Process {
             return Err(silent("the first commands"));
         }
         let run = (!whoever).then_some(meant);
-        Ok(Connection { process: self.clone(), ip, pod: shape::number(&peer.pod), meant, run })
+        let since = self.instant();
+        Ok(Connection { process: self.clone(), ip, pod: shape::number(&peer.pod), meant, run, since })
     }
 }
 
 impl Redis for Process {
     type Server = Connection;
-    type Sentinel = NoSentinel;
+    type Sentinel = SentinelLink;
 
-    async fn connect_sentinel(&self, _: &Policy, peer: &SentinelPeer) -> Result<NoSentinel, ExecuteError> {
-        let source = silent("a Sentinel");
-        Err(ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source })
+    async fn connect_sentinel(&self, _: &Policy, peer: &SentinelPeer) -> Result<SentinelLink, ExecuteError> {
+        self.open_sentinel(peer).await
     }
 
     async fn connect(&self, _: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
@@ -102,23 +103,6 @@ impl Redis for Process {
         let world = self.world();
         let pod = number.and_then(|n| world.kube.pod(n));
         pod.and_then(|pod| view::ip_text(pod.ip).parse().ok()).into_iter().collect()
-    }
-}
-
-/// There are none in this world: nobody can have a connection to one.
-pub enum NoSentinel {}
-
-impl Watching for NoSentinel {
-    async fn named(&mut self, _: &str, _: Duration) -> Result<Named, RedisError> {
-        match *self {}
-    }
-
-    async fn sentinel_failover(&mut self, _: &str, _: bool) -> Result<(), RedisError> {
-        match *self {}
-    }
-
-    async fn sentinel_reset(&mut self, _: &str) -> Result<(), RedisError> {
-        match *self {}
     }
 }
 
@@ -140,7 +124,8 @@ pub fn host(address: &NodeAddress) -> Host {
 impl Connection {
     /// The process at the other end, if it is there.
     fn end<'a>(&self, world: &'a World) -> Option<&'a Server> {
-        world.servers.by_ip.get(&self.ip).filter(|server| self.run.is_none_or(|run| run == server.run))
+        let open = |server: &&Server| server.closed_at <= self.since;
+        world.servers.by_ip.get(&self.ip).filter(|server| self.run.is_none_or(|run| run == server.run)).filter(open)
     }
 
     /// A question, which changes nothing.
@@ -248,9 +233,8 @@ impl Acting for Connection {
         self.order(Order::Set(name.to_owned(), value.to_owned()), ACT).await
     }
 
-    /// Servers of this world have no file.
     async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
-        Ok(false)
+        self.order(Order::Rewrite, ACT).await.map(|()| true)
     }
 
     async fn run(&mut self, _: PlainCommand) -> Result<(), RedisError> {

@@ -7,7 +7,7 @@ use crate::{
     kubernetes::Resource,
     redis::{Link, Role},
     schedule::Schedule,
-    shape::{Beside, Oddity, SetShape, Start, Storage, pod, pod_name, set_of, set_uid},
+    shape::{Beside, Oddity, SetShape, Start, Storage, Watch, pod, pod_name, set_of, set_uid},
     world::World,
 };
 
@@ -15,6 +15,7 @@ use crate::{
 fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
     let struck = !schedule.faults.is_empty();
+    let watch = shape.watch.as_ref();
     let grounds = [
         (struck, "Cooldown"),
         (struck, "RemediationFailed"),
@@ -31,6 +32,9 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (odd(|odd| *odd == Oddity::Locked), "MemberUnknown"),
         (shape.beside.iter().any(|beside| matches!(beside, Beside::Pinned(_))), "ClientsPinned"),
         (shape.saves_every.is_some(), "MemberBusy"),
+        (watch.is_some() && struck, "SentinelsNotReady"),
+        (watch.is_some_and(|it| it.cannot_spare_one()), "SentinelsNotReady"),
+        (watch.is_some_and(Watch::is_hasty), "SentinelSeen"),
     ];
     grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
 }
@@ -79,7 +83,7 @@ impl World {
         let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
         // A member that lets nobody in may be the primary: then no label is moved.
         let locked = self.schedule.sets[set].odd.iter().any(|(_, odd)| *odd == Oddity::Locked);
-        let kept = !locked && self.kube.over(set).next().is_some();
+        let kept = !locked && !self.is_watched(set) && self.kube.over(set).next().is_some();
         let label = |n: usize| {
             let primary = self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary);
             self.kube.pod(n).is_some_and(|pod| pod.role == Some(if primary { "primary" } else { "replica" }))
@@ -92,11 +96,18 @@ impl World {
     /// In the end either nothing is fragmented, or a refusal says why.
     pub fn check_cure(&mut self) {
         for set in 0..self.kube.sets.len() {
-            if let Some(text) = self.uncured(set) {
+            let left = self.left_of_an_exchange(set).filter(|_| !self.cannot_be_set_back(set));
+            if let Some(text) = left.or_else(|| self.uncured(set)) {
                 let now = self.now;
                 self.observer.flag(now, "L1", text);
             }
         }
+    }
+
+    /// It is said that settings of an exchange are left.
+    fn cannot_be_set_back(&self, set: usize) -> bool {
+        let records = self.kube.over(set).filter_map(|it| it.status()).flat_map(|status| &status.workloads);
+        records.into_iter().any(|record| record.message.contains("could not be set back"))
     }
 
     fn uncured(&self, set: usize) -> Option<String> {

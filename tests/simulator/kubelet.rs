@@ -131,6 +131,9 @@ impl World {
                 (server.replid, server.pings) = (replid, at.pings);
             }
         }
+        if let Some((_, settings)) = self.files.get(&n).filter(|(of, _)| *of == uid) {
+            server.set = settings.clone();
+        }
         if self.schedule.sets[set].start == Start::ByOrdinal {
             let first = crate::shape::pod(set, 0);
             server.searching = false;

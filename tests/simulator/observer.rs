@@ -23,6 +23,8 @@ pub struct Violation {
 
 /// Writes are held back for at most this long (S8).
 const MOST_PAUSE: Ms = 3_000;
+/// Where writes are refused a pause may last this long (S8).
+const MOST_REFUSED: Ms = 10_000;
 /// What is half done is ended within this time of an operator's being at work (S8, L4).
 const HALF_DONE: Ms = 45_000;
 /// A member that does not answer for this long blocks (S5).
@@ -184,9 +186,10 @@ impl Observer {
         }
     }
 
-    /// The Guarded method holds writes back.
-    pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, now: Ms) {
-        if bound.is_none_or(|bound| bound > MOST_PAUSE) {
+    /// Writes are held back; or only those who greet, where they are refused.
+    pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, refuses: bool, now: Ms) {
+        let most = if refuses { MOST_REFUSED } else { MOST_PAUSE };
+        if bound.is_none_or(|bound| bound > most) {
             self.flag(now, "S8", format!("CLIENT PAUSE on {} has the bound {bound:?}", pod_name(pod)));
         }
     }
@@ -414,6 +417,12 @@ impl Observer {
     pub fn switching(&mut self, kube: &Kubernetes, sender: Sender, from: usize, what: &str, now: Ms) {
         self.sets[set_of(from)].held_at = now;
         self.evidence(kube, sender, (set_of(from), &format!("{} got {what}", pod_name(from))), now);
+    }
+
+    /// A Sentinel is told to fail over.
+    pub fn tells_sentinel(&mut self, kube: &Kubernetes, sender: Sender, set: usize, now: Ms) {
+        self.arrived(kube, sender, "SENTINEL FAILOVER", true, now);
+        self.evidence(kube, sender, (set, "a Sentinel got SENTINEL FAILOVER"), now);
     }
 
     /// FAILOVER of ours was accepted.

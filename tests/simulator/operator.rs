@@ -28,6 +28,7 @@ use redis_memory_operator::{
     execute::Executor,
     kube_io::fence::Fenced,
     metrics::Metrics,
+    observe::lately::Lately,
     plan::PlanSettings,
 };
 use tokio::sync::watch;
@@ -119,6 +120,7 @@ pub struct Body {
     pub cache: Mutex<Cache>,
     pub kept: Mutex<[Kept; POLICIES]>,
     reverts: Arc<Reverts>,
+    pub lately: Lately,
 }
 
 impl Deref for Process {
@@ -159,6 +161,7 @@ impl Process {
             cache: Mutex::default(),
             kept: Mutex::default(),
             reverts: Arc::default(),
+            lately: Lately::default(),
         }))
     }
 

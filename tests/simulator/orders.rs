@@ -23,6 +23,8 @@ pub enum Order {
     Abort,
     /// `CONFIG SET`.
     Set(String, String),
+    /// `CONFIG REWRITE`.
+    Rewrite,
     /// `BGSAVE`, or `BGREWRITEAOF`.
     WriteOut,
 }
@@ -70,6 +72,10 @@ impl World {
                 self.observer.backlogs += u32::from(name == "repl-backlog-size");
                 self.configure(ip, name, value)
             }
+            Order::Rewrite => {
+                self.rewrite(ip);
+                Ok(())
+            }
             Order::WriteOut => {
                 let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
                 server.write_out(now, WRITING_OUT);
@@ -92,6 +98,13 @@ impl World {
         Ok(())
     }
 
+    /// Who others made primary lacks what the old one had: they lose it, whoever has it follow.
+    fn follows_theirs(&mut self, set: usize, host: Host) {
+        if let Some(leader) = self.servers.resolve(host) {
+            self.lost_to(set, leader);
+        }
+    }
+
     /// The commands by which roles move without `FAILOVER`.
     fn exchange(&mut self, ip: u32, order: &Order) -> Result<(), &'static str> {
         let now = self.now;
@@ -101,8 +114,8 @@ impl World {
                 let bound = *bound;
                 let until = bound.map_or(Ms::MAX, |bound| now + bound);
                 server.paused_until = server.paused_until.max(until);
-                let pod = server.pod;
-                self.observer.pausing(pod, bound, now);
+                let (pod, refuses) = (server.pod, server.refuses_writes());
+                self.observer.pausing(pod, bound, refuses, now);
             }
             Order::Unpause => server.paused_until = 0,
             Order::Follow(host) => {
@@ -110,6 +123,9 @@ impl World {
                 let (led, run, pod) = (server.role == Role::Primary, server.run, server.pod);
                 self.servers.replicaof(ip, host, now)?;
                 let set = set_of(pod);
+                if led && self.is_watched(set) && self.observer.theirs(set) {
+                    self.follows_theirs(set, host);
+                }
                 if led && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.demoted(set, run);
                 }

@@ -22,6 +22,8 @@ pub enum Field {
 const SETS_BACK: Ms = 5_000;
 /// Nobody comes for what lasts a moment.
 const WRONG_FOR: Ms = 10_000;
+/// Where Sentinels mend it in time.
+pub const WATCHED_FOR: Ms = 150_000;
 /// And not again at once.
 const AGAIN: Ms = 20_000;
 
@@ -33,13 +35,27 @@ pub struct People {
     next: Vec<Ms>,
     /// Nobody or more than one has been primary since then.
     wrong_since: Vec<Option<Ms>>,
+    /// Since when Sentinels list what is not there, and when somebody may come next.
+    pub stale: Vec<(Option<Ms>, Ms)>,
+    /// Since when they name another than who is primary.
+    pub disagree: Vec<Option<Ms>>,
+    /// For how long a primary has refused writes by our doing, with every Sentinel there, and without one.
+    pub refused: Vec<(Ms, Ms)>,
     /// What is set back for ever, and when next.
     sets_back: Vec<(usize, Field, Ms)>,
 }
 
 impl People {
     pub fn of(sets: usize) -> Self {
-        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], sets_back: Vec::new() }
+        Self {
+            healed: false,
+            next: vec![0; sets],
+            wrong_since: vec![None; sets],
+            stale: vec![(None, 0); sets],
+            disagree: vec![None; sets],
+            refused: vec![(0, 0); sets],
+            sets_back: Vec::new(),
+        }
     }
 
     pub fn set_back(&mut self, set: usize, what: Field) {
@@ -107,7 +123,8 @@ impl World {
             self.people.wrong_since[set] = None;
             return;
         }
-        if now < *self.people.wrong_since[set].get_or_insert(now) + WRONG_FOR {
+        let patience = if self.is_watched(set) { WATCHED_FOR } else { WRONG_FOR };
+        if now < *self.people.wrong_since[set].get_or_insert(now) + patience {
             return;
         }
         (self.people.next[set], self.people.wrong_since[set]) = (now + AGAIN, None);
@@ -122,6 +139,7 @@ impl World {
             self.servers.promote(ip, Cause::Foreign, now);
         }
         self.observer.became_primary(pod, Cause::Foreign, now);
+        self.monitor(pod);
         let others: Vec<u32> = self.servers.of_set(set).map(|it| it.ip).filter(|it| *it != ip).collect();
         for other in others {
             let _ = self.servers.replicaof(other, Host::Pod(pod), now);

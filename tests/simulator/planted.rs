@@ -9,7 +9,7 @@ use crate::{
     people::Field,
     redis::Ms,
     schedule::Schedule,
-    shape::{Connecting, Oddity, Over, PolicyShape},
+    shape::{Connecting, Oddity, Over, PolicyShape, Watch},
 };
 
 /// A planted bug.
@@ -79,6 +79,20 @@ pub enum Bug {
     Fight,
     /// Clients that stand on an old primary are left there.
     LeaveClients,
+    /// Sentinel: every replica is taken for caught up when one is told to fail over.
+    TellTooSoon,
+    /// Sentinel: the old primary is told to follow before the Sentinels have switched.
+    DemoteTooSoon,
+    /// Sentinel: writes are not refused when the pause has lapsed.
+    NoRefusal,
+    /// Sentinel: what was set for the time of the exchange is never set back.
+    LeaveSettings,
+    /// Sentinel: no failover is seen to go on.
+    NoFailoverSeen,
+    /// Sentinel: one that does not answer counts as one that does.
+    CountSilentSentinels,
+    /// Sentinel: all of them are taken to name whoever says that it is primary.
+    TakenToAgree,
 }
 
 impl Bug {
@@ -116,6 +130,13 @@ impl Bug {
         (Self::CutPlan, &["L8"]),
         (Self::Fight, &["L7"]),
         (Self::LeaveClients, &["L9"]),
+        (Self::TellTooSoon, &["S2"]),
+        (Self::DemoteTooSoon, &["L4", "S2"]),
+        (Self::NoRefusal, &["S1", "S2", "S8"]),
+        (Self::LeaveSettings, &["L1", "L4"]),
+        (Self::NoFailoverSeen, &["S1", "S2"]),
+        (Self::CountSilentSentinels, &["S3"]),
+        (Self::TakenToAgree, &["S3"]),
     ];
 
     /// Where one more fault strikes in every schedule, so that the bug shows soon; empty: nowhere.
@@ -129,6 +150,7 @@ impl Bug {
             Self::GuardedPromotesFirst => &["switchover:promoted"],
             Self::GuardedAnyCandidate | Self::JournalAfterTheEffect => &["switchover:demoted"],
             Self::NoLastLook => &["switchover:after-overlap"],
+            Self::DemoteTooSoon | Self::NoRefusal => &["switchover:sentinel-told"],
             _ => &[],
         }
     }
@@ -144,6 +166,8 @@ impl Bug {
             Self::ForgetTheJournal | Self::IgnoreClaims | Self::JournalAfterTheEffect => {
                 (Fault::Crash { operator, back_after: 2_000 }, None)
             }
+            Self::DemoteTooSoon => (Fault::SentinelsFreeze { set: 0, of: (0, 3), lasts: Ms::MAX }, None),
+            Self::NoRefusal => (Fault::Crash { operator, back_after: 25_000 }, None),
             // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
             Self::NoLastLook => (Fault::Drain { pod, prestop: 0 }, Some(500)),
             _ => return None,
@@ -173,7 +197,28 @@ impl Bug {
             | Self::CutPlan
             | Self::Fight
             | Self::LeaveClients => self.plain(schedule),
+            Self::TellTooSoon
+            | Self::DemoteTooSoon
+            | Self::NoRefusal
+            | Self::LeaveSettings
+            | Self::NoFailoverSeen
+            | Self::CountSilentSentinels
+            | Self::TakenToAgree => self.watched(schedule),
             _ => {}
+        }
+    }
+
+    /// A plain world under Sentinel.
+    fn watched(self, schedule: &mut Schedule) {
+        let near: Vec<_> = schedule.faults.pop().into_iter().filter(|_| !self.near().is_empty()).collect();
+        *schedule = Schedule { faults: near, ..Schedule::calm(schedule.seed) };
+        schedule.sets[0].watch = Some(Watch::usual());
+        if self == Self::TellTooSoon {
+            schedule.sets[0].lag = 700;
+        }
+        if self == Self::CountSilentSentinels {
+            let ends = Fault::SentinelsEnd { set: 0, of: (0, 1), lasts: 120_000 };
+            schedule.faults.push((Trigger::At(15_000), ends));
         }
     }
 

@@ -134,6 +134,7 @@ impl Process {
                 let World { observer, kube, servers, .. } = world;
                 let what = Evicted { pod: n, lied, sent_at };
                 observer.evicting(kube, servers, sender, remediation.as_ref(), what, now);
+                world.disturbs(sender.identity, set_of(n), Some(n));
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
             }

@@ -16,7 +16,7 @@ pub type Ms = u64;
 pub const BACKLOG: u64 = 64 << 20;
 
 /// Where a replica looks for its primary: by the stable name of a pod, or by address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
     /// The pod of that ordinal, whatever its address is.
     Pod(usize),
@@ -163,6 +163,8 @@ pub struct Server {
     pub child_at: Ms,
     pub written: Written,
     pub acked_at: Ms,
+    /// Connections that are older were closed.
+    pub closed_at: Ms,
 }
 
 impl Server {
@@ -212,6 +214,7 @@ impl Server {
             child_at: now,
             written: Written::default(),
             acked_at: now,
+            closed_at: 0,
         }
     }
 
@@ -227,6 +230,22 @@ impl Server {
             && now >= self.closed_until.max(self.paused_until)
             && now >= self.loading_until
             && !self.hung(now)
+            && !self.refuses_writes()
+    }
+
+    /// A setting that is a number.
+    pub fn setting(&self, name: &str, usual: u64) -> u64 {
+        if self.set.is_empty() {
+            return usual;
+        }
+        self.set.get(name).and_then(|value| value.parse().ok()).unwrap_or(usual)
+    }
+
+    /// More replicas are demanded than there are (`NOREPLICAS`).
+    pub fn refuses_writes(&self) -> bool {
+        let wanted = self.setting("min-replicas-to-write", 0);
+        let lag = self.setting("min-replicas-max-lag", 10);
+        lag > 0 && self.lines.iter().filter(|line| line.online).count() < wanted as usize
     }
 
     pub const fn position(&self) -> Position {

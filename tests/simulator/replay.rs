@@ -24,6 +24,12 @@ pub fn wanted() -> Wanted {
     Wanted { first: seed.unwrap_or(0), count: count.unwrap_or(alone) }
 }
 
+/// `RMO_SIM_SENTINEL=1`: of these only those that have sets under Sentinel.
+#[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
+pub fn only_watched() -> bool {
+    std::env::var("RMO_SIM_SENTINEL").is_ok_and(|value| value == "1")
+}
+
 /// `RMO_SIM_BUG`: only the planted bug of that name.
 #[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
 pub fn wants(bug: Bug) -> bool {

@@ -8,8 +8,8 @@ use crate::{
     shape::set_of,
 };
 
-/// A primary pings its replicas once in this time (`repl-ping-replica-period`).
-const PING: Ms = 10_000;
+/// A primary pings its replicas once in this time (`repl-ping-replica-period`, seconds).
+const PING: u64 = 10;
 /// A save that save points began takes this long.
 const SAVE: Ms = 20_000;
 
@@ -41,6 +41,8 @@ pub struct Links {
     pub full_sync: Ms,
     pub lag: Ms,
     pub saves_every: Option<Ms>,
+    /// Start scripts ask Sentinels.
+    pub watched: bool,
 }
 
 impl Servers {
@@ -62,7 +64,7 @@ impl Servers {
         self.by_ip.values().filter(move |server| set_of(server.pod) == set)
     }
 
-    fn resolve(&self, host: Host) -> Option<u32> {
+    pub fn resolve(&self, host: Host) -> Option<u32> {
         match host {
             Host::Ip(ip) => self.by_ip.contains_key(&ip).then_some(ip),
             Host::Pod(pod) => self.of_pod(pod).map(|server| server.ip),
@@ -109,7 +111,7 @@ impl Servers {
             me.written.at = Some(now);
         }
         let due = me.role == Role::Primary && !me.lines.is_empty() && me.failover == Failover::None && !me.hung(now);
-        if due && now >= me.pinged_at + PING {
+        if due && now >= me.pinged_at + 1_000 * me.setting("repl-ping-replica-period", PING) {
             me.pings += 1;
             me.pinged_at = now;
         }
@@ -118,7 +120,7 @@ impl Servers {
     /// Asks the others; follows the one that says primary. None, or several: asks again.
     fn start_script(&mut self, ip: u32, now: Ms) {
         let me = &self.by_ip[&ip];
-        if !me.searching || now < me.retry_at || me.hung(now) {
+        if !me.searching || now < me.retry_at || me.hung(now) || self.links[set_of(me.pod)].watched {
             return;
         }
         let primaries: Vec<usize> = self
@@ -260,6 +262,16 @@ impl Servers {
         me.link = Link::Down;
         me.retry_at = now;
         Ok(())
+    }
+
+    /// Both lead to the same server.
+    pub fn is_same(&self, one: Host, other: Host) -> bool {
+        one == other || self.resolve(one).is_some_and(|ip| self.resolve(other) == Some(ip))
+    }
+
+    /// It follows that one already.
+    pub fn follows(&self, ip: u32, host: Host) -> bool {
+        matches!(self.by_ip[&ip].role, Role::Replica(now) if self.is_same(now, host)) && !self.by_ip[&ip].searching
     }
 
     /// `REPLICAOF NO ONE`.

@@ -47,8 +47,8 @@ use redis_memory_operator::{
 use serde_json::Value;
 
 use crate::{
-    bent::Bent,
-    connection::{self, Connection, NoSentinel},
+    bent::{self, Bent, BentSentinel},
+    connection::{self, Connection},
     operator::Process,
     planted::Bug,
     redis::Host,
@@ -104,7 +104,8 @@ impl Sabotaged {
             let server = world.servers.by_ip.get(&ip)?;
             (server.pod, server.run)
         };
-        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None })
+        let since = self.process.instant();
+        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None, since })
     }
 
     /// What is observed.
@@ -126,6 +127,12 @@ impl Sabotaged {
                 let configs = samples.filter_map(|sample| sample.config.as_mut().ok());
                 configs.for_each(|config| config.serving.replica_priority = None);
             }
+            Bug::LeaveSettings => {
+                let configs = samples.filter_map(|sample| sample.config.as_mut().ok());
+                configs.for_each(|it| drop(it.serving.carried.insert("min-replicas-to-write".into(), "0".into())));
+            }
+            Bug::CountSilentSentinels => bent::count_silent(&mut snapshot),
+            Bug::TakenToAgree => bent::take_to_agree(&mut snapshot),
             Bug::IgnoreChildren => samples.for_each(|sample| sample.persistence.child_running = false),
             _ => {}
         }
@@ -248,10 +255,11 @@ impl Cluster for Sabotaged {
 
 impl Redis for Sabotaged {
     type Server = Bent;
-    type Sentinel = NoSentinel;
+    type Sentinel = BentSentinel;
 
-    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<NoSentinel, ExecuteError> {
-        self.process.connect_sentinel(policy, peer).await
+    async fn connect_sentinel(&self, policy: &Policy, peer: &SentinelPeer) -> Result<BentSentinel, ExecuteError> {
+        let inner = self.process.connect_sentinel(policy, peer).await?;
+        Ok(BentSentinel::new(inner, self.clone()))
     }
 
     async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Bent, ExecuteError> {

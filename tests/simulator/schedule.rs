@@ -11,6 +11,7 @@ use crate::{
     planted::Bug,
     redis::Ms,
     rng::Rng,
+    sentinels,
     shape::{self, PolicyShape, SetShape},
 };
 
@@ -46,7 +47,9 @@ impl Schedule {
     /// The schedule of that seed.
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 1);
-        let (sets, policies) = shape::namespace(&mut Rng::new(seed, 5));
+        let (mut sets, policies) = shape::namespace(&mut Rng::new(seed, 5));
+        // Of a stream of its own: what other seeds mean stays.
+        shape::under_sentinel(&mut Rng::new(seed, 6), &mut sets);
         let mut chooser = Rng::new(seed, 3);
         let guarded = chooser.percent(50);
         let mut schedule = Self {
@@ -86,6 +89,8 @@ impl Schedule {
             let obstacle = schedule.obstacle(&mut rng);
             schedule.faults.push((Trigger::At(rng.range(1_000, 90_000)), obstacle));
         }
+        let more = sentinels::faults(&mut Rng::new(seed, 8), &schedule.sets);
+        schedule.faults.extend(more);
         schedule
     }
 
@@ -122,6 +127,11 @@ impl Schedule {
     /// The set that something stands in the way of for ever.
     pub fn obstructed(&self, set: usize) -> bool {
         self.faults.iter().any(|(_, fault)| fault.obstructs() == Some(set))
+    }
+
+    /// It has a set under Sentinel.
+    pub fn is_watched(&self) -> bool {
+        self.sets.iter().any(|set| set.watch.is_some())
     }
 
     fn pod(&self, rng: &mut Rng) -> usize {

@@ -6,6 +6,8 @@ use crate::{redis::Ms, rng::Rng};
 
 /// Pods are numbered through: those of a set follow each other, and a set has fewer than this.
 pub const STRIDE: usize = 16;
+/// So many of a hundred worlds have sets under Sentinel.
+const UNDER_SENTINEL: u64 = 15;
 /// Sets of a namespace, by name.
 const NAMES: [&str; 3] = ["redis", "cache", "queue"];
 
@@ -119,6 +121,73 @@ pub enum Drift {
     Notify,
 }
 
+/// The Sentinels of a set, and how they are set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub count: usize,
+    pub quorum: usize,
+    /// They run in the members' pods, the first in that of pod 0; else in pods of their own.
+    pub within: bool,
+    /// They know members by the names of their pods; else by addresses, of which a pod that goes leaves one behind.
+    pub by_name: bool,
+    /// One in a new pod has the id of the one before.
+    pub keeps_id: bool,
+    /// `down-after-milliseconds`, `failover-timeout`.
+    pub down_after: Ms,
+    pub failover_timeout: Ms,
+    /// They take `COORDINATED`.
+    pub coordinated: bool,
+}
+
+impl Watch {
+    /// With one of them away no failover would be possible.
+    pub fn cannot_spare_one(&self) -> bool {
+        self.within && self.count - 1 < (self.count / 2 + 1).max(self.quorum) || self.quorum > self.count
+    }
+
+    /// They take a primary for dead so soon that its role is not moved.
+    pub const fn is_hasty(&self) -> bool {
+        self.down_after <= 3_000
+    }
+
+    /// As most are.
+    pub const fn usual() -> Self {
+        Self {
+            count: 3,
+            quorum: 2,
+            within: true,
+            by_name: true,
+            keeps_id: true,
+            down_after: 5_000,
+            failover_timeout: 10_000,
+            coordinated: false,
+        }
+    }
+
+    fn any(rng: &mut Rng, members: usize) -> Self {
+        let within = members > 2 && rng.percent(60);
+        let count = match rng.below(100) {
+            0..4 => 1,
+            4..8 => 2,
+            8..88 => 3,
+            _ => 5,
+        };
+        let count = if within { count.min(members) } else { count };
+        let usual = count / 2 + 1;
+        Self {
+            count,
+            quorum: if rng.percent(85) { usual } else { rng.range(1, count as u64 + 1) as usize },
+            within,
+            // One RESET after the other takes its time.
+            by_name: rng.percent(70) || members > 3,
+            keeps_id: rng.percent(80),
+            down_after: rng.pick(&[5_000, 5_000, 10_000, 30_000, 1_500]),
+            failover_timeout: rng.pick(&[10_000, 10_000, 30_000, 60_000]),
+            coordinated: rng.percent(20),
+        }
+    }
+}
+
 /// A StatefulSet of Redis servers.
 #[derive(Clone, Debug, Default)]
 pub struct SetShape {
@@ -139,6 +208,8 @@ pub struct SetShape {
     pub small_backlog: bool,
     pub odd: Vec<(usize, Oddity)>,
     pub beside: Vec<Beside>,
+    /// Sentinels decide who is primary.
+    pub watch: Option<Watch>,
 }
 
 impl SetShape {
@@ -286,4 +357,21 @@ pub fn namespace(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
         policies.push(policy(Over::One(0)));
     }
     (sets, policies)
+}
+
+/// Puts sets under Sentinel, in some worlds: every set, or the first.
+pub fn under_sentinel(rng: &mut Rng, sets: &mut [SetShape]) {
+    if !rng.percent(UNDER_SENTINEL) {
+        return;
+    }
+    let count = if rng.percent(50) { 1 } else { sets.len() };
+    for set in &mut sets[..count] {
+        if set.members == 1 {
+            set.members = 3;
+            set.odd.clear();
+        }
+        set.start = Start::Searches;
+        set.beside.retain(|beside| *beside == Beside::Headless);
+        set.watch = Some(Watch::any(rng, set.members));
+    }
 }

@@ -12,6 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use redis_memory_operator::{
     api::v1alpha1::{FindingStatus, StoredPolicy},
     assess::{AssessSettings, judged::Judged},
+    clock::Time as _,
     contention::cluster_budget,
     controller::ports::{Freshness, Watched, World},
     domain::{
@@ -35,6 +36,11 @@ use crate::{
     view::Pods,
 };
 
+/// As `observe::snapshot::sentinels` has it: how old their answers may be where nothing is to be done, and how long it takes
+/// when one stands still.
+const SENTINELS_BELIEVED: Ms = 30_000;
+const ASKED_TWICE: Ms = 2_000;
+
 impl Process {
     /// Every policy, as its cache has it.
     fn policies(&self) -> Vec<Arc<StoredPolicy>> {
@@ -57,9 +63,35 @@ impl Process {
         took
     }
 
+    /// Asks the Sentinels of these sets, unless they said something lately.
+    async fn ask_sentinels(&self, sets: &[usize], age: Ms) {
+        let now = self.instant();
+        let due = |set: &&usize| {
+            let memory = self.memory.lock().expect("one thread");
+            let known = memory.sentinels.get(*set).is_some_and(|(at, _)| now < at + age);
+            self.world().is_watched(**set) && !known
+        };
+        let due: Vec<usize> = sets.iter().filter(due).copied().collect();
+        if due.is_empty() {
+            return;
+        }
+        let (took, said) = {
+            let mut world = self.world();
+            let said: Vec<_> = due.iter().map(|set| (*set, world.ask_sentinels(*set))).collect();
+            due.iter().for_each(|set| world.asks_sentinels(self.identity, *set));
+            let hangs =
+                said.iter().flat_map(|(_, said)| said).any(|it| matches!(it.said, Err(ProbeFailure::TimedOut(_))));
+            (if hangs { ASKED_TWICE } else { world.rng.range(1, 25) }, said)
+        };
+        self.pause(took).await;
+        let mut memory = self.memory.lock().expect("one thread");
+        memory.sentinels.extend(said.into_iter().map(|(set, said)| (set, (now, said))));
+    }
+
     fn snapshot(&self, policy: &Policy, pods: &Pods, claims: &[Claim], live: bool) -> Snapshot {
         let memory = self.memory.lock().expect("one thread");
         let mut snapshot = self.world().snapshot(policy, pods, &memory, live, self.skew);
+        snapshot.seen_before = self.lately.look(&snapshot, self.uptime());
         let claimed =
             |claim: &Claim| claim.controllers.iter().map(|uid| (uid.clone(), claim.policy.clone())).collect::<Vec<_>>();
         snapshot.claimed_by_other = claims.iter().flat_map(claimed).collect();
@@ -104,6 +136,8 @@ impl World for Process {
         _: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
         let pods = self.cache.lock().expect("one thread").pods.clone();
+        let sets = self.world().covered(&policy.uid);
+        self.ask_sentinels(&sets, SENTINELS_BELIEVED).await;
         Ok(self.snapshot(policy, &pods, claims, false))
     }
 
@@ -117,6 +151,7 @@ impl World for Process {
         let unread = || KubeError::ListPods(Cause::TimedOut(Duration::from_secs(10)));
         let pods = self.read(crate::world::World::list).await.ok_or_else(unread)?;
         let sets = self.world().covered(&policy.uid);
+        self.ask_sentinels(&sets, 0).await;
         self.probe(&pods, &sets).await;
         let snapshot = self.snapshot(policy, &pods, claims, true);
         self.point("observed").await;

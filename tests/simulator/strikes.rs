@@ -7,7 +7,7 @@ use redis_memory_operator::{
 };
 
 use crate::{
-    faults::{Fault, POINTS, Trigger},
+    faults::{Fault, POINTS, Trigger, WATCHED_POINTS},
     redis::{Cause, Ms, Role},
     shape::{pod_name, set_name, set_of},
     view,
@@ -24,7 +24,7 @@ pub enum Undo {
 impl World {
     /// An operator passes a point; what waits for it strikes.
     pub fn pass(&mut self, point: &str) -> bool {
-        let Some(point) = POINTS.iter().find(|it| **it == point) else { return false };
+        let Some(point) = POINTS.iter().chain(WATCHED_POINTS).find(|it| **it == point) else { return false };
         let count = match self.passed.iter_mut().find(|(name, _)| name == point) {
             Some((_, count)) => {
                 *count += 1;
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// Until when something lasts: no longer than until everything heals, unless it never does.
-    fn until(&self, lasts: Ms) -> Ms {
+    pub fn until(&self, lasts: Ms) -> Ms {
         if lasts == Ms::MAX { Ms::MAX } else { (self.now + lasts).min(self.schedule.calm) }
     }
 
@@ -105,6 +105,12 @@ impl World {
             | Fault::Delete { .. } => {
                 self.strike_policy(fault);
             }
+            Fault::SentinelsEnd { .. }
+            | Fault::SentinelsFreeze { .. }
+            | Fault::SentinelsCut { .. }
+            | Fault::SentinelFailover { .. }
+            | Fault::SentinelReset { .. }
+            | Fault::SentinelTilt { .. } => self.strike_sentinels(fault),
             _ => self.strike_pod(fault),
         }
     }

@@ -13,6 +13,7 @@ use redis_memory_operator::domain::{
     policy::Policy,
     ratio::Ratio,
     sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
+    sentinel::Sentinel,
     snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
     volume::{ClaimVolume, Volumes},
 };
@@ -33,6 +34,8 @@ pub type Pods = BTreeMap<usize, Pod>;
 pub struct Memory {
     pub latest: BTreeMap<u32, Observation>,
     pub history: BTreeMap<u32, Vec<Reading>>,
+    /// What the Sentinels of each set said, and when.
+    pub sentinels: BTreeMap<usize, (Ms, Vec<Sentinel>)>,
 }
 
 impl Memory {
@@ -102,7 +105,7 @@ pub fn run_number(run: &RunId) -> u32 {
     run.as_str().trim_start_matches("run-").parse().expect("a run id")
 }
 
-fn address(host: Host) -> NodeAddress {
+pub fn address(host: Host) -> NodeAddress {
     match host {
         Host::Pod(n) => {
             let host = format!("{}.{}.shop.svc.cluster.local", pod_name(n), set_name(set_of(n)));
@@ -121,6 +124,9 @@ impl World {
     /// What a server answers now, lies included.
     pub fn sample(&self, server: &Server, skew: i64) -> Sample {
         let mut sample = sample(server, server.uid, self.now, skew);
+        if self.is_watched(set_of(server.pod)) {
+            self.dress(server, &mut sample);
+        }
         if self.lies.is_empty() {
             return sample;
         }
@@ -177,6 +183,11 @@ impl World {
             services: sets.iter().flat_map(|set| self.services(*set, pods)).collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             volumes: Volumes::Known(selected().map(|(n, _)| claim_volume(*n)).collect()),
+            sentinels: sets
+                .iter()
+                .filter_map(|set| memory.sentinels.get(set))
+                .flat_map(|(_, said)| said.clone())
+                .collect(),
             ..empty()
         }
     }
@@ -205,6 +216,8 @@ impl World {
         let named = |more: &str| format!("{name}-{more}");
         let primary = fixtures::service(&named("primary"), &[("app", name), (key, "primary")], takes());
         let mut services = vec![Service { ready_pods: ready(&|pod| pod.slice), ..primary }];
+        // Clients ask Sentinels.
+        services.retain(|_| !self.is_watched(set));
         for beside in &self.schedule.sets[set].beside {
             services.push(match *beside {
                 Beside::Headless => fixtures::service(name, &[("app", name)], takes()),

@@ -22,7 +22,8 @@ use crate::{
     replication::{Change, Links, Servers},
     rng::Rng,
     schedule::Schedule,
-    shape::{Drift, Oddity, SetShape, ordinal, pod_name, set_of, set_uid},
+    sentinels::{Agreement, Sentinels},
+    shape::{Drift, Oddity, SetShape, Watch, ordinal, pod_name, set_of, set_uid},
     strikes::Undo,
 };
 
@@ -67,14 +68,23 @@ pub struct World {
     /// An operator leads and runs.
     pub someone_works: bool,
     pub people: People,
+    pub sentinels: Sentinels,
+    /// What each process was told by the Sentinels of each set.
+    pub agreed: BTreeMap<(u32, usize), Agreement>,
+    /// The configuration file of each pod, by its UID: settings that were written to it.
+    pub files: BTreeMap<usize, (u32, BTreeMap<String, String>)>,
     trace: Option<Vec<String>>,
 }
 
 impl World {
     pub fn new(schedule: &Schedule, policies: Vec<Resource>, traced: bool) -> Self {
         let sets = &schedule.sets;
-        let links =
-            sets.iter().map(|set| Links { full_sync: set.full_sync, lag: set.lag, saves_every: set.saves_every });
+        let links = sets.iter().map(|set| Links {
+            full_sync: set.full_sync,
+            lag: set.lag,
+            saves_every: set.saves_every,
+            watched: set.watch.is_some(),
+        });
         let mut servers = Servers::of(links.collect());
         let (mut places, mut volumes) = (BTreeMap::new(), BTreeMap::new());
         for (set, shape) in sets.iter().enumerate() {
@@ -100,7 +110,7 @@ impl World {
             endpoint_delay: schedule.endpoint_delay,
             proxy_delay: 700,
         };
-        Self {
+        let mut world = Self {
             now: 0,
             kube,
             servers,
@@ -124,8 +134,13 @@ impl World {
             volumes,
             next_run: 1000,
             someone_works: false,
+            sentinels: Sentinels::none(),
+            agreed: BTreeMap::new(),
+            files: BTreeMap::new(),
             trace: traced.then(Vec::new),
-        }
+        };
+        world.sentinels = Sentinels::of(&world);
+        world
     }
 
     /// Notes a line for the trace of a failed schedule; the text is made only when it is wanted.
@@ -154,6 +169,7 @@ impl World {
             self.set_back();
             self.pods();
             self.obey_late();
+            self.watched(dt);
             let changes = self.servers.step(self.now);
             for change in changes {
                 self.changed(change);
@@ -161,6 +177,7 @@ impl World {
             self.kube.follow(self.now);
             for set in 0..self.clients.len() {
                 self.write(set);
+                self.tidy(set);
                 // Who is primary cannot be known from one that denies it, nor whether nobody is from one that claims it.
                 let lied = |pod| self.lies(pod, Lie::Replica) || self.lies(pod, Lie::Primary);
                 let denied = !self.lies.is_empty() && self.kube.of_set(set).any(|(n, _)| lied(n));
@@ -257,7 +274,10 @@ impl World {
         if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
             return;
         }
-        let left: Vec<_> = self.servers.of_set(set).filter(|it| it.fragmented).map(|it| pod_name(it.pod)).collect();
+        // Where Sentinels are hasty the primary is left as it is.
+        let hasty = self.schedule.sets[set].watch.as_ref().is_some_and(Watch::is_hasty);
+        let left = self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && it.role == Role::Primary));
+        let left: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         if !left.is_empty() {
             let now = self.now;
             self.observer.flag(now, "L8", format!("a remediation has succeeded, and {left:?} are as they were"));
@@ -327,10 +347,10 @@ fn member(n: usize, shape: &SetShape) -> (Server, Pod) {
     let pod = Pod {
         old: true,
         ready: true,
-        role: Some(if n == first { "primary" } else { "replica" }),
+        role: if shape.watch.is_some() { None } else { Some(if n == first { "primary" } else { "replica" }) },
         limit_mib: set.limit_mib + if shape.is_odd(ordinal(n), |odd| *odd == Oddity::Roomy) { 512 } else { 0 },
-        slice: n == first,
-        proxied: n == first,
+        slice: n == first && shape.watch.is_none(),
+        proxied: n == first && shape.watch.is_none(),
         ..Pod::new(uid, 1, ip, &set, 0)
     };
     (server, pod)

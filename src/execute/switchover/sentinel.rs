@@ -162,7 +162,7 @@ impl<P: Ports> Exchange<'_, P> {
         View {
             from,
             named: leads,
-            heard: named.iter().flatten().count() >= self.order.majority,
+            heard: self.has_heard(&named),
             failing_over,
             other_primary,
             near,
@@ -179,6 +179,17 @@ impl<P: Ports> Exchange<'_, P> {
             },
             waited: now.saturating_sub(self.changed_at),
             stuck: now.saturating_sub(self.state_at),
+        }
+    }
+
+    /// Whoever may carry a failover out by our doing has answered. While the one that was told is silent, what the others say
+    /// proves nothing: they hear of a failover when the new one is primary.
+    fn has_heard(&self, named: &[Option<sentinel::Named>]) -> bool {
+        let may = |sent: Sent| !matches!(sent, Sent::No | Sent::Refused);
+        if may(self.did.told) || may(self.did.coordinated) {
+            named.first().is_some_and(Option::is_some)
+        } else {
+            named.iter().flatten().count() >= self.order.known
         }
     }
 

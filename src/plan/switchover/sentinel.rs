@@ -66,7 +66,8 @@ pub struct View {
     pub from: SeenRole,
     /// Whom the Sentinels name.
     pub named: Named,
-    /// A majority of them answered just now.
+    /// Whoever may carry a failover out by our doing answered just now: the one that was told; where another process told one,
+    /// every one that is known, for which of them is not written down.
     pub heard: bool,
     /// One of them carries a failover out.
     pub failing_over: bool,
@@ -149,7 +150,7 @@ const fn told(view: &View) -> bool {
 /// goes on, nothing is taken back: a primary that would be let in again could acknowledge what the next one lacks.
 fn told_and_primary(view: &View) -> Move {
     let sent_lately = matches!(view.did.told, Sent::Unanswered) || matches!(view.did.coordinated, Sent::Unanswered);
-    if view.failing_over || view.other_primary || !view.heard {
+    if view.failing_over || view.other_primary || !(view.heard || view.over) {
         return wait_or_leave(view);
     }
     if sent_lately && view.waited < ARRIVES {

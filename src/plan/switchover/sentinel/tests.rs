@@ -123,6 +123,8 @@ fn the_servers_own_way(#[case] view: View, #[case] expected: Move) {
     moved(View { failing_over: false, ..told(Sent::Done) }, |did| (did.set_back, did.unpaused) = (true, true)),
     Move::Failed(Failure::NotFailedOver))]
 #[case::it_was_refused(View { failing_over: false, ..told(Sent::Refused) }, Move::SetBack)]
+#[case::who_was_told_is_silent_for_longer_than_it_may_last(
+    View { failing_over: false, heard: false, over: true, ..told(Sent::Done) }, Move::SetBack)]
 #[case::it_lasts(View { stuck: LONG, ..told(Sent::Done) }, Move::Failed(Failure::Unclear))]
 #[case::others_fail_over_meanwhile(View { failing_over: true, ..refused(ms(5)) }, Move::Poll(POLL))]
 #[case::nobody_is_heard_for_longer_than_it_may_last(
@@ -135,6 +137,7 @@ fn writes_are_not_let_in_while_another_may_become_primary(#[case] view: View, #[
 
 #[rstest]
 #[case::nothing_goes_on(found(start()), Move::Release)]
+#[case::who_was_told_may_be_the_silent_one(View { heard: false, ..found(start()) }, Move::Poll(POLL))]
 #[case::and_was_undone(moved(found(start()), |did| did.released = true), Move::Failed(Failure::CalledOff))]
 #[case::a_failover_goes_on(found(told(Sent::Done)), Move::Poll(POLL))]
 #[case::they_have_switched(found(switched()), Move::Demote)]
