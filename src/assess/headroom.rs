@@ -1,7 +1,7 @@
 //! Headroom: how far the container memory limit must exceed `maxmemory`.
 
 use crate::domain::{
-    bytes::Bytes,
+    bytes::{Bytes, MIB},
     policy::{HeadroomRule, Policy},
     sample::{Memory, Sample},
     snapshot::Target,
@@ -48,6 +48,15 @@ pub fn required_exactly(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
 /// The limit that the operator would set: [`required_exactly`], rounded up to a mebibyte.
 pub fn required_limit(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
     required_exactly(rule, maxmemory).round_up_mib()
+}
+
+/// The largest `maxmemory`, in whole mebibytes, for which this limit is enough: the inverse of [`required_exactly`]. Zero:
+/// it bears none.
+pub fn bearable(rule: &HeadroomRule, limit: Bytes) -> Bytes {
+    let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
+    let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
+    // Downwards: what is set must not be more than what fits.
+    Bytes(room.0 / MIB * MIB)
 }
 
 /// Judges the limit that holds now against the live `maxmemory`.

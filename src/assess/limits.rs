@@ -5,7 +5,7 @@ use super::{
     headroom::{self, HeadroomVerdict},
 };
 use crate::domain::{
-    bytes::{Bytes, MIB},
+    bytes::Bytes,
     finding::{Finding, FindingCode, Severity},
     pod::{Container, ResizeProgress, Right},
     policy::Mode,
@@ -48,12 +48,7 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
 fn suggested_maxmemory(view: &View<'_>) -> String {
     let rule = &view.policy.headroom;
     let limit = view.target.pod.container.as_ref().ok().and_then(Container::limit);
-    let room = limit.map(|limit| {
-        let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
-        let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
-        // Whole mebibytes, downwards: what is shown must not be more than what fits.
-        Bytes(room.0 / MIB * MIB)
-    });
+    let room = limit.map(|limit| headroom::bearable(rule, limit));
     let used = view.target.sample().map(|sample| sample.memory.used).unwrap_or_default();
     match (limit, room) {
         (Some(limit), Some(room)) if room > Bytes::ZERO && used > room => format!(
