@@ -15,6 +15,7 @@ pub mod judged;
 mod limits;
 pub mod members;
 pub mod oom;
+mod own_maxmemory;
 pub mod persistence;
 mod reach;
 mod readings;

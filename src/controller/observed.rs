@@ -196,6 +196,7 @@ impl<W: World> Reconciler<W> {
             kills: resource.status.as_ref().map(|status| status.oom_kills.clone()).unwrap_or_default(),
             acknowledged: said(ACKNOWLEDGED_ANNOTATION),
             left_alone: self.reverts.left_alone(now),
+            refused_limits: self.reverts.refused_limits(now),
         }
     }
 

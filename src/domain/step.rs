@@ -161,6 +161,8 @@ situations! {
     Held,
     /// A restart leaves something in the lists of Sentinels, which know the pods by their addresses.
     Forgotten,
+    /// `maxmemory` is set to what a limit bears: no remediation need be under way.
+    Maxmemory,
 }
 
 /// When a remediation may be ended while a step is under way: nothing of ours is half done then.

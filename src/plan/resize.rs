@@ -9,7 +9,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::PodName,
-        pod::{Container, Right},
+        pod::{Container, ResizeProgress, Right},
         policy::Mode,
         snapshot::Target,
         step::Step,
@@ -23,19 +23,20 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
     let maxmemory = target.sample()?.memory.maxmemory;
     // Judged to the byte, as the finding is; set in whole mebibytes.
     let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
-    let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
+    let need = capped(ctx, container, headroom::required_limit(&ctx.policy.headroom, maxmemory));
     (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
 }
 
 /// What the policy demands, and why.
 fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
     let (container, need) = missing(ctx, target)?;
-    let reason = format!(
-        "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
-        container.spec_limit.unwrap_or_default(),
-        target.sample()?.memory.maxmemory,
-        ctx.policy.headroom.percent
-    );
+    let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
+    let reason = if need < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+        format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
+    } else {
+        let percent = ctx.policy.headroom.percent;
+        format!("limit {limit} is below the {need} that maxmemory {maxmemory} needs with {percent} % headroom")
+    };
     Some((need, reason))
 }
 
@@ -49,19 +50,68 @@ fn ends_a_loop(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
     Some((limit, format!("the kernel killed it {times} while it loaded its data: only a higher limit ends that")))
 }
 
+/// Where `maxmemory` is lowered to what the limit bears, the limit is raised before, as far as it may be.
+fn capped(ctx: &Context<'_>, container: &Container, need: Bytes) -> Bytes {
+    let rule = &ctx.policy.headroom;
+    let most = rule.maximum_limit.filter(|most| rule.set_maxmemory && *most < need);
+    most.filter(|most| container.spec_limit.is_some_and(|asked| asked < *most)).unwrap_or(need)
+}
+
+/// What rules out that the container gets that limit in place, as far as can be told before it is asked for. It is a finding
+/// of `assess::headroom` too.
+fn ruled_out(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
+    let rule = &ctx.policy.headroom;
+    if !rule.resize_pod {
+        return Some("ResizePod is not among spec.headroom.remedies".to_owned());
+    }
+    if let Some(most) = rule.maximum_limit.filter(|most| limit > *most) {
+        return Some(format!("spec.headroom.maximumLimit is {most}"));
+    }
+    if container.resize_restarts {
+        return Some("a resize would restart Redis (resizePolicy)".to_owned());
+    }
+    if target.pod.pod_level_resources {
+        return Some("the pod has pod-level resources, which are not resized".to_owned());
+    }
+    if let Some(owner) = target.pod.foreign_controller() {
+        return Some(format!("{} {} owns the pod", owner.kind, owner.name));
+    }
+    if !ctx.snapshot.resize_supported {
+        return Some("this API server cannot resize pods".to_owned());
+    }
+    (ctx.snapshot.rights.resize == Right::Denied).then(|| "the operator may not patch pods/resize".to_owned())
+}
+
+/// Why the container does not get that limit; `None`: it does, or that is not known yet.
+pub(super) fn stuck(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
+    let limit = capped(ctx, container, limit);
+    if let Some(why) = ruled_out(ctx, target, container, limit) {
+        return Some(why);
+    }
+    if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &limit.to_string()) {
+        return Some("it was set back, or refused, again and again".to_owned());
+    }
+    if ctx.snapshot.surroundings.refused_limits.contains(&target.pod.uid) {
+        return Some("the API server refuses a higher one".to_owned());
+    }
+    if container.spec_limit.is_none_or(|asked| asked < limit) {
+        return None;
+    }
+    match &target.pod.resize {
+        ResizeProgress::None | ResizeProgress::InProgress => None,
+        ResizeProgress::Deferred(_) => Some("the node has no room for a higher one now".to_owned()),
+        ResizeProgress::Infeasible(_) => Some("the node can never hold a higher one".to_owned()),
+        ResizeProgress::Error(_) => Some("the kubelet fails to set a higher one".to_owned()),
+    }
+}
+
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
 /// `assess::headroom`, so nothing is said here.
 fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
     let container = target.pod.container.as_ref().ok()?;
-    let above_maximum = ctx.policy.headroom.maximum_limit.is_some_and(|maximum| limit > maximum);
-    let allowed = ctx.policy.headroom.resize_pod
-        && ctx.snapshot.resize_supported
+    let allowed = ruled_out(ctx, target, container, limit).is_none()
         && ctx.snapshot.rights.resize == Right::Granted
-        && !container.resize_restarts
-        && !target.pod.pod_level_resources
-        && target.pod.foreign_controller().is_none()
-        && !target.pod.terminating
-        && !above_maximum;
+        && !target.pod.terminating;
     allowed.then(|| Effect::Resize {
         pod: target.pod.name.clone(),
         uid: target.pod.uid.clone(),
