@@ -237,7 +237,10 @@ static ALL: LazyLock<Vec<Said>> = LazyLock::new(|| {
 #[test]
 fn every_finding_occurs_in_a_scenario() {
     let found: BTreeSet<FindingCode> = ALL.iter().flat_map(|said| said.codes.clone()).collect();
-    let missing: Vec<_> = FindingCode::ALL.iter().filter(|code| !found.contains(code)).collect();
+    // Of manifests, not of a snapshot: src/lint/tests.rs.
+    let of_lint = [FindingCode::InstanceTooLarge];
+    let missing: Vec<_> =
+        FindingCode::ALL.iter().filter(|code| !found.contains(code) && !of_lint.contains(code)).collect();
     assert!(missing.is_empty(), "no scenario shows {missing:?}");
 }
 

@@ -96,7 +96,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
 fn text(made: &Recommendation) -> String {
     let mut out = String::new();
     let each = if made.servers > 1 { format!("{} servers of ", made.servers) } else { String::new() };
-    line(&mut out, &format!("{each}{} pods; of each:", made.pods));
+    let pods = if made.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", made.pods) };
+    line(&mut out, &format!("{each}{pods}; each has"));
     line(&mut out, "");
     line(&mut out, "redis.conf");
     made.redis_conf.iter().for_each(|setting| line(&mut out, &format!("  {setting}")));

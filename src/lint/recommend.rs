@@ -59,7 +59,7 @@ pub struct Recommendation {
     pub maxmemory: Bytes,
     /// The lines of redis.conf.
     pub redis_conf: Vec<String>,
-    /// What a node that holds one of these pods has at least.
+    /// The node that was given, else what one that holds one of these pods has at least.
     pub node: Bytes,
     /// Of it for the system.
     pub reserve: Bytes,
@@ -133,9 +133,11 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
     let servers = servers + u64::from(fits(whole(Bytes(whole_limit.0 / servers))) > LARGEST_INSTANCE);
     let limit = whole(Bytes(whole_limit.0 / servers));
     let maxmemory = fits(limit);
+    // A node that was given holds all of them.
+    let on_node = if matches!(wish.memory, Memory::Node(_)) { Bytes(limit.0.saturating_mul(servers)) } else { limit };
     let node = match wish.memory {
-        Memory::Node(node) if servers == 1 => node,
-        Memory::Node(_) | Memory::Container(_) => node_for(limit),
+        Memory::Node(node) => node,
+        Memory::Container(_) => node_for(limit),
     };
     let mut made = Recommendation {
         servers,
@@ -145,7 +147,7 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
         redis_conf: conf(wish, maxmemory),
         node,
         reserve: reserve(node),
-        sysctls: sysctls(limit, node),
+        sysctls: sysctls(on_node, node),
         arithmetic: vec![given],
         notes: notes(wish, servers),
     };
@@ -186,9 +188,9 @@ fn backlog(maxmemory: Bytes) -> Bytes {
     whole(Bytes(maxmemory.0 / 50)).clamp(Bytes::mib(1), Bytes::mib(256))
 }
 
-fn sysctls(limit: Bytes, node: Bytes) -> Vec<(&'static str, String, &'static str)> {
+fn sysctls(redis: Bytes, node: Bytes) -> Vec<(&'static str, String, &'static str)> {
     // Where the kernel counts what is promised (2), a fork promises the whole process once more.
-    let promised = (u128::from(limit.0) * 2 + u128::from(reserve(node).0)) * 100;
+    let promised = (u128::from(redis.0) * 2 + u128::from(reserve(node).0)) * 100;
     let ratio = promised.div_ceil(u128::from(node.0.max(1)));
     vec![
         ("vm.overcommit_memory", "1".to_owned(), "the kernel grants the fork of a save, a rewrite or a full sync"),
@@ -212,9 +214,10 @@ fn arithmetic(wish: &Wish, made: &Recommendation) -> Vec<String> {
         ));
     }
     lines.push(format!(
-        "maxmemory: the smaller of {limit} × 100 / {} and {limit} − {}, in whole mebibytes = {maxmemory}",
+        "maxmemory: the smaller of {limit} × 100 / {} and {limit} − {}, in whole mebibytes = {} ({maxmemory})",
         rule.percent.saturating_add(100),
-        rule.minimum
+        rule.minimum,
+        redis_conf(maxmemory)
     ));
     let process = headroom::PROCESS_BASE + headroom::metadata(maxmemory);
     let buffer = if wish.replicas > 0 { replica_buffer(maxmemory) } else { Bytes::ZERO };

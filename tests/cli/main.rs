@@ -16,6 +16,7 @@ mod fake_api;
 mod lint;
 mod live;
 mod offline;
+mod prevention;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 
