@@ -28,6 +28,7 @@ pub(super) struct PodYaml {
     pub(super) fork_ms: u64,
     pub(super) keys: u64,
     // Replication.
+    pub(super) min_replicas_to_write: u32,
     pub(super) behind: String,
     pub(super) priority: Option<u64>,
     // Persistence.
@@ -83,6 +84,7 @@ impl Default for PodYaml {
             maxmemory_policy: "allkeys-lru".into(),
             fork_ms: 2,
             keys: 333_334,
+            min_replicas_to_write: 0,
             behind: "0".into(),
             priority: None,
             appendonly: false,
