@@ -48,7 +48,9 @@ pub struct SetSeen {
 pub enum Writes {
     /// It does, by all that its primary says.
     GoOn,
-    /// It does not, for this reason.
+    /// It does not for a moment, for this reason.
+    Pause(String),
+    /// It does not, for this reason, which does not pass by itself.
     Stopped(String),
     /// Not known, for this reason.
     Unknown(String),
@@ -60,7 +62,7 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
     let sets = look.shards.iter().map(|shard| {
         let silent = names(&shard.unknown);
         let writes = match shard.lead.all() {
-            [] if !silent.is_empty() => Writes::Unknown(format!("{} does not say what it is", list(&silent))),
+            [] if !silent.is_empty() => Writes::Unknown(silence(&silent)),
             [] if !shard.live_outside().is_empty() => Writes::Unknown("its primary is not selected".to_owned()),
             [] => Writes::Stopped("no member is primary".to_owned()),
             several if shard.has_too_many_primaries() => Writes::Unknown(format!(
@@ -144,7 +146,16 @@ const fn badness(writes: &Writes) -> u8 {
     match writes {
         Writes::GoOn => 0,
         Writes::Unknown(_) => 1,
-        Writes::Stopped(_) => 2,
+        Writes::Pause(_) => 2,
+        Writes::Stopped(_) => 3,
+    }
+}
+
+/// That these do not say what they are.
+pub(super) fn silence(pods: &[PodName]) -> String {
+    match pods {
+        [one] => format!("{one} does not say what it is"),
+        several => format!("{} do not say what they are", list(several)),
     }
 }
 
@@ -153,10 +164,10 @@ fn writes(primary: &Target) -> Writes {
     let pod = &primary.pod.name;
     let Some(sample) = primary.sample() else { return Writes::Unknown(format!("{pod} does not answer")) };
     if sample.persistence.loading {
-        return Writes::Stopped(format!("{pod} is loading its data"));
+        return Writes::Pause(format!("{pod} is loading its data"));
     }
     if sample.replication.failover_state != FailoverState::None {
-        return Writes::Stopped(format!("{pod} is handing its role over"));
+        return Writes::Pause(format!("{pod} is handing its role over"));
     }
     if is_full(sample) {
         return Writes::Stopped(format!("{pod} is full and evicts nothing"));

@@ -383,6 +383,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
         config.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
         config.appendonly = yaml.appendonly;
         config.save.clone_from(&yaml.save);
+        config.min_replicas_to_write = yaml.min_replicas_to_write;
         config.serving.replica_priority = yaml.priority;
     }
     sample.persistence.child_running = yaml.child_running;

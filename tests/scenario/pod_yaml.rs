@@ -31,6 +31,7 @@ pub(super) struct PodYaml {
     /// How much more it used at each reading than at the one before, every 15 s.
     pub(super) grows: Option<String>,
     // Replication.
+    pub(super) min_replicas_to_write: u32,
     pub(super) behind: String,
     pub(super) priority: Option<u64>,
     // Persistence.
@@ -88,6 +89,7 @@ impl Default for PodYaml {
             keys: 333_334,
             keys_with_ttl: 0,
             grows: None,
+            min_replicas_to_write: 0,
             behind: "0".into(),
             priority: None,
             appendonly: false,

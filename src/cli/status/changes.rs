@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(first.news(Some(&first)), Vec::<String>::new());
         let second =
             Facts::of(&policy("Enforce", json!({"conditions": [condition("Ready", "True", "Evaluated", "")]})));
-        assert_eq!(second.news(Some(&first)), ["mode: Enforce", "finding ForkSlow redis-0: no longer"]);
+        assert_eq!(second.news(Some(&first)), ["mode: Enforce", "finding ForkSlow redis-0: does not hold any more"]);
     }
 
     #[rstest]

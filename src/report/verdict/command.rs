@@ -1,7 +1,10 @@
 //! The exact command for the person, by what was found: with namespace, names and container, and what it does to pods.
 
 use super::{
-    super::{Input, sets},
+    super::{
+        Input,
+        sets::{self, Writes},
+    },
     next::patch,
     ruling::{self, Ruling},
 };
@@ -22,6 +25,15 @@ use crate::{
 /// A limit that is raised by hand: by so much, in percent of what it is. From 90 % resident it leaves 72 %.
 const RAISED_PERCENT: u32 = 125;
 
+/// Findings whose command does what their remedy says.
+const SAID: &[Code] = &[
+    Code::RssNearLimit,
+    Code::UtilizationCritical,
+    Code::UtilizationWarning,
+    Code::MaxmemoryUnset,
+    Code::TemplateTooSmall,
+];
+
 /// What explains that code or reason.
 pub(super) fn explain(code: &str) -> String {
     format!("kubectl redis-memory explain {code}")
@@ -34,9 +46,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
         (Some(Code::RssNearLimit), Some(target)) => raise(input, target, &pods, None),
-        (Some(Code::UtilizationCritical | Code::UtilizationWarning), Some(target)) => raise(input, target, &pods, None)
-            .map(|raise| format!("{raise}, and then {}", more_maxmemory(input, target))),
-        (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target),
+        (Some(Code::UtilizationCritical | Code::UtilizationWarning), Some(target)) => more_room(input, target, &pods),
+        (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
         (Some(Code::HeadroomInsufficient), Some(target)) => {
             let need = match headroom::judge(input.policy, target) {
                 HeadroomVerdict::Insufficient { need, .. } => Some(need),
@@ -54,6 +65,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory-policy {allowed}"));
             format!("{set} (restarts nothing, and holds until the next start: write it into the template too)")
         }),
+        (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => missing(input),
         (Some(Code::NoPrimary), _) => promote(input, remedy),
         (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
@@ -72,10 +84,20 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some(format!("kubectl get statefulsets,pods -n {} --show-labels", input.policy.namespace))
         }
         (None, _) if ruling.reason == ruling::PODS_MISSING => missing(input),
+        (None, _) if ruling.reason == ruling::WRITES_STOPPED => {
+            let set = input.sets.iter().find(|set| matches!(set.writes, Writes::Stopped(_) | Writes::Pause(_)));
+            // Where replicas are missing they are to be looked at, else the primary.
+            let alone = set.filter(|set| matches!(&set.writes, Writes::Stopped(why) if why.contains("replicas")));
+            let replica = alone.and_then(|set| set.pods.iter().find(|pod| !set.primaries.contains(pod)));
+            let pod = replica.or_else(|| set.and_then(|set| set.primaries.first()));
+            pod.and_then(|pod| input.snapshot.target(pod)).map(|target| look_at(input, target))
+        }
         _ => None,
     };
     match (exact, remedy) {
         (Some(exact), "") => exact,
+        // These commands are what the remedy says.
+        (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
         (Some(exact), remedy) => format!("{exact}; {remedy}"),
         (None, "") => "nothing now".to_owned(),
         (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
@@ -155,7 +177,7 @@ fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<B
 }
 
 /// Bounds a server that has no maxmemory, by what its limit bears.
-fn bound(input: &Input<'_>, target: &Target) -> Option<String> {
+fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let sample = target.sample()?;
     let limit = target.pod.container.as_ref().ok().and_then(|container| container.limit())?;
     let bears = |mebibytes: u64| headroom::required_limit(&input.policy.headroom, Bytes::mib(mebibytes)) <= limit;
@@ -169,14 +191,30 @@ fn bound(input: &Input<'_>, target: &Target) -> Option<String> {
         return None;
     }
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {low}mb"));
-    Some(format!("{set} (restarts nothing, and holds until the next start: write maxmemory into the template too)"))
+    let also = the_same_for(target, pods);
+    Some(format!(
+        "{set} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)"
+    ))
 }
 
-/// Raises maxmemory by as much as the limit was raised.
-fn more_maxmemory(input: &Input<'_>, target: &Target) -> String {
-    let maxmemory = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
+/// "; the same for redis-1, redis-2": the other pods that a command is for.
+fn the_same_for(target: &Target, pods: &[PodName]) -> String {
+    let others: Vec<PodName> = pods.iter().filter(|pod| **pod != target.pod.name).cloned().collect();
+    if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) }
+}
+
+/// Raises maxmemory by a quarter, and before it the limit where that does not bear it.
+fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    let maxmemory = target.sample()?.memory.maxmemory;
     let to = Bytes(maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB);
-    redis_cli(input, target, &format!("CONFIG SET maxmemory {}", to.0))
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}mb", to.0 / MIB));
+    let also = the_same_for(target, pods);
+    let set = format!("{set} (replicas first; restarts nothing{also}; write it into the template too)");
+    let limit = target.pod.container.as_ref().ok().and_then(|container| container.limit());
+    if limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit) {
+        return Some(set);
+    }
+    Some(format!("{}, and then {set}", raise(input, target, pods, None)?))
 }
 
 /// Raises the limit of those pods, to `need` or by a quarter: in place where that restarts nothing, else in the template.
@@ -193,8 +231,7 @@ fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Byte
     let amount = quantity::format(to);
     let requests =
         if target.pod.guaranteed { format!(r#","requests":{{"memory":"{amount}"}}"#) } else { String::new() };
-    let others: Vec<PodName> = pods.iter().filter(|pod| **pod != target.pod.name).cloned().collect();
-    let also = if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) };
+    let also = the_same_for(target, pods);
     Some(format!(
         r#"kubectl patch pod {} -n {} --subresource resize -p '{{"spec":{{"containers":[{{"name":"{}","resources":{{"limits":{{"memory":"{amount}"}}{requests}}}}}]}}}}' (restarts nothing{also}; a new pod starts with the template's limit again)"#,
         target.pod.name, input.policy.namespace, container.name
@@ -294,6 +331,12 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 /// Why pods are not there.
 fn missing(input: &Input<'_>) -> Option<String> {
     let namespace = &input.policy.namespace;
+    if let Some(target) = ruling::not_running(input).next() {
+        return Some(format!(
+            "kubectl describe pod {} -n {namespace} (its events say why it does not run)",
+            target.pod.name
+        ));
+    }
     let Some(set) = input.sets.iter().find(|set| set.pods.len() < set.wanted) else {
         return Some(format!(
             "kubectl get statefulsets,deployments,pods -n {namespace} (removed on purpose: it is forgotten in a day)"

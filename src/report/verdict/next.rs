@@ -25,9 +25,9 @@ pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     match (input.plan, input.blocked.first()) {
         (Some(plan), Some(first)) if !plan.steps.is_empty() => {
-            format!("{} when this no longer holds: {}", restarts(plan), refused(first))
+            format!("{} when this no longer holds: {}{}", restarts(plan), refused(first), beside(input))
         }
-        (_, Some(first)) => format!("restarts nothing as long as this holds: {}", refused(first)),
+        (_, Some(first)) => format!("restarts nothing as long as this holds: {}{}", refused(first), beside(input)),
         (Some(plan), None) => match (input.policy.fragmentation.restart_allowed, input.policy.mode) {
             (false, _) => format!(
                 "does nothing: spec.fragmentation.remedies does not contain Restart; else it {}",
@@ -36,7 +36,7 @@ pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             (true, Mode::Observe) => format!("does nothing in mode Observe; in mode Enforce it {}", restarts(plan)),
             (true, Mode::Enforce) => format!("{}, beginning within a minute", restarts(plan)),
         },
-        (None, None) => in_hand(input).unwrap_or_else(|| idle(ruling)),
+        (None, None) => in_hand(input).unwrap_or_else(|| idle(input, ruling)),
     }
 }
 
@@ -48,8 +48,11 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
     Some(format!("within a minute, for {}: {}", sets::list(&pods), first.remedy))
 }
 
-fn idle(ruling: &Ruling<'_>) -> String {
+fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     match ruling.level {
+        Level::ActNow | Level::Plan if input.policy.mode == Mode::Observe => {
+            "changes nothing in mode Observe, and looks again at every change".to_owned()
+        }
         Level::Fine => "has nothing to do and goes on watching".to_owned(),
         Level::Unknown => "does nothing on what it cannot judge, and looks again at every change".to_owned(),
         Level::ActNow | Level::Plan => "does nothing about it by itself, and looks again at every change".to_owned(),
@@ -93,14 +96,25 @@ fn restarts(plan: &Plan) -> String {
     }
 }
 
+/// What else is in the way.
+fn beside(input: &Input<'_>) -> String {
+    match input.blocked {
+        [_, rest @ ..] if !rest.is_empty() => {
+            let rest = rest.iter().map(|blocked| blocked.reason.as_str()).collect::<Vec<_>>().join(", ");
+            format!("; also in the way: {rest}")
+        }
+        _ => String::new(),
+    }
+}
+
 /// A refusal, and what lifts it where no person does; a command in it is the reader's part.
 fn refused(blocked: &Blocked) -> String {
     let text = blocked.text.find("kubectl ").map_or(blocked.text.as_str(), |at| blocked.text.split_at(at).0);
     let text = part(text.trim_end_matches([' ', ':']));
     let (who, what) = refusals::lifted(blocked.reason);
     match who {
-        Lifter::You | Lifter::Nobody => format!("{}: {text}", blocked.reason),
-        Lifter::Time | Lifter::ItPasses => format!("{}: {text}; it passes by itself once {what}", blocked.reason),
+        Lifter::You | Lifter::Nobody | Lifter::Time => format!("{}: {text}", blocked.reason),
+        Lifter::ItPasses => format!("{}: {text}; it passes by itself once {what}", blocked.reason),
     }
 }
 
@@ -115,7 +129,9 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     use FindingCode as C;
     let by_a_restart =
         [C::FragmentationRestartDue, C::FragmentationCritical, C::FragmentationSerious, C::MemoryEfficiencyLow];
-    if let Some(first) = input.blocked.first()
+    // What a person has to lift comes before what passes.
+    let by_you = |blocked: &&Blocked| refusals::lifted(blocked.reason).0 == Lifter::You;
+    if let Some(first) = input.blocked.iter().find(by_you).or_else(|| input.blocked.first())
         && ruling.code().is_none_or(|code| by_a_restart.contains(&code))
     {
         return against(input, ruling, first);

@@ -64,6 +64,7 @@ fn writes(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let of = |set: &SetSeen| if sets.len() > 1 { format!(" to {}", set.name) } else { String::new() };
     let told = sets.iter().filter_map(|set| match &set.writes {
         Writes::GoOn => None,
+        Writes::Pause(why) => Some(format!("writes{} pause: {why}", of(set))),
         Writes::Stopped(why) => Some(format!("writes{} have STOPPED: {why}", of(set))),
         Writes::Unknown(why) => Some(format!("whether writes{} go on is not known: {why}", of(set))),
     });
@@ -81,7 +82,7 @@ pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let told = sets.iter().map(|set| {
         let who = match (set.primaries.as_slice(), set.silent.as_slice()) {
             ([], []) => "nobody".to_owned(),
-            ([], silent) => format!("not known, {} does not say what it is", sets::list(silent)),
+            ([], silent) => format!("not known, {}", sets::silence(silent)),
             (primaries, _) => sets::list(primaries),
         };
         if sets.len() > 1 { format!("{who} (of {})", set.name) } else { who }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Input, sets};
+use super::super::{
+    Input,
+    sets::{self, Writes},
+};
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     assess::{WILL_RAISE, fragmentation, roles},
@@ -11,6 +14,7 @@ use crate::{
         journal::Journal,
         names::PodName,
         ratio::Ratio,
+        snapshot::Target,
         step::Step,
     },
 };
@@ -44,6 +48,8 @@ impl Level {
 pub(super) const REMEDIATING: &str = "Remediating";
 /// Pods that a StatefulSet wants are not there.
 pub(super) const PODS_MISSING: &str = "PodsMissing";
+/// A set takes no writes, and no finding says why.
+pub(super) const WRITES_STOPPED: &str = "WritesStopped";
 /// A pod is not judged for everything yet.
 pub(super) const NOT_JUDGED: &str = "NotJudgedYet";
 /// Everything is well.
@@ -151,8 +157,12 @@ impl<'a> Ruling<'a> {
                 format!("{} is being restarted pod by pod, {}", journal.workload_name, step_of(journal))
             }),
             PODS_MISSING => self.missing.join("; "),
+            WRITES_STOPPED => stopped(input).unwrap_or_default().1,
             NOT_JUDGED => {
                 let pods = unjudged(input);
+                if let Some(silent) = input.snapshot.targets.iter().find(|target| target.sample().is_none()) {
+                    return format!("{}: {}", silent.pod.name, silent.why_silent());
+                }
                 let lacking = pods.first().and_then(|pod| input.judged.lacking(pod.as_str()));
                 format!("of {} not known yet: {}", many(&pods), lacking.map_or("its state", told_by))
             }
@@ -171,15 +181,29 @@ impl<'a> Ruling<'a> {
             ([one], _) => format!(" {one}"),
             ([one, rest @ ..], _) => format!(" {one} +{}", rest.len()),
             ([], REMEDIATING) => input.journal.map_or_else(String::new, |journal| format!(" {}", step_of(journal))),
+            ([], WRITES_STOPPED) => stopped(input).map_or_else(String::new, |(_, why)| format!(" {why}")),
             ([], PODS_MISSING) => {
                 let (there, wanted) = counts(input);
                 format!(" {there} of {wanted} pods are there")
             }
             ([], NOT_JUDGED) => format!(" {}", many(&unjudged(input))),
             ([], HEALTHY) => format!(" {} pods", input.snapshot.targets.len()),
-            ([], _) => String::new(),
+            // Of a set as a whole its name comes first.
+            ([], _) => {
+                let evidence = self.findings.first().map(|finding| finding.evidence.as_str()).unwrap_or_default();
+                let named = evidence.split_once(": ").map(|(name, _)| name);
+                let name = named.filter(|name| input.sets.iter().any(|set| set.name == *name));
+                name.map_or_else(String::new, |name| format!(" {name}"))
+            }
         };
         let waits = match input.blocked.first() {
+            _ if self.level == Level::ActNow && self.reason != WRITES_STOPPED => {
+                if stopped(input).is_some_and(|(stopped, _)| stopped) {
+                    "; writes stopped".to_owned()
+                } else {
+                    String::new()
+                }
+            }
             Some(first) if self.level == Level::Plan && first.reason.as_str() != self.reason => {
                 format!("; {}", first.reason)
             }
@@ -252,7 +276,11 @@ pub(super) fn of<'a>(input: &Input<'a>, previous: &RedisMemoryPolicyStatus) -> R
     };
     match worst {
         Some((Urgency::Acute, code)) => return ruled(Level::ActNow, code),
+        _ if input.journal.is_none() && stopped(input).is_some_and(|(stopped, _)| stopped) => {
+            return by_word(Level::ActNow, WRITES_STOPPED);
+        }
         _ if input.journal.is_some() => return by_word(Level::Plan, REMEDIATING),
+        _ if stopped(input).is_some() => return by_word(Level::Plan, WRITES_STOPPED),
         _ if !missing.is_empty() => return by_word(Level::Plan, PODS_MISSING),
         Some((Urgency::Waits, code)) if !nothing_answers(input) => return ruled(Level::Plan, code),
         Some((_, code)) if nothing_answers(input) => return ruled(Level::Unknown, code),
@@ -351,6 +379,22 @@ fn nothing_answers(input: &Input<'_>) -> bool {
     !targets.is_empty() && targets.iter().all(|target| target.sample().is_none())
 }
 
+/// The first set that takes no writes: whether it does not pass by itself, and why.
+fn stopped(input: &Input<'_>) -> Option<(bool, String)> {
+    let why = |set: &sets::SetSeen| match &set.writes {
+        Writes::Stopped(why) => Some((true, format!("{}: {why}", set.name))),
+        Writes::Pause(why) => Some((false, format!("{}: {why}", set.name))),
+        Writes::GoOn | Writes::Unknown(_) => None,
+    };
+    input.sets.iter().filter_map(why).max_by_key(|(stopped, _)| *stopped)
+}
+
+/// Selected pods that do not run, by what Kubernetes says of them.
+pub(super) fn not_running<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a Target> {
+    let troubled = |target: &&Target| target.sample().is_none() && target.pod.trouble.is_some();
+    input.snapshot.targets.iter().filter(troubled)
+}
+
 /// Pods that are not judged for everything.
 fn unjudged(input: &Input<'_>) -> Vec<PodName> {
     let names = input.snapshot.targets.iter().map(|target| &target.pod.name);
@@ -370,11 +414,17 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
         let primary = set.last_primary.map_or_else(String::new, |primary| format!(", {primary} was its primary"));
         format!("{} had pods and has none any more{primary}", set.name)
     });
-    few.chain(none).collect()
+    let restarted = input.journal.is_some();
+    let waiting = not_running(input).filter(|_| !restarted);
+    let waiting = waiting.map(|target| format!("{} is {}", target.pod.name, target.pod.not_ready()));
+    few.chain(none).chain(waiting).collect()
 }
 
 /// Pods that are there, and that are wanted.
 fn counts(input: &Input<'_>) -> (usize, usize) {
-    let there = input.sets.iter().map(|set| set.pods.len()).sum();
-    (there, input.sets.iter().map(|set| set.wanted.max(set.pods.len())).sum())
+    let there: usize = input.sets.iter().map(|set| set.pods.len()).sum();
+    (
+        there.saturating_sub(not_running(input).count()),
+        input.sets.iter().map(|set| set.wanted.max(set.pods.len())).sum(),
+    )
 }
