@@ -65,16 +65,25 @@ pub enum Fault {
     Template { set: usize },
     /// The next new pod gets an address that another pod had.
     ReuseAddress,
-    /// Sentinels of a set, from the n-th on: their processes end and come again, or they stand still.
-    SentinelsEnd { set: usize, of: (usize, usize), lasts: Ms },
-    SentinelsFreeze { set: usize, of: (usize, usize), lasts: Ms },
-    /// They do not reach a pod's Redis.
-    SentinelsCut { set: usize, of: (usize, usize), pod: usize, lasts: Ms },
-    /// Somebody has a Sentinel fail over, or forget what it lists.
-    SentinelFailover { set: usize, n: usize },
-    SentinelReset { set: usize, n: usize },
-    /// The clock of a Sentinel jumps.
-    SentinelTilt { set: usize, n: usize },
+    /// Something befalls Sentinels of a set: from the n-th on so many.
+    Sentinels { set: usize, of: (usize, usize), what: Trouble },
+}
+
+/// What befalls a Sentinel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its process ends, and comes again.
+    Ends { lasts: Ms },
+    /// It stands still.
+    Freezes { lasts: Ms },
+    /// It does not reach the Redis of that pod.
+    Cut { pod: usize, lasts: Ms },
+    /// Somebody has it fail over.
+    FailsOver,
+    /// Somebody has it forget what it lists.
+    Reset,
+    /// Its clock jumps.
+    Tilts,
 }
 
 impl Fault {

@@ -47,7 +47,15 @@ pub struct People {
 
 impl People {
     pub fn of(sets: usize) -> Self {
-        Self { healed: false, next: vec![0; sets], wrong_since: vec![None; sets], stale: vec![(None, 0); sets], disagree: vec![None; sets], refused: vec![(0, 0); sets], sets_back: Vec::new() }
+        Self {
+            healed: false,
+            next: vec![0; sets],
+            wrong_since: vec![None; sets],
+            stale: vec![(None, 0); sets],
+            disagree: vec![None; sets],
+            refused: vec![(0, 0); sets],
+            sets_back: Vec::new(),
+        }
     }
 
     pub fn set_back(&mut self, set: usize, what: Field) {

@@ -12,8 +12,8 @@ use redis_memory_operator::domain::{
     pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
     policy::Policy,
     ratio::Ratio,
-    sentinel::Sentinel,
     sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
+    sentinel::Sentinel,
     snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
     volume::{ClaimVolume, Volumes},
 };
@@ -182,7 +182,11 @@ impl World {
             services: sets.iter().flat_map(|set| self.services(*set, pods)).collect(),
             redis_rights: if live { RedisRights::Known(Vec::new()) } else { RedisRights::Unknown },
             volumes: Volumes::Known(selected().map(|(n, _)| claim_volume(*n)).collect()),
-            sentinels: sets.iter().filter_map(|set| memory.sentinels.get(set)).flat_map(|(_, said)| said.clone()).collect(),
+            sentinels: sets
+                .iter()
+                .filter_map(|set| memory.sentinels.get(set))
+                .flat_map(|(_, said)| said.clone())
+                .collect(),
             ..empty()
         }
     }

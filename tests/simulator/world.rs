@@ -79,13 +79,12 @@ pub struct World {
 impl World {
     pub fn new(schedule: &Schedule, policies: Vec<Resource>, traced: bool) -> Self {
         let sets = &schedule.sets;
-        let links =
-            sets.iter().map(|set| Links {
-                full_sync: set.full_sync,
-                lag: set.lag,
-                saves_every: set.saves_every,
-                watched: set.watch.is_some(),
-            });
+        let links = sets.iter().map(|set| Links {
+            full_sync: set.full_sync,
+            lag: set.lag,
+            saves_every: set.saves_every,
+            watched: set.watch.is_some(),
+        });
         let mut servers = Servers::of(links.collect());
         let (mut places, mut volumes) = (BTreeMap::new(), BTreeMap::new());
         for (set, shape) in sets.iter().enumerate() {

@@ -186,7 +186,11 @@ impl<P: Ports> Exchange<'_, P> {
     /// proves nothing: they hear of a failover when the new one is primary.
     fn has_heard(&self, named: &[Option<sentinel::Named>]) -> bool {
         let may = |sent: Sent| !matches!(sent, Sent::No | Sent::Refused);
-        if may(self.did.told) || may(self.did.coordinated) { named.first().is_some_and(Option::is_some) } else { named.iter().flatten().count() >= self.order.known }
+        if may(self.did.told) || may(self.did.coordinated) {
+            named.first().is_some_and(Option::is_some)
+        } else {
+            named.iter().flatten().count() >= self.order.known
+        }
     }
 
     /// Whom the Sentinels name, and whether a replica says that it is primary.

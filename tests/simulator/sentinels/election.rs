@@ -96,7 +96,10 @@ impl Sentinels {
         let down_after = world.schedule.sets[me.set].watch.as_ref()?.down_after;
         let since = me.master.down_since.filter(|_| me.master.down);
         let choices = me.replicas.iter().filter(|(host, _)| me.reach(world, **host).is_some());
-        choices.filter_map(|(host, it)| it.is_choice(*host, down_after, (since, world.now))).min().map(|(.., host)| host)
+        choices
+            .filter_map(|(host, it)| it.is_choice(*host, down_after, (since, world.now)))
+            .min()
+            .map(|(.., host)| host)
     }
 
     /// Who is dead, and whether a failover begins or goes on.
@@ -279,9 +282,9 @@ impl Sentinels {
         }
     }
 
-    fn tell(&mut self, at: usize, host: Host, word: Word, cause: Cause, world: &mut World) {
+    fn tell(&mut self, at: usize, host: Host, what: Word, cause: Cause, world: &mut World) {
         let Some(run) = self.all[at].reach(world, host).map(|server| server.run) else { return };
-        self.post(Letter { run, word, cause, by: at }, world);
+        self.post(Letter { run, word: what, cause, by: at }, world);
     }
 
     /// It is read at once, or when its reader goes on.
@@ -333,7 +336,9 @@ impl World {
         let now = self.now;
         let Some(server) = self.servers.by_ip.get(&ip) else { return };
         let (led, set, pod) = (server.leads(), crate::shape::set_of(server.pod), server.pod);
-        self.note(|| format!("redis: process {} ({}) reads {:?}", letter.run, crate::shape::pod_name(pod), letter.word));
+        self.note(|| {
+            format!("redis: process {} ({}) reads {:?}", letter.run, crate::shape::pod_name(pod), letter.word)
+        });
         match letter.word {
             Word::Lead if led && letter.cause == Cause::Foreign => {
                 self.observer.became_primary(pod, letter.cause, now);

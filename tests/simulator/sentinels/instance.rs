@@ -143,7 +143,12 @@ impl Instance {
     }
 
     /// A failover may choose it; then by what of it.
-    pub fn is_choice(&self, host: Host, down_after: Ms, (down_since, now): (Option<Ms>, Ms)) -> Option<(u64, u64, u32, Host)> {
+    pub fn is_choice(
+        &self,
+        host: Host,
+        down_after: Ms,
+        (down_since, now): (Option<Ms>, Ms),
+    ) -> Option<(u64, u64, u32, Host)> {
         let info = self.info?;
         let valid = if down_since.is_some() { 5_000 } else { 3 * INFO };
         let longest = 10 * down_after + down_since.map_or(0, |since| now - since);

@@ -31,7 +31,8 @@ pub struct SentinelLink {
 impl Process {
     /// Opens a connection to whatever Sentinel listens there.
     pub async fn open_sentinel(&self, peer: &SentinelPeer) -> Result<SentinelLink, ExecuteError> {
-        let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+        let failed =
+            |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
         let took = self.random(1, 15);
         self.pause(took).await;
         let ip = address(peer.address.ip());

@@ -406,7 +406,9 @@ impl Sentinel {
     /// It has a connection to that server.
     pub fn is_connected(&self, world: &World, server: &Server) -> bool {
         let here = |host: &Host| world.servers.resolve(*host) == Some(server.ip);
-        self.up && (here(&self.primary) || self.replicas.keys().any(here)) && self.reach(world, Host::Ip(server.ip)).is_some()
+        self.up
+            && (here(&self.primary) || self.replicas.keys().any(here))
+            && self.reach(world, Host::Ip(server.ip)).is_some()
     }
 }
 

@@ -102,7 +102,8 @@ impl World {
         self.servers.of_set(set).find_map(|server| {
             let file = self.files.get(&server.pod).filter(|(uid, _)| *uid == server.uid);
             let left = OURS.into_iter().find(|(name, value)| {
-                has(server, (name, value)) || file.is_some_and(|(_, file)| file.get(*name).is_some_and(|it| it == value))
+                has(server, (name, value))
+                    || file.is_some_and(|(_, file)| file.get(*name).is_some_and(|it| it == value))
             });
             left.map(|(name, value)| format!("{name} {value} is left on {}", pod_name(server.pod)))
         })
