@@ -33,7 +33,7 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (shape.beside.iter().any(|beside| matches!(beside, Beside::Pinned(_))), "ClientsPinned"),
         (shape.saves_every.is_some(), "MemberBusy"),
         (watch.is_some() && struck, "SentinelsNotReady"),
-        (watch.is_some_and(|it| it.cannot_spare_one()), "SentinelsNotReady"),
+        (watch.is_some_and(Watch::cannot_spare_one), "SentinelsNotReady"),
         (watch.is_some_and(Watch::is_hasty), "SentinelSeen"),
     ];
     grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()

@@ -8,173 +8,82 @@ use crate::{kubernetes::Mood, people::Field, redis::Ms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// SIGKILL of the operator that acts (or of that one); another process starts after a while.
-    Crash {
-        operator: Whose,
-        back_after: Ms,
-    },
+    Crash { operator: Whose, back_after: Ms },
     /// SIGSTOP of an operator for a time.
-    Stop {
-        operator: Whose,
-        lasts: Ms,
-    },
+    Stop { operator: Whose, lasts: Ms },
     /// The operator's lease requests fail for a time.
-    LeaseBlocked {
-        operator: Whose,
-        lasts: Ms,
-    },
+    LeaseBlocked { operator: Whose, lasts: Ms },
     /// An operator's caches stand still for a time.
-    StaleCache {
-        operator: Whose,
-        lasts: Ms,
-    },
+    StaleCache { operator: Whose, lasts: Ms },
     /// The API server is in a mood.
-    Api {
-        mood: Mood,
-        lasts: Ms,
-    },
+    Api { mood: Mood, lasts: Ms },
     /// The disruption budget of a set allows nothing.
-    BudgetShut {
-        set: usize,
-        lasts: Ms,
-    },
+    BudgetShut { set: usize, lasts: Ms },
     /// No new pod of a set is created: a quota.
-    NoPods {
-        set: usize,
-        lasts: Ms,
-    },
+    NoPods { set: usize, lasts: Ms },
     /// No node has room for a new pod of a set.
-    NoRoom {
-        set: usize,
-        lasts: Ms,
-    },
+    NoRoom { set: usize, lasts: Ms },
     /// Somebody scales a set.
-    Scale {
-        set: usize,
-        to: usize,
-    },
+    Scale { set: usize, to: usize },
     /// Somebody keeps setting back what the operator sets, for ever.
-    SetsBack {
-        set: usize,
-        what: Field,
-    },
+    SetsBack { set: usize, what: Field },
     /// Somebody deletes a pod; the grace period is zero when `hard`.
-    Kill {
-        pod: usize,
-        hard: bool,
-    },
+    Kill { pod: usize, hard: bool },
     /// A node drain: an eviction by somebody else, before which the server goes on for as long as its preStop hook takes.
-    Drain {
-        pod: usize,
-        prestop: Ms,
-    },
+    Drain { pod: usize, prestop: Ms },
     /// The container restarts in place, its Redis comes back empty.
-    Restart {
-        pod: usize,
-    },
+    Restart { pod: usize },
     /// Somebody hands the role over, with `FAILOVER`, to that pod.
-    MoveRole {
-        to: usize,
-    },
+    MoveRole { to: usize },
     /// Somebody sets a wrong role label.
-    Relabel {
-        pod: usize,
-    },
+    Relabel { pod: usize },
     /// A Redis answers nobody.
-    Hang {
-        pod: usize,
-        lasts: Ms,
-    },
+    Hang { pod: usize, lasts: Ms },
     /// A link breaks.
-    Flap {
-        pod: usize,
-        lasts: Ms,
-    },
+    Flap { pod: usize, lasts: Ms },
     /// A replica falls behind.
-    Slow {
-        pod: usize,
-        lasts: Ms,
-    },
+    Slow { pod: usize, lasts: Ms },
     /// A child of a Redis runs for a while.
-    Fork {
-        pod: usize,
-        lasts: Ms,
-    },
+    Fork { pod: usize, lasts: Ms },
     /// A Redis needs more and more memory, up to that, until everything heals or the kernel kills it.
-    Grow {
-        pod: usize,
-        mib: u64,
-    },
+    Grow { pod: usize, mib: u64 },
     /// Somebody sets a setting at run time.
-    Configure {
-        pod: usize,
-    },
+    Configure { pod: usize },
     /// A probe of that pod is answered with lies.
-    Lie {
-        pod: usize,
-        lie: Lie,
-        lasts: Ms,
-    },
+    Lie { pod: usize, lie: Lie, lasts: Ms },
     /// Somebody edits the spec in a way that changes little.
-    Edit {
-        policy: usize,
-    },
+    Edit { policy: usize },
     /// Somebody suspends a policy for a time.
-    Suspend {
-        policy: usize,
-        lasts: Ms,
-    },
+    Suspend { policy: usize, lasts: Ms },
     /// Somebody asks by hand for another primary of a set.
-    Asks {
-        policy: usize,
-        set: usize,
-    },
+    Asks { policy: usize, set: usize },
     /// Somebody sets a policy to Observe for a time.
-    Observe {
-        policy: usize,
-        lasts: Ms,
-    },
+    Observe { policy: usize, lasts: Ms },
     /// Somebody deletes a policy.
-    Delete {
-        policy: usize,
-    },
+    Delete { policy: usize },
     /// The template of a set changes: new pods get another revision.
-    Template {
-        set: usize,
-    },
+    Template { set: usize },
     /// The next new pod gets an address that another pod had.
     ReuseAddress,
-    /// Sentinels of a set, from the n-th on: their processes end and come again, or they stand still.
-    SentinelsEnd {
-        set: usize,
-        of: (usize, usize),
-        lasts: Ms,
-    },
-    SentinelsFreeze {
-        set: usize,
-        of: (usize, usize),
-        lasts: Ms,
-    },
-    /// They do not reach a pod's Redis.
-    SentinelsCut {
-        set: usize,
-        of: (usize, usize),
-        pod: usize,
-        lasts: Ms,
-    },
-    /// Somebody has a Sentinel fail over, or forget what it lists.
-    SentinelFailover {
-        set: usize,
-        n: usize,
-    },
-    SentinelReset {
-        set: usize,
-        n: usize,
-    },
-    /// The clock of a Sentinel jumps.
-    SentinelTilt {
-        set: usize,
-        n: usize,
-    },
+    /// Something befalls Sentinels of a set: from the n-th on so many.
+    Sentinels { set: usize, of: (usize, usize), what: Trouble },
+}
+
+/// What befalls a Sentinel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its process ends, and comes again.
+    Ends { lasts: Ms },
+    /// It stands still.
+    Freezes { lasts: Ms },
+    /// It does not reach the Redis of that pod.
+    Cut { pod: usize, lasts: Ms },
+    /// Somebody has it fail over.
+    FailsOver,
+    /// Somebody has it forget what it lists.
+    Reset,
+    /// Its clock jumps.
+    Tilts,
 }
 
 impl Fault {

@@ -4,7 +4,7 @@
 use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
-    faults::{Fault, Trigger, Whose},
+    faults::{Fault, Trigger, Trouble, Whose},
     kubernetes::Mood,
     people::Field,
     redis::Ms,
@@ -89,6 +89,8 @@ pub enum Bug {
     LeaveSettings,
     /// Sentinel: no failover is seen to go on.
     NoFailoverSeen,
+    /// Sentinel: of one that does not answer while the role moves nothing goes on.
+    SilenceIsRest,
     /// Sentinel: one that does not answer counts as one that does.
     CountSilentSentinels,
     /// Sentinel: all of them are taken to name whoever says that it is primary.
@@ -135,6 +137,7 @@ impl Bug {
         (Self::NoRefusal, &["S1", "S2", "S8"]),
         (Self::LeaveSettings, &["L1", "L4"]),
         (Self::NoFailoverSeen, &["S1", "S2"]),
+        (Self::SilenceIsRest, &["S1", "S2"]),
         (Self::CountSilentSentinels, &["S3"]),
         (Self::TakenToAgree, &["S3"]),
     ];
@@ -150,7 +153,7 @@ impl Bug {
             Self::GuardedPromotesFirst => &["switchover:promoted"],
             Self::GuardedAnyCandidate | Self::JournalAfterTheEffect => &["switchover:demoted"],
             Self::NoLastLook => &["switchover:after-overlap"],
-            Self::DemoteTooSoon | Self::NoRefusal => &["switchover:sentinel-told"],
+            Self::DemoteTooSoon | Self::NoRefusal | Self::SilenceIsRest => &["switchover:sentinel-told"],
             _ => &[],
         }
     }
@@ -166,7 +169,9 @@ impl Bug {
             Self::ForgetTheJournal | Self::IgnoreClaims | Self::JournalAfterTheEffect => {
                 (Fault::Crash { operator, back_after: 2_000 }, None)
             }
-            Self::DemoteTooSoon => (Fault::SentinelsFreeze { set: 0, of: (0, 3), lasts: Ms::MAX }, None),
+            Self::DemoteTooSoon => (sentinels(0, 3, Trouble::Freezes { lasts: Ms::MAX }), None),
+            // The one that was told: the first of another pod than the primary's.
+            Self::SilenceIsRest => (sentinels(1, 1, Trouble::Freezes { lasts: 4_000 }), None),
             Self::NoRefusal => (Fault::Crash { operator, back_after: 25_000 }, None),
             // A pod that is drained takes 1.5 s to go: it must still be there when the process goes on.
             Self::NoLastLook => (Fault::Drain { pod, prestop: 0 }, Some(500)),
@@ -202,6 +207,7 @@ impl Bug {
             | Self::NoRefusal
             | Self::LeaveSettings
             | Self::NoFailoverSeen
+            | Self::SilenceIsRest
             | Self::CountSilentSentinels
             | Self::TakenToAgree => self.watched(schedule),
             _ => {}
@@ -217,7 +223,7 @@ impl Bug {
             schedule.sets[0].lag = 700;
         }
         if self == Self::CountSilentSentinels {
-            let ends = Fault::SentinelsEnd { set: 0, of: (0, 1), lasts: 120_000 };
+            let ends = sentinels(0, 1, Trouble::Ends { lasts: 120_000 });
             schedule.faults.push((Trigger::At(15_000), ends));
         }
     }
@@ -245,4 +251,8 @@ impl Bug {
             _ => {}
         }
     }
+}
+
+const fn sentinels(first: usize, count: usize, what: Trouble) -> Fault {
+    Fault::Sentinels { set: 0, of: (first, count), what }
 }

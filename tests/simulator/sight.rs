@@ -78,7 +78,9 @@ impl Process {
         let (took, said) = {
             let mut world = self.world();
             let said: Vec<_> = due.iter().map(|set| (*set, world.ask_sentinels(*set))).collect();
-            due.iter().for_each(|set| world.asks_sentinels(self.identity, *set));
+            for set in &due {
+                world.asks_sentinels(self.identity, *set);
+            }
             let hangs =
                 said.iter().flat_map(|(_, said)| said).any(|it| matches!(it.said, Err(ProbeFailure::TimedOut(_))));
             (if hangs { ASKED_TWICE } else { world.rng.range(1, 25) }, said)

@@ -105,12 +105,12 @@ impl World {
             | Fault::Delete { .. } => {
                 self.strike_policy(fault);
             }
-            Fault::SentinelsEnd { .. }
-            | Fault::SentinelsFreeze { .. }
-            | Fault::SentinelsCut { .. }
-            | Fault::SentinelFailover { .. }
-            | Fault::SentinelReset { .. }
-            | Fault::SentinelTilt { .. } => self.strike_sentinels(fault),
+            Fault::Sentinels { set, of: (first, count), what } => {
+                let struck: Vec<usize> = self.sentinels.of_set(set).skip(first).take(count).collect();
+                for at in struck {
+                    self.strike_sentinel(at, what);
+                }
+            }
             _ => self.strike_pod(fault),
         }
     }

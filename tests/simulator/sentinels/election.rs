@@ -282,9 +282,9 @@ impl Sentinels {
         }
     }
 
-    fn tell(&mut self, at: usize, host: Host, word: Word, cause: Cause, world: &mut World) {
+    fn tell(&mut self, at: usize, host: Host, what: Word, cause: Cause, world: &mut World) {
         let Some(run) = self.all[at].reach(world, host).map(|server| server.run) else { return };
-        self.post(Letter { run, word, cause, by: at }, world);
+        self.post(Letter { run, word: what, cause, by: at }, world);
     }
 
     /// It is read at once, or when its reader goes on.

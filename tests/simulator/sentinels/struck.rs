@@ -2,7 +2,7 @@
 
 use super::TILT;
 use crate::{
-    faults::{Fault, Trigger, WATCHED_POINTS, Whose},
+    faults::{Fault, Trigger, Trouble, WATCHED_POINTS, Whose},
     redis::{Cause, Ms},
     rng::Rng,
     shape::{self, SetShape, Watch},
@@ -10,49 +10,25 @@ use crate::{
 };
 
 impl World {
-    /// A fault strikes Sentinels of a set.
-    pub fn strike_sentinels(&mut self, fault: Fault) {
+    /// Something befalls that Sentinel.
+    pub fn strike_sentinel(&mut self, at: usize, what: Trouble) {
         let now = self.now;
-        let some = |set: usize, (first, count): (usize, usize), world: &Self| -> Vec<usize> {
-            world.sentinels.of_set(set).skip(first).take(count).collect()
-        };
-        match fault {
-            Fault::SentinelsEnd { set, of, lasts } => {
-                for at in some(set, of, self) {
-                    self.sentinels.all[at].down_until = self.until(lasts);
-                }
+        let until = |lasts: Ms| self.until(lasts);
+        let tilt = until(TILT).max(now);
+        let sentinel = &self.sentinels.all[at];
+        match what {
+            Trouble::Ends { lasts } => self.sentinels.all[at].down_until = until(lasts),
+            Trouble::Freezes { lasts } => self.sentinels.all[at].frozen_until = until(lasts),
+            Trouble::Cut { pod, lasts } => {
+                let cut = (pod, until(lasts));
+                self.sentinels.all[at].cut.push(cut);
             }
-            Fault::SentinelsFreeze { set, of, lasts } => {
-                for at in some(set, of, self) {
-                    let until = self.until(lasts);
-                    let it = &mut self.sentinels.all[at];
-                    it.frozen_until = until;
-                }
+            Trouble::FailsOver if sentinel.awake(now) => {
+                let _ = self.fail_over(at, false, Cause::Foreign);
             }
-            Fault::SentinelsCut { set, of, pod, lasts } => {
-                for at in some(set, of, self) {
-                    let until = self.until(lasts);
-                    self.sentinels.all[at].cut.push((pod, until));
-                }
-            }
-            Fault::SentinelFailover { set, n } => {
-                for at in some(set, (n, 1), self) {
-                    if self.sentinels.all[at].awake(now) {
-                        let _ = self.fail_over(at, false, Cause::Foreign);
-                    }
-                }
-            }
-            Fault::SentinelReset { set, n } => {
-                for at in some(set, (n, 1), self) {
-                    self.sentinels.all[at].reset(now);
-                }
-            }
-            Fault::SentinelTilt { set, n } => {
-                for at in some(set, (n, 1), self) {
-                    self.sentinels.all[at].tilt_until = (now + TILT).min(self.schedule.calm.max(now));
-                }
-            }
-            _ => {}
+            Trouble::FailsOver => {}
+            Trouble::Reset => self.sentinels.all[at].reset(now),
+            Trouble::Tilts => self.sentinels.all[at].tilt_until = tilt,
         }
     }
 }
@@ -87,14 +63,23 @@ fn fault(rng: &mut Rng, (set, shape): (usize, &SetShape), watch: &Watch) -> Faul
     let of = (n, if rng.percent(60) { 1 } else { 2 });
     let pod = shape::pod(set, rng.below(shape.members));
     let lasts = rng.pick(&[1_500, 4_000, 8_000, 14_000, 30_000, 45_000]);
-    match rng.below(100) {
-        0..12 => Fault::SentinelsEnd { set, of, lasts },
-        12..26 => Fault::SentinelsFreeze { set, of, lasts },
-        26..38 => Fault::SentinelsCut { set, of: (n, rng.range(1, 4) as usize), pod, lasts },
-        38..48 => Fault::SentinelFailover { set, n },
-        48..53 => Fault::SentinelReset { set, n },
-        53..58 => Fault::SentinelTilt { set, n },
-        58..80 => Fault::Crash { operator: Whose::Acting, back_after: rng.pick(&[200, 2_000, 10_000, 25_000]) },
+    let one = (n, 1);
+    let (of, what) = match rng.below(100) {
+        0..12 => (of, Trouble::Ends { lasts }),
+        12..26 => (of, Trouble::Freezes { lasts }),
+        26..38 => ((n, rng.range(1, 4) as usize), Trouble::Cut { pod, lasts }),
+        38..48 => (one, Trouble::FailsOver),
+        48..53 => (one, Trouble::Reset),
+        53..58 => (one, Trouble::Tilts),
+        besides => return beside(rng, besides, pod, lasts),
+    };
+    Fault::Sentinels { set, of, what }
+}
+
+/// What may befall the operator, or a member, right then.
+fn beside(rng: &mut Rng, which: usize, pod: usize, lasts: Ms) -> Fault {
+    match which {
+        0..80 => Fault::Crash { operator: Whose::Acting, back_after: rng.pick(&[200, 2_000, 10_000, 25_000]) },
         80..88 => Fault::Hang { pod, lasts },
         88..92 => Fault::Restart { pod },
         92..96 => Fault::Kill { pod, hard: rng.percent(50) },
