@@ -150,7 +150,8 @@ impl World {
     fn follow_by_name(&mut self, set: usize, primaries: &[u32]) {
         let [only] = primaries else { return };
         let theirs = |(_, fault): &(Trigger, Fault)| matches!(fault, Fault::MoveRole { to } if set_of(*to) == set);
-        if !self.schedule.faults.iter().any(theirs) {
+        // Nor do Sentinels find one that nobody lists.
+        if !self.is_watched(set) && !self.schedule.faults.iter().any(theirs) {
             return;
         }
         let (leader, now) = (self.servers.by_ip[only].pod, self.now);

@@ -73,7 +73,10 @@ impl Watching for SentinelLink {
         let took = self.process.random(1, 6);
         self.process.pause(took).await;
         if self.answers(set)? {
-            return Ok(self.process.world().named(self.at));
+            let mut world = self.process.world();
+            let set = world.sentinels.all[self.at].set;
+            world.asks_sentinels(self.process.identity, set);
+            return Ok(world.named(self.at));
         }
         self.process.pause(ms(deadline)).await;
         Err(silent("SENTINEL MASTER"))
