@@ -41,8 +41,11 @@ use redis_memory_operator::{
 };
 use rstest::rstest;
 
+#[path = "verdicts/describe.rs"]
+mod describe;
 mod scenario;
-use scenario::{Scenario, describe::describe};
+use describe::describe;
+use scenario::Scenario;
 
 /// The snapshot file of a scenario, written and read.
 fn file(path: &Path) -> SnapshotFile {

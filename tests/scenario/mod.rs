@@ -1,7 +1,6 @@
 //! The YAML of a scenario, and the resource and snapshot that it stands for. What is not written is as in
 //! `domain::fixtures`: healthy, quiet for fifteen minutes, labelled with its role, in StatefulSet `redis`.
 
-pub mod describe;
 mod pod_yaml;
 
 use std::{
