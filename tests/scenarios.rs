@@ -164,7 +164,7 @@ fn act(act: &Next) -> String {
 }
 
 /// What docs/verdicts.md begins with.
-const VERDICTS: &str = include_str!("verdicts/HEAD.md");
+const VERDICTS: &str = include_str!("verdicts/head.txt");
 
 /// docs/verdicts.md: twelve situations as a reader meets them. `INSTA_UPDATE=always` writes it.
 #[test]
