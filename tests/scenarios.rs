@@ -41,7 +41,7 @@ use redis_memory_operator::{
 };
 use rstest::rstest;
 
-#[path = "scenario/describe.rs"]
+#[path = "verdicts/describe.rs"]
 mod describe;
 mod scenario;
 use describe::describe;
@@ -166,7 +166,7 @@ fn act(act: &Next) -> String {
 }
 
 /// What docs/verdicts.md begins with.
-const VERDICTS: &str = include_str!("verdicts/HEAD.md");
+const VERDICTS: &str = include_str!("verdicts/head.txt");
 
 /// docs/verdicts.md: twelve situations as a reader meets them. `INSTA_UPDATE=always` writes it.
 #[test]

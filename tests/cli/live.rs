@@ -197,7 +197,7 @@ fn a_watch_says_each_change_in_a_line_and_ends_with_the_remediation() {
     assert!(line.ends_with("Z shop/sessions Remediating: True AwaitReplica: step 2 of 3"), "{line}");
     assert_eq!(watching.lines.try_recv(), Err(mpsc::TryRecvError::Empty), "only what changed is said");
     api.tell("MODIFIED", &policy("sessions", 12, ended("Succeeded")));
-    watching.line("finding FragmentationRestartDue redis-0: no longer");
+    watching.line("finding FragmentationRestartDue redis-0: does not hold any more");
     watching.line("done: Succeeded: 3 pods restarted, 370 MiB back");
     assert_eq!(watching.code(), 0);
 }

@@ -120,7 +120,7 @@ fn a_broken_snapshot_is_refused_by_its_field(#[case] good: &str, #[case] bad: &s
 #[case(&["plan", "-f", "/nonexistent/snapshot"], "/nonexistent/snapshot")]
 #[case(&["plan", "-f", "-", "--outptu", "json"], "unexpected argument '--outptu'")]
 #[case(&["explain", "redis-9", "-f", "-"], "it has: redis-0, redis-1, redis-2")]
-#[case(&["explain"], "<POD>")]
+#[case(&["explain"], "<POD|CODE>")]
 #[case(&["status", "x", "-A"], "cannot be used with")]
 #[case(&["status", "--until-done"], "<NAME>")]
 #[case(&["status"], "cannot configure the Kubernetes client")]

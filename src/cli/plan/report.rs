@@ -157,7 +157,7 @@ impl Report {
         for (n, planned) in steps.iter().enumerate() {
             let number = n + 1;
             let (kind, pod) = (planned.step.kind(), planned.step.pod());
-            paragraph(out, &format!("{number:>3}  "), "     ", &format!("{kind:?} {pod}: {}", planned.reason));
+            paragraph(out, &format!("{number:>3}  "), "     ", &format!("{kind} {pod}: {}", planned.reason));
         }
     }
 }

@@ -93,7 +93,7 @@ pub(super) async fn upkeep<W: World>(
                     // An API server that is away says nothing about rights or quotas.
                     _ => BlockReason::StepFailed,
                 };
-                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}; {}", AGAIN)));
+                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}; {AGAIN}")));
                 performed.failed = true;
             }
         }

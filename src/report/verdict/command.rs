@@ -15,7 +15,7 @@ use crate::{
         bytes::{Bytes, MIB},
         finding::FindingCode as Code,
         names::PodName,
-        pod::StatefulSet,
+        pod::{Container, StatefulSet},
         quantity,
         sample::Engine,
         snapshot::Target,
@@ -65,7 +65,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory-policy {allowed}"));
             format!("{set} (restarts nothing, and holds until the next start: write it into the template too)")
         }),
-        (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => missing(input),
+        (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => Some(missing(input)),
         (Some(Code::NoPrimary), _) => promote(input, remedy),
         (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
@@ -83,7 +83,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (Some(Code::NoTargets), _) => {
             Some(format!("kubectl get statefulsets,pods -n {} --show-labels", input.policy.namespace))
         }
-        (None, _) if ruling.reason == ruling::PODS_MISSING => missing(input),
+        (None, _) if ruling.reason == ruling::PODS_MISSING => Some(missing(input)),
         (None, _) if ruling.reason == ruling::WRITES_STOPPED => {
             let set = input.sets.iter().find(|set| matches!(set.writes, Writes::Stopped(_) | Writes::Pause(_)));
             // Where replicas are missing they are to be looked at, else the primary.
@@ -118,7 +118,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
             "writes stop while the only primary restarts and loads",
         )),
-        Reason::TooFewReplicas if blocked.text.contains("missing pods") => missing(input),
+        Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(missing(input)),
         Reason::TooFewReplicas => Some(patch(
             input,
             r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
@@ -179,7 +179,7 @@ fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<B
 /// Bounds a server that has no maxmemory, by what its limit bears.
 fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let sample = target.sample()?;
-    let limit = target.pod.container.as_ref().ok().and_then(|container| container.limit())?;
+    let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
     let bears = |mebibytes: u64| headroom::required_limit(&input.policy.headroom, Bytes::mib(mebibytes)) <= limit;
     // The formula is asked, and not written a second time.
     let (mut low, mut high) = (0, limit.0 / MIB + 1);
@@ -210,7 +210,7 @@ fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<Str
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}mb", to.0 / MIB));
     let also = the_same_for(target, pods);
     let set = format!("{set} (replicas first; restarts nothing{also}; write it into the template too)");
-    let limit = target.pod.container.as_ref().ok().and_then(|container| container.limit());
+    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
     if limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit) {
         return Some(set);
     }
@@ -252,12 +252,11 @@ fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> 
             container.name
         ));
     }
-    let (made_by, rolls) = match set {
-        Some(set) => (format!("statefulset/{}", set.name), rolls(set)),
-        None => {
-            let deployment = input.snapshot.deployment(&owner.uid)?;
-            (format!("deployment/{}", deployment.name), "rolls its pods: Redis starts anew".to_owned())
-        }
+    let (made_by, rolls) = if let Some(set) = set {
+        (format!("statefulset/{}", set.name), rolls(set))
+    } else {
+        let deployment = input.snapshot.deployment(&owner.uid)?;
+        (format!("deployment/{}", deployment.name), "rolls its pods: Redis starts anew".to_owned())
     };
     let given = input.snapshot.stateful_set(&owner.uid).map(|set| &set.template_limits);
     let given = given.or_else(|| Some(&input.snapshot.deployment(&owner.uid)?.template_limits));
@@ -329,21 +328,18 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 }
 
 /// Why pods are not there.
-fn missing(input: &Input<'_>) -> Option<String> {
+fn missing(input: &Input<'_>) -> String {
     let namespace = &input.policy.namespace;
     if let Some(target) = ruling::not_running(input).next() {
-        return Some(format!(
-            "kubectl describe pod {} -n {namespace} (its events say why it does not run)",
-            target.pod.name
-        ));
+        return format!("kubectl describe pod {} -n {namespace} (its events say why it does not run)", target.pod.name);
     }
     let Some(set) = input.sets.iter().find(|set| set.pods.len() < set.wanted) else {
-        return Some(format!(
+        return format!(
             "kubectl get statefulsets,deployments,pods -n {namespace} (removed on purpose: it is forgotten in a day)"
-        ));
+        );
     };
-    Some(format!(
+    format!(
         "kubectl describe statefulset {} -n {namespace} (its events say why a pod is not made: quota, node, admission)",
         set.name
-    ))
+    )
 }

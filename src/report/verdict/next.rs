@@ -18,6 +18,14 @@ use crate::domain::{
     step::{Plan, Step},
 };
 
+/// Findings that a restart ends: what is in its way is what the reader lifts.
+const BY_A_RESTART: [FindingCode; 4] = [
+    FindingCode::FragmentationRestartDue,
+    FindingCode::FragmentationCritical,
+    FindingCode::FragmentationSerious,
+    FindingCode::MemoryEfficiencyLow,
+];
+
 /// What the operator does next, and when.
 pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     if let Some(journal) = input.journal {
@@ -126,13 +134,10 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     if ruling.level == Level::ActNow {
         return command::against(input, ruling);
     }
-    use FindingCode as C;
-    let by_a_restart =
-        [C::FragmentationRestartDue, C::FragmentationCritical, C::FragmentationSerious, C::MemoryEfficiencyLow];
     // What a person has to lift comes before what passes.
     let by_you = |blocked: &&Blocked| refusals::lifted(blocked.reason).0 == Lifter::You;
     if let Some(first) = input.blocked.iter().find(by_you).or_else(|| input.blocked.first())
-        && ruling.code().is_none_or(|code| by_a_restart.contains(&code))
+        && ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code))
     {
         return against(input, ruling, first);
     }
@@ -146,7 +151,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let lets = format!("from then on the operator {}", restarts(plan));
             patch(input, r#"{"spec":{"mode":"Enforce"}}"#, &lets)
         }
-        (None, Some(_)) if ruling.code().is_none_or(|code| by_a_restart.contains(&code)) => "nothing".to_owned(),
+        (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => "nothing".to_owned(),
         _ if ruling.found().iter().any(|finding| ruling::is_promised(&finding.remedy)) => "nothing".to_owned(),
         _ => command::against(input, ruling),
     }
