@@ -2,7 +2,7 @@
 
 use super::{Context, effect::Effect};
 use crate::{
-    assess::headroom,
+    assess::{fragmentation::Cause, headroom},
     domain::{
         bytes::Bytes,
         names::PodName,
@@ -22,6 +22,32 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
     let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
     let need = capped(ctx, container, headroom::required_limit(&ctx.policy.headroom, maxmemory));
     (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
+}
+
+/// What a full sync lacks that a restart of the set takes, where one is due: the limit that gives it to the member that lacks
+/// it most, so that all stay alike.
+fn missing_for_a_restart<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
+    let container = target.pod.container.as_ref().ok()?;
+    let shard = ctx.look.shard_of(target)?;
+    let due = |member: &&Target| {
+        ctx.look.member(member).is_some_and(|judged| {
+            let verdict = &judged.fragmentation;
+            verdict.restart_due.is_some() && matches!(verdict.cause, Cause::Fragmented | Cause::TotalOnly)
+        })
+    };
+    // One alone is restarted with consent only.
+    let possible = shard.members.len() > 1 || ctx.policy.restart.allow_downtime;
+    let wanted = ctx.policy.fragmentation.restart_allowed && !ctx.policy.suspend && possible;
+    if !wanted || !shard.members.iter().any(due) {
+        return None;
+    }
+    let lacks = |member: &&Target| {
+        let (limit, sample) = (member.pod.container.as_ref().ok()?.limit()?, member.sample()?);
+        let need = sample.memory.rss + headroom::fork_need(sample);
+        (need > limit).then(|| need.round_up_mib())
+    };
+    let need = shard.members.iter().filter_map(lacks).max()?;
+    (container.spec_limit? < need).then_some((container, need))
 }
 
 /// Where `maxmemory` is lowered to what the limit bears, the limit is raised before, as far as it may be.
@@ -110,12 +136,17 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
             if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
                 return None;
             }
-            let (container, need) = missing(ctx, target)?;
+            let for_maxmemory = missing(ctx, target);
+            let (container, need) = for_maxmemory.or_else(|| missing_for_a_restart(ctx, target))?;
             if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
                 return None;
             }
             let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
-            let reason = if need < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+            let reason = if for_maxmemory.is_none() {
+                format!(
+                    "limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}"
+                )
+            } else if need < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
                 format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
             } else {
                 let percent = ctx.policy.headroom.percent;
@@ -218,5 +249,34 @@ mod tests {
         snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
         let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
         assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
+
+    /// A restart is due, and a full sync lacks room on the primary.
+    #[test]
+    fn a_restart_that_is_due_gets_the_room_of_its_full_sync_first() {
+        let (mut policy, mut snapshot) = fixtures::enforced();
+        policy.headroom.minimum = Bytes::mib(1);
+        for target in &mut snapshot.targets {
+            target.sample_mut().unwrap().memory.maxmemory = Bytes::mib(100);
+            limit(target, Bytes::mib(210));
+        }
+        // 201 MiB resident, and a quarter of 69 MiB for the fork.
+        let need = Bytes(201 * 1024 * 1024 + 69 * 1024 * 1024 / 4).round_up_mib();
+        let resized = |policy: &Policy, snapshot: &Snapshot| {
+            let due = with(policy, snapshot, |ctx| due(ctx, &[]));
+            let limits = due.into_iter().map(|(effect, _)| match effect {
+                Effect::Resize { limit, .. } => limit,
+                other => panic!("{other:?}"),
+            });
+            limits.collect::<Vec<_>>()
+        };
+        assert_eq!(resized(&policy, &snapshot), [need; 3], "all members stay alike");
+        let calm = Policy { suspend: true, ..policy.clone() };
+        assert_eq!(resized(&calm, &snapshot), [], "nothing is restarted");
+        policy.headroom.maximum_limit = Some(Bytes::mib(215));
+        assert_eq!(resized(&policy, &snapshot), [], "not above the maximum");
+        policy.headroom.maximum_limit = None;
+        snapshot.targets.iter_mut().for_each(|target| limit(target, need));
+        assert_eq!(resized(&policy, &snapshot), []);
     }
 }
