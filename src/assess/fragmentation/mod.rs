@@ -233,7 +233,8 @@ pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &Assess
     let near_limit = limit.filter(|_| near && verdict.band >= Band::Serious && worth_it(rule, &verdict));
     let clean = newest.rss.saturating_sub(verdict.expected_gain);
     let leads_away = near_limit.is_some_and(|limit| !self::near(clean, limit, CLEAR_OF_LIMIT));
-    verdict.restart_due = restart_due(rule, memory, &verdict).or(leads_away.then_some(DueReason::NearLimit));
+    let by_the_limit = leads_away.then_some(DueReason::NearLimit);
+    verdict.restart_due = restart_due(rule, memory, &verdict).or(by_the_limit);
     verdict.stays_near_limit = near_limit.is_some() && verdict.restart_due.is_none();
     verdict
 }
