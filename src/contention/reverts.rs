@@ -333,4 +333,38 @@ mod tests {
         reverts.refused(&limit(768), "a webhook says no", at(3700));
         assert_eq!(reverts.left_alone(at(3701)).len(), 1);
     }
+
+    #[test]
+    fn a_process_that_starts_without_maxmemory_has_set_nothing_back() {
+        let of_process = |n: u8| {
+            let mut snapshot = fixtures::three_pods();
+            snapshot.targets[1].sample_mut().unwrap().run_id = fixtures::run_id(n);
+            let peer = crate::plan::effect::Peer::of(&snapshot.targets[1]).unwrap();
+            let value = Bytes::mib(682);
+            Effect::SetMaxmemory { peer, value, before: Bytes::ZERO, most_used: value }
+        };
+        let reverts = Reverts::default();
+        for n in 0..9 {
+            assert!(reverts.may(&of_process(n), &world(), at(n.into())), "the container restarts again and again");
+            reverts.made(&of_process(n), at(n.into()));
+        }
+        for second in 10..12 {
+            assert!(reverts.may(&of_process(8), &world(), at(second)));
+            reverts.made(&of_process(8), at(second));
+        }
+        assert!(!reverts.may(&of_process(8), &world(), at(12)), "one process, three times");
+        assert_eq!(reverts.left_alone(at(12)).first().map(|left| left.kept), Some(Kept::Maxmemory));
+    }
+
+    #[test]
+    fn a_limit_that_was_refused_is_known_for_an_hour_or_until_it_is_set() {
+        let reverts = Reverts::default();
+        reverts.limit_refused(&limit(768), at(0));
+        assert_eq!(reverts.refused_limits(at(3599)), [fixtures::pod_uid(1)]);
+        assert_eq!(reverts.refused_limits(at(3600)), []);
+        assert!(reverts.may(&limit(768), &world(), at(1)), "it is tried on");
+        reverts.limit_refused(&limit(768), at(10));
+        reverts.made(&limit(768), at(20));
+        assert_eq!(reverts.refused_limits(at(21)), []);
+    }
 }

@@ -109,17 +109,15 @@ pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<S
     }
     let shard = ctx.look.shard_of(target)?;
     match judge(ctx, shard) {
-        Verdict::Nothing => None,
         Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
-        Verdict::Set(change) if !change.is_of(target) => None,
-        Verdict::Set(change) if is_ours(ctx, shard, None) => {
+        Verdict::Set(change) if change.is_of(target) && is_ours(ctx, shard, None) => {
             Some(format!("the operator will set maxmemory to {}: {}", change.value, change.because))
         }
-        Verdict::Set(change) if ctx.policy.mode == Mode::Observe => {
+        Verdict::Set(change) if change.is_of(target) && ctx.policy.mode == Mode::Observe => {
             let Change { value, because, .. } = change;
             Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}"))
         }
-        Verdict::Set(_) => None,
+        Verdict::Nothing | Verdict::Set(_) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Context, effect::Effect};
 use crate::{
     assess::{
+        fragmentation::Cause,
         headroom,
         oom::{self, Rescue},
     },
@@ -38,6 +39,36 @@ fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
         format!("limit {limit} is below the {need} that maxmemory {maxmemory} needs with {percent} % headroom")
     };
     Some((need, reason))
+}
+
+/// What a full sync lacks that a restart of the set takes, where one is due, and why: the limit that gives it to the member
+/// that lacks it most, so that all stay alike.
+fn lacking_for_a_restart(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
+    let container = target.pod.container.as_ref().ok()?;
+    let shard = ctx.look.shard_of(target)?;
+    let due = |member: &&Target| {
+        ctx.look.member(member).is_some_and(|judged| {
+            let verdict = &judged.fragmentation;
+            verdict.restart_due.is_some() && matches!(verdict.cause, Cause::Fragmented | Cause::TotalOnly)
+        })
+    };
+    // One alone is restarted with consent only.
+    let possible = shard.members.len() > 1 || ctx.policy.restart.allow_downtime;
+    let wanted = ctx.policy.fragmentation.restart_allowed && !ctx.policy.suspend && possible;
+    if !wanted || !shard.members.iter().any(due) {
+        return None;
+    }
+    let lacks = |member: &&Target| {
+        let (limit, sample) = (member.pod.container.as_ref().ok()?.limit()?, member.sample()?);
+        let need = sample.memory.rss + headroom::fork_need(sample);
+        (need > limit).then(|| need.round_up_mib())
+    };
+    let need = shard.members.iter().filter_map(lacks).max()?;
+    let limit = container.spec_limit.filter(|limit| *limit < need)?;
+    Some((
+        need,
+        format!("limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}"),
+    ))
 }
 
 /// What ends a loop of kills while it loads, and why. Only of kills that are stored: were they forgotten, the same limit
@@ -136,7 +167,7 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
             if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
                 return None;
             }
-            let wanted = [demanded(ctx, target), ends_a_loop(ctx, target)];
+            let wanted = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
             let (need, reason) = wanted.into_iter().flatten().max_by_key(|(limit, _)| *limit)?;
             if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
                 return None;
@@ -281,5 +312,34 @@ mod tests {
             forbid(&mut policy, &mut snapshot);
             assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), [], "{what}");
         }
+    }
+
+    /// A restart is due, and a full sync lacks room on the primary.
+    #[test]
+    fn a_restart_that_is_due_gets_the_room_of_its_full_sync_first() {
+        let (mut policy, mut snapshot) = fixtures::enforced();
+        policy.headroom.minimum = Bytes::mib(1);
+        for target in &mut snapshot.targets {
+            target.sample_mut().unwrap().memory.maxmemory = Bytes::mib(100);
+            limit(target, Bytes::mib(210));
+        }
+        // 201 MiB resident, and a quarter of 69 MiB for the fork.
+        let need = Bytes(201 * 1024 * 1024 + 69 * 1024 * 1024 / 4).round_up_mib();
+        let resized = |policy: &Policy, snapshot: &Snapshot| {
+            let due = with(policy, snapshot, |ctx| due(ctx, &[]));
+            let limits = due.into_iter().map(|(effect, _)| match effect {
+                Effect::Resize { limit, .. } => limit,
+                other => panic!("{other:?}"),
+            });
+            limits.collect::<Vec<_>>()
+        };
+        assert_eq!(resized(&policy, &snapshot), [need; 3], "all members stay alike");
+        let calm = Policy { suspend: true, ..policy.clone() };
+        assert_eq!(resized(&calm, &snapshot), [], "nothing is restarted");
+        policy.headroom.maximum_limit = Some(Bytes::mib(215));
+        assert_eq!(resized(&policy, &snapshot), [], "not above the maximum");
+        policy.headroom.maximum_limit = None;
+        snapshot.targets.iter_mut().for_each(|target| limit(target, need));
+        assert_eq!(resized(&policy, &snapshot), []);
     }
 }

@@ -237,8 +237,8 @@ fn a_limit_that_can_be_raised_is_raised_and_nothing_is_set() {
 #[case::no_subresource(|world: &mut World| world.snapshot.resize_supported = false)]
 #[case::no_right(|world: &mut World| world.snapshot.rights.resize = Right::Denied)]
 #[case::refused(|world: &mut World| world.snapshot.surroundings.refused_limits = (0..3).map(fixtures::pod_uid).collect())]
-#[case::node_full(|world: &mut World| pending(world, ResizeProgress::Deferred("full".into())))]
-#[case::never(|world: &mut World| pending(world, ResizeProgress::Infeasible("too small".into())))]
+#[case::node_full(|world: &mut World| pending(world, &ResizeProgress::Deferred("full".into())))]
+#[case::never(|world: &mut World| pending(world, &ResizeProgress::Infeasible("too small".into())))]
 fn a_limit_that_cannot_be_raised_is_followed(#[case] change: Meddle) {
     let mut world = World::new(Bytes::mib(1000));
     world.policy.headroom.resize_pod = true;
@@ -253,7 +253,7 @@ fn a_limit_that_cannot_be_raised_is_followed(#[case] change: Meddle) {
     assert_eq!(world.have(), [BEARS; 3]);
 }
 
-fn pending(world: &mut World, progress: ResizeProgress) {
+fn pending(world: &mut World, progress: &ResizeProgress) {
     for target in &mut world.snapshot.targets {
         target.pod.container.as_mut().unwrap().spec_limit = Some(Bytes::mib(1500));
         target.pod.resize = progress.clone();
@@ -264,7 +264,7 @@ fn pending(world: &mut World, progress: ResizeProgress) {
 fn a_resize_that_is_under_way_is_waited_for() {
     let mut world = World::new(Bytes::mib(1000));
     world.policy.headroom.resize_pod = true;
-    pending(&mut world, ResizeProgress::InProgress);
+    pending(&mut world, &ResizeProgress::InProgress);
     assert_eq!(world.settle(), Vec::<Vec<String>>::new());
 }
 
