@@ -254,14 +254,21 @@ fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {
     // Like the CEL rule, silent when one of the two is no quantity: that has its own text.
     let enough = maximum_limit.is_none_or(|most| most == Bytes::ZERO || most >= minimum);
     problems.unless(enough, "spec.headroom", rules::MAXIMUM_LIMIT);
-    let resize_pod = problems.remedies(
+    problems.remedies(
         &spec.remedies,
         &api::HeadroomRemedy::Report,
         "spec.headroom.remedies",
         rules::HEADROOM_REPORT_ALONE,
     );
+    let allows = |remedy| spec.remedies.contains(&remedy);
     match spec.method {
-        api::HeadroomMethod::Fixed => HeadroomRule { percent: spec.percent, minimum, resize_pod, maximum_limit },
+        api::HeadroomMethod::Fixed => HeadroomRule {
+            percent: spec.percent,
+            minimum,
+            resize_pod: allows(api::HeadroomRemedy::ResizePod),
+            set_maxmemory: allows(api::HeadroomRemedy::SetMaxmemory),
+            maximum_limit,
+        },
     }
 }
 

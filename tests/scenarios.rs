@@ -112,6 +112,7 @@ fn act(act: &Next) -> String {
     match act {
         Next::Upkeep(effects) => joined(effects.iter().map(|(effect, _)| match effect {
             Effect::Resize { pod, limit, .. } => format!("resize {pod} to {limit}"),
+            Effect::SetMaxmemory { peer, value, .. } => format!("set maxmemory of {} to {value}", peer.pod),
             Effect::Label { pod, value, .. } => format!("label {pod} {value}"),
             other => format!("{other:?}"),
         })),

@@ -7,7 +7,7 @@ use super::{
     fragmentation::{self, Verdict},
     growth::{self, Growth},
     headroom::{self, HeadroomVerdict},
-    members, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
+    members, own_maxmemory, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
 use crate::{
     domain::{
@@ -114,7 +114,8 @@ impl<'a> Assessment<'a> {
         }
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));
-        findings.extend(drift::findings(self));
+        findings.extend(drift::findings(self, records));
+        findings.extend(own_maxmemory::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| persistence::finding(policy, shard)));
         findings.extend(services::findings(policy, &self.shards));
         findings.extend(rights::findings(policy, snapshot));

@@ -2,7 +2,7 @@
 //!
 //! What a configuration file says is not seen, so only settings that `command` and `args` name are compared.
 
-use super::Assessment;
+use super::{Assessment, own_maxmemory};
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
@@ -16,8 +16,13 @@ use crate::domain::{
     start::redis_bytes,
 };
 
-pub(super) fn findings(look: &Assessment<'_>) -> Vec<Finding> {
-    look.snapshot.targets.iter().filter_map(|target| finding(look.set_of(target)?, target)).collect()
+pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec<Finding> {
+    let of_target = |target| {
+        // What we set has its own finding.
+        let ours = own_maxmemory::is_ours(look, records, target);
+        finding(look.set_of(target)?, target, |name| ours && name == "maxmemory")
+    };
+    look.snapshot.targets.iter().filter_map(of_target).collect()
 }
 
 /// A remediation that could not give a server its settings back, until the spec changes or another one has run.
@@ -90,13 +95,13 @@ fn started_otherwise(look: &Assessment<'_>, target: &Target, start: &StartRecord
     })
 }
 
-fn finding(set: &StatefulSet, target: &Target) -> Option<Finding> {
+fn finding(set: &StatefulSet, target: &Target, said: impl Fn(&str) -> bool) -> Option<Finding> {
     let config = target.sample()?.config.as_ref().ok()?;
     let container = target.pod.container.as_ref().ok()?;
     let differing: Vec<String> = live(config)
         .into_iter()
         .filter_map(|(name, live, same)| {
-            let start = set.start_value(&container.name, name)?;
+            let start = set.start_value(&container.name, name).filter(|_| !said(name))?;
             (!same(start)?).then(|| format!("{name} is {live}, the template starts it with {}", shown(start)))
         })
         .collect();

@@ -1,7 +1,7 @@
 //! Headroom: how far the container memory limit must exceed `maxmemory`.
 
 use crate::domain::{
-    bytes::Bytes,
+    bytes::{Bytes, MIB},
     policy::{HeadroomRule, Policy},
     quantity,
     sample::{Memory, Sample},
@@ -51,6 +51,15 @@ pub fn required_limit(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
     required_exactly(rule, maxmemory).round_up_mib()
 }
 
+/// The largest `maxmemory`, in whole mebibytes, for which this limit is enough: the inverse of [`required_exactly`]. Zero:
+/// it bears none.
+pub fn bearable(rule: &HeadroomRule, limit: Bytes) -> Bytes {
+    let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
+    let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
+    // Downwards: what is set must not be more than what fits.
+    Bytes(room.0 / MIB * MIB)
+}
+
 /// Judges the limit that holds now against the live `maxmemory`.
 pub fn judge(policy: &Policy, target: &Target) -> HeadroomVerdict {
     let (Some(sample), Ok(container)) = (target.sample(), &target.pod.container) else {
@@ -74,12 +83,6 @@ pub fn judge_amounts(rule: &HeadroomRule, maxmemory: Bytes, limit: Option<Bytes>
     } else {
         HeadroomVerdict::Sufficient { have, need }
     }
-}
-
-/// The largest `maxmemory` for which that limit is enough, to the byte: the inverse of [`required_exactly`]. Zero: none is.
-pub fn largest_maxmemory(rule: &HeadroomRule, limit: Bytes) -> Bytes {
-    let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
-    Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum))
 }
 
 /// Why a limit is not enough, with the numbers. `who` says so.

@@ -5,7 +5,7 @@ use super::{
     headroom::{self, HeadroomVerdict, told_apart},
 };
 use crate::domain::{
-    bytes::{Bytes, MIB},
+    bytes::Bytes,
     finding::{Finding, FindingCode, Severity},
     pod::{Container, ResizeProgress, Right},
     policy::Mode,
@@ -47,10 +47,7 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
 fn suggested_maxmemory(view: &View<'_>) -> String {
     let rule = &view.policy.headroom;
     let limit = view.target.pod.container.as_ref().ok().and_then(Container::limit);
-    let room = limit.map(|limit| {
-        // Whole mebibytes, downwards: what is shown must not be more than what fits.
-        Bytes(headroom::largest_maxmemory(rule, limit).0 / MIB * MIB)
-    });
+    let room = limit.map(|limit| headroom::bearable(rule, limit));
     let used = view.target.sample().map(|sample| sample.memory.used).unwrap_or_default();
     match (limit, room) {
         (Some(limit), Some(room)) if room > Bytes::ZERO && used > room => format!(

@@ -14,6 +14,7 @@ pub mod headroom;
 pub mod judged;
 mod limits;
 pub mod members;
+mod own_maxmemory;
 pub mod persistence;
 mod reach;
 mod readings;

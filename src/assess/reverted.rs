@@ -17,7 +17,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
 /// What such a finding says, in the words of [`finding`]: of another process, from the status that it wrote. `None`: it is
 /// another's, or of a version with other words.
 pub fn read(code: FindingCode, pod: (PodName, PodUid), evidence: &str, remedy: &str) -> Option<LeftAlone> {
-    let kept = [Kept::RoleLabel, Kept::Limit].into_iter().find(|kept| words(*kept).0 == code)?;
+    let kept = [Kept::RoleLabel, Kept::Limit, Kept::Maxmemory].into_iter().find(|kept| words(*kept).0 == code)?;
     let (_, what) = words(kept);
     let until: Timestamp = remedy.rsplit_once(UNTIL)?.1.parse().ok()?;
     let set = evidence.strip_prefix(what).and_then(|rest| rest.strip_prefix(" was set to "));
@@ -38,6 +38,7 @@ const fn words(kept: Kept) -> (FindingCode, &'static str) {
     match kept {
         Kept::RoleLabel => (FindingCode::LabelReverted, "the role label"),
         Kept::Limit => (FindingCode::LimitReverted, "the memory limit"),
+        Kept::Maxmemory => (FindingCode::MaxmemoryReverted, "maxmemory"),
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
             Undone::By(None),
             Undone::Refused("pods \"redis-1\" is forbidden: exceeded quota: memory, times to spare".into()),
         ];
-        for (kept, value) in [(Kept::Limit, "96 MiB"), (Kept::RoleLabel, "primary")] {
+        for (kept, value) in [(Kept::Limit, "96 MiB"), (Kept::RoleLabel, "primary"), (Kept::Maxmemory, "682 MiB")] {
             for undone in undone.clone() {
                 let (pod, uid) = (fixtures::pod_name(1), fixtures::pod_uid(1));
                 let until = fixtures::NOW;

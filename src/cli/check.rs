@@ -244,7 +244,7 @@ fn policy() -> Result<Policy, CheckError> {
         CheckError::Policy(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
     policy.fragmentation.sustained = Duration::ZERO;
-    policy.headroom.resize_pod = false;
+    (policy.headroom.resize_pod, policy.headroom.set_maxmemory) = (false, false);
     Ok(policy)
 }
 

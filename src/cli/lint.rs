@@ -57,7 +57,13 @@ pub(super) struct RuleArgs {
 impl RuleArgs {
     /// As the operator judges by a policy that says the same.
     pub(super) const fn headroom(&self) -> HeadroomRule {
-        HeadroomRule { percent: self.percent, minimum: self.minimum, resize_pod: false, maximum_limit: None }
+        HeadroomRule {
+            percent: self.percent,
+            minimum: self.minimum,
+            resize_pod: false,
+            set_maxmemory: false,
+            maximum_limit: None,
+        }
     }
 }
 

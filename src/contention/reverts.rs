@@ -18,7 +18,7 @@ use crate::{
     assess::reverted,
     domain::{
         finding::FindingCode,
-        names::{PodName, PodUid},
+        names::{PodName, PodUid, RunId},
         snapshot::Snapshot,
         surroundings::{Kept, LeftAlone, Undone},
     },
@@ -41,6 +41,8 @@ pub struct Reverts(Mutex<BTreeMap<(PodUid, Kept), Entry>>);
 struct Entry {
     pod: PodName,
     value: String,
+    /// The process that has it, where it goes with the process: another one that starts without it has set nothing back.
+    process: Option<RunId>,
     /// When it was set, the newest last.
     set: Vec<Timestamp>,
     /// When it was refused, the newest last.
@@ -55,15 +57,19 @@ struct Subject {
     uid: PodUid,
     kept: Kept,
     value: String,
+    process: Option<RunId>,
 }
 
 fn subject(effect: &Effect) -> Option<Subject> {
-    let (pod, uid, kept, value) = match effect {
-        Effect::Label { pod, uid, value, .. } => (pod, uid, Kept::RoleLabel, value.clone()),
-        Effect::Resize { pod, uid, limit, .. } => (pod, uid, Kept::Limit, limit.to_string()),
+    let (pod, uid, kept, value, process) = match effect {
+        Effect::Label { pod, uid, value, .. } => (pod, uid, Kept::RoleLabel, value.clone(), None),
+        Effect::Resize { pod, uid, limit, .. } => (pod, uid, Kept::Limit, limit.to_string(), None),
+        Effect::SetMaxmemory { peer, value, .. } => {
+            (&peer.pod, &peer.uid, Kept::Maxmemory, value.to_string(), Some(peer.run_id.clone()))
+        }
         _ => return None,
     };
-    Some(Subject { pod: pod.clone(), uid: uid.clone(), kept, value })
+    Some(Subject { pod: pod.clone(), uid: uid.clone(), kept, value, process })
 }
 
 /// How many of these times lie within ten minutes of now.
@@ -78,15 +84,17 @@ impl Reverts {
 
     /// Whether the effect may be made once more. What it sets is not there: if it was set before, somebody set it back.
     pub fn may(&self, effect: &Effect, snapshot: &Snapshot, now: Timestamp) -> bool {
-        let Some(Subject { pod, uid, kept, value }) = subject(effect) else { return true };
+        let Some(Subject { pod, uid, kept, value, process }) = subject(effect) else { return true };
         let mut entries = self.entries();
-        let entry = entries.entry((uid.clone(), kept)).or_insert_with(|| Entry::new(&pod, &value));
-        if entry.value != value {
-            *entry = Entry::new(&pod, &value);
+        let new = || Entry { process: process.clone(), ..Entry::new(&pod, &value) };
+        let entry = entries.entry((uid.clone(), kept)).or_insert_with(new);
+        if entry.value != value || (entry.process != process && entry.left.is_none()) {
+            *entry = new();
         }
         let by = snapshot.targets.iter().find(|target| target.pod.uid == uid).and_then(|target| match kept {
             Kept::RoleLabel => target.pod.managers.role_label.clone(),
             Kept::Limit => target.pod.managers.limit.clone(),
+            Kept::Maxmemory => None,
         });
         let (set, enough) = match &entry.left {
             Some((until, ..)) if *until > now => return false,
@@ -123,10 +131,25 @@ impl Reverts {
         });
     }
 
+    /// The API server refused to raise a limit. It is tried again, for a quota may let go at any time.
+    pub fn limit_refused(&self, effect: &Effect, now: Timestamp) {
+        self.note(effect, |entry| entry.refused = vec![now]);
+    }
+
+    /// Pods whose limit was last refused, within the hour.
+    pub fn refused_limits(&self, now: Timestamp) -> Vec<PodUid> {
+        let entries = self.entries();
+        let of_limits = entries.iter().filter(|((_, kept), entry)| {
+            let refused = entry.refused.last().filter(|at| now.duration_since(**at) < LEFT_ALONE);
+            *kept == Kept::Limit && refused.is_some() && refused > entry.set.last()
+        });
+        of_limits.map(|((uid, _), _)| uid.clone()).collect()
+    }
+
     fn note(&self, effect: &Effect, change: impl FnOnce(&mut Entry)) {
-        let Some(Subject { pod, uid, kept, value }) = subject(effect) else { return };
+        let Some(Subject { pod, uid, kept, value, process }) = subject(effect) else { return };
         let mut entries = self.entries();
-        let entry = entries.entry((uid, kept)).or_insert_with(|| Entry::new(&pod, &value));
+        let entry = entries.entry((uid, kept)).or_insert_with(|| Entry { process, ..Entry::new(&pod, &value) });
         change(entry);
     }
 
@@ -171,7 +194,14 @@ fn said(finding: &FindingStatus) -> Option<LeftAlone> {
 
 impl Entry {
     fn new(pod: &PodName, value: &str) -> Self {
-        Self { pod: pod.clone(), value: value.to_owned(), set: Vec::new(), refused: Vec::new(), left: None }
+        Self {
+            pod: pod.clone(),
+            value: value.to_owned(),
+            process: None,
+            set: Vec::new(),
+            refused: Vec::new(),
+            left: None,
+        }
     }
 
     fn last(&self) -> Option<Timestamp> {
@@ -302,5 +332,39 @@ mod tests {
         assert!(reverts.may(&limit(768), &world(), at(3700)), "once more after an hour");
         reverts.refused(&limit(768), "a webhook says no", at(3700));
         assert_eq!(reverts.left_alone(at(3701)).len(), 1);
+    }
+
+    #[test]
+    fn a_process_that_starts_without_maxmemory_has_set_nothing_back() {
+        let of_process = |n: u8| {
+            let mut snapshot = fixtures::three_pods();
+            snapshot.targets[1].sample_mut().unwrap().run_id = fixtures::run_id(n);
+            let peer = crate::plan::effect::Peer::of(&snapshot.targets[1]).unwrap();
+            let value = Bytes::mib(682);
+            Effect::SetMaxmemory { peer, value, before: Bytes::ZERO, most_used: value }
+        };
+        let reverts = Reverts::default();
+        for n in 0..9 {
+            assert!(reverts.may(&of_process(n), &world(), at(n.into())), "the container restarts again and again");
+            reverts.made(&of_process(n), at(n.into()));
+        }
+        for second in 10..12 {
+            assert!(reverts.may(&of_process(8), &world(), at(second)));
+            reverts.made(&of_process(8), at(second));
+        }
+        assert!(!reverts.may(&of_process(8), &world(), at(12)), "one process, three times");
+        assert_eq!(reverts.left_alone(at(12)).first().map(|left| left.kept), Some(Kept::Maxmemory));
+    }
+
+    #[test]
+    fn a_limit_that_was_refused_is_known_for_an_hour_or_until_it_is_set() {
+        let reverts = Reverts::default();
+        reverts.limit_refused(&limit(768), at(0));
+        assert_eq!(reverts.refused_limits(at(3599)), [fixtures::pod_uid(1)]);
+        assert_eq!(reverts.refused_limits(at(3600)), []);
+        assert!(reverts.may(&limit(768), &world(), at(1)), "it is tried on");
+        reverts.limit_refused(&limit(768), at(10));
+        reverts.made(&limit(768), at(20));
+        assert_eq!(reverts.refused_limits(at(21)), []);
     }
 }

@@ -193,6 +193,7 @@ impl<W: World> Reconciler<W> {
             reach,
             stored: resource.status.as_ref().map(RedisMemoryPolicyStatus::shards).unwrap_or_default(),
             left_alone: self.reverts.left_alone(now),
+            refused_limits: self.reverts.refused_limits(now),
         }
     }
 

@@ -97,6 +97,8 @@ finding_codes! {
     ConfigDrift => Warning,
     /// Somebody else sets the memory limit of a pod back, again and again: it is left alone.
     LimitReverted => Warning,
+    /// Somebody else sets `maxmemory` of a pod back, again and again: it is left alone.
+    MaxmemoryReverted => Warning,
     /// Somebody else sets the role label of a pod back, again and again: it is left alone.
     LabelReverted => Warning,
     /// Fragmentation at or above `moderatePercent`.

@@ -82,7 +82,13 @@ pub fn policy() -> Policy {
             tls: None,
             sentinel: None,
         },
-        headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: true, maximum_limit: None },
+        headroom: HeadroomRule {
+            percent: 50,
+            minimum: Bytes::mib(64),
+            resize_pod: true,
+            set_maxmemory: false,
+            maximum_limit: None,
+        },
         eviction_allowed: Vec::new(),
         fragmentation: FragmentationRule {
             moderate: Ratio(130),

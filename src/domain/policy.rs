@@ -134,6 +134,8 @@ pub struct HeadroomRule {
     pub minimum: Bytes,
     /// The container limit may be raised in place.
     pub resize_pod: bool,
+    /// `maxmemory` may be set to what the limit bears, where the limit is not raised.
+    pub set_maxmemory: bool,
     /// No limit is raised above this.
     pub maximum_limit: Option<Bytes>,
 }

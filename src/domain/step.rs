@@ -157,6 +157,8 @@ situations! {
     Returning,
     /// The eviction of the old primary is waited for, by a budget say.
     Held,
+    /// `maxmemory` is set to what a limit bears: no remediation need be under way.
+    Maxmemory,
 }
 
 /// When a remediation may be ended while a step is under way: nothing of ours is half done then.

@@ -43,6 +43,9 @@ pub struct Surroundings {
     /// What somebody else has set back so often that it is left alone for a while.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
+    /// Pods of which the API server last refused, within the hour, to raise the limit: a quota, a LimitRange or a webhook.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_limits: Vec<PodUid>,
 }
 
 /// A policy's claim on pods, for finding out which of several policies acts.
@@ -62,6 +65,8 @@ pub enum Kept {
     RoleLabel,
     /// The memory limit of the Redis container.
     Limit,
+    /// `maxmemory` of its server.
+    Maxmemory,
 }
 
 /// Something of one pod that was set again and again in vain, and is left alone until a time.
@@ -160,6 +165,7 @@ impl Default for Surroundings {
             reach: Reach::default(),
             stored: Vec::new(),
             left_alone: Vec::new(),
+            refused_limits: Vec::new(),
         }
     }
 }

@@ -64,6 +64,10 @@ places! {
     ResizeDue = "upkeep-resize:before-effect" in Any,
     /// Upkeep has resized a pod.
     ResizeMade = "upkeep-resize:after-effect" in Any,
+    /// Upkeep is about to set `maxmemory` of a server.
+    MaxmemoryDue = "upkeep-maxmemory:before-effect" in Maxmemory,
+    /// Upkeep has set `maxmemory` of a server; nothing was said of it yet.
+    MaxmemorySet = "upkeep-maxmemory:after-effect" in Maxmemory,
     /// A raised backlog is about to be set back.
     SetBackDue = "set-back:before-effect" in Backlog,
     /// A raised backlog was set back; the journal does not say so yet.

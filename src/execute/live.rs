@@ -17,7 +17,7 @@ use crate::{
         bytes::Bytes,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
-        sample::{Persistence, Replication},
+        sample::{Memory, Persistence, Replication},
         sentinel::Named,
     },
     kube_io::{
@@ -150,6 +150,10 @@ impl Acting for Connection {
 
     async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
         Self::persistence(self, deadline).await
+    }
+
+    async fn memory(&mut self, deadline: Duration) -> Result<Memory, RedisError> {
+        Self::memory(self, deadline).await
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {

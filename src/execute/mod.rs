@@ -3,6 +3,7 @@
 mod clients;
 pub mod crash;
 pub mod live;
+mod maxmemory;
 mod persist;
 pub mod ports;
 mod redis;
@@ -48,6 +49,8 @@ pub enum Done {
     Resized,
     /// The label is set.
     Labelled,
+    /// `maxmemory` has the value.
+    MaxmemorySet,
     /// The settings were accepted.
     Restored,
     /// The server took the command.
@@ -157,6 +160,14 @@ pub enum ExecuteError {
         /// Which pod.
         pod: String,
     },
+    /// A server whose `maxmemory` was to be set is not as it was judged: nothing was done.
+    #[error("maxmemory of {pod} is not set: {why}")]
+    NotSet {
+        /// Which pod.
+        pod: String,
+        /// What was found.
+        why: String,
+    },
     /// The pod that was to follow another, or the one that it was to follow, is not what it was when that was decided:
     /// nothing was done.
     #[error("{pod} is not made to follow another: {why}")]
@@ -233,6 +244,9 @@ impl<P: Ports> Executor<P> {
                     .map_err(|source| ExecuteError::Write { what: "resizing", source })?;
                 Ok(Done::Resized)
             }
+            Effect::SetMaxmemory { peer, value, before, most_used } => {
+                self.set_maxmemory(policy, peer, *value, *before, *most_used).await
+            }
             Effect::Label { pod, uid, resource_version, key, value } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };
                 self.ports
@@ -267,6 +281,7 @@ fn boundary(step: Option<StepKind>, effect: &Effect, moment: Moment) -> Boundary
         // At whichever step the eviction of the old primary is waited for.
         (_, Effect::CloseClients { .. }) => at(Place::CloseDue, Place::CloseMade),
         (Some(kind), _) => Boundary::Step(kind, moment),
+        (_, Effect::SetMaxmemory { .. }) => at(Place::MaxmemoryDue, Place::MaxmemorySet),
         (None, Effect::Resize { .. }) => at(Place::ResizeDue, Place::ResizeMade),
         (None, _) => at(Place::LabelDue, Place::LabelMoved),
     }

@@ -14,7 +14,7 @@ use crate::{
         bytes::Bytes,
         names::{NodeAddress, PodName, PodUid},
         policy::Policy,
-        sample::{Persistence, Replication},
+        sample::{Memory, Persistence, Replication},
         sentinel::Named,
     },
     kube_io::{
@@ -101,6 +101,8 @@ pub trait Acting: Send {
     fn keys(&mut self, deadline: Duration) -> impl Future<Output = Result<u64, RedisError>> + Send;
     /// What it says of writing its data out.
     fn persistence(&mut self, deadline: Duration) -> impl Future<Output = Result<Persistence, RedisError>> + Send;
+    /// What it says of its memory.
+    fn memory(&mut self, deadline: Duration) -> impl Future<Output = Result<Memory, RedisError>> + Send;
     /// `CONFIG SET name value`.
     fn config_set(&mut self, name: &str, value: &str) -> impl Future<Output = Result<(), RedisError>> + Send;
     /// `CONFIG REWRITE`; `false`: there is no file that it could write.

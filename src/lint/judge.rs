@@ -146,7 +146,7 @@ impl Look<'_> {
 
     /// The largest maxmemory for which that limit is enough, in whole mebibytes.
     fn fits(&self, limit: Bytes) -> Bytes {
-        Bytes(headroom::largest_maxmemory(&self.rule.headroom, limit).0 / MIB * MIB)
+        headroom::bearable(&self.rule.headroom, limit)
     }
 
     fn limit_missing(&self) -> Option<Finding> {

@@ -119,7 +119,7 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
         }
     };
     let rule = &wish.headroom;
-    let fits = |limit: Bytes| whole(headroom::largest_maxmemory(rule, limit));
+    let fits = |limit: Bytes| headroom::bearable(rule, limit);
     let too_small = || {
         let least = headroom::required_limit(rule, Bytes::mib(1));
         TooSmall { have: whole_limit, least, minimum: rule.minimum }

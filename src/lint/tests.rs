@@ -8,7 +8,13 @@ use crate::domain::finding::FindingCode;
 
 fn rule(purpose: Option<Purpose>) -> Rule {
     Rule {
-        headroom: HeadroomRule { percent: 50, minimum: Bytes::mib(64), resize_pod: false, maximum_limit: None },
+        headroom: HeadroomRule {
+            percent: 50,
+            minimum: Bytes::mib(64),
+            resize_pod: false,
+            set_maxmemory: false,
+            maximum_limit: None,
+        },
         purpose,
     }
 }

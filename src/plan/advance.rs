@@ -343,6 +343,7 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
             .or_else(|| before.and_then(|record| record.write_gap.clone())),
         restarts,
         starts,
+        maxmemory: before.and_then(|record| record.maxmemory.clone()),
     }))
 }
 

@@ -5,7 +5,7 @@ use super::{
     begin::{self, Considered},
     clients,
     effect::Effect,
-    labels, mark, order, request, resize, rogue_primary,
+    labels, mark, maxmemory, order, request, resize, rogue_primary,
 };
 use crate::{
     domain::{blocked::Blocked, journal::Journal, policy::Mode, snapshot::Target, step::Plan},
@@ -31,7 +31,7 @@ pub struct Decision {
 pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live: bool) -> Decision {
     let upkeep = if deleting { Upkeep::default() } else { Upkeep::due(ctx, journal) };
     // Before anything else: what is only seen now must still be known when one of them is gone.
-    let remember = if deleting { None } else { mark::due(ctx, journal) };
+    let remember = if deleting { None } else { mark::due(ctx, journal).or_else(|| maxmemory::remember(ctx, journal)) };
     if let Some(journal) = journal {
         return match remember {
             Some(records) if live => {
@@ -134,7 +134,9 @@ impl Upkeep {
         }
         let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
         busy.extend(rogue_primary::frozen_pods(ctx));
-        Self { labels, limits: resize::due(ctx, &busy) }.of_the_known(ctx)
+        // Limits first: what a limit bears follows it.
+        let limits = [resize::due(ctx, &busy), maxmemory::due(ctx, journal)].concat();
+        Self { labels, limits }.of_the_known(ctx)
     }
 
     /// A server that does not say which process it is is watched, and nothing is done to its pod.

@@ -59,6 +59,17 @@ pub enum Effect {
         /// The new request: only for Guaranteed pods, whose QoS class may not change.
         request: Option<Bytes>,
     },
+    /// Set `maxmemory`; preconditions: the `run_id`, and that `maxmemory` and what is used still are as judged.
+    SetMaxmemory {
+        /// The Redis.
+        peer: Peer,
+        /// The new value.
+        value: Bytes,
+        /// What it is now.
+        before: Bytes,
+        /// No more than this may be used when it is set.
+        most_used: Bytes,
+    },
     /// Set the role label; preconditions: UID and resourceVersion.
     Label {
         /// The pod.
@@ -163,6 +174,7 @@ impl Effect {
             Self::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", &peer.pod),
             Self::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", &peer.pod),
             Self::Resize { pod, .. } => ("PodResized", "Resize", pod),
+            Self::SetMaxmemory { peer, .. } => ("MaxmemorySet", "SetMaxmemory", &peer.pod),
             Self::Label { pod, .. } => ("RoleLabelSet", "Label", pod),
             Self::Restore { peer, .. } => ("SettingsRestored", "RestoreSettings", &peer.pod),
             Self::Carry { peer, back: false, .. } => ("SettingsCarriedOver", "Switchover", &peer.pod),
@@ -192,6 +204,7 @@ impl fmt::Display for Effect {
             Self::Persist { peer, rewrite: false } => write!(f, "have {} save its data", peer.pod),
             Self::SetBacklog { peer, size, .. } => write!(f, "set the replication backlog of {} to {size}", peer.pod),
             Self::Resize { pod, limit, .. } => write!(f, "raise the memory limit of {pod} to {limit}"),
+            Self::SetMaxmemory { peer, value, .. } => write!(f, "set maxmemory of {} to {value}", peer.pod),
             Self::Label { pod, key, value, .. } => write!(f, "label {pod} {key}={value}"),
             Self::Restore { peer, settings } => write!(f, "restore {} on {}", names(settings), peer.pod),
             Self::Carry { peer, settings, back } => {

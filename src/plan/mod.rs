@@ -16,6 +16,7 @@ pub mod hold;
 pub mod in_place;
 pub mod labels;
 pub mod mark;
+pub mod maxmemory;
 pub mod next;
 pub mod order;
 pub mod promise;

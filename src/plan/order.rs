@@ -22,6 +22,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::PodName,
+        pod::Container,
         request::Ask,
         snapshot::Target,
         step::{Plan, PlannedStep, Step},
@@ -365,6 +366,10 @@ fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
         }
         Some(DueReason::Efficiency) => {
             format!("less than half of its resident memory is data; a restart gives back about {gain}")
+        }
+        Some(DueReason::NearLimit) => {
+            let limit = candidate.target.pod.container.as_ref().ok().and_then(Container::limit).unwrap_or_default();
+            format!("at fragmentation {ratio} RSS is near the limit of {limit}; a restart gives back about {gain}")
         }
         None => format!("fragmentation {ratio}, restarted with its set; a restart gives back about {gain}"),
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, decide::Decision, effect::Effect, estimate, hold, order, rogue_primary};
+use super::{Context, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -44,6 +44,12 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     }
     for finding in &mut findings {
         let Some(pod) = finding.pod.clone() else { continue };
+        if [FindingCode::MaxmemoryUnset, FindingCode::HeadroomInsufficient].contains(&finding.code)
+            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, &finding.remedy))
+        {
+            finding.remedy = said;
+            continue;
+        }
         if promises_a_restart(finding) {
             if let Some(why) = refused.get(&pod) {
                 finding.remedy.clone_from(why);

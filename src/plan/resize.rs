@@ -2,11 +2,11 @@
 
 use super::{Context, effect::Effect};
 use crate::{
-    assess::headroom,
+    assess::{fragmentation::Cause, headroom},
     domain::{
         bytes::Bytes,
         names::PodName,
-        pod::{Container, Right},
+        pod::{Container, ResizeProgress, Right},
         policy::Mode,
         snapshot::Target,
         step::Step,
@@ -20,23 +20,98 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
     let maxmemory = target.sample()?.memory.maxmemory;
     // Judged to the byte, as the finding is; set in whole mebibytes.
     let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
-    let need = headroom::required_limit(&ctx.policy.headroom, maxmemory);
+    let need = capped(ctx, container, headroom::required_limit(&ctx.policy.headroom, maxmemory));
     (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
+}
+
+/// What a full sync lacks that a restart of the set takes, where one is due: the limit that gives it to the member that lacks
+/// it most, so that all stay alike.
+fn missing_for_a_restart<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
+    let container = target.pod.container.as_ref().ok()?;
+    let shard = ctx.look.shard_of(target)?;
+    let due = |member: &&Target| {
+        ctx.look.member(member).is_some_and(|judged| {
+            let verdict = &judged.fragmentation;
+            verdict.restart_due.is_some() && matches!(verdict.cause, Cause::Fragmented | Cause::TotalOnly)
+        })
+    };
+    // One alone is restarted with consent only.
+    let possible = shard.members.len() > 1 || ctx.policy.restart.allow_downtime;
+    let wanted = ctx.policy.fragmentation.restart_allowed && !ctx.policy.suspend && possible;
+    if !wanted || !shard.members.iter().any(due) {
+        return None;
+    }
+    let lacks = |member: &&Target| {
+        let (limit, sample) = (member.pod.container.as_ref().ok()?.limit()?, member.sample()?);
+        let need = sample.memory.rss + headroom::fork_need(sample);
+        (need > limit).then(|| need.round_up_mib())
+    };
+    let need = shard.members.iter().filter_map(lacks).max()?;
+    (container.spec_limit? < need).then_some((container, need))
+}
+
+/// Where `maxmemory` is lowered to what the limit bears, the limit is raised before, as far as it may be.
+fn capped(ctx: &Context<'_>, container: &Container, need: Bytes) -> Bytes {
+    let rule = &ctx.policy.headroom;
+    let most = rule.maximum_limit.filter(|most| rule.set_maxmemory && *most < need);
+    most.filter(|most| container.spec_limit.is_some_and(|asked| asked < *most)).unwrap_or(need)
+}
+
+/// What rules out that the container gets that limit in place, as far as can be told before it is asked for. It is a finding
+/// of `assess::headroom` too.
+fn ruled_out(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
+    let rule = &ctx.policy.headroom;
+    if !rule.resize_pod {
+        return Some("ResizePod is not among spec.headroom.remedies".to_owned());
+    }
+    if let Some(most) = rule.maximum_limit.filter(|most| limit > *most) {
+        return Some(format!("spec.headroom.maximumLimit is {most}"));
+    }
+    if container.resize_restarts {
+        return Some("a resize would restart Redis (resizePolicy)".to_owned());
+    }
+    if target.pod.pod_level_resources {
+        return Some("the pod has pod-level resources, which are not resized".to_owned());
+    }
+    if let Some(owner) = target.pod.foreign_controller() {
+        return Some(format!("{} {} owns the pod", owner.kind, owner.name));
+    }
+    if !ctx.snapshot.resize_supported {
+        return Some("this API server cannot resize pods".to_owned());
+    }
+    (ctx.snapshot.rights.resize == Right::Denied).then(|| "the operator may not patch pods/resize".to_owned())
+}
+
+/// Why the container does not get that limit; `None`: it does, or that is not known yet.
+pub(super) fn stuck(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
+    let limit = capped(ctx, container, limit);
+    if let Some(why) = ruled_out(ctx, target, container, limit) {
+        return Some(why);
+    }
+    if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &limit.to_string()) {
+        return Some("it was set back, or refused, again and again".to_owned());
+    }
+    if ctx.snapshot.surroundings.refused_limits.contains(&target.pod.uid) {
+        return Some("the API server refuses a higher one".to_owned());
+    }
+    if container.spec_limit.is_none_or(|asked| asked < limit) {
+        return None;
+    }
+    match &target.pod.resize {
+        ResizeProgress::None | ResizeProgress::InProgress => None,
+        ResizeProgress::Deferred(_) => Some("the node has no room for a higher one now".to_owned()),
+        ResizeProgress::Infeasible(_) => Some("the node can never hold a higher one".to_owned()),
+        ResizeProgress::Error(_) => Some("the kubelet fails to set a higher one".to_owned()),
+    }
 }
 
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
 /// `assess::headroom`, so nothing is said here.
 fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
     let container = target.pod.container.as_ref().ok()?;
-    let above_maximum = ctx.policy.headroom.maximum_limit.is_some_and(|maximum| limit > maximum);
-    let allowed = ctx.policy.headroom.resize_pod
-        && ctx.snapshot.resize_supported
+    let allowed = ruled_out(ctx, target, container, limit).is_none()
         && ctx.snapshot.rights.resize == Right::Granted
-        && !container.resize_restarts
-        && !target.pod.pod_level_resources
-        && target.pod.foreign_controller().is_none()
-        && !target.pod.terminating
-        && !above_maximum;
+        && !target.pod.terminating;
     allowed.then(|| Effect::Resize {
         pod: target.pod.name.clone(),
         uid: target.pod.uid.clone(),
@@ -61,16 +136,22 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
             if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
                 return None;
             }
-            let (container, need) = missing(ctx, target)?;
+            let for_maxmemory = missing(ctx, target);
+            let (container, need) = for_maxmemory.or_else(|| missing_for_a_restart(ctx, target))?;
             if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
                 return None;
             }
-            let reason = format!(
-                "limit {} is below the {need} that maxmemory {} needs with {} % headroom",
-                container.spec_limit.unwrap_or_default(),
-                target.sample()?.memory.maxmemory,
-                ctx.policy.headroom.percent
-            );
+            let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
+            let reason = if for_maxmemory.is_none() {
+                format!(
+                    "limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}"
+                )
+            } else if need < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+                format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
+            } else {
+                let percent = ctx.policy.headroom.percent;
+                format!("limit {limit} is below the {need} that maxmemory {maxmemory} needs with {percent} % headroom")
+            };
             Some((effect(ctx, target, need)?, reason))
         })
         .collect()
@@ -168,5 +249,34 @@ mod tests {
         snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
         let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
         assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
+
+    /// A restart is due, and a full sync lacks room on the primary.
+    #[test]
+    fn a_restart_that_is_due_gets_the_room_of_its_full_sync_first() {
+        let (mut policy, mut snapshot) = fixtures::enforced();
+        policy.headroom.minimum = Bytes::mib(1);
+        for target in &mut snapshot.targets {
+            target.sample_mut().unwrap().memory.maxmemory = Bytes::mib(100);
+            limit(target, Bytes::mib(210));
+        }
+        // 201 MiB resident, and a quarter of 69 MiB for the fork.
+        let need = Bytes(201 * 1024 * 1024 + 69 * 1024 * 1024 / 4).round_up_mib();
+        let resized = |policy: &Policy, snapshot: &Snapshot| {
+            let due = with(policy, snapshot, |ctx| due(ctx, &[]));
+            let limits = due.into_iter().map(|(effect, _)| match effect {
+                Effect::Resize { limit, .. } => limit,
+                other => panic!("{other:?}"),
+            });
+            limits.collect::<Vec<_>>()
+        };
+        assert_eq!(resized(&policy, &snapshot), [need; 3], "all members stay alike");
+        let calm = Policy { suspend: true, ..policy.clone() };
+        assert_eq!(resized(&calm, &snapshot), [], "nothing is restarted");
+        policy.headroom.maximum_limit = Some(Bytes::mib(215));
+        assert_eq!(resized(&policy, &snapshot), [], "not above the maximum");
+        policy.headroom.maximum_limit = None;
+        snapshot.targets.iter_mut().for_each(|target| limit(target, need));
+        assert_eq!(resized(&policy, &snapshot), []);
     }
 }

@@ -221,7 +221,8 @@ impl<'a> Info<'a> {
     }
 
     /// `INFO memory`. A server that does not say its `maxmemory` there says it in its settings.
-    fn memory(&self, config: Option<&Config>) -> Memory {
+    /// `INFO memory`; `config`: says `maxmemory` where that does not.
+    pub fn memory(&self, config: Option<&Config>) -> Memory {
         let (used, rss) = (self.bytes("used_memory"), self.bytes("used_memory_rss"));
         // Just after the start it is `nan`.
         let said = self.get("mem_fragmentation_ratio").and_then(parse_ratio);

@@ -222,7 +222,7 @@ impl World {
                 self.sample(n).replication.role =
                     Role::Replica(ReplicaLink { primary, link_up: true, sync_in_progress: false, read_only: true });
             }
-            Effect::Label { .. } => panic!("labels are upkeep"),
+            Effect::Label { .. } | Effect::SetMaxmemory { .. } => panic!("it is upkeep"),
             Effect::CloseClients { .. } => panic!("clients are led outside of the steps"),
             Effect::EvictPrimary { peer } => self.evict_primary(peer),
             Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),

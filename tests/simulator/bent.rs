@@ -8,7 +8,7 @@ use redis_memory_operator::{
         acl::PlainCommand,
         fixtures,
         names::NodeAddress,
-        sample::{FailoverState, Persistence, Replication, Role},
+        sample::{FailoverState, Memory, Persistence, Replication, Role},
     },
     execute::ports::Acting,
     redis_io::RedisError,
@@ -79,6 +79,10 @@ impl Acting for Bent {
 
     async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
         self.inner.persistence(deadline).await
+    }
+
+    async fn memory(&mut self, deadline: Duration) -> Result<Memory, RedisError> {
+        self.inner.memory(deadline).await
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {

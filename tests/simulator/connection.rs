@@ -7,7 +7,7 @@ use redis_memory_operator::{
         acl::PlainCommand,
         names::NodeAddress,
         policy::Policy,
-        sample::{Persistence, Replication},
+        sample::{Memory, Persistence, Replication},
         sentinel::Named,
     },
     execute::{
@@ -238,6 +238,11 @@ impl Acting for Connection {
     async fn persistence(&mut self, deadline: Duration) -> Result<Persistence, RedisError> {
         let skew = self.process.skew;
         self.ask("INFO persistence", deadline, |world, server| world.sample(server, skew).persistence).await
+    }
+
+    async fn memory(&mut self, deadline: Duration) -> Result<Memory, RedisError> {
+        let skew = self.process.skew;
+        self.ask("INFO memory", deadline, |world, server| world.sample(server, skew).memory).await
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {

@@ -60,7 +60,7 @@ pub fn full() -> Value {
             },
         },
         "headroom": {
-            "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod"], "maximumLimit": "16Gi",
+            "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod", "SetMaxmemory"], "maximumLimit": "16Gi",
         },
         "eviction": {"allowed": ["allkeys-lru", "allkeys-lrm", "volatile-ttl"]},
         "fragmentation": {
@@ -218,7 +218,7 @@ fn rules() -> Vec<Bad> {
         rule(
             json!({"headroom": {"remedies": ["Report", "ResizePod"]}}),
             "spec.headroom.remedies",
-            "cannot stand beside ResizePod",
+            "cannot stand beside another remedy",
         ),
         rule(
             json!({"fragmentation": {"seriousPercent": 130}}),

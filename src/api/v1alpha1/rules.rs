@@ -141,7 +141,7 @@ pub const MAXIMUM_LIMIT: Rule = rule(
 /// `Report` says that nothing is done.
 pub const HEADROOM_REPORT_ALONE: Rule = rule(
     "!('Report' in self) || size(self) == 1",
-    "Report means that nothing is done and cannot stand beside ResizePod; remove one of the two (a finding is reported in any case)",
+    "Report means that nothing is done and cannot stand beside another remedy; remove one of the two (a finding is reported in any case)",
 );
 /// `Report` says that nothing is done.
 pub const FRAGMENTATION_REPORT_ALONE: Rule = rule(

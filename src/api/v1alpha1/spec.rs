@@ -283,6 +283,8 @@ pub enum HeadroomRemedy {
     Report,
     /// Raise the container limit in place.
     ResizePod,
+    /// Set maxmemory to what the limit bears, where the limit is not raised and no key goes by it.
+    SetMaxmemory,
 }
 
 /// Which eviction policies are no finding.

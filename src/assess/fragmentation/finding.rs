@@ -5,7 +5,7 @@ use crate::{
     assess::{View, headroom},
     domain::{
         duration,
-        finding::{Finding, FindingCode},
+        finding::{Finding, FindingCode, Severity},
         pod::Right,
         policy::Mode,
         ratio::Ratio,
@@ -25,7 +25,8 @@ pub(in crate::assess) fn findings(view: &View<'_>) -> Vec<Finding> {
     let Some(sample) = view.target.sample() else { return Vec::new() };
     let by_ratio = code(verdict).map(|code| {
         let evidence = evidence(view, verdict, &sample.memory);
-        view.finding(code, evidence, remedy(view, verdict, sample, code))
+        let finding = view.finding(code, evidence, remedy(view, verdict, sample, code));
+        if verdict.stays_near_limit { finding.with_severity(Severity::Critical) } else { finding }
     });
     let by_efficiency = verdict.efficiency.filter(|_| verdict.efficiency_low).map(|share| {
         let rss = sample.memory.rss.quantised();
@@ -56,6 +57,7 @@ fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
     let rule = &view.policy.fragmentation;
     let held = match verdict.band {
         _ if verdict.restart_due == Some(DueReason::Efficiency) => "less than half of RSS is data".to_owned(),
+        _ if verdict.restart_due == Some(DueReason::NearLimit) => "RSS above 80 % of the container limit".to_owned(),
         Band::Restart => format!("{} or more", rule.restart),
         Band::Critical => format!("{} or more", rule.critical),
         Band::Serious => format!("{} or more", rule.serious),
@@ -144,10 +146,16 @@ fn remedy(view: &View<'_>, verdict: &Verdict, sample: &Sample, code: FindingCode
 fn not_due(view: &View<'_>, verdict: &Verdict, sample: &Sample) -> String {
     let rule = &view.policy.fragmentation;
     let (restart, minimum) = (rule.restart, rule.minimum_waste);
+    if verdict.stays_near_limit {
+        return "RSS is above 80 % of the container limit, and a restart would leave it above 70 %, so none is due: raise the \
+                limit"
+            .to_owned();
+    }
     if let Some(end) = ratio_without_room(view, sample).filter(|end| *end < restart && verdict.band != Band::Restart) {
         return format!(
-            "no restart is due below ratio {restart}, and from {} on the container limit leaves no room for the save or \
-             full sync that one takes: raise the limit, or lower spec.fragmentation.restartPercent",
+            "no restart is due below ratio {restart}, or until RSS is above 80 % of the container limit and a restart takes \
+             it below 70 %; from ratio {} on that limit leaves no room for the save or full sync that one takes: raise the \
+             limit, or lower spec.fragmentation.restartPercent",
             tenths(end)
         );
     }
@@ -165,7 +173,9 @@ fn efficiency_remedy(verdict: &Verdict) -> &'static str {
         Some(DueReason::Efficiency) => {
             "a restart would lift it above one half, so one is due: see FragmentationRestartDue"
         }
-        Some(DueReason::Ratio) => "a restart is due for the fragmentation: see FragmentationRestartDue",
+        Some(DueReason::Ratio | DueReason::NearLimit) => {
+            "a restart is due for the fragmentation: see FragmentationRestartDue"
+        }
         None => {
             "look at client buffers, the replication backlog, tables of small keys and fragmentation: a restart alone \
              would not mend it, or is not due yet"

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::{
     bytes::Bytes,
+    pod::Container,
     policy::{FragmentationRule, Policy},
     ratio::Ratio,
     sample::{Memory, Reading},
@@ -56,6 +57,9 @@ pub enum DueReason {
     Ratio,
     /// Less than half of the resident memory is data, a restart would mend that, and the band is at least critical.
     Efficiency,
+    /// The resident memory stays above 80 % of the container's limit, the band is at least serious, and a restart takes it
+    /// below 70 %.
+    NearLimit,
 }
 
 /// The judgement of one target's fragmentation.
@@ -85,6 +89,9 @@ pub struct Verdict {
     pub efficiency_low: bool,
     /// Why a restart is due, if one is.
     pub restart_due: Option<DueReason>,
+    /// The resident memory is near the container's limit, the band is at least serious, and a restart would not lead away from
+    /// it: none is due for that.
+    pub stays_near_limit: bool,
     /// Why the band is `Unknown`.
     pub unknown_because: Option<String>,
 }
@@ -93,6 +100,11 @@ pub struct Verdict {
 pub const EFFICIENCY_FROM: Bytes = Bytes(100_000_000);
 /// Below one half the efficiency is low.
 pub const EFFICIENCY_LOW: Ratio = Ratio(50);
+
+/// A resident memory above this share of the limit is near it: the next fork or full sync may reach it (RssNearLimit).
+const NEAR_LIMIT: Ratio = Ratio(80);
+/// At most this share of the limit is what a restart must leave, so that it is not near it again soon.
+const CLEAR_OF_LIMIT: Ratio = Ratio(70);
 
 impl Cause {
     fn of(memory: &Memory, parts: Parts) -> Self {
@@ -147,6 +159,7 @@ impl Verdict {
             efficiency: efficiency(memory),
             efficiency_low: false,
             restart_due: None,
+            stays_near_limit: false,
             unknown_because: None,
         }
     }
@@ -166,6 +179,7 @@ impl Verdict {
             efficiency: None,
             efficiency_low: false,
             restart_due: None,
+            stays_near_limit: false,
             unknown_because: None,
         };
         Self { unknown_because: Some(reason), ..memory.map_or(nothing, Self::of) }
@@ -214,8 +228,19 @@ pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &Assess
     };
     verdict.efficiency_low = verdict.efficiency.is_some_and(|now| now < EFFICIENCY_LOW)
         && sustained.readings.iter().all(|r| efficiency_of(memory, r.used, r.rss).is_some_and(|e| e < EFFICIENCY_LOW));
-    verdict.restart_due = restart_due(rule, memory, &verdict);
+    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let near = limit.is_some_and(|limit| sustained.readings.iter().all(|r| near(r.rss, limit, NEAR_LIMIT)));
+    let near_limit = limit.filter(|_| near && verdict.band >= Band::Serious && worth_it(rule, &verdict));
+    let clean = newest.rss.saturating_sub(verdict.expected_gain);
+    let leads_away = near_limit.is_some_and(|limit| !self::near(clean, limit, CLEAR_OF_LIMIT));
+    verdict.restart_due = restart_due(rule, memory, &verdict).or(leads_away.then_some(DueReason::NearLimit));
+    verdict.stays_near_limit = near_limit.is_some() && verdict.restart_due.is_none();
     verdict
+}
+
+/// Whether that is more than this share of the limit.
+fn near(rss: Bytes, limit: Bytes, share: Ratio) -> bool {
+    u128::from(rss.0) * 100 > u128::from(limit.0) * u128::from(share.0)
 }
 
 fn band(rule: &FragmentationRule, reading: &Reading) -> Band {
@@ -235,8 +260,14 @@ fn waste(reading: &Reading) -> Bytes {
     reading.rss.saturating_sub(reading.used)
 }
 
+/// It does not mend itself, and enough would come back.
+fn worth_it(rule: &FragmentationRule, verdict: &Verdict) -> bool {
+    !verdict.falling && verdict.expected_gain >= rule.minimum_waste
+}
+
+/// By the memory alone.
 fn restart_due(rule: &FragmentationRule, memory: &Memory, verdict: &Verdict) -> Option<DueReason> {
-    if verdict.falling || verdict.expected_gain < rule.minimum_waste {
+    if !worth_it(rule, verdict) {
         return None;
     }
     if verdict.band == Band::Restart {

@@ -375,3 +375,39 @@ fn efficiency_is_judged_from_100_mb_and_not_from_an_underflow(
 fn the_fixture_numbers_are_those_of_the_demo() {
     assert_eq!(Ratio::of(RSS, USED), Some(Ratio(291)));
 }
+
+/// 201 MiB resident under that limit, at ratio 1.6: a restart leaves 88 MiB.
+#[rstest]
+#[case::above_80_percent(251, 160, Some(DueReason::NearLimit))]
+#[case::not_near(252, 160, None)]
+#[case::not_serious(240, 149, None)]
+#[case::clear_afterwards(126, 160, Some(DueReason::NearLimit))]
+#[case::still_near_afterwards(125, 160, None)]
+#[case::the_ratio_alone(240, 250, Some(DueReason::Ratio))]
+fn near_the_limit_a_restart_is_due_that_leads_away_from_it(
+    #[case] limit: u64,
+    #[case] percent: u32,
+    #[case] due: Option<DueReason>,
+) {
+    let mut target = with_ratio(percent);
+    target.pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(limit));
+    assert_eq!(verdict(&target).restart_due, due);
+    assert_eq!(verdict(&target).stays_near_limit, limit == 125, "no restart leads away from it");
+}
+
+#[test]
+fn near_the_limit_counts_only_in_every_reading_and_for_enough() {
+    let mut target = with_ratio(160);
+    target.pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(240));
+    let mut once_below = target.clone();
+    let n = once_below.history.len();
+    once_below.history[n - 5].rss = Bytes::mib(190);
+    assert_eq!(verdict(&once_below).restart_due, None);
+    let mut falling = target.clone();
+    falling.history[n - 1].ratio = Ratio(151);
+    assert_eq!((verdict(&falling).falling, verdict(&falling).restart_due), (true, None));
+    for reading in &mut target.history {
+        reading.used = Bytes::mib(82);
+    }
+    assert_eq!(verdict(&target).restart_due, None, "it would give back less than minimumWaste");
+}

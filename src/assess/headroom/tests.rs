@@ -1,6 +1,7 @@
 //! What limit is needed, and when one is enough.
 
 use pretty_assertions::assert_eq;
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -12,7 +13,7 @@ use crate::domain::{
 };
 
 fn rule(percent: u32, minimum: u64) -> HeadroomRule {
-    HeadroomRule { percent, minimum: Bytes::mib(minimum), resize_pod: true, maximum_limit: None }
+    HeadroomRule { percent, minimum: Bytes::mib(minimum), resize_pod: true, set_maxmemory: false, maximum_limit: None }
 }
 
 #[rstest]
@@ -89,4 +90,32 @@ fn the_floor_holds_the_data_its_buffers_and_the_process() {
     assert_eq!(template_floor(&memory), Bytes::mib(1197));
     memory.maxmemory = Bytes::ZERO;
     assert_eq!(template_floor(&memory), Bytes::mib(1162), "3.5 % of what is used where nothing bounds it");
+}
+
+proptest! {
+    #[test]
+    fn the_inverse_is_the_inverse(percent in 10_u32..=400, minimum in 1_u64..=1 << 50, limit in any::<u64>()) {
+        let rule = HeadroomRule { minimum: Bytes(minimum), ..rule(percent, 0) };
+        let bears = bearable(&rule, Bytes(limit));
+        prop_assert_eq!(bears.0 % MIB, 0);
+        if bears > Bytes::ZERO {
+            prop_assert!(required_exactly(&rule, bears) <= Bytes(limit), "{bears:?}");
+        }
+        if limit < u64::MAX / 2 {
+            prop_assert!(required_exactly(&rule, bears + Bytes(MIB)) > Bytes(limit), "{bears:?} is not the largest");
+        }
+    }
+
+    #[test]
+    fn a_higher_limit_is_never_judged_worse(maxmemory in any::<u64>(), limit in any::<u64>(), more in any::<u64>()) {
+        let mut target = fixtures::target(0);
+        let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
+        sample.memory.maxmemory = Bytes(maxmemory);
+        let mut judged = |limit: u64| {
+            target.pod.container.as_mut().unwrap().live_limit = Some(Bytes(limit));
+            matches!(judge(&policy(), &target), HeadroomVerdict::Insufficient { .. })
+        };
+        let before = judged(limit);
+        prop_assert!(before || !judged(limit.saturating_add(more)));
+    }
 }

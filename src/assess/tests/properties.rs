@@ -99,4 +99,38 @@ proptest! {
             prop_assert!(!findings.contains(&TwoPrimaries) && !findings.contains(&NoPrimary));
         }
     }
+
+    /// Of each pod: as many Critical findings at most, and as many of at least a Warning.
+    #[test]
+    fn a_higher_limit_makes_no_finding_worse(
+        snapshot in snapshot(),
+        (limit, more) in (1_u64..1 << 33, 0_u64..1 << 33),
+        (used, rss, maxmemory) in (1_u64..1 << 32, 1_u64..1 << 33, 0_u64..1 << 33),
+    ) {
+        let with = |limit: u64| {
+            let mut snapshot = snapshot.clone();
+            for set in &mut snapshot.stateful_sets {
+                set.template_limits = vec![("redis".into(), Some(Bytes(limit)))];
+            }
+            for target in &mut snapshot.targets {
+                let container = target.pod.container.as_mut().unwrap();
+                (container.spec_limit, container.live_limit) = (Some(Bytes(limit)), Some(Bytes(limit)));
+                target.history.iter_mut().for_each(|reading| (reading.used, reading.rss) = (Bytes(used), Bytes(rss)));
+                if let Some(sample) = target.sample_mut() {
+                    (sample.memory.used, sample.memory.rss) = (Bytes(used), Bytes(rss));
+                    sample.memory.maxmemory = Bytes(maxmemory);
+                }
+            }
+            found(&snapshot)
+        };
+        let (before, after) = (with(limit), with(limit + more));
+        for pod in (0..6).map(fixtures::pod_name) {
+            for least in [Severity::Warning, Severity::Critical] {
+                let count = |all: &[Finding]| {
+                    all.iter().filter(|one| one.pod.as_ref() == Some(&pod) && one.severity >= least).count()
+                };
+                prop_assert!(count(&after) <= count(&before), "{before:#?} {after:#?}");
+            }
+        }
+    }
 }

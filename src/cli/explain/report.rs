@@ -225,6 +225,7 @@ impl<'a> Explained<'a> {
         let due = match restart_due {
             Some(DueReason::Ratio) => "a restart is due, because of the ratio",
             Some(DueReason::Efficiency) => "a restart is due, because so little of the memory is data",
+            Some(DueReason::NearLimit) => "a restart is due, because RSS is near the container limit",
             None if *falling => "no restart is due: the ratio is falling",
             None => "no restart is due",
         };

@@ -30,6 +30,7 @@ use crate::{
     },
     kube_io::write::{EvictError, WriteError},
     plan::effect::{Effect, Words},
+    redis_io::RedisError,
 };
 
 pub(super) async fn upkeep<W: World>(
@@ -58,6 +59,14 @@ pub(super) async fn upkeep<W: World>(
                 source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
                 ..
             }) => performed.failed = true,
+            // The server is not as it was judged.
+            Err(
+                error @ (ExecuteError::NotSet { .. }
+                | ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }),
+            ) => {
+                tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %error, "looking again");
+                performed.failed = true;
+            }
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
                 let pod = effect.words().pod;
@@ -68,11 +77,19 @@ pub(super) async fn upkeep<W: World>(
                 {
                     reconciler.reverts.refused(&effect, &source.to_string(), now);
                 }
+                if let (Effect::Resize { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
+                    && source.is_refusal()
+                {
+                    reconciler.reverts.limit_refused(&effect, now);
+                }
                 let reason = match (&effect, &error) {
                     (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
                         BlockReason::ResizeRefused
                     }
                     (_, ExecuteError::Write { source, .. }) if source.is_refusal() => BlockReason::PermissionMissing,
+                    (_, ExecuteError::Redis { source: RedisError::Refused { code, .. }, .. }) if code == "NOPERM" => {
+                        BlockReason::PermissionMissing
+                    }
                     // An API server that is away says nothing about rights or quotas.
                     _ => BlockReason::StepFailed,
                 };

@@ -143,6 +143,31 @@ pub struct WorkloadRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub starts: Vec<StartRecord>,
+    /// `maxmemory` as this operator set it; absent: it did not, or every member starts with what it should have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maxmemory: Option<Box<OwnMaxmemory>>,
+}
+
+/// `maxmemory` of a set's members, set by this operator: to the same value on each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnMaxmemory {
+    /// What was set, in bytes, the newest first: a member that has one of them has it from us.
+    #[schemars(length(max = 8), inner(range(min = 0)))]
+    pub values: Vec<i64>,
+    /// The value that a member was last seen with, in bytes; 0: none yet. It comes back whenever less than it is used.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub held: i64,
+    /// What people had set, the least of the members that had any, in bytes: it is never raised above that. 0: none had.
+    #[schemars(range(min = 0))]
+    pub before: i64,
+    /// When the value was last changed.
+    #[schemars(with = "String", length(max = 40))]
+    pub at: Timestamp,
+    /// The processes on which it is set, or was about to be.
+    #[schemars(length(max = 64))]
+    pub members: Vec<MemberIdentity>,
 }
 
 /// When we restarted a pod.
@@ -174,6 +199,7 @@ impl WorkloadRecord {
             write_gap: None,
             restarts: Vec::new(),
             starts: Vec::new(),
+            maxmemory: None,
         }
     }
 }

@@ -1,0 +1,62 @@
+//! `maxmemory` that this operator set: what a start brings back instead is a finding until the template says what is set.
+
+use super::Assessment;
+use crate::{
+    domain::{
+        bytes::{Bytes, MIB},
+        finding::{Finding, FindingCode},
+        journal::{OwnMaxmemory, WorkloadRecord},
+        snapshot::Target,
+    },
+    topology::Shard,
+};
+
+pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec<Finding> {
+    look.shards.iter().filter_map(|shard| finding(shard, shard.record(records)?.maxmemory.as_deref()?)).collect()
+}
+
+/// Whether that member has its `maxmemory` from us.
+pub(super) fn is_ours(look: &Assessment<'_>, records: &[WorkloadRecord], target: &Target) -> bool {
+    let own = look.shard_of(target).and_then(|shard| shard.record(records)?.maxmemory.as_deref());
+    own.is_some_and(|own| has(own, target))
+}
+
+fn has(own: &OwnMaxmemory, target: &Target) -> bool {
+    let Some(sample) = target.sample() else { return false };
+    let member = own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id);
+    member && own.values.iter().any(|value| u64::try_from(*value) == Ok(sample.memory.maxmemory.0))
+}
+
+fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
+    let members: Vec<&Target> = shard.members.iter().copied().filter(|target| has(own, target)).collect();
+    let value = members.iter().filter_map(|target| Some(target.sample()?.memory.maxmemory)).min()?;
+    let pods: Vec<&str> = members.iter().map(|target| target.pod.name.as_str()).collect();
+    let before = match u64::try_from(own.before) {
+        Ok(before) if before > 0 => format!("was {}", Bytes(before)),
+        _ => "was 0".to_owned(),
+    };
+    let container = members.iter().find_map(|target| target.pod.container.as_ref().ok());
+    let container = container.map(|container| container.name.as_str()).unwrap_or_default();
+    let owner = members.first()?.pod.owner.as_ref();
+    let owner = owner.map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
+    let line = as_redis_writes(value);
+    Some(Finding::new(
+        FindingCode::ConfigDrift,
+        None,
+        format!(
+            "{}: the operator set maxmemory to {value} on {} (it {before}): the next start of each is without it",
+            shard.name,
+            pods.join(", ")
+        ),
+        format!(
+            "write it into what the pods start with: args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or \
+             the line \"maxmemory {line}\" of its configuration file; until then the operator sets it again after each \
+             start, and the value stays when this policy is deleted"
+        ),
+    ))
+}
+
+/// `682mb`.
+fn as_redis_writes(value: Bytes) -> String {
+    if value.0.is_multiple_of(MIB) { format!("{}mb", value.0 / MIB) } else { value.0.to_string() }
+}

@@ -1,0 +1,383 @@
+//! `maxmemory` set to what the limit bears, where the limit may not or cannot be raised. It is upkeep: no window, no cooldown,
+//! no budget. No key goes by it: it is set to at least 1.1 × what is used, and where a full server refuses writes only where
+//! what is used is at most 75 % of it.
+//!
+//! What was set is remembered before it is set: a process that starts without it gets it again, it follows the limit
+//! upward, and what people set is told from it and never raised.
+
+use std::fmt::Write as _;
+
+use super::{
+    Context,
+    begin::{identity, stored},
+    effect::{Effect, Peer},
+    resize, rogue_primary,
+};
+use crate::{
+    assess::headroom,
+    domain::{
+        bytes::Bytes,
+        journal::{Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
+        policy::Mode,
+        sample::{Engine, Role, Sample},
+        snapshot::Target,
+        surroundings::Kept,
+    },
+    topology::Shard,
+};
+
+/// Every value is at least this much of what is used, in percent.
+const ABOVE_USED_PERCENT: u32 = 110;
+/// Where a full server refuses writes, no more than this of a value may be used when it is first set, in percent.
+const FILLED_AT_MOST_PERCENT: u32 = 75;
+/// Earlier values by which a member is known to have it from us.
+const MAX_VALUES: usize = 8;
+/// Processes that are remembered.
+const MAX_MEMBERS: usize = 64;
+
+/// What is to be set on the members of one set.
+struct Change<'a> {
+    /// The same on each.
+    value: Bytes,
+    /// No more than this may be used.
+    most_used: Bytes,
+    /// Who has more, or no bound: the primary first.
+    lowered: Vec<&'a Target>,
+    /// Who has less, by us: the replicas first.
+    raised: Vec<&'a Target>,
+    /// The limit that bears it, and why it stays.
+    because: String,
+}
+
+impl Change<'_> {
+    /// Whether that member is set.
+    fn is_of(&self, target: &Target) -> bool {
+        self.lowered.iter().chain(&self.raised).any(|member| member.pod.uid == target.pod.uid)
+    }
+}
+
+/// What follows for one set.
+enum Verdict<'a> {
+    /// Nothing is to be set.
+    Nothing,
+    /// This.
+    Set(Change<'a>),
+    /// Something would have to be set, and is not.
+    Refused(String),
+}
+
+/// The records as they must be before anything is set, where they are not.
+pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<Vec<WorkloadRecord>> {
+    let mut records = ctx.records.to_vec();
+    for shard in &ctx.look.shards {
+        if !is_ours(ctx, shard, journal) {
+            continue;
+        }
+        let before = own(ctx, shard);
+        let mut next =
+            before.map(|own| OwnMaxmemory { members: still(ctx, shard, own), held: held(shard, own), ..own.clone() });
+        if let Verdict::Set(change) = judge(ctx, shard) {
+            next = Some(named(ctx, next, &change));
+        }
+        let next = next.filter(|own| !own.members.is_empty());
+        if next.as_ref() == before {
+            continue;
+        }
+        let next = next.map(Box::new);
+        match records.iter_mut().find(|record| shard.id.is(&record.shard)) {
+            Some(record) => record.maxmemory = next,
+            None => records.push(WorkloadRecord {
+                maxmemory: next,
+                ..WorkloadRecord::new(shard.id.clone(), shard.name.clone(), ctx.now)
+            }),
+        }
+    }
+    (records != ctx.records).then_some(records)
+}
+
+/// What is set next, each with its reason: of what is remembered, one rank of members at a time.
+pub(super) fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, String)> {
+    let shards = ctx.look.shards.iter().filter(|shard| is_ours(ctx, shard, journal));
+    shards.flat_map(|shard| effects(ctx, shard)).collect()
+}
+
+/// What is said of that target's `maxmemory` in place of that remedy: that it is set, or why not, with the numbers. `None`:
+/// the remedy is right.
+pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<String> {
+    if !ctx.policy.headroom.set_maxmemory {
+        return None;
+    }
+    let shard = ctx.look.shard_of(target)?;
+    match judge(ctx, shard) {
+        Verdict::Nothing => None,
+        Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
+        Verdict::Set(change) if !change.is_of(target) => None,
+        Verdict::Set(change) if is_ours(ctx, shard, None) => {
+            Some(format!("the operator will set maxmemory to {}: {}", change.value, change.because))
+        }
+        Verdict::Set(change) if ctx.policy.mode == Mode::Observe => {
+            let Change { value, because, .. } = change;
+            Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}"))
+        }
+        Verdict::Set(_) => None,
+    }
+}
+
+fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
+    let (Verdict::Set(change), Some(own)) = (judge(ctx, shard), own(ctx, shard)) else { return Vec::new() };
+    let leads = |target: &&&Target| shard.lead.all().iter().any(|lead| lead.pod.uid == target.pod.uid);
+    let members = if change.lowered.is_empty() { &change.raised } else { &change.lowered };
+    let leading = members.iter().filter(leads).count();
+    // Lowered, the primary comes first; raised, the replicas: no member evicts what another keeps.
+    let first = if change.lowered.is_empty() { leading < members.len() } else { leading == 0 };
+    let of_rank = members.iter().filter(|target| leads(target) != first);
+    let effect = |target: &&Target| {
+        let (who, sample) = (identity(target)?, target.sample()?);
+        // Only what is remembered is set.
+        if own.values.first() != Some(&stored(change.value)) || !own.members.contains(&who) {
+            return None;
+        }
+        let (before, used) = (sample.memory.maxmemory, sample.memory.used);
+        let reason = format!(
+            "maxmemory is {}, was {before}: {}; about {} are used, and no key goes by it",
+            change.value,
+            change.because,
+            used.quantised()
+        );
+        let most_used = if before > Bytes::ZERO && change.value > before { Bytes(u64::MAX) } else { change.most_used };
+        Some((Effect::SetMaxmemory { peer: Peer::of(target)?, value: change.value, before, most_used }, reason))
+    };
+    of_rank.filter_map(effect).collect()
+}
+
+/// Whether that set's values are this policy's to set, now.
+fn is_ours(ctx: &Context<'_>, shard: &Shard<'_>, journal: Option<&Journal>) -> bool {
+    let frozen = rogue_primary::frozen_pods(ctx);
+    ctx.policy.mode == Mode::Enforce
+        && ctx.policy.headroom.set_maxmemory
+        && ctx.snapshot.surroundings.stopped.is_none()
+        && shard.claimed_by(ctx.snapshot).is_none()
+        && !shard.id.is_nameless()
+        && !journal.is_some_and(|journal| shard.id.is(&journal.shard))
+        && !shard.members.iter().any(|member| frozen.contains(&member.pod.name))
+}
+
+/// What is remembered of it.
+fn own<'a>(ctx: &Context<'a>, shard: &Shard<'_>) -> Option<&'a OwnMaxmemory> {
+    shard.record(ctx.records)?.maxmemory.as_deref()
+}
+
+fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
+    let seen: Vec<(&Target, &Sample)> = shard
+        .members
+        .iter()
+        .filter_map(|target| Some((*target, target.sample()?)))
+        .filter(|(_, it)| known(it))
+        .collect();
+    let limits = limits(&shard.members);
+    let Some(limit) = limits.iter().flatten().copied().min() else { return Verdict::Nothing };
+    let own = own(ctx, shard);
+    let bears = headroom::bearable(&ctx.policy.headroom, limit);
+    let wrong = |target: &Target, sample: &Sample| why_wrong(ctx, target, sample);
+    let needed: Vec<Option<String>> = seen.iter().filter_map(|(target, sample)| wrong(target, sample)).collect();
+    let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
+    // Who starts without a value that is set on the others gets it too, whatever its own limit bears.
+    let comes_back = own.is_some() && seen.iter().any(|(_, sample)| over(sample));
+    if needed.is_empty() && !comes_back && !follows(own, &seen, bears) {
+        return Verdict::Nothing;
+    }
+    // A limit that can still be raised is raised first.
+    if needed.iter().any(Option::is_none) {
+        return Verdict::Nothing;
+    }
+    let because = needed.into_iter().flatten().next().unwrap_or_default();
+    let value = most_of(own, bears);
+    if limits.contains(&None) || value == Bytes::ZERO {
+        return Verdict::Refused(format!(
+            "no maxmemory fits: {}",
+            if value == Bytes::ZERO {
+                format!("the limit of {limit} bears none")
+            } else {
+                "a container has no limit".into()
+            }
+        ));
+    }
+    let lowered: Vec<&Target> = seen.iter().filter(|(_, sample)| over(sample)).map(|(target, _)| *target).collect();
+    let raised: Vec<&Target> = seen
+        .iter()
+        .filter(|(_, sample)| has_ours(own, sample) && sample.memory.maxmemory < value)
+        .map(|it| it.0)
+        .collect();
+    let change = Change { value, most_used: most_used(own, &seen, value), lowered, raised, because: String::new() };
+    fits(ctx, shard, &seen, change, (limit, because))
+}
+
+/// Whether it may be set now: what is used fits, and nobody is in the middle of something.
+fn fits<'a>(
+    ctx: &Context<'_>,
+    shard: &Shard<'_>,
+    seen: &[(&'a Target, &'a Sample)],
+    mut change: Change<'a>,
+    (limit, why): (Bytes, String),
+) -> Verdict<'a> {
+    let used = seen.iter().map(|(_, sample)| sample.memory.used).max().unwrap_or_default();
+    change.because = format!("the limit of {limit} bears that");
+    if !why.is_empty() {
+        let _ = write!(change.because, ", and is not raised: {why}");
+    }
+    let (value, most) = (change.value, change.most_used);
+    if !change.lowered.is_empty() && used > most {
+        return Verdict::Refused(format!(
+            "the operator does not set maxmemory to {value}, which the limit of {limit} bears: about {} are used, and it is \
+             set where at most {most} are, so that no key goes and no write is refused",
+            used.quantised()
+        ));
+    }
+    let busy = |target: &&Target| target.sample().is_none_or(|sample| is_busy(target, sample));
+    let lead = shard.lead.all();
+    // Without its primary no set is changed, and none is raised before all its members answer.
+    let waits = lead.is_empty()
+        || lead.iter().any(busy)
+        || (change.lowered.is_empty() && (!shard.unknown.is_empty() || change.raised.iter().any(busy)));
+    if waits {
+        return Verdict::Nothing;
+    }
+    let around = &ctx.snapshot.surroundings;
+    let left_alone = |target: &Target| around.leaves_alone(&target.pod.uid, Kept::Maxmemory, &value.to_string());
+    change.lowered.retain(|target| !busy(target) && !left_alone(target));
+    change.raised.retain(|target| !left_alone(target));
+    if change.lowered.is_empty() && change.raised.is_empty() { Verdict::Nothing } else { Verdict::Set(change) }
+}
+
+/// Why that member's `maxmemory` is wrong by its own limit: `Some(None)`: its limit is raised, or will be; the text: why
+/// not. `None`: it is right.
+#[allow(clippy::option_option, reason = "wrong or not, and then stuck or not")]
+fn why_wrong(ctx: &Context<'_>, target: &Target, sample: &Sample) -> Option<Option<String>> {
+    let (rule, maxmemory) = (&ctx.policy.headroom, sample.memory.maxmemory);
+    if maxmemory == Bytes::ZERO {
+        return Some(Some(String::new()));
+    }
+    let container = target.pod.container.as_ref().ok()?;
+    let limit = limit_of(target)?;
+    if limit >= headroom::required_exactly(rule, maxmemory) {
+        return None;
+    }
+    Some(resize::stuck(ctx, target, container, headroom::required_limit(rule, maxmemory)))
+}
+
+/// What people may see as the limit: the lower one of what holds and what is asked for.
+fn limit_of(target: &Target) -> Option<Bytes> {
+    let container = target.pod.container.as_ref().ok()?;
+    let holds = container.limit()?;
+    Some(container.spec_limit.map_or(holds, |asked| asked.min(holds)))
+}
+
+/// Those of all members whose container is known; `None`: one without a limit.
+fn limits(members: &[&Target]) -> Vec<Option<Bytes>> {
+    let known = members.iter().filter(|target| target.pod.container.is_ok());
+    known.map(|target| limit_of(target)).collect()
+}
+
+/// A server that can be judged, and told.
+fn known(sample: &Sample) -> bool {
+    matches!(sample.server.engine, Engine::Redis | Engine::Valkey)
+        && sample.config.is_ok()
+        && !sample.run_id.is_empty()
+        && !sample.is_unread("maxmemory")
+}
+
+/// It loads, syncs or feeds a replica that does, or goes: nothing is set on it meanwhile.
+fn is_busy(target: &Target, sample: &Sample) -> bool {
+    let syncs = match &sample.replication.role {
+        Role::Replica(link) => link.sync_in_progress,
+        Role::Primary => sample.replication.replicas.iter().any(|line| !line.online),
+        Role::Unknown => true,
+    };
+    syncs || target.pod.terminating || sample.persistence.loading || !sample.memory.is_measured()
+}
+
+fn has_ours(own: Option<&OwnMaxmemory>, sample: &Sample) -> bool {
+    own.is_some_and(|own| own.values.contains(&stored(sample.memory.maxmemory)))
+}
+
+/// What the limits bear, and never more than people had set.
+fn most_of(own: Option<&OwnMaxmemory>, bears: Bytes) -> Bytes {
+    let people = own.and_then(|own| u64::try_from(own.before).ok()).filter(|before| *before > 0);
+    people.map_or(bears, |people| bears.min(Bytes(people)))
+}
+
+/// A value of ours is below what the limits bear by now.
+fn follows(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)], bears: Bytes) -> bool {
+    let most = most_of(own, bears);
+    seen.iter().any(|(_, sample)| has_ours(own, sample) && sample.memory.maxmemory < most)
+}
+
+/// What may be used when `value` is set: less than it where it comes back, else as much as leaves room.
+fn most_used(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)], value: Bytes) -> Bytes {
+    let held = own.and_then(|own| u64::try_from(own.held).ok()).filter(|held| *held > 0);
+    if held.is_some_and(|held| value >= Bytes(held)) {
+        return value.saturating_sub(Bytes(1));
+    }
+    let evicts = seen.iter().all(|(_, sample)| sample.memory.maxmemory_policy.starts_with("allkeys-"));
+    let share = |by: u128, of: u128| Bytes(u64::try_from(u128::from(value.0) * by / of).unwrap_or(u64::MAX));
+    let above = share(100, ABOVE_USED_PERCENT.into());
+    if evicts { above } else { above.min(share(FILLED_AT_MOST_PERCENT.into(), 100)) }
+}
+
+/// The newest value, once a member has it.
+fn held(shard: &Shard<'_>, own: &OwnMaxmemory) -> i64 {
+    let has = |value: i64| {
+        let mut seen = shard.members.iter().filter_map(|target| target.sample());
+        seen.any(|sample| !sample.is_unread("maxmemory") && stored(sample.memory.maxmemory) == value)
+    };
+    own.values.first().copied().filter(|value| has(*value)).unwrap_or(own.held)
+}
+
+/// What is remembered once that is to be set.
+fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> OwnMaxmemory {
+    let value = stored(change.value);
+    let had = |target: &&Target| target.sample().map(|sample| stored(sample.memory.maxmemory)).filter(|had| *had > 0);
+    let mut own = own.unwrap_or_else(|| OwnMaxmemory {
+        values: Vec::new(),
+        held: 0,
+        before: change.lowered.iter().filter_map(had).min().unwrap_or_default(),
+        at: ctx.now,
+        members: Vec::new(),
+    });
+    if own.values.first() != Some(&value) {
+        own.values.retain(|earlier| *earlier != value);
+        own.values.insert(0, value);
+        own.values.truncate(MAX_VALUES);
+        own.at = ctx.now;
+    }
+    for who in change.lowered.iter().chain(&change.raised).filter_map(|target| identity(target)) {
+        own.members.retain(|known| known.pod != who.pod);
+        own.members.push(who);
+    }
+    let surplus = own.members.len().saturating_sub(MAX_MEMBERS);
+    own.members.drain(..surplus);
+    own
+}
+
+/// Of the processes that it was set on those that are not known to have been replaced by one that starts with what it should
+/// have: then the start is mended. One that a remediation has given it again counts as one of them.
+fn still(ctx: &Context<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Vec<MemberIdentity> {
+    let given_back = |target: &Target| {
+        let starts = shard.record(ctx.records).map(|record| record.starts.as_slice()).unwrap_or_default();
+        let of_pod = starts.iter().filter(|start| start.pod == target.pod.name);
+        of_pod.flat_map(|start| &start.settings).any(|setting| setting.name == "maxmemory")
+    };
+    let kept = own.members.iter().filter_map(|who| {
+        let Some(target) = shard.member(&who.pod) else { return Some(who.clone()) };
+        let (Some(now), Some(sample)) = (identity(target), target.sample()) else { return Some(who.clone()) };
+        // What is not right yet is not judged yet.
+        if now == *who || is_busy(target, sample) || why_wrong(ctx, target, sample).is_some() {
+            return Some(who.clone());
+        }
+        (has_ours(Some(own), sample) && given_back(target)).then_some(now)
+    });
+    kept.collect()
+}
+
+#[cfg(test)]
+mod tests;
