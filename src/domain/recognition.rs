@@ -303,8 +303,8 @@ pub const OF_A_RELEASE: [&str; 2] = ["app.kubernetes.io/instance", "release"];
 /// Whether a Service with that selector leads to a proxy (redis-ha's HAProxy, say) of the release that a pod with these
 /// labels belongs to.
 pub fn fronts(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let same = |key: &&str| labels.and_then(|own| own.get(*key)).is_some_and(|own| selector.get(*key) == Some(own));
-    selector.values().any(|value| value.contains("proxy")) && OF_A_RELEASE.iter().any(|key| same(&key))
+    let same = |key: &str| labels.and_then(|own| own.get(key)).is_some_and(|own| selector.get(key) == Some(own));
+    selector.values().any(|value| value.contains("proxy")) && OF_A_RELEASE.iter().any(|key| same(key))
 }
 
 /// Labels that say a role wherever they are, and so move from pod to pod.

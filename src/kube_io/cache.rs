@@ -292,13 +292,13 @@ fn pruned_container(kept: Container) -> Container {
         resources: kept.resources,
         restart_policy: kept.restart_policy,
         volume_mounts: kept.volume_mounts,
-        readiness_probe: kept.readiness_probe.map(pruned_probe),
-        startup_probe: kept.startup_probe.map(pruned_probe),
+        readiness_probe: kept.readiness_probe.as_ref().map(pruned_probe),
+        startup_probe: kept.startup_probe.as_ref().map(pruned_probe),
         ..Container::default()
     }
 }
 
-fn pruned_probe(kept: Probe) -> Probe {
+fn pruned_probe(kept: &Probe) -> Probe {
     Probe {
         initial_delay_seconds: kept.initial_delay_seconds,
         period_seconds: kept.period_seconds,

@@ -19,9 +19,9 @@ use crate::{
     topology::{Forget, Remains, Shard},
 };
 
-/// A Sentinel finds everybody again within a few seconds: it asks the primary at once, and others greet every two.
+/// A Sentinel finds everybody again within ten seconds: so often it asks the primary, and others greet every two.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long the end of a remediation waits for that: a Sentinel asks each replica within ten seconds.
+/// How long the end of a remediation waits for that.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Attempts for each Sentinel and restart.
 const ATTEMPTS: usize = 3;

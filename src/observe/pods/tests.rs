@@ -1,6 +1,7 @@
 //! One valid pod; each test changes one thing.
 
 mod services;
+mod started;
 mod stateful_sets;
 
 use pretty_assertions::assert_eq;
@@ -425,70 +426,6 @@ fn the_caches_pruning_keeps_everything_that_is_read_and_drops_the_rest() {
     for dropped in ["hunter2", "last-applied", "a-manager", "redis-cli", "a-config", "hostIP", "nodeName"] {
         assert!(!text.contains(dropped), "{dropped} was kept: {text}");
     }
-}
-
-/// The probes of charts, and when their pods were ready after their start, in seconds: what the kubelet was seen to do is
-/// within half a period.
-#[rstest]
-#[case::none(json!({}), 0.0)]
-#[case::bitnami(json!({"readinessProbe": {"initialDelaySeconds": 20, "periodSeconds": 5}}), 22.5)]
-#[case::bitnami_replica(json!({
-    "startupProbe": {"initialDelaySeconds": 2, "periodSeconds": 2},
-    "readinessProbe": {"initialDelaySeconds": 20, "periodSeconds": 5},
-}), 22.5)]
-#[case::valkey_helm(json!({"startupProbe": {"periodSeconds": 2}}), 1.0)]
-#[case::cloudpirates(json!({"readinessProbe": {"initialDelaySeconds": 5, "periodSeconds": 10}}), 10.0)]
-#[case::after_the_startup_probe_at_once(json!({
-    "startupProbe": {"initialDelaySeconds": 2, "periodSeconds": 3}, "readinessProbe": {"periodSeconds": 10},
-}), 3.5)]
-#[case::defaults(json!({"readinessProbe": {}}), 5.0)]
-#[case::several_times(json!({"readinessProbe": {"periodSeconds": 4, "successThreshold": 3}}), 10.0)]
-fn a_pod_is_ready_when_its_probes_are_to_be_expected_to_say_so(#[case] probes: serde_json::Value, #[case] want: f64) {
-    let found = pod(
-        &changed(|object| {
-            for (name, probe) in probes.as_object().expect("probes") {
-                object["spec"]["containers"][0][name] = probe.clone();
-            }
-        }),
-        &named("redis"),
-    );
-    assert_eq!(found.container.expect("it is known").ready_after, Duration::from_secs_f64(want));
-}
-
-/// What a first start took, from the creation of the pod on.
-#[rstest]
-#[case::first("2026-01-02T03:04:01Z", 0, 4)]
-#[case::at_once("2026-01-02T03:04:05Z", 0, 1)]
-#[case::another_start("2026-01-02T03:04:01Z", 2, 0)]
-#[case::another_clock("2026-01-02T03:04:09Z", 0, 0)]
-fn how_long_a_start_took_is_known_of_the_first(#[case] created: &str, #[case] restarts: i32, #[case] want: u64) {
-    let found = pod(
-        &changed(|object| {
-            object["metadata"]["creationTimestamp"] = json!(created);
-            object["status"]["containerStatuses"][0]["restartCount"] = json!(restarts);
-        }),
-        &named("redis"),
-    );
-    assert_eq!(found.container.expect("it is known").start_took, Duration::from_secs(want));
-}
-
-#[rstest]
-#[case::redis_ha("app=redis-ha-haproxy release=argo", "app=redis-ha release=argo", true)]
-#[case::another_release("app=redis-ha-haproxy release=argo", "app=redis-ha release=cart", false)]
-#[case::of_nobody("app=redis-ha-haproxy", "app=redis-ha release=argo", false)]
-#[case::no_proxy("app=redis-ha release=argo", "app=redis-ha release=argo", false)]
-fn a_proxy_of_the_release_is_seen(#[case] selector: &str, #[case] labels: &str, #[case] want: bool) {
-    let map = |text: &str| -> BTreeMap<String, String> {
-        text.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
-    };
-    let mut service = K8sService::default();
-    service.metadata.name = Some("front".into());
-    service.spec =
-        Some(k8s_openapi::api::core::v1::ServiceSpec { selector: Some(map(selector)), ..Default::default() });
-    let mut member = K8sPod::default();
-    (member.metadata.name, member.metadata.labels) = (Some("redis-0".into()), Some(map(labels)));
-    let fronts = want.then(|| Proxy { service: "front".into(), fronts: vec!["redis-0".into()] });
-    assert_eq!(proxy(&service, [&member]), fronts);
 }
 
 #[rstest]
