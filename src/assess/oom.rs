@@ -68,7 +68,7 @@ fn one_more(target: &Target, kill: Kill, earlier: Option<&PodKills>) -> PodKills
         .then(|| {
             before
                 .and_then(|before| before.loading_limit_bytes)
-                .or(limit.map(|limit| i64::try_from(limit.0).unwrap_or(i64::MAX)))
+                .or_else(|| limit.map(|limit| i64::try_from(limit.0).unwrap_or(i64::MAX)))
         })
         .flatten();
     PodKills {

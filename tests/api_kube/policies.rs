@@ -32,8 +32,8 @@ async fn a_policy_is_written_under_its_version_and_without_force() {
     let object: RedisMemoryPolicy = serde_json::from_value(with_kind(object)).expect("a policy");
     eventually("the policy is accepted", || async { api.create(&PostParams::default(), &object).await.ok() }).await;
 
-    status_and_journal_do_not_touch_each_other(&sandbox).await;
-    a_stale_version_is_a_conflict(&sandbox).await;
+    Box::pin(status_and_journal_do_not_touch_each_other(&sandbox)).await;
+    Box::pin(a_stale_version_is_a_conflict(&sandbox)).await;
     what_another_manager_wrote_into_our_status_is_taken_back(&sandbox).await;
     events_are_written_beside_it(&sandbox).await;
     Box::pin(the_finalizer_comes_and_goes_alone(&sandbox)).await;

@@ -155,6 +155,8 @@ pub enum Failure {
     CalledOff,
     /// The Sentinel refused to fail over.
     SentinelRefused,
+    /// Before any was told to fail over a majority of the Sentinels gave no answer.
+    SentinelsSilent,
     /// A Sentinel was told to fail over, and no other member became primary.
     NotFailedOver,
 }
@@ -180,6 +182,9 @@ impl Failure {
             Self::MemberSilent => "a member does not answer, or its Redis has restarted; no write was held back",
             Self::NotConfirmed => "pods and endpoints could not be read in time; no write was held back",
             Self::SentinelRefused => "the Sentinel refused to fail over; the primary goes on",
+            Self::SentinelsSilent => {
+                "the Sentinels fell silent before one of them was told to fail over; the primary goes on"
+            }
             Self::NotFailedOver => "no other member became primary, and no failover goes on; the primary goes on",
             Self::CalledOff => "it was called off; the old primary is primary",
         }

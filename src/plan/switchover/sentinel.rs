@@ -18,6 +18,9 @@ use super::{
 pub const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Writes are refused, and a replica still lacks something: it gets this long.
 const DRAIN: Duration = Duration::from_millis(500);
+/// Writes are refused for no longer than this before a Sentinel is told: what was asked right before holds no longer then.
+/// Usually it takes some milliseconds.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// A failover whose command was answered shows at once in the flags of that Sentinel; one whose answer was lost may take
 /// this long to arrive.
 const ARRIVES: Duration = Duration::from_secs(3);
@@ -132,6 +135,10 @@ pub fn next(view: &View, pause: Duration) -> Move {
         (Replica | Gone, Named::New) => exchanged(view),
         (Primary, Named::Old) if told(view) => told_and_primary(view),
         (Primary, Named::Old) if !view.other_primary && !view.failing_over => before(view, pause),
+        // None was told, so that nothing of ours goes on whatever the silent ones do.
+        (Primary, Named::Undecided) if refused_in_vain(view) && !view.other_primary && !view.failing_over => {
+            give_up(view, Failure::SentinelsSilent)
+        }
         // Nobody says that it goes on, and it would have ended by now: writes are not refused for ever.
         (Primary, Named::Undecided) if view.over && !view.other_primary && !view.failing_over => {
             give_up(view, Failure::NotFailedOver)
@@ -163,6 +170,11 @@ const fn by_earlier(view: &View) -> bool {
     view.resumed && !view.did.released && matches!((view.did.told, view.did.coordinated), (Sent::No, Sent::No))
 }
 
+/// Writes are refused, nobody has been told, and it is too late to tell.
+fn refused_in_vain(view: &View) -> bool {
+    !told(view) && view.did.refused.is_some_and(|since| since >= TELL_WITHIN)
+}
+
 /// Nobody was told to fail over.
 fn before(view: &View, pause: Duration) -> Move {
     if !view.may_begin {
@@ -175,7 +187,7 @@ fn before(view: &View, pause: Duration) -> Move {
         return give_up(view, Failure::SentinelRefused);
     }
     match (view.did.paused, view.did.refused) {
-        (_, Some(_)) if view.equal => Move::Tell,
+        (_, Some(since)) if view.equal && since < TELL_WITHIN => Move::Tell,
         (_, Some(since)) if since < DRAIN => Move::Poll(CATCH_UP_POLL),
         (Some(since), None) if since.saturating_add(PAUSE_MARGIN) < pause => {
             if view.equal {
