@@ -8,6 +8,7 @@
 //! To add one: write the YAML, run `INSTA_UPDATE=always cargo test --test scenarios`, and read what was written.
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::panic,
     clippy::or_fun_call,
     unreachable_pub,
@@ -16,6 +17,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -186,7 +188,8 @@ fn the_page_of_verdicts_is_current() {
         let findings = promise::findings(&ctx, None, &decision);
         let status = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
         let shown = describe(&status, &format!("{:?}", policy.mode));
-        page.push_str(&format!("\n### {}\n\n{}\n\n```\n{shown}```\n", n + 1, file.shows.as_deref().unwrap()));
+        let shows = file.shows.as_deref().unwrap();
+        write!(page, "\n### {}\n\n{shows}\n\n```\n{shown}```\n", n + 1).unwrap();
     }
     let path = root.join("docs/verdicts.md");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {

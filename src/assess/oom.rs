@@ -202,7 +202,10 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
     let remedy = in_a_loop(look, kills).unwrap_or_else(|| advice(kills.cause).to_owned());
     let note = match noted(look.snapshot) {
         Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
-        _ => format!("; once you have taken note: `ack {}`", look.policy.name),
+        _ => {
+            let Policy { name, namespace, .. } = look.policy;
+            format!("; once you have taken note: kubectl redis-memory ack {name} -n {namespace}")
+        }
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
     Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}"))

@@ -17,6 +17,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress, PodName, PodUid},
+        oom::{Kill, PodKills},
         pod::{
             ContainerProblem, Deployment, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind,
         },
@@ -65,6 +66,9 @@ pub struct Scenario {
     /// What of a pod was set again and again, and how that ended; the rest of each is the same everywhere.
     #[serde(default)]
     left_alone: BTreeMap<String, (Kept, String, Undone)>,
+    /// Kills by the kernel that are remembered.
+    #[serde(default)]
+    kills: Vec<PodKills>,
     /// The Services: who they take and, where they follow the role, who is behind them. Absent: one that follows the role
     /// label and takes every pod.
     #[serde(default)]
@@ -179,6 +183,7 @@ impl Scenario {
         snapshot.unasked = silent.map(|target| target.pod.name.clone()).collect();
         snapshot.redis_rights = RedisRights::Known(missing);
         snapshot.resize_supported = !self.no_resize;
+        snapshot.surroundings.kills.clone_from(&self.kills);
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
         snapshot.sentinels = self.sentinels(&snapshot);
@@ -308,6 +313,9 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
                     (mount.volume, mount.claim) = (VolumeKind::Claim, Some(format!("data-redis-{n}")));
                 });
             }
+            container.killed = yaml
+                .killed_minutes_ago
+                .map(|minutes| Kill { started_at: None, at: fixtures::seconds_ago(minutes * 60) });
             if let Some(minutes) = yaml.started_minutes_ago {
                 container.started_at = Some(fixtures::seconds_ago(minutes * 60));
             }

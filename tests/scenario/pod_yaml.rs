@@ -66,6 +66,8 @@ pub(super) struct PodYaml {
     /// The value of its annotation redismemory.io/hold.
     pub(super) hold: Option<String>,
     pub(super) started_minutes_ago: Option<i64>,
+    /// When the kernel killed its container for want of memory.
+    pub(super) killed_minutes_ago: Option<i64>,
 }
 
 impl Default for PodYaml {
@@ -119,6 +121,7 @@ impl Default for PodYaml {
             terminating: false,
             hold: None,
             started_minutes_ago: None,
+            killed_minutes_ago: None,
         }
     }
 }
