@@ -200,12 +200,10 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         times => format!("killed by the kernel {times} times from {} to {}", at(kills.first_at), at(kills.last_at)),
     };
     let remedy = in_a_loop(look, kills).unwrap_or_else(|| advice(kills.cause).to_owned());
+    let Policy { name, namespace, .. } = look.policy;
     let note = match noted(look.snapshot) {
         Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
-        _ => {
-            let Policy { name, namespace, .. } = look.policy;
-            format!("; once you have taken note: kubectl redis-memory ack {name} -n {namespace}")
-        }
+        _ => format!("; once you have taken note: kubectl redis-memory ack {name} -n {namespace}"),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
     Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}"))
