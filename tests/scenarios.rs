@@ -188,8 +188,8 @@ fn the_page_of_verdicts_is_current() {
         let findings = promise::findings(&ctx, None, &decision);
         let status = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
         let shown = describe(&status, &format!("{:?}", policy.mode));
-        let shows = file.shows.as_deref().unwrap();
-        write!(page, "\n### {}\n\n{shows}\n\n```\n{shown}```\n", n + 1).unwrap();
+        let intro = file.shows.as_deref().unwrap();
+        write!(page, "\n### {}\n\n{intro}\n\n```\n{shown}```\n", n + 1).unwrap();
     }
     let path = root.join("docs/verdicts.md");
     if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
