@@ -34,6 +34,9 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (shape.saves_every.is_some(), "MemberBusy"),
         (watch.is_some() && struck, "SentinelsNotReady"),
         (watch.is_some_and(Watch::cannot_spare_one), "SentinelsNotReady"),
+        (watch.is_some() && struck, "SentinelsUnfit"),
+        (watch.is_some_and(Watch::cannot_spare_one), "SentinelsUnfit"),
+        (watch.is_some_and(Watch::cannot_forget), "SentinelsUnfit"),
         (watch.is_some_and(Watch::is_hasty), "SentinelSeen"),
     ];
     grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()

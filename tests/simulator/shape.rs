@@ -145,6 +145,11 @@ impl Watch {
         self.within && self.count - 1 < (self.count / 2 + 1).max(self.quorum) || self.quorum > self.count
     }
 
+    /// Who restarts a pod leaves an entry in their lists that nobody can have them forget: one alone could fail over then.
+    pub const fn cannot_forget(&self) -> bool {
+        !self.by_name && self.quorum < self.count / 2 + 1
+    }
+
     /// They take a primary for dead so soon that its role is not moved.
     pub const fn is_hasty(&self) -> bool {
         self.down_after <= 3_000

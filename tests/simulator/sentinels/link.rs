@@ -128,6 +128,8 @@ impl Watching for SentinelLink {
         let mut world = self.process.world();
         let now = world.now;
         world.sentinels.all[self.at].reset(now);
+        // There are three attempts for each of them and restart at most.
+        world.observer.progressed(now);
         Ok(())
     }
 }
