@@ -166,6 +166,9 @@ impl Advance<'_> {
         if !target.pod.ready {
             return self.wait(format!("{pod} is {}", target.pod.not_ready()));
         }
+        if let Some(journal) = self.writes_go_on() {
+            return Next::Record(Box::new(journal));
+        }
         let lag = self.ctx.policy.restart.max_replication_lag;
         let others = self.shard.members.iter().filter(|member| member.pod.uid != target.pod.uid);
         for other in others {
@@ -175,15 +178,21 @@ impl Advance<'_> {
         }
         let Some(primary) = identity(target) else { return Next::Wait(format!("{pod} gave no sample"), SOON) };
         let mut journal = Journal { primary, ..self.proceed() };
-        if let Some(gap) = &mut journal.write_gap
-            && let Some(since) = gap.since.take()
-        {
-            gap.add(self.ctx.since(since));
-        }
         if let Some(record) = journal.members.iter_mut().find(|record| record.identity.pod == *pod) {
             record.caught_up_at = Some(self.ctx.now);
         }
         Next::Record(Box::new(journal))
+    }
+
+    /// The journal with how long writes stopped, if that is not in it yet: they go on before the replicas have synced.
+    fn writes_go_on(&self) -> Option<Journal> {
+        let since = self.journal.write_gap.as_ref()?.since?;
+        let mut journal = self.journal.clone();
+        if let Some(gap) = &mut journal.write_gap {
+            gap.since = None;
+            gap.add(self.ctx.since(since));
+        }
+        Some(journal)
     }
 
     /// Raises the backlog. It is no condition for going on: without it the replicas take a full sync.
