@@ -17,7 +17,7 @@ use crate::{
         names::PodName,
         pod::{Container, StatefulSet},
         quantity,
-        sample::Engine,
+        sample::{Engine, Role},
         snapshot::Target,
     },
 };
@@ -42,7 +42,10 @@ pub(super) fn explain(code: &str) -> String {
 /// What the reader does about what rules.
 pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let remedy = ruling.found().first().map(|finding| finding.remedy.as_str()).unwrap_or_default();
-    let pods = ruling.pods();
+    // What is raised on a replica first is never evicted by it while its primary keeps it.
+    let leads = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
+    let mut pods = ruling.pods();
+    pods.sort_by_key(|pod| leads(pod));
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
         (Some(Code::RssNearLimit), Some(target)) => raise(input, target, &pods, None),
@@ -76,8 +79,10 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (Some(Code::Unreachable | Code::ContainerUnknown), Some(target)) => Some(look_at(input, target)),
         (Some(Code::AuthenticationFailed), _) => input.policy.redis.password.as_ref().map(|secret| {
             format!(
-                "kubectl get secret {} -n {} (it has to have the key {})",
-                secret.name, input.policy.namespace, secret.key
+                "kubectl get secret {} -n {} -o jsonpath='{{.data.{}}}' | base64 -d (shows the password: try it with redis-cli, and \
+                 mend the Secret or the servers' user, whichever is wrong; the operator then logs in by itself within a \
+                 minute)",
+                secret.name, input.policy.namespace, secret.key.replace('.', "\\.")
             )
         }),
         (Some(Code::NoTargets), _) => {
@@ -90,8 +95,18 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let alone = set.filter(|set| matches!(&set.writes, Writes::Stopped(why) if why.contains("replicas")));
             let replica = alone.and_then(|set| set.pods.iter().find(|pod| !set.primaries.contains(pod)));
             let pod = replica.or_else(|| set.and_then(|set| set.primaries.first()));
-            pod.and_then(|pod| input.snapshot.target(pod)).map(|target| look_at(input, target))
+            let looked = pod.and_then(|pod| input.snapshot.target(pod)).map(|target| look_at(input, target));
+            let primary = alone.and_then(|set| input.snapshot.target(set.primaries.first()?));
+            let without = primary.map_or_else(String::new, |primary| {
+                format!(
+                    " (lines with MASTER, auth or timeout say why it does not follow). If writes have to go on without a replica: \
+                     {}; what is written then is lost should it die",
+                    redis_cli(input, primary, "CONFIG SET min-replicas-to-write 0")
+                )
+            });
+            looked.map(|looked| looked + &without)
         }
+        (Some(Code::RoleLabelMissing), Some(target)) => relabel(input, target),
         _ => None,
     };
     match (exact, remedy) {
@@ -209,9 +224,12 @@ fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<Str
     let to = Bytes(maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB);
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}mb", to.0 / MIB));
     let also = the_same_for(target, pods);
-    let set = format!("{set} (replicas first; restarts nothing{also}; write it into the template too)");
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    if limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit) {
+    let enough = limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit);
+    let bears =
+        limit.filter(|_| enough).map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
+    let set = format!("{set} (restarts nothing{also}{bears}; write it into the template too)");
+    if enough {
         return Some(set);
     }
     Some(format!("{}, and then {set}", raise(input, target, pods, None)?))
@@ -246,7 +264,8 @@ fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> 
     let set = input.snapshot.stateful_set(&owner.uid);
     if let Some(foreign) = set.and_then(|set| set.owner.as_ref()).or_else(|| target.pod.foreign_controller()) {
         return Some(format!(
-            "kubectl edit {} {} -n {namespace} (set the memory limit of {} to {to} there: its operator then rolls the pods)",
+            "kubectl edit {} {} -n {namespace} (set the memory limit of {} to {to} there; it owns the pods, and its operator then restarts \
+             them, the primary too)",
             foreign.kind.to_lowercase(),
             foreign.name,
             container.name
@@ -319,6 +338,18 @@ fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> String {
     )
 }
 
+/// Gives a pod the role label of what its server is.
+fn relabel(input: &Input<'_>, target: &Target) -> Option<String> {
+    let label = &input.policy.redis.role_label;
+    let value = match target.sample()?.replication.role {
+        Role::Primary => &label.primary,
+        Role::Replica(_) => &label.replica,
+        Role::Unknown => return None,
+    };
+    let (pod, namespace) = (&target.pod.name, &input.policy.namespace);
+    Some(format!("kubectl label pod {pod} -n {namespace} --overwrite {}={value}", label.key))
+}
+
 /// What the pod and its server say.
 fn look_at(input: &Input<'_>, target: &Target) -> String {
     let (pod, namespace) = (&target.pod.name, &input.policy.namespace);
@@ -331,7 +362,11 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 fn missing(input: &Input<'_>) -> String {
     let namespace = &input.policy.namespace;
     if let Some(target) = ruling::not_running(input).next() {
-        return format!("kubectl describe pod {} -n {namespace} (its events say why it does not run)", target.pod.name);
+        return format!(
+            "kubectl describe pod {} -n {namespace} (its events say what it lacks: make room on a node or add one where none \
+             fits; it then starts by itself)",
+            target.pod.name
+        );
     }
     let Some(set) = input.sets.iter().find(|set| set.pods.len() < set.wanted) else {
         return format!(

@@ -59,11 +59,17 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
 fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     match ruling.level {
         Level::ActNow | Level::Plan if input.policy.mode == Mode::Observe => {
-            "changes nothing in mode Observe, and looks again at every change".to_owned()
+            "changes nothing in mode Observe; it goes on reading every server, and this goes once it is mended"
+                .to_owned()
         }
         Level::Fine => "has nothing to do and goes on watching".to_owned(),
-        Level::Unknown => "does nothing on what it cannot judge, and looks again at every change".to_owned(),
-        Level::ActNow | Level::Plan => "does nothing about it by itself, and looks again at every change".to_owned(),
+        Level::Unknown => {
+            "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
+        }
+        Level::ActNow | Level::Plan => {
+            "does nothing about it by itself; it goes on reading every server, and this goes once it is mended"
+                .to_owned()
+        }
     }
 }
 
