@@ -19,8 +19,9 @@ use crate::{
     topology::{Forget, Remains, Shard},
 };
 
-/// A Sentinel finds everybody again within ten seconds: so often it asks the primary, and others greet every two.
-const AGAIN: Duration = Duration::from_secs(2);
+/// A Sentinel finds everybody again within ten seconds: so often it asks the primary, and others greet every two. What else is
+/// waited for may last, and is no reason to look more often.
+const AGAIN: Duration = Duration::from_secs(10);
 /// How long the end of a remediation waits for that.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Attempts for each Sentinel and restart.
