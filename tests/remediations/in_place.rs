@@ -295,7 +295,7 @@ fn writes_go_on_when_the_primary_is_back_and_not_when_its_replicas_have_synced()
         match advance::next(&world.ctx(), &journal, false) {
             Next::Record(next) => journal = *next,
             Next::Wait(why, _) if why.contains("writes are stopped") => {}
-            Next::Wait(_, _) => gap = gap.or(journal.write_gap.as_ref().and_then(WriteGap::measured)),
+            Next::Wait(_, _) => gap = gap.or_else(|| journal.write_gap.as_ref().and_then(WriteGap::measured)),
             Next::Act(next, effect) => {
                 journal = *next;
                 world.apply(&effect);
