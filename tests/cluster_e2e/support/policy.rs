@@ -93,15 +93,21 @@ impl<'a> Policy<'a> {
         let word = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
         let status = self.status();
         let findings = status["findings"].as_array().cloned().unwrap_or_default();
-        findings
-            .iter()
-            .map(|finding| Finding {
+        // One of several pods is said of each of them.
+        let pods = |finding: &Value| match finding["pods"].as_array() {
+            Some(pods) => pods.iter().map(|pod| pod.as_str().unwrap_or_default().to_owned()).collect(),
+            None => vec![word(finding, "pod")],
+        };
+        let of_each = |finding: &Value| {
+            let of = |pod| Finding {
                 code: word(finding, "code"),
-                pod: word(finding, "pod"),
+                pod,
                 evidence: word(finding, "evidence"),
                 remedy: word(finding, "remedy"),
-            })
-            .collect()
+            };
+            pods(finding).into_iter().map(of).collect::<Vec<_>>()
+        };
+        findings.iter().flat_map(of_each).collect()
     }
 
     /// Waits for a finding of this code on that pod (empty: on the whole policy).
