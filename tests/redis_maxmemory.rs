@@ -98,19 +98,19 @@ impl Set {
         [self.sample(0).await.memory.maxmemory, self.sample(1).await.memory.maxmemory]
     }
 
-    /// Keys until the primary uses at least this much, and the replica has them.
+    /// Keys until the primary uses at least this much when the replica has them: what waits for it is used for a while, too.
     async fn fill(&self, used: Bytes) {
         let script = "for i = 1, 2000 do redis.call('SET', 'k:' .. ARGV[1] .. ':' .. i, string.rep('x', 1000)) end";
         let mut round = self.sample(0).await.keys;
         while self.sample(0).await.memory.used < used {
             self.servers[0].run(&["EVAL", script, "0", &round.to_string()]);
             round += 1;
+            eventually("the replica has all", async || {
+                let (one, two) = (self.sample(0).await, self.sample(1).await);
+                (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
+            })
+            .await;
         }
-        eventually("the replica has all", async || {
-            let (one, two) = (self.sample(0).await, self.sample(1).await);
-            (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
-        })
-        .await;
     }
 }
 
