@@ -17,7 +17,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
 /// What such a finding says, in the words of [`finding`]: of another process, from the status that it wrote. `None`: it is
 /// another's, or of a version with other words.
 pub fn read(code: FindingCode, pod: (PodName, PodUid), evidence: &str, remedy: &str) -> Option<LeftAlone> {
-    let kept = [Kept::RoleLabel, Kept::Limit, Kept::Maxmemory].into_iter().find(|kept| words(*kept).0 == code)?;
+    let kept = kept(code)?;
     let (_, what) = words(kept);
     let until: Timestamp = remedy.rsplit_once(UNTIL)?.1.parse().ok()?;
     let set = evidence.strip_prefix(what).and_then(|rest| rest.strip_prefix(" was set to "));
@@ -32,6 +32,15 @@ pub fn read(code: FindingCode, pod: (PodName, PodUid), evidence: &str, remedy: &
     };
     let ((pod, uid), times) = (pod, times.parse().ok()?);
     Some(LeftAlone { pod, uid, kept, value: value.to_owned(), times, undone, until })
+}
+
+/// Whether findings of that code are read back ([`read`]): each is stored by itself, with its pod's UID.
+pub fn is_read_back(code: &str) -> bool {
+    FindingCode::named(code).and_then(kept).is_some()
+}
+
+fn kept(code: FindingCode) -> Option<Kept> {
+    [Kept::RoleLabel, Kept::Limit, Kept::Maxmemory].into_iter().find(|kept| words(*kept).0 == code)
 }
 
 const fn words(kept: Kept) -> (FindingCode, &'static str) {

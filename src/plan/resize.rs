@@ -168,11 +168,12 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
                 return None;
             }
             let wanted = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
-            let (need, reason) = wanted.into_iter().flatten().max_by_key(|(limit, _)| *limit)?;
-            if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string()) {
-                return None;
-            }
-            Some((effect(ctx, target, need)?, reason))
+            let around = &ctx.snapshot.surroundings;
+            let possible = wanted.into_iter().flatten().filter_map(|(need, reason)| {
+                let left_alone = around.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string());
+                Some((need, effect(ctx, target, need).filter(|_| !left_alone)?, reason))
+            });
+            possible.max_by_key(|(need, ..)| *need).map(|(_, effect, reason)| (effect, reason))
         })
         .collect()
 }
@@ -341,5 +342,20 @@ mod tests {
         policy.headroom.maximum_limit = None;
         snapshot.targets.iter_mut().for_each(|target| limit(target, need));
         assert_eq!(resized(&policy, &snapshot), []);
+    }
+
+    // Found by reading: what maxmemory demands was above the maximum, and hid the raise that was allowed.
+    #[test]
+    fn a_demand_above_the_maximum_does_not_hide_what_ends_a_load_loop() {
+        let (mut policy, mut snapshot) = killed_while_loading();
+        let target = &mut snapshot.targets[1];
+        target.redis = fixtures::three_pods().targets[1].redis.clone();
+        let sample = target.sample_mut().unwrap();
+        (sample.persistence.loading, sample.memory.maxmemory) = (true, Bytes::mib(4096));
+        policy.headroom.maximum_limit = Some(Bytes::mib(2048));
+        snapshot.surroundings.kills = with(&policy, &snapshot, |ctx| ctx.look.kills.clone());
+        let due = with(&policy, &snapshot, |ctx| due(ctx, &[]));
+        let [(Effect::Resize { pod, limit, .. }, _)] = due.as_slice() else { panic!("{due:?}") };
+        assert_eq!((pod, *limit), (&fixtures::pod_name(1), Bytes::mib(1280)));
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
-    assess::judged::Judged,
+    assess::{judged::Judged, reverted},
     domain::{
         finding::{Finding, FindingCode, Severity},
         names::PodName,
@@ -39,16 +39,15 @@ pub fn all(previous: &RedisMemoryPolicyStatus) -> Vec<FindingStatus> {
     each(&previous.findings).iter().map(stale).collect()
 }
 
-/// Findings of one pod each whose texts are read back: they are not put together.
-const ALONE: &[FindingCode] = &[FindingCode::LimitReverted, FindingCode::LabelReverted];
 /// A stored finding names this many pods.
 const MAX_PODS: usize = 64;
 
-/// Findings as they are stored: those of one code with one remedy are one, with the pods that they are about.
+/// Findings as they are stored: those of one code with one remedy are one, with the pods that they are about. What is read
+/// back stays by itself.
 pub fn grouped(findings: &[FindingStatus]) -> Vec<FindingStatus> {
     let mut groups: Vec<FindingStatus> = Vec::new();
     for finding in findings {
-        let alone = ALONE.iter().any(|code| code.as_str() == finding.code) || finding.pod.is_none();
+        let alone = reverted::is_read_back(&finding.code) || finding.pod.is_none();
         let same = |group: &&mut FindingStatus| {
             group.code == finding.code
                 && group.severity == finding.severity

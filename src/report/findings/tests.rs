@@ -254,3 +254,20 @@ proptest! {
         prop_assert!(untold || compliant(&anew) <= compliant(&before));
     }
 }
+
+// What was read back of three pods had the UID of one: an operator that restarts would have set the other two again.
+#[test]
+fn what_is_read_back_is_stored_for_each_pod() {
+    let of = |code: FindingCode| {
+        let finding = |n: u8| Finding::new(code, Some(fixtures::pod_name(n)), "e", "r");
+        let found: Vec<Finding> = (0..3).map(finding).collect();
+        let look = fixtures::three_pods();
+        let policy = fixtures::policy();
+        let judged = Judged::of(&Assessment::of(&policy, &look, &AssessSettings::default()));
+        grouped(&shown(&found, &judged, &look, &RedisMemoryPolicyStatus::default())).len()
+    };
+    assert_eq!(of(FindingCode::RssNearLimit), 1);
+    for code in [FindingCode::LimitReverted, FindingCode::LabelReverted, FindingCode::MaxmemoryReverted] {
+        assert_eq!(of(code), 3, "{code}");
+    }
+}
