@@ -68,11 +68,8 @@ enum Verdict<'a> {
 
 /// The records as they must be before anything is set, where they are not.
 pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<Vec<WorkloadRecord>> {
-    let mut records = ctx.records.to_vec();
-    for shard in &ctx.look.shards {
-        if !is_ours(ctx, shard, journal) {
-            continue;
-        }
+    let ours = ctx.look.shards.iter().filter(|shard| is_ours(ctx, shard, journal));
+    let changes = ours.filter_map(|shard| {
         let before = own(ctx, shard);
         let mut next =
             before.map(|own| OwnMaxmemory { members: still(ctx, shard, own), held: held(shard, own), ..own.clone() });
@@ -80,10 +77,14 @@ pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<V
             next = Some(named(ctx, next, &change));
         }
         let next = next.filter(|own| !own.members.is_empty());
-        if next.as_ref() == before {
-            continue;
-        }
-        let next = next.map(Box::new);
+        (next.as_ref() != before).then(|| (shard, next.map(Box::new)))
+    });
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
+        return None;
+    }
+    let mut records = ctx.records.to_vec();
+    for (shard, next) in changes {
         match records.iter_mut().find(|record| shard.id.is(&record.shard)) {
             Some(record) => record.maxmemory = next,
             None => records.push(WorkloadRecord {
@@ -92,7 +93,7 @@ pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<V
             }),
         }
     }
-    (records != ctx.records).then_some(records)
+    Some(records)
 }
 
 /// What is set next, each with its reason: of what is remembered, one rank of members at a time.
@@ -150,14 +151,13 @@ fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
 
 /// Whether that set's values are this policy's to set, now.
 fn is_ours(ctx: &Context<'_>, shard: &Shard<'_>, journal: Option<&Journal>) -> bool {
-    let frozen = rogue_primary::frozen_pods(ctx);
     ctx.policy.mode == Mode::Enforce
         && ctx.policy.headroom.set_maxmemory
         && ctx.snapshot.surroundings.stopped.is_none()
         && shard.claimed_by(ctx.snapshot).is_none()
         && !shard.id.is_nameless()
         && !journal.is_some_and(|journal| shard.id.is(&journal.shard))
-        && !shard.members.iter().any(|member| frozen.contains(&member.pod.name))
+        && !rogue_primary::is_frozen(ctx, shard)
 }
 
 /// What is remembered of it.

@@ -86,15 +86,16 @@ pub fn unsettled(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Blocked> {
     Some(Blocked::new(BlockReason::TwoPrimaries, several::text(ctx.policy, mark, primary)))
 }
 
-/// The pods to which nothing may be done, not even a resize, because their workload has several primaries or an empty
-/// one.
+/// Nothing may be done to the pods of that shard, not even a resize, because it has several primaries or an empty one.
+pub fn is_frozen(ctx: &Context<'_>, shard: &Shard<'_>) -> bool {
+    empty::primary_empty(shard).is_some()
+        || shard.has_too_many_primaries()
+        || several::unsettled(shard, ctx.records).is_some()
+}
+
+/// The pods of all shards that are frozen.
 pub fn frozen_pods(ctx: &Context<'_>) -> Vec<PodName> {
-    let frozen = |shard: &Shard<'_>| {
-        empty::primary_empty(shard).is_some()
-            || shard.has_too_many_primaries()
-            || several::unsettled(shard, ctx.records).is_some()
-    };
-    let members = ctx.look.shards.iter().filter(|shard| frozen(shard)).flat_map(|shard| shard.members.iter());
+    let members = ctx.look.shards.iter().filter(|shard| is_frozen(ctx, shard)).flat_map(|shard| shard.members.iter());
     members.map(|target| target.pod.name.clone()).collect()
 }
 
