@@ -3,10 +3,11 @@
 use super::Assessment;
 use crate::{
     domain::{
-        bytes::{Bytes, MIB},
+        bytes::Bytes,
         finding::{Finding, FindingCode},
         journal::{OwnMaxmemory, WorkloadRecord},
         snapshot::Target,
+        start::redis_text,
     },
     topology::Shard,
 };
@@ -39,7 +40,7 @@ fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
     let container = container.map(|container| container.name.as_str()).unwrap_or_default();
     let owner = members.first()?.pod.owner.as_ref();
     let owner = owner.map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
-    let line = as_redis_writes(value);
+    let line = redis_text(value);
     Some(Finding::new(
         FindingCode::ConfigDrift,
         None,
@@ -54,9 +55,4 @@ fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
              start, and the value stays when this policy is deleted"
         ),
     ))
-}
-
-/// `682mb`.
-fn as_redis_writes(value: Bytes) -> String {
-    if value.0.is_multiple_of(MIB) { format!("{}mb", value.0 / MIB) } else { value.0.to_string() }
 }

@@ -10,7 +10,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::words::Word;
-use super::bytes::Bytes;
+use super::bytes::{Bytes, MIB};
 
 /// The settings that something here is decided by. No other is kept, and of these no value that is none of that
 /// setting's: among the words may be a password, also by mistake.
@@ -348,6 +348,11 @@ pub fn redis_bytes(text: &str) -> Option<Bytes> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).map(Bytes)
+}
+
+/// The same the other way round: `682mb`; what is no whole number of mebibytes in bytes.
+pub fn redis_text(bytes: Bytes) -> String {
+    if bytes.0.is_multiple_of(MIB) { format!("{}mb", bytes.0 / MIB) } else { bytes.0.to_string() }
 }
 
 #[cfg(test)]

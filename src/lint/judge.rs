@@ -14,7 +14,7 @@ use crate::{
         bytes::{Bytes, GIB, MIB},
         finding::{Finding, FindingCode, Severity},
         purpose::danger,
-        start::{Setting, redis_bytes},
+        start::{Setting, redis_bytes, redis_text},
     },
 };
 
@@ -133,7 +133,7 @@ impl Look<'_> {
         let unset = self.maxmemory == Known::Is(Bytes::ZERO);
         let remedy = match self.server.limit.map(|limit| (limit, self.fits(limit))) {
             Some((limit, fits)) if fits > Bytes::ZERO => {
-                format!("set maxmemory to at most {}, for which the limit of {limit} is enough", redis_conf(fits))
+                format!("set maxmemory to at most {}, for which the limit of {limit} is enough", redis_text(fits))
             }
             Some((limit, _)) => {
                 format!("raise the limit of {limit}, which is too small for any maxmemory, and set maxmemory")
@@ -168,7 +168,7 @@ impl Look<'_> {
         let evidence = headroom::shortfall(self.wants(), &self.rule.headroom, maxmemory, have, need);
         let fits = self.fits(have);
         let or =
-            if fits > Bytes::ZERO { format!(", or maxmemory to at most {}", redis_conf(fits)) } else { String::new() };
+            if fits > Bytes::ZERO { format!(", or maxmemory to at most {}", redis_text(fits)) } else { String::new() };
         let remedy = format!("set resources.limits.memory to {}{}{or}", mebi(need), self.at());
         Some(Self::finding(FindingCode::HeadroomInsufficient, evidence, remedy))
     }
@@ -284,11 +284,6 @@ impl Look<'_> {
             Setting::Is(_) | Setting::Unread | Setting::Open => None,
         }
     }
-}
-
-/// As redis.conf writes it.
-pub(super) fn redis_conf(bytes: Bytes) -> String {
-    if bytes.0.is_multiple_of(MIB) { format!("{}mb", bytes.0 / MIB) } else { bytes.0.to_string() }
 }
 
 /// As a manifest writes it, rounded up.

@@ -1,13 +1,14 @@
 //! The memory of a Redis → what to write down so that `lint` and the operator find nothing: redis.conf, resources, and what
 //! the node must have. Pure.
 
-use super::judge::{LARGEST_INSTANCE, redis_conf};
+use super::judge::LARGEST_INSTANCE;
 use crate::{
     assess::headroom,
     domain::{
         bytes::{Bytes, MIB},
         policy::HeadroomRule,
         purpose::Purpose,
+        start::redis_text,
     },
 };
 
@@ -157,7 +158,7 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
 
 fn conf(wish: &Wish, maxmemory: Bytes) -> Vec<String> {
     let policy = wish.purpose.fitting_policy();
-    let mut lines = vec![format!("maxmemory {}", redis_conf(maxmemory)), format!("maxmemory-policy {policy}")];
+    let mut lines = vec![format!("maxmemory {}", redis_text(maxmemory)), format!("maxmemory-policy {policy}")];
     if policy != "noeviction" {
         lines.push("lazyfree-lazy-eviction yes".to_owned());
     }
@@ -168,11 +169,11 @@ fn conf(wish: &Wish, maxmemory: Bytes) -> Vec<String> {
     };
     lines.extend(more.iter().map(|line| (*line).to_owned()));
     if wish.replicas > 0 {
-        let buffer = redis_conf(replica_buffer(maxmemory));
-        lines.push(format!("repl-backlog-size {}", redis_conf(backlog(maxmemory))));
+        let buffer = redis_text(replica_buffer(maxmemory));
+        lines.push(format!("repl-backlog-size {}", redis_text(backlog(maxmemory))));
         lines.push(format!(
             "client-output-buffer-limit replica {buffer} {} 60",
-            redis_conf(whole(Bytes(replica_buffer(maxmemory).0 / 4)))
+            redis_text(whole(Bytes(replica_buffer(maxmemory).0 / 4)))
         ));
     }
     lines
@@ -217,7 +218,7 @@ fn arithmetic(wish: &Wish, made: &Recommendation) -> Vec<String> {
         "maxmemory: the smaller of {limit} × 100 / {} and {limit} − {}, in whole mebibytes = {} ({maxmemory})",
         rule.percent.saturating_add(100),
         rule.minimum,
-        redis_conf(maxmemory)
+        redis_text(maxmemory)
     ));
     let process = headroom::PROCESS_BASE + headroom::metadata(maxmemory);
     let buffer = if wish.replicas > 0 { replica_buffer(maxmemory) } else { Bytes::ZERO };

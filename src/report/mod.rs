@@ -185,12 +185,16 @@ fn steady_ratio(ratio: Ratio, previous: Option<&Summary>) -> String {
 
 /// The waste as it is shown: what was shown before, as long as it still says the same.
 fn steady_waste(waste: Bytes, previous: Option<&Summary>) -> String {
-    let shown = previous.and_then(|summary| summary.waste.as_ref());
-    let allowed = WASTE_HYSTERESIS.max(Bytes(waste.quantum()));
+    let shown = previous.and_then(|summary| summary.waste.as_deref());
+    steady_bytes(waste, shown, WASTE_HYSTERESIS.max(Bytes(waste.quantum())))
+}
+
+/// Bytes as they are shown: what was shown before, where they are no further from it than this.
+fn steady_bytes(bytes: Bytes, shown: Option<&str>, allowed: Bytes) -> String {
     // "69.4 MiB" is the quantity 69.4Mi, "512 B" is 512.
-    let bytes = |text: &str| quantity::parse(&text.replace([' ', 'B'], "")).ok();
-    let near = |text: &&String| bytes(text).is_some_and(|before| Bytes(before.0.abs_diff(waste.0)) <= allowed);
-    shown.filter(near).cloned().unwrap_or_else(|| waste.quantised().to_string())
+    let read = |text: &str| quantity::parse(&text.replace([' ', 'B'], "")).ok();
+    let near = |text: &&str| read(text).is_some_and(|before| Bytes(before.0.abs_diff(bytes.0)) <= allowed);
+    shown.filter(near).map_or_else(|| bytes.quantised().to_string(), str::to_owned)
 }
 
 /// "2.5": a quantised ratio has no hundredths.

@@ -19,6 +19,7 @@ use crate::{
         quantity,
         sample::{Engine, Role},
         snapshot::Target,
+        start::redis_text,
     },
 };
 
@@ -195,17 +196,11 @@ fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<B
 fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let sample = target.sample()?;
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
-    let bears = |mebibytes: u64| headroom::required_limit(&input.policy.headroom, Bytes::mib(mebibytes)) <= limit;
-    // The formula is asked, and not written a second time.
-    let (mut low, mut high) = (0, limit.0 / MIB + 1);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if bears(middle) { low = middle } else { high = middle }
-    }
-    if Bytes::mib(low) < sample.memory.used.percent(110) {
+    let bears = headroom::bearable(&input.policy.headroom, limit);
+    if bears < sample.memory.used.percent(110) {
         return None;
     }
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {low}mb"));
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
     let also = the_same_for(target, pods);
     Some(format!(
         "{set} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)"
@@ -222,7 +217,7 @@ fn the_same_for(target: &Target, pods: &[PodName]) -> String {
 fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let maxmemory = target.sample()?.memory.maxmemory;
     let to = Bytes(maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB);
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}mb", to.0 / MIB));
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to)));
     let also = the_same_for(target, pods);
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
     let enough = limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit);

@@ -4,12 +4,13 @@ use super::{
     super::{
         Input,
         sets::{self, SetSeen, Writes},
+        steady_bytes,
     },
     ruling::Ruling,
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
-    domain::{bytes::Bytes, pod::Container, quantity, snapshot::Target},
+    domain::{bytes::Bytes, pod::Container, snapshot::Target},
 };
 
 /// Sets that are named before the rest is only counted.
@@ -22,11 +23,7 @@ const HYSTERESIS: Bytes = Bytes::mib(4);
 pub(super) fn free(input: &Input<'_>, previous: Option<&VerdictStatus>) -> Option<String> {
     let (_, room, _) = tightest(input.snapshot.targets.iter())?;
     let allowed = HYSTERESIS.max(Bytes(room.quantum().saturating_mul(2)));
-    let shown = previous.and_then(|verdict| verdict.free.clone());
-    // "69.4 MiB" is the quantity 69.4Mi, "512 B" is 512.
-    let bytes = |text: &str| quantity::parse(&text.replace([' ', 'B'], "")).ok();
-    let near = |text: &String| bytes(text).is_some_and(|before| Bytes(before.0.abs_diff(room.0)) <= allowed);
-    Some(shown.filter(near).unwrap_or_else(|| room.quantised().to_string()))
+    Some(steady_bytes(room, previous.and_then(|verdict| verdict.free.as_deref()), allowed))
 }
 
 /// The pod with the least room, how much that is, and its limit.
