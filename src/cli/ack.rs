@@ -2,9 +2,11 @@
 
 use std::{fmt::Write as _, io, process::ExitCode};
 
-use kube::ResourceExt as _;
-
-use super::{check::COULD_NOT_LOOK, cluster::ClusterArgs, output};
+use super::{
+    check::COULD_NOT_LOOK,
+    cluster::{self, ClusterArgs, NoSuchPolicy},
+    output,
+};
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     domain::oom::{ACKNOWLEDGED_ANNOTATION, PodKills},
@@ -28,15 +30,15 @@ enum AckError {
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
-    #[error("there is no RedisMemoryPolicy {name} in namespace {namespace} (another namespace: -n)")]
-    NoSuchPolicy { name: String, namespace: String },
+    #[error(transparent)]
+    NoSuchPolicy(#[from] NoSuchPolicy),
     #[error("the answer cannot be written: {0}")]
     Write(#[source] io::Error),
 }
 
 /// Takes note.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = cluster::runtime();
     let done = runtime.map_err(AckError::Runtime).and_then(|runtime| runtime.block_on(acknowledge(args)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,10 +49,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 async fn acknowledge(args: &Args) -> Result<(), AckError> {
     let cluster = args.cluster.connect().await?;
     let (policies, _) = cluster.policies(false).list().await?;
-    let found = policies.iter().find(|policy| policy.name_any() == args.policy);
-    let Some(policy) = found else {
-        return Err(AckError::NoSuchPolicy { name: args.policy.clone(), namespace: cluster.namespace });
-    };
+    let policy = cluster.named(&policies, &args.policy)?;
     let kills = kills(policy);
     // Up to the last that was shown: what comes while a person reads stays.
     let Some(last) = kills.iter().map(|kills| kills.last_at).max() else {

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs},
+    cluster::{self, Cluster, ClusterArgs},
     output,
     plan::{self, PlanError},
 };
@@ -97,7 +97,7 @@ pub(super) fn switchover(args: &SwitchoverArgs) -> ExitCode {
 }
 
 fn run(name: &str, wanted: Wanted, how: &How) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = cluster::runtime();
     let asked = runtime.map_err(AskError::Runtime).and_then(|runtime| runtime.block_on(asked(name, wanted, how)));
     match asked {
         Ok(code) => code,

@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs},
+    cluster::{self, Cluster, ClusterArgs},
     judgement::Judgement,
     layout::{line, paragraph},
     live::{self, LiveError},
@@ -84,7 +84,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn doctor(args: &Args) -> Result<(), DoctorError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = cluster::runtime();
     let text = runtime.map_err(DoctorError::Runtime)?.block_on(look(args))?;
     output::answer(&text).map_err(DoctorError::Write)
 }

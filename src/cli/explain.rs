@@ -14,7 +14,7 @@ use kube::{
 use self::report::{Explained, Source};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs},
+    cluster::{self, Cluster, ClusterArgs},
     files::{self, FileError},
     live::{self, LiveError},
     output,
@@ -90,7 +90,7 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
         let file = SnapshotFile::read(&text).map_err(|source| ExplainError::Snapshot { path: path.clone(), source })?;
         return told(args, &path, &file, Source::File);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = cluster::runtime();
     runtime.map_err(ExplainError::Runtime)?.block_on(explain_live(args))
 }
 

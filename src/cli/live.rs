@@ -42,7 +42,7 @@ pub(super) enum LiveError {
     Policy { name: String, text: String },
 }
 
-/// Looks once. `others`: the other policies of the namespace, one of which may act instead.
+/// Looks once. `policies`: those of the namespace, another one of which may act instead.
 ///
 /// The rights in the snapshot are not those of the person who asks: that the operator has its own is taken for
 /// granted here, and what it lacks is in the policy's status.
@@ -50,12 +50,13 @@ pub(super) async fn look(
     client: &kube::Client,
     clock: Clock,
     resource: &RedisMemoryPolicy,
-    others: &[RedisMemoryPolicy],
+    policies: &[RedisMemoryPolicy],
 ) -> Result<SnapshotFile, LiveError> {
+    let others: Vec<_> = policies.iter().filter(|other| other.name_any() != resource.name_any()).cloned().collect();
     let namespace = resource.namespace().unwrap_or_default();
     let selector = validate::selector_string(&resource.spec.selector);
     let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&namespace, &selector).await?;
-    look_at(client, clock, resource, found.into_iter().map(Arc::new).collect(), others).await
+    look_at(client, clock, resource, found.into_iter().map(Arc::new).collect(), &others).await
 }
 
 /// The policy that the resource states.

@@ -9,12 +9,10 @@ use std::{
     process::ExitCode,
 };
 
-use kube::ResourceExt as _;
-
 use self::report::Report;
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs},
+    cluster::{self, Cluster, ClusterArgs, NoSuchPolicy},
     files::{self, FileError},
     judgement::{Due, Judgement},
     live::{self, LiveError},
@@ -78,8 +76,8 @@ pub(super) enum PlanError {
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
     Live(#[from] LiveError),
-    #[error("there is no RedisMemoryPolicy {name} in namespace {namespace} (another namespace: -n)")]
-    NoSuchPolicy { name: String, namespace: String },
+    #[error(transparent)]
+    NoSuchPolicy(#[from] NoSuchPolicy),
     #[error("{path}: {source}")]
     Snapshot { path: String, source: SnapshotFileError },
     #[error("{path}: {text}")]
@@ -112,8 +110,7 @@ pub(super) async fn of_request(
     policies: &[RedisMemoryPolicy],
     request: Request,
 ) -> Result<ExitCode, PlanError> {
-    let others: Vec<_> = policies.iter().filter(|other| other.name_any() != policy.name_any()).cloned().collect();
-    let mut file = live::look(&cluster.client, clock, policy, &others).await?;
+    let mut file = live::look(&cluster.client, clock, policy, policies).await?;
     file.snapshot.surroundings.request = Some(request);
     shown("the cluster", &file, Vec::new(), Shown::Text).map(code)
 }
@@ -152,16 +149,13 @@ fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown)
 
 /// The cluster as it is now.
 fn look(args: &Args, name: &str) -> Result<SnapshotFile, PlanError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = cluster::runtime();
     runtime.map_err(PlanError::Runtime)?.block_on(async {
         let cluster = args.cluster.connect().await?;
-        let (mut policies, _) = cluster.policies(false).list().await?;
-        let Some(at) = policies.iter().position(|policy| policy.name_any() == name) else {
-            return Err(PlanError::NoSuchPolicy { name: name.to_owned(), namespace: cluster.namespace });
-        };
-        let policy = policies.swap_remove(at);
+        let (policies, _) = cluster.policies(false).list().await?;
+        let policy = cluster.named(&policies, name)?;
         output::progress(&format!("looking at the pods of policy {}/{name} …", cluster.namespace));
-        Ok(live::look(&cluster.client, Clock::start(), &policy, &policies).await?)
+        Ok(live::look(&cluster.client, Clock::start(), policy, &policies).await?)
     })
 }
 
