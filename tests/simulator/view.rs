@@ -4,18 +4,21 @@
 use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use redis_memory_operator::domain::{
-    addresses::PodAddresses,
-    bytes::Bytes,
-    fixtures,
-    names::{NodeAddress, PodUid, RunId},
-    pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
-    policy::Policy,
-    ratio::Ratio,
-    sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
-    sentinel::Sentinel,
-    snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
-    volume::{ClaimVolume, Volumes},
+use redis_memory_operator::{
+    domain::{
+        addresses::PodAddresses,
+        bytes::Bytes,
+        fixtures,
+        names::{NodeAddress, PodUid, RunId},
+        pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
+        policy::Policy,
+        ratio::Ratio,
+        sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
+        sentinel::Sentinel,
+        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        volume::{ClaimVolume, Volumes},
+    },
+    observe::sampler::reading_of,
 };
 
 use crate::{
@@ -44,31 +47,9 @@ impl Memory {
         if let Observation::Seen(sample) = &seen {
             let history = self.history.entry(uid).or_default();
             history.retain(|reading| sample.at.duration_since(reading.at) < KEEP);
-            history.push(reading(sample));
+            history.push(reading_of(sample));
         }
         self.latest.insert(uid, seen);
-    }
-}
-
-/// What of a sample is kept, as `observe::sampler` does it.
-fn reading(sample: &Sample) -> Reading {
-    let syncing = match &sample.replication.role {
-        sample::Role::Primary | sample::Role::Unknown => false,
-        sample::Role::Replica(link) => link.sync_in_progress,
-    };
-    let feeding = sample.replication.replicas.iter().any(|replica| !replica.online);
-    let steady = !(syncing || feeding || sample.persistence.loading);
-    Reading {
-        at: sample.at,
-        run_id: sample.run_id.clone(),
-        ratio: sample.memory.ratio,
-        used: sample.memory.used,
-        rss: sample.memory.rss,
-        quiet: steady && !sample.persistence.child_running && !sample.persistence.rewrite_scheduled,
-        steady,
-        uptime: sample.server.uptime,
-        offset: sample.replication.offset,
-        pressure: sample::Pressure::default(),
     }
 }
 
