@@ -1,40 +1,40 @@
 //! The admission policy of the chart on a real API server: with the right to patch pods, the operator's
 //! ServiceAccount may change the role label and nothing else.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test are test code")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test are test code"
+)]
 
-use std::{
-    io::Write as _,
-    path::Path,
-    process::{self, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+#[allow(dead_code, reason = "the other tests on the cluster use the rest")]
+#[path = "cluster_e2e/support/mod.rs"]
+mod support;
+
+use std::process;
 
 use serde_json::{Value, json};
+use support::{
+    client::{self, Said},
+    eventually, require,
+};
 
 /// A release of the chart's rights alone, under a name of its own; all of it goes when the test ends.
 struct Rights {
     name: String,
 }
 
-fn script(name: &str, arguments: &[&str], input: &str) -> Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name);
-    let mut command = Command::new(&path);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn script(name: &str, arguments: &[&str], input: &str) -> Said {
+    let mut command = client::script(&format!("tests/cluster/{name}"));
+    command.args(arguments);
+    client::run_with(command, input)
 }
 
 /// The command's output; panics when it fails.
 fn must(name: &str, arguments: &[&str], input: &str) -> String {
-    let output = script(name, arguments, input);
-    assert!(output.status.success(), "{name} {arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    script(name, arguments, input).or_panic(&format!("{name} {arguments:?}"))
 }
 
 impl Rights {
@@ -54,12 +54,12 @@ impl Rights {
         let created =
             || script("kubectl", &["--namespace", &rights.name, "create", "--filename", "-"], &pod.to_string());
         // The ServiceAccount `default`, which every pod needs, follows the namespace a moment later.
-        eventually("the pod", || created().status.success());
+        eventually("the pod", 30, || created().into_result());
         rights
     }
 
     fn manifests(&self) -> String {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/redis-memory-operator");
+        let chart = client::path("charts/redis-memory-operator");
         let settings = format!("fullnameOverride={},acting.roleLabel=true,crds.install=false", self.name);
         let mut arguments =
             vec!["template", "r", chart.to_str().unwrap(), "--namespace", &self.name, "--set", &settings];
@@ -83,7 +83,7 @@ impl Rights {
             &["--namespace", &self.name, &user, "patch", "pod", "redis-0", "--type", kind, "--patch", &patch],
             "",
         );
-        if output.status.success() { Ok(()) } else { Err(text(&output.stderr)) }
+        output.into_result().map(|_| ())
     }
 
     fn labels(&self) -> Value {
@@ -112,15 +112,6 @@ impl Drop for Rights {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "gave up on: {what}");
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
 #[test]
 #[ignore = "needs the test cluster (make test-cluster)"]
 fn the_right_to_patch_pods_is_narrowed_to_the_role_label() {
@@ -128,11 +119,12 @@ fn the_right_to_patch_pods_is_narrowed_to_the_role_label() {
     let role = |value: Value| json!({"metadata": {"labels": {"redismemory.io/role": value}}});
 
     // The API server takes a moment to act on a new policy; the first refusal shows that it has.
-    eventually("the first refusal", || {
-        rights.patch("merge", &json!({"metadata": {"labels": {"probe": "x"}}})).is_err() || {
+    eventually("the first refusal", 30, || {
+        let refused = rights.patch("merge", &json!({"metadata": {"labels": {"probe": "x"}}})).is_err();
+        require(refused, || {
             let _ = script("kubectl", &["--namespace", &rights.name, "label", "pod", "redis-0", "probe-"], "");
-            false
-        }
+            "it was let in".to_owned()
+        })
     });
 
     for value in [json!("primary"), json!("replica"), Value::Null] {

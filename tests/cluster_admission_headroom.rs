@@ -1,5 +1,6 @@
 //! The admission policy about headroom on a real API server: a workload whose Redis has too small a limit is refused, with
 //! the numbers; one that is there already may be changed as long as it does not get worse; no pod is ever refused.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,28 +9,22 @@
     reason = "the helpers of a test are test code"
 )]
 
-use std::{
-    io::Write as _,
-    path::Path,
-    process::{self, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+#[allow(dead_code, reason = "the other tests on the cluster use the rest")]
+#[path = "cluster_e2e/support/mod.rs"]
+mod support;
+
+use support::{client, eventually, require};
+
+use std::process::{self, Command};
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-fn kubectl(arguments: &[&str], input: &str) -> Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/kubectl");
-    let mut command = Command::new(&path);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// `kubectl` with that input.
+fn kubectl(arguments: &[&str], input: &str) -> client::Said {
+    let mut command = client::script("tests/cluster/kubectl");
+    command.args(arguments);
+    client::run_with(command, input)
 }
 
 /// A namespace of its own; the policy, as `admission` prints it, holds in it alone. Both go when the test ends.
@@ -40,30 +35,27 @@ struct Guarded {
 impl Guarded {
     fn new() -> Self {
         let guarded = Self { name: format!("rmo-headroom-{}", process::id()) };
-        assert!(kubectl(&["create", "namespace", &guarded.name], "").status.success());
+        kubectl(&["create", "namespace", &guarded.name], "").or_panic("a namespace");
         guarded
     }
 
     fn install(&self) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
-        let printed = program.args(["admission", "--name", &self.name]).output().unwrap();
-        assert!(printed.status.success(), "{}", text(&printed.stderr));
-        for document in serde_yaml::Deserializer::from_str(&text(&printed.stdout)) {
+        program.args(["admission", "--name", &self.name]);
+        for document in serde_yaml::Deserializer::from_str(&client::run(program).or_panic("admission")) {
             let mut object = Value::deserialize(document).unwrap();
             if object["kind"] == "ValidatingAdmissionPolicyBinding" {
                 // Other tests' sets are none of its business.
                 let own = json!({"matchLabels": {"kubernetes.io/metadata.name": self.name}});
                 object["spec"]["matchResources"] = json!({"namespaceSelector": own});
             }
-            let applied = kubectl(&["apply", "--filename", "-"], &object.to_string());
-            assert!(applied.status.success(), "{}", text(&applied.stderr));
+            kubectl(&["apply", "--filename", "-"], &object.to_string()).or_panic("applying");
         }
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         let all: Vec<&str> = ["--namespace", &self.name].into_iter().chain(arguments.iter().copied()).collect();
-        let output = kubectl(&all, input);
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        kubectl(&all, input).into_result()
     }
 
     fn apply(&self, object: &Value) -> Result<String, String> {
@@ -121,15 +113,6 @@ fn set(name: &str, maxmemory: &str, limit: &str) -> Value {
     workload("StatefulSet", name, &[container("redis", &["--maxmemory", maxmemory], Some(limit))])
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "gave up on: {what}");
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
 #[test]
 #[ignore = "needs the test cluster (make test-cluster)"]
 fn a_limit_that_does_not_exceed_maxmemory_is_refused_and_what_is_there_may_not_get_worse() {
@@ -138,7 +121,9 @@ fn a_limit_that_does_not_exceed_maxmemory_is_refused_and_what_is_there_may_not_g
     guarded.apply(&set("old", "512mb", "512Mi")).unwrap();
     guarded.install();
     // The API server takes a moment to act on a new policy.
-    eventually("the first refusal", || guarded.would(&set("new", "512mb", "512Mi")).is_err());
+    eventually("the first refusal", 60, || {
+        require(guarded.would(&set("new", "512mb", "512Mi")).is_err(), || "it was let in".to_owned())
+    });
 
     for kind in ["StatefulSet", "Deployment", "DaemonSet", "CronJob"] {
         let bad = workload(kind, "new", &[container("redis", &["--maxmemory", "512mb"], Some("700Mi"))]);
@@ -218,5 +203,5 @@ fn nothing_else(guarded: &Guarded) {
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
     pod["metadata"]["name"] = json!("new");
-    eventually("the pod", || guarded.would(&pod).is_ok());
+    eventually("the pod", 60, || guarded.would(&pod));
 }
