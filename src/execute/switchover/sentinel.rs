@@ -327,11 +327,14 @@ impl<P: Ports> Exchange<'_, P> {
         connection.client_unpause().await.map_err(|source| redis("CLIENT UNPAUSE", &self.order.from, source))
     }
 
-    /// In the file too, where a Sentinel demoted it before we did: it has it write its settings down.
+    /// In the file too, where a Sentinel may have given it a role since they were set, for then it has it write its settings
+    /// down: it is a replica and we have not demoted it, it is a primary although we have, or another process of ours began
+    /// this and nobody knows what came since.
     async fn set_back(&mut self, role: SeenRole) -> Result<(), ExecuteError> {
         let order = self.order;
         self.set(&order.before).await?;
-        if role == SeenRole::Replica && self.did.demoted == Sent::No {
+        let demoted = !matches!(self.did.demoted, Sent::No | Sent::Refused);
+        if order.resumed || (role == SeenRole::Replica) != demoted {
             rewrite(self.eyes.ports, connection(&mut self.from)?, &order.from).await?;
         }
         self.did.set_back = true;
