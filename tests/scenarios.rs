@@ -29,6 +29,7 @@ use redis_memory_operator::{
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::{
         blocked::BlockReason,
+        bytes::Bytes,
         finding::{Finding, FindingCode},
         step::Step,
     },
@@ -218,6 +219,37 @@ fn the_verdict_answers_five_questions_and_stays(#[files("tests/scenarios/*.yaml"
     let parts = [" since ", ". Risk: ", ". Primary: ", ". Operator: ", ". You: "];
     let places: Vec<_> = parts.iter().map(|part| sentence.find(part).unwrap_or_else(|| panic!("{sentence}"))).collect();
     assert!(places.is_sorted() && sentence.ends_with('.'), "{sentence}");
+}
+
+/// What servers breathe at rest is written to nobody: which of two equals is worse is no news either.
+#[rstest]
+fn numbers_that_waver_are_no_news(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
+    let file = file(&path);
+    let policy = file.policy().unwrap();
+    let settings = file.settings();
+    let mut before = RedisMemoryPolicyStatus::default();
+    // None, the first, second or third member of each three, and all of them are up.
+    for round in [0b000_usize, 0b001, 0b010, 0b100, 0b111] {
+        let mut snapshot = file.snapshot.clone();
+        for (n, target) in snapshot.targets.iter_mut().enumerate() {
+            let Some(sample) = target.sample_mut() else { continue };
+            let memory = &mut sample.memory;
+            let up = (round >> (n % 3)) & 1 == 1;
+            let by = |bytes: Bytes, share: u64| if up { bytes.0 + bytes.0 / share } else { bytes.0 };
+            (memory.rss, memory.used) = (Bytes(by(memory.rss, 100)), Bytes(by(memory.used, 400)));
+            sample.replication.offset += u64::try_from(round).unwrap();
+        }
+        let ctx = Context::of(&policy, &snapshot, &file.workloads, snapshot.at, &settings);
+        let decision = decide::decide(&ctx, None, false, true);
+        let findings = promise::findings(&ctx, None, &decision);
+        let now = status(&ctx, &decision, &findings, &before);
+        if round == 0 {
+            before = now;
+            continue;
+        }
+        let news = report::worth_writing(&before, &now, Some(std::time::Duration::from_secs(60)));
+        assert!(!news, "round {round}: {before:#?}\n{now:#?}");
+    }
 }
 
 #[rstest]

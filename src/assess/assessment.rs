@@ -47,7 +47,7 @@ pub struct Member<'a> {
     /// Whether its limit is enough.
     pub headroom: HeadroomVerdict,
     /// How its data grows; `None`: it does not, or not steadily.
-    growth: Option<Growth>,
+    pub growth: Option<Growth>,
     /// Position of its shard.
     shard: Option<usize>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{View, growth::Growth};
+use super::View;
 use crate::domain::{
     duration,
     finding::{Finding, FindingCode, Severity},
@@ -108,38 +108,13 @@ fn stops_writes(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         return Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy));
     }
     let growth = view.growth?;
-    let left = growth.fills(memory.maxmemory.saturating_sub(counted))?;
-    let Growth { an_hour, shown_for } = growth;
+    let room = memory.maxmemory.saturating_sub(counted);
+    let left = growth.fills(room)?;
     let evidence = format!(
-        "{state}: full in about {} at {}/h, as it grew for the last {}, and then writes are refused",
-        roughly(left),
-        an_hour.quantised(),
-        duration::format(Duration::from_secs(shown_for.as_secs() / 60 * 60)),
+        "{state}: full in {}, as it grew for the last {}, and then writes are refused",
+        growth.told(room)?,
+        duration::format(Duration::from_secs(growth.shown_for.as_secs() / 60 * 60)),
     );
     let severity = if left <= SOON { Severity::Critical } else { Severity::Warning };
     Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy).with_severity(severity))
-}
-
-/// In steps that a steady growth crosses seldom: ten minutes below two hours, then hours.
-fn roughly(time: Duration) -> String {
-    let minutes = time.as_secs() / 60;
-    match minutes {
-        0..10 => "less than 10 min".to_owned(),
-        10..120 => format!("{} min", minutes / 10 * 10),
-        _ => format!("{} h", minutes / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_roughly() {
-        let told = |minutes: u64| roughly(Duration::from_secs(minutes * 60 + 59));
-        assert_eq!(
-            [0, 9, 10, 59, 119, 120, 239].map(told).join(", "),
-            "less than 10 min, less than 10 min, 10 min, 50 min, 110 min, 2 h, 3 h"
-        );
-    }
 }

@@ -21,9 +21,9 @@ const FORETOLD: u32 = 24;
 
 /// Steady growth of `used_memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Growth {
+pub struct Growth {
     /// Bytes an hour; never zero.
-    pub(super) an_hour: Bytes,
+    an_hour: Bytes,
     /// For how long the readings show it.
     pub(super) shown_for: Duration,
 }
@@ -34,6 +34,21 @@ impl Growth {
         let seconds = u128::from(room.0) * 3600 / u128::from(self.an_hour.0.max(1));
         let time = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
         (time <= self.shown_for.saturating_mul(FORETOLD)).then_some(time)
+    }
+
+    /// The same in words: "about 3 h at 40 MiB/h".
+    pub fn told(self, room: Bytes) -> Option<String> {
+        Some(format!("about {} at {}/h", roughly(self.fills(room)?), self.an_hour.quantised()))
+    }
+}
+
+/// In steps that a steady growth crosses seldom: ten minutes below two hours, then hours.
+fn roughly(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0..10 => "less than 10 min".to_owned(),
+        10..120 => format!("{} min", minutes / 10 * 10),
+        _ => format!("{} h", minutes / 60),
     }
 }
 
@@ -106,6 +121,15 @@ mod tests {
         let three_hours = growth.fills(Bytes(growth.an_hour.0 * 3)).expect("within four hours");
         assert_eq!(three_hours.as_secs() / 60, 180);
         assert_eq!(growth.fills(Bytes(growth.an_hour.0 * 5)), None, "ten minutes say nothing about five hours");
+    }
+
+    #[test]
+    fn times_are_told_roughly() {
+        let told = |minutes: u64| roughly(Duration::from_secs(minutes * 60 + 59));
+        assert_eq!(
+            [0, 9, 10, 59, 119, 120, 239].map(told).join(", "),
+            "less than 10 min, less than 10 min, 10 min, 50 min, 110 min, 2 h, 3 h"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod drift;
 pub mod empty;
 mod eviction;
 pub mod fragmentation;
-mod growth;
+pub mod growth;
 pub mod headroom;
 pub mod judged;
 mod limits;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Input;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
-    assess::Assessment,
+    assess::{Assessment, growth::Growth},
     domain::{
         names::PodName,
         sample::{FailoverState, Role, Sample},
@@ -41,6 +41,8 @@ pub struct SetSeen {
     pub silent: Vec<PodName>,
     /// Whether it takes writes.
     pub writes: Writes,
+    /// How its data grows; `None`: it does not, or not steadily.
+    pub growth: Option<Growth>,
 }
 
 /// Whether a set takes writes.
@@ -79,6 +81,7 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             primaries: names(shard.lead.all()),
             silent,
             writes,
+            growth: shard.lead.all().iter().find_map(|primary| look.member(primary)?.growth),
         }
     });
     sets.collect()

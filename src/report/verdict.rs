@@ -22,15 +22,14 @@ const PART_CAP: usize = 400;
 /// The verdict of an evaluated policy.
 pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> VerdictStatus {
     let ruling = ruling::of(input, previous);
-    let before = previous.verdict.as_ref();
-    let free = risk::free(input, before);
+    let tightest = risk::Tightest::of(input, previous.verdict.as_ref());
     let since = since(&ruling.reason, ruling.found(), previous, input.now);
     let sentence = format!(
         "{} since {}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}.",
         ruling.reason,
         shown(since),
         part(&ruling.what(input)),
-        risk::sentence(input, &ruling, free.as_deref()),
+        risk::sentence(input, &ruling, tightest.as_ref()),
         risk::primary(input, &ruling),
         part(&next::operator(input, &ruling)),
         next::you(input, &ruling),
@@ -41,7 +40,8 @@ pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Verdi
         brief: cap(&ruling.brief(input), BRIEF_CAP),
         sentence: cap(&sentence, SENTENCE_CAP),
         reason: ruling.reason,
-        free,
+        free_pod: tightest.as_ref().map(|it| it.pod().to_owned()),
+        free: tightest.map(|it| it.free),
     }
 }
 
@@ -72,6 +72,7 @@ pub(super) fn stalled(
         ),
         reason: cap(reason, 64),
         free: None,
+        free_pod: None,
     }
 }
 

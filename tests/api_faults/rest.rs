@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     end::assert_undisturbed,
     fault_proxy::{Kind, Seen},
@@ -25,6 +27,7 @@ async fn after_its_work_it_asks_little_and_writes_nothing() {
     assert_undisturbed(&world, writer).await;
     tokio::time::sleep(SETTLED).await;
     let since = operator.proxy.now();
+    let before = world.policy().await;
     tokio::time::sleep(WATCHED).await;
     let seen: Vec<Seen> = operator.proxy.seen().into_iter().filter(|seen| seen.at >= since).collect();
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
@@ -35,6 +38,18 @@ async fn after_its_work_it_asks_little_and_writes_nothing() {
     let rate = f64::from(count) / WATCHED.as_secs_f64();
     println!("at rest: {rate:.2} requests a second, in {} s {kinds:?}", WATCHED.as_secs());
     assert!(rate <= MOST, "{rate:.2} requests a second at rest: {kinds:?}");
-    assert_eq!(seen.iter().filter(|seen| seen.call.kind.is_change()).count(), 0, "it writes at rest: {kinds:?}");
+    let news = news(&before, &world.policy().await);
+    let changes = seen.iter().filter(|seen| seen.call.kind.is_change()).count();
+    assert_eq!(changes, 0, "it writes at rest: {kinds:?}; what is new in the policy:\n{news}");
     assert!(seen.iter().any(|seen| seen.call.kind == Kind::LeaseWrite), "the proxy counts");
+}
+
+/// The lines of the one that are not in the other, and the other way round.
+fn news(before: &Option<Value>, after: &Option<Value>) -> String {
+    let [before, after] = [before, after].map(|policy| format!("{policy:#?}"));
+    let only = |sign: &str, one: &str, other: &str| {
+        let lines: Vec<_> = one.lines().filter(|line| !other.lines().any(|it| it == *line)).collect();
+        lines.iter().map(|line| format!("{sign} {}\n", line.trim())).collect::<String>()
+    };
+    only("-", &before, &after) + &only("+", &after, &before)
 }

@@ -102,6 +102,10 @@ pub struct VerdictStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub free: Option<String>,
+    /// The pod that has it; of several that have about as little, the one that was shown first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub free_pod: Option<String>,
 }
 
 /// Counts and worst numbers, quantised so that noise writes nothing.

@@ -15,34 +15,62 @@ use crate::{
 
 /// Sets that are named before the rest is only counted.
 const SHOWN: usize = 3;
-/// Room that is no further than this from the shown one is shown as before: what allocators breathe at rest.
-const HYSTERESIS: Bytes = Bytes::mib(4);
+/// Room that is no further than this from the shown one is shown as before: what allocators breathe at rest, of a small
+/// server, and as a share of the limit (one part in this many) of a large one.
+const HYSTERESIS: (Bytes, u64) = (Bytes::mib(4), 100);
 
-/// The least room that any pod has between its resident memory and its limit, as it is shown: what was shown before, as
-/// long as it still says the same. `None`: no pod has both.
-pub(super) fn free(input: &Input<'_>, previous: Option<&VerdictStatus>) -> Option<String> {
-    let (_, room, _) = tightest(input.snapshot.targets.iter())?;
-    let allowed = HYSTERESIS.max(Bytes(room.quantum().saturating_mul(2)));
-    Some(steady_bytes(room, previous.and_then(|verdict| verdict.free.as_deref()), allowed))
+/// The pod with the least room between its resident memory and its limit, and that room, both as they are shown.
+pub(super) struct Tightest<'a> {
+    target: &'a Target,
+    limit: Bytes,
+    pub(super) free: String,
 }
 
-/// The pod with the least room, how much that is, and its limit.
-fn tightest<'a>(targets: impl Iterator<Item = &'a Target>) -> Option<(&'a Target, Bytes, Bytes)> {
-    let with_room = targets.filter_map(|target| {
-        let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
-        let rss = target.sample()?.memory.rss;
-        (rss > Bytes::ZERO).then(|| (target, limit.saturating_sub(rss), limit))
-    });
-    with_room.min_by_key(|(target, room, _)| (*room, target.pod.name.clone()))
+impl<'a> Tightest<'a> {
+    /// What was shown before, as long as it still says the same. `None`: no pod has both.
+    pub(super) fn of(input: &Input<'a>, previous: Option<&VerdictStatus>) -> Option<Self> {
+        let rooms = || {
+            input.snapshot.targets.iter().filter_map(|target| {
+                let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
+                let rss = target.sample()?.memory.rss;
+                (rss > Bytes::ZERO).then(|| (target, limit.saturating_sub(rss), limit))
+            })
+        };
+        let (target, room, limit) = rooms().min_by_key(|(target, room, _)| (*room, &target.pod.name))?;
+        let allowed = HYSTERESIS.0.max(Bytes(limit.0 / HYSTERESIS.1)).max(Bytes(room.quantum().saturating_mul(2)));
+        let shown = previous.and_then(|verdict| verdict.free_pod.as_deref());
+        let as_tight =
+            rooms().find(|(it, its, _)| Some(it.pod.name.as_str()) == shown && its.saturating_sub(room) <= allowed);
+        let (target, room, limit) = as_tight.unwrap_or((target, room, limit));
+        Some(Self { target, limit, free: steady_bytes(room, previous.and_then(|it| it.free.as_deref()), allowed) })
+    }
+
+    pub(super) fn pod(&self) -> &str {
+        self.target.pod.name.as_str()
+    }
+
+    /// When its data will have taken that room, as the data of its set grows; `None`: it does not, or its maxmemory stops
+    /// it before.
+    fn time_left(&self, input: &Input<'_>) -> Option<String> {
+        let set = input.sets.iter().find(|set| set.pods.contains(&self.target.pod.name))?;
+        let memory = &self.target.sample()?.memory;
+        let room = self.limit.saturating_sub(memory.rss);
+        let stops = memory.maxmemory > Bytes::ZERO && memory.maxmemory.saturating_sub(memory.used) <= room;
+        set.growth.filter(|_| !stops)?.told(room)
+    }
 }
 
 /// What is at stake, in numbers.
-pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, free: Option<&str>) -> String {
-    let memory = match (tightest(input.snapshot.targets.iter()), free) {
-        (Some((target, _, limit)), Some(free)) => {
-            format!("{} has the least room, about {free} below its limit of {limit}", target.pod.name)
-        }
-        _ => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
+pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<&Tightest<'_>>) -> String {
+    let memory = match tightest {
+        Some(it) => format!(
+            "{} has the least room, about {} below its limit of {}{}",
+            it.pod(),
+            it.free,
+            it.limit,
+            it.time_left(input).map_or_else(String::new, |time| format!(", which it reaches in {time}"))
+        ),
+        None => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
     };
     format!("{memory}; {}", writes(input, ruling))
 }

@@ -147,10 +147,8 @@ impl<'a> Ruling<'a> {
             return match pods.as_slice() {
                 [] => format!("{}{stale}", first.evidence),
                 [one] => format!("{one}: {}{stale}", first.evidence),
-                [one, ..] if self.findings.iter().any(|other| other.evidence != first.evidence) => {
-                    format!("{}, for example {one}: {}{stale}", many(&pods), first.evidence)
-                }
-                [_, ..] => format!("{}, each: {}{stale}", many(&pods), first.evidence),
+                // Not "each" where the others' numbers are the same just now: they waver.
+                [one, ..] => format!("{}, for example {one}: {}{stale}", many(&pods), first.evidence),
             };
         }
         match self.reason.as_str() {

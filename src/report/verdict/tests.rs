@@ -128,6 +128,40 @@ fn room_that_wavers_is_no_news() {
 }
 
 #[test]
+fn pods_that_have_the_same_room_are_not_named_in_turn() {
+    let mut scene = healthy();
+    let rss = |scene: &mut (Policy, Snapshot), n: usize, mib: u64| {
+        scene.1.targets[n].sample_mut().expect("a sample").memory.rss = Bytes::mib(mib);
+    };
+    rss(&mut scene, 1, 77);
+    let before = first(&scene);
+    assert_eq!(said(&before).free_pod.as_deref(), Some("redis-1"));
+    rss(&mut scene, 2, 79);
+    assert_eq!(look(&scene, &before), before, "redis-2 has 2 MiB less: that is noise");
+    rss(&mut scene, 2, 120);
+    assert_eq!(said(&look(&scene, &before)).free_pod.as_deref(), Some("redis-2"), "that is not");
+    scene.1.targets.remove(1);
+    rss(&mut scene, 1, 79);
+    assert_eq!(said(&look(&scene, &before)).free_pod.as_deref(), Some("redis-2"), "the other pod is gone");
+}
+
+#[test]
+fn the_time_to_the_limit_is_told_where_nothing_stops_the_growth_before() {
+    let mut scene = healthy();
+    for target in &mut scene.1.targets {
+        (0..).zip(&mut target.history).for_each(|(n, reading)| reading.used = Bytes::mib(30 + n));
+        target.sample_mut().expect("a sample").memory.maxmemory = Bytes::ZERO;
+    }
+    let sentence = said(&first(&scene)).sentence.clone();
+    assert!(sentence.contains("below its limit of 1 GiB, which it reaches in about 3 h at 240 MiB/h;"), "{sentence}");
+    for target in &mut scene.1.targets {
+        target.sample_mut().expect("a sample").memory.maxmemory = Bytes::mib(500);
+    }
+    let sentence = said(&first(&scene)).sentence.clone();
+    assert!(sentence.contains("below its limit of 1 GiB; writes go on"), "maxmemory ends it: {sentence}");
+}
+
+#[test]
 fn a_primary_that_does_not_answer_wakes_somebody_and_a_replica_does_not() {
     let mut scene = healthy();
     silence(&mut scene.1, &[0]);
