@@ -30,6 +30,7 @@ mod usage;
 
 pub use assessment::{Assessment, Member};
 pub use limits::WILL_RAISE;
+pub use own_maxmemory::WILL_SET;
 
 use std::time::Duration;
 

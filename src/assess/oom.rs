@@ -61,7 +61,12 @@ fn noted(snapshot: &Snapshot) -> Option<Result<Timestamp, &str>> {
 fn one_more(target: &Target, kill: Kill, earlier: Option<&PodKills>) -> PodKills {
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
     let reading = last_reading(target, kill);
-    let cause = cause(kill, reading, limit);
+    let now = target.sample().map(|sample| sample.memory.maxmemory);
+    let cause = match cause(kill, reading, limit) {
+        // The template, which most processes start by, gives none.
+        Cause::Unknown if now == Some(Bytes::ZERO) => Cause::NoMaxmemory,
+        cause => cause,
+    };
     let same_pod = earlier.filter(|earlier| earlier.pod_uid == target.pod.uid);
     let before = same_pod.filter(|_| cause == Cause::Loading);
     let loading_limit_bytes = (cause == Cause::Loading)
@@ -139,9 +144,9 @@ fn evidence(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Stri
         ),
         (None, Some(start)) => {
             let ran = kill.at.duration_since(start).as_secs().max(0);
-            format!("it ran for {ran} s and was not seen in that time; {limit}")
+            format!("it ran for {ran} s, and there is no reading from that time; {limit}")
         }
-        (None, None) => format!("it was not seen before; {limit}"),
+        (None, None) => format!("there is no reading from before it; {limit}"),
     }
 }
 

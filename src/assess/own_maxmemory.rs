@@ -12,6 +12,9 @@ use crate::{
     topology::Shard,
 };
 
+/// What the remedy of a finding begins with where the operator is about to set `maxmemory`.
+pub const WILL_SET: &str = "the operator will set maxmemory to ";
+
 pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec<Finding> {
     look.shards.iter().filter_map(|shard| finding(shard, shard.record(records)?.maxmemory.as_deref()?)).collect()
 }

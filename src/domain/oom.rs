@@ -101,7 +101,7 @@ impl Cause {
             Self::ReplicaBuffers => "buffers for replicas or the append-only file",
             Self::LimitBelowData => "the data alone are as large as the limit",
             Self::Headroom => "the limit leaves too little above maxmemory",
-            Self::Unknown => "not known: this process has no reading from before it",
+            Self::Unknown => "cause not known",
         }
     }
 }

@@ -18,7 +18,7 @@ pub fn of(ctx: &Context<'_>, shard: &Shard<'_>, member: &Target) -> Option<Strin
     let said = |(kind, short, name, value): (&str, &str, &str, &str)| {
         let value = if value.is_empty() { "no reason is given".to_owned() } else { format!("{value:?}") };
         format!(
-            "{kind} {name} is held by its annotation {HOLD_ANNOTATION} ({value}): nothing disturbs it; to lift it: \
+            "{kind} {name} is held by its annotation {HOLD_ANNOTATION} ({value}): nothing disturbs it until that is taken away: \
              kubectl annotate {short} {name} -n {namespace} {HOLD_ANNOTATION}-"
         )
     };

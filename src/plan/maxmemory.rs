@@ -14,7 +14,7 @@ use super::{
     resize, rogue_primary,
 };
 use crate::{
-    assess::headroom,
+    assess::{WILL_SET, headroom},
     domain::{
         bytes::Bytes,
         journal::{Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
@@ -112,7 +112,7 @@ pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<S
     match judge(ctx, shard) {
         Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
         Verdict::Set(change) if change.is_of(target) && is_ours(ctx, shard, None) => {
-            Some(format!("the operator will set maxmemory to {}: {}", change.value, change.because))
+            Some(format!("{WILL_SET}{}: {}", change.value, change.because))
         }
         Verdict::Set(change) if change.is_of(target) && ctx.policy.mode == Mode::Observe => {
             let Change { value, because, .. } = change;

@@ -10,6 +10,7 @@ use crate::{
     assess::{Assessment, growth::Growth},
     domain::{
         names::PodName,
+        pod::StatefulSet,
         sample::{FailoverState, Role, Sample},
         shard::ShardId,
         snapshot::Target,
@@ -33,8 +34,6 @@ pub struct SetSeen {
     pub name: String,
     /// Its selected pods.
     pub pods: Vec<PodName>,
-    /// How many pods its StatefulSets want; zero: no StatefulSet of it could be read.
-    pub wanted: usize,
     /// Who says that it is primary.
     pub primaries: Vec<PodName>,
     /// Members that do not say what they are.
@@ -54,6 +53,8 @@ pub enum Writes {
     Pause(String),
     /// It does not, for this reason, which does not pass by itself.
     Stopped(String),
+    /// Several members take them, who are these.
+    Split(String),
     /// Not known, for this reason.
     Unknown(String),
 }
@@ -67,8 +68,8 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             [] if !silent.is_empty() => Writes::Unknown(silence(&silent)),
             [] if !shard.live_outside().is_empty() => Writes::Unknown("its primary is not selected".to_owned()),
             [] => Writes::Stopped("no member is primary".to_owned()),
-            several if shard.has_too_many_primaries() => Writes::Unknown(format!(
-                "{} each take writes, and what one takes the other never has",
+            several if shard.has_too_many_primaries() => Writes::Split(format!(
+                "{} each take them, and what one takes the other never has",
                 list(&names(several))
             )),
             primaries => primaries.iter().map(|primary| writes(primary)).max_by_key(badness).unwrap_or(Writes::GoOn),
@@ -77,7 +78,6 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             id: shard.id.clone(),
             name: shard.name.clone(),
             pods: names(&shard.members),
-            wanted: shard.stateful_sets.iter().map(|set| usize::try_from(set.replicas).unwrap_or(usize::MAX)).sum(),
             primaries: names(shard.lead.all()),
             silent,
             writes,
@@ -120,6 +120,21 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
     there.into_values().chain(gone).take(MAX_SETS).collect()
 }
 
+/// The StatefulSets that want more pods than are there and selected, with how many are. Of each by itself: several sets may
+/// share one, and one may have several.
+pub(super) fn short<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a StatefulSet, usize)> {
+    input.snapshot.stateful_sets.iter().map(|set| (set, owned(input, set))).filter(|(set, there)| {
+        let wanted = usize::try_from(set.replicas).unwrap_or(usize::MAX);
+        (1..wanted).contains(there)
+    })
+}
+
+/// The selected pods of that StatefulSet.
+fn owned(input: &Input<'_>, set: &StatefulSet) -> usize {
+    let owners = input.snapshot.targets.iter().filter_map(|target| target.pod.owner.as_ref());
+    owners.filter(|owner| owner.uid == set.uid).count()
+}
+
 fn is(shown: Option<&str>, pod: &PodName) -> bool {
     shown == Some(pod.as_str())
 }
@@ -150,7 +165,8 @@ const fn badness(writes: &Writes) -> u8 {
         Writes::GoOn => 0,
         Writes::Unknown(_) => 1,
         Writes::Pause(_) => 2,
-        Writes::Stopped(_) => 3,
+        Writes::Split(_) => 3,
+        Writes::Stopped(_) => 4,
     }
 }
 

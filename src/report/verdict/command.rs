@@ -50,7 +50,15 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
         (Some(Code::RssNearLimit), Some(target)) => raise(input, target, &pods, None),
-        (Some(Code::UtilizationCritical | Code::UtilizationWarning), Some(target)) => more_room(input, target, &pods),
+        (
+            Some(Code::UtilizationCritical | Code::UtilizationWarning | Code::EvictionStopsWrites),
+            Some(target),
+        ) => more_room(input, target, &pods),
+        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => {
+            let unbounded = target.sample().is_some_and(|sample| sample.memory.maxmemory == Bytes::ZERO);
+            let bounded = if unbounded { bound(input, target, &pods) } else { None };
+            bounded.or_else(|| raise(input, target, &pods, None))
+        }
         (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
         (Some(Code::HeadroomInsufficient), Some(target)) => {
             let need = match headroom::judge(input.policy, target) {
@@ -125,7 +133,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let namespace = &input.policy.namespace;
     let named = || {
         let mut targets = input.snapshot.targets.iter();
-        targets.find(|target| blocked.text.split([' ', ':', ',']).any(|word| word == target.pod.name.as_str()))
+        targets.find(|target| blocked.text.split([' ', ':', ',', '\'']).any(|word| word == target.pod.name.as_str()))
     };
     match blocked.reason {
         Reason::Suspended => Some(patch(input, r#"{"spec":{"suspend":false}}"#, "lets the operator go on")),
@@ -141,6 +149,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             "lets the primary be the only copy while a replica restarts; better add a replica",
         )),
         Reason::FullSyncHeadroom => Some(raise_primary(input)),
+        Reason::ReplicaNotSynced => named().map(|target| format!("nothing now; if it lasts: {}", look_at(input, target))),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => {
             let target = named()?;
@@ -363,7 +372,7 @@ fn missing(input: &Input<'_>) -> String {
             target.pod.name
         );
     }
-    let Some(set) = input.sets.iter().find(|set| set.pods.len() < set.wanted) else {
+    let Some((set, _)) = sets::short(input).next() else {
         return format!(
             "kubectl get statefulsets,deployments,pods -n {namespace} (removed on purpose: it is forgotten in a day)"
         );

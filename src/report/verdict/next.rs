@@ -59,16 +59,14 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
 fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     match ruling.level {
         Level::ActNow | Level::Plan if input.policy.mode == Mode::Observe => {
-            "changes nothing in mode Observe; it goes on reading every server, and this goes once it is mended"
-                .to_owned()
+            "changes nothing in mode Observe, and goes on looking".to_owned()
         }
         Level::Fine => "has nothing to do and goes on watching".to_owned(),
         Level::Unknown => {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
         Level::ActNow | Level::Plan => {
-            "does nothing about it by itself; it goes on reading every server, and this goes once it is mended"
-                .to_owned()
+            "cannot mend this, and goes on looking: it says so once it is mended".to_owned()
         }
     }
 }
@@ -174,7 +172,8 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
     let (who, what) = refusals::lifted(blocked.reason);
     let explained = command::explain(blocked.reason.as_str());
     match who {
-        Lifter::Time | Lifter::ItPasses => "nothing now".to_owned(),
+        Lifter::Time => "nothing now".to_owned(),
+        Lifter::ItPasses => format!("nothing now; if it lasts, {explained} says where to look"),
         Lifter::Nobody => {
             format!("{what}: restart the pods by hand when it suits, replicas first; {explained} says more")
         }

@@ -91,6 +91,7 @@ fn writes(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Writes::GoOn => None,
         Writes::Pause(why) => Some(format!("writes{} pause: {why}", of(set))),
         Writes::Stopped(why) => Some(format!("writes{} have STOPPED: {why}", of(set))),
+        Writes::Split(why) => Some(format!("writes{} go apart: {why}", of(set))),
         Writes::Unknown(why) => Some(format!("whether writes{} go on is not known: {why}", of(set))),
     });
     let told: Vec<String> = told.collect();

@@ -8,12 +8,12 @@ use super::super::{
 };
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
-    assess::{WILL_RAISE, fragmentation, roles},
+    assess::{WILL_RAISE, WILL_SET, fragmentation, roles},
     domain::{
         finding::{FindingCode, Severity},
         journal::Journal,
         names::PodName,
-        pod::Container,
+        pod::{Container, StatefulSet},
         ratio::Ratio,
         snapshot::Target,
         step::Step,
@@ -335,7 +335,7 @@ fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPol
 
 /// The operator has said that it is about to do that; what it says is held against the decision.
 pub(super) fn is_promised(remedy: &str) -> bool {
-    [fragmentation::WILL_RESTART, WILL_RAISE, roles::WILL_LABEL].iter().any(|promise| remedy.starts_with(promise))
+    [fragmentation::WILL_RESTART, WILL_RAISE, WILL_SET, roles::WILL_LABEL].iter().any(|promise| remedy.starts_with(promise))
 }
 
 /// The remediation under way, with nothing in its way, is about to cure that.
@@ -383,7 +383,7 @@ fn stopped(input: &Input<'_>) -> Option<(bool, String)> {
     let why = |set: &sets::SetSeen| match &set.writes {
         Writes::Stopped(why) => Some((true, format!("{}: {why}", set.name))),
         Writes::Pause(why) => Some((false, format!("{}: {why}", set.name))),
-        Writes::GoOn | Writes::Unknown(_) => None,
+        Writes::GoOn | Writes::Split(_) | Writes::Unknown(_) => None,
     };
     input.sets.iter().filter_map(why).max_by_key(|(stopped, _)| *stopped)
 }
@@ -402,10 +402,13 @@ fn unjudged(input: &Input<'_>) -> Vec<PodName> {
 
 /// What of each set is missing, but for that of the remediation under way, which restarts pods on purpose.
 fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String> {
-    let restarted = input.journal.map(|journal| journal.workload_name.as_str());
-    let short = input.sets.iter().filter(|set| set.pods.len() < set.wanted && restarted != Some(set.name.as_str()));
-    let few = short.map(|set| {
-        let (name, wanted, there) = (&set.name, set.wanted, set.pods.len());
+    let restarted = input.journal.and_then(|journal| input.sets.iter().find(|set| set.name == journal.workload_name));
+    let owner = |pod: &PodName| Some(&input.snapshot.target(pod)?.pod.owner.as_ref()?.uid);
+    let on_purpose = |set: &StatefulSet| {
+        restarted.is_some_and(|restarted| restarted.pods.iter().any(|pod| owner(pod) == Some(&set.uid)))
+    };
+    let few = sets::short(input).filter(|(set, _)| !on_purpose(set)).map(|(set, there)| {
+        let (name, wanted) = (&set.name, set.replicas);
         format!("of the {wanted} pods that StatefulSet {name} wants {there} are there and selected")
     });
     let gone = sets::summary(input, previous).into_iter().filter(|set| set.pods == 0);
@@ -421,9 +424,7 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
 
 /// Pods that are there, and that are wanted.
 fn counts(input: &Input<'_>) -> (usize, usize) {
-    let there: usize = input.sets.iter().map(|set| set.pods.len()).sum();
-    (
-        there.saturating_sub(not_running(input).count()),
-        input.sets.iter().map(|set| set.wanted.max(set.pods.len())).sum(),
-    )
+    let there = input.snapshot.targets.len();
+    let short: usize = sets::short(input).map(|(set, there)| usize::try_from(set.replicas).unwrap_or(0) - there).sum();
+    (there.saturating_sub(not_running(input).count()), there.saturating_add(short))
 }

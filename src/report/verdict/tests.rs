@@ -17,6 +17,7 @@ use crate::{
         journal::Journal,
         policy::Policy,
         ratio::Ratio,
+        sample::Role,
         snapshot::{Observation, ProbeFailure, Snapshot},
     },
     report::{self, findings, sets},
@@ -205,6 +206,31 @@ fn a_pod_that_is_gone_is_not_fine() {
     assert_eq!(word(&gone), ("ActNow", "NoTargets"));
     assert_eq!(word(&look(&scene, &gone)), ("ActNow", "NoTargets"), "also at the next look");
     assert_eq!(word(&first(&scene)), ("Unknown", "NoTargets"), "there never was one");
+}
+
+#[test]
+fn pods_of_a_stateful_set_are_counted_once_whatever_sets_they_are_members_of() {
+    let mut scene = healthy();
+    for target in &mut scene.1.targets {
+        let sample = target.sample_mut().expect("a sample");
+        sample.server.cluster_enabled = true;
+        sample.replication.role = Role::Primary;
+    }
+    let status = first(&scene);
+    assert!(!said(&status).sentence.contains("are there and selected"), "{}", said(&status).sentence);
+    scene.1.targets.remove(2);
+    let status = first(&scene);
+    assert_eq!(word(&status), ("Plan", "PodsMissing"));
+    assert!(said(&status).sentence.contains(": of the 3 pods that StatefulSet redis wants 2 are there and selected;"));
+    assert!(said(&status).brief.starts_with("PodsMissing 2 of 3 pods are there"), "{}", said(&status).brief);
+}
+
+#[test]
+fn writes_that_go_to_two_primaries_are_not_unknown() {
+    let mut scene = healthy();
+    scene.1.targets[1].sample_mut().expect("a sample").replication.role = Role::Primary;
+    let sentence = said(&first(&scene)).sentence.clone();
+    assert!(sentence.contains("writes go apart: redis-0, redis-1 each take them"), "{sentence}");
 }
 
 #[test]
