@@ -36,18 +36,25 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// What proxies last said, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Arc<Mutex<BTreeMap<String, (Duration, Vec<Proxy>)>>>);
+pub struct Proxies(Arc<Mutex<BTreeMap<String, Answers>>>);
+
+/// When they were asked (uptime), and what they said.
+#[derive(Clone, Debug)]
+struct Answers {
+    at: Duration,
+    said: Vec<Proxy>,
+}
 
 impl Proxies {
     fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Proxy>> {
         let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&policy.uid).filter(|(at, _)| now.saturating_sub(*at) < age).map(|(_, said)| said.clone())
+        memory.get(&policy.uid).filter(|known| now.saturating_sub(known.at) < age).map(|known| known.said.clone())
     }
 
-    fn remember(&self, policy: &Policy, now: Duration, said: Vec<Proxy>) {
+    fn remember(&self, policy: &Policy, answers: Answers) {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.retain(|_, (at, _)| now.saturating_sub(*at) < FORGOTTEN);
-        memory.insert(policy.uid.clone(), (now, said));
+        memory.retain(|_, known| answers.at.saturating_sub(known.at) < FORGOTTEN);
+        memory.insert(policy.uid.clone(), answers);
     }
 }
 
@@ -92,7 +99,7 @@ impl Observer {
             let through = Some(self.through(policy, proxy, service, members, around).await?);
             asked.push(Proxy { through, ..proxy.clone() });
         }
-        self.proxies.remember(policy, now, asked.clone());
+        self.proxies.remember(policy, Answers { at: now, said: asked.clone() });
         Ok(asked)
     }
 
