@@ -23,7 +23,7 @@ use crate::{
         lately::Lately,
         pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
-        snapshot::{Observer, Sentinels},
+        snapshot::{Observer, Proxies, Sentinels},
     },
     validate,
 };
@@ -88,6 +88,7 @@ pub(super) async fn look_at(
         clock,
         lately: Lately::default(),
         sentinels: Sentinels::default(),
+        proxies: Proxies::default(),
     };
     let digester = |_: &[_]| -> crate::observe::sampler::Digester { Arc::new(|_: Observation, _: Vec<_>| 0) };
     let mut snapshot = observer.cached(&policy, &found, None, &claims, digester).await?;

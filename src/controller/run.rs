@@ -53,7 +53,7 @@ use crate::{
     observe::{
         lately::Lately,
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
-        snapshot::{Observer, Sentinels},
+        snapshot::{Observer, Proxies, Sentinels},
     },
     plan::PlanSettings,
 };
@@ -326,6 +326,7 @@ impl Process {
             clock: self.clock,
             lately: self.lately.clone(),
             sentinels: sentinels.clone(),
+            proxies: Proxies::default(),
         };
         Reconciler {
             world: Outside {

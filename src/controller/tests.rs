@@ -40,7 +40,7 @@ use crate::{
     observe::{
         lately::Lately,
         sampler::{Sampler, SamplerSettings, SamplerTask},
-        snapshot::{Observer, Sentinels},
+        snapshot::{Observer, Proxies, Sentinels},
     },
     plan::PlanSettings,
     report::transitions,
@@ -68,6 +68,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
         clock,
         lately: Lately::default(),
         sentinels: sentinels.clone(),
+        proxies: Proxies::default(),
     };
     let registry = Arc::new(Registry::new(client, wakes.clone(), Arc::new(|_| {})));
     let (overload, metrics) = (Overload::new(clock), Metrics::new("a"));

@@ -62,6 +62,11 @@ pub struct Journal {
     /// set back before the remediation ends, however it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporary: Option<Box<TemporarySettings>>,
+    /// Services of proxies that led clients to the primary when a Sentinel was told to give its role to another member: they
+    /// must lead to the new one before the old one is restarted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub proxies: Vec<String>,
     /// How often a Sentinel was to be made to forget what a restart of this remediation left in its list.
     #[serde(default, skip_serializing_if = "zero")]
     #[schemars(range(min = 0, max = 100_000), extend("format" = "int32"))]

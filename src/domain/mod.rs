@@ -20,6 +20,7 @@ pub mod names;
 pub mod oom;
 pub mod pod;
 pub mod policy;
+pub mod proxy;
 pub mod purpose;
 pub mod quantity;
 pub mod ratio;

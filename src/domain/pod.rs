@@ -339,16 +339,6 @@ pub struct Service {
     pub addresses: PodAddresses,
 }
 
-/// A Service that leads to a proxy in front of selected pods: which server its clients meet is the proxy's to decide.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Proxy {
-    /// Name of the Service.
-    pub service: String,
-    /// Names of the selected pods of the same release.
-    pub fronts: Vec<PodName>,
-}
-
 /// Labels that Kubernetes itself gives to each pod of a StatefulSet, and to no two the same.
 pub const LABELS_OF_ONE_POD: &[&str] = &["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::DisruptionBudget,
     names::{ControllerUid, NodeAddress, PodName},
-    pod::{self, Deployment, Owner, Pod, Proxy, Rights, Service, StatefulSet},
+    pod::{self, Deployment, Owner, Pod, Rights, Service, StatefulSet},
+    proxy::Proxy,
     sample::{Reading, Sample},
     sentinel::Sentinel,
     surroundings::Surroundings,

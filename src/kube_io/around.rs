@@ -334,6 +334,7 @@ pub fn prune_service(service: &mut Service) {
         type_: spec.type_,
         cluster_ip: spec.cluster_ip,
         cluster_ips: spec.cluster_ips,
+        ports: spec.ports,
         ..ServiceSpec::default()
     });
 }

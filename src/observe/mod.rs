@@ -4,6 +4,7 @@ mod budgets;
 pub mod lately;
 mod managers;
 pub mod pods;
+mod proxies;
 pub mod sampler;
 pub mod snapshot;
 mod volumes;

@@ -24,11 +24,11 @@ use crate::{
         bytes::Bytes,
         names::{ControllerUid, PodName, PodUid},
         pod::{
-            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, Proxy, ResizeProgress,
-            Service, StartSettings, StatefulSet, VolumeKind,
+            Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
+            StartSettings, StatefulSet, VolumeKind,
         },
         policy::{PortRef, RedisAccess, RoleLabel, SentinelAccess},
-        quantity, recognition,
+        quantity,
         start::{self, CommandLine},
     },
     kube_io::text::plain,
@@ -161,16 +161,6 @@ pub fn service<'a>(
             spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()).map(String::as_str),
         ),
     })
-}
-
-/// The proxy behind a Service, if it is one of the release of some of these pods: whose they are.
-pub fn proxy<'a>(service: &K8sService, pods: impl IntoIterator<Item = &'a K8sPod>) -> Option<Proxy> {
-    let selector = service.spec.as_ref()?.selector.as_ref()?;
-    let fronted = pods.into_iter().filter(|pod| recognition::fronts(selector, pod.metadata.labels.as_ref()));
-    let mut fronts: Vec<PodName> = fronted.filter_map(|pod| pod.metadata.name.clone()).map(PodName::new).collect();
-    fronts.sort_unstable();
-    let service = service.metadata.name.clone().unwrap_or_default();
-    (!fronts.is_empty()).then_some(Proxy { service, fronts })
 }
 
 /// UIDs of the pods behind ready endpoints, sorted.
@@ -324,6 +314,14 @@ pub fn sentinel_port(pod: &K8sPod, access: &SentinelAccess, known: bool) -> Opti
         (PortRef::Number(number), None) if known => Some(*number),
         _ => None,
     }
+}
+
+/// The number of the TCP port to which a container of the pod gives that name.
+pub(super) fn named_port(pod: &K8sPod, name: &str) -> Option<u16> {
+    let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();
+    let named = PortRef::Name(name.to_owned());
+    let found = containers.into_iter().find_map(|container| declared(container, &named))?;
+    u16::try_from(found.container_port).ok()
 }
 
 fn port_text(port: &PortRef) -> String {

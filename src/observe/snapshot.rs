@@ -1,13 +1,17 @@
 //! Puts a snapshot together: pods from the cache or live, samples from the sampler or by fresh probes.
 
+mod proxies;
 mod sentinels;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod as KubePod;
 
-use self::sentinels::SENTINELS_BELIEVED;
-pub use self::sentinels::Sentinels;
+pub use self::{proxies::Proxies, sentinels::Sentinels};
+use self::{
+    proxies::{Fronting, PROXIES_BELIEVED},
+    sentinels::SENTINELS_BELIEVED,
+};
 use super::{
     budgets,
     lately::Lately,
@@ -20,7 +24,7 @@ use crate::{
     domain::{
         budget::DisruptionBudget,
         names::{ControllerUid, PodName},
-        pod::{Owner, Pod, Proxy, Rights, Service},
+        pod::{Owner, Pod, Rights, Service},
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
@@ -56,6 +60,8 @@ pub struct Observer {
     pub lately: Lately,
     /// What Sentinels last said.
     pub sentinels: Sentinels,
+    /// What proxies in front of sets last said.
+    pub proxies: Proxies,
 }
 
 impl Observer {
@@ -75,14 +81,16 @@ impl Observer {
             around.begun().await;
         }
         self.assign(policy, &pods, around, digester).await;
-        let (services, proxies) = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
+        let (services, fronting) = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
         let rights = self.reader.rights_lately(&policy.namespace).await;
-        let mut frame = Snapshot { services, proxies, ..self.frame(policy, &pods, around, claims, rights).await? };
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
         let samples = self.latest(policy, &pods);
         let seen = samples.iter().filter_map(|(observation, _)| observation.sample());
         let pods_found = found.iter().map(AsRef::as_ref);
         frame.sentinels = self.sentinels(policy, seen, pods_found, around, SENTINELS_BELIEVED).await?;
+        let asked = self.led_through(policy, &fronting, &pods, &frame.sentinels, around, PROXIES_BELIEVED).await;
+        frame.proxies = asked.unwrap_or(fronting.proxies);
         Ok(self.complete(frame, pods, samples))
     }
 
@@ -98,14 +106,15 @@ impl Observer {
         let found = self.reader.pods(&policy.namespace, selector).await?;
         let pods = facts(policy, found.iter());
         self.assign(policy, &pods, None, digester).await;
-        let (services, proxies) = self.services(policy, found.iter(), None).await?;
+        let (services, fronting) = self.services(policy, found.iter(), None).await?;
         let rights = self.reader.rights(&policy.namespace).await;
-        let mut frame = Snapshot { services, proxies, ..self.frame(policy, &pods, None, claims, rights).await? };
+        let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
         self.ask_redis_rights(policy, &pods, &mut frame).await;
         let latest = self.latest(policy, &pods);
         let seen = latest.iter().filter_map(|(observation, _)| observation.sample());
         frame.sentinels = self.sentinels(policy, seen, found.iter(), None, Duration::ZERO).await?;
+        frame.proxies = self.led_through(policy, &fronting, &pods, &frame.sentinels, None, Duration::ZERO).await?;
         let keys: Vec<TargetKey> = pods.iter().map(|pod| key(policy, pod)).collect();
         let mut probed: BTreeMap<_, _> = self
             .sampler
@@ -180,7 +189,7 @@ impl Observer {
             Some(rule) => CredentialsFor::Tls {
                 namespace: policy.namespace.clone(),
                 rule: rule.clone(),
-                names: names(pod),
+                names: names(pod.dns_name.as_deref()),
                 login: Box::new(login),
             },
             None => login,
@@ -329,10 +338,10 @@ impl Observer {
         policy: &Policy,
         pods: impl Iterator<Item = &'a KubePod> + Clone,
         around: Option<&Around>,
-    ) -> Result<(Vec<Service>, Vec<Proxy>), KubeError> {
+    ) -> Result<(Vec<Service>, Fronting), KubeError> {
         let (namespace, label) = (&policy.namespace, &policy.redis.role_label);
         if pods.clone().next().is_none() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok((Vec::new(), Fronting::default()));
         }
         let found = match around.and_then(Around::services) {
             Some(watched) => watched,
@@ -349,8 +358,7 @@ impl Observer {
                 None => pods::ready_pods(&self.reader.endpoint_slices(namespace, &service.name).await?),
             };
         }
-        let proxies = found.iter().filter_map(|service| pods::proxy(service, pods.clone())).collect();
-        Ok((services, proxies))
+        Ok((services, Fronting::of(&found, &pods)))
     }
 
     fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {
@@ -398,9 +406,8 @@ impl Observer {
     }
 }
 
-/// The names by which a certificate may call that pod: with the usual cluster domain, and without one.
-fn names(pod: &Pod) -> Vec<String> {
-    let name = pod.dns_name.as_deref();
+/// The names by which a certificate may call who has that name in DNS: with the usual cluster domain, and without one.
+fn names(name: Option<&str>) -> Vec<String> {
     name.map(|name| vec![format!("{name}.{CLUSTER_DOMAIN}"), name.to_owned()]).unwrap_or_default()
 }
 

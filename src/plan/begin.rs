@@ -107,6 +107,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         raised: Vec::new(),
         carried: Vec::new(),
         temporary: None,
+        proxies: Vec::new(),
         forgotten: 0,
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),

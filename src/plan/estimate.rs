@@ -9,7 +9,7 @@ use crate::{
         bytes::Bytes,
         duration,
         names::PodName,
-        pod::Proxy,
+        proxy::Proxy,
         sample::Sample,
         snapshot::Target,
         step::{self, PlannedStep, Step},
@@ -83,8 +83,7 @@ pub fn hand_over_gap(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<WriteGap> {
         return Some(WriteGap::estimated(OWN_LABEL, from));
     }
     if shard.handover() == Handover::BySentinel {
-        let fronts = |proxy: &&Proxy| shard.members.iter().any(|member| proxy.fronts.contains(&member.pod.name));
-        if let Some(Proxy { service, .. }) = ctx.snapshot.proxies.iter().find(fronts) {
+        if let Some(Proxy { service, .. }) = shard.proxies(ctx.snapshot).next() {
             let agreed = measured(ctx, shard).unwrap_or_default().max(BY_ALL_SENTINELS);
             let from = format!(
                 "a Sentinel moves the role, and the proxy behind Service {service} follows: {} s until the Sentinels agree, \

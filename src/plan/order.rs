@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, estimate, hold, in_place, request, resize,
+    candidate, estimate, gates, hold, in_place, request, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -29,6 +29,9 @@ use crate::{
     },
     topology::{Handover, Shard},
 };
+
+/// Bytes of the longest reason that the schema takes.
+const LONGEST_REASON: usize = 512;
 
 /// A member that is to be restarted.
 #[derive(Clone, Debug)]
@@ -189,7 +192,12 @@ fn relieve_by_sentinel(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>
     };
     let cause = format!("{} is primary and must be restarted too", old.target.pod.name);
     steps.push(by_sentinel(old.target, &cause));
+    let begun = steps.len();
     restart(ctx, old, &Returns::AsReplicaOf(next, shard.replicas.len() == 1), steps);
+    if let Some(PlannedStep { reason, .. }) = steps.get_mut(begun) {
+        reason.push_str(&gates::ways_in_words(ctx, shard));
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+    }
 }
 
 /// Has a Sentinel give the role of that primary to another member.

@@ -24,6 +24,7 @@ use crate::domain::{
     names::{ControllerUid, NodeAddress, PodName},
     pod::{self, Owner, Service, StatefulSet},
     policy::{AuthorityRule, Policy},
+    proxy::Proxy,
     sample::{FailoverState, Role, Sample},
     shard::ShardId,
     snapshot::{Snapshot, Target},
@@ -357,6 +358,11 @@ impl<'a> Shard<'a> {
     /// The member of that name.
     pub fn member(&self, pod: &PodName) -> Option<&'a Target> {
         self.members.iter().copied().find(|member| member.pod.name == *pod)
+    }
+
+    /// Proxies of other people in front of it.
+    pub fn proxies<'s>(&self, snapshot: &'s Snapshot) -> impl Iterator<Item = &'s Proxy> + use<'s, '_, 'a> {
+        snapshot.proxies.iter().filter(|proxy| self.members.iter().any(|member| proxy.is_before(&member.pod.name)))
     }
 
     /// The StatefulSet that owns that member, if it is one and could be read.

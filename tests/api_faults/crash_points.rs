@@ -3,8 +3,7 @@
 use redis_memory_operator::execute::crash::{self, Place, Situation};
 
 use crate::{
-    end::{End, assert_ends_as, assert_undisturbed},
-    fake_kubelet::Pauses,
+    end::{End, assert_ends_as, assert_settles_as, assert_undisturbed},
     long,
     operator::{Operator, Options},
     shape::Shape,
@@ -42,14 +41,14 @@ async fn see_through(world: &World, operator: &mut Operator, points: usize, mut 
 }
 
 /// Runs the main job with a crash at each of these points, in whatever order they come.
-async fn assert_survives(world: World, method: &str, points: &[String]) -> Pauses {
+async fn assert_survives(world: World, method: &str, points: &[String]) -> World {
     let mut operator = Operator::start(&world, dying(method, points)).await;
     let writer = world.writer().await;
     world.apply_policy().await;
     see_through(&world, &mut operator, points.len(), async |_| {}).await;
     assert_undisturbed(&world, writer).await;
     assert_eq!((operator.starts as usize, operator.fired()), (points.len() + 1, points.len()), "each point fired once");
-    world.node.pauses()
+    world
 }
 
 /// All of these in one run every day; each alone when the long list is wanted.
@@ -85,11 +84,57 @@ async fn native() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
 async fn under_sentinel() {
-    // Who takes over after the old primary follows sets its settings back in another way: so the last has a run of its own.
-    let (last, points): (Vec<_>, Vec<_>) =
-        crash::reached_in(&[Situation::Sentinel]).into_iter().partition(|point| *point == Place::SettingsBack.as_str());
+    let points =
+        crash::reached_in(&[Situation::Sentinel]).into_iter().filter(|point| !is_last(point)).collect::<Vec<_>>();
     assert_survives_all("sentinel", Shape::Watched, "auto", &points).await;
-    assert_survives_all("sentinel-last", Shape::Watched, "auto", &last).await;
+}
+
+/// Who takes over after the old primary follows sets its settings back in another way: so the last has another run. In it
+/// the pods have new addresses with every start, which the Sentinels are made to forget.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn what_is_left_under_sentinel() {
+    let mut points = crash::reached_in(&[Situation::Forgotten]);
+    points.extend(crash::reached_in(&[Situation::Sentinel]).into_iter().filter(|point| is_last(point)));
+    for points in points.chunks(if long() { 1 } else { points.len() }) {
+        let world = World::with("sentinel-last", Shape::Moving, "redis-server".into()).await;
+        let world = assert_survives(world, "auto", points).await;
+        // The last of them has just forgotten, and finds the others again.
+        eventually("Sentinels that list the set and nobody else", async || {
+            world.node.sentinels_are_calm().await.then_some(())
+        })
+        .await;
+        println!("survived {}", points.join(" "));
+    }
+}
+
+fn is_last(point: &str) -> bool {
+    point == Place::SettingsBack.as_str()
+}
+
+/// No limit may be raised, so `maxmemory` is set to what it bears, on each member. Whoever takes over finishes it, and
+/// knows what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn maxmemory() {
+    let points = crash::reached_in(&[Situation::Maxmemory]);
+    for points in points.chunks(if long() { 1 } else { points.len() }) {
+        let world = World::with("maxmemory", Shape::Bounded, "redis-server".into()).await;
+        let mut operator = Operator::start(&world, dying("auto", points)).await;
+        let writer = world.writer().await;
+        world.apply_policy().await;
+        eventually("maxmemory on every member, in spite of crashes", async || {
+            if operator.try_ended().is_some() {
+                operator.start_again();
+            }
+            let all_fired = operator.fired() == points.len() && operator.starts as usize == points.len() + 1;
+            let own = world.policy().await?.pointer("/status/workloads/0/maxmemory").cloned()?;
+            (all_fired && own["before"] == 80 << 20 && own["held"] == 36 << 20).then_some(())
+        })
+        .await;
+        assert_settles_as(&world, writer, String::new(), End::untouched(world.shape)).await;
+        println!("survived {}", points.join(" "));
+    }
 }
 
 /// What is done to the only copy of the data: all of it, not only what is done to nobody else.
@@ -187,7 +232,7 @@ async fn assert_no_pause_is_left(name: &str, method: &str, places: &[Place]) {
         return;
     };
     let world = World::with(name, Shape::Replicated, valkey).await;
-    let paused = assert_survives(world, method, &names(places)).await;
+    let paused = assert_survives(world, method, &names(places)).await.node.pauses();
     assert!(paused.reason_known, "{paused:?}");
     let held = places.iter().any(|place| matches!(place, Place::Paused | Place::CaughtUp | Place::Demoted));
     assert!(!held || !paused.longest_paused_reason.is_zero(), "the pause was not seen: {paused:?}");

@@ -55,7 +55,7 @@ impl End {
         Self {
             outcome: "Succeeded".into(),
             starts: members.keys().map(|pod| (pod.clone(), 2)).collect(),
-            endpoints: if shape == Shape::Watched {
+            endpoints: if shape.under_sentinel() {
                 (0..REPLICAS).map(|n| format!("{SENTINELS}-{n}")).collect()
             } else {
                 primary.iter().cloned().collect()
@@ -64,6 +64,13 @@ impl End {
             primary,
             members,
         }
+    }
+
+    /// Nobody was restarted, and no remediation was begun.
+    pub(crate) fn untouched(shape: Shape) -> Self {
+        let end = Self::led_by(shape, 0);
+        let starts = end.members.keys().map(|pod| (pod.clone(), 1)).collect();
+        Self { outcome: String::new(), starts, restarts: Vec::new(), ..end }
     }
 
     async fn of(world: &World, outcome: String) -> Self {
@@ -122,7 +129,7 @@ async fn endpoints(world: &World) -> Vec<String> {
 /// Waits for the end of the remediation, and asserts that it is the undisturbed one: every pod once, no acknowledged
 /// write lost, no write blocked beyond its bound.
 pub(crate) async fn assert_undisturbed(world: &World, writer: Writer) {
-    let wanted = if world.shape == Shape::Watched {
+    let wanted = if world.shape.under_sentinel() {
         eventually("the end of the remediation", async || world.outcome().await).await;
         let primary = eventually("one primary", async || world.node.primary().await).await;
         let number = primary.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
@@ -136,6 +143,11 @@ pub(crate) async fn assert_undisturbed(world: &World, writer: Writer) {
 /// The same with another end.
 pub(crate) async fn assert_ends_as(world: &World, writer: Writer, wanted: End) {
     let outcome = eventually("the end of the remediation", async || world.outcome().await).await;
+    assert_settles_as(world, writer, outcome, wanted).await;
+}
+
+/// The set is, or is soon, as after such a remediation.
+pub(crate) async fn assert_settles_as(world: &World, writer: Writer, outcome: String, wanted: End) {
     let mut last = None;
     // Labels and limits are upkeep, and EndpointSlices a controller's: they follow within seconds.
     let settled = tokio::time::timeout(Duration::from_secs(20), async {

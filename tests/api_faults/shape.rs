@@ -25,6 +25,10 @@ pub(crate) enum Shape {
     Dumping,
     /// Three that hold nothing but memory and keep their addresses, watched by three Sentinels in pods of their own.
     Watched,
+    /// The same with addresses that are new with every start: each restart leaves the old one in the lists of the Sentinels.
+    Moving,
+    /// As `Replicated`; nothing is restarted, and no limit may be raised: `maxmemory` is set to what it bears.
+    Bounded,
 }
 
 /// The set of the Sentinels.
@@ -35,7 +39,9 @@ impl Shape {
         match self {
             Self::Standalone => 1,
             Self::Static => 2,
-            Self::Replicated | Self::Returning | Self::Dumping | Self::Watched => REPLICAS,
+            Self::Replicated | Self::Returning | Self::Dumping | Self::Watched | Self::Moving | Self::Bounded => {
+                REPLICAS
+            }
         }
     }
 
@@ -44,9 +50,14 @@ impl Shape {
         matches!(self, Self::Standalone | Self::Static)
     }
 
+    /// Sentinels decide who is primary.
+    pub(crate) const fn under_sentinel(self) -> bool {
+        matches!(self, Self::Watched | Self::Moving)
+    }
+
     pub(crate) const fn keeps(self) -> Keeps {
         match self {
-            Self::Replicated => Keeps::Nothing,
+            Self::Replicated | Self::Moving | Self::Bounded => Keeps::Nothing,
             Self::Returning => Keeps::NothingAndFirstLeads,
             Self::Watched => Keeps::Address,
             Self::Dumping => Keeps::Data,
@@ -57,7 +68,9 @@ impl Shape {
     /// Options of every redis-server.
     pub(crate) fn options(self) -> Vec<&'static str> {
         match self {
-            Self::Replicated | Self::Returning | Self::Watched => vec!["--repl-backlog-size", "4mb"],
+            Self::Replicated | Self::Returning | Self::Watched | Self::Moving | Self::Bounded => {
+                vec!["--repl-backlog-size", "4mb"]
+            }
             Self::Standalone | Self::Static => {
                 vec!["--repl-backlog-size", "4mb", "--appendonly", "yes", "--appendfsync", "always"]
             }
@@ -67,7 +80,7 @@ impl Shape {
 
     /// What the Service selects: the role where it moves, the Sentinels where they know, else the pod that is always primary.
     pub(crate) fn selector(self) -> Value {
-        if self == Self::Watched {
+        if self.under_sentinel() {
             json!({ "app": SENTINELS })
         } else if self.in_place() {
             json!({ "app": SET, "statefulset.kubernetes.io/pod-name": format!("{SET}-0") })
@@ -101,8 +114,12 @@ impl Shape {
             spec["restart"]["allowDowntime"] = json!(true);
             spec["restart"]["minimumSyncedReplicas"] = json!(0);
         }
-        if self == Self::Watched {
+        if self.under_sentinel() {
             spec["redis"]["sentinel"] = json!({ "selector": { "matchLabels": { "app": SENTINELS } } });
+        }
+        if self == Self::Bounded {
+            spec["headroom"]["remedies"] = json!(["SetMaxmemory"]);
+            spec["fragmentation"]["remedies"] = json!(["Report"]);
         }
         if self == Self::Dumping {
             // Without a minute of history nothing is known of the rate of writes.
@@ -113,7 +130,7 @@ impl Shape {
 
     /// The operator keeps the label that clients go by.
     pub(crate) fn follows_a_label(self) -> bool {
-        !self.in_place() && self != Self::Watched
+        !self.in_place() && !self.under_sentinel()
     }
 
     /// What the members are after an undisturbed remediation that left that one as primary.
@@ -122,11 +139,13 @@ impl Shape {
             let role = if number == primary { "primary" } else { "replica" };
             let follows = if number == primary { "nobody".to_owned() } else { format!("{SET}-{primary}") };
             let label = if self.follows_a_label() { role } else { "" };
+            // The limit of the template less the 64 MiB that `headroom.minimum` is by itself.
+            let (limit, maxmemory) = if self == Self::Bounded { ("100Mi", 36 << 20) } else { ("144Mi", 80 << 20) };
             Member {
                 label: label.to_owned(),
                 ready: true,
-                limit: "144Mi".to_owned(),
-                maxmemory: "83886080".to_owned(),
+                limit: limit.to_owned(),
+                maxmemory: maxmemory.to_string(),
                 backlog: if self == Self::Dumping { 256 << 10 } else { 4 << 20 }.to_string(),
                 follows,
             }

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{
     end::assert_undisturbed,
+    fake_kubelet::patient_ask,
     fault_proxy::{Fault, Kind, Times},
     operator::{Operator, Options},
-    world::{SET, World, eventually},
+    shape::Shape,
+    world::{PROXY, SET, World, eventually},
 };
 
 /// Longer than the term of leadership that is used here.
@@ -155,4 +157,66 @@ async fn change_after(world: &World) {
     eventually("a status", async || condition(world, "Ready").await).await;
     let theirs = Patch::Merge(json!({ "status": { "summary": { "targets": 99, "reachable": 99, "compliant": 99 } } }));
     policies.patch_status(SET, &PatchParams::default(), &theirs).await.expect("anybody with the right may");
+}
+
+/// In a set with a chain nobody is restarted, neither its middle nor its end; without the chain everybody is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn a_chain_of_replicas_is_left_alone() {
+    let world = World::new("chained").await;
+    let at = |pod: &str| world.node.of(pod).expect("it runs");
+    let follow = async |above: &str| {
+        let ip = at(above).ip.to_string();
+        let follow = ["REPLICAOF", &ip, "6379"];
+        patient_ask(at("redis-2").process.address(), &follow).await.expect("REPLICAOF");
+        let says = format!("master_host:{ip}\r\nmaster_port:6379\r\nmaster_link_status:up");
+        eventually("the link of the last", async || {
+            at("redis-2").process.info("replication").await.filter(|info| info.contains(&says)).map(drop)
+        })
+        .await;
+    };
+    follow("redis-1").await;
+    let _operator = Operator::start(&world, Options::default()).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    let refused = eventually("the refusal", async || {
+        condition(&world, "RemediationBlocked").await.filter(|condition| condition["status"] == "True")
+    })
+    .await;
+    assert_eq!(refused["reason"], "ChainedReplicas", "{refused}");
+    assert_eq!(world.node.started().len(), 3, "nobody was restarted");
+    follow("redis-0").await;
+    assert_undisturbed(&world, writer).await;
+}
+
+/// Writers come through HAProxy, which stands still when a Sentinel moves the role: the old primary stays until it leads to the
+/// new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: make test"]
+async fn a_proxy_notices_late_who_is_primary() {
+    let world = World::with("proxy", Shape::Watched, "redis-server".into()).await;
+    world.proxy().await;
+    let _operator = Operator::start(&world, Options::default()).await;
+    let writer = world.writer().await;
+    world.apply_policy().await;
+    let way = eventually("the proxy in the journal", async || {
+        world.policy().await?.pointer("/status/journal/proxies/0").cloned()
+    })
+    .await;
+    assert_eq!(way, PROXY);
+    let proxy = world.node.proxies().into_iter().next().expect("there is one");
+    proxy.signal("STOP");
+    let refused = eventually("the wait for the proxy", async || {
+        let blocked = condition(&world, "RemediationBlocked").await?;
+        (blocked["reason"] == "ClientsPinned").then(|| blocked["message"].as_str().unwrap_or_default().to_owned())
+    })
+    .await;
+    assert!(refused.contains("the proxy behind Service proxy leads its clients to nobody"), "{refused}");
+    let primary = world.node.primary().await.expect("one primary");
+    assert_ne!(primary, "redis-0", "the role has moved");
+    let starts = world.node.started().into_iter().filter(|started| started.pod == "redis-0").count();
+    assert_eq!(starts, 1, "the old primary is there");
+    proxy.signal("CONT");
+    assert_undisturbed(&world, writer).await;
+    assert_eq!(proxy.role().await.as_deref(), Some("master"), "it leads to the new one");
 }

@@ -41,6 +41,8 @@ use crate::{
 /// Name of set, Service and policy.
 pub(crate) const SET: &str = "redis";
 pub(crate) const REPLICAS: usize = 3;
+/// Name of the proxy and its Service.
+pub(crate) const PROXY: &str = "proxy";
 /// By which the operators of one world choose their leader.
 pub(crate) const LEASE: &str = "operator";
 /// `maxmemory` of the template, and as it is set at run time: a replacement needs its settings restored.
@@ -116,7 +118,8 @@ impl World {
     }
 
     async fn deploy(&self) {
-        let labels = json!({ "app": SET });
+        // Of one release, as a chart's pods are.
+        let labels = json!({ "app": SET, "release": SET });
         let port = json!([{ "name": "redis", "port": 6379, "targetPort": "redis" }]);
         self.create::<Service>(json!({
             "metadata": { "name": format!("{SET}-nodes") },
@@ -154,9 +157,35 @@ impl World {
         if self.shape.keeps().data() {
             self.bound(replicas).await;
         }
-        if self.shape == Shape::Watched {
+        if self.shape.under_sentinel() {
             self.sentinels().await;
         }
+    }
+
+    /// HAProxy in front of the set, and its Service.
+    pub(crate) async fn proxy(&self) {
+        let labels = json!({ "app": "haproxy", "release": SET });
+        self.create::<Service>(json!({
+            "metadata": { "name": PROXY }, "spec": { "selector": labels, "ports": [{ "name": "redis", "port": 6379 }] },
+        }))
+        .await;
+        let container = json!({ "name": "haproxy", "image": "haproxy", "ports": [{ "containerPort": 6379 }] });
+        let spec = json!({
+            "nodeName": self.node.name(), "automountServiceAccountToken": false, "containers": [container],
+        });
+        self.create::<StatefulSet>(json!({
+            "metadata": { "name": PROXY },
+            "spec": {
+                "serviceName": PROXY, "replicas": 1, "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": spec },
+            },
+        }))
+        .await;
+        eventually("a proxy that leads to the primary", async || {
+            let proxy = self.node.proxies().into_iter().next()?;
+            proxy.role().await.filter(|role| role == "master")
+        })
+        .await;
     }
 
     async fn sentinels(&self) {
@@ -300,9 +329,13 @@ impl World {
 
     /// A client that writes through the Service and remembers what was acknowledged.
     pub(crate) async fn writer(&self) -> Writer {
-        if self.shape == Shape::Watched {
+        if self.shape.under_sentinel() {
             // Whichever of them takes writes: an answer of one that is no primary any more would be a write lost.
-            let addresses = self.node.running().iter().map(|running| running.process.address()).collect();
+            let running = self.node.running();
+            let mut addresses: Vec<_> = running.iter().map(|running| running.process.address()).collect();
+            if self.shape == Shape::Moving {
+                addresses.extend(running.iter().map(|running| self.node.next_address(&running.pod)));
+            }
             return Writer::start_paced(addresses, WRITE_EVERY);
         }
         let service = self.api::<Service>().get(SET).await.expect("the Service");

@@ -8,6 +8,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 mod address;
+mod haproxy;
 mod node;
 mod process;
 mod sentinel;
@@ -15,7 +16,7 @@ mod watcher;
 
 use std::{
     collections::HashMap,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -86,8 +87,11 @@ struct State {
     names: Mutex<HashMap<String, Ipv4Addr>>,
     running: Mutex<HashMap<String, Running>>,
     sentinels: Mutex<HashMap<String, Arc<RedisProcess>>>,
-    /// By the pod's name.
+    proxies: Mutex<HashMap<String, Arc<RedisProcess>>>,
+    /// By the pod's name: the one that it keeps, or that its next start is to have.
     addresses: Mutex<HashMap<String, Arc<Address>>>,
+    /// Processes whose addresses stay, so that nobody who comes to one of them later is kept waiting.
+    kept: Mutex<Vec<Arc<RedisProcess>>>,
     started: Mutex<Vec<Started>>,
     pauses: Mutex<Pauses>,
 }
@@ -125,6 +129,10 @@ impl State {
         self.sentinels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn proxies(&self) -> MutexGuard<'_, HashMap<String, Arc<RedisProcess>>> {
+        self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn all_running(&self) -> Vec<Running> {
         self.running().values().filter(|it| !it.stopping).cloned().collect()
     }
@@ -142,10 +150,10 @@ impl State {
 
     /// The address of a pod that is about to start.
     fn address_of(&self, pod: &str) -> Arc<Address> {
-        if self.keeps != Keeps::Address {
-            return Arc::new(Address::next());
-        }
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.keeps != Keeps::Address {
+            return addresses.remove(pod).unwrap_or_else(|| Arc::new(Address::next()));
+        }
         Arc::clone(addresses.entry(pod.to_owned()).or_insert_with(|| Arc::new(Address::next())))
     }
 }
@@ -171,7 +179,9 @@ impl FakeNode {
             names: Mutex::default(),
             running: Mutex::default(),
             sentinels: Mutex::default(),
+            proxies: Mutex::default(),
             addresses: Mutex::default(),
+            kept: Mutex::default(),
             started: Mutex::default(),
             pauses: Mutex::default(),
         });
@@ -211,6 +221,22 @@ impl FakeNode {
         self.running().into_iter().find(|running| running.pod == pod)
     }
 
+    /// The address that the next start of that pod will have, where it does not keep the one that it has. At the one that it
+    /// has nobody listens then.
+    pub fn next_address(&self, pod: &str) -> SocketAddr {
+        assert_ne!(self.state.keeps, Keeps::Address, "it keeps its address");
+        let process = self.of(pod).expect("it runs").process;
+        self.state.kept.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+        let mut addresses = self.state.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = addresses.entry(pod.to_owned()).or_insert_with(|| Arc::new(Address::next()));
+        SocketAddr::new(next.0.into(), process::PORT)
+    }
+
+    /// The processes of its proxies.
+    pub fn proxies(&self) -> Vec<Arc<RedisProcess>> {
+        self.state.proxies().values().cloned().collect()
+    }
+
     /// The pod whose Redis is primary; `None`: there is none, or more than one.
     pub async fn primary(&self) -> Option<String> {
         let mut primaries = Vec::new();
@@ -246,6 +272,8 @@ impl Drop for FakeNode {
         // The last references to the processes; each ends its own.
         self.state.running().clear();
         self.state.sentinels().clear();
+        self.state.proxies().clear();
+        self.state.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    Keeps, LOOK, Running, State,
+    Keeps, LOOK, Running, State, haproxy,
     process::{self, Place, RedisProcess},
     sentinel,
     watcher::measure,
@@ -79,6 +79,9 @@ pub(super) async fn watch(state: Arc<State>) {
 }
 
 async fn look(state: &Arc<State>, pod: Pod) {
+    if haproxy::is_one(&pod) {
+        return haproxy::look(state, pod).await;
+    }
     if sentinel::is_one(&pod) {
         return sentinel::look(state, pod).await;
     }

@@ -12,6 +12,7 @@ mod hold;
 mod in_place;
 mod meddling;
 mod obstacles;
+mod proxies;
 mod records;
 mod request;
 mod sentinels;

@@ -95,7 +95,8 @@ fn through_a_proxy_it_is_the_check_of_the_proxy_too() {
     let mut world = super::sentinels::watched();
     assert_eq!(planned(&world).estimate(), Duration::from_secs(2));
     let fronts = vec![fixtures::pod_name(0), fixtures::pod_name(1), fixtures::pod_name(2)];
-    let proxy = redis_memory_operator::domain::pod::Proxy { service: "argo-redis-ha-haproxy".into(), fronts };
+    let proxy =
+        redis_memory_operator::domain::proxy::Proxy { service: "argo-redis-ha-haproxy".into(), fronts, through: None };
     world.snapshot.proxies = vec![proxy];
     let gap = planned(&world);
     assert_eq!(gap.estimate(), Duration::from_millis(2400 + 1500));

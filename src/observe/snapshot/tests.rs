@@ -28,6 +28,8 @@ use crate::{
     observe::sampler::{Sampler, SamplerSettings, SamplerTask, SecretSource},
 };
 
+mod proxies;
+
 const PASSWORD: &str = "canary-31c9d0-password";
 const SET_UID: &str = "set-uid";
 
@@ -52,6 +54,10 @@ struct Ear {
 
 impl Ear {
     async fn open() -> Self {
+        Self::saying("-ERR not today\r\n").await
+    }
+
+    async fn saying(answer: &'static str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (connections, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
@@ -62,7 +68,7 @@ impl Ear {
                 let mut buffer = [0; 1024];
                 let length = stream.read(&mut buffer).await.unwrap_or(0);
                 notes.lock().unwrap().extend_from_slice(&buffer[..length]);
-                let _it_may_have_gone = stream.write_all(b"-ERR not today\r\n").await;
+                let _it_may_have_gone = stream.write_all(answer.as_bytes()).await;
             }
         });
         Self { port, connections, heard, task }
@@ -83,7 +89,7 @@ fn pod(name: &str, owner: &Value, host_network: bool) -> Value {
     let owners: Vec<&Value> = if owner.is_null() { Vec::new() } else { vec![owner] };
     json!({
         "metadata": {
-            "name": name, "namespace": "shop", "uid": format!("{name}-uid"), "labels": {"app": "redis"},
+            "name": name, "namespace": "shop", "uid": format!("{name}-uid"), "labels": {"app": "redis", "release": "shop"},
             "ownerReferences": owners,
         },
         "spec": {"hostNetwork": host_network, "containers": [{"name": "redis"}]},
@@ -104,12 +110,21 @@ struct Bench {
 
 /// An observer whose API server has these pods and StatefulSet `redis`.
 fn bench(pods: Vec<Value>, port: u16) -> Bench {
+    bench_with(pods, Vec::new(), Vec::new(), port)
+}
+
+/// The same with Services, pods of a proxy, and the ReplicaSet `front-1` that made them.
+fn bench_with(pods: Vec<Value>, proxies: Vec<Value>, services: Vec<Value>, port: u16) -> Bench {
     let (client, _log) = fake(move |request| match request.uri.split('?').next().unwrap_or_default() {
         "/api/v1/namespaces/shop/pods" => {
-            Answer::Http(200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}))
+            let items = if request.uri.contains("proxy") { &proxies } else { &pods };
+            Answer::Http(200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}))
         }
         "/api/v1/namespaces/shop/services" => {
-            Answer::Http(200, json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": []}))
+            Answer::Http(200, json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": services}))
+        }
+        "/apis/apps/v1/namespaces/shop/replicasets/front-1" => {
+            Answer::Http(200, json!({"metadata": {"name": "front-1", "uid": "front-uid"}, "spec": {"selector": {}}}))
         }
         "/apis/apps/v1/namespaces/shop/statefulsets/redis" => Answer::Http(
             200,
@@ -134,6 +149,7 @@ fn bench(pods: Vec<Value>, port: u16) -> Bench {
         clock,
         lately: Lately::default(),
         sentinels: Sentinels::default(),
+        proxies: Proxies::default(),
     };
     Bench { observer, policy: Arc::new(policy), secrets, _task: task }
 }

@@ -30,6 +30,9 @@ use crate::{
 /// A Sentinel that was told to fail over has given up this long after its `failover-timeout`.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
+/// Proxies in front of one set that a journal names. Nobody has so many.
+const MOST_PROXIES: usize = 16;
+
 impl Advance<'_> {
     pub(super) fn failover(&self, from: &PodName) -> Next {
         let Some(record) = &self.journal.current.switchover else { return self.before_failover(from) };
@@ -119,6 +122,11 @@ impl Advance<'_> {
         let resumed = self.journal.current.switchover.is_some();
         let mut journal = self.intend();
         journal.temporary = Some(Box::new(TemporarySettings { identity: primary, settings, back_attempt: 0 }));
+        for proxy in self.shard.proxies(self.ctx.snapshot).filter(|proxy| proxy.leads_to(&record.primary.run_id)) {
+            if journal.proxies.len() < MOST_PROXIES && !journal.proxies.contains(&proxy.service) {
+                journal.proxies.push(proxy.service.clone());
+            }
+        }
         let order = self.failover_order(&journal, old, &record);
         journal.current.switchover = Some(record);
         match order {

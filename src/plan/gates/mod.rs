@@ -7,6 +7,7 @@ mod budget;
 mod capacity;
 mod copies;
 mod history;
+mod proxies;
 mod rights;
 mod sentinel;
 mod services;
@@ -15,8 +16,10 @@ mod structure;
 mod time;
 mod volume;
 
-pub(super) use self::time::next_window;
 pub use self::{history::last_start, time::APPROVE_ANNOTATION};
+pub(super) use self::{proxies::words as ways_in_words, time::next_window};
+use jiff::Timestamp;
+
 use super::{Context, forget, order, records, request};
 use crate::{
     domain::{
@@ -56,6 +59,10 @@ pub struct Scene<'a> {
     pub asked: bool,
     /// A Sentinel was made to forget by it: what all of them say of time begins with that.
     pub forgot: bool,
+    /// Services of the proxies that led to the primary before its role was given away.
+    pub ways: Vec<String>,
+    /// Since when the step is under way or waited for.
+    pub since: Option<Timestamp>,
 }
 
 /// Which step is about to be taken.
@@ -107,6 +114,8 @@ impl<'a> Scene<'a> {
             starts,
             asked: request::of(ctx, shard).is_some(),
             forgot: false,
+            ways: Vec::new(),
+            since: None,
         }
     }
 
@@ -115,7 +124,9 @@ impl<'a> Scene<'a> {
     pub fn during(self, journal: &Journal) -> Self {
         let before = self.ctx.record(&journal.shard);
         let (starts, asked) = (records::starts(before, journal), journal.request.is_some());
-        Self { starts, asked, forgot: forget::has_forgotten(journal), ..self }
+        let (ways, current) = (journal.proxies.clone(), &journal.current);
+        let since = current.begun_at.or(current.waiting_since);
+        Self { starts, asked, forgot: forget::has_forgotten(journal), ways, since, ..self }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -211,6 +222,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, structure::template_role_label),
     (Always, services::clients_follow),
     (Always, services::clients_have_followed),
+    (Always, proxies::have_followed),
     (Always, services::takes_every_member),
     (Always, services::role_service),
     (Beginning, structure::can_be_done),

@@ -1,4 +1,4 @@
-//! How long a start takes, by what Kubernetes shows, and what is in front of a set.
+//! How long a start takes, by what Kubernetes shows.
 
 use pretty_assertions::assert_eq;
 
@@ -47,23 +47,4 @@ fn how_long_a_start_took_is_known_of_the_first(#[case] created: &str, #[case] re
         &named("redis"),
     );
     assert_eq!(found.container.expect("it is known").start_took, Duration::from_secs(want));
-}
-
-#[rstest]
-#[case::redis_ha("app=redis-ha-haproxy release=argo", "app=redis-ha release=argo", true)]
-#[case::another_release("app=redis-ha-haproxy release=argo", "app=redis-ha release=cart", false)]
-#[case::of_nobody("app=redis-ha-haproxy", "app=redis-ha release=argo", false)]
-#[case::no_proxy("app=redis-ha release=argo", "app=redis-ha release=argo", false)]
-fn a_proxy_of_the_release_is_seen(#[case] selector: &str, #[case] labels: &str, #[case] want: bool) {
-    let map = |text: &str| -> BTreeMap<String, String> {
-        text.split(' ').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
-    };
-    let mut service = K8sService::default();
-    service.metadata.name = Some("front".into());
-    service.spec =
-        Some(k8s_openapi::api::core::v1::ServiceSpec { selector: Some(map(selector)), ..Default::default() });
-    let mut member = K8sPod::default();
-    (member.metadata.name, member.metadata.labels) = (Some("redis-0".into()), Some(map(labels)));
-    let fronts = want.then(|| Proxy { service: "front".into(), fronts: vec!["redis-0".into()] });
-    assert_eq!(proxy(&service, [&member]), fronts);
 }
