@@ -125,7 +125,7 @@ pub(crate) fn identity(object: &Value) -> String {
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
     #[values("", "watchNamespaces={shop,cart}")] place: &str,
-    #[values("", "acting.resize=true,acting.restart=true,acting.roleLabel=true")] acting: &str,
+    #[values("", "acting.resize=true,acting.restart=true,acting.roleLabel=true,replicas=2")] acting: &str,
     #[values("", "admission.enabled=true,admission.action=Warn")] admission: &str,
     #[values(
         "",
@@ -135,9 +135,8 @@ fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
     monitor: &str,
     #[values("", "crds.install=false,networkPolicy.enabled=true", "networkPolicy.enabled=true,crds.keep=false")]
     crds: &str,
-    #[values("", "replicas=2")] replicas: &str,
 ) {
-    let settings = [place, acting, admission, monitor, crds, replicas];
+    let settings = [place, acting, admission, monitor, crds];
     let mut settings: Vec<&str> = settings.into_iter().filter(|setting| !setting.is_empty()).collect();
     // Whatever else is set, in half of them.
     let more = [
