@@ -39,7 +39,7 @@ test-long: ## Run what is too long for every day too: CONTRIBUTING.md lists it w
 lint: ## Check format, lints, shell scripts, chart and generated files
 	@scripts/lint
 
-generate: ## Write crds/, the chart's copy and docs/reference.md from the Rust types
+generate: ## Write crds/, docs/reference.md, the chart's README, config and other copies from their sources
 	@scripts/generate
 
 bench: ## Measure what watching costs and how long writes pause (docs/performance.md)

@@ -116,5 +116,8 @@ fn braces_in_a_description_are_kept_from_the_template_engine() {
     let escapes = chart.matches(r#"{{ "{{" }}"#).count();
     // Each escape holds two pairs of braces.
     assert_eq!(chart.matches("{{").count(), switches + 2 * escapes);
-    assert_eq!(switches, 4, "install, keep, and an end for each");
+    let (head, definition) = chart.split_once("\nspec:\n").unwrap();
+    assert!(head.contains(".Values.crds.install") && head.contains(".Values.crds.keep"));
+    assert_eq!(definition.matches("{{-").count(), 1, "all switches stand in the metadata, but the end of the first");
+    assert!(definition.ends_with("{{- end }}\n"));
 }

@@ -75,7 +75,16 @@ fn chart() -> String {
     const HEAD: &str = "{{- /* Generated from src/cli/admission/policy.yaml by `make generate`. Do not edit. */}}\n";
     const ACTIONS: &str = r#"{{ eq $admission.action "Warn" | ternary "[Warn, Audit]" "[Deny]" }}"#;
     const LABELS: &str = "  labels:\n    {{- include \"rmo.labels\" . | nindent 4 }}\n";
-    let policy = filled("{{ $name }}", LABELS, "{{ int $admission.percent }}", "{{ $admission.minimum }}", ACTIONS);
+    // Bound to every namespace, or to those of the install.
+    const WHERE: &str = r"
+  {{- with .Values.watchNamespaces }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+        - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+  {{- end }}";
+    let actions = format!("{ACTIONS}{WHERE}");
+    let policy = filled("{{ $name }}", LABELS, "{{ int $admission.percent }}", "{{ $admission.minimum }}", &actions);
     format!(
         "{HEAD}{{{{- $admission := .Values.admission | default dict }}}}\n{{{{- if $admission.enabled }}}}\n\
          {{{{- $name := printf \"%s-headroom\" (include \"rmo.fullname\" .) }}}}\n{policy}{{{{- end }}}}\n"

@@ -71,10 +71,22 @@ fn whole_numbers(value: &mut Value) {
 /// Wraps the manifest in the chart's switches, and leaves a definition alone that another release has kept: Helm would
 /// refuse the whole install for it. Braces of the text itself are kept from the template engine.
 fn templated(plain: &str) -> String {
-    const KEEP: &str =
-        "metadata:\n  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n";
+    const METADATA: &str = r#"metadata:
+  {{- $annotations := .Values.crds.annotations | default dict }}
+  {{- if .Values.crds.keep }}
+  {{- $annotations = merge (dict "helm.sh/resource-policy" "keep") $annotations }}
+  {{- end }}
+  {{- with $annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with merge dict (.Values.crds.labels | default dict) (.Values.commonLabels | default dict) }}
+  labels:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+"#;
     let escaped = plain.replace("{{", "{{ \"{{\" }}");
-    let annotated = escaped.replacen("metadata:\n", KEEP, 1);
+    let annotated = escaped.replacen("metadata:\n", METADATA, 1);
     let wanted = r#"and .Values.crds.install (include "rmo.ownsDefinition" .)"#;
     format!("{{{{- if {wanted} }}}}\n{annotated}{{{{- end }}}}\n")
 }

@@ -7,7 +7,10 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use crate::{
     assess::AssessSettings,
     clock::Clock,
-    controller::run::{self, Settings},
+    controller::{
+        run::{self, Settings},
+        scope::Scope,
+    },
     domain::{
         duration,
         switchover::{SwitchoverChoice, SwitchoverMethod},
@@ -28,6 +31,16 @@ pub(super) struct Args {
     /// Where /livez and /readyz are served: a port of their own, so that no crowd of scrapers takes the kubelet's place.
     #[arg(long, env = "RMO_HEALTH_LISTEN", default_value = "[::]:8081")]
     health_listen: SocketAddr,
+    /// Only the policies of these namespaces, with commas between them: no right on the whole cluster is needed. Default:
+    /// every namespace.
+    #[arg(
+        long,
+        env = "RMO_WATCH_NAMESPACES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAMESPACES"
+    )]
+    watch_namespaces: Scope,
     /// Namespace of the Lease: the operator's own.
     #[arg(long, env = "RMO_LEASE_NAMESPACE", default_value = "default")]
     lease_namespace: String,
@@ -143,6 +156,7 @@ impl Args {
         Settings {
             listen: self.listen,
             health_listen: self.health_listen,
+            scope: self.watch_namespaces.clone(),
             lease,
             sampler: SamplerSettings { interval: self.sample_interval, ..SamplerSettings::default() },
             plan: PlanSettings {

@@ -16,6 +16,7 @@ pub mod reconciler;
 mod registry;
 mod roster;
 pub mod run;
+pub mod scope;
 mod series;
 mod tell;
 #[cfg(test)]

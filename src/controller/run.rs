@@ -4,12 +4,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use kube::{
-    Api, Client,
+    Client,
     runtime::{
         Controller, WatchStreamExt as _,
         controller::{Action, Config},
         reflector,
-        watcher::{self, Event},
+        watcher::Event,
     },
 };
 use tokio::{
@@ -27,6 +27,7 @@ use super::{
     reconciler::{ReconcileError, Reconciler, Stop},
     registry::{Guarded, Registry},
     roster::Roster,
+    scope::Scope,
     turn,
     wakes::Wakes,
 };
@@ -58,8 +59,6 @@ use crate::{
     plan::PlanSettings,
 };
 
-/// Policies of a page of the list: small, for what a page takes is not given back.
-const PAGE: u32 = 100;
 /// Policies reconciled at once.
 const CONCURRENCY: u16 = 8;
 /// What is under way when the process is asked to stop has this long to finish.
@@ -74,6 +73,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where /livez and /readyz are served.
     pub health_listen: SocketAddr,
+    /// Whose policies are looked at.
+    pub scope: Scope,
     /// The Lease.
     pub lease: LeaseParams,
     /// The sampler.
@@ -178,7 +179,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     tokio::spawn(note_lease_read(leadership.holder.clone(), health.clone()));
     tokio::spawn(keep_time(clock));
     let failures = Failures::new(clock, metrics.clone());
-    tokio::spawn(listing::until_listed(client.clone(), health.clone(), failures.clone()));
+    tokio::spawn(listing::until_listed(client.clone(), settings.scope.clone(), health.clone(), failures.clone()));
     let lease_stop = leadership.stop.clone();
     let (lately, reverts, stop) = (Lately::default(), Arc::default(), stop.clone());
     let process =
@@ -276,12 +277,14 @@ impl Process {
     /// One term: everything that only the leader does. Ends when the fence falls or the process is asked to stop.
     async fn term(&self, fence: Fence, watching: &Watching) {
         let Watching { sampler, wakes, .. } = watching;
-        let api: Api<Guarded> = Api::all(self.client.clone());
         let config = Config::default().concurrency(CONCURRENCY);
         let (store, writer) = reflector::store();
         let policies = Roster::new(store.clone());
         let reconciler = Arc::new(self.reconciler(fence.clone(), watching, policies.clone()));
-        let seen = watcher::watcher(api, watcher::Config::default().page_size(PAGE))
+        let seen = self
+            .settings
+            .scope
+            .events(&self.client, &self.failures)
             .inspect_ok(meets(&policies, &watching.registry, self.clock))
             .reflect(writer)
             .applied_objects();

@@ -12,15 +12,16 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `$HELM`, else the one that the test cluster's tool set builds.
+/// `$HELM` or `$KUBECTL`, else the one that the test cluster's tool set builds.
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-fn helm_program() -> PathBuf {
-    if let Ok(path) = std::env::var("HELM") {
+pub(crate) fn program(name: &str) -> PathBuf {
+    let variable = name.to_uppercase();
+    if let Ok(path) = std::env::var(&variable) {
         return path.into();
     }
     let tools = root().join("tests/cluster/tools");
-    let built = Command::new(&tools).arg("helm").output().unwrap();
-    assert!(built.status.success(), "set HELM; tests/cluster/tools helm: {}", text(&built.stderr));
+    let built = Command::new(&tools).arg(name).output().unwrap();
+    assert!(built.status.success(), "set {variable}; tests/cluster/tools {name}: {}", text(&built.stderr));
     text(&built.stdout).split_whitespace().last().unwrap().into()
 }
 
@@ -31,7 +32,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// Runs helm on the chart as release `r` in namespace `ops`, without any cluster. Settings are `path=value`, or
 /// `json:path=value` for lists and maps.
 pub(crate) fn helm(verb: &[&str], settings: &[&str]) -> Output {
-    let mut command = Command::new(helm_program());
+    let mut command = Command::new(program("helm"));
     command.env("KUBECONFIG", "/dev/null").args(verb).arg("r").arg(root().join("charts/redis-memory-operator"));
     command.args(["--namespace", "ops"]);
     for setting in settings {

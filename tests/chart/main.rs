@@ -1,11 +1,16 @@
 //! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
-//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer).
+//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 mod arguments;
 mod helm;
+mod kustomize;
 mod objects;
+mod platforms;
+mod readme;
 mod rights;
+mod strict;
+mod switches;
 mod values;
 
 /// Release `r`, full name of its objects.

@@ -28,6 +28,26 @@ use crate::helm::{refusal, render, root};
     "secretAccess[0].namespace=a,secretAccess[0].names={b},secretAccess[1].namespace=a,secretAccess[1].names={c}",
     "lists the namespace a twice"
 )]
+#[case::secret_of_a_namespace_that_is_not_watched(
+    "watchNamespaces={a},secretAccess[0].namespace=b,secretAccess[0].names={c}",
+    "the namespace b, which is none of watchNamespaces"
+)]
+#[case::volumes_of_no_namespace(
+    "watchNamespaces={a},acting.restartInPlace=true",
+    "acting.restartInPlace reads volumes"
+)]
+#[case::no_namespace("watchNamespaces={A}", "/watchNamespaces/0")]
+#[case::every_pod_twice("metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "choose one")]
+#[case::no_such_strategy("updateStrategy.type=Fast", "/updateStrategy/type")]
+#[case::names_by_nobody("dnsPolicy=None", "/dnsPolicy")]
+#[case::no_family("metrics.service.ipFamilies={IPv5}", "/metrics/service/ipFamilies/0")]
+#[case::no_peer("json:networkPolicy.metricsFrom=[{\"pods\":{}}]", "/networkPolicy/metricsFrom/0")]
+#[case::limit_that_is_none("json:resources={\"limit\":{}}", "/resources")]
+#[case::no_quantity("resources.limits.memory=much", "/resources/limits/memory")]
+#[case::no_field_of_a_pod("podSecurityContext.runAsUsr=1", "/podSecurityContext")]
+#[case::root_by_a_word("json:securityContext={\"runAsUser\":\"root\"}", "/securityContext/runAsUser")]
+#[case::a_label_of_a_number("json:commonLabels={\"a\":1}", "/commonLabels/a")]
+#[case::an_object_that_is_none("extraObjects={1}", "/extraObjects/0")]
 #[case::account_without_name("serviceAccount.create=false", "serviceAccount.name is required")]
 #[case::headroom_of_no_policy("admission.percent=5", "/admission/percent")]
 #[case::no_amount("admission.minimum=64MB", "/admission/minimum")]
@@ -41,15 +61,17 @@ fn values_that_mean_nothing_are_refused(#[case] setting: &str, #[case] named: &s
     assert!(message.contains(named), "{setting} is refused without naming {named}: {message}");
 }
 
-/// Free-form maps that values.yaml fills in: the schema lists none of their keys.
-const FREE_FORM: &[&str] = &["resources", "podSecurityContext", "securityContext"];
+/// Maps whose fields are Kubernetes' own: the schema lists them, values.yaml only those that the chart sets.
+const KUBERNETES: &[&str] = &["resources", "podSecurityContext", "securityContext", "affinity"];
+/// Fields of Kubernetes that the schema knows and values.yaml leaves to it.
+const LEFT: &[&str] = &["updateStrategy.rollingUpdate"];
 
 /// The path of every value in values.yaml.
 fn value_paths() -> BTreeSet<String> {
     fn walk(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
         for (key, child) in value.as_object().unwrap() {
             let path = format!("{prefix}{key}");
-            if child.as_object().is_some_and(|map| !map.is_empty()) && !FREE_FORM.contains(&path.as_str()) {
+            if child.as_object().is_some_and(|map| !map.is_empty()) && !KUBERNETES.contains(&path.as_str()) {
                 walk(&format!("{path}."), child, into);
             } else {
                 into.insert(path);
@@ -67,12 +89,16 @@ fn value_paths() -> BTreeSet<String> {
 #[test]
 fn values_and_schema_name_the_same_things() {
     fn walk(prefix: &str, schema: &Value, into: &mut BTreeSet<String>) {
-        assert_eq!(schema["additionalProperties"], false, "{prefix} accepts anything");
+        // What parent charts hand down is theirs.
+        assert!(prefix == "global." || schema["additionalProperties"] == false, "{prefix} accepts anything");
         for (key, child) in schema["properties"].as_object().unwrap() {
             let path = format!("{prefix}{key}");
-            if child["properties"].is_object() {
+            if KUBERNETES.contains(&path.as_str()) {
+                assert_eq!(child["additionalProperties"], false, "{path} accepts anything");
+                into.insert(path);
+            } else if child["properties"].is_object() && !LEFT.contains(&path.as_str()) {
                 walk(&format!("{path}."), child, into);
-            } else if path != "global" {
+            } else if !LEFT.contains(&path.as_str()) {
                 into.insert(path);
             }
         }
@@ -92,8 +118,14 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("acting.roleLabel", "true", ""),
     ("roleLabel.keys", "{a.example/role}", "acting.roleLabel=true"),
     ("secretAccess", r#"[{"namespace":"shop","names":["redis-auth"]}]"#, ""),
+    ("watchNamespaces", "{shop,cart}", ""),
+    ("aggregateRoles", "false", ""),
     ("crds.install", "false", ""),
     ("crds.keep", "false", ""),
+    ("crds.annotations", r#"{"a":"b"}"#, ""),
+    ("crds.labels", r#"{"a":"b"}"#, ""),
+    ("global.imageRegistry", "registry.example", ""),
+    ("image.registry", "registry.example", ""),
     ("image.repository", "registry.example/x", ""),
     ("image.tag", "9.9.9", ""),
     ("image.digest", "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", ""),
@@ -104,6 +136,7 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("admission.minimum", "128Mi", "admission.enabled=true"),
     ("admission.action", "Warn", "admission.enabled=true"),
     ("replicas", "2", ""),
+    ("updateStrategy.type", "Recreate", ""),
     ("stop", "true", ""),
     ("budget.maximumRemediations", "3", ""),
     ("budget.maximumRestartsPerHour", "9", ""),
@@ -123,6 +156,15 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("metrics.service.enabled", "false", ""),
     ("metrics.service.port", "9090", ""),
     ("metrics.service.annotations", r#"{"a":"b"}"#, ""),
+    ("metrics.service.ipFamilyPolicy", "PreferDualStack", ""),
+    ("metrics.service.ipFamilies", "{IPv6}", ""),
+    ("metrics.podMonitor.enabled", "true", ""),
+    ("metrics.podMonitor.interval", "5s", "metrics.podMonitor.enabled=true"),
+    ("metrics.podMonitor.labels", r#"{"a":"b"}"#, "metrics.podMonitor.enabled=true"),
+    ("networkPolicy.enabled", "true", ""),
+    ("networkPolicy.metricsFrom", r#"[{"podSelector":{}}]"#, "networkPolicy.enabled=true"),
+    ("networkPolicy.healthFrom", r#"[{"podSelector":{}}]"#, "networkPolicy.enabled=true"),
+    ("networkPolicy.egress", r#"[{"ports":[{"port":53}]}]"#, "networkPolicy.enabled=true"),
     ("metrics.serviceMonitor.enabled", "true", ""),
     ("metrics.serviceMonitor.interval", "5s", "metrics.serviceMonitor.enabled=true"),
     ("metrics.serviceMonitor.labels", r#"{"a":"b"}"#, "metrics.serviceMonitor.enabled=true"),
@@ -133,6 +175,7 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("podSecurityContext", r#"{"runAsUser":1}"#, ""),
     ("securityContext", r#"{"privileged":true}"#, ""),
     ("terminationGracePeriodSeconds", "60", ""),
+    ("dnsPolicy", "Default", ""),
     ("priorityClassName", "high", ""),
     ("nodeSelector", r#"{"a":"b"}"#, ""),
     ("tolerations", r#"[{"operator":"Exists"}]"#, ""),
@@ -146,6 +189,8 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("extraVolumeMounts", r#"[{"name":"v","mountPath":"/v"}]"#, ""),
     ("nameOverride", "other", ""),
     ("fullnameOverride", "other", ""),
+    ("commonLabels", r#"{"a":"b"}"#, ""),
+    ("extraObjects", r#"[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"more"}}]"#, ""),
 ];
 
 /// What must be on for a row of [`OTHER_VALUES`] to matter, and its setting.

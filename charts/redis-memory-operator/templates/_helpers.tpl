@@ -19,11 +19,16 @@ app.kubernetes.io/name: {{ include "rmo.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "rmo.labels" -}}
+{{- define "rmo.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "rmo.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* Ours, and the labels that every object gets. By ours the objects are found: they win. */}}
+{{- define "rmo.labels" -}}
+{{- toYaml (merge (include "rmo.ownLabels" . | fromYaml) (.Values.commonLabels | default dict)) }}
 {{- end }}
 
 {{- define "rmo.serviceAccountName" -}}
@@ -34,12 +39,64 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* A registry takes the place of the localhost/ of a local build. */}}
+{{- define "rmo.repository" -}}
+{{- $registry := dig "imageRegistry" "" (.Values.global | default dict) | default .Values.image.registry -}}
+{{- if $registry -}}
+{{ trimSuffix "/" $registry }}/{{ trimPrefix "localhost/" .Values.image.repository }}
+{{- else -}}
+{{ .Values.image.repository }}
+{{- end }}
+{{- end }}
+
 {{- define "rmo.image" -}}
 {{- $tag := default .Chart.AppVersion .Values.image.tag -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ include "rmo.repository" . }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ $tag }}
+{{ include "rmo.repository" . }}:{{ $tag }}
+{{- end }}
+{{- end }}
+
+{{/* The namespace in which an example, or a test, puts its policy: one that is watched. */}}
+{{- define "rmo.policyNamespace" -}}
+{{- first (concat (.Values.watchNamespaces | default list) (list .Release.Namespace)) }}
+{{- end }}
+
+{{/*
+A right wherever policies are looked at: a ClusterRole, or a Role in each of watchNamespaces.
+Takes context, name and rules (YAML).
+*/}}
+{{- define "rmo.grant" -}}
+{{- range $namespace := .context.Values.watchNamespaces | default (list "") }}
+{{- $kind := ternary "Role" "ClusterRole" (ne $namespace "") }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ $.name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "rmo.labels" $.context | nindent 4 }}
+rules:
+  {{- $.rules | trim | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ $.name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "rmo.labels" $.context | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ $.name }}
+{{ include "rmo.subjects" $.context }}
 {{- end }}
 {{- end }}
 

@@ -49,6 +49,11 @@ impl StoredPolicy {
         policy.unwrap_or_else(|| RedisMemoryPolicy { metadata, spec: spec.clone(), status })
     }
 
+    /// One that is gone: nothing is known of it but its name.
+    pub const fn gone(metadata: ObjectMeta) -> Self {
+        Self { metadata, policy: None, problem: None, status: None, remediated: false }
+    }
+
     fn of(mut stored: Value) -> Result<Self, serde_json::Error> {
         // Nothing here reads who manages which field, and it is the greater part of most objects.
         if let Some(metadata) = stored.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -142,6 +142,14 @@ fn pod_names() -> Vec<String> {
     pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect()
 }
 
+/// What the pod of `helm test` has said, of the release as it is installed (`--logs`: Helm 3 deletes the pod before it asks).
+#[allow(dead_code, reason = "tests/cluster_deployments has no use for it")]
+pub(crate) fn helm_test() -> String {
+    let mut command = client::script("tests/cluster/helm");
+    command.args(["test", NAME, "--namespace", NAMESPACE, "--logs", "--timeout", "60s"]);
+    client::run(command).or_panic("helm test")
+}
+
 /// The one pod of the operator.
 pub(crate) fn pod() -> serde_json::Value {
     let pods = client::get_json(&["--namespace", NAMESPACE, "get", "pods"]);
