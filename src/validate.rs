@@ -268,6 +268,7 @@ fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {
             resize_pod: allows(api::HeadroomRemedy::ResizePod),
             set_maxmemory: allows(api::HeadroomRemedy::SetMaxmemory),
             maximum_limit,
+            requests: spec.requests,
         },
     }
 }

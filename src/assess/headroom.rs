@@ -2,6 +2,7 @@
 
 use crate::domain::{
     bytes::{Bytes, MIB},
+    pod::{Container, Pod},
     policy::{HeadroomRule, Policy},
     quantity,
     sample::{Memory, Sample},
@@ -49,6 +50,17 @@ pub fn required_exactly(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
 /// The limit that the operator would set: [`required_exactly`], rounded up to a mebibyte.
 pub fn required_limit(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
     required_exactly(rule, maxmemory).round_up_mib()
+}
+
+/// The request that goes with a limit that is raised; `None`: it stays. Of a Guaranteed pod both are the same; else, where
+/// the policy wants it, it is raised by as much as the limit, so that the pod keeps its quality of service, which the API
+/// server lets no resize change.
+pub fn request_with(rule: &HeadroomRule, pod: &Pod, container: &Container, limit: Bytes) -> Option<Bytes> {
+    if pod.guaranteed {
+        return Some(limit);
+    }
+    let (request, before) = (container.spec_request?, container.spec_limit?);
+    (rule.requests && limit > before).then(|| request + limit.saturating_sub(before))
 }
 
 /// The largest `maxmemory`, in whole mebibytes, for which this limit is enough: the inverse of [`required_exactly`]. Zero:

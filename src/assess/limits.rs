@@ -3,11 +3,12 @@
 use super::{
     View,
     headroom::{self, HeadroomVerdict, told_apart},
+    obstacle, patch,
 };
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode, Severity},
-    pod::{Container, ResizeProgress, Right},
+    pod::{Container, Right},
     policy::Mode,
     ratio::Ratio,
     sample::Sample,
@@ -85,87 +86,21 @@ fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: 
     findings
 }
 
-/// What is done about a limit that is too small, or what is in the way. The order is from what the policy rules out
-/// to what the cluster rules out to what is under way; the first that applies is said.
+/// What is done about a limit that is too small, or what is in the way.
 pub(super) fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> String {
-    let rule = &view.policy.headroom;
-    let pod = &view.target.pod;
-    let template = in_template(view, need);
-    if !rule.resize_pod {
-        return format!("{template}, or add ResizePod to spec.headroom.remedies");
-    }
-    if let Some(most) = rule.maximum_limit.filter(|most| *most < need) {
-        return format!(
-            "spec.headroom.maximumLimit {most} is below the {need} needed: raise it (lowering maxmemory evicts data, or refuses writes)"
-        );
-    }
-    if container.resize_restarts {
-        return format!("not resized, because that would restart Redis: {template}");
-    }
-    if pod.pod_level_resources {
-        return format!(
-            "the pod has pod-level resources, which are not resized: raise them and the limit to {need} in the pod template"
-        );
-    }
-    if let Some(owner) = pod.foreign_controller() {
-        return format!(
-            "not resized, because {} {}, which owns the pod, may delete a pod that is not as its template says: set the \
-             limit to {need} there",
-            owner.kind, owner.name
-        );
-    }
-    if view.around.is_some_and(|around| !around.snapshot.resize_supported) {
-        return format!("this API server cannot resize pods (Kubernetes 1.33 and newer can): {template}");
-    }
-    if let Some(policy) = view.claimed_by() {
-        return format!("policy {policy}, which is older, acts for this workload: change it there");
-    }
-    if container.spec_limit.is_some_and(|asked| asked >= need) {
-        return under_way(&pod.resize, need);
+    let snapshot = view.around.map(|around| around.snapshot);
+    if let Some(obstacle) = obstacle::judge(view.policy, snapshot, view.target, container, need) {
+        return obstacle.remedy(need, &in_template(view, need));
     }
     if view.policy.mode == Mode::Observe {
         return format!("in mode Enforce the operator would raise the limit to {need} in place");
     }
-    match view.around.map(|around| around.snapshot.rights.resize) {
-        Some(Right::Denied) => {
-            format!("the operator lacks the right to patch pods/resize: grant it, or {template}")
-        }
+    match snapshot.map(|snapshot| snapshot.rights.resize) {
         Some(Right::Unknown) => {
             format!("the operator raises the limit to {need} in place once it knows that it may patch pods/resize")
         }
-        Some(Right::Granted) | None => {
-            format!("{WILL_RAISE}{need} in place, without a restart")
-        }
+        _ => format!("{WILL_RAISE}{need} in place, without a restart"),
     }
-}
-
-fn under_way(progress: &ResizeProgress, need: Bytes) -> String {
-    match progress {
-        ResizeProgress::None | ResizeProgress::InProgress => {
-            format!("the kubelet is raising the limit to {need} in place")
-        }
-        ResizeProgress::Deferred(text) => {
-            format!(
-                "a limit of {need} is asked for; the node has no room for it now, and the kubelet will try again: {}",
-                short(text)
-            )
-        }
-        ResizeProgress::Infeasible(text) => {
-            format!(
-                "a limit of {need} is asked for; this node can never hold it, so move the pod to a larger one: {}",
-                short(text)
-            )
-        }
-        ResizeProgress::Error(text) => {
-            format!("a limit of {need} is asked for, and the kubelet fails to set it: {}", short(text))
-        }
-    }
-}
-
-/// The kubelet's text, as far as it fits beside ours.
-fn short(text: &str) -> String {
-    const MOST: usize = 200;
-    text.chars().take(MOST).collect()
 }
 
 fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Option<Finding> {
@@ -182,12 +117,9 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
 
 /// What gives the next new pod that limit: where the template has it already, the pod is from before.
 fn in_template(view: &View<'_>, need: Bytes) -> String {
-    match template_limit(view) {
-        Some((made_by, limit)) if limit >= need => {
-            format!("let the pod be replaced (finish the roll-out): the template of {made_by} gives {limit} already")
-        }
-        _ => format!("set the limit to {need} in the pod template"),
-    }
+    let snapshot = view.around.map(|around| around.snapshot);
+    let patch = snapshot.and_then(|snapshot| patch::of(&view.policy.namespace, snapshot, view.target, need));
+    patch.map_or_else(|| format!("set the limit to {need} in the pod template"), |patch| patch.to_string())
 }
 
 /// The limit with which the next new pod starts, and what makes it, as "StatefulSet redis".
@@ -216,16 +148,13 @@ fn template(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     let need = headroom::required_limit(&view.policy.headroom, maxmemory);
     let (gives, needed) = told_apart(limit, need);
     let evidence = format!("the template of {made_by} gives {gives}, needed {needed} for maxmemory {maxmemory}");
+    let change = in_template(view, need);
     let remedy = if limit < headroom::template_floor(&sample.memory) {
-        format!(
-            "set the limit to {need} in the pod template; with {limit} a new pod could not even load the data, so none is evicted"
-        )
+        format!("{change}; with {limit} a new pod could not even load the data, so none is evicted")
     } else if view.policy.headroom.resize_pod {
-        format!(
-            "set the limit to {need} in the pod template; until then every new pod must be resized before it has loaded"
-        )
+        format!("{change}; until then every new pod must be resized before it has loaded")
     } else {
-        format!("set the limit to {need} in the pod template")
+        change
     };
     Some(view.finding(FindingCode::TemplateTooSmall, evidence, remedy))
 }

@@ -14,8 +14,10 @@ pub mod headroom;
 pub mod judged;
 mod limits;
 pub mod members;
+pub mod obstacle;
 pub mod oom;
 mod own_maxmemory;
+pub mod patch;
 pub mod persistence;
 mod reach;
 mod readings;
@@ -94,9 +96,7 @@ impl View<'_> {
 
     /// The older policy that acts for this target's shard instead of ours.
     fn claimed_by(&self) -> Option<&str> {
-        let owner = self.target.pod.owner.as_ref()?;
-        let claims = &self.around.as_ref()?.snapshot.claimed_by_other;
-        claims.iter().find(|(uid, _)| *uid == owner.uid).map(|(_, name)| name.as_str())
+        obstacle::claimed_by(self.around.as_ref()?.snapshot, self.target)
     }
 }
 

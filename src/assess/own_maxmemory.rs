@@ -1,6 +1,6 @@
 //! `maxmemory` that this operator set: what a start brings back instead is a finding until the template says what is set.
 
-use super::Assessment;
+use super::{Assessment, patch};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -16,7 +16,7 @@ use crate::{
 pub const WILL_SET: &str = "the operator will set maxmemory to ";
 
 pub(super) fn findings(look: &Assessment<'_>, records: &[WorkloadRecord]) -> Vec<Finding> {
-    look.shards.iter().filter_map(|shard| finding(shard, shard.record(records)?.maxmemory.as_deref()?)).collect()
+    look.shards.iter().filter_map(|shard| finding(look, shard, shard.record(records)?.maxmemory.as_deref()?)).collect()
 }
 
 /// Whether that member has its `maxmemory` from us.
@@ -31,7 +31,7 @@ fn has(own: &OwnMaxmemory, target: &Target) -> bool {
     member && own.values.iter().any(|value| u64::try_from(*value) == Ok(sample.memory.maxmemory.0))
 }
 
-fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
+fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
     let members: Vec<&Target> = shard.members.iter().copied().filter(|target| has(own, target)).collect();
     let value = members.iter().filter_map(|target| Some(target.sample()?.memory.maxmemory)).min()?;
     let pods: Vec<&str> = members.iter().map(|target| target.pod.name.as_str()).collect();
@@ -44,6 +44,16 @@ fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
     let owner = members.first()?.pod.owner.as_ref();
     let owner = owner.map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
     let line = redis_text(value);
+    // What is changed in a set that something else makes is taken back.
+    let place = match members.first().and_then(|target| patch::kept_in(look.snapshot, target)) {
+        Some(kept_in) => {
+            format!("the line \"maxmemory {line}\" of the Redis configuration in {kept_in}, which makes {owner}")
+        }
+        None => format!(
+            "args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or the line \"maxmemory {line}\" of its \
+             configuration file"
+        ),
+    };
     Some(Finding::new(
         FindingCode::ConfigDrift,
         None,
@@ -53,9 +63,8 @@ fn finding(shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {
             pods.join(", ")
         ),
         format!(
-            "write it into what the pods start with: args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or \
-             the line \"maxmemory {line}\" of its configuration file; until then the operator sets it again after each \
-             start, and the value stays when this policy is deleted"
+            "write it into what the pods start with: {place}; until then the operator sets it again after each start, and the \
+             value stays when this policy is deleted"
         ),
     ))
 }

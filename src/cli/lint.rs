@@ -63,6 +63,7 @@ impl RuleArgs {
             resize_pod: false,
             set_maxmemory: false,
             maximum_limit: None,
+            requests: false,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         finding::FindingCode,
         names::{PodName, PodUid, RunId},
         snapshot::Snapshot,
-        surroundings::{Kept, LeftAlone, Undone},
+        surroundings::{Kept, LeftAlone, RefusedLimit, Undone},
     },
     plan::effect::Effect,
 };
@@ -30,6 +30,8 @@ const TIMES: usize = 3;
 const WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// Then it is left alone for this time.
 const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(1);
+/// As many characters of a refusal are kept: enough for a quota of several resources.
+const SAID: usize = 512;
 /// What was last touched this long ago is forgotten.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(3);
 
@@ -47,6 +49,8 @@ struct Entry {
     set: Vec<Timestamp>,
     /// When it was refused, the newest last.
     refused: Vec<Timestamp>,
+    /// What the API server last said when it refused it.
+    said: String,
     /// It is, or was, left alone until then.
     left: Option<(Timestamp, Undone, usize)>,
 }
@@ -132,18 +136,21 @@ impl Reverts {
     }
 
     /// The API server refused to raise a limit. It is tried again, for a quota may let go at any time.
-    pub fn limit_refused(&self, effect: &Effect, now: Timestamp) {
-        self.note(effect, |entry| entry.refused = vec![now]);
+    pub fn limit_refused(&self, effect: &Effect, text: &str, now: Timestamp) {
+        self.note(effect, |entry| {
+            entry.refused = vec![now];
+            entry.said = text.chars().take(SAID).collect();
+        });
     }
 
-    /// Pods whose limit was last refused, within the hour.
-    pub fn refused_limits(&self, now: Timestamp) -> Vec<PodUid> {
+    /// Pods whose limit was last refused, within the hour, and why.
+    pub fn refused_limits(&self, now: Timestamp) -> Vec<RefusedLimit> {
         let entries = self.entries();
         let of_limits = entries.iter().filter(|((_, kept), entry)| {
             let refused = entry.refused.last().filter(|at| now.duration_since(**at) < LEFT_ALONE);
             *kept == Kept::Limit && refused.is_some() && refused > entry.set.last()
         });
-        of_limits.map(|((uid, _), _)| uid.clone()).collect()
+        of_limits.map(|((uid, _), entry)| RefusedLimit { uid: uid.clone(), text: entry.said.clone() }).collect()
     }
 
     fn note(&self, effect: &Effect, change: impl FnOnce(&mut Entry)) {
@@ -200,6 +207,7 @@ impl Entry {
             process: None,
             set: Vec::new(),
             refused: Vec::new(),
+            said: String::new(),
             left: None,
         }
     }
@@ -359,11 +367,12 @@ mod tests {
     #[test]
     fn a_limit_that_was_refused_is_known_for_an_hour_or_until_it_is_set() {
         let reverts = Reverts::default();
-        reverts.limit_refused(&limit(768), at(0));
-        assert_eq!(reverts.refused_limits(at(3599)), [fixtures::pod_uid(1)]);
+        reverts.limit_refused(&limit(768), "exceeded quota: mem", at(0));
+        let refused = RefusedLimit { uid: fixtures::pod_uid(1), text: "exceeded quota: mem".to_owned() };
+        assert_eq!(reverts.refused_limits(at(3599)), [refused]);
         assert_eq!(reverts.refused_limits(at(3600)), []);
         assert!(reverts.may(&limit(768), &world(), at(1)), "it is tried on");
-        reverts.limit_refused(&limit(768), at(10));
+        reverts.limit_refused(&limit(768), "exceeded quota: mem", at(10));
         reverts.made(&limit(768), at(20));
         assert_eq!(reverts.refused_limits(at(21)), []);
     }

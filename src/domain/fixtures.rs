@@ -87,6 +87,7 @@ pub fn policy() -> Policy {
             resize_pod: true,
             set_maxmemory: false,
             maximum_limit: None,
+            requests: false,
         },
         eviction_allowed: Vec::new(),
         fragmentation: FragmentationRule {
@@ -306,6 +307,7 @@ pub fn stateful_set() -> StatefulSet {
         template_role_label: None,
         hold: None,
         start_settings: Vec::new(),
+        limit_at: None,
     }
 }
 
@@ -331,6 +333,7 @@ pub fn pod(n: u8) -> Pod {
         resize: ResizeProgress::None,
         trouble: None,
         hold: None,
+        limit_at: None,
         managers: FieldManagers::default(),
     }
 }

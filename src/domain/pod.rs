@@ -10,7 +10,8 @@ use super::{
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid},
     oom::Kill,
-    recognition, written,
+    recognition::{self, limit_at::LimitAt},
+    written,
 };
 
 /// On a pod, a StatefulSet or a policy: nothing disturbs it, as long as it is there. Its value is the reason, for people.
@@ -64,6 +65,9 @@ pub struct Pod {
     /// The value of its annotation [`HOLD_ANNOTATION`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// Where its limit is written for good, where a controller owns it that is none of Kubernetes' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_at: Option<LimitAt>,
     /// Who else set what this operator keeps right. Only of a live read: a cache does not keep it.
     #[serde(default, skip_serializing_if = "FieldManagers::is_unknown")]
     pub managers: FieldManagers,
@@ -280,6 +284,9 @@ pub struct StatefulSet {
     /// Settings that the template's containers give to redis-server in `command` and `args`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_settings: Vec<StartSettings>,
+    /// Where the limit of its Redis is written for good, where that is not the template alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_at: Option<LimitAt>,
 }
 
 /// A Deployment that makes selected pods, by the ReplicaSet through which it does.
@@ -292,6 +299,9 @@ pub struct Deployment {
     pub name: String,
     /// Memory limit of the template's container of that name, or of the whole pod where it is smaller, by container.
     pub template_limits: Vec<(String, Option<Bytes>)>,
+    /// As of a StatefulSet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_at: Option<LimitAt>,
 }
 
 /// Settings in a container's `command` and `args` (`--maxmemory 512mb`): they hold again after a restart. What a

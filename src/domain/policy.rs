@@ -138,6 +138,8 @@ pub struct HeadroomRule {
     pub set_maxmemory: bool,
     /// No limit is raised above this.
     pub maximum_limit: Option<Bytes>,
+    /// The request is raised with the limit, also where the pod is not Guaranteed.
+    pub requests: bool,
 }
 
 /// `spec.fragmentation`.

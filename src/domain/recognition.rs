@@ -3,6 +3,7 @@
 //! Signs are what Kubernetes shows: owner references, labels, containers, images. What a server itself says wins over
 //! them (`topology`). Source of each row: the named product's manifests, read in August 2026.
 
+pub mod limit_at;
 pub mod stated;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,16 @@ pub struct Deployment {
     pub note: Option<&'static str>,
     /// How it is written down before anything runs.
     pub stated: &'static [Stated],
+    /// The field with the `resources` of its Redis, joined by dots, where no form of `stated` says it.
+    resources: Option<&'static str>,
+}
+
+impl Deployment {
+    /// A chart makes it, and no operator.
+    fn is_a_chart(&self) -> bool {
+        let owned = self.signs.iter().flat_map(|signs| *signs).any(|sign| matches!(sign, Sign::Owner(_)));
+        !owned && !self.stated.iter().any(|form| matches!(form.by, Known::Resource(..)))
+    }
 }
 
 /// A label whose value follows the role.
@@ -109,7 +120,17 @@ const SERVERS: &[&str] = &["redis", "valkey"];
 const MASTER_SLAVE: RoleSign = RoleSign { key: "redis-role", primary: "master", replica: "slave" };
 
 const fn row(product: &'static str, signs: &'static [&'static [Sign]], limit_at: &'static str) -> Deployment {
-    Deployment { product, signs, shape: None, limit_at, role_label: None, set_label: None, note: None, stated: &[] }
+    Deployment {
+        product,
+        signs,
+        shape: None,
+        limit_at,
+        role_label: None,
+        set_label: None,
+        note: None,
+        stated: &[],
+        resources: None,
+    }
 }
 
 /// The rows, the more particular first.
@@ -183,6 +204,7 @@ static DEPLOYMENTS: &[Deployment] = &[
     Deployment {
         shape: Some(Shape::Other),
         role_label: Some(RoleSign { key: "role", primary: "master", replica: "replica" }),
+        resources: Some("spec.resources"),
         ..row("Dragonfly operator", &[&[Sign::Owner("Dragonfly")]], "spec.resources of the Dragonfly")
     },
     Deployment {
@@ -200,6 +222,7 @@ static DEPLOYMENTS: &[Deployment] = &[
     },
     Deployment {
         shape: Some(Shape::Sentinel),
+        resources: Some("replica.resources"),
         ..row(
             "Bitnami chart with Sentinel",
             &[&[Sign::Label(NAME, SERVERS), Sign::Label(COMPONENT, &["node"])]],

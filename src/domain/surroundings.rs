@@ -53,7 +53,7 @@ pub struct Surroundings {
     pub left_alone: Vec<LeftAlone>,
     /// Pods of which the API server last refused, within the hour, to raise the limit: a quota, a LimitRange or a webhook.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused_limits: Vec<PodUid>,
+    pub refused_limits: Vec<RefusedLimit>,
 }
 
 /// A policy's claim on pods, for finding out which of several policies acts.
@@ -95,6 +95,33 @@ pub struct LeftAlone {
     pub undone: Undone,
     /// It is tried once more from then on.
     pub until: Timestamp,
+}
+
+/// A limit that the API server refused to raise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenRefusal", rename_all = "camelCase")]
+pub struct RefusedLimit {
+    /// UID of the pod.
+    pub uid: PodUid,
+    /// What the API server said, cut; empty: not kept.
+    pub text: String,
+}
+
+/// A snapshot file of a version that kept the UID alone can be read.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenRefusal {
+    Uid(PodUid),
+    Whole { uid: PodUid, text: String },
+}
+
+impl From<WrittenRefusal> for RefusedLimit {
+    fn from(written: WrittenRefusal) -> Self {
+        match written {
+            WrittenRefusal::Uid(uid) => Self { uid, text: String::new() },
+            WrittenRefusal::Whole { uid, text } => Self { uid, text },
+        }
+    }
 }
 
 /// What became of a value that was set.
@@ -151,6 +178,11 @@ impl Surroundings {
         self.left_alone.iter().any(|left| left.uid == *uid && left.kept == kept && left.value == value)
     }
 
+    /// What the API server said when it last refused to raise that pod's limit.
+    pub fn refused_limit(&self, uid: &PodUid) -> Option<&str> {
+        self.refused_limits.iter().find(|refused| refused.uid == *uid).map(|refused| refused.text.as_str())
+    }
+
     /// Nothing around bears on the policy: a snapshot file leaves it out.
     pub fn are_quiet(&self) -> bool {
         *self == Self::default()
@@ -177,5 +209,18 @@ impl Default for Surroundings {
             left_alone: Vec::new(),
             refused_limits: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_an_earlier_version_is_read() {
+        let read = |text: &str| serde_json::from_str::<RefusedLimit>(text).unwrap();
+        assert_eq!(read("\"u-1\""), RefusedLimit { uid: "u-1".into(), text: String::new() });
+        let whole = RefusedLimit { uid: "u-1".into(), text: "exceeded quota".to_owned() };
+        assert_eq!(read(&serde_json::to_string(&whole).unwrap()), whole);
     }
 }

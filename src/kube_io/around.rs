@@ -272,7 +272,7 @@ fn named(meta: &mut ObjectMeta) -> ObjectMeta {
 
 /// Drops what `observe::pods::stateful_set` does not read.
 pub fn prune_set(set: &mut StatefulSet) {
-    cache::keep_the_hold(&mut set.metadata);
+    cache::keep_what_is_read(&mut set.metadata);
     let annotations = set.metadata.annotations.take();
     set.metadata = ObjectMeta { annotations, ..named(&mut set.metadata) };
     let Some(spec) = &mut set.spec else { return };
@@ -282,7 +282,9 @@ pub fn prune_set(set: &mut StatefulSet) {
 
 /// Drops what `observe::pods::deployment` does not read.
 pub fn prune_replica_set(set: &mut ReplicaSet) {
-    set.metadata = named(&mut set.metadata);
+    cache::keep_what_is_read(&mut set.metadata);
+    let annotations = set.metadata.annotations.take();
+    set.metadata = ObjectMeta { annotations, ..named(&mut set.metadata) };
     set.status = None;
     if let Some(spec) = &mut set.spec {
         spec.template = spec.template.take().map(pruned_template);

@@ -29,7 +29,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use self::held::{Changed, Held};
 pub use self::held::{Follower, Seen};
 use super::{error::Cause, text::plain};
-use crate::domain::pod::HOLD_ANNOTATION;
+use crate::domain::{pod::HOLD_ANNOTATION, recognition::limit_at::RELEASE_ANNOTATION};
 
 /// Objects per page where lists are not streamed: whole pods are big before they are pruned.
 const PAGE: u32 = 50;
@@ -245,16 +245,18 @@ pub(super) fn failure(error: watcher::Error) -> WatchFailure {
     }
 }
 
-/// Of all annotations only the one that holds the object.
-pub(super) fn keep_the_hold(meta: &mut ObjectMeta) {
-    let held = meta.annotations.take().and_then(|mut all| all.remove_entry(HOLD_ANNOTATION));
-    meta.annotations = held.map(|held| BTreeMap::from([held]));
+/// Of all annotations only the one that holds the object, and the one that names its Helm release.
+pub(super) fn keep_what_is_read(meta: &mut ObjectMeta) {
+    let mut all = meta.annotations.take().unwrap_or_default();
+    let read = [HOLD_ANNOTATION, RELEASE_ANNOTATION];
+    let kept: BTreeMap<_, _> = read.into_iter().filter_map(|key| all.remove_entry(key)).collect();
+    meta.annotations = (!kept.is_empty()).then_some(kept);
 }
 
 /// Drops what `observe::pods` does not read. A new reader there needs its field to be kept here; its tests compare.
 pub fn prune(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
-    keep_the_hold(&mut pod.metadata);
+    keep_what_is_read(&mut pod.metadata);
     if let Some(spec) = pod.spec.as_mut() {
         let kept = std::mem::take(spec);
         *spec = PodSpec {

@@ -14,6 +14,7 @@ fn rule(purpose: Option<Purpose>) -> Rule {
             resize_pod: false,
             set_maxmemory: false,
             maximum_limit: None,
+            requests: false,
         },
         purpose,
     }

@@ -1,6 +1,7 @@
 //! Kubernetes objects as the domain sees them. Pure: no client, no clock. What is read here must be kept by the
 //! pruning of `kube_io::cache`.
 
+mod made;
 mod trouble;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -71,6 +72,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         resize: resize_progress(conditions),
         trouble: trouble::of(pod),
         hold: hold(meta),
+        limit_at: made::pod(pod),
         managers: managers::of(pod, &access.role_label.key, container.as_ref().ok().map(|found| found.name.as_str())),
         container,
     }
@@ -117,18 +119,22 @@ pub fn stateful_set(set: &K8sStatefulSet, role_label: &RoleLabel) -> StatefulSet
             .map(|container| start_settings(container))
             .filter(|start| !start.settings.is_empty())
             .collect(),
+        limit_at: made::set(meta, owner(meta).as_ref(), template, &containers),
     }
 }
 
 /// What Kubernetes says of a ReplicaSet and the Deployment that owns it.
 pub fn deployment(set: &ReplicaSet) -> Deployment {
-    let spec = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.spec.as_ref());
+    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let spec = template.and_then(|template| template.spec.as_ref());
     let containers = spec.map(lasting).unwrap_or_default();
     Deployment {
         uid: ControllerUid::new(set.metadata.uid.clone().unwrap_or_default()),
         name: owner(&set.metadata)
             .map_or_else(|| set.metadata.name.clone().unwrap_or_default(), |deployment| deployment.name),
         template_limits: containers.iter().filter_map(|container| template_limit(container, spec)).collect(),
+        // A Deployment's annotations are on its ReplicaSets too; who owns the Deployment is not read.
+        limit_at: made::set(&set.metadata, None, template, &containers),
     }
 }
 

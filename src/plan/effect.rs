@@ -56,7 +56,7 @@ pub enum Effect {
         container: String,
         /// The new limit.
         limit: Bytes,
-        /// The new request: only for Guaranteed pods, whose QoS class may not change.
+        /// The new request, where it is raised too: the QoS class of the pod may not change.
         request: Option<Bytes>,
     },
     /// Set `maxmemory`; preconditions: the `run_id`, and that `maxmemory` and what is used still are as judged.
@@ -214,7 +214,10 @@ impl fmt::Display for Effect {
             Self::Persist { peer, rewrite: true } => write!(f, "have {} rewrite its append-only file", peer.pod),
             Self::Persist { peer, rewrite: false } => write!(f, "have {} save its data", peer.pod),
             Self::SetBacklog { peer, size, .. } => write!(f, "set the replication backlog of {} to {size}", peer.pod),
-            Self::Resize { pod, limit, .. } => write!(f, "raise the memory limit of {pod} to {limit}"),
+            Self::Resize { pod, limit, request: None, .. } => write!(f, "raise the memory limit of {pod} to {limit}"),
+            Self::Resize { pod, limit, request: Some(request), .. } => {
+                write!(f, "raise the memory limit of {pod} to {limit}, and its request to {request}")
+            }
             Self::SetMaxmemory { peer, value, .. } => write!(f, "set maxmemory of {} to {value}", peer.pod),
             Self::Label { pod, key, value, .. } => write!(f, "label {pod} {key}={value}"),
             Self::Restore { peer, settings } => write!(f, "restore {} on {}", names(settings), peer.pod),

@@ -58,7 +58,6 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
             let stopped = ctx.snapshot.surroundings.stopped.as_ref();
             let why = match stopped {
                 Some(how) => format!("the whole operator is stopped by {how}"),
-                None if left_alone(ctx, &pod, Kept::Limit) => "it was set back, or refused, again and again".to_owned(),
                 None if frozen.contains(&pod) => "the roles of its set are not clear".to_owned(),
                 None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
             };

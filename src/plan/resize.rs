@@ -4,13 +4,13 @@ use super::{Context, effect::Effect};
 use crate::{
     assess::{
         fragmentation::Cause,
-        headroom,
+        headroom, obstacle,
         oom::{self, Rescue},
     },
     domain::{
         bytes::Bytes,
         names::PodName,
-        pod::{Container, ResizeProgress, Right},
+        pod::{Container, Right},
         policy::Mode,
         snapshot::Target,
         step::Step,
@@ -88,59 +88,18 @@ fn capped(ctx: &Context<'_>, container: &Container, need: Bytes) -> Bytes {
     most.filter(|most| container.spec_limit.is_some_and(|asked| asked < *most)).unwrap_or(need)
 }
 
-/// What rules out that the container gets that limit in place, as far as can be told before it is asked for. It is a finding
-/// of `assess::headroom` too.
-fn ruled_out(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
-    let rule = &ctx.policy.headroom;
-    if !rule.resize_pod {
-        return Some("ResizePod is not among spec.headroom.remedies".to_owned());
-    }
-    if let Some(most) = rule.maximum_limit.filter(|most| limit > *most) {
-        return Some(format!("spec.headroom.maximumLimit is {most}"));
-    }
-    if container.resize_restarts {
-        return Some("a resize would restart Redis (resizePolicy)".to_owned());
-    }
-    if target.pod.pod_level_resources {
-        return Some("the pod has pod-level resources, which are not resized".to_owned());
-    }
-    if let Some(owner) = target.pod.foreign_controller() {
-        return Some(format!("{} {} owns the pod", owner.kind, owner.name));
-    }
-    if !ctx.snapshot.resize_supported {
-        return Some("this API server cannot resize pods".to_owned());
-    }
-    (ctx.snapshot.rights.resize == Right::Denied).then(|| "the operator may not patch pods/resize".to_owned())
-}
-
 /// Why the container does not get that limit; `None`: it does, or that is not known yet.
 pub(super) fn stuck(ctx: &Context<'_>, target: &Target, container: &Container, limit: Bytes) -> Option<String> {
     let limit = capped(ctx, container, limit);
-    if let Some(why) = ruled_out(ctx, target, container, limit) {
-        return Some(why);
-    }
-    if ctx.snapshot.surroundings.leaves_alone(&target.pod.uid, Kept::Limit, &limit.to_string()) {
-        return Some("it was set back, or refused, again and again".to_owned());
-    }
-    if ctx.snapshot.surroundings.refused_limits.contains(&target.pod.uid) {
-        return Some("the API server refuses a higher one".to_owned());
-    }
-    if container.spec_limit.is_none_or(|asked| asked < limit) {
-        return None;
-    }
-    match &target.pod.resize {
-        ResizeProgress::None | ResizeProgress::InProgress => None,
-        ResizeProgress::Deferred(_) => Some("the node has no room for a higher one now".to_owned()),
-        ResizeProgress::Infeasible(_) => Some("the node can never hold a higher one".to_owned()),
-        ResizeProgress::Error(_) => Some("the kubelet fails to set a higher one".to_owned()),
-    }
+    let obstacle = obstacle::judge(ctx.policy, Some(ctx.snapshot), target, container, limit)?;
+    (!obstacle.is_under_way()).then(|| obstacle.why())
 }
 
 /// The effect that gives the container that limit, if nothing forbids it. What forbids it is a finding of
 /// `assess::headroom`, so nothing is said here.
 fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
     let container = target.pod.container.as_ref().ok()?;
-    let allowed = ruled_out(ctx, target, container, limit).is_none()
+    let allowed = obstacle::ruled_out(ctx.policy, Some(ctx.snapshot), target, container, limit).is_none()
         && ctx.snapshot.rights.resize == Right::Granted
         && !target.pod.terminating;
     allowed.then(|| Effect::Resize {
@@ -149,7 +108,7 @@ fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
         resource_version: target.pod.resource_version.clone(),
         container: container.name.clone(),
         limit,
-        request: target.pod.guaranteed.then_some(limit),
+        request: headroom::request_with(&ctx.policy.headroom, &target.pod, container, limit),
     })
 }
 
@@ -162,9 +121,7 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
     let targets = ctx.snapshot.targets.iter().filter(|target| !busy.contains(&target.pod.name));
     targets
         .filter_map(|target| {
-            let owner = target.pod.owner.as_ref();
-            let claims = &ctx.snapshot.claimed_by_other;
-            if owner.is_some_and(|owner| claims.iter().any(|(uid, _)| *uid == owner.uid)) {
+            if obstacle::claimed_by(ctx.snapshot, target).is_some() {
                 return None;
             }
             let wanted = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
@@ -272,6 +229,24 @@ mod tests {
         snapshot.stateful_sets[0].template_limits = vec![("redis".into(), Some(Bytes(need.0 - 1)))];
         let step = with(&policy, &snapshot, |ctx| replacement_step(ctx, &snapshot.targets[1]));
         assert!(matches!(step, Some((Step::Resize { limit, .. }, _)) if limit == need), "{step:?}");
+    }
+
+    #[test]
+    fn the_request_goes_along_where_the_policy_or_the_class_of_the_pod_wants_it() {
+        let (mut policy, mut snapshot) = fixtures::enforced();
+        limit(&mut snapshot.targets[1], Bytes::mib(600));
+        let request = |policy: &Policy, snapshot: &Snapshot| {
+            let due = with(policy, snapshot, |ctx| due(ctx, &[]));
+            let [(Effect::Resize { limit, request, .. }, _)] = due.as_slice() else { panic!("{due:?}") };
+            assert_eq!(*limit, Bytes::mib(768));
+            *request
+        };
+        assert_eq!(request(&policy, &snapshot), None);
+        policy.headroom.requests = true;
+        assert_eq!(request(&policy, &snapshot), Some(fixtures::MAXMEMORY + Bytes::mib(168)));
+        policy.headroom.requests = false;
+        snapshot.targets[1].pod.guaranteed = true;
+        assert_eq!(request(&policy, &snapshot), Some(Bytes::mib(768)));
     }
 
     /// redis-1 is killed while it loads, as it was seen by the look before this one.

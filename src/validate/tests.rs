@@ -68,7 +68,7 @@ fn what_is_written_arrives() {
             "roleLabel": {"key": "example.com/role", "primary": "p", "replica": "r"},
             "passwordSecret": {"name": "redis-auth", "key": "password"},
         },
-        "headroom": {"percent": 20, "minimum": "1.5Gi", "remedies": ["Report"], "maximumLimit": "16Gi"},
+        "headroom": {"percent": 20, "minimum": "1.5Gi", "remedies": ["Report"], "maximumLimit": "16Gi", "requests": true},
         "eviction": {"allowed": ["allkeys-lru", "allkeys-lrm"]},
         "fragmentation": {"remedies": ["Report"], "sustained": "1h30m", "minimumWaste": "200M"},
         "restart": {
@@ -86,6 +86,7 @@ fn what_is_written_arrives() {
     assert_eq!(policy.redis.password, Some(SecretKey { name: "redis-auth".into(), key: "password".into() }));
     assert_eq!(policy.headroom.minimum, Bytes::mib(1536));
     assert_eq!((policy.headroom.resize_pod, policy.headroom.maximum_limit), (false, Some(Bytes::mib(16 * 1024))));
+    assert!(policy.headroom.requests);
     assert_eq!(policy.eviction_allowed, ["allkeys-lru", "allkeys-lrm"], "a newer server brings new names");
     assert!(!policy.fragmentation.restart_allowed);
     assert_eq!(policy.fragmentation.sustained, Duration::from_secs(5400));

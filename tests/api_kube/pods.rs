@@ -1,7 +1,7 @@
 //! Effects on pods: eviction, resize, label.
 
 use k8s_openapi::api::{
-    core::v1::{Pod, ResourceQuota},
+    core::v1::{LimitRange, Pod, ResourceQuota},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -12,6 +12,8 @@ use redis_memory_operator::{
     domain::{
         bytes::Bytes,
         names::{PodName, PodUid},
+        not_given::NotGiven,
+        pod::ResizeProgress,
         policy::{AuthorityRule, PortRef, RedisAccess, RoleLabel},
     },
     kube_io::{
@@ -199,7 +201,26 @@ async fn a_resize_beyond_the_quota_is_forbidden_with_the_numbers() {
     let error = error.expect_err("over the quota");
     let text = error.to_string();
     assert!(matches!(error, WriteError::Forbidden(_)) && text.contains("exceeded quota"), "{text}");
-    assert!(text.contains("128Mi"), "{text}");
+    // The words that are read are those of this API server.
+    let NotGiven::Quota(quota) = NotGiven::read(&text) else { panic!("{text}") };
+    assert_eq!((quota.name.as_str(), quota.resource.as_str()), ("memory", "limits.memory"));
+    assert_eq!((quota.needed, quota.used, quota.hard), (Bytes::mib(192), Bytes::mib(64), Bytes::mib(128)));
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes API server"]
+async fn a_resize_beyond_a_limit_range_is_forbidden_with_the_numbers() {
+    let sandbox = Sandbox::new("limit-range").await;
+    // Before the first pod: where the LimitRanger knows of none it asks.
+    let limits = json!([{ "type": "Container", "max": { "memory": "128Mi" } }]);
+    let range = json!({ "metadata": { "name": "memory" }, "spec": { "limits": limits } });
+    let _: LimitRange = sandbox.create(range).await;
+    let pod = Named::of(&sandbox.running_pod("redis-0", "64Mi").await);
+    let target = pod.target(&sandbox);
+    let resized = sandbox.writer.resize(&Fence::always(), target, "redis", Bytes::mib(256), None).await;
+    let text = resized.expect_err("over the maximum").to_string();
+    let (of, most, asked) = ("Container".to_owned(), Bytes::mib(128), Bytes::mib(256));
+    assert_eq!(NotGiven::read(&text), NotGiven::LimitRange { of, most, asked }, "{text}");
 }
 
 #[tokio::test]
@@ -210,10 +231,14 @@ async fn a_resize_that_no_node_can_hold_is_said_to_be_infeasible() {
     let huge = Bytes(1 << 50);
     let target = pod.target(&sandbox);
     sandbox.writer.resize(&Fence::always(), target, "redis", huge, Some(huge)).await.expect("accepted");
-    let pending = |pod: &Pod| {
-        matches!(pods::pod(pod, &access()).resize, redis_memory_operator::domain::pod::ResizeProgress::Infeasible(_))
+    let said = |pod: &Pod| match pods::pod(pod, &access()).resize {
+        ResizeProgress::Infeasible(text) => Some(text),
+        _ => None,
     };
-    let stored = sandbox.pod_when("redis-0", pending).await;
+    let stored = sandbox.pod_when("redis-0", |pod| said(pod).is_some()).await;
+    let text = said(&stored).expect("it was just said");
+    let NotGiven::Node { requested, used: None, allocatable } = NotGiven::read(&text) else { panic!("{text}") };
+    assert!(requested >= huge && allocatable < huge, "{text}");
     assert_eq!(live_limit(&stored).as_deref(), Some("64Mi"));
 }
 

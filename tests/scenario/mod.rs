@@ -23,10 +23,11 @@ use redis_memory_operator::{
         },
         quantity,
         ratio::Ratio,
+        recognition::limit_at::LimitAt,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, ReplicaLink, Role, Sample, Version},
         sentinel::Sentinel,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
-        surroundings::{Kept, LeftAlone, Undone},
+        surroundings::{Kept, LeftAlone, RefusedLimit, Undone},
         tls::TlsProblem,
     },
     validate::request,
@@ -66,6 +67,9 @@ pub struct Scenario {
     /// What of a pod was set again and again, and how that ended; the rest of each is the same everywhere.
     #[serde(default)]
     left_alone: BTreeMap<String, (Kept, String, Undone)>,
+    /// Pods of which the API server refused to raise the limit, and what it said.
+    #[serde(default)]
+    refused_limits: BTreeMap<String, String>,
     /// Kills by the kernel that are remembered.
     #[serde(default)]
     kills: Vec<PodKills>,
@@ -110,6 +114,8 @@ struct Set {
     starts_with: BTreeMap<String, String>,
     replicas: Option<u32>,
     hold: Option<String>,
+    /// Where the limit is written for good.
+    limit_at: Option<LimitAt>,
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -186,6 +192,11 @@ impl Scenario {
         snapshot.surroundings.kills.clone_from(&self.kills);
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
+        snapshot.surroundings.refused_limits = self
+            .refused_limits
+            .iter()
+            .map(|(pod, text)| RefusedLimit { uid: uid_of_pod(pod, &pods), text: text.clone() })
+            .collect();
         snapshot.sentinels = self.sentinels(&snapshot);
         snapshot.surroundings.request = self.asks.as_ref().map(|asks| {
             let who = json!({"by": "alice", "at": NOW.to_string(), "reason": "kernel update"});
@@ -251,6 +262,7 @@ impl Scenario {
             uid: uid_of(name),
             name: format!("{name}-deployment"),
             template_limits: self.stateful_set(name, pods).template_limits,
+            limit_at: None,
         });
         made.collect()
     }
@@ -270,6 +282,7 @@ impl Scenario {
             yaml.owner.as_ref().map(|name| Owner { kind: "Redis".into(), name: name.clone(), uid: "owner".into() });
         set.template_role_label.clone_from(&yaml.role_label);
         set.hold.clone_from(&yaml.hold);
+        set.limit_at.clone_from(&yaml.limit_at);
         if !yaml.starts_with.is_empty() {
             let settings = yaml.starts_with.clone().into_iter().collect();
             set.start_settings = vec![StartSettings { container: "redis".into(), settings }];
@@ -462,11 +475,14 @@ fn history(n: u8, yaml: &PodYaml) -> Vec<redis_memory_operator::domain::sample::
     readings
 }
 
+fn uid_of_pod(pod: &str, pods: &[(u8, &str, PodYaml)]) -> PodUid {
+    fixtures::pod_uid(pods.iter().find(|(_, name, _)| *name == pod).unwrap().0)
+}
+
 fn left_alone(pod: &str, (kept, value, undone): &(Kept, String, Undone), pods: &[(u8, &str, PodYaml)]) -> LeftAlone {
-    let n = pods.iter().find(|(_, name, _)| *name == pod).unwrap().0;
     LeftAlone {
         pod: pod.into(),
-        uid: fixtures::pod_uid(n),
+        uid: uid_of_pod(pod, pods),
         kept: *kept,
         value: value.clone(),
         times: 3,

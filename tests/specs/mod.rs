@@ -61,6 +61,7 @@ pub fn full() -> Value {
         },
         "headroom": {
             "method": "Fixed", "percent": 50, "minimum": "0.5Gi", "remedies": ["ResizePod", "SetMaxmemory"], "maximumLimit": "16Gi",
+            "requests": true,
         },
         "eviction": {"allowed": ["allkeys-lru", "allkeys-lrm", "volatile-ttl"]},
         "fragmentation": {

@@ -258,6 +258,9 @@ pub struct Headroom {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24), transform = rules::memory)]
     pub maximum_limit: Option<String>,
+    /// Raise the memory request by as much as the limit, so that the node keeps the memory free. Of a Guaranteed pod both
+    /// are always raised.
+    pub requests: bool,
 }
 
 impl Default for Headroom {
@@ -268,6 +271,7 @@ impl Default for Headroom {
             minimum: "64Mi".into(),
             remedies: vec![HeadroomRemedy::ResizePod],
             maximum_limit: None,
+            requests: false,
         }
     }
 }

@@ -13,7 +13,14 @@ use crate::domain::{
 };
 
 fn rule(percent: u32, minimum: u64) -> HeadroomRule {
-    HeadroomRule { percent, minimum: Bytes::mib(minimum), resize_pod: true, set_maxmemory: false, maximum_limit: None }
+    HeadroomRule {
+        percent,
+        minimum: Bytes::mib(minimum),
+        resize_pod: true,
+        set_maxmemory: false,
+        maximum_limit: None,
+        requests: false,
+    }
 }
 
 #[rstest]
@@ -92,7 +99,37 @@ fn the_floor_holds_the_data_its_buffers_and_the_process() {
     assert_eq!(template_floor(&memory), Bytes::mib(1162), "3.5 % of what is used where nothing bounds it");
 }
 
+#[test]
+fn the_request_keeps_its_distance_to_the_limit() {
+    let (pod, container) = (fixtures::pod(0), fixtures::container());
+    let limit = Bytes::mib(1536);
+    let with = |requests| HeadroomRule { requests, ..rule(50, 64) };
+    assert_eq!(request_with(&with(false), &pod, &container, limit), None);
+    assert_eq!(
+        request_with(&with(true), &pod, &container, limit),
+        Some(Bytes::mib(1024)),
+        "512 MiB more, as the limit"
+    );
+    assert_eq!(request_with(&with(true), &pod, &container, fixtures::LIMIT), None, "nothing is raised");
+    let guaranteed = Pod { guaranteed: true, ..pod.clone() };
+    assert_eq!(request_with(&with(false), &guaranteed, &container, limit), Some(limit));
+    let unset = Container { spec_request: None, ..container };
+    assert_eq!(request_with(&with(true), &pod, &unset, limit), None, "the API server has none either");
+}
+
 proptest! {
+    #[test]
+    fn a_request_never_passes_its_limit(before in any::<u64>(), request in any::<u64>(), limit in any::<u64>()) {
+        let request = request.min(before);
+        let container =
+            Container { spec_limit: Some(Bytes(before)), spec_request: Some(Bytes(request)), ..fixtures::container() };
+        let rule = HeadroomRule { requests: true, ..rule(50, 64) };
+        if let Some(raised) = request_with(&rule, &fixtures::pod(0), &container, Bytes(limit)) {
+            prop_assert!(raised <= Bytes(limit) && raised >= Bytes(request));
+            prop_assert_eq!(raised == Bytes(limit), request == before, "the class of the pod stays");
+        }
+    }
+
     #[test]
     fn the_inverse_is_the_inverse(percent in 10_u32..=400, minimum in 1_u64..=1 << 50, limit in any::<u64>()) {
         let rule = HeadroomRule { minimum: Bytes(minimum), ..rule(percent, 0) };

@@ -122,6 +122,7 @@ fn the_template_of_a_deployment_is_judged_too() {
                 uid,
                 name: name.into(),
                 template_limits: vec![("redis".into(), Some(Bytes::mib(limit)))],
+                limit_at: None,
             };
             c.snapshot.deployments =
                 vec![made("another".into(), "another", 1), made(fixtures::set_uid(), "cache", limit)];

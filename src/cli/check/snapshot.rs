@@ -86,6 +86,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         resize: ResizeProgress::None,
         trouble: None,
         hold: None,
+        limit_at: None,
         managers: FieldManagers::default(),
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn upkeep<W: World>(
                 if let (Effect::Resize { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
                     && source.is_refusal()
                 {
-                    reconciler.reverts.limit_refused(&effect, now);
+                    reconciler.reverts.limit_refused(&effect, &source.to_string(), now);
                 }
                 let reason = match (&effect, &error) {
                     (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {

@@ -13,7 +13,7 @@ pub struct Stated {
 /// How a form is known.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Known {
-    /// A custom resource of that kind, whose API group ends so.
+    /// A custom resource of that kind, whose API group ends so; one that begins with a dot, or is empty, is not the whole.
     Resource(&'static str, &'static str),
     /// Values of a chart: each path of any of these lists is there.
     Values(&'static [&'static [&'static str]]),
@@ -121,11 +121,11 @@ const OPSTREE: ServerAt = ServerAt {
     ..NONE
 };
 pub(super) const OPSTREE_REPLICATION: &[Stated] =
-    &[Stated { by: Known::Resource("RedisReplication", "opstreelabs.in"), servers: &[OPSTREE] }];
+    &[Stated { by: Known::Resource("RedisReplication", ".opstreelabs.in"), servers: &[OPSTREE] }];
 pub(super) const OPSTREE_REDIS: &[Stated] =
-    &[Stated { by: Known::Resource("Redis", "opstreelabs.in"), servers: &[OPSTREE] }];
+    &[Stated { by: Known::Resource("Redis", ".opstreelabs.in"), servers: &[OPSTREE] }];
 pub(super) const OPSTREE_CLUSTER: &[Stated] = &[Stated {
-    by: Known::Resource("RedisCluster", "opstreelabs.in"),
+    by: Known::Resource("RedisCluster", ".opstreelabs.in"),
     servers: &[
         ServerAt {
             name: "leader",

@@ -154,6 +154,7 @@ fn a_whole_pod() {
             resize: ResizeProgress::None,
             trouble: None,
             hold: None,
+            limit_at: None,
             managers: FieldManagers::default(),
         }
     );

@@ -8,10 +8,10 @@ use super::*;
 use crate::{
     domain::{
         fixtures::{self, NOW},
-        pod::{ResizeProgress, Right},
+        pod::{Owner, ResizeProgress, Right},
         policy::Policy,
         snapshot::{Observation, Snapshot},
-        surroundings::{LeftAlone, Undone},
+        surroundings::{LeftAlone, RefusedLimit, Undone},
     },
     plan::{
         PlanSettings,
@@ -114,7 +114,7 @@ impl World {
             }
             Effect::Resize { pod, limit, .. } => {
                 let n = self.snapshot.targets.iter().position(|target| target.pod.name == *pod).unwrap();
-                if self.snapshot.surroundings.refused_limits.contains(&self.snapshot.targets[n].pod.uid) {
+                if self.snapshot.surroundings.refused_limit(&self.snapshot.targets[n].pod.uid).is_some() {
                     return format!("{pod} is refused");
                 }
                 self.limit(n, *limit);
@@ -149,6 +149,16 @@ fn without_a_bound_each_gets_what_the_limit_bears_the_primary_first() {
     assert_eq!(findings.len(), 1, "{findings:#?}");
     assert!(findings[0].evidence.contains("682 MiB on redis-0, redis-1, redis-2 (it was 0)"), "{findings:#?}");
     assert!(findings[0].remedy.contains("\"--maxmemory\", \"682mb\""), "{findings:#?}");
+    // An operator would take a change of the StatefulSet back.
+    let owner = Owner { kind: "RedisReplication".into(), name: "cache".into(), uid: "o".into() };
+    world.snapshot.stateful_sets[0].owner = Some(owner);
+    let ctx = Context::of(&world.policy, &world.snapshot, &world.records, NOW, &settings);
+    let findings = ctx.look.findings(&world.records, None);
+    let drift = findings.iter().find(|finding| finding.code.as_str() == "ConfigDrift").expect("it stays a finding");
+    assert!(
+        drift.remedy.contains("\"maxmemory 682mb\" of the Redis configuration in RedisReplication cache"),
+        "{drift:?}"
+    );
 }
 
 #[rstest]
@@ -236,7 +246,7 @@ fn a_limit_that_can_be_raised_is_raised_and_nothing_is_set() {
 #[case::foreign(|world: &mut World| world.snapshot.targets[1].pod.owner.as_mut().unwrap().kind = "InstanceSet".into())]
 #[case::no_subresource(|world: &mut World| world.snapshot.resize_supported = false)]
 #[case::no_right(|world: &mut World| world.snapshot.rights.resize = Right::Denied)]
-#[case::refused(|world: &mut World| world.snapshot.surroundings.refused_limits = (0..3).map(fixtures::pod_uid).collect())]
+#[case::refused(|world: &mut World| refuse(world))]
 #[case::node_full(|world: &mut World| pending(world, &ResizeProgress::Deferred("full".into())))]
 #[case::never(|world: &mut World| pending(world, &ResizeProgress::Infeasible("too small".into())))]
 fn a_limit_that_cannot_be_raised_is_followed(#[case] change: Meddle) {
@@ -251,6 +261,11 @@ fn a_limit_that_cannot_be_raised_is_followed(#[case] change: Meddle) {
     }
     world.settle();
     assert_eq!(world.have(), [BEARS; 3]);
+}
+
+fn refuse(world: &mut World) {
+    let refused = |n| RefusedLimit { uid: fixtures::pod_uid(n), text: "exceeded quota".to_owned() };
+    world.snapshot.surroundings.refused_limits = (0..3).map(refused).collect();
 }
 
 fn pending(world: &mut World, progress: &ResizeProgress) {

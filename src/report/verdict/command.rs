@@ -5,17 +5,22 @@ use super::{
         Input,
         sets::{self, Writes},
     },
-    next::patch,
+    next::patch as patch_policy,
     ruling::{self, Ruling},
 };
 use crate::{
-    assess::headroom::{self, HeadroomVerdict},
+    assess::{
+        headroom::{self, HeadroomVerdict},
+        obstacle::{self, Obstacle},
+        patch,
+    },
     domain::{
         blocked::{BlockReason as Reason, Blocked},
         bytes::{Bytes, MIB},
         finding::FindingCode as Code,
         names::PodName,
-        pod::{Container, StatefulSet},
+        not_given::{NotGiven, Quota},
+        pod::Container,
         quantity,
         sample::{Engine, Role},
         snapshot::Target,
@@ -65,7 +70,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 HeadroomVerdict::Insufficient { need, .. } => Some(need),
                 _ => None,
             };
-            raise_to(input, target, &pods, need, remedy)
+            raise_to(input, target, &pods, need)
         }
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
             let need = target.sample().map(|sample| sample.memory.maxmemory).filter(|maxmemory| maxmemory.0 > 0);
@@ -118,11 +123,17 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (Some(Code::RoleLabelMissing), Some(target)) => relabel(input, target),
         _ => None,
     };
+    said(ruling, exact, remedy)
+}
+
+/// The command first, and what it does not say.
+fn said(ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
     match (exact, remedy) {
         (Some(exact), "") => exact,
         // These commands are what the remedy says.
         (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
-        (Some(exact), remedy) => format!("{exact}; {remedy}"),
+        // Once is enough.
+        (Some(exact), remedy) => format!("{exact}; {}", remedy.replacen(&format!(": {exact}"), "", 1)),
         (None, "") => "nothing now".to_owned(),
         (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
     }
@@ -136,14 +147,14 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         targets.find(|target| blocked.text.split([' ', ':', ',', '\'']).any(|word| word == target.pod.name.as_str()))
     };
     match blocked.reason {
-        Reason::Suspended => Some(patch(input, r#"{"spec":{"suspend":false}}"#, "lets the operator go on")),
-        Reason::DowntimeNotAllowed => Some(patch(
+        Reason::Suspended => Some(patch_policy(input, r#"{"spec":{"suspend":false}}"#, "lets the operator go on")),
+        Reason::DowntimeNotAllowed => Some(patch_policy(
             input,
             r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
             "writes stop while the only primary restarts and loads",
         )),
         Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(missing(input)),
-        Reason::TooFewReplicas => Some(patch(
+        Reason::TooFewReplicas => Some(patch_policy(
             input,
             r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
             "lets the primary be the only copy while a replica restarts; better add a replica",
@@ -156,6 +167,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             let maxmemory = target.sample()?.memory.maxmemory;
             in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
         }
+        Reason::ResizeRefused => lets(input, &NotGiven::read(&blocked.text), 1),
         Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
         Reason::DisruptionBudget if blocked.text.contains("never") => {
             let mut budgets = input.snapshot.budgets.iter().flatten();
@@ -188,17 +200,44 @@ fn raise_primary(input: &Input<'_>) -> String {
 }
 
 /// Raises a limit to what the policy needs, by whatever keeps the operator from it.
-fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>, remedy: &str) -> Option<String> {
-    let asked = target.pod.container.as_ref().ok().and_then(|container| container.spec_limit);
-    if need.is_some() && asked >= need {
-        // It is asked for already: the node has no room, and that is what the remedy says.
-        return Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace));
+fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let namespace = &input.policy.namespace;
+    let in_the_way = need
+        .and_then(|need| Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)?)));
+    match in_the_way {
+        // It is asked for already: what the kubelet says of it is what the remedy says.
+        Some((_, Obstacle::NotWritten(_) | Obstacle::Deferred(_) | Obstacle::Infeasible(_) | Obstacle::Fails(_))) => {
+            Some(format!("kubectl describe pod {} -n {namespace}", target.pod.name))
+        }
+        Some((need, Obstacle::AboveMaximum(_))) => {
+            let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(need));
+            Some(patch_policy(input, &change, "the operator then raises the limits in place and restarts nothing"))
+        }
+        Some((_, Obstacle::Refused(why @ (NotGiven::Quota(_) | NotGiven::LimitRange { .. })))) => {
+            lets(input, &why, pods.len())
+        }
+        _ => raise(input, target, pods, need),
     }
-    if let Some(need) = need.filter(|_| remedy.starts_with("spec.headroom.maximumLimit")) {
-        let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(need));
-        return Some(patch(input, &change, "the operator then raises the limits in place and restarts nothing"));
+}
+
+/// Makes the API server let the limits of so many pods be raised that it refuses.
+fn lets(input: &Input<'_>, why: &NotGiven, pods: usize) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    match why {
+        NotGiven::Quota(Quota { name, resource, needed, used, .. }) => {
+            let all = Bytes(needed.0.saturating_mul(u64::try_from(pods).unwrap_or(u64::MAX)));
+            let hard = quantity::format(*used + all);
+            Some(format!(
+                r#"kubectl patch resourcequota {name} -n {namespace} --type merge -p '{{"spec":{{"hard":{{"{resource}":"{hard}"}}}}}}' (restarts nothing)"#
+            ))
+        }
+        NotGiven::LimitRange { of, asked, .. } => Some(format!(
+            "kubectl edit limitrange -n {namespace} (of type {of}, max.memory: {} or more; restarts nothing)",
+            quantity::format(*asked)
+        )),
+        NotGiven::Node { .. } | NotGiven::Other(_) => None,
     }
-    raise(input, target, pods, need)
 }
 
 /// Bounds a server that has no maxmemory, by what its limit bears.
@@ -243,16 +282,14 @@ fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<Str
 fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>) -> Option<String> {
     let container = target.pod.container.as_ref().ok()?;
     let to = need.or_else(|| Some(container.limit()?.percent(RAISED_PERCENT).round_up_mib()))?;
-    let in_place = input.snapshot.resize_supported
-        && !container.resize_restarts
-        && !target.pod.pod_level_resources
-        && target.pod.foreign_controller().is_none();
+    let in_place = obstacle::of_the_pod(Some(input.snapshot), target, container).is_none();
     if !in_place {
         return in_template(input, target, to);
     }
     let amount = quantity::format(to);
-    let requests =
-        if target.pod.guaranteed { format!(r#","requests":{{"memory":"{amount}"}}"#) } else { String::new() };
+    let request = headroom::request_with(&input.policy.headroom, &target.pod, container, to);
+    let requests = request
+        .map_or_else(String::new, |request| format!(r#","requests":{{"memory":"{}"}}"#, quantity::format(request)));
     let also = the_same_for(target, pods);
     Some(format!(
         r#"kubectl patch pod {} -n {} --subresource resize -p '{{"spec":{{"containers":[{{"name":"{}","resources":{{"limits":{{"memory":"{amount}"}}{requests}}}}}]}}}}' (restarts nothing{also}; a new pod starts with the template's limit again)"#,
@@ -262,49 +299,7 @@ fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Byte
 
 /// Gives new pods that limit.
 fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> {
-    let namespace = &input.policy.namespace;
-    let container = target.pod.container.as_ref().ok()?;
-    let owner = target.pod.owner.as_ref()?;
-    let set = input.snapshot.stateful_set(&owner.uid);
-    if let Some(foreign) = set.and_then(|set| set.owner.as_ref()).or_else(|| target.pod.foreign_controller()) {
-        return Some(format!(
-            "kubectl edit {} {} -n {namespace} (set the memory limit of {} to {to} there; it owns the pods, and its operator then restarts \
-             them, the primary too)",
-            foreign.kind.to_lowercase(),
-            foreign.name,
-            container.name
-        ));
-    }
-    let (made_by, rolls) = if let Some(set) = set {
-        (format!("statefulset/{}", set.name), rolls(set))
-    } else {
-        let deployment = input.snapshot.deployment(&owner.uid)?;
-        (format!("deployment/{}", deployment.name), "rolls its pods: Redis starts anew".to_owned())
-    };
-    let given = input.snapshot.stateful_set(&owner.uid).map(|set| &set.template_limits);
-    let given = given.or_else(|| Some(&input.snapshot.deployment(&owner.uid)?.template_limits));
-    let given = given.and_then(|limits| limits.iter().find(|(name, _)| *name == container.name)?.1);
-    if let Some(given) = given.filter(|given| *given >= to) {
-        return Some(format!(
-            "kubectl rollout restart {made_by} -n {namespace} (its template gives {given} already; it {rolls})"
-        ));
-    }
-    Some(format!(
-        "kubectl set resources {made_by} -n {namespace} -c {} --limits=memory={} ({rolls}; where a chart or GitOps writes it, change it there)",
-        container.name,
-        quantity::format(to)
-    ))
-}
-
-/// What a change of its template does to its pods.
-fn rolls(set: &StatefulSet) -> String {
-    if set.on_delete {
-        return "rolls no pod: its strategy is OnDelete".to_owned();
-    }
-    match set.partition {
-        0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),
-        partition => format!("rolls its pods from number {partition} on, one after the other"),
-    }
+    Some(patch::of(&input.policy.namespace, input.snapshot, target, to)?.exact())
 }
 
 /// Promotes the member that has everything, where all are of one history and nobody else decides.

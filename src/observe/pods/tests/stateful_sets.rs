@@ -59,6 +59,7 @@ fn a_whole_stateful_set() {
                 container: "redis".into(),
                 settings: vec![("appendonly".into(), "yes".into())],
             }],
+            limit_at: None,
         }
     );
 }
@@ -96,7 +97,7 @@ fn a_deployment_is_read_from_its_replica_set() {
     let owner =
         json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "cache", "uid": "d", "controller": true}]);
     let limits = vec![("redis".to_owned(), Some(Bytes::mib(1024))), ("exporter".to_owned(), None)];
-    let expected = Deployment { uid: "u-1".into(), name: "cache".to_owned(), template_limits: limits };
+    let expected = Deployment { uid: "u-1".into(), name: "cache".to_owned(), template_limits: limits, limit_at: None };
     let mut made = set(owner);
     assert_eq!(deployment(&made), expected);
     crate::kube_io::around::prune_replica_set(&mut made);

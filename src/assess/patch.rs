@@ -1,0 +1,229 @@
+//! The exact change that gives new pods of a set another memory limit: a command, or a value of a chart, with real names.
+//! Templates are never changed by the operator: this is what people are told.
+
+use std::fmt;
+
+use crate::domain::{
+    bytes::Bytes,
+    pod::{Container, Owner, StatefulSet},
+    quantity,
+    recognition::limit_at::LimitAt,
+    snapshot::{Snapshot, Target},
+};
+
+/// A change that gives new pods another limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// What is done, and where: "set the limit to 768 MiB in the template of StatefulSet redis".
+    pub what: String,
+    /// The command.
+    pub command: String,
+    /// What it does to pods, and what else is to be known.
+    pub effect: String,
+}
+
+impl Patch {
+    /// The command, and what it does to pods.
+    pub fn exact(&self) -> String {
+        format!("{} ({})", self.command, self.effect)
+    }
+}
+
+impl fmt::Display for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.exact())
+    }
+}
+
+/// What writes down what that target's pods start with, where that is not their StatefulSet or Deployment alone: a resource
+/// of an operator, or a Helm release. What is changed in the set itself it takes back.
+pub fn kept_in(snapshot: &Snapshot, target: &Target) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let maker = maker(snapshot, target, container);
+    let at = target.pod.limit_at.as_ref().or_else(|| maker.as_ref()?.limit_at);
+    let owner = target.pod.foreign_controller().or_else(|| maker.as_ref()?.owner);
+    match at {
+        Some(LimitAt::Resource { kind, name, .. }) => Some(format!("{kind} {name}")),
+        Some(LimitAt::Value { release, .. }) => Some(format!("Helm release {release}")),
+        None => owner.map(|owner| format!("{} {}", owner.kind, owner.name)),
+    }
+}
+
+/// What makes the pods of a target.
+struct Maker<'a> {
+    /// "StatefulSet redis".
+    name: String,
+    /// "statefulset/redis".
+    object: String,
+    /// What owns it.
+    owner: Option<&'a Owner>,
+    limit_at: Option<&'a LimitAt>,
+    /// What its template gives the Redis container.
+    gives: Option<Bytes>,
+    /// What a change of it does to its pods.
+    rolls: String,
+}
+
+/// The change that gives new pods of that target's set the limit; `None`: what makes them is not known.
+pub fn of(namespace: &str, snapshot: &Snapshot, target: &Target, to: Bytes) -> Option<Patch> {
+    let container = target.pod.container.as_ref().ok()?;
+    if let Some(owner) = target.pod.foreign_controller() {
+        return Some(by_operator(namespace, owner, target.pod.limit_at.as_ref(), target.pod.guaranteed, container, to));
+    }
+    let maker = maker(snapshot, target, container)?;
+    let guaranteed = target.pod.guaranteed;
+    if let Some(gives) = maker.gives.filter(|gives| *gives >= to) {
+        return Some(Patch {
+            what: format!("let the pod be replaced, for the template of {} gives {gives} already", maker.name),
+            command: format!("kubectl rollout restart {} -n {namespace}", maker.object),
+            effect: maker.rolls,
+        });
+    }
+    if let Some(owner) = maker.owner {
+        return Some(by_operator(namespace, owner, maker.limit_at, guaranteed, container, to));
+    }
+    Some(match maker.limit_at {
+        Some(LimitAt::Value { chart, release, path: Some(path) }) => {
+            by_chart(namespace, (chart, release), path, guaranteed, to, &maker.rolls)
+        }
+        at => {
+            let release = match at {
+                Some(LimitAt::Value { release, .. }) => Some(release),
+                _ => None,
+            };
+            in_template(namespace, &maker, container, release, guaranteed, to)
+        }
+    })
+}
+
+fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> Option<Maker<'a>> {
+    let uid = &target.pod.owner.as_ref()?.uid;
+    let gives = |limits: &[(String, Option<Bytes>)]| {
+        limits.iter().find(|(name, _)| *name == container.name).and_then(|(_, limit)| *limit)
+    };
+    if let Some(set) = snapshot.stateful_set(uid) {
+        return Some(Maker {
+            name: format!("StatefulSet {}", set.name),
+            object: format!("statefulset/{}", set.name),
+            owner: set.owner.as_ref(),
+            limit_at: set.limit_at.as_ref(),
+            gives: gives(&set.template_limits),
+            rolls: rolls(set),
+        });
+    }
+    let deployment = snapshot.deployment(uid)?;
+    Some(Maker {
+        name: format!("Deployment {}", deployment.name),
+        object: format!("deployment/{}", deployment.name),
+        owner: None,
+        limit_at: deployment.limit_at.as_ref(),
+        gives: gives(&deployment.template_limits),
+        rolls: "rolls its pods: Redis starts anew".to_owned(),
+    })
+}
+
+/// At the resource of the operator that makes the pods.
+fn by_operator(
+    namespace: &str,
+    owner: &Owner,
+    at: Option<&LimitAt>,
+    guaranteed: bool,
+    container: &Container,
+    to: Bytes,
+) -> Patch {
+    let effect = "its operator then restarts the pods, the primary too".to_owned();
+    match at {
+        Some(LimitAt::Resource { kind, group, name, path: Some(path), .. }) => Patch {
+            what: format!("set the limit to {to} in {kind} {name}"),
+            command: format!(
+                "kubectl patch {} {name} -n {namespace} --type merge -p '{}'",
+                resource(kind, group.as_deref()),
+                merge(path, guaranteed, to)
+            ),
+            effect,
+        },
+        Some(LimitAt::Resource { kind, group, name, said, path: None }) => Patch {
+            what: format!("set the limit to {to} in {kind} {name}"),
+            command: format!("kubectl edit {} {name} -n {namespace}", resource(kind, group.as_deref())),
+            effect: format!("limits.memory: {} in {said}; {effect}", quantity::format(to)),
+        },
+        _ => Patch {
+            what: format!("set the limit to {to} in {} {}", owner.kind, owner.name),
+            command: format!("kubectl edit {} {} -n {namespace}", owner.kind.to_lowercase(), owner.name),
+            effect: format!("set the memory limit of {} to {} there; {effect}", container.name, quantity::format(to)),
+        },
+    }
+}
+
+/// How kubectl is told the kind: with the group, where that is known, for several products have a `Cluster`.
+fn resource(kind: &str, group: Option<&str>) -> String {
+    let kind = kind.to_lowercase();
+    group.map_or_else(|| kind.clone(), |group| format!("{kind}.{group}"))
+}
+
+/// `{"spec":{"redis":{"resources":{"limits":{"memory":"768Mi"}}}}}`
+fn merge(path: &str, guaranteed: bool, to: Bytes) -> String {
+    let amount = quantity::format(to);
+    let requests = if guaranteed { format!(r#","requests":{{"memory":"{amount}"}}"#) } else { String::new() };
+    let inner = format!(r#"{{"limits":{{"memory":"{amount}"}}{requests}}}"#);
+    path.rsplit('.').fold(inner, |inner, field| format!(r#"{{"{field}":{inner}}}"#))
+}
+
+fn by_chart(
+    namespace: &str,
+    (chart, release): (&str, &str),
+    path: &str,
+    guaranteed: bool,
+    to: Bytes,
+    rolls: &str,
+) -> Patch {
+    let amount = quantity::format(to);
+    let requests = if guaranteed { format!(" --set {path}.requests.memory={amount}") } else { String::new() };
+    Patch {
+        what: format!("set the limit to {to} in Helm release {release} ({chart})"),
+        command: format!(
+            "helm upgrade {release} CHART -n {namespace} --reuse-values --set {path}.limits.memory={amount}{requests}"
+        ),
+        effect: format!("{rolls}; CHART as it was installed; where GitOps renders it, set the value there"),
+    }
+}
+
+fn in_template(
+    namespace: &str,
+    maker: &Maker<'_>,
+    container: &Container,
+    release: Option<&String>,
+    guaranteed: bool,
+    to: Bytes,
+) -> Patch {
+    let amount = quantity::format(to);
+    let requests = if guaranteed { format!(" --requests=memory={amount}") } else { String::new() };
+    let kept = match release {
+        Some(release) => {
+            format!("Helm release {release} made it, so change its values too, or the next upgrade undoes it")
+        }
+        None => "where a chart or GitOps writes it, change it there".to_owned(),
+    };
+    Patch {
+        what: format!("set the limit to {to} in the pod template"),
+        command: format!(
+            "kubectl set resources {} -n {namespace} -c {} --limits=memory={amount}{requests}",
+            maker.object, container.name
+        ),
+        effect: format!("{}; {kept}", maker.rolls),
+    }
+}
+
+/// What a change of its template does to its pods.
+fn rolls(set: &StatefulSet) -> String {
+    if set.on_delete {
+        return "rolls no pod: its strategy is OnDelete".to_owned();
+    }
+    match set.partition {
+        0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),
+        partition => format!("rolls its pods from number {partition} on, one after the other"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

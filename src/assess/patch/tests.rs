@@ -1,0 +1,138 @@
+//! What people are told to change, by what makes the pods.
+
+use pretty_assertions::assert_eq;
+use rstest::rstest;
+
+use super::*;
+use crate::domain::{fixtures, pod::Deployment};
+
+const TO: Bytes = Bytes::mib(1536);
+
+fn told(change: impl FnOnce(&mut Snapshot)) -> String {
+    let mut snapshot = fixtures::three_pods();
+    change(&mut snapshot);
+    of("shop", &snapshot, &snapshot.targets[1], TO).expect("a patch").to_string()
+}
+
+fn resource(kind: &str, path: Option<&str>) -> LimitAt {
+    LimitAt::Resource {
+        kind: kind.into(),
+        group: (kind == "Cluster").then(|| "apps.kubeblocks.io".to_owned()),
+        name: "cache".into(),
+        path: path.map(str::to_owned),
+        said: "componentSpecs[].resources".into(),
+    }
+}
+
+fn value(release: &str, path: Option<&str>) -> LimitAt {
+    LimitAt::Value { chart: "Bitnami chart".into(), release: release.to_owned(), path: path.map(str::to_owned) }
+}
+
+fn owned(snapshot: &mut Snapshot, kind: &str, at: Option<LimitAt>) {
+    let set = &mut snapshot.stateful_sets[0];
+    set.owner = Some(Owner { kind: kind.into(), name: "cache".into(), uid: "o".into() });
+    set.limit_at = at;
+}
+
+#[rstest]
+#[case::stateful_set(
+    |_: &mut Snapshot| (),
+    "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     it there)"
+)]
+#[case::guaranteed(
+    |s: &mut Snapshot| s.targets[1].pod.guaranteed = true,
+    "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --limits=memory=1536Mi --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or \
+     GitOps writes it, change it there)"
+)]
+#[case::a_release_of_an_unknown_chart(
+    |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", None)),
+    "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; Helm release cache made it, so change its \
+     values too, or the next upgrade undoes it)"
+)]
+#[case::a_value(
+    |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", Some("replica.resources"))),
+    "set the limit to 1.50 GiB in Helm release cache (Bitnami chart): helm upgrade cache CHART -n shop --reuse-values --set \
+     replica.resources.limits.memory=1536Mi (rolls all 3 pods, one after the other, the primary too; CHART as it was installed; \
+     where GitOps renders it, set the value there)"
+)]
+#[case::a_resource(
+    |s: &mut Snapshot| owned(s, "RedisFailover", Some(resource("RedisFailover", Some("spec.redis.resources")))),
+    "set the limit to 1.50 GiB in RedisFailover cache: kubectl patch redisfailover cache -n shop --type merge -p \
+     '{\"spec\":{\"redis\":{\"resources\":{\"limits\":{\"memory\":\"1536Mi\"}}}}}' (its operator then restarts the pods, the \
+     primary too)"
+)]
+#[case::an_unknown_owner(
+    |s: &mut Snapshot| owned(s, "Strange", None),
+    "set the limit to 1.50 GiB in Strange cache: kubectl edit strange cache -n shop (set the memory limit of redis to 1536Mi \
+     there; its operator then restarts the pods, the primary too)"
+)]
+#[case::pods_of_an_operator(
+    |s: &mut Snapshot| {
+        let pod = &mut s.targets[1].pod;
+        pod.owner.as_mut().unwrap().kind = "InstanceSet".into();
+        pod.limit_at = Some(resource("Cluster", None));
+    },
+    "set the limit to 1.50 GiB in Cluster cache: kubectl edit cluster.apps.kubeblocks.io cache -n shop (limits.memory: 1536Mi in \
+     componentSpecs[].resources; its operator then restarts the pods, the primary too)"
+)]
+#[case::the_template_has_it(
+    |s: &mut Snapshot| s.stateful_sets[0].template_limits = vec![("redis".into(), Some(TO))],
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl rollout restart \
+     statefulset/redis -n shop (rolls all 3 pods, one after the other, the primary too)"
+)]
+#[case::on_delete(
+    |s: &mut Snapshot| s.stateful_sets[0].on_delete = true,
+    "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --limits=memory=1536Mi (rolls no pod: its strategy is OnDelete; where a chart or GitOps writes it, change it there)"
+)]
+fn the_change_has_real_names(#[case] change: fn(&mut Snapshot), #[case] expected: &str) {
+    assert_eq!(told(change), expected);
+}
+
+#[test]
+fn a_deployment_is_changed_at_itself() {
+    let told = told(|s| {
+        s.stateful_sets.clear();
+        s.targets[1].pod.owner.as_mut().unwrap().kind = "ReplicaSet".into();
+        s.deployments = vec![Deployment {
+            uid: fixtures::set_uid(),
+            name: "cache".into(),
+            template_limits: Vec::new(),
+            limit_at: None,
+        }];
+    });
+    assert!(told.contains("kubectl set resources deployment/cache -n shop -c redis --limits=memory=1536Mi"), "{told}");
+}
+
+#[rstest]
+#[case::nobody(|_: &mut Snapshot| (), None)]
+#[case::an_unknown_owner(|s: &mut Snapshot| owned(s, "Strange", None), Some("Strange cache"))]
+#[case::a_release(|s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", None)), Some("Helm release cache"))]
+#[case::by_its_label(
+    |s: &mut Snapshot| owned(s, "ValkeyNode", Some(resource("ValkeyCluster", None))),
+    Some("ValkeyCluster cache")
+)]
+fn who_takes_a_change_of_the_set_back(#[case] change: fn(&mut Snapshot), #[case] expected: Option<&str>) {
+    let mut snapshot = fixtures::three_pods();
+    change(&mut snapshot);
+    assert_eq!(kept_in(&snapshot, &snapshot.targets[1]).as_deref(), expected);
+}
+
+/// Every merge is JSON, and says what it says.
+#[test]
+fn what_is_merged_is_json() {
+    let merged: serde_json::Value = serde_json::from_str(&merge("spec.a.resources", true, TO)).unwrap();
+    let amounts = serde_json::json!({"limits": {"memory": "1536Mi"}, "requests": {"memory": "1536Mi"}});
+    assert_eq!(merged, serde_json::json!({"spec": {"a": {"resources": amounts}}}));
+}
+
+#[test]
+fn of_a_pod_of_nobody_nothing_is_said() {
+    let mut snapshot = fixtures::three_pods();
+    snapshot.targets[1].pod.owner = None;
+    assert_eq!(of("shop", &snapshot, &snapshot.targets[1], TO), None);
+}
