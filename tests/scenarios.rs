@@ -218,7 +218,7 @@ fn the_verdict_answers_five_questions_and_stays(#[files("tests/scenarios/*.yaml"
     assert!(brief.chars().count() <= 56, "{brief}");
     let parts = [" since ", ". Risk: ", ". Primary: ", ". Operator: ", ". You: "];
     let places: Vec<_> = parts.iter().map(|part| sentence.find(part).unwrap_or_else(|| panic!("{sentence}"))).collect();
-    assert!(places.is_sorted() && sentence.ends_with('.'), "{sentence}");
+    assert!(places.is_sorted(), "{sentence}");
 }
 
 /// What servers breathe at rest is written to nobody: which of two equals is worse is no news either.

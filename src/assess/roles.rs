@@ -49,7 +49,7 @@ fn two_primaries(shard: &Shard<'_>) -> Option<Finding> {
     Some(about_the_set(
         FindingCode::TwoPrimaries,
         format!("{}: {} each say that they are primary ({})", shard.name, names(shard.lead.all()), held(shard)),
-        format!("{}; until then nothing is done here", with_two_primaries(shard)),
+        format!("{}; until then the operator restarts none of them", with_two_primaries(shard)),
     ))
 }
 
@@ -112,8 +112,8 @@ pub fn with_two_primaries(shard: &Shard<'_>) -> String {
     if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides which of them stays; if both do, look at its log");
     }
-    "REPLICAOF throws away what only the one that follows has, so compare first: keys, and writes since the histories \
-     parted; save the data of both, then let the others follow the one that clients have written to"
+    "stop the writers if you can; compare keys and offsets, and find out which one clients have written to; BGSAVE on \
+     each and copy the dumps away; then let the others follow that one (REPLICAOF): what only they have is thrown away by it"
         .to_owned()
 }
 

@@ -94,14 +94,17 @@ fn promises_a_restart(finding: &Finding) -> bool {
 fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, String> {
     let mut refused = HashMap::new();
     for considered in &decision.due {
-        let Some(shard) = considered.plan.as_ref().and_then(|plan| ctx.shard(&plan.shard)) else { continue };
+        let Some(plan) = considered.plan.as_ref() else { continue };
+        let Some(shard) = ctx.shard(&plan.shard) else { continue };
         let steps = considered.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
         let planned = order::restarted_pods(steps);
         let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
         let held = |pod: &PodName| hold::of(ctx, shard, ctx.look.target(pod)?);
         let before = decision.plan.as_ref().filter(|plan| plan.shard != shard.id);
-        for member in &shard.members {
+        // Several may have one name as yet: the members of a Redis Cluster.
+        let members = ctx.look.shards.iter().filter(|shard| shard.id.is(&plan.shard)).flat_map(|shard| &shard.members);
+        for member in members {
             let pod = &member.pod.name;
             let why = match (first, before) {
                 _ if held(pod).is_some() && !planned.contains(pod) => {

@@ -25,7 +25,7 @@ pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Verdi
     let tightest = risk::Tightest::of(input, previous.verdict.as_ref());
     let since = since(&ruling.reason, ruling.found(), previous, input.now);
     let sentence = format!(
-        "{} since {}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}.",
+        "{} since {}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}",
         ruling.reason,
         shown(since),
         part(&ruling.what(input)),
@@ -64,7 +64,7 @@ pub(super) fn stalled(
         sentence: cap(
             &format!(
                 "{reason} since {}: the policy is not evaluated: {}{before}. Risk: not known. Primary: not known. Operator: \
-                 changes nothing until the spec can be used. You: mend the spec (kubectl edit rmp).",
+                 changes nothing until the spec can be used. You: mend the spec (kubectl edit rmp)",
                 shown(since),
                 part(message)
             ),

@@ -23,6 +23,7 @@ use crate::{
         pod::Container,
         quantity,
         sample::{Engine, Role},
+        sentinel::Sentinel,
         snapshot::Target,
         start::redis_text,
     },
@@ -38,6 +39,8 @@ const SAID: &[Code] = &[
     Code::UtilizationWarning,
     Code::MaxmemoryUnset,
     Code::TemplateTooSmall,
+    Code::OomKilled,
+    Code::OomKillLoop,
 ];
 
 /// What explains that code or reason.
@@ -61,8 +64,9 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         ) => more_room(input, target, &pods),
         (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => {
             let unbounded = target.sample().is_some_and(|sample| sample.memory.maxmemory == Bytes::ZERO);
-            let bounded = if unbounded { bound(input, target, &pods) } else { None };
-            bounded.or_else(|| raise(input, target, &pods, None))
+            let done = if unbounded { bound(input, target, &pods) } else { raise(input, target, &pods, None) };
+            let noted = remedy.find("once you have taken note").map_or("", |at| remedy.split_at(at).1);
+            done.map(|done| format!("{done}; {noted} (it takes the kill out of this status)"))
         }
         (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
         (Some(Code::HeadroomInsufficient), Some(target)) => {
@@ -88,7 +92,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
             let target =
                 members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
-            target.map(|target| format!("{}: on each member first", redis_cli(input, target, "INFO replication")))
+            target.map(|target| format!("{} (on each member)", redis_cli(input, target, "INFO replication")))
         }
         (Some(Code::Unreachable | Code::ContainerUnknown), Some(target)) => Some(look_at(input, target)),
         (Some(Code::AuthenticationFailed), _) => input.policy.redis.password.as_ref().map(|secret| {
@@ -160,7 +164,11 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             "lets the primary be the only copy while a replica restarts; better add a replica",
         )),
         Reason::FullSyncHeadroom => Some(raise_primary(input)),
-        Reason::ReplicaNotSynced => named().map(|target| format!("nothing now; if it lasts: {}", look_at(input, target))),
+        Reason::ReplicaNotSynced => named()
+            .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
+        Reason::SentinelsNotReady => sentinel(input, blocked).map(|ask| {
+            format!("nothing now; if it is still so after ten minutes: {ask} (what it says; SENTINEL RESET makes it learn anew)")
+        }),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => {
             let target = named()?;
@@ -246,7 +254,12 @@ fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String>
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
     let bears = headroom::bearable(&input.policy.headroom, limit);
     if bears < sample.memory.used.percent(110) {
-        return None;
+        // What it uses is bounded where the limit bears a quarter more than that.
+        let to = headroom::required_limit(&input.policy.headroom, sample.memory.used.percent(RAISED_PERCENT));
+        let value = redis_text(headroom::bearable(&input.policy.headroom, to));
+        let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {value}"));
+        let raised = raise(input, target, std::slice::from_ref(&target.pod.name), Some(to))?;
+        return Some(format!("{raised}, and then {set} (write both into the template too)"));
     }
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
     let also = the_same_for(target, pods);
@@ -354,7 +367,18 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
     let (pod, namespace) = (&target.pod.name, &input.policy.namespace);
     let container =
         target.pod.container.as_ref().map_or_else(|_| String::new(), |container| format!(" -c {}", container.name));
-    format!("kubectl describe pod {pod} -n {namespace}, then kubectl logs {pod} -n {namespace}{container} --tail=50")
+    format!(
+        "kubectl describe pod {pod} -n {namespace} (its events), then kubectl logs {pod} -n {namespace}{container} --tail=50 (its log)"
+    )
+}
+
+/// Asks the Sentinel that a refusal names last: the one that differs.
+fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
+    let sentinel = input.snapshot.sentinels.iter().rfind(named)?;
+    let Sentinel { pod, port, .. } = sentinel;
+    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port} SENTINEL MASTERS"))
 }
 
 /// Why pods are not there.

@@ -1,5 +1,7 @@
 //! What is done next: by the operator, and by the person who reads it.
 
+use std::time::Duration;
+
 use super::{
     super::{
         Input,
@@ -10,7 +12,8 @@ use super::{
     ruling::{self, Level, Ruling},
 };
 use crate::domain::{
-    blocked::Blocked,
+    blocked::{BlockReason, Blocked},
+    duration,
     finding::FindingCode,
     journal::Journal,
     names::PodName,
@@ -33,7 +36,7 @@ pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     match (input.plan, input.blocked.first()) {
         (Some(plan), Some(first)) if !plan.steps.is_empty() => {
-            format!("{} when this no longer holds: {}{}", restarts(plan), refused(first), beside(input))
+            format!("waits: {}{}; then it {}", refused(first), beside(input), restarts(plan))
         }
         (_, Some(first)) => format!("restarts nothing as long as this holds: {}{}", refused(first), beside(input)),
         (Some(plan), None) => match (input.policy.fragmentation.restart_allowed, input.policy.mode) {
@@ -66,7 +69,7 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
         Level::ActNow | Level::Plan => {
-            "cannot mend this, and goes on looking: it says so once it is mended".to_owned()
+            "changes nothing here, for a person has to decide; it goes on looking".to_owned()
         }
     }
 }
@@ -93,19 +96,24 @@ fn under_way(input: &Input<'_>, journal: &Journal) -> String {
     }
 }
 
-/// "restarts redis-1, redis-2, redis-0 one at a time".
+/// "restarts redis-1, redis-2, redis-0 one at a time (writes pause for about 300ms)".
 fn restarts(plan: &Plan) -> String {
     let evicted = plan.steps.iter().filter_map(|planned| match &planned.step {
         Step::Evict { pod } => Some(pod.as_str()),
         _ => None,
     });
     let pods: Vec<&str> = evicted.collect();
-    match pods.as_slice() {
+    let gap = plan.write_gap.as_ref().map_or_else(String::new, |gap| {
+        let gap = Duration::from_millis(u64::try_from(gap.estimated_milliseconds).unwrap_or_default());
+        format!(" (writes pause for about {})", duration::format(gap))
+    });
+    let done = match pods.as_slice() {
         [] => format!("moves the primary role of {}", plan.workload_name),
         [one] => format!("restarts {one}"),
         many if many.len() <= 4 => format!("restarts {} one at a time", many.join(", ")),
         many => format!("restarts {} pods of {} one at a time", many.len(), plan.workload_name),
-    }
+    };
+    done + &gap
 }
 
 /// What else is in the way.
@@ -136,8 +144,22 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         return "nothing".to_owned();
     }
     if ruling.level == Level::ActNow {
-        return command::against(input, ruling);
+        return format!("now: {}", command::against(input, ruling));
     }
+    // What can wait is done by day, but for what says until when.
+    match by_day(input, ruling) {
+        nothing if nothing.starts_with("nothing") => nothing,
+        something => {
+            match ruling.found().iter().filter_map(|finding| finding.evidence.split_once("full in about ")).next() {
+                Some((_, left)) => format!("within {}: {something}", left.split(" at ").next().unwrap_or(left)),
+                None => format!("when it suits: {something}"),
+            }
+        }
+    }
+}
+
+/// What the reader does about what can wait.
+fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     // What a person has to lift comes before what passes.
     let by_you = |blocked: &&Blocked| refusals::lifted(blocked.reason).0 == Lifter::You;
     if let Some(first) = input.blocked.iter().find(by_you).or_else(|| input.blocked.first())
@@ -163,6 +185,12 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
 
 /// What lifts that refusal.
 fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String {
+    if blocked.reason == BlockReason::Held {
+        let lift = blocked.text.find("kubectl ").map_or("", |at| blocked.text.split_at(at).1);
+        return format!(
+            "nothing, or ask whoever holds it; only when nobody needs that any more: {lift} (the restart may then begin)"
+        );
+    }
     if let Some(at) = blocked.text.find("kubectl ") {
         return blocked.text.split_at(at).1.to_owned();
     }
@@ -173,9 +201,11 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
     let explained = command::explain(blocked.reason.as_str());
     match who {
         Lifter::Time => "nothing now".to_owned(),
-        Lifter::ItPasses => format!("nothing now; if it lasts, {explained} says where to look"),
+        Lifter::ItPasses => format!("nothing now; if it is still so after ten minutes, {explained} says where to look"),
         Lifter::Nobody => {
-            format!("{what}: restart the pods by hand when it suits, replicas first; {explained} says more")
+            format!(
+                "{what}: restart the pods by hand, replicas first, and a primary when a replica has taken its role over; {explained} says more"
+            )
         }
         Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),
         Lifter::You => format!("{what}; {explained} says more"),

@@ -6,7 +6,7 @@ use super::{
         sets::{self, SetSeen, Writes},
         steady_bytes,
     },
-    ruling::Ruling,
+    ruling::{Level, Ruling},
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
@@ -72,7 +72,12 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         ),
         None => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
     };
-    format!("{memory}; {}", writes(input, ruling))
+    let urgency = match ruling.level {
+        Level::ActNow => "cannot wait; ",
+        Level::Plan => "can wait for the day; ",
+        Level::Fine | Level::Unknown => "",
+    };
+    format!("{urgency}{memory}; {}", writes(input, ruling))
 }
 
 fn unlimited(input: &Input<'_>) -> Option<String> {

@@ -309,7 +309,10 @@ fn most_urgent_first<'a>(
 }
 
 fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPolicyStatus) -> Urgency {
-    if is_promised(&finding.remedy) || is_cured(input, finding) {
+    // A template is too small for a maxmemory that is about to be lowered.
+    let lowered = finding.code == FindingCode::TemplateTooSmall.as_str()
+        && input.findings.iter().any(|other| other.pod == finding.pod && other.remedy.starts_with(WILL_SET));
+    if is_promised(&finding.remedy) || is_cured(input, finding) || lowered {
         return Urgency::InHand;
     }
     let code = FindingCode::named(&finding.code);
@@ -335,7 +338,9 @@ fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPol
 
 /// The operator has said that it is about to do that; what it says is held against the decision.
 pub(super) fn is_promised(remedy: &str) -> bool {
-    [fragmentation::WILL_RESTART, WILL_RAISE, WILL_SET, roles::WILL_LABEL].iter().any(|promise| remedy.starts_with(promise))
+    [fragmentation::WILL_RESTART, WILL_RAISE, WILL_SET, roles::WILL_LABEL]
+        .iter()
+        .any(|promise| remedy.starts_with(promise))
 }
 
 /// The remediation under way, with nothing in its way, is about to cure that.
