@@ -119,7 +119,9 @@ fn node(text: &str) -> Option<NotGiven> {
 }
 
 fn amount(text: &str) -> Option<Bytes> {
-    quantity::parse(text.trim().trim_end_matches(['.', ']', '"'])).ok()
+    // What follows may be anybody's: this operator's own words, say.
+    let first = text.trim().split([' ', ',', ';', ']', '"']).next().unwrap_or_default();
+    quantity::parse(first.trim_end_matches('.')).ok()
 }
 
 #[cfg(test)]
@@ -134,6 +136,10 @@ mod tests {
         "cannot resize: pods \"redis-1\" is forbidden: exceeded quota: mem, requested: limits.memory=256Mi,requests.memory=1Mi, \
          used: limits.memory=3Gi,requests.memory=1Gi, limited: limits.memory=3Gi,requests.memory=1Gi",
         "quota mem allows 3 GiB of limits.memory, 3 GiB of it are used, and 256 MiB more are needed"
+    )]
+    #[case::with_words_after_it(
+        "exceeded quota: mem, requested: memory=1Gi, used: memory=2Gi, limited: memory=2Gi; it is tried again",
+        "quota mem allows 2 GiB of memory, 2 GiB of it are used, and 1 GiB more are needed"
     )]
     #[case::limit_range(
         "pods \"redis-1\" is forbidden: [maximum memory usage per Container is 1Gi, but limit is 1536Mi, maximum memory usage \

@@ -262,6 +262,19 @@ fn a_remediation_is_said_with_its_step(#[case] blocked: &[Blocked], #[case] oper
     assert!(said(&status).sentence.contains(operator), "{}", said(&status).sentence);
 }
 
+/// The numbers are read from the words of the API server.
+#[test]
+fn what_makes_room_in_a_quota_is_a_command() {
+    let text = "redis-1: resizing: forbidden: pods \"redis-1\" is forbidden: exceeded quota: mem, requested: \
+                limits.memory=256Mi, used: limits.memory=3Gi, limited: limits.memory=3Gi; tried again at the next look";
+    let blocked = [Blocked::new(BlockReason::ResizeRefused, text)];
+    let scene = (fixtures::policy(), fixtures::three_pods());
+    let status = look_with(&scene, &RedisMemoryPolicyStatus::default(), &blocked, None);
+    let command =
+        r#"kubectl patch resourcequota mem -n shop --type merge -p '{"spec":{"hard":{"limits.memory":"3328Mi"}}}'"#;
+    assert!(said(&status).sentence.contains(command), "{}", said(&status).sentence);
+}
+
 #[test]
 fn a_server_near_its_limit_is_no_matter_of_the_remediation_that_waits() {
     let mut scene = healthy();
