@@ -51,11 +51,11 @@ impl FromStr for Scope {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let named = |word: &str| {
+        let read = |word: &str| {
             let word = word.trim();
             if is_name(word) { Ok(word.to_owned()) } else { Err(ScopeError::Name(word.to_owned())) }
         };
-        let names = text.split(',').map(named).collect::<Result<BTreeSet<_>, _>>()?;
+        let names = text.split(',').map(read).collect::<Result<BTreeSet<_>, _>>()?;
         if names.len() > MOST { Err(ScopeError::TooMany(names.len())) } else { Ok(Self(names)) }
     }
 }

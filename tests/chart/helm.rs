@@ -25,6 +25,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
     text(&built.stdout).split_whitespace().last().unwrap().into()
 }
 
+/// Where `make generate` wants what is generated; `None`: it is compared with what is there.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+pub(crate) fn generate_into() -> Option<PathBuf> {
+    std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok()
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

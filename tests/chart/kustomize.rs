@@ -1,13 +1,13 @@
 //! config/, for people without Helm: each overlay makes what the chart makes with the values that lie beside it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::{
-    helm::{documents, program, root, text},
+    helm::{documents, generate_into, program, root, text},
     rights::is_for_people,
     strict::{identity, problems},
 };
@@ -111,19 +111,17 @@ fn files() -> Vec<(&'static str, Objects)> {
 /// With RMO_GENERATE_INTO (`make generate`) they are written there instead of being compared.
 #[test]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn the_objects_of_config_are_current() {
-    let into = std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok();
+    let into = generate_into();
     for (file, objects) in files() {
         assert!(!objects.is_empty(), "{file}");
         let parts = objects.values().map(|object| serde_yaml::to_string(object).unwrap()).collect::<Vec<_>>();
         let page = format!("{HEAD}{}", parts.join("---\n"));
-        match &into {
-            Some(into) => fs::write(into.join(CONFIG).join(file), page).unwrap(),
-            None => {
-                let found = fs::read_to_string(root().join(CONFIG).join(file)).unwrap();
-                assert_eq!(found, page, "{file}: run `make generate` and commit the result");
-            }
+        if let Some(into) = &into {
+            fs::write(into.join(CONFIG).join(file), page).unwrap();
+        } else {
+            let found = fs::read_to_string(root().join(CONFIG).join(file)).unwrap();
+            assert_eq!(found, page, "{file}: run `make generate` and commit the result");
         }
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! With RMO_GENERATE_INTO (`make generate`) they are written there instead of being compared.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs};
 
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::helm::root;
+use crate::helm::{generate_into, root};
 
 const CHART: &str = "charts/redis-memory-operator";
 /// Between these two lines of the README stands what is generated.
@@ -108,11 +108,10 @@ fn schema() -> String {
 #[rstest]
 #[case::readme("README.md", readme())]
 #[case::schema("values.schema.json", schema())]
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn generated_parts_are_current(#[case] file: &str, #[case] made: String) {
-    match std::env::var("RMO_GENERATE_INTO").map(PathBuf::from) {
-        Ok(into) => fs::write(into.join(CHART).join(file), made).unwrap(),
-        Err(_) => assert_eq!(read(file), made, "run `make generate` and commit the result"),
+    match generate_into() {
+        Some(into) => fs::write(into.join(CHART).join(file), made).unwrap(),
+        None => assert_eq!(read(file), made, "run `make generate` and commit the result"),
     }
 }
 

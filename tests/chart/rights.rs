@@ -232,8 +232,8 @@ fn people_get_the_policies_by_the_roles_that_they_have() {
     let objects = render(&[]);
     let given = |to: &str| -> BTreeSet<String> {
         let label = format!("rbac.authorization.k8s.io/aggregate-to-{to}");
-        let roles = objects.iter().filter(|object| object["metadata"]["labels"][&label] == "true");
-        let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());
+        let given = objects.iter().filter(|object| object["metadata"]["labels"][&label] == "true");
+        let rules = given.flat_map(|role| role["rules"].as_array().unwrap());
         rules
             .flat_map(|rule| {
                 assert_eq!(rule["apiGroups"], json!(["redismemory.io"]));

@@ -84,10 +84,14 @@ impl Told {
 #[test]
 fn nothing_is_listed_before_every_namespace_is() {
     let mut told = Told::new(2);
-    for event in [Event::Init, Event::InitApply(policy(0, 1, 0)), Event::InitDone, Event::Apply(policy(0, 2, 0))] {
+    let mut of_the_first = |event| {
         told.tell(0, event);
         assert!(!told.roster.is_complete() && told.store.is_empty());
-    }
+    };
+    of_the_first(Event::Init);
+    of_the_first(Event::InitApply(policy(0, 1, 0)));
+    of_the_first(Event::InitDone);
+    of_the_first(Event::Apply(policy(0, 2, 0)));
     told.tell(1, Event::Init);
     told.tell(1, Event::InitDone);
     assert!(told.roster.is_complete());
