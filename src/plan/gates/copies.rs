@@ -29,11 +29,9 @@ pub(super) fn downtime_allowed(scene: &Scene<'_>) -> Option<Blocked> {
             service.name,
             services::selector(service)
         ),
-        None => {
-            "let a Service of a set of three pods select the role label and set spec.redis.roleAuthority: Operator, \
+        None => "run three pods whose Service selects the role label, with spec.redis.roleAuthority: Operator, \
                  or set spec.restart.allowDowntime: true"
-                .to_owned()
-        }
+            .to_owned(),
     };
     Some(Blocked::new(
         BlockReason::DowntimeNotAllowed,

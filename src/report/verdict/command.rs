@@ -229,6 +229,25 @@ fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<B
     }
 }
 
+/// That the limit which is lacking has been asked for, and is asked for again.
+pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
+    if ruling.code() != Some(Code::HeadroomInsufficient) {
+        return None;
+    }
+    ruling.pods().iter().find_map(|pod| {
+        let target = input.snapshot.target(pod)?;
+        let container = target.pod.container.as_ref().ok()?;
+        let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
+        match obstacle::judge(input.policy, Some(input.snapshot), target, container, need)? {
+            Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
+                Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
+            }
+            Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
+            _ => None,
+        }
+    })
+}
+
 /// Makes the API server let the limits of so many pods be raised that it refuses.
 fn lets(input: &Input<'_>, why: &NotGiven, pods: usize) -> Option<String> {
     let namespace = &input.policy.namespace;

@@ -68,9 +68,9 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::Unknown => {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
-        Level::ActNow | Level::Plan => {
-            "changes nothing here, for a person has to decide; it goes on looking".to_owned()
-        }
+        Level::ActNow | Level::Plan => command::tried(input, ruling)
+            .unwrap_or("changes nothing here, for a person has to decide; it goes on looking")
+            .to_owned(),
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
 }
 
 /// How long it is until the server that rules is full, where it grows.
-fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
+pub(super) fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
     let pods = if ruling.code()? == FindingCode::EvictionStopsWrites { ruling.pods() } else { return None };
     pods.iter().find_map(|pod| {
         let memory = &input.snapshot.target(pod)?.sample()?.memory;
@@ -186,7 +186,11 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             patch(input, r#"{"spec":{"mode":"Enforce"}}"#, &lets)
         }
         (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => "nothing".to_owned(),
-        _ if ruling.found().iter().any(|finding| ruling::is_promised(&finding.remedy)) => "nothing".to_owned(),
+        _ if !ruling.found().is_empty()
+            && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
+        {
+            "nothing".to_owned()
+        }
         _ => command::against(input, ruling),
     }
 }

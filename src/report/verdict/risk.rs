@@ -6,6 +6,7 @@ use super::{
         sets::{self, SetSeen, Writes},
         steady_bytes,
     },
+    next,
     ruling::{Level, Ruling},
 };
 use crate::{
@@ -72,10 +73,11 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         ),
         None => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
     };
-    let urgency = match ruling.level {
-        Level::ActNow => "cannot wait; ",
-        Level::Plan => "can wait for the day; ",
-        Level::Fine | Level::Unknown => "",
+    let urgency = match (ruling.level, next::until_full(input, ruling)) {
+        (Level::ActNow, _) => "cannot wait; ".to_owned(),
+        (Level::Plan, Some(time)) => format!("can wait for {time}; "),
+        (Level::Plan, None) => "can wait for the day; ".to_owned(),
+        (Level::Fine | Level::Unknown, _) => String::new(),
     };
     format!("{urgency}{memory}; {}", writes(input, ruling))
 }
@@ -116,7 +118,8 @@ pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             ([], silent) => format!("not known, {}", sets::silence(silent)),
             (primaries, _) => sets::list(primaries),
         };
-        if sets.len() > 1 { format!("{who} (of {})", set.name) } else { who }
+        let several = sets.iter().any(|other| other.name != set.name);
+        if several { format!("{who} (of {})", set.name) } else { who }
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { "nobody, there is no pod".to_owned() } else { counted(&told) }
