@@ -15,7 +15,7 @@ use crate::domain::{
 /// expires, and it takes the next one.
 const FULL: Ratio = Ratio(99);
 /// A server that is full within this time is Critical, one that has longer a Warning.
-const SOON: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(8 * 3600);
 /// Fewer keys with a time to live than this, in percent: under `volatile-*` they are evicted in no time, and then writes are
 /// refused as under `noeviction`.
 const FEW_PERCENT: u128 = 10;

@@ -393,7 +393,7 @@ fn hand_over(ctx: &Context<'_>, shard: &Shard<'_>, old: &Candidate<'_>, next: &T
     steps.push(PlannedStep {
         step: Step::Switchover { from: from.clone(), to: Some(to.clone()) },
         reason: format!(
-            "{from} is primary and must be restarted too; {to} wastes little and is in sync; {}",
+            "{from} is primary and must be restarted too; {to} then wastes little and is in sync; {}",
             announced(ctx.settings.switchover)
         ),
     });

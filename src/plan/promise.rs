@@ -50,6 +50,13 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
             finding.remedy = said;
             continue;
         }
+        if finding.code == FindingCode::TemplateTooSmall
+            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
+            && said.starts_with(assess::WILL_SET)
+        {
+            finding.remedy = format!("{said}; the template's limit is enough for that: write that maxmemory into it");
+            continue;
+        }
         if promises_a_restart(finding) {
             if let Some(why) = refused.get(&pod) {
                 finding.remedy.clone_from(why);

@@ -108,7 +108,7 @@ fn growing(used: u64, change: Change) -> Option<Finding> {
 #[rstest]
 #[case(999, Severity::Critical, "it is full")]
 #[case(880, Severity::Critical, "full in about 30 min at 240 MiB/h, as it grew for the last 10m")]
-#[case(400, Severity::Warning, "full in about 2 h at 240 MiB/h")]
+#[case(400, Severity::Critical, "full in about 2 h at 240 MiB/h")]
 fn it_is_told_when_writes_will_be_refused(#[case] used: u64, #[case] severity: Severity, #[case] says: &str) {
     let finding = growing(used, |_| {}).expect("it is said");
     assert_eq!(finding.severity, severity, "{}", finding.evidence);

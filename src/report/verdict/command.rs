@@ -63,8 +63,14 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some(target),
         ) => more_room(input, target, &pods),
         (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => {
-            let unbounded = target.sample().is_some_and(|sample| sample.memory.maxmemory == Bytes::ZERO);
-            let done = if unbounded { bound(input, target, &pods) } else { raise(input, target, &pods, None) };
+            // One without a bound is not alone with it.
+            let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
+            let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
+            let done = if unset.contains(&target.pod.name) {
+                bound(input, target, &unset)
+            } else {
+                raise(input, target, &pods, None)
+            };
             let noted = remedy.find("once you have taken note").map_or("", |at| remedy.split_at(at).1);
             done.map(|done| format!("{done}; {noted} (it takes the kill out of this status)"))
         }
@@ -74,6 +80,9 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 HeadroomVerdict::Insufficient { need, .. } => Some(need),
                 _ => None,
             };
+            if let Some(smaller) = need.and_then(|need| smaller(input, target, need)) {
+                return smaller;
+            }
             raise_to(input, target, &pods, need)
         }
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
@@ -166,9 +175,8 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::FullSyncHeadroom => Some(raise_primary(input)),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
-        Reason::SentinelsNotReady => sentinel(input, blocked).map(|ask| {
-            format!("nothing now; if it is still so after ten minutes: {ask} (what it says; SENTINEL RESET makes it learn anew)")
-        }),
+        Reason::SentinelsNotReady => sentinel(input, blocked)
+            .map(|ask| format!("nothing now; if it is still so after ten minutes: {ask} (whom it names)")),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => {
             let target = named()?;
@@ -229,6 +237,27 @@ fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<B
     }
 }
 
+/// Where the node has no room for the limit that is needed: less data, as far as that costs no key.
+fn smaller(input: &Input<'_>, target: &Target, need: Bytes) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let obstacle = obstacle::judge(input.policy, Some(input.snapshot), target, container, need)?;
+    if !matches!(obstacle, Obstacle::Deferred(_) | Obstacle::Infeasible(_)) {
+        return None;
+    }
+    let namespace = &input.policy.namespace;
+    let room = format!(
+        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {namespace} names it): {1}",
+        target.pod.name,
+        obstacle.why()
+    );
+    let bears = headroom::bearable(&input.policy.headroom, container.limit()?);
+    if bears < target.sample()?.memory.used.percent(110) {
+        return Some(room);
+    }
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
+    Some(format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)"))
+}
+
 /// That the limit which is lacking has been asked for, and is asked for again.
 pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
     if ruling.code() != Some(Code::HeadroomInsufficient) {
@@ -269,16 +298,21 @@ fn lets(input: &Input<'_>, why: &NotGiven, pods: usize) -> Option<String> {
 
 /// Bounds a server that has no maxmemory, by what its limit bears.
 fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    let sample = target.sample()?;
+    // What one of them holds another has to bear when it follows it, or leads.
+    let used = |pod: &PodName| Some(input.snapshot.target(pod)?.sample()?.memory.used);
+    let used = pods.iter().filter_map(used).max()?;
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
     let bears = headroom::bearable(&input.policy.headroom, limit);
-    if bears < sample.memory.used.percent(110) {
-        // What it uses is bounded where the limit bears a quarter more than that.
-        let to = headroom::required_limit(&input.policy.headroom, sample.memory.used.percent(RAISED_PERCENT));
+    if bears < used.percent(110) {
+        // What is used is bounded where the limit bears a quarter more than that.
+        let to = headroom::required_limit(&input.policy.headroom, used.percent(RAISED_PERCENT));
         let value = redis_text(headroom::bearable(&input.policy.headroom, to));
         let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {value}"));
-        let raised = raise(input, target, std::slice::from_ref(&target.pod.name), Some(to))?;
-        return Some(format!("{raised}, and then {set} (write both into the template too)"));
+        let raised = raise(input, target, pods, Some(to))?;
+        let also = the_same_for(target, pods);
+        return Some(format!(
+            "{raised}, and then {set} (restarts nothing{also}; write both into the template too, which rolls the pods)"
+        ));
     }
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
     let also = the_same_for(target, pods);

@@ -143,17 +143,15 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     if ruling.level == Level::Fine {
         return "nothing".to_owned();
     }
-    if ruling.level == Level::ActNow {
-        return format!("now: {}", command::against(input, ruling));
+    let (until, what) = match ruling.level {
+        Level::ActNow => ("now".to_owned(), command::against(input, ruling)),
+        _ => ("when it suits".to_owned(), by_day(input, ruling)),
+    };
+    if what.starts_with("nothing") {
+        return what;
     }
-    // What can wait is done by day, but for what says until when.
-    match by_day(input, ruling) {
-        nothing if nothing.starts_with("nothing") => nothing,
-        something => match until_full(input, ruling) {
-            Some(time) => format!("within {time}: {something}"),
-            None => format!("when it suits: {something}"),
-        },
-    }
+    let until = until_full(input, ruling).map_or(until, |time| format!("within {time}"));
+    format!("{until}: {what}")
 }
 
 /// How long it is until the server that rules is full, where it grows.

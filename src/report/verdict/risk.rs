@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
-    domain::{bytes::Bytes, pod::Container, snapshot::Target},
+    domain::{blocked::BlockReason, bytes::Bytes, pod::Container, snapshot::Target},
 };
 
 /// Sets that are named before the rest is only counted.
@@ -74,12 +74,22 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         None => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
     };
     let urgency = match (ruling.level, next::until_full(input, ruling)) {
-        (Level::ActNow, _) => "cannot wait; ".to_owned(),
-        (Level::Plan, Some(time)) => format!("can wait for {time}; "),
-        (Level::Plan, None) => "can wait for the day; ".to_owned(),
+        (Level::ActNow, None) => "cannot wait; ".to_owned(),
+        (Level::ActNow | Level::Plan, Some(time)) => format!("can wait for {time}; "),
+        (Level::Plan, None) => "can wait until working hours; ".to_owned(),
         (Level::Fine | Level::Unknown, _) => String::new(),
     };
-    format!("{urgency}{memory}; {}", writes(input, ruling))
+    let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();
+    format!("{urgency}{memory}; {}{copies}", writes(input, ruling))
+}
+
+/// What is at stake as long as that is in the way.
+const fn of_waiting(reason: BlockReason) -> Option<&'static str> {
+    match reason {
+        BlockReason::SentinelsNotReady => Some("; a failover may not succeed now"),
+        BlockReason::ReplicaNotSynced => Some("; a replica has not all that the primary has"),
+        _ => None,
+    }
 }
 
 fn unlimited(input: &Input<'_>) -> Option<String> {
