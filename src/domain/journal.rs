@@ -243,6 +243,7 @@ const fn not(said: &bool) -> bool {
     !*said
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 const fn zero(number: &u32) -> bool {
     *number == 0
 }
