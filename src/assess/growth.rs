@@ -36,9 +36,14 @@ impl Growth {
         (time <= self.shown_for.saturating_mul(FORETOLD)).then_some(time)
     }
 
-    /// The same in words: "about 3 h at 40 MiB/h".
+    /// The same in words: "3 h".
+    pub fn within(self, room: Bytes) -> Option<String> {
+        self.fills(room).map(roughly)
+    }
+
+    /// The same with how fast it grows: "about 3 h at 40 MiB/h".
     pub fn told(self, room: Bytes) -> Option<String> {
-        Some(format!("about {} at {}/h", roughly(self.fills(room)?), self.an_hour.quantised()))
+        Some(format!("about {} at {}/h", self.within(room)?, self.an_hour.quantised()))
     }
 }
 

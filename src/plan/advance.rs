@@ -75,7 +75,8 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     if let Some(stop) = advance.interrupted(deleting).or_else(|| advance.waits_for_nobody()) {
         return stop;
     }
-    let first = advance.rogue().or_else(|| advance.back_to_repoint()).or_else(|| forget::due(ctx, journal, shard));
+    let first = advance.rogue().or_else(|| advance.back_to_repoint());
+    let first = first.or_else(|| temporary::came_back(ctx, journal)).or_else(|| forget::due(ctx, journal, shard));
     if let Some(next) = first {
         return advance.no_longer_than_allowed(next);
     }

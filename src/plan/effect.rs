@@ -294,6 +294,8 @@ pub struct FailoverOrder {
     pub majority: usize,
     /// Sentinels that are known, dead ones included.
     pub known: usize,
+    /// So many must answer before one of them is told: with fewer no failover would be possible should the new primary fail.
+    pub needed: usize,
     /// The name by which they know the set.
     pub set: String,
     /// Set on the old primary for the time of the exchange, in order: what keeps pings away.

@@ -15,6 +15,7 @@ use crate::domain::{
     journal::{CarriedSetting, Journal, Outcome, TemporarySettings, WorkloadRecord},
     sample::Config,
     snapshot::Target,
+    step::{Begins, Step},
 };
 
 /// Attempts to set them back.
@@ -62,6 +63,25 @@ pub(super) fn values<'a>(settings: impl IntoIterator<Item = &'a CarriedSetting>,
     settings.into_iter().map(|setting| (setting.name.clone(), value(setting))).collect()
 }
 
+/// Of what was set the pod has nothing now; `None`: it does not say. It stays in the journal to the end: a command that was
+/// not answered may lie in the socket of a server that stood still, and is read after the one that set it back.
+fn are_back(ctx: &Context<'_>, temporary: &TemporarySettings) -> Option<bool> {
+    let config = ctx.snapshot.target(&temporary.identity.pod)?.sample()?.config.as_ref().ok()?;
+    Some(left(temporary, config).is_empty())
+}
+
+/// Whether what was set is seen to be set back.
+pub(super) fn is_back(ctx: &Context<'_>, temporary: &TemporarySettings) -> bool {
+    are_back(ctx, temporary) == Some(true)
+}
+
+/// What is to be done before the next pod is disturbed: of what an exchange that is over had set something is there again.
+pub(super) fn came_back(ctx: &Context<'_>, journal: &Journal) -> Option<Next> {
+    let at_gates = journal.step().is_some_and(|step| step.kind().begins() == Begins::AtGates);
+    let temporary = journal.temporary.as_ref().filter(|_| at_gates && journal.current.begun_at.is_none())?;
+    if are_back(ctx, temporary) == Some(false) { due(ctx, journal) } else { None }
+}
+
 /// Of what was set those that the pod still has.
 fn left(temporary: &TemporarySettings, config: &Config) -> Vec<CarriedSetting> {
     let now = |name: &str| match name {
@@ -83,6 +103,11 @@ pub(super) fn due(ctx: &Context<'_>, journal: &Journal) -> Option<Next> {
     };
     // The set wants fewer pods by now, or the pod is being replaced.
     let Some(target) = ctx.snapshot.target(&temporary.identity.pod) else { return without() };
+    // It was seen to be set back before anybody else was disturbed, and says nothing just now.
+    let moved = journal.done().iter().any(|planned| matches!(planned.step, Step::Switchover { to: None, .. }));
+    if moved && are_back(ctx, temporary).is_none() {
+        return without();
+    }
     let Some(sample) = target.sample() else { return waits(ctx, journal, target) };
     let (Ok(config), Some(peer)) = (&sample.config, Peer::of(target)) else { return waits(ctx, journal, target) };
     let left = left(temporary, config);

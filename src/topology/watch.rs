@@ -70,6 +70,8 @@ pub struct Electors<'a> {
     pub sentinels: Vec<&'a Sentinel>,
     /// Sentinels that are known, dead ones included.
     pub known: usize,
+    /// So many of them must answer for a failover to be possible: the quorum, and a majority of all that are known.
+    pub needed: usize,
     /// After this time a failover is given up: `failover-timeout`.
     pub failover_timeout: Duration,
     known_as: Vec<(&'a NodeAddress, &'a PodName)>,
@@ -168,6 +170,7 @@ impl<'a> Watch<'a> {
             set: &first.set.name,
             sentinels,
             known: self.known(),
+            needed: self.needed(),
             failover_timeout: self.witnesses.iter().map(|witness| witness.set.failover_timeout).max()?,
             known_as: replicas.chain(primaries).collect(),
         })
@@ -181,6 +184,16 @@ impl<'a> Watch<'a> {
     /// Sentinels of the set that are known, dead ones included.
     fn known(&self) -> usize {
         self.witnesses.iter().map(|witness| witness.set.others.len() + 1).max().unwrap_or_default()
+    }
+
+    /// The quorum of the Sentinel that wants the most.
+    fn quorum(&self) -> u32 {
+        self.witnesses.iter().map(|witness| witness.set.quorum).max().unwrap_or_default()
+    }
+
+    /// Sentinels that must answer for a failover to be possible.
+    fn needed(&self) -> usize {
+        (self.known() / 2 + 1).max(usize::try_from(self.quorum()).unwrap_or(usize::MAX))
     }
 
     /// What keeps the Sentinels from failing over, or from agreeing.
@@ -255,11 +268,12 @@ impl<'a> Watch<'a> {
     /// Why no failover would be possible without the Sentinel in that pod; or now, without any: `None`. It passes when those
     /// that are silent speak again.
     pub(super) fn votes(&self, without: Option<&PodName>) -> Option<Fault> {
-        let quorum = self.witnesses.iter().map(|witness| witness.set.quorum).max()?;
-        let known = self.known();
+        if !self.is_told() {
+            return None;
+        }
+        let (quorum, known, needed) = (self.quorum(), self.known(), self.needed());
         let left: BTreeSet<&str> =
             self.witnesses.iter().filter(|one| Some(one.pod) != without).map(|one| one.said.id.as_str()).collect();
-        let needed = (known / 2 + 1).max(usize::try_from(quorum).unwrap_or(usize::MAX));
         let when = without.map(|pod| format!(" while {pod} is away")).unwrap_or_default();
         let back = left.len() + self.silent.len();
         (left.len() < needed).then(|| Fault {

@@ -38,18 +38,18 @@ async fn after_its_work_it_asks_little_and_writes_nothing() {
     let rate = f64::from(count) / WATCHED.as_secs_f64();
     println!("at rest: {rate:.2} requests a second, in {} s {kinds:?}", WATCHED.as_secs());
     assert!(rate <= MOST, "{rate:.2} requests a second at rest: {kinds:?}");
-    let news = news(&before, &world.policy().await);
+    let news = news(before, world.policy().await);
     let changes = seen.iter().filter(|seen| seen.call.kind.is_change()).count();
     assert_eq!(changes, 0, "it writes at rest: {kinds:?}; what is new in the policy:\n{news}");
     assert!(seen.iter().any(|seen| seen.call.kind == Kind::LeaseWrite), "the proxy counts");
 }
 
 /// The lines of the one that are not in the other, and the other way round.
-fn news(before: &Option<Value>, after: &Option<Value>) -> String {
+fn news(before: Option<Value>, after: Option<Value>) -> String {
     let [before, after] = [before, after].map(|policy| format!("{policy:#?}"));
     let only = |sign: &str, one: &str, other: &str| {
-        let lines: Vec<_> = one.lines().filter(|line| !other.lines().any(|it| it == *line)).collect();
-        lines.iter().map(|line| format!("{sign} {}\n", line.trim())).collect::<String>()
+        let lines = one.lines().filter(|line| !other.lines().any(|it| it == *line));
+        lines.map(|line| format!("{sign} {}", line.trim())).collect::<Vec<_>>().join("\n")
     };
-    only("-", &before, &after) + &only("+", &after, &before)
+    [only("-", &before, &after), only("+", &after, &before)].join("\n")
 }

@@ -57,6 +57,7 @@ pub(crate) async fn order(set: &Watched, old: usize) -> FailoverOrder {
         sentinels: set.sentinels.iter().map(sentinel).collect(),
         majority: 2,
         known: 3,
+        needed: 2,
         set: "demo".into(),
         // The operator stays below repl-timeout, so that a ping falls into one exchange of fifty; here none is to.
         quiet: vec![set_to(ping, "3600")],

@@ -340,3 +340,16 @@ fn a_set_whose_remediation_times_out_again_and_again_gives_the_other_its_turn() 
     }
     assert!(order.contains(&"redis".to_owned()), "{order:?}");
 }
+
+// It could be chosen all the same, whatever it lacks by then.
+#[test]
+fn no_second_attempt_is_made_without_a_member_that_has_fallen_silent() {
+    let mut world = sentinels::watched();
+    let mut journal = sentinels::begun(&mut world);
+    journal.current.failures = 1;
+    journal.current.switchover.as_mut().expect("it was begun").settled = true;
+    world.snapshot.targets[2].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
+    let record = world.walk(journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
+    assert!(record.message.contains("redis-2 does not answer, and redis-0 is still primary"), "{}", record.message);
+}

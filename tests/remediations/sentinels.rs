@@ -77,6 +77,13 @@ fn between(world: &mut World) -> Journal {
     world.reach(|step| matches!(step, Step::Evict { pod } if *pod == second))
 }
 
+/// The journal when the exchange has begun.
+pub(super) fn begun(world: &mut World) -> Journal {
+    let journal = world.reach(|step| matches!(step, Step::Switchover { .. }));
+    let Next::Act(journal, _) = advance::next(&world.ctx(), &journal, false) else { panic!("no exchange") };
+    *journal
+}
+
 fn gate(next: Next) -> Vec<Blocked> {
     let Next::Gate(blocked, _) = next else { panic!("no gate: {next:?}") };
     blocked
@@ -200,6 +207,21 @@ fn an_exchange_that_fails_twice_ends_it_with_the_old_primary() {
         "{}",
         record.message
     );
+}
+
+// A server that stood still reads a command without an answer after the one that set it back.
+#[test]
+fn a_setting_that_arrives_late_is_set_back_before_the_next_pod_goes() {
+    let mut world = watched();
+    let journal = begun(&mut world);
+    world.moved_by_sentinels(CHOSEN);
+    let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else { panic!("it is not over") };
+    assert!(matches!(journal.step(), Some(Step::Evict { .. })), "{:?}", journal.step());
+    let serving = &mut world.sample(0).config.as_mut().expect("readable").serving;
+    serving.carried.insert("min-replicas-to-write".into(), "1000".into());
+    let record = world.walk(*journal, None);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    assert_eq!(done(&world), ["Evict redis-1", "Evict redis-2", "SetBack redis-0", "Evict redis-0"]);
 }
 
 /// Two may say that they are primary for a moment: what was begun is ended, and nothing is frozen.

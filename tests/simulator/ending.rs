@@ -16,8 +16,11 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
     let struck = !schedule.faults.is_empty();
     let watch = shape.watch.as_ref();
+    // Its first restart ends a remediation: people must have the Sentinels forget one. What was not proven by then, and did not
+    // help, is found fragmented again within its cooldown.
+    let leaves_an_id = watch.is_some_and(Watch::leaves_an_id);
     let grounds = [
-        (struck, "Cooldown"),
+        (struck || leaves_an_id && !schedule.restart_helps, "Cooldown"),
         (struck, "RemediationFailed"),
         (struck, "RemediationGaveUp"),
         (struck, "ChainedReplicas"),
@@ -38,6 +41,8 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (watch.is_some_and(Watch::cannot_spare_one), "SentinelsUnfit"),
         (watch.is_some_and(Watch::cannot_forget), "SentinelsUnfit"),
         (watch.is_some_and(Watch::is_hasty), "SentinelSeen"),
+        // What struck an exchange is in what was measured of it, and a person consents to that or does not.
+        (watch.is_some() && struck, "WriteGapTooLong"),
     ];
     grounds.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
 }

@@ -3,7 +3,7 @@
 //!
 //! How each invariant is checked, and which are not applicable here, is in docs/testing.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     kubernetes::{Kubernetes, Pod},
@@ -63,6 +63,10 @@ pub struct Observer {
     sets: Vec<Record>,
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     answered: BTreeMap<(u32, usize), Ms>,
+    /// Primaries that Sentinels have made replicas again: another attempt is right.
+    pub taken_back: BTreeSet<usize>,
+    /// Processes that started as primaries while another was one, as the Sentinels that they asked had it.
+    pub beside: BTreeSet<u32>,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
@@ -223,8 +227,9 @@ impl Observer {
         // Back once, and one compensation of each.
         let most = if self.sets[set].shape.start == Start::ByOrdinal { 3 } else { 2 };
         let done = self.sets[set].handed_over.entry(id.clone()).or_default();
+        let again = !self.taken_back.remove(&server.pod) && done.last() == Some(&server.pod);
         done.push(server.pod);
-        if done.len() > most || done.windows(2).any(|two| two[0] == two[1]) {
+        if done.len() > most || again {
             let text = format!("remediation {id} handed the role over to {done:?}");
             self.flag(now, "S7", text);
         }
@@ -449,8 +454,8 @@ impl Observer {
     }
 
     /// A policy's status is written.
-    pub fn wrote(&mut self, policy: usize, now: Ms) {
-        if let Some(text) = self.pace.wrote(policy, now) {
+    pub fn wrote(&mut self, policy: usize, answered: bool, now: Ms) {
+        if let Some(text) = self.pace.wrote(policy, answered, now) {
             self.flag(now, "L7", text);
         }
     }

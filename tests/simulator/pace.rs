@@ -15,6 +15,9 @@ const LOOKS: usize = 10;
 const PROOF_LOOKS: usize = 24;
 /// At most this many writes of a status a minute then (L7) …
 const WRITES: usize = 6;
+/// … or, where the answer to each is lost, as many as there are looks that fail in the first minute
+/// (`controller::backoff`): whoever does not know that a write has arrived makes it again …
+const WRITES_UNANSWERED: usize = 8;
 /// … and this many events of all policies, beside what is said for the first time: of each member once.
 const EVENTS: usize = 12;
 /// A pod is set to the same again this often in ten minutes: three times, by each of a few processes (L7).
@@ -31,8 +34,8 @@ pub struct Pace {
     pub progress: Ms,
     /// Looks at a policy of an install that came to a decision, and looks that failed.
     looks: BTreeMap<(usize, usize, bool), VecDeque<Ms>>,
-    /// Writes of the status, by policy.
-    written: BTreeMap<usize, VecDeque<Ms>>,
+    /// Writes of the status that were answered, and those that were not, by policy.
+    written: BTreeMap<(usize, bool), VecDeque<Ms>>,
     events: VecDeque<Ms>,
     /// Reasons and subjects of events that were written.
     told: BTreeSet<String>,
@@ -71,9 +74,10 @@ impl Pace {
     }
 
     /// A policy's status is written.
-    pub fn wrote(&mut self, policy: usize, now: Ms) -> Option<String> {
-        let times = within(self.written.entry(policy).or_default(), MINUTE, now);
-        (now > self.progress + STEADY && times > WRITES)
+    pub fn wrote(&mut self, policy: usize, answered: bool, now: Ms) -> Option<String> {
+        let times = within(self.written.entry((policy, answered)).or_default(), MINUTE, now);
+        let most = if answered { WRITES } else { WRITES_UNANSWERED };
+        (now > self.progress + STEADY && times > most)
             .then(|| format!("the status of policy {policy} is written {times} times within a minute, nothing happens"))
     }
 

@@ -119,6 +119,14 @@ impl World {
         };
         let led = matches!(primaries.as_slice(), [only] if !emptied(only));
         self.follow_by_name(set, &primaries);
+        if let (true, [only]) = (self.is_watched(set), primaries.as_slice()) {
+            // Sentinels have made another one primary: it refuses to follow that one before (`REPLICAOF`).
+            let leader = self.servers.by_ip[only].pod;
+            for ip in &hanging {
+                let _ = self.servers.abort(*ip, Cause::Foreign, now);
+                let _ = self.servers.replicaof(*ip, Host::Pod(leader), now);
+            }
+        }
         if led || failing_over || self.kube.down(set).len() > 1 {
             self.people.wrong_since[set] = None;
             return;

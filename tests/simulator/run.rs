@@ -25,8 +25,10 @@ use crate::{
 const RENEW: Ms = 2_000;
 /// Everything must have converged so long after the world has healed (L1).
 const PATIENCE: Ms = 600_000;
-/// Nothing may change for so long before it counts as converged: longer than a judgement and a look at rest need.
+/// Nothing may change for so long before it counts as converged: longer than a judgement and a look at rest need …
 const QUIET: Ms = 100_000;
+/// … and than what is waited for at Sentinels, which is over after twice `failover-timeout`, when it is looked at next.
+const LOOKED_AT: Ms = 40_000;
 
 /// What came of a schedule.
 #[derive(Debug)]
@@ -63,13 +65,17 @@ struct Runner {
     identities: u32,
     bug: Option<Bug>,
     quiet_since: Ms,
+    /// For so long nothing may change.
+    quiet: Ms,
 }
 
 /// Runs a schedule.
 pub fn run(schedule: &Schedule, bug: Option<Bug>, traced: bool) -> Outcome {
     let policies = schedule.policies.iter().enumerate().map(|(n, shape)| Resource::new(n, shape)).collect();
     let world = Arc::new(Mutex::new(World::new(schedule, policies, traced)));
-    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm };
+    let watches = schedule.sets.iter().filter_map(|set| set.watch.as_ref());
+    let quiet = watches.map(|watch| 2 * watch.failover_timeout + LOOKED_AT).fold(QUIET, Ms::max);
+    let mut runner = Runner { world, slots: Vec::new(), identities: 0, bug, quiet_since: schedule.calm, quiet };
     for n in 0..schedule.operators {
         runner.slots.push(Slot {
             process: None,
@@ -332,7 +338,7 @@ impl Runner {
         if !calm {
             self.quiet_since = now;
         }
-        now > self.quiet_since + QUIET
+        now > self.quiet_since + self.quiet
     }
 }
 

@@ -150,6 +150,12 @@ impl Watch {
         !self.by_name && self.quorum < self.count / 2 + 1
     }
 
+    /// A Sentinel that starts again with its pod is another one for those that know it by a name, and the one before counts
+    /// for the majority until people have it forgotten.
+    pub const fn leaves_an_id(&self) -> bool {
+        self.within && self.by_name && !self.keeps_id
+    }
+
     /// They take a primary for dead so soon that its role is not moved.
     pub const fn is_hasty(&self) -> bool {
         self.down_after <= 3_000

@@ -287,7 +287,8 @@ impl World {
     /// A policy's status is written.
     pub fn wrote(&mut self, p: usize) {
         let now = self.now;
-        self.observer.wrote(p, now);
+        let unanswered = now < self.kube.mood_until && self.kube.mood == Mood::LostReplies;
+        self.observer.wrote(p, !unanswered, now);
     }
 
     /// An event is written, with that reason and subject.

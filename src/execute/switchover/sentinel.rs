@@ -28,7 +28,7 @@ use crate::{
         switchover::{
             Failure, SeenRole,
             guarded::Sent,
-            sentinel::{Did, LONG_PAUSE, Move, Named, View, next},
+            sentinel::{CATCHES_UP, Did, LONG_PAUSE, Move, Named, View, next},
         },
     },
     redis_io::RedisError,
@@ -67,6 +67,8 @@ struct Exchange<'a, P: Ports> {
     state_at: Duration,
     /// The old primary's offset at the look before.
     offset_before: Option<u64>,
+    /// When each replica was last seen to have what the old primary had a look before.
+    near_at: Vec<Option<Duration>>,
     /// Whom a majority names: the address that they give, and the pod.
     new: Option<(NodeAddress, PodName)>,
 }
@@ -93,6 +95,7 @@ pub async fn fail_over<P: Ports>(
         state: (SeenRole::Unknown, Named::Undecided, false, false),
         state_at: now,
         offset_before: None,
+        near_at: vec![None; order.replicas.len()],
         new: None,
     };
     let result = exchange.moves().await;
@@ -157,15 +160,17 @@ impl<P: Ports> Exchange<'_, P> {
         }
         let old = old.as_ref().map(|old| (&old.replication, old.clients_paused));
         let offset = old.map(|(replication, _)| replication.offset);
-        let near = offset.is_some_and(|offset| self.are_near(offset, &replicas));
+        let (near, catches_up) = offset.map_or((false, false), |offset| self.are_near(offset, &replicas, now));
         self.offset_before = offset.or(self.offset_before);
         View {
             from,
             named: leads,
             heard: self.has_heard(&named),
+            enough: named.iter().flatten().count() >= self.order.needed,
             failing_over,
             other_primary,
             near,
+            catches_up,
             equal: offset.is_some_and(|offset| self.are_at(offset, &replicas)),
             clients_paused: old.and_then(|(_, paused)| paused),
             may_begin: self.order.begins,
@@ -215,10 +220,24 @@ impl<P: Ports> Exchange<'_, P> {
         }
     }
 
-    /// Every replica is linked, of the recorded history, and has what the primary had a look ago.
-    fn are_near(&self, offset: u64, replicas: &[Option<Reading>]) -> bool {
-        let least = self.offset_before.unwrap_or(u64::MAX).max(offset.saturating_sub(self.order.max_lag.0));
-        replicas.iter().all(|reading| self.holds(reading.as_ref(), least))
+    /// Every replica is linked, of the recorded history, no further behind than the policy allows, and has what the primary
+    /// had a look ago; and the same, but that each had it at its own time, lately.
+    fn are_near(&mut self, offset: u64, replicas: &[Option<Reading>], now: Duration) -> (bool, bool) {
+        let allowed = offset.saturating_sub(self.order.max_lag.0);
+        let least = self.offset_before.unwrap_or(u64::MAX).max(allowed);
+        let mut near_at = std::mem::take(&mut self.near_at);
+        let (mut near, mut catches_up) = (true, true);
+        for (reading, at) in replicas.iter().zip(&mut near_at) {
+            let is_near = self.holds(reading.as_ref(), least);
+            if is_near {
+                *at = Some(now);
+            }
+            near &= is_near;
+            let lately = at.is_some_and(|at| now.saturating_sub(at) <= CATCHES_UP);
+            catches_up &= lately && self.holds(reading.as_ref(), allowed);
+        }
+        self.near_at = near_at;
+        (near, catches_up)
     }
 
     /// Every replica has everything up to that offset.

@@ -86,6 +86,11 @@ impl Advance<'_> {
             Some(UsedUp { text, .. }) => return self.give_up(None, &text),
             None => {}
         }
+        // Nobody has looked at it since: the Sentinel could choose it all the same, whatever it lacks.
+        if let Some(unseen) = self.unseen() {
+            let text = format!("{unseen}, and {from} is still primary; a new plan is made");
+            return self.end(Outcome::Superseded, &text);
+        }
         let what = Disturbance { restarted: None, calm: forget::has_forgotten(self.journal) };
         if let Some(fault) = self.shard.sentinels_forbid(&what) {
             return self.wait(fault.text);
@@ -149,7 +154,9 @@ impl Advance<'_> {
     /// The role is another's. What held for the exchange is set back, and the Sentinels must agree before anybody else is
     /// disturbed: whoever is primary by their word is recorded.
     fn failed_over(&self, new: &Target, old: Option<&Target>) -> Next {
-        if old.is_some() && self.journal.temporary.is_some() {
+        if let (Some(_), Some(temporary)) = (old, &self.journal.temporary)
+            && !temporary::is_back(self.ctx, temporary)
+        {
             let drifted = || self.end(Outcome::ConfigDrift, &format!("{} is primary", new.pod.name));
             return temporary::due(self.ctx, self.journal).unwrap_or_else(drifted);
         }
@@ -181,6 +188,7 @@ impl Advance<'_> {
             sentinels: electors.sentinels.iter().filter_map(|sentinel| SentinelPeer::of(sentinel)).collect(),
             majority: electors.majority(),
             known: electors.known,
+            needed: electors.needed,
             set: electors.set.to_owned(),
             quiet: values(quiet, false),
             refusing: values(refusing, false),

@@ -251,7 +251,7 @@ impl Advance<'_> {
     }
 
     /// A member of the plan that does not answer, or does not exist, in words.
-    fn unseen(&self) -> Option<String> {
+    pub(super) fn unseen(&self) -> Option<String> {
         if let Some(silent) = self.shard.unknown.first() {
             return Some(format!("{} does not answer", silent.pod.name));
         }

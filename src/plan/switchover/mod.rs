@@ -155,7 +155,7 @@ pub enum Failure {
     CalledOff,
     /// The Sentinel refused to fail over.
     SentinelRefused,
-    /// Before any was told to fail over a majority of the Sentinels gave no answer.
+    /// Before any was told to fail over fewer of the Sentinels answered than a failover takes.
     SentinelsSilent,
     /// A Sentinel was told to fail over, and no other member became primary.
     NotFailedOver,

@@ -21,6 +21,11 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// Writes are refused for no longer than this before a Sentinel is told: what was asked right before holds no longer then.
 /// Usually it takes some milliseconds.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
+/// A replica that catches up at least this often holds writers back for no longer: the pause bears twice as much.
+pub const CATCHES_UP: Duration = Duration::from_secs(1);
+/// A moment in which every replica has everything costs writers least. It is waited for for this long, and then replicas
+/// that catch up each at its own time ([`CATCHES_UP`]) will do: of several that read in turns none may ever come.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// A failover whose command was answered shows at once in the flags of that Sentinel; one whose answer was lost may take
 /// this long to arrive.
 const ARRIVES: Duration = Duration::from_secs(3);
@@ -72,12 +77,16 @@ pub struct View {
     /// Whoever may carry a failover out by our doing answered just now: the one that was told; where another process told one,
     /// every one that is known, for which of them is not written down.
     pub heard: bool,
+    /// As many of them answered just now as a failover takes.
+    pub enough: bool,
     /// One of them carries a failover out.
     pub failing_over: bool,
     /// Another member says that it is primary, whomever the Sentinels name.
     pub other_primary: bool,
-    /// Every replica is linked, of the same history, and close.
+    /// Every replica is linked, of the same history, and has what the primary had a look ago.
     pub near: bool,
+    /// Every replica is linked and of the same history, and had what the primary had a look before, within [`CATCHES_UP`].
+    pub catches_up: bool,
     /// Every replica has everything that the old primary has.
     pub equal: bool,
     /// Its clients are paused; `None`: it is a version that does not say.
@@ -187,18 +196,23 @@ fn before(view: &View, pause: Duration) -> Move {
         return give_up(view, Failure::SentinelRefused);
     }
     match (view.did.paused, view.did.refused) {
-        (_, Some(since)) if view.equal && since < TELL_WITHIN => Move::Tell,
-        (_, Some(since)) if since < DRAIN => Move::Poll(CATCH_UP_POLL),
+        (_, Some(since)) if view.equal && view.enough && since < TELL_WITHIN => Move::Tell,
+        (_, Some(since)) if since < DRAIN || (!view.enough && since < TELL_WITHIN) => Move::Poll(CATCH_UP_POLL),
         (Some(since), None) if since.saturating_add(PAUSE_MARGIN) < pause => {
-            if view.equal {
+            if view.equal && view.enough {
                 Move::Refuse
             } else {
                 Move::Poll(CATCH_UP_POLL)
             }
         }
-        (Some(_), _) | (_, Some(_)) => give_up(view, Failure::NotCaughtUp),
+        (Some(_), _) | (_, Some(_)) => give_up(view, missing(view)),
         (None, None) => approach(view),
     }
+}
+
+/// What is waited for before one is told.
+const fn missing(view: &View) -> Failure {
+    if view.enough { Failure::NotCaughtUp } else { Failure::SentinelsSilent }
 }
 
 /// Before writes are held back: everything that takes time.
@@ -206,8 +220,9 @@ fn approach(view: &View) -> Move {
     if view.clients_paused == Some(true) {
         return give_up(view, Failure::PausedByOther);
     }
-    if !view.near {
-        return if view.waited >= APPROACH { give_up(view, Failure::NotCaughtUp) } else { Move::Poll(POLL) };
+    let near = view.near || (view.catches_up && view.waited >= AT_ONCE);
+    if !near || !view.enough {
+        return if view.waited >= APPROACH { give_up(view, missing(view)) } else { Move::Poll(POLL) };
     }
     if view.coordinated && view.did.coordinated == Sent::No {
         return Move::TellCoordinated;

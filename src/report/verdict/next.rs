@@ -149,13 +149,21 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     // What can wait is done by day, but for what says until when.
     match by_day(input, ruling) {
         nothing if nothing.starts_with("nothing") => nothing,
-        something => {
-            match ruling.found().iter().filter_map(|finding| finding.evidence.split_once("full in about ")).next() {
-                Some((_, left)) => format!("within {}: {something}", left.split(" at ").next().unwrap_or(left)),
-                None => format!("when it suits: {something}"),
-            }
-        }
+        something => match until_full(input, ruling) {
+            Some(time) => format!("within {time}: {something}"),
+            None => format!("when it suits: {something}"),
+        },
     }
+}
+
+/// How long it is until the server that rules is full, where it grows.
+fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
+    let pods = if ruling.code()? == FindingCode::EvictionStopsWrites { ruling.pods() } else { return None };
+    pods.iter().find_map(|pod| {
+        let memory = &input.snapshot.target(pod)?.sample()?.memory;
+        let growth = input.sets.iter().find(|set| set.pods.contains(pod))?.growth?;
+        growth.within(memory.maxmemory.saturating_sub(memory.used.saturating_sub(memory.not_counted_for_evict)))
+    })
 }
 
 /// What the reader does about what can wait.

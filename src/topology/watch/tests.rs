@@ -359,3 +359,15 @@ fn after_a_role_that_we_moved_only_what_is_not_heard_yet_is_waited_for() {
     set(&mut snapshot, 2).replicas[0].fresh = false;
     assert!(forbidden(&snapshot, &restart(&pod, true)).contains("in redis-2 has heard nothing of"));
 }
+
+#[test]
+fn a_quorum_above_the_majority_is_needed_for_a_failover() {
+    let mut snapshot = watched();
+    let needed = |snapshot: &Snapshot| {
+        let shards = find(&fixtures::policy(), snapshot);
+        shards[0].electors(&fixtures::pod_name(0)).expect("Sentinels").needed
+    };
+    assert_eq!(needed(&snapshot), 2);
+    set(&mut snapshot, 1).quorum = 3;
+    assert_eq!(needed(&snapshot), 3);
+}

@@ -26,6 +26,8 @@ pub struct Attempt {
     forced: bool,
     coordinated: bool,
     cause: Cause,
+    /// The process whose role it takes.
+    from: Option<u32>,
     chosen: Option<Host>,
     /// When each other replica was told to follow.
     told: BTreeMap<Host, Ms>,
@@ -69,12 +71,13 @@ impl Sentinels {
         if self.choose(at, world).is_none() {
             return Err("NOGOODSLAVE No suitable replica to promote");
         }
-        self.begin(at, (true, coordinated), cause, world.now);
+        self.begin(at, (true, coordinated), cause, world);
         Ok(())
     }
 
-    fn begin(&mut self, at: usize, (forced, coordinated): (bool, bool), cause: Cause, now: Ms) {
-        let late = self.rng.range(0, 1_000);
+    fn begin(&mut self, at: usize, (forced, coordinated): (bool, bool), cause: Cause, world: &World) {
+        let (late, now) = (self.rng.range(0, 1_000), world.now);
+        let from = self.all[at].reach(world, self.all[at].primary).map(|server| server.run);
         let me = &mut self.all[at];
         me.epoch += 1;
         me.tried_at = Some(now + late);
@@ -86,6 +89,7 @@ impl Sentinels {
             forced,
             coordinated,
             cause,
+            from,
             chosen: None,
             told: BTreeMap::new(),
         });
@@ -120,7 +124,7 @@ impl Sentinels {
         if me.o_down && me.attempt.is_none() && again {
             // It was our pause that made it silent.
             let cause = if me.master.held { Cause::Ours } else { Cause::Foreign };
-            self.begin(at, (false, false), cause, now);
+            self.begin(at, (false, false), cause, world);
             world.note(|| format!("sentinel {at}: {primary:?} is dead, and a failover begins"));
         }
         if self.all[at].attempt.is_some() {
@@ -218,7 +222,14 @@ impl Sentinels {
         } else {
             // It stood still for so long that nobody waits for it any more.
             let over = now > attempt.since + OVER + timeout.unwrap_or_default();
-            let cause = if over { Cause::Foreign } else { attempt.cause };
+            // Somebody else took away whom it was to take the role from, and who refused writes: what the next one says is lost
+            // to that.
+            let gone = attempt.from.is_some_and(|run| world.servers.by_ip.values().all(|it| it.run != run));
+            let cause = if over || gone { Cause::Foreign } else { attempt.cause };
+            // So is the configuration that comes of it, and what it makes of the primary before.
+            if let Some(mine) = &mut self.all[at].attempt {
+                mine.cause = cause;
+            }
             self.post(Letter { run, word: Word::Lead, cause, by: at }, world);
         }
         self.stage(at, Stage::Promotion, now);
@@ -336,6 +347,8 @@ impl World {
         let now = self.now;
         let Some(server) = self.servers.by_ip.get(&ip) else { return };
         let (led, set, pod) = (server.leads(), crate::shape::set_of(server.pod), server.pod);
+        // What one loses that has started as a primary beside another is theirs, whoever is behind that other.
+        let theirs = letter.cause != Cause::Ours || self.observer.beside.contains(&letter.run);
         self.note(|| {
             format!("redis: process {} ({}) reads {:?}", letter.run, crate::shape::pod_name(pod), letter.word)
         });
@@ -357,7 +370,10 @@ impl World {
                 if same || self.servers.replicaof(ip, host, now).is_err() {
                     return;
                 }
-                let leader = self.servers.resolve(host).filter(|_| led && letter.cause != Cause::Ours);
+                if led {
+                    self.observer.taken_back.insert(pod);
+                }
+                let leader = self.servers.resolve(host).filter(|_| led && theirs);
                 if let Some(leader) = leader {
                     self.lost_to(set, leader);
                 }

@@ -56,8 +56,13 @@ impl World {
     /// Its own pod is named: what it holds is what there is.
     fn starts_as_primary(&mut self, ip: u32) {
         let now = self.now;
+        let set = set_of(self.servers.by_ip[&ip].pod);
+        let beside = self.servers.of_set(set).any(|it| it.role == Role::Primary);
         self.servers.promote(ip, Cause::Initial, now);
         let server = &self.servers.by_ip[&ip];
+        if beside {
+            self.observer.beside.insert(server.run);
+        }
         let (pod, log) = (server.pod, server.log.clone());
         self.note(|| format!("redis: {} starts as the primary that its Sentinels name", pod_name(pod)));
         self.observer.became_primary(pod, Cause::Foreign, now);

@@ -18,9 +18,11 @@ fn start() -> View {
         from: SeenRole::Primary,
         named: Named::Old,
         heard: true,
+        enough: true,
         failing_over: false,
         other_primary: false,
         near: true,
+        catches_up: true,
         equal: false,
         clients_paused: None,
         may_begin: true,
@@ -75,7 +77,7 @@ fn moved(view: View, did: impl FnOnce(&mut Did)) -> View {
 #[case::pings_first(start(), Move::Quiet)]
 #[case::then_writes(quiet(), Move::Pause)]
 #[case::not_yet_close(View { near: false, ..quiet() }, Move::Poll(POLL))]
-#[case::never_close(View { near: false, waited: LONG, ..quiet() }, Move::SetBack)]
+#[case::never_close(View { near: false, catches_up: false, waited: LONG, ..quiet() }, Move::SetBack)]
 #[case::held_by_somebody(View { clients_paused: Some(true), ..start() }, Move::Failed(Failure::PausedByOther))]
 #[case::one_lags(paused(ms(5)), Move::Poll(CATCH_UP_POLL))]
 #[case::all_have_everything(View { equal: true, ..paused(ms(5)) }, Move::Refuse)]
@@ -110,6 +112,35 @@ fn the_way(#[case] view: View, #[case] expected: Move) {
     moved(start(), |did| did.coordinated = Sent::Done), Move::Failed(Failure::NotFailedOver))]
 fn the_servers_own_way(#[case] view: View, #[case] expected: Move) {
     assert_eq!(next(&view, PAUSE), expected);
+}
+
+// Of several replicas that read what the primary sends in turns no two may ever have everything at once.
+#[rstest]
+#[case::they_may_all_be_close_at_once(ms(4_900), true, Move::Poll(POLL))]
+#[case::each_catches_up_at_its_own_time(AT_ONCE, true, Move::Pause)]
+#[case::one_does_not(AT_ONCE, false, Move::Poll(POLL))]
+#[case::and_never_will(APPROACH, false, Move::SetBack)]
+fn replicas_that_catch_up_in_turns_will_do(#[case] waited: Duration, #[case] catches_up: bool, #[case] expected: Move) {
+    let view = View { near: false, catches_up, waited, ..quiet() };
+    assert_eq!(next(&view, PAUSE), expected);
+}
+
+// With a quorum above the majority those that name the old primary may be too few.
+#[rstest]
+#[case::nothing_is_begun(start(), Move::Poll(POLL))]
+#[case::for_long(View { waited: APPROACH, ..start() }, Move::Failed(Failure::SentinelsSilent))]
+#[case::nor_the_other_way(View { coordinated: true, ..start() }, Move::Poll(POLL))]
+#[case::writes_are_not_refused(View { equal: true, ..paused(ms(5)) }, Move::Poll(CATCH_UP_POLL))]
+#[case::and_go_on(View { equal: true, ..paused(ms(2_000)) }, Move::SetBack)]
+#[case::none_is_told(View { equal: true, ..refused(ms(600)) }, Move::Poll(CATCH_UP_POLL))]
+#[case::and_writes_are_let_in_again(View { equal: true, ..refused(ms(2_000)) }, Move::SetBack)]
+#[case::it_is_said_why(
+    moved(View { equal: true, ..refused(ms(2_000)) }, |did| (did.set_back, did.unpaused) = (true, true)),
+    Move::Failed(Failure::SentinelsSilent))]
+#[case::what_was_told_is_ended(View { failing_over: false, ..told(Sent::Done) }, Move::SetBack)]
+#[case::what_was_begun_is_ended(found(start()), Move::Release)]
+fn with_fewer_than_a_failover_takes_none_is_told(#[case] view: View, #[case] expected: Move) {
+    assert_eq!(next(&View { enough: false, ..view }, PAUSE), expected);
 }
 
 /// Once writes are refused, they are let in again only when nobody can become primary any more by our doing.
