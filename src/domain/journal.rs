@@ -71,6 +71,9 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "zero")]
     #[schemars(range(min = 0, max = 100_000), extend("format" = "int32"))]
     pub forgotten: u32,
+    /// A replica followed another one when it began: nobody is led off a replica by it.
+    #[serde(default, skip_serializing_if = "not")]
+    pub chained: bool,
     /// Pods that are to be restarted too and for which the plan had no room: they follow in the next plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -233,6 +236,11 @@ pub struct CurrentStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub baseline: Option<i64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn not(said: &bool) -> bool {
+    !*said
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

@@ -78,8 +78,13 @@ fn wanted(ctx: &Context<'_>, primary: &Target, restarted: &Target) -> Result<Res
         return Ok(Resync::Partial);
     }
     // A Sentinel that fails over has both servers write their settings to their files.
-    if !ctx.look.shard_of(primary).is_some_and(Shard::is_plain) {
+    let shard = ctx.look.shard_of(primary);
+    if !shard.is_some_and(Shard::is_plain) {
         return Err(format!("a backlog of {} would be needed, and under Sentinel none is raised", need.quantised()));
+    }
+    if shard.is_some_and(|shard| shard.is_amid_a_chain(primary) && shard.primary() != Some(primary)) {
+        let (need, pod) = (need.quantised(), &primary.pod.name);
+        return Err(format!("a backlog of {need} would be needed, and {pod}, which it follows, is left alone"));
     }
     // A power of two, so that the noise of a rate does not make another plan.
     let size = Bytes(need.0.checked_next_power_of_two().unwrap_or(u64::MAX));

@@ -109,6 +109,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         temporary: None,
         proxies: Vec::new(),
         forgotten: 0,
+        chained: shard.chained,
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),
         write_gap: plan.write_gap.clone(),

@@ -167,11 +167,11 @@ pub fn restart(shard: &Shard<'_>, target: &Target) -> Duration {
     padded(raw(shard, target))
 }
 
-/// Shutdown with a save if it has save points, replacement, full sync: written by the primary, sent, loaded.
+/// Shutdown with a save if it has save points, replacement, full sync: written by the one that it follows, sent, loaded.
 fn raw(shard: &Shard<'_>, target: &Target) -> Duration {
     let Some(sample) = target.sample() else { return REPLACEMENT };
     let moving = assumed(sample.memory.used);
-    let measured = shard.primary().and_then(Target::sample).map(|primary| primary.persistence.last_save_took);
+    let measured = shard.feeder(target).and_then(Target::sample).map(|feeder| feeder.persistence.last_save_took);
     let written = moving.max(measured.unwrap_or_default());
     let steps = [shutdown(sample), REPLACEMENT, written, moving, moving];
     steps.into_iter().fold(Duration::ZERO, Duration::saturating_add)

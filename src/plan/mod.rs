@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod begin;
 mod candidate;
 mod carry;
+pub mod chain;
 mod clients;
 pub mod decide;
 pub mod effect;

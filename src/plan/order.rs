@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, estimate, gates, hold, in_place, request, resize,
+    candidate, chain, estimate, gates, hold, in_place, request, resize,
     switchover::choice::announced,
 };
 use crate::{
@@ -47,8 +47,9 @@ pub struct Candidate<'a> {
 }
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
-/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold; when only
-/// such are left, the gates say so. A person who asks by hand names the members instead.
+/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold, or that is
+/// amid a chain of replicas; when only such are left, the gates say so. For what is wrong amid a chain nobody else is
+/// restarted. A person who asks by hand names the members instead.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
     let asked = request::of(ctx, shard);
     let mut candidates = every_member(ctx, shard);
@@ -65,9 +66,12 @@ pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> 
     if asked.is_none() && !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
-    let (held, free): (Vec<_>, Vec<_>) =
-        candidates.into_iter().filter(due).partition(|candidate| hold::of(ctx, shard, candidate.target).is_some());
-    if free.is_empty() { held } else { free }
+    let alone = |target: &Target| hold::of(ctx, shard, target).is_some() || chain::of(shard, target).is_some();
+    let (left, free): (Vec<_>, Vec<_>) =
+        candidates.into_iter().filter(due).partition(|candidate| alone(candidate.target));
+    let wanted = |candidate: &Candidate<'_>| candidate.asked.is_some() || candidate.verdict.restart_due.is_some();
+    let only_beside = shard.has_ends() && !free.iter().any(wanted);
+    if free.is_empty() || only_beside { left } else { free }
 }
 
 /// Every member that could be looked at, whatever its restart would give back.
@@ -130,12 +134,14 @@ fn units(ctx: &Context<'_>, shard: &Shard<'_>, primary: &Target, restarts: &[Can
     let (old, replicas): (Vec<_>, Vec<_>) =
         restarts.iter().partition(|candidate| candidate.target.pod.uid == primary.pod.uid);
     let mut backlog = Vec::new();
-    raise_backlog(ctx, primary, &replicas, &mut backlog);
+    let fed = |of: &&&Candidate<'_>| shard.feeder(of.target).is_none_or(|feeder| feeder.pod.uid == primary.pod.uid);
+    raise_backlog(ctx, primary, &replicas.iter().filter(fed).copied().collect::<Vec<_>>(), &mut backlog);
     let mut units: Vec<Unit> = replicas
         .iter()
         .map(|candidate| {
             let mut steps = Vec::new();
-            restart(ctx, candidate, &Returns::AsReplicaOf(primary, shard.replicas.len() == 1), &mut steps);
+            let feeder = shard.feeder(candidate.target).unwrap_or(primary);
+            restart(ctx, candidate, &Returns::AsReplicaOf(feeder, shard.replicas.len() == 1), &mut steps);
             Unit { steps, due: candidate.verdict.restart_due.is_some() }
         })
         .collect();

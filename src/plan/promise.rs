@@ -3,10 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
+use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
+        blocked::BlockReason,
         finding::{Finding, FindingCode},
         journal::Journal,
         names::PodName,
@@ -25,9 +26,14 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     let mut findings = ctx.look.findings(ctx.records, journal);
     if let Some(journal) = journal {
         for finding in findings.iter_mut().filter(|finding| promises_a_restart(finding)) {
-            let target = finding.pod.as_ref().and_then(|pod| ctx.look.target(pod));
-            if target.and_then(|target| ctx.look.shard_of(target)).is_some_and(|shard| !shard.id.is(&journal.shard)) {
+            let Some(target) = finding.pod.as_ref().and_then(|pod| ctx.look.target(pod)) else { continue };
+            let Some(shard) = ctx.look.shard_of(target) else { continue };
+            if !shard.id.is(&journal.shard) {
                 finding.remedy = after(&journal.workload_name);
+            } else if journal.chained
+                && let Some(why) = chain::of(shard, target)
+            {
+                finding.remedy = beside_a_chain(&why);
             }
         }
         return findings;
@@ -88,6 +94,11 @@ fn after(first: &str) -> String {
     format!("a restart is due, and {first} comes first: one set of a policy is remediated at a time")
 }
 
+/// What is said of a restart that is due amid a chain, while those at its ends are restarted.
+fn beside_a_chain(why: &str) -> String {
+    format!("a restart is due and is not begun: {}: {why}", BlockReason::ChainedReplicas)
+}
+
 fn left_alone(ctx: &Context<'_>, pod: &PodName, kept: Kept) -> bool {
     ctx.snapshot.surroundings.left_alone.iter().any(|left| left.pod == *pod && left.kept == kept)
 }
@@ -125,6 +136,9 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
                 }
                 (None, Some(before)) => after(&before.workload_name),
                 (None, None) if left.contains(pod) => "it is restarted by the plan after this one".to_owned(),
+                (None, None) if !planned.contains(pod) && chain::of(shard, member).is_some() => {
+                    beside_a_chain(&chain::of(shard, member).unwrap_or_default())
+                }
                 (None, None) if !planned.contains(pod) && estimate::gap_too_long(ctx, shard).is_some() => {
                     let why = estimate::gap_too_long(ctx, shard).unwrap_or_default();
                     format!("the others of its set are restarted and it is not: {why}")

@@ -92,6 +92,9 @@ fn successor<'a>(ctx: &Context<'_>, shard: &Shard<'a>, ask: &Ask) -> Result<&'a 
     let why = match shard.handover() {
         Handover::Switchover | Handover::BySentinel => None,
         Handover::InPlace => Some("nothing would lead its clients to another primary"),
+        Handover::Never if shard.has_ends() => {
+            Some("a replica follows another replica: let every replica follow the primary")
+        }
         Handover::Never => Some("it is left to those who decide who is primary there"),
     };
     if let Some(why) = why {

@@ -104,7 +104,7 @@ pub const fn lifted(reason: BlockReason) -> (Lifter, &'static str) {
         B::VolumeUnknown => (You, "let the operator read claims and volumes"),
         B::VolumeUnreachable => (You, "make a node of the volume take pods again"),
         B::NoRoomForRewrite => (You, "enlarge the claim"),
-        B::FullSyncHeadroom => (You, "raise the memory limit of the primary"),
+        B::FullSyncHeadroom => (You, "raise the memory limit of the primary, or of whom the replica follows"),
         B::MinReplicasToWrite => (You, "add a replica, or lower min-replicas-to-write"),
         B::GracePeriodTooShort => (You, "raise terminationGracePeriodSeconds in the pod template"),
         B::EvictionWouldRollOut => (You, "finish the roll-out that is pending, or take it back"),

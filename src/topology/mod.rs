@@ -4,6 +4,7 @@
 //! Pure, and the only room that tells kinds of data sets apart: each has a file, and everything above asks [`Shard`].
 //! [docs/adr/0015](../../docs/adr/0015-topology-is-a-room.md) has the shape for the kinds that are only watched yet.
 
+mod chain;
 mod cluster;
 mod graph;
 mod replication;

@@ -17,8 +17,12 @@ impl Rules for Replication {
         sentinel::untold(shard)
     }
 
-    /// Where clients do not follow, the role stays where it is.
+    /// Where clients do not follow, the role stays where it is. Where a replica follows another one, whoever is primary is
+    /// left alone.
     fn handover(&self, shard: &Shard<'_>) -> Handover {
+        if shard.chained {
+            return Handover::Never;
+        }
         if shard.follow.is_by_label() { Handover::Switchover } else { Handover::InPlace }
     }
 

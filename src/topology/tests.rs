@@ -251,6 +251,27 @@ fn chains_are_seen_from_both_ends() {
 }
 
 #[test]
+fn amid_a_chain_are_the_primary_and_whoever_is_followed() {
+    let of = |snapshot: &Snapshot| {
+        let [shard] = find(&fixtures::policy(), snapshot).try_into().unwrap();
+        let amid: Vec<bool> = shard.members.iter().map(|member| shard.is_amid_a_chain(member)).collect();
+        let feeders = shard.replicas.iter().filter_map(|replica| Some(shard.feeder(replica)?.pod.name.to_string()));
+        (amid, feeders.collect::<Vec<_>>())
+    };
+    let mut snapshot = three_pods();
+    assert_eq!(of(&snapshot), (vec![false; 3], vec!["redis-0".to_owned(), "redis-0".to_owned()]));
+    let chain = (vec![true, true, false], vec!["redis-0".to_owned(), "redis-1".to_owned()]);
+    // By what the last says, whose link may be down.
+    point(&mut snapshot, 2, "redis-1.redis");
+    assert_eq!(of(&snapshot), chain);
+    // It follows a Service, and the one behind it lists it.
+    point(&mut snapshot, 2, "redis-primary");
+    sample(&mut snapshot, 0).replication.replicas.truncate(1);
+    sample(&mut snapshot, 1).replication.replicas.push(fixtures::replica_line(2));
+    assert_eq!(of(&snapshot), chain);
+}
+
+#[test]
 fn the_pods_of_two_stateful_sets_are_one_shard_also_when_no_server_says_so_any_more() {
     let mut snapshot = fixtures::primary_apart();
     let [shard] = find(&fixtures::policy(), &snapshot).try_into().unwrap();

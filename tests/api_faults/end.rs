@@ -49,7 +49,7 @@ impl End {
     }
 
     /// The same, where somebody else chooses the primary.
-    fn led_by(shape: Shape, primary: usize) -> Self {
+    pub(crate) fn led_by(shape: Shape, primary: usize) -> Self {
         let members = shape.end(primary);
         let primary = members.iter().find(|(_, member)| member.follows == "nobody").map(|(pod, _)| pod.clone());
         Self {

@@ -11,7 +11,7 @@ use redis_memory_operator::api::v1alpha1::RedisMemoryPolicy;
 use serde_json::{Value, json};
 
 use crate::{
-    end::assert_undisturbed,
+    end::{End, assert_ends_as, assert_undisturbed},
     fake_kubelet::patient_ask,
     fault_proxy::{Fault, Kind, Times},
     operator::{Operator, Options},
@@ -159,10 +159,11 @@ async fn change_after(world: &World) {
     policies.patch_status(SET, &PatchParams::default(), &theirs).await.expect("anybody with the right may");
 }
 
-/// In a set with a chain nobody is restarted, neither its middle nor its end; without the chain everybody is.
+/// While there is a chain only its end is restarted, and when that is clean nobody is; it starts behind the primary, and is put
+/// behind the replica again. Without the chain the others are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
-async fn a_chain_of_replicas_is_left_alone() {
+async fn of_a_chain_of_replicas_the_end_is_restarted() {
     let world = World::new("chained").await;
     let at = |pod: &str| world.node.of(pod).expect("it runs");
     let follow = async |above: &str| {
@@ -179,14 +180,23 @@ async fn a_chain_of_replicas_is_left_alone() {
     let _operator = Operator::start(&world, Options::default()).await;
     let writer = world.writer().await;
     world.apply_policy().await;
+    let restarted = || world.node.started().split_off(3).into_iter().map(|it| it.pod).collect::<Vec<_>>();
+    let before = at("redis-2").uid;
+    eventually("the restart of the end", async || world.node.of("redis-2").filter(|it| it.uid != before)).await;
+    follow("redis-1").await;
+    let outcome = eventually("the end of the remediation", async || world.outcome().await).await;
+    assert_eq!(outcome, "Succeeded");
     let refused = eventually("the refusal", async || {
         condition(&world, "RemediationBlocked").await.filter(|condition| condition["status"] == "True")
     })
     .await;
     assert_eq!(refused["reason"], "ChainedReplicas", "{refused}");
-    assert_eq!(world.node.started().len(), 3, "nobody was restarted");
+    assert_eq!(restarted(), ["redis-2"], "nobody else was restarted");
     follow("redis-0").await;
-    assert_undisturbed(&world, writer).await;
+    eventually("the restart of the others", async || (restarted().len() == 3).then_some(())).await;
+    assert_eq!(restarted(), ["redis-2", "redis-1", "redis-0"]);
+    // The clean one of the replicas has the role.
+    assert_ends_as(&world, writer, End::led_by(world.shape, 2)).await;
 }
 
 /// Writers come through HAProxy, which stands still when a Sentinel moves the role: the old primary stays until it leads to the

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod carry;
+mod chains;
 mod forgetting;
 mod found;
 mod hold;

@@ -5,7 +5,7 @@ use super::*;
 use redis_memory_operator::domain::{names::ControllerUid, snapshot::ProbeFailure};
 
 /// Looks until the remediation ends; before each look `world` may change. Ten seconds pass while it waits.
-fn until_it_ends(
+pub(super) fn until_it_ends(
     world: &mut World,
     mut journal: Journal,
     mut change: impl FnMut(&mut World, &Journal),

@@ -117,7 +117,9 @@ impl<'a> Advance<'a> {
             return self.no_single_primary();
         };
         let lag = self.ctx.policy.restart.max_replication_lag;
-        if let Err(why) = replica::synced(self.shard, primary, target, lag) {
+        // Amid a chain it has what the replica has that it follows; how far that one is, the gates ask before the next.
+        let feeder = self.shard.feeder(target).filter(|feeder| self.journal.chained && self.is_of_the_set(feeder));
+        if let Err(why) = replica::synced(self.shard, feeder.unwrap_or(primary), target, lag) {
             return self.wait(why);
         }
         let mut journal = self.proceed();
@@ -129,9 +131,10 @@ impl<'a> Advance<'a> {
     }
 
     /// A replacement whose start arguments name a pod that is a replica by now: it is told to follow the primary, as the
-    /// pod before it did. The set had no chain when the remediation began, and keeps none. Under Sentinel it is left to them.
+    /// pod before it did. A set that had no chain when the remediation began keeps none; where there was one, nobody is led off
+    /// it. Under Sentinel it is left to them.
     fn led_off_a_replica(&self, target: &Target) -> Option<Next> {
-        if !self.shard.is_plain() {
+        if !self.shard.is_plain() || self.journal.chained {
             return None;
         }
         let Role::Replica(link) = &target.sample()?.replication.role else { return None };

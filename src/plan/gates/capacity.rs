@@ -7,6 +7,7 @@ use crate::{
     assess::headroom,
     domain::blocked::{BlockReason, Blocked},
     domain::pod::{Pod, StatefulSet},
+    domain::snapshot::Target,
 };
 
 /// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (10 s).
@@ -15,10 +16,14 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
     let alone = scene.shard.members.len() == 1;
     let forks = if alone { "a save or rewrite" } else { "a full sync" };
-    // Every member that may have to serve a full sync: the primary now, and the candidate.
+    // Every member that may have to serve a full sync: the primary now, whom a restarted replica follows, and the candidate.
+    let feeds = |target: &Target| {
+        let mut feeders = scene.restarted_now().filter_map(|restarted| scene.shard.feeder(restarted));
+        feeders.any(|feeder| feeder.pod.uid == target.pod.uid)
+    };
     scene.shard.members.iter().find_map(|target| {
         let is_primary = scene.shard.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
-        if !is_primary && scene.phase != Phase::Switchover {
+        if !is_primary && !feeds(target) && scene.phase != Phase::Switchover {
             return None;
         }
         let limit = target.pod.container.as_ref().ok()?.limit()?;
@@ -47,7 +52,9 @@ pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
         Phase::Evict(pod) | Phase::Persist(pod) => scene.in_place.as_ref() != Some(pod),
         Phase::Preflight => !scene.only_moves_the_role(),
     };
-    let left = scene.shard.replicas.len().saturating_sub(usize::from(one_less));
+    let (all, one_less) =
+        if scene.shard.has_ends() { of_the_primary(scene) } else { (scene.shard.replicas.len(), one_less) };
+    let left = all.saturating_sub(usize::from(one_less));
     scene.shard.members.iter().find_map(|target| {
         let needed = target.sample()?.config.as_ref().ok()?.min_replicas_to_write;
         (usize::try_from(needed).is_ok_and(|needed| left < needed)).then(|| {
@@ -60,6 +67,17 @@ pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {
             )
         })
     })
+}
+
+/// In a set with a chain: how many follow the primary itself, and whether one of those restarts.
+fn of_the_primary(scene: &Scene<'_>) -> (usize, bool) {
+    let shard = scene.shard;
+    let is_its = |replica: &Target| {
+        let (feeder, primary) = (shard.feeder(replica), shard.primary());
+        feeder.zip(primary).is_some_and(|(feeder, primary)| feeder.pod.uid == primary.pod.uid)
+    };
+    let all = shard.replicas.iter().filter(|replica| is_its(replica)).count();
+    (all, scene.restarted_now().any(is_its))
 }
 
 /// Only a primary that is restarted in place must have the time to save: a replica that is killed in its save, the old

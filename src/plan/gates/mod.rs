@@ -210,7 +210,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, copies::downtime_allowed),
     (Beginning, copies::write_gap),
     (Always, copies::enough_copies),
-    (Beginning, structure::chained),
+    (Always, structure::chained),
     (Beginning, copies::follows_a_member),
     (Always, state::one_primary),
     (Always, state::primary_holds_data),

@@ -17,7 +17,8 @@ pub(super) fn role_is_theirs(scene: &Scene<'_>) -> Option<Blocked> {
     let about_the_primary = scene.restarting.is_empty() || scene.hands_over || scene.in_place.is_some();
     let by_us = scene.in_place.is_some() || !scene.hand_overs.is_empty();
     let text = match handover {
-        Handover::Never if about_the_primary => never(scene, &primary.pod.name),
+        // Of a set with a chain its own gate says it.
+        Handover::Never if about_the_primary && !scene.shard.is_plain() => never(scene, &primary.pod.name),
         Handover::BySentinel if by_us => {
             format!("a Sentinel watches {} by now, and the plan was made without; a new one is made", primary.pod.name)
         }

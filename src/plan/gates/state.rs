@@ -156,8 +156,11 @@ pub(super) fn persistence_ok(scene: &Scene<'_>) -> Option<Blocked> {
 pub(super) fn replicas_synced(scene: &Scene<'_>) -> Option<Blocked> {
     let primary = scene.shard.primary()?;
     let lag = scene.ctx.policy.restart.max_replication_lag;
+    // Whoever gives the role away, or is away as the primary that it is, has everybody follow it.
+    let of_all = scene.hands_over || scene.in_place.is_some();
     for replica in &scene.shard.replicas {
-        if let Err(why) = replica::synced(scene.shard, primary, replica, lag) {
+        let feeder = scene.shard.feeder(replica).filter(|_| !of_all).unwrap_or(primary);
+        if let Err(why) = replica::synced(scene.shard, feeder, replica, lag) {
             return Some(Blocked::new(BlockReason::ReplicaNotSynced, why));
         }
         if let Some(sample) = replica.sample()

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Scene;
+use super::{Phase, Scene};
 use crate::{
     assess::fragmentation::Cause,
     domain::{
@@ -13,7 +13,7 @@ use crate::{
         snapshot::Target,
         step::Plan,
     },
-    plan::request,
+    plan::{chain, request},
 };
 
 /// `FAILOVER` came with 6.2.
@@ -38,13 +38,21 @@ pub(super) fn server_supported(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// Where a replica follows another one only those that nobody follows are restarted. Under Sentinel nobody is: it leads every
+/// replica to the primary. A chain that is made while the role is being handed over is waited for as a replica that does not
+/// follow.
 pub(super) fn chained(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.shard.chained.then(|| {
-        Blocked::new(
-            BlockReason::ChainedReplicas,
-            "a replica follows another replica; let every replica follow the primary",
-        )
-    })
+    let Scene { shard, restarting, .. } = scene;
+    if !shard.chained {
+        return None;
+    }
+    let text = match &scene.phase {
+        Phase::Preflight if !shard.has_ends() || restarting.is_empty() => chain::refusal(shard),
+        Phase::Preflight => chain::in_the_way(shard, restarting)?,
+        Phase::Evict(pod) => chain::in_the_way(shard, std::slice::from_ref(pod))?,
+        Phase::Persist(_) | Phase::Switchover => return None,
+    };
+    Some(Blocked::new(BlockReason::ChainedReplicas, text))
 }
 
 /// A hand-over is planned in one piece, and a plan has a bound.

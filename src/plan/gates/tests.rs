@@ -215,7 +215,8 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
     w.follow(1, &fixtures::address(0).host);
 })]
 #[case::by_service(BlockReason::ReplicaFollowsNoMember, |w: &mut World| w.follow(1, "redis-primary.shop.svc"))]
-#[case(BlockReason::ChainedReplicas, |w: &mut World| {
+#[case::middle_only(BlockReason::ChainedReplicas, |w: &mut World| {
+    w.clean(2);
     w.sample(1).replication.replicas.push(fixtures::replica_line(2));
     if let Role::Replica(link) = &mut w.sample(2).replication.role {
         link.primary = fixtures::stable_address(1);

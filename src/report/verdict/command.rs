@@ -172,7 +172,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
             "lets the primary be the only copy while a replica restarts; better add a replica",
         )),
-        Reason::FullSyncHeadroom => Some(raise_primary(input)),
+        Reason::FullSyncHeadroom => Some(raise_feeder(input, named())),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
         Reason::SentinelsNotReady => sentinel(input, blocked)
@@ -208,10 +208,11 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     }
 }
 
-/// Raises the limit of the primary that has no room for a full sync.
-fn raise_primary(input: &Input<'_>) -> String {
-    let primary = input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
-    let raised = primary.and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), None));
+/// Raises the limit of the one that has no room for a full sync.
+fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
+    let primary = || input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
+    let raised =
+        named.or_else(primary).and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), None));
     raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
 }
 
