@@ -314,6 +314,8 @@ pub struct FailoverOrder {
     pub over: bool,
     /// Writes are held back for at most this long before they are refused instead.
     pub pause: Duration,
+    /// The Sentinels' greetings, for at most this long from the first pause: no Sentinel takes the primary for dead by then.
+    pub longest_pause: Duration,
     /// `max_replication_lag` of the policy, in bytes.
     pub max_lag: Bytes,
 }

@@ -74,6 +74,8 @@ pub struct Electors<'a> {
     pub needed: usize,
     /// After this time a failover is given up: `failover-timeout`.
     pub failover_timeout: Duration,
+    /// The soonest that one of them takes the primary for dead: `down-after-milliseconds`.
+    pub down_after: Duration,
     known_as: Vec<(&'a NodeAddress, &'a PodName)>,
 }
 
@@ -172,6 +174,7 @@ impl<'a> Watch<'a> {
             known: self.known(),
             needed: self.needed(),
             failover_timeout: self.witnesses.iter().map(|witness| witness.set.failover_timeout).max()?,
+            down_after: self.down_after()?,
             known_as: replicas.chain(primaries).collect(),
         })
     }

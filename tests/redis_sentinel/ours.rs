@@ -68,6 +68,8 @@ pub(crate) async fn order(set: &Watched, old: usize) -> FailoverOrder {
         begins: true,
         over: false,
         pause: Duration::from_secs(3),
+        // As the operator has it of `down-after-milliseconds` 5000.
+        longest_pause: Duration::from_secs(4),
         max_lag: Bytes::mib(16),
     }
 }

@@ -67,6 +67,8 @@ pub struct Observer {
     pub taken_back: BTreeSet<usize>,
     /// Processes that started as primaries while another was one, as the Sentinels that they asked had it.
     pub beside: BTreeSet<u32>,
+    /// Sets of which somebody has another Sentinel fail over beside the one that we told.
+    pub doubled: BTreeSet<usize>,
     /// Counted for the report.
     pub evictions: u32,
     pub switchovers: u32,
@@ -190,9 +192,9 @@ impl Observer {
         }
     }
 
-    /// Writes are held back; or only those who greet, where they are refused.
-    pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, refuses: bool, now: Ms) {
-        let most = if refuses { MOST_REFUSED } else { MOST_PAUSE };
+    /// Writes are held back; or only those who greet, where they are refused: for less than the Sentinels' `down-after`.
+    pub fn pausing(&mut self, pod: usize, bound: Option<Ms>, refuses: Option<Ms>, now: Ms) {
+        let most = refuses.map_or(MOST_PAUSE, |down_after| MOST_REFUSED.min(down_after).max(MOST_PAUSE));
         if bound.is_none_or(|bound| bound > most) {
             self.flag(now, "S8", format!("CLIENT PAUSE on {} has the bound {bound:?}", pod_name(pod)));
         }
@@ -266,7 +268,7 @@ impl Observer {
     pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, works: bool, dt: Ms, now: Ms) {
         for set in 0..self.sets.len() {
             let writers = servers.of_set(set).filter(|server| server.accepts_writes(now)).count();
-            if writers > 1 && self.sets[set].last_primary == Some(Cause::Ours) {
+            if writers > 1 && self.ours(set) && !self.doubled.contains(&set) {
                 let writers = servers.of_set(set).filter(|it| it.accepts_writes(now));
                 let names: Vec<String> = writers.map(|it| pod_name(it.pod).to_string()).collect();
                 self.flag(now, "S1", format!("{} accept writes at the same time, by our doing", names.join(", ")));

@@ -115,6 +115,8 @@ impl World {
                 let until = bound.map_or(Ms::MAX, |bound| now + bound);
                 server.paused_until = server.paused_until.max(until);
                 let (pod, refuses) = (server.pod, server.refuses_writes());
+                let watch = self.schedule.sets[set_of(pod)].watch.as_ref().filter(|_| refuses);
+                let refuses = watch.map(|watch| watch.down_after);
                 self.observer.pausing(pod, bound, refuses, now);
             }
             Order::Unpause => server.paused_until = 0,

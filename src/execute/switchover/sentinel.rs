@@ -28,7 +28,7 @@ use crate::{
         switchover::{
             Failure, SeenRole,
             guarded::Sent,
-            sentinel::{CATCHES_UP, Did, LONG_PAUSE, Move, Named, View, next},
+            sentinel::{CATCHES_UP, Did, Move, Named, View, next},
         },
     },
     redis_io::RedisError,
@@ -255,10 +255,11 @@ impl<P: Ports> Exchange<'_, P> {
         })
     }
 
+    /// The pause first, as whenever the old primary stays primary: see `give_up` of the machine.
     async fn release(&mut self) -> Result<(), ExecuteError> {
         let order = self.order;
-        self.set(&order.before).await?;
         self.send_unpause().await?;
+        self.set(&order.before).await?;
         self.did.released = true;
         Ok(())
     }
@@ -295,7 +296,11 @@ impl<P: Ports> Exchange<'_, P> {
         self.eyes.ports.reached(Place::HeldBack.into()).await;
         self.refused_at = Some(self.eyes.ports.uptime());
         self.set(&order.refusing).await?;
-        self.hold_back(LONG_PAUSE).await?;
+        let since = self.paused_at.map_or(Duration::ZERO, |at| self.eyes.ports.uptime().saturating_sub(at));
+        let life = order.longest_pause.saturating_sub(since);
+        if !life.is_zero() {
+            self.hold_back(life).await?;
+        }
         self.refused_at = Some(self.eyes.ports.uptime());
         self.eyes.ports.reached(Place::RefusesWrites.into()).await;
         Ok(())
@@ -335,7 +340,10 @@ impl<P: Ports> Exchange<'_, P> {
 
     async fn unpause(&mut self) -> Result<(), ExecuteError> {
         self.send_unpause().await?;
-        self.note_pause();
+        // Where they are refused, they can be made when the settings are back.
+        if self.refused_at.is_none() {
+            self.note_pause();
+        }
         self.did.unpaused = true;
         Ok(())
     }
@@ -352,6 +360,7 @@ impl<P: Ports> Exchange<'_, P> {
     async fn set_back(&mut self, role: SeenRole) -> Result<(), ExecuteError> {
         let order = self.order;
         self.set(&order.before).await?;
+        self.note_pause();
         let demoted = !matches!(self.did.demoted, Sent::No | Sent::Refused);
         if order.resumed || (role == SeenRole::Replica) != demoted {
             rewrite(self.eyes.ports, connection(&mut self.from)?, &order.from).await?;

@@ -21,7 +21,7 @@ use crate::{
         forget,
         gates::Phase,
         next::Next,
-        switchover::PAUSE,
+        switchover::{PAUSE, sentinel::longest_pause},
         temporary::{self, values},
     },
     topology::Disturbance,
@@ -198,6 +198,7 @@ impl Advance<'_> {
             begins: false,
             over: tried.is_some_and(|tried| self.ctx.since(tried) > patience),
             pause: PAUSE,
+            longest_pause: longest_pause(electors.down_after),
             max_lag: self.ctx.policy.restart.max_replication_lag,
         })
     }

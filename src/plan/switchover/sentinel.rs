@@ -13,9 +13,10 @@ use super::{
 };
 
 /// How long writes are held back from the refusal on. Until the old primary follows, the Sentinels' greetings (PUBLISH) are
-/// held back too: one that reaches the replicas and not the new primary costs them a full sync. A pause that lasts makes
-/// Sentinels take the primary for dead.
-pub const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// held back too: one that reaches the replicas and not the new primary costs them a full sync.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// The pause ends so long before a Sentinel could take the primary for dead because of it.
+const BEFORE_DEAD: Duration = Duration::from_secs(1);
 /// Writes are refused, and a replica still lacks something: it gets this long.
 const DRAIN: Duration = Duration::from_millis(500);
 /// Writes are refused for no longer than this before a Sentinel is told: what was asked right before holds no longer then.
@@ -29,6 +30,13 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// A failover whose command was answered shows at once in the flags of that Sentinel; one whose answer was lost may take
 /// this long to arrive.
 const ARRIVES: Duration = Duration::from_secs(3);
+
+/// How long the Sentinels' greetings are held back at most, counted from the first pause: a pause of `down-after-milliseconds`
+/// would make a Sentinel take the primary for dead and begin a failover of its own beside the one that it was told, which may
+/// choose another. What ends the pause costs at most full syncs: writes are refused meanwhile.
+pub fn longest_pause(down_after: Duration) -> Duration {
+    LONG_PAUSE.min(down_after.saturating_sub(BEFORE_DEAD))
+}
 
 /// Whom the Sentinels name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,13 +260,15 @@ fn exchanged(view: &View) -> Move {
     if changed && !view.did.set_back { Move::SetBack } else { Move::Done }
 }
 
-/// The old primary stays primary: it takes writes again, then those that were held back go on.
+/// The old primary stays primary: those that were held back go on, then it takes writes again. Not the other way round: were
+/// we to die in between, writes would be let in under a pause that may make a Sentinel take the primary for dead, and when it
+/// lapses two servers would take them.
 fn give_up(view: &View, failure: Failure) -> Move {
     let left = view.resumed && !view.did.released;
-    if (view.did.quieted || view.did.refused.is_some() || left) && !view.did.set_back {
-        Move::SetBack
-    } else if (view.did.paused.is_some() || left) && !view.did.unpaused {
+    if (view.did.paused.is_some() || left) && !view.did.unpaused {
         Move::Unpause
+    } else if (view.did.quieted || view.did.refused.is_some() || left) && !view.did.set_back {
+        Move::SetBack
     } else {
         Move::Failed(failure)
     }

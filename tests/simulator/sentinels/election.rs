@@ -333,6 +333,14 @@ impl Sentinels {
     }
 }
 
+impl Sentinels {
+    /// A failover that we told one of the set's.
+    pub(super) fn ours_goes_on(&self, set: usize) -> bool {
+        let attempts = self.all.iter().filter(|it| it.set == set).filter_map(|it| it.attempt.as_ref());
+        attempts.filter(|it| it.forced).any(|it| it.cause == Cause::Ours)
+    }
+}
+
 impl super::Sentinel {
     /// Its failover cannot end: the new primary is gone.
     pub(super) fn stuck(&self, world: &World) -> bool {

@@ -75,6 +75,9 @@ impl World {
         for set in 0..self.schedule.sets.len() {
             let Some(Watch { count, failover_timeout, .. }) = self.schedule.sets[set].watch else { continue };
             let primaries = || self.servers.of_set(set).filter(|it| it.role == Role::Primary);
+            if primaries().count() < 2 && !self.sentinels.failing_over(set) {
+                self.observer.doubled.remove(&set);
+            }
             if !primaries().any(|it| has(it, OURS[0])) {
                 self.people.refused[set] = (0, 0);
                 continue;

@@ -24,7 +24,11 @@ impl World {
                 self.sentinels.all[at].cut.push(cut);
             }
             Trouble::FailsOver if sentinel.awake(now) => {
-                let _ = self.fail_over(at, false, Cause::Foreign);
+                let set = sentinel.set;
+                let beside = self.sentinels.ours_goes_on(set);
+                if self.fail_over(at, false, Cause::Foreign).is_ok() && beside {
+                    self.observer.doubled.insert(set);
+                }
             }
             Trouble::FailsOver => {}
             Trouble::Reset => self.sentinels.all[at].reset(now),

@@ -81,13 +81,13 @@ fn moved(view: View, did: impl FnOnce(&mut Did)) -> View {
 #[case::held_by_somebody(View { clients_paused: Some(true), ..start() }, Move::Failed(Failure::PausedByOther))]
 #[case::one_lags(paused(ms(5)), Move::Poll(CATCH_UP_POLL))]
 #[case::all_have_everything(View { equal: true, ..paused(ms(5)) }, Move::Refuse)]
-#[case::too_late_to_refuse(View { equal: true, ..paused(ms(2_000)) }, Move::SetBack)]
+#[case::too_late_to_refuse(View { equal: true, ..paused(ms(2_000)) }, Move::Unpause)]
 #[case::and_still_have(View { equal: true, ..refused(ms(5)) }, Move::Tell)]
 #[case::written_in_between(refused(ms(5)), Move::Poll(CATCH_UP_POLL))]
-#[case::and_it_does_not_come(refused(ms(500)), Move::SetBack)]
-#[case::it_is_too_late_to_tell(View { equal: true, ..refused(ms(2_000)) }, Move::SetBack)]
+#[case::and_it_does_not_come(refused(ms(500)), Move::Unpause)]
+#[case::it_is_too_late_to_tell(View { equal: true, ..refused(ms(2_000)) }, Move::Unpause)]
 #[case::they_fall_silent(View { named: Named::Undecided, heard: false, ..refused(ms(1_900)) }, Move::Poll(POLL))]
-#[case::and_stay_so(View { named: Named::Undecided, heard: false, ..refused(ms(2_000)) }, Move::SetBack)]
+#[case::and_stay_so(View { named: Named::Undecided, heard: false, ..refused(ms(2_000)) }, Move::Unpause)]
 #[case::it_goes_on(told(Sent::Done), Move::Poll(POLL))]
 #[case::they_have_switched(switched(), Move::Demote)]
 #[case::it_follows(follows(), Move::Unpause)]
@@ -131,13 +131,13 @@ fn replicas_that_catch_up_in_turns_will_do(#[case] waited: Duration, #[case] cat
 #[case::for_long(View { waited: APPROACH, ..start() }, Move::Failed(Failure::SentinelsSilent))]
 #[case::nor_the_other_way(View { coordinated: true, ..start() }, Move::Poll(POLL))]
 #[case::writes_are_not_refused(View { equal: true, ..paused(ms(5)) }, Move::Poll(CATCH_UP_POLL))]
-#[case::and_go_on(View { equal: true, ..paused(ms(2_000)) }, Move::SetBack)]
+#[case::and_go_on(View { equal: true, ..paused(ms(2_000)) }, Move::Unpause)]
 #[case::none_is_told(View { equal: true, ..refused(ms(600)) }, Move::Poll(CATCH_UP_POLL))]
-#[case::and_writes_are_let_in_again(View { equal: true, ..refused(ms(2_000)) }, Move::SetBack)]
+#[case::and_writes_are_let_in_again(View { equal: true, ..refused(ms(2_000)) }, Move::Unpause)]
 #[case::it_is_said_why(
     moved(View { equal: true, ..refused(ms(2_000)) }, |did| (did.set_back, did.unpaused) = (true, true)),
     Move::Failed(Failure::SentinelsSilent))]
-#[case::what_was_told_is_ended(View { failing_over: false, ..told(Sent::Done) }, Move::SetBack)]
+#[case::what_was_told_is_ended(View { failing_over: false, ..told(Sent::Done) }, Move::Unpause)]
 #[case::what_was_begun_is_ended(found(start()), Move::Release)]
 fn with_fewer_than_a_failover_takes_none_is_told(#[case] view: View, #[case] expected: Move) {
     assert_eq!(next(&View { enough: false, ..view }, PAUSE), expected);
@@ -150,19 +150,19 @@ fn with_fewer_than_a_failover_takes_none_is_told(#[case] view: View, #[case] exp
 #[case::nobody_is_heard(View { failing_over: false, heard: false, ..told(Sent::Done) }, Move::Poll(POLL))]
 #[case::they_do_not_agree(View { failing_over: false, named: Named::Undecided, ..told(Sent::Done) }, Move::Poll(POLL))]
 #[case::the_answer_was_lost(View { failing_over: false, ..told(Sent::Unanswered) }, Move::Poll(POLL))]
-#[case::and_it_never_arrived(View { failing_over: false, waited: ARRIVES, ..told(Sent::Unanswered) }, Move::SetBack)]
-#[case::it_was_given_up(View { failing_over: false, ..told(Sent::Done) }, Move::SetBack)]
-#[case::then_clients_go_on(moved(View { failing_over: false, ..told(Sent::Done) }, |did| did.set_back = true), Move::Unpause)]
+#[case::and_it_never_arrived(View { failing_over: false, waited: ARRIVES, ..told(Sent::Unanswered) }, Move::Unpause)]
+#[case::it_was_given_up(View { failing_over: false, ..told(Sent::Done) }, Move::Unpause)]
+#[case::then_writes_are_let_in(moved(View { failing_over: false, ..told(Sent::Done) }, |did| did.unpaused = true), Move::SetBack)]
 #[case::and_it_ends(
     moved(View { failing_over: false, ..told(Sent::Done) }, |did| (did.set_back, did.unpaused) = (true, true)),
     Move::Failed(Failure::NotFailedOver))]
-#[case::it_was_refused(View { failing_over: false, ..told(Sent::Refused) }, Move::SetBack)]
+#[case::it_was_refused(View { failing_over: false, ..told(Sent::Refused) }, Move::Unpause)]
 #[case::who_was_told_is_silent_for_longer_than_it_may_last(
-    View { failing_over: false, heard: false, over: true, ..told(Sent::Done) }, Move::SetBack)]
+    View { failing_over: false, heard: false, over: true, ..told(Sent::Done) }, Move::Unpause)]
 #[case::it_lasts(View { stuck: LONG, ..told(Sent::Done) }, Move::Failed(Failure::Unclear))]
 #[case::others_fail_over_meanwhile(View { failing_over: true, ..refused(ms(5)) }, Move::Poll(POLL))]
 #[case::nobody_is_heard_for_longer_than_it_may_last(
-    View { failing_over: false, named: Named::Undecided, heard: false, over: true, ..told(Sent::Done) }, Move::SetBack)]
+    View { failing_over: false, named: Named::Undecided, heard: false, over: true, ..told(Sent::Done) }, Move::Unpause)]
 #[case::but_another_is_primary(
     View { named: Named::Undecided, heard: false, over: true, other_primary: true, ..told(Sent::Done) }, Move::Poll(POLL))]
 fn writes_are_not_let_in_while_another_may_become_primary(#[case] view: View, #[case] expected: Move) {
@@ -188,4 +188,25 @@ fn an_obstacle_ends_it_before_anything_is_changed() {
     let view = moved(start(), |did| did.obstacle = Some(Failure::SentinelRefused));
     assert_eq!(next(&view, PAUSE), Move::Failed(Failure::SentinelRefused));
     assert_eq!(next(&View { may_begin: false, ..start() }, PAUSE), Move::Failed(Failure::CalledOff));
+}
+
+/// Whatever ends it, the fence is never gone while a pause of ours lasts.
+#[rstest]
+#[case::too_late_to_tell(View { equal: true, ..refused(ms(2_000)) })]
+#[case::it_came_to_nothing(View { failing_over: false, ..told(Sent::Done) })]
+#[case::they_stay_silent(View { named: Named::Undecided, heard: false, ..refused(ms(2_000)) })]
+#[case::called_off(View { may_begin: false, ..refused(ms(5)) })]
+#[case::they_have_switched(follows())]
+#[case::found_switched(found(follows()))]
+fn the_pause_ends_before_the_fence_goes(#[case] view: View) {
+    assert_eq!(next(&view, PAUSE), Move::Unpause);
+    assert_eq!(next(&moved(view, |did| did.unpaused = true), PAUSE), Move::SetBack);
+}
+
+#[rstest]
+#[case::the_usual(Duration::from_secs(30), LONG_PAUSE)]
+#[case::the_measured_one(Duration::from_secs(5), Duration::from_secs(4))]
+#[case::shorter_than_a_role_takes(BEFORE_DEAD, Duration::ZERO)]
+fn no_pause_makes_a_sentinel_take_the_primary_for_dead(#[case] down_after: Duration, #[case] longest: Duration) {
+    assert_eq!(longest_pause(down_after), longest);
 }
