@@ -46,10 +46,10 @@ impl World {
     fn link(&mut self, links: Links<'_>) {
         for n in 0..self.snapshot.targets.len() {
             let followers = links.iter().filter(|(_, above)| *above == n);
-            let lines = followers.map(|(below, _)| fixtures::replica_line(small(*below))).collect();
+            let listed = followers.map(|(below, _)| fixtures::replica_line(small(*below))).collect();
             let above = links.iter().find(|(below, _)| *below == n).map(|(_, above)| small(*above));
             let replication = &mut self.sample(n).replication;
-            replication.replicas = lines;
+            replication.replicas = listed;
             if let (Some(above), Role::Replica(link)) = (above, &mut replication.role) {
                 link.primary = fixtures::stable_address(above);
             }
