@@ -209,7 +209,11 @@ async fn what_cannot_be_read_is_said_in_its_status() {
     let mut object = object(&spec, &json!({}), false);
     object["metadata"]["finalizers"] = json!([]);
     let bench = bench(keeps(object.clone()));
+    bench.reconciler.metrics.show_targets(true);
     bench.reconciler.look(&stored(&object)).await.expect("said");
+    let page = bench.reconciler.metrics.render().expect("a page");
+    let verdict = page.lines().find(|line| line.starts_with("redis_memory_policy_verdict{") && line.ends_with(" 1.0"));
+    assert!(verdict.is_some(), "what is not evaluated does not vanish from the metrics: {page}");
     let written = bench.log.only();
     let conditions = written.body["status"]["conditions"].as_array().expect("conditions").clone();
     let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").expect("Stalled");
