@@ -284,6 +284,8 @@ of these.
   has no series: a server that does not answer, or that is not measured yet, has no memory.
 - Series of policies and pods are exported by the process that leads; a standby has only those without the label `namespace`.
   Where Prometheus adds the operator's own `pod` and `instance`, a query over a change of leader counts by the labels below.
+- Scrape with `honor_labels: true` (the chart's monitors do): `namespace` and `pod` are the Redis pod's. Without it Prometheus
+  calls them `exported_namespace` and `exported_pod`, and the alerts find nothing.
 - What a policy can cost is bounded: its pods times the metrics with the label `pod`, and besides closed lists (findings,
   refusals, steps, outcomes) and at most 100 workloads.
 - How good the estimate of a hand-over was: `redis_memory_policy_write_gap_seconds{kind=\"measured\"}` against
