@@ -149,6 +149,7 @@ mod tests {
             shard::ShardId,
             write_gap::WriteGap,
         },
+        metrics::{Metrics, PolicyKey},
         plan::PlanSettings,
     };
     use std::time::Duration;
@@ -201,6 +202,28 @@ mod tests {
         assert_eq!(series.refusals, [(BlockReason::Cooldown, earlier)].into());
         assert_eq!(series.last, [("redis".to_owned(), (Outcome::TimedOut, NOW))].into());
         assert_eq!((series.level.as_str(), series.plan), ("", None));
+    }
+
+    /// A level that the schema knows and the metrics do not would be a policy without a verdict.
+    #[test]
+    fn every_level_of_the_schema_has_its_series() {
+        let text = include_str!("../../crds/redismemorypolicies.yaml");
+        let definition: serde_json::Value = serde_yaml::from_str(text).expect("the definition");
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let verdict = &schema["properties"]["status"]["properties"]["verdict"];
+        let levels = verdict["properties"]["level"]["enum"].as_array().expect("levels");
+        let metrics = Metrics::new("operator");
+        metrics.show_targets(true);
+        for level in levels {
+            let series =
+                PolicySeries { level: level.as_str().unwrap_or_default().to_owned(), ..PolicySeries::default() };
+            metrics.publish_policy(&PolicyKey::new("shop", "sessions"), series);
+            let page = metrics.render().expect("a page");
+            let shown: Vec<&str> =
+                page.lines().filter(|line| line.starts_with("redis_memory_policy_verdict{")).collect();
+            assert_eq!(shown.len(), levels.len());
+            assert!(shown.iter().any(|line| line.ends_with(&format!("level={level}}} 1.0"))), "{level}: {shown:?}");
+        }
     }
 
     #[test]
