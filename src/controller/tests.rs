@@ -224,7 +224,7 @@ async fn what_is_told_is_what_a_scrape_shows() {
         again: Duration::from_secs(60),
         failed: false,
     };
-    bench.reconciler.tell_performed(&told, performed).await.expect("told");
+    Box::pin(bench.reconciler.tell_performed(&told, performed)).await.expect("told");
     let page = bench.reconciler.metrics.render().expect("a page");
     let level = &bench.log.all()[0].body["status"]["verdict"]["level"];
     let level = format!("redis_memory_policy_verdict{{namespace=\"shop\",policy=\"sessions\",level={level}}} 1.0");
