@@ -3,8 +3,12 @@
 //! `redis_memory_policy_*` joins with redis_exporter on namespace and pod. Controller health has the names of Go's
 //! controller-runtime, so that its dashboards work unchanged.
 
+mod policies;
 mod process;
+mod table;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,9 +18,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use targets::{Measured, PolicyKey, Source, TargetSeries, WriteGapSeries};
+pub use policies::{PolicySeries, WriteGapSeries};
+pub use table::{Kind, Metric, TABLE};
+pub use targets::{Measured, PolicyKey, Source, TargetSeries};
 
-use crate::kube_io::client::AnswerObserver;
+use crate::{domain::switchover::SwitchoverMethod, kube_io::client::AnswerObserver};
 
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +43,17 @@ struct KindLabel {
 struct RemediationLabels {
     action: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SwitchoverLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,6 +104,30 @@ impl ReconcileResult {
     }
 }
 
+/// What came of an attempt to hand the primary's role over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchoverOutcome {
+    /// The role was handed over by this attempt.
+    HandedOver,
+    /// The role was found handed over: by an attempt before, whose process died.
+    FoundHandedOver,
+    /// It was not, and the old primary is primary.
+    RoleStayed,
+    /// What became of it was not seen by this attempt: the next one looks.
+    NotSettled,
+}
+
+impl SwitchoverOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::HandedOver => "HandedOver",
+            Self::FoundHandedOver => "FoundHandedOver",
+            Self::RoleStayed => "RoleStayed",
+            Self::NotSettled => "NotSettled",
+        }
+    }
+}
+
 /// Every metric of the process. Cheap to clone; clones are the same metrics.
 #[derive(Clone)]
 pub struct Metrics {
@@ -97,6 +138,8 @@ pub struct Metrics {
     probe_duration: Histogram,
     remediations: Family<RemediationLabels, Counter>,
     write_pause: Histogram,
+    switchovers: Family<SwitchoverLabels, Counter>,
+    switchover_time: Family<OutcomeLabel, Histogram>,
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_errors: Family<ControllerLabel, Counter>,
     reconcile_time: Family<ControllerLabel, Histogram>,
@@ -118,6 +161,11 @@ fn probe_histogram() -> Histogram {
 /// Around what was measured: 4 ms guarded, 0.1 to 1 s by FAILOVER, 3 s the bound.
 fn pause_histogram() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 10.0])
+}
+
+/// From a bare exchange to one that waits its 30 s for the Services and as long for another's label.
+fn switchover_histogram() -> Histogram {
+    Histogram::new([0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0])
 }
 
 /// Up to a minute, as in controller-runtime.
@@ -145,44 +193,32 @@ impl Metrics {
             probe_duration: probe_histogram(),
             remediations: Family::default(),
             write_pause: pause_histogram(),
+            switchovers: Family::default(),
+            switchover_time: Family::new_with_constructor(switchover_histogram),
             reconciles: Family::default(),
             reconcile_errors: Family::default(),
             reconcile_time: Family::new_with_constructor(reconcile_histogram),
             requests: Family::default(),
             leader,
         };
-        metrics.register_ours(registry.sub_registry_with_prefix("redis_memory_policy"), build);
-        metrics.register_controller(&mut registry, masters);
+        table::BUILD_INFO.register(&mut registry, build);
+        table::LEADER.register(&mut registry, masters);
+        metrics.register(&mut registry);
         Self { registry: Arc::new(registry), ..metrics }
     }
 
-    fn register_ours(&self, ours: &mut Registry, build: Family<VersionLabel, Gauge>) {
-        ours.register("operator_build_info", "The running version, always 1", build);
-        ours.register("probe_errors", "Probes of Redis without a sample, by reason", self.probe_errors.clone());
-        ours.register(
-            "watch_errors",
-            "Lists and watches of the API server that failed, by kind",
-            self.watch_errors.clone(),
-        );
-        ours.register("probe_duration_seconds", "Time of one probe of Redis", self.probe_duration.clone());
-        ours.register("remediations", "Steps and remediations that ended, by result", self.remediations.clone());
-        ours.register(
-            "failover_write_pause_seconds",
-            "Time during which a planned switchover held back writes",
-            self.write_pause.clone(),
-        );
-    }
-
-    fn register_controller(&self, registry: &mut Registry, masters: Family<NameLabel, Gauge>) {
-        registry.register("controller_runtime_reconcile", "Reconciles, by result", self.reconciles.clone());
-        registry.register("controller_runtime_reconcile_errors", "Failed reconciles", self.reconcile_errors.clone());
-        registry.register(
-            "controller_runtime_reconcile_time_seconds",
-            "Time of one reconcile",
-            self.reconcile_time.clone(),
-        );
-        registry.register("rest_client_requests", "Requests to the API server, by answer", self.requests.clone());
-        registry.register("leader_election_master_status", "1 while this process leads", masters);
+    fn register(&self, registry: &mut Registry) {
+        table::PROBE_ERRORS.register(registry, self.probe_errors.clone());
+        table::PROBE_DURATION.register(registry, self.probe_duration.clone());
+        table::WATCH_ERRORS.register(registry, self.watch_errors.clone());
+        table::REMEDIATIONS.register(registry, self.remediations.clone());
+        table::SWITCHOVERS.register(registry, self.switchovers.clone());
+        table::SWITCHOVER_DURATION.register(registry, self.switchover_time.clone());
+        table::WRITE_PAUSE.register(registry, self.write_pause.clone());
+        table::RECONCILES.register(registry, self.reconciles.clone());
+        table::RECONCILE_ERRORS.register(registry, self.reconcile_errors.clone());
+        table::RECONCILE_TIME.register(registry, self.reconcile_time.clone());
+        table::REQUESTS.register(registry, self.requests.clone());
     }
 
     /// The page that a scrape gets.
@@ -197,19 +233,36 @@ impl Metrics {
         self.targets.update(policy, |exported| exported.series = series);
     }
 
+    /// What the last look judged of the policy.
+    pub fn publish_policy(&self, policy: &PolicyKey, series: PolicySeries) {
+        self.targets.update(policy, |exported| exported.of_policy.judged = Some(series));
+    }
+
+    /// Restarts of the policy's pods gave back that much.
+    pub fn reclaimed(&self, policy: &PolicyKey, bytes: u64) {
+        self.targets.update(policy, |exported| {
+            exported.of_policy.reclaimed = exported.of_policy.reclaimed.saturating_add(bytes);
+        });
+    }
+
+    /// Slots of the cluster's budget: how many are taken, and how many there are.
+    pub fn set_budget(&self, taken: usize, most: u32) {
+        self.targets.set_budget(u32::try_from(taken).unwrap_or(u32::MAX), most);
+    }
+
     /// Why the policy's remediation is blocked; `None`: it is not.
     pub fn set_blocked(&self, policy: &PolicyKey, reason: Option<&str>) {
-        self.targets.update(policy, |exported| exported.blocked = reason.map(str::to_owned));
+        self.targets.update(policy, |exported| exported.of_policy.blocked = reason.map(str::to_owned));
     }
 
     /// The workload of the policy's running remediation; `None`: none runs. Alerts on replication can be inhibited by it.
     pub fn set_active(&self, policy: &PolicyKey, workload: Option<&str>) {
-        self.targets.update(policy, |exported| exported.active = workload.map(str::to_owned));
+        self.targets.update(policy, |exported| exported.of_policy.active = workload.map(str::to_owned));
     }
 
     /// How long writes stop at the hand-overs of the policy's workloads.
     pub fn set_write_gaps(&self, policy: &PolicyKey, gaps: Vec<WriteGapSeries>) {
-        self.targets.update(policy, |exported| exported.write_gaps = gaps);
+        self.targets.update(policy, |exported| exported.of_policy.write_gaps = gaps);
     }
 
     /// Exports nothing of the policy any more: it was deleted.
@@ -258,6 +311,13 @@ impl Metrics {
         self.write_pause.observe(time.as_secs_f64());
     }
 
+    /// An attempt to hand the primary's role over took that long.
+    pub fn switchover_ended(&self, method: SwitchoverMethod, outcome: SwitchoverOutcome, time: Duration) {
+        let labels = SwitchoverLabels { method: method.as_str(), outcome: outcome.as_str() };
+        self.switchovers.get_or_create(&labels).inc();
+        self.switchover_time.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).observe(time.as_secs_f64());
+    }
+
     /// A reconcile ended.
     pub fn reconciled(&self, result: ReconcileResult, time: Duration) {
         let label = ControllerLabel { controller: CONTROLLER };
@@ -276,63 +336,5 @@ impl Metrics {
             let code = status.map_or_else(|| "<error>".to_owned(), |status| status.as_str().to_owned());
             requests.get_or_create(&RequestLabels { code, method: method.to_string() }).inc();
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(metrics: &Metrics, prefix: &str) -> Vec<String> {
-        let page = metrics.render().expect("a page");
-        page.lines().filter(|line| line.starts_with(prefix)).map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn counters_have_the_names_that_dashboards_know() {
-        let metrics = Metrics::new("operator");
-        metrics.probe_failed("Unreachable");
-        metrics.remediated("Evict", "Succeeded");
-        metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
-        metrics.answer_observer()(&http::Method::PATCH, Some(http::StatusCode::CONFLICT));
-        metrics.answer_observer()(&http::Method::GET, None);
-        metrics.set_leader(true);
-        metrics.watch_failed("Pod");
-        for line in [
-            "redis_memory_policy_watch_errors_total{kind=\"Pod\"} 1",
-            "redis_memory_policy_probe_errors_total{reason=\"Unreachable\"} 1",
-            "redis_memory_policy_remediations_total{action=\"Evict\",result=\"Succeeded\"} 1",
-            "controller_runtime_reconcile_total{controller=\"redismemorypolicy\",result=\"error\"} 1",
-            "controller_runtime_reconcile_errors_total{controller=\"redismemorypolicy\"} 1",
-            "rest_client_requests_total{code=\"409\",method=\"PATCH\"} 1",
-            "rest_client_requests_total{code=\"<error>\",method=\"GET\"} 1",
-            "leader_election_master_status{name=\"operator\"} 1",
-        ] {
-            assert_eq!(lines(&metrics, line), [line], "in {}", metrics.render().expect("a page"));
-        }
-    }
-
-    #[test]
-    fn histograms_count_what_was_observed() {
-        let metrics = Metrics::new("operator");
-        metrics.write_paused(Duration::from_millis(200));
-        metrics.probe_took(Duration::from_millis(2));
-        let pause = "redis_memory_policy_failover_write_pause_seconds";
-        assert_eq!(lines(&metrics, &format!("{pause}_count")), [format!("{pause}_count 1")]);
-        assert_eq!(
-            lines(&metrics, &format!("{pause}_bucket{{le=\"0.25\"}}")),
-            [format!("{pause}_bucket{{le=\"0.25\"}} 1")]
-        );
-        assert_eq!(
-            lines(&metrics, &format!("{pause}_bucket{{le=\"0.1\"}}")),
-            [format!("{pause}_bucket{{le=\"0.1\"}} 0")]
-        );
-        assert_eq!(lines(&metrics, "redis_memory_policy_probe_duration_seconds_count").len(), 1);
-    }
-
-    #[test]
-    fn the_page_is_closed_as_openmetrics_wants_it() {
-        let page = Metrics::new("operator").render().expect("a page");
-        assert!(page.ends_with("# EOF\n"), "{page}");
     }
 }

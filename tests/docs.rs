@@ -10,7 +10,10 @@ use std::{
 };
 
 use pretty_assertions::assert_eq;
-use redis_memory_operator::domain::{blocked::BlockReason, finding::FindingCode};
+use redis_memory_operator::{
+    domain::{blocked::BlockReason, finding::FindingCode},
+    metrics,
+};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -262,11 +265,66 @@ fn rules(path: &str, schema: &Value, page: &mut String) {
     }
 }
 
+/// Where `make generate` wants what is generated; `None`: it is compared with what is there.
+#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn generate_into() -> Option<PathBuf> {
+    std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok()
+}
+
+/// What stands above the table of docs/metrics.md, and what no table can say.
+const METRICS_HEAD: &str = "\
+<!-- Generated from src/metrics/table.rs by `make generate`. Do not edit. -->
+# Metrics
+
+`/metrics` of the operator's port (chart: `metrics.service`, `metrics.serviceMonitor`, `metrics.podMonitor`), as OpenMetrics
+text. A scrape shows what was measured and judged last: it causes no probe and no request. [Alerts](runbooks/README.md) are made
+of these.
+
+- Series with the label `pod` are of that Redis pod, and join with redis_exporter's on `namespace` and `pod`. What is not known
+  has no series: a server that does not answer, or that is not measured yet, has no memory.
+- Series of policies and pods are exported by the process that leads; a standby has only those without the label `namespace`.
+  Where Prometheus adds the operator's own `pod` and `instance`, a query over a change of leader counts by the labels below.
+- Scrape with `honor_labels: true` (the chart's monitors do): `namespace` and `pod` are the Redis pod's. Without it Prometheus
+  calls them `exported_namespace` and `exported_pod`, and the alerts find nothing.
+- What a policy can cost is bounded: its pods times the metrics with the label `pod`, and besides closed lists (findings,
+  refusals, steps, outcomes) and at most 100 workloads.
+- How good the estimate of a hand-over was: `redis_memory_policy_write_gap_seconds{kind=\"measured\"}` against
+  `kind=\"estimated\"`. Every pause of writes is in `redis_memory_policy_failover_write_pause_seconds`, attempts without an
+  exchange included.
+- Outcomes of `redis_memory_policy_switchovers_total`: `HandedOver`; `FoundHandedOver` (by an attempt before, whose process
+  died); `RoleStayed` (the old primary is primary); `NotSettled` (the next attempt looks).
+- `level` is a state set: of the four series of a policy one is 1. Codes: [findings](findings.md); reasons:
+  [refusals](blocked-reasons.md).
+
+| name | type | labels | unit | meaning |
+|---|---|---|---|---|
+";
+
+/// docs/metrics.md from the table that the program registers by.
+fn metrics_page() -> String {
+    let mut page = METRICS_HEAD.to_owned();
+    for metric in metrics::TABLE {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, unit) = (metric.name, metric.kind.as_str(), metric.unit);
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {unit} | {} |", labels.join(" "), cell(metric.meaning));
+    }
+    page
+}
+
 /// With RMO_GENERATE_INTO (`make generate`) it writes the page there instead of comparing.
 #[test]
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
+fn the_page_of_metrics_is_current() {
+    let page = metrics_page();
+    match generate_into() {
+        Some(into) => fs::write(into.join("docs/metrics.md"), page).unwrap(),
+        None => assert_eq!(read("docs/metrics.md"), page, "run `make generate` and commit the result"),
+    }
+}
+
+/// With RMO_GENERATE_INTO (`make generate`) it writes the page there instead of comparing.
+#[test]
 fn reference_is_current() {
-    let into = std::env::var("RMO_GENERATE_INTO").map(PathBuf::from).ok();
+    let into = generate_into();
     let directory = into.clone().unwrap_or_else(|| root().to_owned());
     let from = directory.join("crds/redismemorypolicies.yaml");
     let definition: Value = serde_yaml::from_str(&fs::read_to_string(&from).unwrap()).unwrap();

@@ -10,6 +10,7 @@ use super::{
     ports::{Policies as _, PolicyVersion, World},
     reconciler::{ReconcileError, Reconciler},
     registry::{Guarded, PolicyRef},
+    series,
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
@@ -105,6 +106,8 @@ impl<W: World> Reconciler<W> {
         let generation = resource.metadata.generation.unwrap_or_default();
         let mut status = report::stalled(problem.reason, &problem.text, generation, &previous, self.time().now());
         status.operator = Some(self.install.clone());
+        let key = PolicyKey::new(resource.namespace().unwrap_or_default(), resource.name_any());
+        self.metrics.publish_policy(&key, series::of_policy(&status, &status.findings, &previous.workloads));
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }

@@ -6,6 +6,7 @@ use super::{
     journal,
     ports::World,
     reconciler::{ReconcileError, Reconciler},
+    series,
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
@@ -23,10 +24,12 @@ use crate::{
         crash::{Boundary, Moment, Place},
         ports::Ports as _,
     },
+    metrics::PolicyKey,
     plan::next::Next,
     report::transitions::{Transition, event},
 };
 
+mod counted;
 mod effect;
 mod outcome;
 
@@ -98,7 +101,16 @@ pub(super) async fn perform<W: World>(
         Next::Answer(refusal) => answer(reconciler, resource, refusal).await,
         Next::Upkeep(effects) => Box::pin(effect::upkeep(reconciler, policy, resource, effects, snapshot)).await,
         Next::Begin(journal) => Box::pin(begin(reconciler, policy, resource, *journal)).await,
-        Next::Record(journal) => arrive(reconciler, resource, *journal).await,
+        Next::Record(journal) => {
+            let before = resource.status.as_ref().and_then(|status| status.journal.as_ref());
+            let gain = series::reclaimed(before, &journal);
+            let performed = arrive(reconciler, resource, *journal).await?;
+            // Counted when it is written: what is not is proven once more.
+            if gain > 0 {
+                reconciler.metrics.reclaimed(&PolicyKey::new(&policy.namespace, &policy.name), gain);
+            }
+            Ok(performed)
+        }
         Next::Act(journal, due) => Box::pin(effect::step(reconciler, policy, resource, *journal, &due)).await,
         Next::End(record) => Box::pin(end(reconciler, policy, resource, *record)).await,
         Next::Gate(blocked, after) => {

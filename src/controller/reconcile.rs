@@ -45,9 +45,12 @@ pub(super) async fn reconcile<W: World>(
     stored: Arc<Guarded>,
     reconciler: Arc<Reconciler<W>>,
 ) -> Result<Option<Duration>, ReconcileError> {
-    if reconciler.cluster_budget.freed(&reconciler.stored_remediations()) {
+    let stored_remediations = reconciler.stored_remediations();
+    if reconciler.cluster_budget.freed(&stored_remediations) {
         reconciler.world.wake_waiting();
     }
+    let taken = reconciler.cluster_budget.others("", &stored_remediations).len();
+    reconciler.metrics.set_budget(taken, reconciler.limits.remediations);
     Box::pin(reconciler.look(&stored)).await
 }
 

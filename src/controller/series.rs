@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 
 use crate::{
-    api::v1alpha1::FindingStatus,
+    api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     assess::{headroom, judged::Judged},
     domain::{
+        blocked::BlockReason,
         bytes::Bytes,
-        journal::WorkloadRecord,
+        finding::{FindingCode, Severity},
+        journal::{Journal, WorkloadRecord},
+        names::PodName,
         pod::Container,
         policy::{HeadroomRule, Policy},
         snapshot::{Snapshot, Target},
         step::Plan,
     },
-    metrics::{Measured, Source, TargetSeries, WriteGapSeries},
+    metrics::{Measured, PolicySeries, Source, TargetSeries, WriteGapSeries},
     observe::sampler::{Gauged, SamplerHandle, TargetKey},
     report::conditions,
 };
@@ -27,6 +30,49 @@ pub(super) fn of(
     sampler: &SamplerHandle,
 ) -> Vec<TargetSeries> {
     snapshot.targets.iter().map(|target| series(policy, target, findings, judged, sampler)).collect()
+}
+
+/// What is exported of a policy beside its pods, from the status as it is told and every finding of this look: the stored
+/// ones are bounded and grouped. Codes and reasons of another version of this program are left out.
+pub(super) fn of_policy(
+    status: &RedisMemoryPolicyStatus,
+    findings: &[FindingStatus],
+    records: &[WorkloadRecord],
+) -> PolicySeries {
+    let mut series = PolicySeries {
+        level: status.verdict.as_ref().map(|verdict| verdict.level.clone()).unwrap_or_default(),
+        plan: status.plan.as_ref().map(|plan| plan.steps.iter().map(|planned| planned.step.kind()).collect()),
+        ..PolicySeries::default()
+    };
+    for finding in findings {
+        let Some(code) = FindingCode::named(&finding.code) else { continue };
+        let pods = u32::try_from(finding.pods.len()).unwrap_or(u32::MAX).max(1);
+        let found = series.findings.entry((code, Severity::named(&finding.severity))).or_default();
+        *found = found.saturating_add(pods);
+    }
+    for refusal in &status.refusals {
+        let Some(reason) = BlockReason::named(&refusal.reason) else { continue };
+        let since = series.refusals.entry(reason).or_insert(refusal.since);
+        *since = (*since).min(refusal.since);
+    }
+    // A set that was made anew under its name has two records, the newest first: one series.
+    for record in records {
+        if let Some(outcome) = record.outcome {
+            series.last.entry(record.name.clone()).or_insert((outcome, record.ended_at));
+        }
+    }
+    series
+}
+
+/// What the proofs of a remediation measured since the journal before: resident memory that restarts gave back, in bytes.
+pub(super) fn reclaimed(before: Option<&Journal>, now: &Journal) -> u64 {
+    let proven = |journal: &Journal, pod: &PodName| journal.member(pod).and_then(|member| member.rss_after_bytes);
+    let given = now.members.iter().filter_map(|member| {
+        let after = member.rss_after_bytes?;
+        let known = before.and_then(|before| proven(before, &member.identity.pod));
+        known.is_none().then(|| u64::try_from(member.rss_bytes.saturating_sub(after)).unwrap_or(0))
+    });
+    given.fold(0, u64::saturating_add)
 }
 
 /// How long writes stop at hand-overs: of the plan that is due or under way, and as it was last for each workload.
@@ -70,8 +116,11 @@ fn series(
 
 fn measured(gauged: &Gauged, rule: &HeadroomRule, limit: Option<Bytes>) -> Measured {
     let mut measured = Measured { sample_age: gauged.sample_age, ..Measured::default() };
+    measured.latest_fork = gauged.latest_fork.filter(|time| !time.is_zero());
     let Some(memory) = &gauged.memory else { return measured };
+    measured.maxmemory = Some(memory.maxmemory);
     if memory.is_measured() {
+        (measured.used, measured.resident) = (Some(memory.used), Some(memory.rss));
         measured.fragmentation_ratio = Some(memory.ratio);
         measured.fragmentation_bytes = Some(difference(memory.rss, memory.used));
     }
@@ -91,13 +140,107 @@ fn difference(left: Bytes, right: Bytes) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
-        fixtures::{self, NOW},
-        names::ControllerUid,
-        shard::ShardId,
-        write_gap::WriteGap,
+    use crate::{
+        api::v1alpha1::RefusalStatus,
+        domain::{
+            fixtures::{self, NOW},
+            journal::Outcome,
+            names::ControllerUid,
+            shard::ShardId,
+            write_gap::WriteGap,
+        },
+        metrics::{Metrics, PolicyKey},
+        plan::PlanSettings,
     };
     use std::time::Duration;
+
+    /// Each pod of a finding counts, what is about the policy is one, and words of another version make no series.
+    #[test]
+    fn a_policy_is_counted_from_what_is_told() {
+        let finding = |code: &str, severity: &str, pods: &[&str]| FindingStatus {
+            code: code.to_owned(),
+            severity: severity.to_owned(),
+            pod: pods.first().map(|pod| (*pod).to_owned()),
+            pod_uid: None,
+            pods: pods.iter().map(|pod| (*pod).to_owned()).collect(),
+            since: None,
+            stale: false,
+            evidence: String::new(),
+            remedy: String::new(),
+        };
+        let findings = [
+            finding("RssNearLimit", "Warning", &["redis-0", "redis-1"]),
+            finding("RssNearLimit", "Warning", &["redis-2"]),
+            finding("RssNearLimit", "Critical", &["redis-3"]),
+            finding("NoTargets", "Info", &[]),
+            finding("OfTheNextVersion", "Warning", &["redis-0"]),
+        ];
+        let refusal = |reason: &str, since| RefusalStatus {
+            reason: reason.to_owned(),
+            since,
+            text: String::new(),
+            lifted_by: String::new(),
+        };
+        let earlier = NOW - jiff::SignedDuration::from_hours(3);
+        let status = RedisMemoryPolicyStatus {
+            refusals: vec![refusal("Cooldown", NOW), refusal("Cooldown", earlier), refusal("OfTheNextVersion", NOW)],
+            ..RedisMemoryPolicyStatus::default()
+        };
+        let ended = |outcome| WorkloadRecord {
+            outcome: Some(outcome),
+            ..WorkloadRecord::new(fixtures::shard_id(), "redis".to_owned(), NOW)
+        };
+        let never = WorkloadRecord::new(fixtures::shard_id(), "other".to_owned(), NOW);
+        let series = of_policy(&status, &findings, &[ended(Outcome::TimedOut), ended(Outcome::Succeeded), never]);
+        let rss = FindingCode::RssNearLimit;
+        let found = [
+            ((rss, Severity::Warning), 3),
+            ((rss, Severity::Critical), 1),
+            ((FindingCode::NoTargets, Severity::Info), 1),
+        ];
+        assert_eq!(series.findings, found.into());
+        assert_eq!(series.refusals, [(BlockReason::Cooldown, earlier)].into());
+        assert_eq!(series.last, [("redis".to_owned(), (Outcome::TimedOut, NOW))].into());
+        assert_eq!((series.level.as_str(), series.plan), ("", None));
+    }
+
+    /// A level that the schema knows and the metrics do not would be a policy without a verdict.
+    #[test]
+    fn every_level_of_the_schema_has_its_series() {
+        let text = include_str!("../../crds/redismemorypolicies.yaml");
+        let definition: serde_json::Value = serde_yaml::from_str(text).expect("the definition");
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let verdict = &schema["properties"]["status"]["properties"]["verdict"];
+        let levels = verdict["properties"]["level"]["enum"].as_array().expect("levels");
+        let metrics = Metrics::new("operator");
+        metrics.show_targets(true);
+        for level in levels {
+            let series =
+                PolicySeries { level: level.as_str().unwrap_or_default().to_owned(), ..PolicySeries::default() };
+            metrics.publish_policy(&PolicyKey::new("shop", "sessions"), series);
+            let page = metrics.render().expect("a page");
+            let shown: Vec<&str> =
+                page.lines().filter(|line| line.starts_with("redis_memory_policy_verdict{")).collect();
+            assert_eq!(shown.len(), levels.len());
+            assert!(shown.iter().any(|line| line.ends_with(&format!("level={level}}} 1.0"))), "{level}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_proof_measured_is_counted_once() {
+        let (policy, snapshot) = fixtures::enforced();
+        let settings = PlanSettings::default();
+        let ctx = crate::plan::Context::of(&policy, &snapshot, &[], NOW, &settings);
+        let before = crate::plan::begin::consider(&ctx).begin.expect("a remediation begins");
+        assert_eq!(reclaimed(None, &before), 0);
+        let mut proven = before.clone();
+        let [first, second, ..] = proven.members.as_mut_slice() else { panic!("members") };
+        first.rss_after_bytes = Some(first.rss_bytes - 1000);
+        // It grew: nothing was given back.
+        second.rss_after_bytes = Some(second.rss_bytes + 50);
+        assert_eq!(reclaimed(Some(&before), &proven), 1000);
+        assert_eq!(reclaimed(Some(&proven), &proven), 0);
+    }
 
     /// Twice the same labels is an error that costs the whole scrape.
     #[test]

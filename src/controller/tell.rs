@@ -95,6 +95,7 @@ impl<W: World> Reconciler<W> {
         };
         let status = self.status(&input, &previous, told.problem.as_ref());
         let key = PolicyKey::new(&told.policy.namespace, &told.policy.name);
+        self.metrics.publish_policy(&key, series::of_policy(&status, &told.findings, &records));
         self.metrics.set_blocked(&key, blocked.first().map(|first| first.reason.as_str()));
         self.metrics.set_active(&key, journal.as_ref().map(|journal| journal.workload_name.as_str()));
         self.metrics.set_write_gaps(&key, series::write_gaps(plan.as_ref(), &records));

@@ -16,17 +16,26 @@ use super::{
     backoff::Backoff,
     memory::Memory,
     outside::Outside,
+    perform::Performed,
     reconciler::{Reconciler, Stop},
     registry::{Guarded, Registry},
     roster::Roster,
     run::FromKubernetes,
+    tell::Told,
     wakes::Wakes,
 };
 use crate::{
     api::v1alpha1::{FINALIZER, FindingStatus, RedisMemoryPolicyStatus},
+    assess::judged::Judged,
     clock::Clock,
     contention::cluster_budget::{ClusterBudget, ClusterLimits},
-    domain::{event::EventType, fixtures, shard::ShardId, surroundings::Elsewhere},
+    domain::{
+        blocked::{BlockReason, Blocked},
+        event::EventType,
+        fixtures,
+        shard::ShardId,
+        surroundings::Elsewhere,
+    },
     execute::{Executor, live::Live},
     kube_io::{
         fence::Fence,
@@ -43,7 +52,7 @@ use crate::{
         snapshot::{Observer, Proxies, Sentinels},
     },
     plan::PlanSettings,
-    report::transitions,
+    report::{self, transitions},
 };
 
 struct Bench {
@@ -187,6 +196,49 @@ async fn what_could_not_be_written_is_no_news_and_what_was_done_is() {
     assert_eq!(reasons(&bench.log), ["PodEvicted"; 3]);
 }
 
+/// A scrape and the status tell one story.
+#[tokio::test]
+async fn what_is_told_is_what_a_scrape_shows() {
+    let object = object(&valid(), &json!({}), false);
+    let bench = bench(keeps(object.clone()));
+    bench.reconciler.metrics.show_targets(true);
+    let (policy, snapshot) = fixtures::enforced();
+    let settings = PlanSettings::default();
+    let ctx = crate::plan::Context::of(&policy, &snapshot, &[], fixtures::NOW, &settings);
+    let told = Told {
+        policy: Arc::new(policy.clone()),
+        snapshot: snapshot.clone(),
+        sets: report::sets::of(&ctx.look),
+        findings: status("FragmentationRestartDue").findings,
+        judged: Judged::of(&ctx.look),
+        kills: Vec::new(),
+        problem: None,
+    };
+    let performed = Performed {
+        resource: stored(&object).policy().expect("a policy").clone(),
+        journal: None,
+        records: Vec::new(),
+        plan: crate::plan::begin::consider(&ctx).plan,
+        blocked: vec![Blocked::new(BlockReason::Held, "people hold it")],
+        events: Vec::new(),
+        again: Duration::from_secs(60),
+        failed: false,
+    };
+    Box::pin(bench.reconciler.tell_performed(&told, performed)).await.expect("told");
+    let page = bench.reconciler.metrics.render().expect("a page");
+    let level = &bench.log.all()[0].body["status"]["verdict"]["level"];
+    let level = format!("redis_memory_policy_verdict{{namespace=\"shop\",policy=\"sessions\",level={level}}} 1.0");
+    for line in [
+        level.as_str(),
+        "redis_memory_policy_findings{namespace=\"shop\",policy=\"sessions\",code=\"FragmentationRestartDue\",severity=\"Warning\"} 1.0",
+        "redis_memory_policy_refusals{namespace=\"shop\",policy=\"sessions\",reason=\"Held\"} 1.0",
+        "redis_memory_policy_plan_due{namespace=\"shop\",policy=\"sessions\"} 1.0",
+        "redis_memory_policy_plan_steps{namespace=\"shop\",policy=\"sessions\",step=\"Switchover\"} 1.0",
+    ] {
+        assert!(page.lines().any(|shown| shown == line), "no {line} in {page}");
+    }
+}
+
 // 304 s for an invalid spec, and never for one that could not be read.
 #[tokio::test]
 async fn what_cannot_be_evaluated_is_let_go_at_once() {
@@ -209,7 +261,11 @@ async fn what_cannot_be_read_is_said_in_its_status() {
     let mut object = object(&spec, &json!({}), false);
     object["metadata"]["finalizers"] = json!([]);
     let bench = bench(keeps(object.clone()));
+    bench.reconciler.metrics.show_targets(true);
     bench.reconciler.look(&stored(&object)).await.expect("said");
+    let page = bench.reconciler.metrics.render().expect("a page");
+    let verdict = page.lines().find(|line| line.starts_with("redis_memory_policy_verdict{") && line.ends_with(" 1.0"));
+    assert!(verdict.is_some(), "what is not evaluated does not vanish from the metrics: {page}");
     let written = bench.log.only();
     let conditions = written.body["status"]["conditions"].as_array().expect("conditions").clone();
     let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").expect("Stalled");

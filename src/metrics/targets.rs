@@ -12,9 +12,13 @@ use std::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::gauge::ConstGauge,
 };
 
+use super::{
+    policies,
+    table::{self, Metric},
+};
 use crate::domain::{bytes::Bytes, ratio::Ratio};
 
 /// Names a policy.
@@ -54,6 +58,12 @@ pub struct TargetSeries {
 /// What is measured of one target, from its newest sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
+    /// Used memory.
+    pub used: Option<Bytes>,
+    /// Resident memory.
+    pub resident: Option<Bytes>,
+    /// `maxmemory`; zero: nothing bounds the data.
+    pub maxmemory: Option<Bytes>,
     /// The headroom that the policy wants over `maxmemory`.
     pub headroom_required: Option<Bytes>,
     /// Limit − `maxmemory`, in bytes; negative when the limit is the smaller.
@@ -62,6 +72,8 @@ pub struct Measured {
     pub fragmentation_ratio: Option<Ratio>,
     /// Resident − used memory, in bytes; negative when memory is swapped out.
     pub fragmentation_bytes: Option<i64>,
+    /// How long the last fork blocked the server; `None`: there was none.
+    pub latest_fork: Option<Duration>,
     /// Age of the newest sample; it grows while no sample comes.
     pub sample_age: Option<Duration>,
 }
@@ -99,10 +111,7 @@ impl fmt::Debug for Source {
 #[derive(Debug, Default)]
 pub(super) struct Exported {
     pub(super) series: Vec<TargetSeries>,
-    pub(super) blocked: Option<String>,
-    pub(super) active: Option<String>,
-    /// How long writes stop at a hand-over, by workload: estimated, and as it was last measured.
-    pub(super) write_gaps: Vec<WriteGapSeries>,
+    pub(super) of_policy: policies::Exported,
 }
 
 /// Everything that only who watches exports.
@@ -114,6 +123,8 @@ pub(super) struct Targets {
 #[derive(Debug, Default)]
 struct State {
     watches: bool,
+    /// Slots of the cluster's budget: taken, and most.
+    budget: Option<(u32, u32)>,
     policies: BTreeMap<PolicyKey, Exported>,
 }
 
@@ -123,6 +134,13 @@ impl Targets {
         let mut state = self.lock();
         if state.watches {
             change(state.policies.entry(policy.clone()).or_default());
+        }
+    }
+
+    pub(super) fn set_budget(&self, taken: u32, most: u32) {
+        let mut state = self.lock();
+        if state.watches {
+            state.budget = Some((taken, most));
         }
     }
 
@@ -139,6 +157,7 @@ impl Targets {
         state.watches = watches;
         if !watches {
             state.policies.clear();
+            state.budget = None;
         }
     }
 
@@ -150,55 +169,23 @@ impl Targets {
 
 type TargetLabels<'a> = [(&'static str, Cow<'a, str>); 4];
 
-/// A gauge of targets: name, help, and the value of one target.
-struct TargetGauge {
-    name: &'static str,
-    help: &'static str,
-    value: fn(&TargetSeries, &Measured) -> Option<f64>,
-}
+/// A gauge of targets: the metric, and the value of one target.
+type TargetGauge = (&'static Metric, fn(&TargetSeries, &Measured) -> Option<f64>);
 
 /// In the order in which they are shown.
-const TARGET_GAUGES: [TargetGauge; 8] = [
-    TargetGauge {
-        name: "redis_memory_policy_container_limit_bytes",
-        help: "Memory limit of the Redis container that holds now",
-        value: |target, _| target.container_limit.map(bytes),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_headroom_required_bytes",
-        help: "Headroom over maxmemory that the policy wants",
-        value: |_, measured| measured.headroom_required.map(bytes),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_headroom_bytes",
-        help: "Memory limit less maxmemory",
-        value: |_, measured| measured.headroom.map(signed),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_compliant",
-        help: "1 when nothing above Info was found, absent until everything is judged",
-        value: |target, _| target.compliant.map(|yes| f64::from(u8::from(yes))),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_stale_findings",
-        help: "Findings from before that are not judged again yet, absent when there are none",
-        value: |target, _| target.stale_findings.map(f64::from),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_fragmentation_ratio",
-        help: "Resident memory of Redis divided by used memory",
-        value: |_, measured| measured.fragmentation_ratio.map(|ratio| f64::from(ratio.0) / 100.0),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_fragmentation_bytes",
-        help: "Resident memory of Redis less used memory",
-        value: |_, measured| measured.fragmentation_bytes.map(signed),
-    },
-    TargetGauge {
-        name: "redis_memory_policy_sample_age_seconds",
-        help: "Age of the newest sample",
-        value: |_, measured| measured.sample_age.map(|age| age.as_secs_f64()),
-    },
+const TARGET_GAUGES: &[TargetGauge] = &[
+    (&table::USED_MEMORY, |_, measured| measured.used.map(bytes)),
+    (&table::RESIDENT_MEMORY, |_, measured| measured.resident.map(bytes)),
+    (&table::MAXMEMORY, |_, measured| measured.maxmemory.map(bytes)),
+    (&table::CONTAINER_LIMIT, |target, _| target.container_limit.map(bytes)),
+    (&table::HEADROOM_REQUIRED, |_, measured| measured.headroom_required.map(bytes)),
+    (&table::HEADROOM, |_, measured| measured.headroom.map(signed)),
+    (&table::COMPLIANT, |target, _| target.compliant.map(|yes| f64::from(u8::from(yes)))),
+    (&table::STALE_FINDINGS, |target, _| target.stale_findings.map(f64::from)),
+    (&table::FRAGMENTATION_RATIO, |_, measured| measured.fragmentation_ratio.map(|ratio| f64::from(ratio.0) / 100.0)),
+    (&table::FRAGMENTATION_BYTES, |_, measured| measured.fragmentation_bytes.map(signed)),
+    (&table::LATEST_FORK, |_, measured| measured.latest_fork.map(|time| time.as_secs_f64())),
+    (&table::SAMPLE_AGE, |_, measured| measured.sample_age.map(|age| age.as_secs_f64())),
 ];
 
 /// Exact up to 8 PiB, which is beyond any Redis.
@@ -212,17 +199,6 @@ const fn signed(amount: i64) -> f64 {
     amount as f64
 }
 
-/// How long writes stop at a hand-over of a workload.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WriteGapSeries {
-    /// The workload.
-    pub workload: String,
-    /// Before it began.
-    pub estimated: Duration,
-    /// What it became, if that is known.
-    pub measured: Option<Duration>,
-}
-
 impl Collector for Targets {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let state = self.lock();
@@ -231,10 +207,16 @@ impl Collector for Targets {
         }
         let read = |exported: &Exported| exported.series.iter().map(|target| (target.measured.0)()).collect();
         let measured: Vec<Vec<Measured>> = state.policies.values().map(read).collect();
-        for gauge in &TARGET_GAUGES {
+        for gauge in TARGET_GAUGES {
             encode_targets(&mut encoder, &state, gauge, &measured)?;
         }
-        encode_policies(&mut encoder, &state)
+        for (metric, value) in
+            state.budget.iter().flat_map(|(taken, most)| [(table::BUDGET_TAKEN, taken), (table::BUDGET_MOST, most)])
+        {
+            let family = encoder.encode_descriptor(metric.family(), metric.meaning, None, metric.kind.encoded())?;
+            ConstGauge::new(i64::from(*value)).encode(family)?;
+        }
+        policies::encode(&mut encoder, state.policies.iter().map(|(key, exported)| (key, &exported.of_policy)))
     }
 }
 
@@ -244,10 +226,11 @@ fn encode_targets(
     gauge: &TargetGauge,
     measured: &[Vec<Measured>],
 ) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(gauge.name, gauge.help, None, MetricType::Gauge)?;
+    let (metric, value_of) = gauge;
+    let mut family = encoder.encode_descriptor(metric.family(), metric.meaning, None, metric.kind.encoded())?;
     for ((key, exported), measured) in state.policies.iter().zip(measured) {
         for (target, measured) in exported.series.iter().zip(measured) {
-            let Some(value) = (gauge.value)(target, measured) else { continue };
+            let Some(value) = value_of(target, measured) else { continue };
             let labels: TargetLabels<'_> = [
                 ("namespace", Cow::Borrowed(&key.namespace)),
                 ("policy", Cow::Borrowed(&key.policy)),
@@ -260,55 +243,12 @@ fn encode_targets(
     Ok(())
 }
 
-fn encode_policies(encoder: &mut DescriptorEncoder<'_>, state: &State) -> fmt::Result {
-    let one = ConstGauge::new(1_i64);
-    let help = "1 while the remediation of the policy is blocked, with the reason";
-    let mut family = encoder.encode_descriptor("redis_memory_policy_blocked", help, None, MetricType::Gauge)?;
-    for (key, exported) in &state.policies {
-        let Some(reason) = &exported.blocked else { continue };
-        let labels =
-            [("namespace", key.namespace.as_str()), ("policy", key.policy.as_str()), ("reason", reason.as_str())];
-        one.encode(family.encode_family(&labels)?)?;
-    }
-    let help = "1 while pods of the workload are being restarted";
-    let mut family =
-        encoder.encode_descriptor("redis_memory_policy_remediation_active", help, None, MetricType::Gauge)?;
-    for (key, exported) in &state.policies {
-        let Some(workload) = &exported.active else { continue };
-        let labels = [("namespace", key.namespace.as_str()), ("workload", workload.as_str())];
-        one.encode(family.encode_family(&labels)?)?;
-    }
-    encode_write_gaps(encoder, state)
-}
-
-fn encode_write_gaps(encoder: &mut DescriptorEncoder<'_>, state: &State) -> fmt::Result {
-    let help =
-        "How long writes stop when the primary's role is handed over or it restarts: estimated, and last measured";
-    let mut family =
-        encoder.encode_descriptor("redis_memory_policy_write_gap_seconds", help, None, MetricType::Gauge)?;
-    for (key, exported) in &state.policies {
-        for WriteGapSeries { workload, estimated, measured } in &exported.write_gaps {
-            for (kind, time) in [("estimated", Some(*estimated)), ("measured", *measured)] {
-                let Some(time) = time else { continue };
-                let labels = [
-                    ("namespace", key.namespace.as_str()),
-                    ("policy", key.policy.as_str()),
-                    ("workload", workload.as_str()),
-                    ("kind", kind),
-                ];
-                ConstGauge::new(time.as_secs_f64()).encode(family.encode_family(&labels)?)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::metrics::{Metrics, WriteGapSeries};
 
     fn watching() -> (Metrics, PolicyKey) {
         let metrics = Metrics::new("operator");
@@ -319,7 +259,8 @@ mod tests {
     fn series(metrics: &Metrics) -> Vec<String> {
         let page = metrics.render().expect("a page");
         let ours = |line: &&str| line.starts_with("redis_memory_policy_") && line.contains("namespace=");
-        page.lines().filter(ours).map(str::to_owned).collect()
+        let always = |line: &&str| !line.starts_with("redis_memory_policy_reclaimed_bytes_total{");
+        page.lines().filter(ours).filter(always).map(str::to_owned).collect()
     }
 
     fn target(pod: &str) -> TargetSeries {
@@ -384,12 +325,12 @@ mod tests {
         let lines = series(&metrics);
         assert_eq!(lines.len(), 5, "{lines:#?}");
         let gap = "redis_memory_policy_write_gap_seconds{namespace=\"shop\",policy=\"sessions\",workload=\"redis\"";
-        assert_eq!(lines[3..], [format!("{gap},kind=\"estimated\"}} 0.3"), format!("{gap},kind=\"measured\"}} 0.04")]);
+        assert_eq!(lines[2..4], [format!("{gap},kind=\"estimated\"}} 0.3"), format!("{gap},kind=\"measured\"}} 0.04")]);
         assert_eq!(
             lines[1],
-            "redis_memory_policy_blocked{namespace=\"shop\",policy=\"sessions\",reason=\"DisruptionBudget\"} 1"
+            "redis_memory_policy_blocked{namespace=\"shop\",policy=\"sessions\",reason=\"DisruptionBudget\"} 1.0"
         );
-        assert_eq!(lines[2], "redis_memory_policy_remediation_active{namespace=\"shop\",workload=\"redis\"} 1");
+        assert_eq!(lines[4], "redis_memory_policy_remediation_active{namespace=\"shop\",workload=\"redis\"} 1");
         metrics.set_blocked(&policy, None);
         metrics.set_active(&policy, None);
         metrics.set_write_gaps(&policy, Vec::new());

@@ -1,7 +1,9 @@
 //! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
-//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL).
+//! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL), those of
+//! alerts promtool (PROMTOOL).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
+mod alerts;
 mod arguments;
 mod helm;
 mod kustomize;

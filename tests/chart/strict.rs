@@ -41,18 +41,37 @@ fn again<T: Serialize + DeserializeOwned>(object: &Value) -> Result<Value, Strin
     serde_json::to_value(typed).map_err(|error| error.to_string())
 }
 
+/// No field but these.
+fn known(fields: &Value, names: &[&str]) -> Result<(), String> {
+    let mut all = fields.as_object().into_iter().flatten().map(|(name, _)| name);
+    let unknown = all.find(|it| !names.contains(&it.as_str()));
+    unknown.map_or(Ok(()), |name| Err(format!("no field {name}")))
+}
+
 /// The fields that the Prometheus operator's definitions have and that are used here. Its types are in no crate of ours.
 fn monitor(object: &Value, endpoints: &str) -> Result<Value, String> {
-    let known = |fields: &Value, names: &[&str]| {
-        let unknown =
-            fields.as_object().into_iter().flatten().map(|(name, _)| name).find(|it| !names.contains(&it.as_str()));
-        unknown.map_or(Ok(()), |name| Err(format!("no field {name}")))
-    };
     known(object, &["apiVersion", "kind", "metadata", "spec"])?;
     known(&object["spec"], &["selector", endpoints])?;
     known(&object["spec"]["selector"], &["matchLabels"])?;
     for endpoint in object["spec"][endpoints].as_array().ok_or("no endpoints")? {
         known(endpoint, &["port", "path", "interval", "honorLabels"])?;
+    }
+    Ok(object.clone())
+}
+
+/// The same of its rules.
+fn rule(object: &Value) -> Result<Value, String> {
+    known(object, &["apiVersion", "kind", "metadata", "spec"])?;
+    known(&object["spec"], &["groups"])?;
+    for group in object["spec"]["groups"].as_array().ok_or("no groups")? {
+        known(group, &["name", "rules"])?;
+        for rule in group["rules"].as_array().ok_or("no rules")? {
+            known(rule, &["alert", "expr", "for", "labels", "annotations"])?;
+            let texts = ["labels", "annotations"].map(|map| rule[map].as_object());
+            if !texts.iter().all(|map| map.is_some_and(|map| map.values().all(Value::is_string))) {
+                return Err(format!("{}: labels and annotations are texts", rule["alert"]));
+            }
+        }
     }
     Ok(object.clone())
 }
@@ -85,6 +104,7 @@ pub(crate) fn problems(object: &Value) -> Vec<String> {
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => again::<CustomResourceDefinition>(object),
         ("redismemory.io/v1alpha1", "RedisMemoryPolicy") => policy(object),
         ("monitoring.coreos.com/v1", "ServiceMonitor") => monitor(object, "endpoints"),
+        ("monitoring.coreos.com/v1", "PrometheusRule") => rule(object),
         ("monitoring.coreos.com/v1", "PodMonitor") => monitor(object, "podMetricsEndpoints"),
         (version, kind) => Err(format!("{version} {kind} is not known to this test")),
     };
@@ -148,6 +168,7 @@ fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
         "metrics.service.ipFamilyPolicy=PreferDualStack,metrics.service.ipFamilies={IPv6,IPv4}",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth},imagePullSecrets[0].name=pull",
         r#"json:serviceAccount.annotations={"a":"b"}"#,
+        "metrics.prometheusRule.enabled=true",
         r#"json:extraVolumes=[{"name":"v","emptyDir":{}}]"#,
         r#"json:extraVolumeMounts=[{"name":"v","mountPath":"/v"}]"#,
         r#"json:tolerations=[{"key":"a","operator":"Exists"}]"#,
@@ -166,6 +187,7 @@ fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
 #[case(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}}), "spec.prots")]
 #[case(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"ports": 1}}), "invalid type")]
 #[case(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}), "not known")]
+#[case(json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {}, "spec": {"groups": [{"name": "x", "rules": [{"alrt": "x"}]}]}}), "alrt")]
 #[case(json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {}, "spec": {"endpoints": []}}), "endpoints")]
 fn what_kubernetes_does_not_know_is_seen(#[case] object: Value, #[case] said: &str) {
     let found = problems(&object);

@@ -249,7 +249,7 @@ fn values_of_an_older_release_are_enough() {
     let new = [
         "watchNamespaces=null,aggregateRoles=null,updateStrategy=null,dnsPolicy=null,networkPolicy=null,global=null",
         "commonLabels=null,extraObjects=null,crds.labels=null,crds.annotations=null,image.registry=null",
-        "metrics.podMonitor=null,metrics.service.ipFamilyPolicy=null,metrics.service.ipFamilies=null,stop=null,budget=null,admission=null",
+        "metrics.podMonitor=null,metrics.prometheusRule=null,metrics.service.ipFamilyPolicy=null,metrics.service.ipFamilies=null,stop=null,budget=null,admission=null",
     ];
     let mut usual = render(&["aggregateRoles=false"]);
     for object in &mut usual {

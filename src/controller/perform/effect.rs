@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    AT_ONCE, LATER, Performed,
+    AT_ONCE, LATER, Performed, counted,
     outcome::{AGAIN, failed, may_have_happened, succeeded},
     record,
 };
@@ -130,22 +130,19 @@ pub(super) async fn step<W: World>(
         }
         record(reconciler, resource, journal).await?
     };
-    match reconciler.executor.carry_out(policy, effect, kind).await {
+    let begun = reconciler.time().uptime();
+    let carried = reconciler.executor.carry_out(policy, effect, kind).await;
+    counted::count(&reconciler.metrics, effect, &carried, reconciler.time().uptime().saturating_sub(begun));
+    match carried {
         Ok(done) => {
             if let Done::SwitchedOver { paused: Some(paused), .. } | Done::FailedOver { paused: Some(paused), .. } =
                 &done
             {
-                reconciler.metrics.write_paused(*paused);
                 keep_pause(reconciler, *paused, &mut performed).await?;
             }
-            reconciler.metrics.remediated(effect.words().action, "Done");
             succeeded(policy, planned.as_ref(), effect, &done, &mut performed);
         }
         Err(error) => {
-            reconciler.metrics.remediated(effect.words().action, "Failed");
-            if let ExecuteError::Switchover { paused: Some(paused), .. } = &error {
-                reconciler.metrics.write_paused(*paused);
-            }
             if let (Effect::Evict { peer } | Effect::EvictPrimary { peer }, false) = (effect, may_have_happened(&error))
             {
                 reconciler.cluster_budget.give_restart_back(&policy.uid, &peer.uid);

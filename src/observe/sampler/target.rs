@@ -60,6 +60,8 @@ pub struct Gauged {
     pub sample_age: Option<Duration>,
     /// What it says of the memory, as long as the target is seen.
     pub memory: Option<Memory>,
+    /// How long its last fork blocked it, likewise; zero: it never forked.
+    pub latest_fork: Option<Duration>,
 }
 
 /// Whether a server can be reached.
@@ -246,11 +248,15 @@ impl ProbedTarget {
     /// What a scrape shows.
     pub(super) fn gauged(&self, now: Duration) -> Gauged {
         let state = self.state.lock();
-        let memory = match &*state.settled {
-            Observation::Seen(sample) => Some(sample.memory.clone()),
+        let sample = match &*state.settled {
+            Observation::Seen(sample) => Some(sample),
             Observation::Pending | Observation::Failed(_) => None,
         };
-        Gauged { sample_age: state.last_sample.map(|at| now.saturating_sub(at)), memory }
+        Gauged {
+            sample_age: state.last_sample.map(|at| now.saturating_sub(at)),
+            memory: sample.map(|sample| sample.memory.clone()),
+            latest_fork: sample.map(|sample| sample.latest_fork),
+        }
     }
 
     pub(super) fn stats(&self, now: Duration) -> ProbeStats {
