@@ -18,7 +18,8 @@ fn a_label_that_nobody_moves_sends_the_role_back() {
     let writer = set.writer(200);
     set.fragment(SMALL_KEYS);
     let (before, primary) = (set.uids(), set.primary());
-    let words = [("MODE", "Enforce"), ("AUTHORITY", "Label"), ("WASTE", SMALL_WASTE)];
+    // It is not tried again while this looks.
+    let words = [("MODE", "Enforce"), ("AUTHORITY", "Label"), ("WASTE", SMALL_WASTE), ("COOLDOWN", "1h")];
     let policy = Policy::apply(&space, "redis", &words);
     let (outcome, message) = policy.await_outcome(300);
     assert_eq!(outcome, "LabelDidNotFollow", "{message}");
