@@ -62,18 +62,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some(Code::UtilizationCritical | Code::UtilizationWarning | Code::EvictionStopsWrites),
             Some(target),
         ) => more_room(input, target, &pods),
-        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => {
-            // One without a bound is not alone with it.
-            let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
-            let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
-            let done = if unset.contains(&target.pod.name) {
-                bound(input, target, &unset)
-            } else {
-                raise(input, target, &pods, None)
-            };
-            let noted = remedy.find("once you have taken note").map_or("", |at| remedy.split_at(at).1);
-            done.map(|done| format!("{done}; {noted} (it takes the kill out of this status)"))
-        }
+        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => after_a_kill(input, target, &pods, remedy),
         (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
         (Some(Code::HeadroomInsufficient), Some(target)) => {
             let need = match headroom::judge(input.policy, target) {
@@ -116,23 +105,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some(format!("kubectl get statefulsets,pods -n {} --show-labels", input.policy.namespace))
         }
         (None, _) if ruling.reason == ruling::PODS_MISSING => Some(missing(input)),
-        (None, _) if ruling.reason == ruling::WRITES_STOPPED => {
-            let set = input.sets.iter().find(|set| matches!(set.writes, Writes::Stopped(_) | Writes::Pause(_)));
-            // Where replicas are missing they are to be looked at, else the primary.
-            let alone = set.filter(|set| matches!(&set.writes, Writes::Stopped(why) if why.contains("replicas")));
-            let replica = alone.and_then(|set| set.pods.iter().find(|pod| !set.primaries.contains(pod)));
-            let pod = replica.or_else(|| set.and_then(|set| set.primaries.first()));
-            let looked = pod.and_then(|pod| input.snapshot.target(pod)).map(|target| look_at(input, target));
-            let primary = alone.and_then(|set| input.snapshot.target(set.primaries.first()?));
-            let without = primary.map_or_else(String::new, |primary| {
-                format!(
-                    " (lines with MASTER, auth or timeout say why it does not follow). If writes have to go on without a replica: \
-                     {}; what is written then is lost should it die",
-                    redis_cli(input, primary, "CONFIG SET min-replicas-to-write 0")
-                )
-            });
-            looked.map(|looked| looked + &without)
-        }
+        (None, _) if ruling.reason == ruling::WRITES_STOPPED => writes_stopped(input),
         (Some(Code::RoleLabelMissing), Some(target)) => relabel(input, target),
         _ => None,
     };
@@ -150,6 +123,36 @@ fn said(ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
         (None, "") => "nothing now".to_owned(),
         (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
     }
+}
+
+/// Where a set takes no writes: what its replicas or its primary say.
+fn writes_stopped(input: &Input<'_>) -> Option<String> {
+    let set = input.sets.iter().find(|set| matches!(set.writes, Writes::Stopped(_) | Writes::Pause(_)));
+    // Where replicas are missing they are to be looked at, else the primary.
+    let alone = set.filter(|set| matches!(&set.writes, Writes::Stopped(why) if why.contains("replicas")));
+    let replica = alone.and_then(|set| set.pods.iter().find(|pod| !set.primaries.contains(pod)));
+    let pod = replica.or_else(|| set.and_then(|set| set.primaries.first()));
+    let looked = pod.and_then(|pod| input.snapshot.target(pod)).map(|target| look_at(input, target));
+    let primary = alone.and_then(|set| input.snapshot.target(set.primaries.first()?));
+    let without = primary.map_or_else(String::new, |primary| {
+        format!(
+            " (lines with MASTER, auth or timeout say why it does not follow). If writes have to go on without a replica: \
+             {}; what is written then is lost should it die",
+            redis_cli(input, primary, "CONFIG SET min-replicas-to-write 0")
+        )
+    });
+    looked.map(|looked| looked + &without)
+}
+
+/// Against the next kill, and how this one is acknowledged.
+fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName], remedy: &str) -> Option<String> {
+    // One without a bound is not alone with it.
+    let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
+    let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
+    let done =
+        if unset.contains(&target.pod.name) { bound(input, target, &unset) } else { raise(input, target, pods, None) };
+    let noted = remedy.find("once you have taken note").map_or("", |at| remedy.split_at(at).1);
+    done.map(|done| format!("{done}; {noted} (it takes the kill out of this status)"))
 }
 
 /// The exact command that lifts that refusal, where there is one.
