@@ -63,7 +63,9 @@ impl Installed {
         let installed = Self(name);
         kubectl(&["apply", "--server-side", "-f", "-"], &crd.to_string()).expect("the API server takes the definition");
         let crd = format!("crd/{}", installed.0);
-        kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &crd], "").expect("it is established");
+        // --for=condition ends with an error as long as there are no conditions at all.
+        let established = "--for=jsonpath={.status.conditions[?(@.type==\"Established\")].status}=True";
+        kubectl(&["wait", established, "--timeout=30s", &crd], "").expect("it is established");
         installed
     }
 }
