@@ -1,5 +1,6 @@
 //! Puts a snapshot together: pods from the cache or live, samples from the sampler or by fresh probes.
 
+mod answers;
 mod proxies;
 mod sentinels;
 

@@ -1,16 +1,11 @@
 //! Asks the proxies in front of a policy's sets whom they lead clients to: each of their pods, as a client is led.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod as KubePod, Service as KubeService};
 
-use super::{Observer, names, pods};
+use super::{Observer, answers::Answers, names, pods};
 use crate::{
     domain::{
         names::RunId,
@@ -31,32 +26,9 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub(super) const PROXIES_BELIEVED: Duration = Duration::from_secs(600);
 /// Pods of one proxy that are asked, by their names. Nobody has so many.
 const MOST: usize = 16;
-/// Answers of a policy that nobody asked for within this time are forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
-
 /// What proxies last said, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Arc<Mutex<BTreeMap<String, Answers>>>);
-
-/// When they were asked (uptime), and what they said.
-#[derive(Clone, Debug)]
-struct Answers {
-    at: Duration,
-    said: Vec<Proxy>,
-}
-
-impl Proxies {
-    fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Proxy>> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&policy.uid).filter(|known| now.saturating_sub(known.at) < age).map(|known| known.said.clone())
-    }
-
-    fn remember(&self, policy: &Policy, answers: Answers) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.retain(|_, known| answers.at.saturating_sub(known.at) < FORGOTTEN);
-        memory.insert(policy.uid.clone(), answers);
-    }
-}
+pub struct Proxies(Answers<Vec<Proxy>>);
 
 /// Proxies in front of these pods, and the Services that lead to them, in the same order.
 #[derive(Default)]
@@ -91,7 +63,7 @@ impl Observer {
         if fronting.proxies.is_empty() || sentinels.is_empty() {
             return Ok(fronting.proxies.clone());
         }
-        if let Some(known) = self.proxies.known(policy, now, age).filter(same) {
+        if let Some(known) = self.proxies.0.since(policy, now, age, Vec::clone).filter(same) {
             return Ok(known);
         }
         let mut asked = Vec::new();
@@ -99,7 +71,7 @@ impl Observer {
             let through = Some(self.through(policy, proxy, service, members, around).await?);
             asked.push(Proxy { through, ..proxy.clone() });
         }
-        self.proxies.remember(policy, Answers { at: now, said: asked.clone() });
+        self.proxies.0.remember(policy, now, asked.clone());
         Ok(asked)
     }
 

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod as KubePod;
 
-use super::{Observer, pods};
+use super::{Observer, answers::Answers, pods};
 use crate::{
     domain::{
         names::PodUid,
@@ -31,37 +30,16 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub(super) const SENTINELS_BELIEVED: Duration = Duration::from_secs(30);
 /// Sentinels that are asked, by the names of their pods. Nobody has so many.
 const MOST: usize = 32;
-/// Answers of a policy that nobody asked for within this time are forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
-
-/// What was last said, by policy. Cheap to clone; clones share it.
+/// What Sentinels last said, and how each is asked, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Sentinels(Arc<Mutex<BTreeMap<String, Answers>>>);
+pub struct Sentinels(Answers<Asked>);
 
-/// When they were asked (uptime), what they said, and how each is asked.
-#[derive(Clone, Debug)]
-struct Answers {
-    at: Duration,
-    said: Vec<Sentinel>,
-    access: BTreeMap<PodUid, CredentialsFor>,
-}
+type Asked = (Vec<Sentinel>, BTreeMap<PodUid, CredentialsFor>);
 
 impl Sentinels {
-    fn known(&self, policy: &Policy, now: Duration, age: Duration) -> Option<Vec<Sentinel>> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&policy.uid).filter(|known| now.saturating_sub(known.at) < age).map(|known| known.said.clone())
-    }
-
-    fn remember(&self, policy: &Policy, answers: Answers) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.retain(|_, known| answers.at.saturating_sub(known.at) < FORGOTTEN);
-        memory.insert(policy.uid.clone(), answers);
-    }
-
     /// What a connection of that policy to the Sentinel in that pod must authenticate with; `None`: it was not asked.
     pub fn access(&self, policy: &Policy, pod: &PodUid) -> Option<CredentialsFor> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(&policy.uid)?.access.get(pod).cloned()
+        self.0.last(policy, |(_, access)| access.get(pod).cloned())
     }
 }
 
@@ -80,7 +58,7 @@ impl Observer {
             return Ok(Vec::new());
         }
         let now = self.clock.uptime();
-        if let Some(known) = self.sentinels.known(policy, now, age) {
+        if let Some(known) = self.sentinels.0.since(policy, now, age, |(said, _)| said.clone()) {
             return Ok(known);
         }
         let access = access(policy);
@@ -116,7 +94,7 @@ impl Observer {
         }
         let mut said = join_all(asked).await;
         said.sort_by(|a, b| a.pod.cmp(&b.pod));
-        self.sentinels.remember(policy, Answers { at: now, said: said.clone(), access: accesses });
+        self.sentinels.0.remember(policy, now, (said.clone(), accesses));
         Ok(said)
     }
 
