@@ -4,16 +4,12 @@
 use std::{path::Path, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::ResourceExt as _;
 
 use super::{
     State,
     address::Address,
-    node::{gone, now},
+    node::{gone, show_running},
     process::{PORT, RedisProcess},
 };
 
@@ -39,18 +35,7 @@ async fn start(state: &Arc<State>, pod: &Pod) {
     let servers: Vec<String> = state.all_running().iter().map(|running| running.ip.to_string()).collect();
     let process = run(&state.directory_of(&pod.name_any(), &uid), Arc::clone(&address), &servers);
     state.proxies().insert(uid.clone(), Arc::new(process));
-    let ready = json!([{ "type": "Ready", "status": "True", "lastTransitionTime": now(state) }]);
-    let container = json!([{
-        "name": "haproxy", "image": "haproxy", "imageID": "haproxy", "containerID": format!("fake://{uid}"), "ready": true,
-        "started": true, "restartCount": 0, "state": { "running": { "startedAt": now(state) } },
-    }]);
-    let status = json!({
-        "phase": "Running", "podIP": address.0, "podIPs": [{ "ip": address.0 }], "conditions": ready,
-        "containerStatuses": container,
-    });
-    let patch = json!({ "metadata": { "uid": uid }, "status": status });
-    let patched = state.pods().patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
-    patched.expect("the status of a pod that runs");
+    show_running(state, pod, address.0, "haproxy", "haproxy").await;
 }
 
 fn run(directory: &Path, address: Arc<Address>, servers: &[String]) -> RedisProcess {

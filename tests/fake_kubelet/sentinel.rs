@@ -3,16 +3,12 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::ResourceExt as _;
 
 use super::{
     LOOK, State,
     address::Address,
-    node::{gone, now},
+    node::{gone, show_running},
     process::{PORT, RedisProcess, ask, field},
 };
 
@@ -55,19 +51,7 @@ async fn start(state: Arc<State>, pod: Pod) {
     let address = Arc::new(Address::next());
     let process = run(&state.server, &state.directory_of(&pod.name_any(), &uid), Arc::clone(&address), &primary);
     state.sentinels().insert(uid.clone(), Arc::new(process));
-    let ready = json!([{ "type": "Ready", "status": "True", "lastTransitionTime": now(&state) }]);
-    let started = json!({ "running": { "startedAt": now(&state) } });
-    let container = json!([{
-        "name": "sentinel", "image": "redis", "imageID": "redis", "containerID": format!("fake://{uid}"), "ready": true,
-        "started": true, "restartCount": 0, "state": started,
-    }]);
-    let status = json!({
-        "phase": "Running", "podIP": address.0, "podIPs": [{ "ip": address.0 }], "conditions": ready,
-        "containerStatuses": container,
-    });
-    let patch = json!({ "metadata": { "uid": uid }, "status": status });
-    let patched = state.pods().patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
-    patched.expect("the status of a pod that runs");
+    show_running(&state, &pod, address.0, "sentinel", "redis").await;
 }
 
 /// Whether that Sentinel knows two replicas and all three Sentinels, and has watched long enough to be believed.

@@ -45,6 +45,19 @@ use redis_memory_operator::{
     plan::next::Next,
 };
 
+/// Walks until the remediation has ended, where each look is a minute after the one before.
+fn until_it_ends(world: &mut World, mut journal: Journal) -> WorkloadRecord {
+    for _ in 0..100 {
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Record(next) => journal = *next,
+            Next::Gate(..) => world.tick(60),
+            Next::End(record) => return *record,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it never ended");
+}
+
 /// The simulated world.
 struct World {
     policy: Policy,

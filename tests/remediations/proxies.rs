@@ -86,21 +86,11 @@ fn the_old_primary_goes_when_the_proxy_leads_to_the_new_one(#[case] after: [Met;
 /// It is no obstacle that lasts for ever: it ends as an obstacle of a state does, and the slot is given back.
 #[test]
 fn a_proxy_that_never_notices_ends_it() {
-    let (mut world, mut journal) = exchanged([Member(0), Member(0)]);
+    let (mut world, journal) = exchanged([Member(0), Member(0)]);
     lead(&mut world, [Member(0), Member(0)]);
-    for _ in 0..100 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Gate(..) => world.tick(60),
-            Next::End(record) => {
-                assert_eq!(record.outcome, Some(Outcome::GaveUp));
-                assert!(record.message.contains("ClientsPinned: the proxy behind Service"), "{}", record.message);
-                return;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never ended");
+    let record = until_it_ends(&mut world, journal);
+    assert_eq!(record.outcome, Some(Outcome::GaveUp));
+    assert!(record.message.contains("ClientsPinned: the proxy behind Service"), "{}", record.message);
 }
 
 /// Another password, another port, TLS of its own: its checks have their time, and no more.
