@@ -15,6 +15,8 @@ pub const PROCESS_BASE: Bytes = Bytes::mib(12);
 const METADATA_PER_MILLE: u64 = 35;
 /// A freshly loaded heap is this much larger than its data, in percent (measured: 1.10 to 1.31 with the base).
 pub const CLEAN_HEAP_PERCENT: u32 = 110;
+/// A `maxmemory` that is set to what a limit bears is at least this much of what is used, in percent: no key goes by it.
+pub const ABOVE_USED_PERCENT: u32 = 110;
 
 /// The container limit judged against `maxmemory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

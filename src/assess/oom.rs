@@ -205,13 +205,17 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         times => format!("killed by the kernel {times} times from {} to {}", at(kills.first_at), at(kills.last_at)),
     };
     let remedy = in_a_loop(look, kills).unwrap_or_else(|| advice(kills.cause).to_owned());
-    let Policy { name, namespace, .. } = look.policy;
     let note = match noted(look.snapshot) {
         Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
-        _ => format!("; once you have taken note: kubectl redis-memory ack {name} -n {namespace}"),
+        _ => format!("; once you have taken note: {}", acknowledging(look.policy)),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
     Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}"))
+}
+
+/// The command by which a person takes note of kills.
+pub fn acknowledging(policy: &Policy) -> String {
+    format!("kubectl redis-memory ack {} -n {}", policy.name, policy.namespace)
 }
 
 /// What is done, or what a person can do, about a pod that is killed while it loads.

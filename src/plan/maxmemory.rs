@@ -26,8 +26,6 @@ use crate::{
     topology::Shard,
 };
 
-/// Every value is at least this much of what is used, in percent.
-const ABOVE_USED_PERCENT: u32 = 110;
 /// Where a full server refuses writes, no more than this of a value may be used when it is first set, in percent.
 const FILLED_AT_MOST_PERCENT: u32 = 75;
 /// Earlier values by which a member is known to have it from us.
@@ -318,7 +316,7 @@ fn most_used(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)], value: Byt
     }
     let evicts = seen.iter().all(|(_, sample)| sample.memory.maxmemory_policy.starts_with("allkeys-"));
     let share = |by: u128, of: u128| Bytes(u64::try_from(u128::from(value.0) * by / of).unwrap_or(u64::MAX));
-    let above = share(100, ABOVE_USED_PERCENT.into());
+    let above = share(100, headroom::ABOVE_USED_PERCENT.into());
     if evicts { above } else { above.min(share(FILLED_AT_MOST_PERCENT.into(), 100)) }
 }
 

@@ -1,6 +1,9 @@
 //! The sets that were seen, as people ask for them: who is primary, how many pods are there, whether writes go on. Pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -9,7 +12,7 @@ use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
     assess::{Assessment, growth::Growth},
     domain::{
-        names::PodName,
+        names::{ControllerUid, PodName},
         pod::StatefulSet,
         sample::{FailoverState, Role, Sample},
         shard::ShardId,
@@ -123,16 +126,12 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
 /// The StatefulSets that want more pods than are there and selected, with how many are. Of each by itself: several sets may
 /// share one, and one may have several.
 pub(super) fn short<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a StatefulSet, usize)> {
-    input.snapshot.stateful_sets.iter().map(|set| (set, owned(input, set))).filter(|(set, there)| {
-        let wanted = usize::try_from(set.replicas).unwrap_or(usize::MAX);
-        (1..wanted).contains(there)
-    })
-}
-
-/// The selected pods of that StatefulSet.
-fn owned(input: &Input<'_>, set: &StatefulSet) -> usize {
-    let owners = input.snapshot.targets.iter().filter_map(|target| target.pod.owner.as_ref());
-    owners.filter(|owner| owner.uid == set.uid).count()
+    let mut there: HashMap<&ControllerUid, usize> = HashMap::new();
+    for owner in input.snapshot.targets.iter().filter_map(|target| target.pod.owner.as_ref()) {
+        *there.entry(&owner.uid).or_default() += 1;
+    }
+    let short = input.snapshot.stateful_sets.iter().filter_map(move |set| Some((set, *there.get(&set.uid)?)));
+    short.filter(|(set, there)| *there < usize::try_from(set.replicas).unwrap_or(usize::MAX))
 }
 
 fn is(shown: Option<&str>, pod: &PodName) -> bool {

@@ -12,7 +12,7 @@ use crate::{
     assess::{
         headroom::{self, HeadroomVerdict},
         obstacle::{self, Obstacle},
-        patch,
+        oom, patch,
     },
     domain::{
         blocked::{BlockReason as Reason, Blocked},
@@ -62,18 +62,14 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some(Code::UtilizationCritical | Code::UtilizationWarning | Code::EvictionStopsWrites),
             Some(target),
         ) => more_room(input, target, &pods),
-        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => after_a_kill(input, target, &pods, remedy),
+        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => after_a_kill(input, target, &pods),
         (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
-        (Some(Code::HeadroomInsufficient), Some(target)) => {
-            let need = match headroom::judge(input.policy, target) {
-                HeadroomVerdict::Insufficient { need, .. } => Some(need),
-                _ => None,
-            };
-            if let Some(smaller) = need.and_then(|need| smaller(input, target, need)) {
-                return smaller;
+        (Some(Code::HeadroomInsufficient), Some(target)) => match lacking(input, target) {
+            Some((_, Some(full @ (Obstacle::Deferred(_) | Obstacle::Infeasible(_))))) => {
+                return smaller(input, target, &full);
             }
-            raise_to(input, target, &pods, need)
-        }
+            lacking => raise_to(input, target, &pods, lacking),
+        },
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
             let need = target.sample().map(|sample| sample.memory.maxmemory).filter(|maxmemory| maxmemory.0 > 0);
             need.and_then(|maxmemory| {
@@ -144,15 +140,19 @@ fn writes_stopped(input: &Input<'_>) -> Option<String> {
     looked.map(|looked| looked + &without)
 }
 
-/// Against the next kill, and how this one is acknowledged.
-fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName], remedy: &str) -> Option<String> {
+/// Against the next kill, and how this one is acknowledged. `None`: the operator has its own word for a server that is killed
+/// while it loads.
+fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    if input.kills.iter().any(|kills| oom::rescue(input.policy, target, kills).is_some()) {
+        return None;
+    }
     // One without a bound is not alone with it.
     let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
     let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
     let done =
         if unset.contains(&target.pod.name) { bound(input, target, &unset) } else { raise(input, target, pods, None) };
-    let noted = remedy.find("once you have taken note").map_or("", |at| remedy.split_at(at).1);
-    done.map(|done| format!("{done}; {noted} (it takes the kill out of this status)"))
+    let acknowledging = oom::acknowledging(input.policy);
+    done.map(|done| format!("{done}; once you have taken note: {acknowledging} (it takes the kill out of this status)"))
 }
 
 /// The exact command that lifts that refusal, where there is one.
@@ -219,47 +219,54 @@ fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
     raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
 }
 
-/// Raises a limit to what the policy needs, by whatever keeps the operator from it.
-fn raise_to(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>) -> Option<String> {
+/// The limit that a target lacks, and what keeps it from that; `None`: it lacks none, or that is not known.
+fn lacking<'a>(input: &Input<'a>, target: &'a Target) -> Option<(Bytes, Option<Obstacle<'a>>)> {
+    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
     let container = target.pod.container.as_ref().ok()?;
-    let namespace = &input.policy.namespace;
-    let in_the_way = need
-        .and_then(|need| Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)?)));
-    match in_the_way {
+    Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)))
+}
+
+/// Raises a limit to what the policy needs, by whatever keeps the operator from it.
+fn raise_to(
+    input: &Input<'_>,
+    target: &Target,
+    pods: &[PodName],
+    lacking: Option<(Bytes, Option<Obstacle<'_>>)>,
+) -> Option<String> {
+    match lacking {
         // It is asked for already: what the kubelet says of it is what the remedy says.
-        Some((_, Obstacle::NotWritten(_) | Obstacle::Deferred(_) | Obstacle::Infeasible(_) | Obstacle::Fails(_))) => {
-            Some(format!("kubectl describe pod {} -n {namespace}", target.pod.name))
+        Some((_, Some(Obstacle::NotWritten(_) | Obstacle::Fails(_)))) => {
+            Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace))
         }
-        Some((need, Obstacle::AboveMaximum(_))) => {
+        Some((need, Some(Obstacle::AboveMaximum(_)))) => {
             let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(need));
             Some(patch_policy(input, &change, "the operator then raises the limits in place and restarts nothing"))
         }
-        Some((_, Obstacle::Refused(why @ (NotGiven::Quota(_) | NotGiven::LimitRange { .. })))) => {
+        Some((_, Some(Obstacle::Refused(why @ (NotGiven::Quota(_) | NotGiven::LimitRange { .. }))))) => {
             lets(input, &why, pods.len())
         }
-        _ => raise(input, target, pods, need),
+        lacking => raise(input, target, pods, lacking.map(|(need, _)| need)),
     }
 }
 
-/// Where the node has no room for the limit that is needed: less data, as far as that costs no key.
-fn smaller(input: &Input<'_>, target: &Target, need: Bytes) -> Option<String> {
-    let container = target.pod.container.as_ref().ok()?;
-    let obstacle = obstacle::judge(input.policy, Some(input.snapshot), target, container, need)?;
-    if !matches!(obstacle, Obstacle::Deferred(_) | Obstacle::Infeasible(_)) {
-        return None;
-    }
-    let namespace = &input.policy.namespace;
+/// Where the node has no room for the limit that is needed: room, or less data, as far as that costs no key.
+fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
     let room = format!(
-        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {namespace} names it): {1}",
+        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {1} names it): {2}",
         target.pod.name,
-        obstacle.why()
+        input.policy.namespace,
+        full.why()
     );
-    let bears = headroom::bearable(&input.policy.headroom, container.limit()?);
-    if bears < target.sample()?.memory.used.percent(110) {
-        return Some(room);
+    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let bears = limit.map(|limit| headroom::bearable(&input.policy.headroom, limit));
+    let used = target.sample().map(|sample| sample.memory.used.percent(headroom::ABOVE_USED_PERCENT));
+    match (bears, used) {
+        (Some(bears), Some(used)) if bears >= used => {
+            let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
+            format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
+        }
+        _ => room,
     }
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-    Some(format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)"))
 }
 
 /// That the limit which is lacking has been asked for, and is asked for again.
@@ -267,17 +274,12 @@ pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static s
     if ruling.code() != Some(Code::HeadroomInsufficient) {
         return None;
     }
-    ruling.pods().iter().find_map(|pod| {
-        let target = input.snapshot.target(pod)?;
-        let container = target.pod.container.as_ref().ok()?;
-        let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
-        match obstacle::judge(input.policy, Some(input.snapshot), target, container, need)? {
-            Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
-                Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
-            }
-            Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
-            _ => None,
+    ruling.pods().iter().find_map(|pod| match lacking(input, input.snapshot.target(pod)?)?.1? {
+        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
+            Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
         }
+        Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
+        _ => None,
     })
 }
 
@@ -302,12 +304,15 @@ fn lets(input: &Input<'_>, why: &NotGiven, pods: usize) -> Option<String> {
 
 /// Bounds a server that has no maxmemory, by what its limit bears.
 fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    // What one of them holds another has to bear when it follows it, or leads.
+    // What one member of a set holds another has to bear when it follows it, or leads.
+    let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
+    let pods: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
+    let pods = pods.as_slice();
     let used = |pod: &PodName| Some(input.snapshot.target(pod)?.sample()?.memory.used);
     let used = pods.iter().filter_map(used).max()?;
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
     let bears = headroom::bearable(&input.policy.headroom, limit);
-    if bears < used.percent(110) {
+    if bears < used.percent(headroom::ABOVE_USED_PERCENT) {
         // What is used is bounded where the limit bears a quarter more than that.
         let to = headroom::required_limit(&input.policy.headroom, used.percent(RAISED_PERCENT));
         let value = redis_text(headroom::bearable(&input.policy.headroom, to));

@@ -122,13 +122,13 @@ fn writes(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
 /// Who is primary of each set.
 pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let sets = ordered(input, ruling);
+    let several = sets.iter().any(|set| Some(&set.name) != sets.first().map(|first| &first.name));
     let told = sets.iter().map(|set| {
         let who = match (set.primaries.as_slice(), set.silent.as_slice()) {
             ([], []) => "nobody".to_owned(),
             ([], silent) => format!("not known, {}", sets::silence(silent)),
             (primaries, _) => sets::list(primaries),
         };
-        let several = sets.iter().any(|other| other.name != set.name);
         if several { format!("{who} (of {})", set.name) } else { who }
     });
     let told: Vec<String> = told.collect();

@@ -309,10 +309,7 @@ fn most_urgent_first<'a>(
 }
 
 fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPolicyStatus) -> Urgency {
-    // A template is too small for a maxmemory that is about to be lowered.
-    let lowered = finding.code == FindingCode::TemplateTooSmall.as_str()
-        && input.findings.iter().any(|other| other.pod == finding.pod && other.remedy.starts_with(WILL_SET));
-    if is_promised(&finding.remedy) || is_cured(input, finding) || lowered {
+    if is_promised(&finding.remedy) || is_cured(input, finding) {
         return Urgency::InHand;
     }
     let code = FindingCode::named(&finding.code);
