@@ -34,12 +34,13 @@ fn oldest_sample(series: &[String]) -> f64 {
     ages.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).fold(0.0, f64::max)
 }
 
+/// Pods that are asked for their memory.
+async fn sampled(operator: &Operator) -> usize {
+    series(operator).await.iter().filter(|line| line.contains("sample_age_seconds")).count()
+}
+
 async fn watched(operator: &Operator) {
-    eventually("series of every pod", async || {
-        let ages = series(operator).await;
-        (ages.iter().filter(|line| line.contains("sample_age_seconds")).count() == 3).then_some(())
-    })
-    .await;
+    eventually("series of every pod", async || (sampled(operator).await == 3).then_some(())).await;
 }
 
 async fn condition(world: &World, kind: &str) -> Option<Value> {
@@ -111,8 +112,11 @@ async fn a_typo_in_the_middle_neither_freezes_a_remediation_nor_a_deletion() {
     })
     .await;
     assert_eq!(stalled["reason"], "InvalidSpec", "{stalled}");
-    // It was said while the remediation ran on under its old spec: what was watched for that is let go behind its end.
-    eventually("nothing is watched for it", async || series(&operator).await.is_empty().then_some(())).await;
+    // It was said while the remediation ran on under its old spec: what was watched for that is let go behind its end. That it is
+    // not evaluated stays in the metrics.
+    eventually("nothing is watched for it", async || (sampled(&operator).await == 0).then_some(())).await;
+    let said = series(&operator).await;
+    assert!(said.iter().any(|line| line.contains("blocked") && line.contains("InvalidSpec")), "{said:#?}");
     let since = operator.proxy.now();
     world.api::<RedisMemoryPolicy>().delete(SET, &DeleteParams::default()).await.expect("it is deleted");
     eventually("the end of the policy", async || world.policy().await.is_none().then_some(())).await;
