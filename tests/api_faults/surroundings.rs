@@ -116,7 +116,7 @@ async fn a_typo_in_the_middle_neither_freezes_a_remediation_nor_a_deletion() {
     // not evaluated stays in the metrics.
     eventually("nothing is watched for it", async || (sampled(&operator).await == 0).then_some(())).await;
     let said = series(&operator).await;
-    assert!(said.iter().any(|line| line.contains("blocked") && line.contains("InvalidSpec")), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("level=\"Unknown\"} 1")), "{said:#?}");
     let since = operator.proxy.now();
     world.api::<RedisMemoryPolicy>().delete(SET, &DeleteParams::default()).await.expect("it is deleted");
     eventually("the end of the policy", async || world.policy().await.is_none().then_some(())).await;
@@ -163,14 +163,15 @@ async fn change_after(world: &World) {
     policies.patch_status(SET, &PatchParams::default(), &theirs).await.expect("anybody with the right may");
 }
 
-/// While there is a chain only its end is restarted, and when that is clean nobody is; it starts behind the primary, and is put
-/// behind the replica again. Without the chain the others are.
+/// While there is a chain only its end is restarted, and when that is clean nobody is. Without the chain the others are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a cluster: make test"]
 async fn of_a_chain_of_replicas_the_end_is_restarted() {
     let world = World::new("chained").await;
     let at = |pod: &str| world.node.of(pod).expect("it runs");
     let follow = async |above: &str| {
+        // A start that decides so too: put there afterwards it would be too late where a next plan has begun without a chain.
+        world.node.chain("redis-2", (above != "redis-0").then_some(above));
         let ip = at(above).ip.to_string();
         let follow = ["REPLICAOF", &ip, "6379"];
         patient_ask(at("redis-2").process.address(), &follow).await.expect("REPLICAOF");
@@ -187,7 +188,6 @@ async fn of_a_chain_of_replicas_the_end_is_restarted() {
     let restarted = || world.node.started().split_off(3).into_iter().map(|it| it.pod).collect::<Vec<_>>();
     let before = at("redis-2").uid;
     eventually("the restart of the end", async || world.node.of("redis-2").filter(|it| it.uid != before)).await;
-    follow("redis-1").await;
     let outcome = eventually("the end of the remediation", async || world.outcome().await).await;
     assert_eq!(outcome, "Succeeded");
     let refused = eventually("the refusal", async || {

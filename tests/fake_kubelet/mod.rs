@@ -94,6 +94,7 @@ struct State {
     kept: Mutex<Vec<Arc<RedisProcess>>>,
     started: Mutex<Vec<Started>>,
     pauses: Mutex<Pauses>,
+    above: Mutex<HashMap<String, String>>,
 }
 
 impl State {
@@ -131,6 +132,12 @@ impl State {
 
     fn proxies(&self) -> MutexGuard<'_, HashMap<String, Arc<RedisProcess>>> {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of the pod that a start of this one follows, be it primary or not.
+    fn above(&self, pod: &str) -> Option<String> {
+        let above = self.above.lock().unwrap_or_else(PoisonError::into_inner).get(pod).cloned()?;
+        self.all_running().into_iter().find(|it| it.pod == above).map(|it| it.ip.to_string())
     }
 
     fn all_running(&self) -> Vec<Running> {
@@ -184,6 +191,7 @@ impl FakeNode {
             kept: Mutex::default(),
             started: Mutex::default(),
             pauses: Mutex::default(),
+            above: Mutex::default(),
         });
         node::register(&state).await;
         let tasks = vec![
@@ -202,6 +210,15 @@ impl FakeNode {
     /// Every `dir` lies below it.
     pub fn volume(&self) -> &Path {
         self.state.volume.path()
+    }
+
+    /// From now on each start of that pod follows that other one, be it primary or not; `None`: the primary.
+    pub fn chain(&self, pod: &str, above: Option<&str>) {
+        let mut all = self.state.above.lock().unwrap_or_else(PoisonError::into_inner);
+        match above {
+            Some(above) => drop(all.insert(pod.to_owned(), above.to_owned())),
+            None => drop(all.remove(pod)),
+        }
     }
 
     /// Every pod that was started, in order.

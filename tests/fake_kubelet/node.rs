@@ -102,8 +102,8 @@ async fn look(state: &Arc<State>, pod: Pod) {
     }
 }
 
-/// What the start script of a careful person does: a replica of the one that is primary; a primary only as the first
-/// pod of a set of which none runs.
+/// What the start script of a careful person does: a replica of the one that is primary, or of the one that it names; a
+/// primary only as the first pod of a set of which none runs.
 async fn start(state: Arc<State>, pod: Pod) {
     let first = pod.name_any().ends_with("-0");
     let named = state.keeps == Keeps::DataAndName;
@@ -114,6 +114,9 @@ async fn start(state: Arc<State>, pod: Pod) {
         }
         if first && state.keeps == Keeps::NothingAndFirstLeads {
             break None;
+        }
+        if let Some(above) = state.above(&pod.name_any()) {
+            break Some(above);
         }
         let others = state.all_running();
         let mut primary = None;
