@@ -5,8 +5,8 @@
 //! - `run-by=FILE` or `run-by=FILE::NAME`: what is named there runs these verbs, with other names of things;
 //! - `not-run`: no test runs it.
 //!
-//! A block of text says `from=FILE` where it is what a test has recorded of the program: its lines stand there in this
-//! order, and a line with `…` alone leaves some out.
+//! A block of text says `from=FILE` where it is what a test, or a run, has recorded: its lines stand there in this order,
+//! and a line with `…` alone leaves some out.
 
 use std::{
     collections::BTreeMap,
