@@ -10,6 +10,8 @@ mod commands;
 mod fences;
 #[path = "docs/policies.rs"]
 mod policies;
+#[path = "docs/values.rs"]
+mod values;
 
 use std::{
     collections::BTreeSet,
