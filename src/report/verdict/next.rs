@@ -8,7 +8,7 @@ use super::{
         refusals::{self, Lifter},
         sets,
     },
-    command, part,
+    command, memory, part,
     ruling::{self, Level, Ruling},
 };
 use crate::domain::{
@@ -68,7 +68,7 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::Unknown => {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
-        Level::ActNow | Level::Plan => command::tried(input, ruling)
+        Level::ActNow | Level::Plan => memory::tried(input, ruling)
             .unwrap_or("changes nothing here, for a person has to decide; it goes on looking")
             .to_owned(),
     }
