@@ -160,7 +160,9 @@ impl<W: World> Reconciler<W> {
         snapshot: Snapshot,
         how: Freshness,
     ) -> Snapshot {
-        let snapshot = Snapshot { surroundings: self.surroundings(resource, self.world.reach(how)), ..snapshot };
+        let unwritten = self.memory.unwritten(&policy.uid, &snapshot, self.time().now());
+        let around = Surroundings { unwritten, ..self.surroundings(resource, self.world.reach(how)) };
+        let snapshot = Snapshot { surroundings: around, ..snapshot };
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
         let ctx = Context::of(policy, &snapshot, &status.workloads, self.time().now(), &self.settings);
@@ -197,6 +199,7 @@ impl<W: World> Reconciler<W> {
             acknowledged: said(ACKNOWLEDGED_ANNOTATION),
             left_alone: self.reverts.left_alone(now),
             refused_limits: self.reverts.refused_limits(now),
+            unwritten: Vec::new(),
         }
     }
 

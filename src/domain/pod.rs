@@ -229,6 +229,11 @@ impl Container {
         let own = self.live_limit.or(self.spec_limit);
         [own, self.pod_limit].into_iter().flatten().min()
     }
+
+    /// The limit that was asked for, where a lower one holds: the kubelet has not written it.
+    pub fn unwritten_limit(&self) -> Option<Bytes> {
+        self.spec_limit.filter(|asked| self.live_limit.is_some_and(|holds| holds < *asked))
+    }
 }
 
 /// Why the Redis container of a pod is not known. The text names what was looked for.

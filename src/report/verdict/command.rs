@@ -154,7 +154,8 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             .map(|ask| format!("nothing now; if it is still so after ten minutes: {ask} (whom it names)")),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
-        Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[]),
+        Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
+            .or_else(|| named().map(|target| look_at(input, target))),
         Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
         Reason::DisruptionBudget if blocked.text.contains("never") => {
             let mut budgets = input.snapshot.budgets.iter().flatten();

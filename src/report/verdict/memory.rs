@@ -85,7 +85,7 @@ pub(super) fn raise_to(
 ) -> Option<String> {
     match lacking {
         // It is asked for already: what the kubelet says of it is what the remedy says.
-        Some((_, Some(Obstacle::NotWritten(_) | Obstacle::Fails(_)))) => {
+        Some((_, Some(Obstacle::NotWritten(_) | Obstacle::NeverWritten { .. } | Obstacle::Fails(_)))) => {
             Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace))
         }
         Some((_, Some(Obstacle::AboveMaximum(_)))) => {
