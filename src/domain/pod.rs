@@ -326,6 +326,11 @@ impl StatefulSet {
         pod.as_str().rsplit_once('-').is_some_and(|(set, _)| set == self.name)
     }
 
+    /// The number of that pod of its own.
+    pub fn ordinal(&self, pod: &PodName) -> Option<u32> {
+        pod.as_str().rsplit_once('-').filter(|(set, _)| *set == self.name)?.1.parse().ok()
+    }
+
     /// The value with which that container starts; `None`: not written in its arguments.
     pub fn start_value(&self, container: &str, setting: &str) -> Option<&str> {
         let start = self.start_settings.iter().find(|start| start.container == container)?;

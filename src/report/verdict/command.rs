@@ -16,6 +16,7 @@ use crate::{
         finding::FindingCode as Code,
         names::PodName,
         not_given::NotGiven,
+        pod::StatefulSet,
         sample::{Engine, Role},
         sentinel::Sentinel,
         snapshot::Target,
@@ -166,7 +167,16 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             ))
         }
         Reason::EvictionWouldRollOut => {
-            let set = input.snapshot.stateful_sets.first()?;
+            let sets = &input.snapshot.stateful_sets;
+            let says = |set: &&StatefulSet| blocked.text.split([' ', ':']).any(|word| word == set.name);
+            let set = sets.iter().find(says).or_else(|| sets.first())?;
+            if set.on_delete {
+                return Some(format!(
+                    "kubectl rollout undo statefulset/{} -n {namespace} (takes the pending change back; or let it in, by kubectl \
+                     delete pod for one pod after the other, a primary last: its strategy is OnDelete)",
+                    set.name
+                ));
+            }
             Some(format!(
                 "kubectl rollout status statefulset/{} -n {namespace} (let the pending change roll out, or take it back: kubectl rollout undo)",
                 set.name
