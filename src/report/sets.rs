@@ -16,7 +16,7 @@ use crate::{
         pod::StatefulSet,
         sample::{FailoverState, Role, Sample},
         shard::ShardId,
-        snapshot::Target,
+        snapshot::{Snapshot, Target},
     },
 };
 
@@ -96,7 +96,7 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
     let primaries: Vec<&PodName> = input.sets.iter().flat_map(|set| &set.primaries).collect();
     let mut there: BTreeMap<String, SetSummary> = BTreeMap::new();
     for target in &input.snapshot.targets {
-        let Some(name) = controller(input, target) else { continue };
+        let Some(name) = controller(input.snapshot, target) else { continue };
         let earlier = before.iter().find(|set| set.name == name);
         let set = there.entry(name.clone()).or_insert_with(|| SetSummary {
             last_primary: earlier.and_then(|set| set.last_primary.clone()),
@@ -116,6 +116,10 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
         ..set.clone()
     });
     let lately = |set: &SetSummary| {
+        // As long as its StatefulSet is there it may get pods again.
+        if without(input.snapshot, &set.name).is_some() {
+            return true;
+        }
         let gone_for = set.gone_since.map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default());
         gone_for.is_none_or(|gone_for| gone_for < FORGOTTEN_AFTER)
     };
@@ -134,14 +138,45 @@ pub(super) fn short<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a Stateful
     short.filter(|(set, there)| *there < usize::try_from(set.replicas).unwrap_or(usize::MAX))
 }
 
+/// Controllers that had pods, by that status, and of which none is selected now.
+pub fn without_pods(status: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> Vec<String> {
+    let sets = status.summary.as_ref().map(|summary| summary.sets.as_slice()).unwrap_or_default();
+    let mut names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
+    // After a change of the spec only the records tell.
+    if names.is_empty() {
+        names.extend(status.workloads.iter().map(|record| record.name.clone()));
+    }
+    let there: Vec<String> = snapshot.targets.iter().filter_map(|target| controller(snapshot, target)).collect();
+    names.retain(|name| !there.contains(name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The StatefulSet of that name, where none of its pods is selected.
+pub(super) fn without<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a StatefulSet> {
+    let has_pods = |set: &StatefulSet| {
+        snapshot.targets.iter().any(|target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == set.uid))
+    };
+    snapshot.stateful_sets.iter().find(|set| set.name == name && !has_pods(set))
+}
+
+/// Nothing is selected, and every controller that had pods is a StatefulSet that wants none: people, or an autoscaler, have
+/// scaled it to zero.
+pub(super) fn all_scaled_to_zero(previous: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> bool {
+    let names = without_pods(previous, snapshot);
+    let on_purpose = |name: &String| without(snapshot, name).is_some_and(|set| set.replicas == 0);
+    snapshot.targets.is_empty() && !names.is_empty() && names.iter().all(on_purpose)
+}
+
 fn is(shown: Option<&str>, pod: &PodName) -> bool {
     shown == Some(pod.as_str())
 }
 
 /// What is remembered of a pod's controller by; `None`: nothing that keeps its name.
-pub(super) fn controller(input: &Input<'_>, target: &Target) -> Option<String> {
+pub(super) fn controller(snapshot: &Snapshot, target: &Target) -> Option<String> {
     let owner = target.pod.owner.as_ref()?;
-    match input.snapshot.deployment(&owner.uid) {
+    match snapshot.deployment(&owner.uid) {
         Some(deployment) => Some(deployment.name.clone()),
         // Each roll-out of a Deployment makes another one.
         None if owner.kind == "ReplicaSet" => None,
