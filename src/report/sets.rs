@@ -18,6 +18,7 @@ use crate::{
         shard::ShardId,
         snapshot::{Snapshot, Target},
     },
+    topology::Shard,
 };
 
 /// A replica that acknowledged longer ago than this does not count for `min-replicas-to-write` (`min-replicas-max-lag`,
@@ -45,6 +46,8 @@ pub struct SetSeen {
     pub writes: Writes,
     /// How its data grows; `None`: it does not, or not steadily.
     pub growth: Option<Growth>,
+    /// Replicas that follow another replica, and whom, where that keeps the others from being restarted.
+    pub chained: Vec<(PodName, PodName)>,
 }
 
 /// Whether a set takes writes.
@@ -85,9 +88,18 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             silent,
             writes,
             growth: shard.lead.all().iter().find_map(|primary| look.member(primary)?.growth),
+            chained: chained(shard),
         }
     });
     sets.collect()
+}
+
+/// The replicas that follow a replica, and whom, where people alone change that.
+fn chained(shard: &Shard<'_>) -> Vec<(PodName, PodName)> {
+    let leads = |target: &Target| shard.lead.all().iter().any(|primary| primary.pod.uid == target.pod.uid);
+    let above = |replica: &&Target| shard.feeder(replica).filter(|feeder| shard.has_ends() && !leads(feeder));
+    let pairs = shard.replicas.iter().filter_map(|replica| Some((replica, above(replica)?)));
+    pairs.map(|(replica, above)| (replica.pod.name.clone(), above.pod.name.clone())).collect()
 }
 
 /// The controllers whose pods are selected, and those that had some under this spec and have none any more.

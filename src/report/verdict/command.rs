@@ -3,7 +3,7 @@
 use super::{
     super::{
         Input,
-        sets::{self, Writes},
+        sets::{self, SetSeen, Writes},
     },
     memory::{self, To},
     next::patch as patch_policy,
@@ -148,6 +148,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
             "lets the primary be the only copy while a replica restarts; better add a replica",
         )),
+        Reason::ChainedReplicas => input.sets.iter().find_map(|set| unchain(input, set)),
         Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
@@ -207,6 +208,34 @@ fn promote(input: &Input<'_>, remedy: &str) -> Option<String> {
     Some(format!(
         "{} (its offset is the highest; writes go on from then, restarts nothing)",
         redis_cli(input, best, "REPLICAOF NO ONE")
+    ))
+}
+
+/// Lets the replicas of that set that follow another replica follow the primary. `None`: there is none, or it is not known by what
+/// address the primary is followed.
+pub(super) fn unchain(input: &Input<'_>, set: &SetSeen) -> Option<String> {
+    let ([(replica, _), rest @ ..], [primary]) = (set.chained.as_slice(), set.primaries.as_slice()) else { return None };
+    let of_chain = |pod: &PodName| set.chained.iter().any(|(replica, _)| replica == pod);
+    let link = |pod: &PodName| match &input.snapshot.target(pod)?.sample()?.replication.role {
+        Role::Replica(link) => Some(link.primary.clone()),
+        Role::Primary | Role::Unknown => None,
+    };
+    // As the others follow it.
+    let followed = set.pods.iter().filter(|pod| !of_chain(pod)).find_map(link)?;
+    let others: Vec<PodName> = rest.iter().map(|(replica, _)| replica.clone()).collect();
+    let also = if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) };
+    let mut middles: Vec<PodName> = set.chained.iter().map(|(_, above)| above.clone()).collect();
+    middles.sort_unstable();
+    middles.dedup();
+    Some(format!(
+        "{} (restarts nothing, at worst a full sync{also}; write it into what they start with too: until every replica follows the \
+         primary, {} and {primary} are not restarted)",
+        redis_cli(
+            input,
+            input.snapshot.target(replica)?,
+            &format!("REPLICAOF {} {}", followed.host, followed.port)
+        ),
+        sets::list(&middles)
     ))
 }
 
