@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     assess::{
+        bound::{Bound, Room},
         headroom::{self, HeadroomVerdict},
         obstacle::{self, Obstacle},
         oom, patch,
@@ -108,15 +109,15 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
         input.policy.namespace,
         full.why()
     );
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    let bears = limit.map(|limit| headroom::bearable(&input.policy.headroom, limit));
-    let used = target.sample().map(|sample| sample.memory.used.percent(headroom::ABOVE_USED_PERCENT));
-    match (bears, used) {
-        (Some(bears), Some(used)) if bears >= used => {
+    // All members get the same: what one holds another has to bear.
+    let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name));
+    let members = set.into_iter().flat_map(|set| &set.pods).filter_map(|pod| input.snapshot.target(pod));
+    match Room::of(members).and_then(|room| room.bears(&input.policy.headroom)) {
+        Some(bears) => {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
             format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
         }
-        _ => room,
+        None => room,
     }
 }
 
@@ -188,32 +189,30 @@ fn allowing(input: &Input<'_>, quota: &Quota, pods: &[PodName]) -> Bytes {
     used + quota.needed.max(more.sum())
 }
 
-/// Bounds a server that has no maxmemory, by what its limit bears.
+/// Bounds the members of a set that have no maxmemory, by what the limits of all its members bear.
 pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    // What one member of a set holds another has to bear when it follows it, or leads.
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
-    let pods: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
-    let pods = pods.as_slice();
-    let used = |pod: &PodName| Some(input.snapshot.target(pod)?.sample()?.memory.used);
-    let used = pods.iter().filter_map(used).max()?;
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
-    let bears = headroom::bearable(&input.policy.headroom, limit);
-    if bears < used.percent(headroom::ABOVE_USED_PERCENT) {
-        // What is used is bounded where the limit bears a quarter more than that.
-        let to = headroom::required_limit(&input.policy.headroom, used.percent(RAISED_PERCENT));
-        let value = redis_text(headroom::bearable(&input.policy.headroom, to));
-        let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {value}"));
-        let raised = raise(input, target, pods, To::This(to))?;
-        let also = for_others(target, pods, |_| None);
-        return Some(format!(
-            "{raised}, and then {set} (restarts nothing{also}; write both into the template too, which rolls the pods)"
-        ));
+    let unbound: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
+    let members = || set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
+    let setting = |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
+    let also = for_others(target, &unbound, |_| None);
+    match Room::of(members())?.bound(&input.policy.headroom) {
+        Bound::Fits(most) => Some(format!(
+            "{} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)",
+            setting(most)
+        )),
+        Bound::AfterARaise { limit, maxmemory } => {
+            let limit_of = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
+            let mut short: Vec<&Target> = members().filter(|member| limit_of(member).is_some_and(|has| has < limit)).collect();
+            short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
+            let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
+            let raised = raise(input, short.first()?, &names, To::This(limit))?;
+            Some(format!(
+                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods)",
+                setting(maxmemory)
+            ))
+        }
     }
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-    let also = for_others(target, pods, |_| None);
-    Some(format!(
-        "{set} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)"
-    ))
 }
 
 /// "; the same for redis-1, redis-2; for stock-0 3Gi instead": the other pods that a command is for, each with its own amount.

@@ -417,6 +417,37 @@ fn of_unequal_members_each_has_its_own_need(#[case] change: Change, #[case] comm
     assert!(sentence.contains(command), "{sentence}");
 }
 
+/// The finding of a pod and the command of its set say the same: what bounds one member has to fit them all.
+#[test]
+fn what_bounds_a_server_is_one_number_for_its_set() {
+    let mut scene = healthy();
+    for (target, limit) in scene.1.targets.iter_mut().zip([1024, 768, 2048]) {
+        target.sample_mut().expect("a sample").memory.maxmemory = Bytes::ZERO;
+        let container = target.pod.container.as_mut().expect("a container");
+        (container.spec_limit, container.live_limit) = (Some(Bytes::mib(limit)), Some(Bytes::mib(limit)));
+    }
+    let status = first(&scene);
+    let found: Vec<_> = findings::each(&status.findings).into_iter().filter(|it| it.code == "MaxmemoryUnset").collect();
+    assert_eq!(found.len(), 3);
+    let remedy = "set maxmemory to at most 512 MiB, for which the limit of 768 MiB";
+    assert!(found.iter().all(|finding| finding.remedy.starts_with(remedy)), "{found:#?}");
+    assert!(found[0].remedy.ends_with("768 MiB, the least of its set, is enough"), "{found:#?}");
+    let sentence = &said(&status).sentence;
+    assert!(sentence.contains("CONFIG SET maxmemory 512mb (restarts nothing; the same for redis-2, redis-0;"), "{sentence}");
+    // One member that is fuller than that decides for all, and those whose limit is enough keep it.
+    scene.1.targets[0].sample_mut().expect("a sample").memory.used = Bytes::mib(700);
+    let status = first(&scene);
+    let first = status.findings.iter().find(|it| it.code == "MaxmemoryUnset").expect("it is found");
+    assert!(
+        first.remedy.contains("to 1.28 GiB first, then set maxmemory to 875 MiB: with about 700 MiB used"),
+        "{}",
+        first.remedy
+    );
+    let sentence = &said(&status).sentence;
+    assert!(sentence.contains(r#""memory":"1313Mi"}}}]}}' (restarts nothing; the same for redis-0;"#), "{sentence}");
+    assert!(sentence.contains("CONFIG SET maxmemory 875mb (restarts nothing; the same for redis-2, redis-0;"), "{sentence}");
+}
+
 #[test]
 fn of_unequal_members_each_gets_its_own_maxmemory() {
     let mut scene = healthy();
