@@ -20,6 +20,8 @@ use crate::{
         sample::{Engine, Role},
         sentinel::Sentinel,
         snapshot::Target,
+        start,
+        tls::TlsRule,
     },
 };
 
@@ -247,11 +249,53 @@ pub(super) fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> St
     let valkey = target.sample().is_some_and(|sample| sample.server.engine == Engine::Valkey);
     let program = if valkey { "valkey-cli" } else { "redis-cli" };
     let login = if redis.password.is_some() { " --askpass" } else { "" };
-    let tls = if redis.tls.is_some() { " --tls" } else { "" };
+    let tls = redis.tls.as_ref().map_or_else(String::new, |rule| over_tls(input, Some(target), rule));
     format!(
         "kubectl exec -it {} -n {} -c {container} -- {program} -p {port}{tls}{login} {command}",
         target.pod.name, input.policy.namespace
     )
+}
+
+/// Stand for files whose place in the container is not known.
+const CA_FILE: &str = "CA_FILE";
+const CERT_FILE: &str = "CERT_FILE";
+const KEY_FILE: &str = "KEY_FILE";
+
+/// Without the authority no certificate is accepted, and without one of its own nobody is let in by a server that asks for one:
+/// by the files that the server itself is started with, where its arguments name them.
+fn over_tls(input: &Input<'_>, target: Option<&Target>, rule: &TlsRule) -> String {
+    let started = |setting: &str| {
+        let pod = &target?.pod;
+        let set = input.snapshot.stateful_set(&pod.owner.as_ref()?.uid)?;
+        let file = set.start_value(&pod.container.as_ref().ok()?.name, setting)?;
+        // It becomes a word of a shell.
+        file.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)).then_some(file)
+    };
+    let ca = started(start::TLS_CA).unwrap_or(CA_FILE);
+    let own = rule.client_cert.as_ref().map_or_else(String::new, |_| {
+        let (cert, key) = (started(start::TLS_CERT), started(start::TLS_KEY));
+        format!(" --cert {} --key {}", cert.unwrap_or(CERT_FILE), key.unwrap_or(KEY_FILE))
+    });
+    format!(" --tls --cacert {ca}{own}")
+}
+
+/// That command, and what its words stand for that are no names of files.
+pub(super) fn with_files(input: &Input<'_>, command: String) -> String {
+    let redis = &input.policy.redis;
+    let rules = redis.tls.iter().chain(redis.sentinel.iter().filter_map(|sentinel| sentinel.tls.as_ref()));
+    let Some(rule) = rules.into_iter().next() else { return command };
+    let has = |word: &str| command.split(' ').any(|one| one == word);
+    let mut said = Vec::new();
+    if has(CA_FILE) {
+        said.push(format!("{CA_FILE} is where the container has the authority of Secret {} ({})", rule.ca.name, rule.ca.key));
+    }
+    if has(CERT_FILE) || has(KEY_FILE) {
+        let secret = rule.client_cert.as_deref().unwrap_or_default();
+        said.push(format!(
+            "{CERT_FILE} and {KEY_FILE} where it has a certificate from there with its key: its own, or that of Secret {secret}"
+        ));
+    }
+    if said.is_empty() { command } else { format!("{command}; {}", said.join(", ")) }
 }
 
 /// Gives a pod the role label of what its server is.
@@ -282,7 +326,14 @@ fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
     let sentinel = input.snapshot.sentinels.iter().rfind(named)?;
     let Sentinel { pod, port, .. } = sentinel;
-    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port} SENTINEL MASTERS"))
+    let redis = &input.policy.redis;
+    let (password, tls) = match &redis.sentinel {
+        Some(access) => (&access.password, &access.tls),
+        None => (&redis.password, &redis.tls),
+    };
+    let login = if password.is_some() { " --askpass" } else { "" };
+    let tls = tls.as_ref().map_or_else(String::new, |rule| over_tls(input, None, rule));
+    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port}{tls}{login} SENTINEL MASTERS"))
 }
 
 /// Why pods are not there.

@@ -148,6 +148,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::ActNow => ("now".to_owned(), command::against(input, ruling)),
         _ => ("when it suits".to_owned(), by_day(input, ruling)),
     };
+    let what = command::with_files(input, what);
     if what.starts_with("nothing") {
         return what;
     }
