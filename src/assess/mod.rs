@@ -8,7 +8,7 @@ pub mod bound;
 pub mod digest;
 pub mod drift;
 pub mod empty;
-mod eviction;
+pub mod eviction;
 pub mod fragmentation;
 pub mod growth;
 pub mod headroom;

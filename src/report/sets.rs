@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::Input;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
-    assess::{Assessment, growth::Growth},
+    assess::{Assessment, eviction, growth::Growth},
     domain::{
         names::{ControllerUid, PodName},
         pod::StatefulSet,
-        sample::{FailoverState, Role, Sample},
+        sample::{FailoverState, Role},
         shard::ShardId,
         snapshot::{Snapshot, Target},
     },
@@ -234,7 +234,7 @@ fn writes(primary: &Target) -> Writes {
     if sample.replication.failover_state != FailoverState::None {
         return Writes::Pause(format!("{pod} is handing its role over"));
     }
-    if is_full(sample) {
+    if eviction::refuses_writes(sample) {
         return Writes::Stopped(format!("{pod} is full and evicts nothing"));
     }
     let wanted = sample.config.as_ref().map_or(0, |config| config.min_replicas_to_write);
@@ -253,14 +253,4 @@ fn writes(primary: &Target) -> Writes {
         return Writes::Unknown(format!("{pod} does not say that it is primary"));
     }
     Writes::GoOn
-}
-
-/// What it holds has reached `maxmemory`, and its policy finds nothing to evict.
-fn is_full(sample: &Sample) -> bool {
-    let memory = &sample.memory;
-    let nothing_to_evict = match memory.maxmemory_policy.as_str() {
-        "noeviction" => true,
-        policy => policy.starts_with("volatile-") && sample.keys_with_ttl == 0 && !sample.keys_unread(),
-    };
-    memory.maxmemory.0 > 0 && memory.used >= memory.maxmemory && nothing_to_evict && memory.is_measured()
 }

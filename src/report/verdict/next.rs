@@ -162,7 +162,7 @@ pub(super) fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<Strin
     pods.iter().find_map(|pod| {
         let memory = &input.snapshot.target(pod)?.sample()?.memory;
         let growth = input.sets.iter().find(|set| set.pods.contains(pod))?.growth?;
-        growth.within(memory.maxmemory.saturating_sub(memory.used.saturating_sub(memory.not_counted_for_evict)))
+        growth.within(memory.maxmemory.saturating_sub(memory.counted()))
     })
 }
 
