@@ -205,6 +205,12 @@ impl Memory {
         self.used > Bytes::ZERO && self.rss > Bytes::ZERO
     }
 
+    /// What the server holds against `maxmemory`: buffers for replicas and for the append-only file are no reason to evict, or to
+    /// refuse.
+    pub fn counted(&self) -> Bytes {
+        self.used.saturating_sub(self.not_counted_for_evict)
+    }
+
     /// On libc builds only the total ratio means anything (redis-server reports 1.00 or mirrors the total).
     pub fn allocator_is_jemalloc(&self) -> bool {
         self.allocator.starts_with("jemalloc")

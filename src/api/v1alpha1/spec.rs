@@ -375,7 +375,7 @@ pub struct Restart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64), extend("format" = "int32"))]
     pub maximum_restarts_per_day: Option<u32>,
-    /// A pod is not restarted again within this time.
+    /// A pod is not restarted again within this time, unless a person asks for it.
     #[schemars(length(max = 24), transform = rules::cooldown)]
     pub cooldown: String,
     /// A replica further behind than this is not in sync.
