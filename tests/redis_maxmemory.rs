@@ -208,7 +208,10 @@ async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
     assert_eq!(set.settle().await, [""; 0], "nobody has consented");
     (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
     let mut values = Vec::new();
-    while set.have().await != [BEARS; 2] {
+    for _ in 0..100 {
+        if set.have().await == [BEARS; 2] {
+            break;
+        }
         let used = set.sample(0).await.memory.used;
         match set.decide().await {
             Next::Remember(records) => set.records = records,
@@ -220,10 +223,12 @@ async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
                     values.push(now.maxmemory);
                 }
             }
+            // It has not come down yet.
             Next::Rest => {}
             other => panic!("{other:?}"),
         }
     }
+    assert_eq!(set.have().await, [BEARS; 2], "{values:?}");
     assert!(values.len() > 4, "in steps: {values:?}");
     eventually("the replica has what the primary kept", async || {
         let (one, two) = (set.sample(0).await, set.sample(1).await);
@@ -237,7 +242,7 @@ async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
 /// A server that stands still while it evicts gets back what it had.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eviction_that_slows_the_server_down_is_stopped() {
-    let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru", "--enable-debug-command", "yes"]).await;
     set.fill(Bytes::mib(80)).await;
     (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
     let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };

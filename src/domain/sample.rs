@@ -205,6 +205,12 @@ impl Memory {
         self.used > Bytes::ZERO && self.rss > Bytes::ZERO
     }
 
+    /// The server has evicted down to that `maxmemory`. It does not count buffers for replicas, and while it answers it uses some
+    /// more: measured on 7.0 and 8.0, 1.6 KiB above with an idle client.
+    pub fn has_evicted_to(&self, maxmemory: Bytes) -> bool {
+        self.used.saturating_sub(self.not_counted_for_evict) <= maxmemory.percent(101)
+    }
+
     /// On libc builds only the total ratio means anything (redis-server reports 1.00 or mirrors the total).
     pub fn allocator_is_jemalloc(&self) -> bool {
         self.allocator.starts_with("jemalloc")

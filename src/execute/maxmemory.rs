@@ -67,7 +67,7 @@ impl<P: Ports> Executor<P> {
                 set_all(&self.ports, connection, peer, &settings).await?;
                 return Err(ExecuteError::EvictionStopped { pod: peer.pod.to_string(), took, usual, before });
             }
-            if memory.used <= value {
+            if memory.has_evicted_to(value) {
                 break;
             }
             self.ports.sleep(LOOK).await;

@@ -19,6 +19,7 @@ use self::{
 use crate::{
     domain::{
         acl::PlainCommand,
+        bytes::Bytes,
         names::{NodeAddress, PodName},
         policy::Policy,
         step::StepKind,

@@ -240,7 +240,7 @@ fn bears(
 /// Whether it may be set now: what is used fits, and nobody is in the middle of something.
 fn fits<'a>(
     ctx: &Context<'_>,
-    shard: &Shard<'_>,
+    shard: &Shard<'a>,
     seen: &[(&'a Target, &'a Sample)],
     mut change: Change<'a>,
     (limit, why): (Bytes, String),

@@ -39,7 +39,7 @@ pub(super) fn step<'a>(
         let most_used = to.value.percent(100 + STEP_PERCENT);
         return followers(lead, to).map(|lowered| change(to.value, most_used, lowered, to.value));
     }
-    if memory.maxmemory > Bytes::ZERO && memory.used > memory.maxmemory {
+    if memory.maxmemory > Bytes::ZERO && !memory.has_evicted_to(memory.maxmemory) {
         return Err(format!(
             "{} evicts: {} are used, and its maxmemory is {}",
             lead.pod.name,

@@ -69,12 +69,12 @@ fn it_rises_again_to_what_people_had_and_is_forgotten_as_a_difference() {
 }
 
 #[rstest]
-#[case::while_loading(|world| kills(world).cause = Cause::Loading)]
-#[case::the_data_alone(|world| kills(world).cause = Cause::LimitBelowData)]
-#[case::not_known(|world| kills(world).cause = Cause::Unknown)]
-#[case::another_pod_took_its_place(|world| kills(world).pod_uid = "another".into())]
-#[case::not_a_remedy(|world| world.policy.headroom.set_maxmemory = false)]
-#[case::used(|world| world.used(Bytes::mib(500), "allkeys-lru"))]
+#[case::while_loading(|world: &mut World| kills(world).cause = Cause::Loading)]
+#[case::the_data_alone(|world: &mut World| kills(world).cause = Cause::LimitBelowData)]
+#[case::not_known(|world: &mut World| kills(world).cause = Cause::Unknown)]
+#[case::another_pod_took_its_place(|world: &mut World| kills(world).pod_uid = "another".into())]
+#[case::not_a_remedy(|world: &mut World| world.policy.headroom.set_maxmemory = false)]
+#[case::used(|world: &mut World| world.used(Bytes::mib(500), "allkeys-lru"))]
 fn others_lower_nothing(#[case] change: Meddle) {
     let mut world = killed(1, 0);
     change(&mut world);

@@ -105,11 +105,11 @@ fn the_step_before_comes_to_its_end_first() {
 }
 
 #[rstest]
-#[case::another_policy(|world| world.used(USED, "volatile-lru"), "allkeys-*, and redis-0 has volatile-lru")]
-#[case::one_of_them(|world| world.sample(2).memory.maxmemory_policy = "noeviction".into(), "redis-2 has noeviction")]
-#[case::silent(|world| world.snapshot.targets[2].redis = Observation::Pending, "while a member does not answer")]
-#[case::loads(|world| world.sample(2).persistence.loading = true, "while redis-2 loads")]
-#[case::closed(|world| world.policy.restart.windows = vec![closed()], "the next window opens at")]
+#[case::another_policy(|world: &mut World| world.used(USED, "volatile-lru"), "allkeys-*, and redis-0 has volatile-lru")]
+#[case::one_of_them(|world: &mut World| world.sample(2).memory.maxmemory_policy = "noeviction".into(), "redis-2 has noeviction")]
+#[case::silent(|world: &mut World| world.snapshot.targets[2].redis = Observation::Pending, "while a member does not answer")]
+#[case::loads(|world: &mut World| world.sample(2).persistence.loading = true, "while redis-2 loads")]
+#[case::closed(|world: &mut World| world.policy.restart.windows = vec![closed()], "the next window opens at")]
 fn what_it_waits_for_is_said(#[case] change: Meddle, #[case] why: &str) {
     let mut world = full();
     change(&mut world);
