@@ -261,6 +261,9 @@ pub struct Headroom {
     /// Raise the memory request by as much as the limit, so that the node keeps the memory free. Of a Guaranteed pod both
     /// are always raised.
     pub requests: bool,
+    /// Consent for SetMaxmemory to set less than is used: the primary evicts down to what the limit bears, 5 % at a time, while a
+    /// window is open. Only for a Cache whose servers may evict any key (allkeys-*).
+    pub allow_eviction: bool,
 }
 
 impl Default for Headroom {
@@ -272,6 +275,7 @@ impl Default for Headroom {
             remedies: vec![HeadroomRemedy::ResizePod],
             maximum_limit: None,
             requests: false,
+            allow_eviction: false,
         }
     }
 }

@@ -31,6 +31,9 @@ struct World {
 
 type Meddle = fn(&mut World);
 
+mod killed;
+mod shrink;
+
 const BEARS: Bytes = Bytes::mib(682);
 
 impl World {
