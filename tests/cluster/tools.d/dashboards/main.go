@@ -1,10 +1,12 @@
 // Command dashboards reads files of Grafana dashboards by the types of
-// Grafana's foundation SDK, strictly. What the options of a panel leave out
-// Grafana fills in from the defaults of the panel's kind, and so does this.
+// Grafana's foundation SDK, strictly. What a panel leaves out Grafana fills
+// in, and so does this: options from the defaults of its kind, the data source
+// of a query from its panel.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -77,6 +79,13 @@ func check(file string, known map[string]kind) error {
 		if panel["options"], err = filled(panel["options"], kind.options); err != nil {
 			return err
 		}
+		// By it the kind of a query is known.
+		targets, _ := panel["targets"].([]any)
+		for _, each := range targets {
+			if target, _ := each.(map[string]any); target != nil && target["datasource"] == nil {
+				target["datasource"] = panel["datasource"]
+			}
+		}
 		config, _ := panel["fieldConfig"].(map[string]any)
 		defaults, _ := config["defaults"].(map[string]any)
 		if kind.custom != nil && defaults != nil {
@@ -90,7 +99,9 @@ func check(file string, known map[string]kind) error {
 		return err
 	}
 	read := dashboard.Dashboard{}
-	if err := read.UnmarshalJSONStrict(whole); err != nil {
+	// Of no errors it makes a list of none, which is not nil.
+	err = read.UnmarshalJSONStrict(whole)
+	if found := (cog.BuildErrors{}); err != nil && !(errors.As(err, &found) && len(found) == 0) {
 		return err
 	}
 	return read.Validate()
@@ -106,7 +117,21 @@ func filled(given, defaults any) (any, error) {
 	if err := json.Unmarshal(text, &plain); err != nil {
 		return nil, err
 	}
-	return merged(given, plain), nil
+	return merged(given, lists(plain)), nil
+}
+
+// An empty list of Go is null as JSON, which the types refuse.
+func lists(value any) any {
+	fields, isMap := value.(map[string]any)
+	if value == nil {
+		return []any{}
+	}
+	if isMap {
+		for name, inner := range fields {
+			fields[name] = lists(inner)
+		}
+	}
+	return value
 }
 
 func merged(given, defaults any) any {
