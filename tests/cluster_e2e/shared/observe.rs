@@ -80,7 +80,7 @@ fn observe_changes_nothing_and_its_plan_is_what_enforce_does() {
     policy.await_finding("HeadroomInsufficient", "redis-0");
     policy.await_finding("RoleLabelMissing", "redis-2");
     if let Some(alerts) = &alerts {
-        alerts.await_firing(DUE, &space, "redis");
+        alerts.await_firing(DUE, &space.name, "redis");
     }
     throughout(10, || {});
     let after = state(&set);
@@ -108,7 +108,7 @@ fn observe_changes_nothing_and_its_plan_is_what_enforce_does() {
     assert_eq!(strip(&done), strip(&planned), "what Enforce does is what Observe said, with the same reasons");
     policy.await_success(240);
     if let Some(alerts) = &alerts {
-        alerts.await_resolved(DUE, &space, "redis", "redis_memory_policy_plan_due{} == 0");
+        alerts.await_resolved(DUE, &space.name, "redis", ("redis_memory_policy_plan_due", "== 0"));
     }
     assert_eq!(watch.events(), visible(&planned), "and it happened in this order");
     let notes = policy.event_notes();

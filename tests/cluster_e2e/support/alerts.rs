@@ -1,8 +1,6 @@
 //! The chart's alerts, evaluated by a real Prometheus that scrapes the operator inside the embedded cluster's network.
 
-use serde_json::Value;
-
-use super::{client, eventually, operator, prometheus::Prometheus, require, space::Space};
+use super::{client, eventually, operator, prometheus::Prometheus, require};
 
 /// An alert fires when its condition holds for a second: in production it waits for minutes.
 const SOON: &str = "1s";
@@ -24,28 +22,39 @@ impl Alerts {
     }
 
     /// Waits until the alert fires for that policy.
-    pub(crate) fn await_firing(&self, alert: &str, space: &Space, policy: &str) {
+    pub(crate) fn await_firing(&self, alert: &str, namespace: &str, policy: &str) {
         eventually(&format!("{alert} fires for {policy}"), 30, || {
-            let firing = self.firing(alert, space, policy)?;
+            let firing = self.0.query(&firing(alert, namespace, policy))?;
             require(!firing.is_empty(), || "it does not fire".to_owned())
         });
     }
 
-    /// Waits until the alert has resolved, while what it is about is still exported and says otherwise.
-    pub(crate) fn await_resolved(&self, alert: &str, space: &Space, policy: &str, otherwise: &str) {
-        let labels = format!("{{namespace=\"{}\", policy=\"{policy}\"}}", space.name);
-        eventually(&format!("{alert} has resolved for {policy}"), 30, || {
-            let firing = self.firing(alert, space, policy)?;
-            require(firing.is_empty(), || format!("{firing:?}"))?;
-            let cured = self.0.query(&otherwise.replace("{}", &labels))?;
-            require(!cured.is_empty(), || format!("{otherwise} finds nothing"))
-        });
+    /// The pods of the policy for which the alert has fired at any time.
+    pub(crate) fn fired(&self, alert: &str, namespace: &str, policy: &str) -> Vec<String> {
+        let ever = format!("max by (pod) (max_over_time({}[1h]))", firing(alert, namespace, policy));
+        let series = self.0.query(&ever).unwrap();
+        let mut pods: Vec<String> =
+            series.iter().map(|it| it["metric"]["pod"].as_str().unwrap_or_default().to_owned()).collect();
+        pods.sort();
+        pods
     }
 
-    fn firing(&self, alert: &str, space: &Space, policy: &str) -> Result<Vec<Value>, String> {
-        let labels = format!("alertname=\"{alert}\", namespace=\"{}\", policy=\"{policy}\"", space.name);
-        self.0.query(&format!("ALERTS{{alertstate=\"firing\", {labels}}}"))
+    /// Waits until the alert has resolved, while what it is about is still exported and says otherwise: `metric` with that
+    /// comparison finds something.
+    pub(crate) fn await_resolved(&self, alert: &str, namespace: &str, policy: &str, (metric, holds): (&str, &str)) {
+        eventually(&format!("{alert} has resolved for {policy}"), 30, || {
+            let firing = self.0.query(&firing(alert, namespace, policy))?;
+            require(firing.is_empty(), || format!("{firing:?}"))?;
+            let otherwise = format!("{metric}{{namespace=\"{namespace}\", policy=\"{policy}\"}} {holds}");
+            let found = self.0.query(&otherwise)?;
+            require(!found.is_empty(), || format!("{otherwise} finds nothing"))
+        });
     }
+}
+
+/// The alert as Prometheus writes it down while it fires.
+fn firing(alert: &str, namespace: &str, policy: &str) -> String {
+    format!("ALERTS{{alertstate=\"firing\", alertname=\"{alert}\", namespace=\"{namespace}\", policy=\"{policy}\"}}")
 }
 
 /// The chart's rules, each with a short `for`.
