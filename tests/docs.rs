@@ -300,8 +300,8 @@ const METRICS_HEAD: &str = "\
 # Metrics
 
 `/metrics` of the operator's port (chart: `metrics.service`, `metrics.serviceMonitor`, `metrics.podMonitor`), as OpenMetrics
-text. A scrape shows what was measured and judged last: it causes no probe and no request. [Alerts](runbooks/README.md) are made
-of these.
+text. A scrape shows what was measured and judged last: it causes no probe and no request.
+[Alerts](runbooks/README.md) and [dashboards](dashboards.md) are made of these.
 
 - Series with the label `pod` are of that Redis pod, and join with redis_exporter's on `namespace` and `pod`. What is not known
   has no series: a server that does not answer, or that is not measured yet, has no memory.

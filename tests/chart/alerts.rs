@@ -4,19 +4,18 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use pretty_assertions::assert_eq;
-use redis_memory_operator::{
-    domain::{blocked::BlockReason, finding::FindingCode},
-    metrics,
-};
-use rstest::rstest;
+use redis_memory_operator::domain::{blocked::BlockReason, finding::FindingCode};
 use serde_json::{Value, json};
 
-use crate::helm::{of_kind, refusal, render, root, text};
+use crate::{
+    helm::{of_kind, refusal, render, root, text},
+    promql,
+};
 
 const RULES: &str = "charts/redis-memory-operator/files/alerts.yaml";
 const CASES: &str = "tests/chart/alerts.test.yaml";
 
-fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -24,70 +23,23 @@ fn groups() -> Value {
     serde_yaml::from_str::<Value>(&read(RULES)).unwrap()["groups"].take()
 }
 
-fn alerts() -> Vec<Value> {
+pub(crate) fn alerts() -> Vec<Value> {
     let all: Vec<Value> =
         groups().as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
     assert!(all.len() >= 15, "the rules were not found");
     all
 }
 
-fn word<'a>(alert: &'a Value, path: &str) -> &'a str {
+pub(crate) fn word<'a>(alert: &'a Value, path: &str) -> &'a str {
     alert.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("{path} of {alert}"))
-}
-
-/// The words of an expression outside of quotes.
-fn words(expr: &str) -> BTreeSet<&str> {
-    let outside = expr.split('"').step_by(2);
-    outside
-        .flat_map(|part| part.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-        .filter(|it| !it.is_empty())
-        .collect()
-}
-
-/// The metrics that an expression names: what has an underscore and is no function. None is missed: theirs have two.
-fn named_metrics(expr: &str) -> BTreeSet<&str> {
-    let is_label = |word: &str| metrics::TABLE.iter().any(|metric| metric.labels.contains(&word));
-    let found = words(expr).into_iter();
-    found
-        .filter(|word| word.contains('_') && !["group_left", "predict_linear"].contains(word) && !is_label(word))
-        .collect()
-}
-
-/// What is in braces: (label, value) of `label="value"`, `label=~"a|b"` and the like, each value by itself.
-fn matched(expr: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let parts: Vec<&str> = expr.split('"').collect();
-    for pair in parts.chunks_exact(2) {
-        let label = pair[0]
-            .trim_end_matches(['=', '~', '!'])
-            .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .next()
-            .unwrap();
-        found.extend(pair[1].split('|').map(|value| (label.to_owned(), value.to_owned())));
-    }
-    found
 }
 
 #[test]
 fn rules_name_metrics_labels_and_words_that_exist() {
     for alert in alerts() {
         let (name, expr) = (word(&alert, "/alert"), word(&alert, "/expr"));
-        let found = named_metrics(expr);
-        assert!(!found.is_empty(), "{name}: no metric");
-        let mut labels = BTreeSet::from(["job", "instance"]);
-        for metric in found {
-            let known = metrics::TABLE.iter().find(|known| known.name == metric);
-            labels.extend(known.unwrap_or_else(|| panic!("{name}: {metric} is no metric")).labels);
-        }
-        for by in
-            expr.match_indices(" by (").chain(expr.match_indices(" on (")).map(|(at, found)| &expr[at + found.len()..])
-        {
-            for label in by.split(')').next().unwrap().split(',').map(str::trim) {
-                assert!(labels.contains(label), "{name}: no label {label}");
-            }
-        }
-        for (label, value) in matched(expr) {
-            assert!(labels.contains(label.as_str()), "{name}: no label {label}");
+        assert_eq!(promql::problems(expr), Vec::<String>::new(), "{name}");
+        for (label, value) in promql::matched(expr) {
             let known = match label.as_str() {
                 "code" => FindingCode::named(&value).is_some(),
                 "reason" => BlockReason::named(&value).is_some(),
@@ -101,14 +53,6 @@ fn rules_name_metrics_labels_and_words_that_exist() {
             assert!(known, "{name}: {label} is never {value}");
         }
     }
-}
-
-#[rstest]
-#[case("max by (pod) (no_such_metric) > 1", &["no_such_metric"], &[])]
-#[case("predict_linear(a_b{x=\"c_d\",y!~\"e|f\"}[1h], 3) and on (namespace) a_c", &["a_b", "a_c"], &[("x", "c_d"), ("y", "e"), ("y", "f")])]
-fn what_a_rule_names_is_seen(#[case] expr: &str, #[case] found: &[&str], #[case] values: &[(&str, &str)]) {
-    assert_eq!(named_metrics(expr), found.iter().copied().collect());
-    assert_eq!(matched(expr), values.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>());
 }
 
 /// A label that the expression does not keep is an empty word in a message at night.

@@ -1,14 +1,19 @@
 //! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
 //! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL), those of
-//! alerts promtool (PROMTOOL).
+//! alerts promtool (PROMTOOL), those of dashboards prometheus (PROMETHEUS) and the tool dashboards (DASHBOARDS).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 mod alerts;
 mod arguments;
+mod dashboards;
+mod dashboards_data;
 mod helm;
 mod kustomize;
 mod objects;
 mod platforms;
+#[path = "../common/prometheus.rs"]
+mod prometheus;
+mod promql;
 mod readme;
 mod rights;
 mod strict;

@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         apps::v1::Deployment,
-        core::v1::{Pod, Service, ServiceAccount},
+        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -89,6 +89,7 @@ pub(crate) fn problems(object: &Value) -> Vec<String> {
     let read = match (object["apiVersion"].as_str().unwrap_or_default(), kind) {
         ("v1", "ServiceAccount") => again::<ServiceAccount>(object),
         ("v1", "Service") => again::<Service>(object),
+        ("v1", "ConfigMap") => again::<ConfigMap>(object),
         ("v1", "Pod") => again::<Pod>(object),
         ("apps/v1", "Deployment") => again::<Deployment>(object),
         ("policy/v1", "PodDisruptionBudget") => again::<PodDisruptionBudget>(object),
@@ -168,7 +169,7 @@ fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
         "metrics.service.ipFamilyPolicy=PreferDualStack,metrics.service.ipFamilies={IPv6,IPv4}",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth},imagePullSecrets[0].name=pull",
         r#"json:serviceAccount.annotations={"a":"b"}"#,
-        "metrics.prometheusRule.enabled=true",
+        "metrics.prometheusRule.enabled=true,dashboards.enabled=true,dashboards.folder=Redis",
         r#"json:extraVolumes=[{"name":"v","emptyDir":{}}]"#,
         r#"json:extraVolumeMounts=[{"name":"v","mountPath":"/v"}]"#,
         r#"json:tolerations=[{"key":"a","operator":"Exists"}]"#,

@@ -24,7 +24,7 @@ fn arguments(objects: &[Value]) -> Vec<String> {
 
 const EVERYTHING: &[&str] = &[
     "acting.resize=true,acting.restart=true,acting.roleLabel=true,admission.enabled=true,replicas=2",
-    "networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true",
+    "networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,dashboards.enabled=true",
     "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
 ];
 
@@ -248,7 +248,7 @@ fn labels_and_annotations_of_the_definition_are_values() {
 fn values_of_an_older_release_are_enough() {
     let new = [
         "watchNamespaces=null,aggregateRoles=null,updateStrategy=null,dnsPolicy=null,networkPolicy=null,global=null",
-        "commonLabels=null,extraObjects=null,crds.labels=null,crds.annotations=null,image.registry=null",
+        "dashboards=null,commonLabels=null,extraObjects=null,crds.labels=null,crds.annotations=null,image.registry=null",
         "metrics.podMonitor=null,metrics.prometheusRule=null,metrics.service.ipFamilyPolicy=null,metrics.service.ipFamilies=null,stop=null,budget=null,admission=null",
     ];
     let mut usual = render(&["aggregateRoles=false"]);

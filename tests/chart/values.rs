@@ -41,6 +41,8 @@ use crate::helm::{refusal, render, root};
 #[case::no_such_strategy("updateStrategy.type=Fast", "/updateStrategy/type")]
 #[case::names_by_nobody("dnsPolicy=None", "/dnsPolicy")]
 #[case::no_family("metrics.service.ipFamilies={IPv5}", "/metrics/service/ipFamilies/0")]
+#[case::no_label_of_dashboards("dashboards.label=a b", "/dashboards/label")]
+#[case::dashboards_nowhere("dashboards.namespace=A", "/dashboards/namespace")]
 #[case::no_peer("json:networkPolicy.metricsFrom=[{\"pods\":{}}]", "/networkPolicy/metricsFrom/0")]
 #[case::limit_that_is_none("json:resources={\"limit\":{}}", "/resources")]
 #[case::no_quantity("resources.limits.memory=much", "/resources/limits/memory")]
@@ -165,6 +167,12 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("metrics.prometheusRule.labels", r#"{"a":"b"}"#, "metrics.prometheusRule.enabled=true"),
     ("metrics.prometheusRule.disabled", "{RedisMemoryForkSlow}", "metrics.prometheusRule.enabled=true"),
     ("metrics.prometheusRule.runbookUrl", "https://wiki.example", "metrics.prometheusRule.enabled=true"),
+    ("dashboards.enabled", "true", ""),
+    ("dashboards.label", "example/board", "dashboards.enabled=true"),
+    ("dashboards.labelValue", "yes", "dashboards.enabled=true"),
+    ("dashboards.folder", "Redis", "dashboards.enabled=true"),
+    ("dashboards.annotations", r#"{"a":"b"}"#, "dashboards.enabled=true"),
+    ("dashboards.namespace", "monitoring", "dashboards.enabled=true"),
     ("networkPolicy.enabled", "true", ""),
     ("networkPolicy.metricsFrom", r#"[{"podSelector":{}}]"#, "networkPolicy.enabled=true"),
     ("networkPolicy.healthFrom", r#"[{"podSelector":{}}]"#, "networkPolicy.enabled=true"),

@@ -1,4 +1,4 @@
-//! The main job, as `make demo` shows it, and the write gap.
+//! The main job, as `make demo` shows it, with the alert about it, and the write gap.
 
 use std::{
     process::Stdio,
@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{client, operator};
+use crate::support::{alerts::Alerts, client, operator};
+
+/// The alert of the chart that is about this.
+const FRAGMENTED: &str = "RedisMemoryFragmentation";
 
 /// Both use the namespace of the demo.
 static DEMO: Mutex<()> = Mutex::new(());
@@ -28,6 +31,7 @@ fn numbers(list: &Value) -> Vec<f64> {
 fn a_fragmented_redis_is_cured_and_no_acknowledged_write_is_lost() {
     let _operator = operator::usual();
     let _alone = DEMO.lock().unwrap_or_else(PoisonError::into_inner);
+    let alerts = Alerts::watch();
     let dir = tempfile::tempdir().unwrap();
     let result = dir.path().join("result.json");
     let kept = run("tests/demo/run", result.to_str().unwrap());
@@ -54,6 +58,12 @@ fn a_fragmented_redis_is_cured_and_no_acknowledged_write_is_lost() {
     assert_eq!(seen["writer"]["checked"], seen["writer"]["acknowledged"], "{seen}");
     assert_eq!(seen["writer"]["lost"], 0, "{seen}");
     assert_eq!(seen["record"]["outcome"], "Succeeded", "{seen}");
+
+    if let Some(alerts) = alerts {
+        assert_eq!(alerts.fired(FRAGMENTED, "rmo-demo", "redis"), ["redis-0", "redis-1", "redis-2"]);
+        let cured = ("redis_memory_policy_fragmentation_ratio", "< 1.5");
+        alerts.await_resolved(FRAGMENTED, "rmo-demo", "redis", cured);
+    }
 }
 
 #[test]

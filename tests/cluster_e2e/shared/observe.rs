@@ -1,8 +1,10 @@
-//! Observe changes nothing, and its plan is what Enforce then does.
+//! Observe changes nothing, and its plan is what Enforce then does. The chart's alert says that a restart is due, and no
+//! longer when it is done.
 
 use serde_json::{Value, json};
 
 use crate::support::{
+    alerts::Alerts,
     operator,
     policy::{Policy, Step},
     redis::{Redis, SMALL_KEYS, SMALL_WASTE},
@@ -10,6 +12,9 @@ use crate::support::{
     throughout,
     watch::{Event, PodWatch},
 };
+
+/// The alert that is about a plan.
+const DUE: &str = "RedisMemoryRestartDue";
 
 /// What of an object only its owner or a person changes.
 fn fixed_part(object: &Value) -> Value {
@@ -67,12 +72,16 @@ fn observe_changes_nothing_and_its_plan_is_what_enforce_does() {
     // One label is missing: there would be a label to set.
     space.must(&["label", "pod", "redis-2", "redismemory.io/role-"]);
     set.fragment(SMALL_KEYS);
+    let alerts = Alerts::watch();
     let (before, writers, configs) = (state(&set), managers(&set), set.configs());
 
     let policy = Policy::apply(&space, "redis", &[("MODE", "Observe"), ("WASTE", SMALL_WASTE)]);
     let planned = policy.await_plan();
     policy.await_finding("HeadroomInsufficient", "redis-0");
     policy.await_finding("RoleLabelMissing", "redis-2");
+    if let Some(alerts) = &alerts {
+        alerts.await_firing(DUE, &space.name, "redis");
+    }
     throughout(10, || {});
     let after = state(&set);
     assert_eq!(
@@ -98,6 +107,9 @@ fn observe_changes_nothing_and_its_plan_is_what_enforce_does() {
     let done = policy.await_journal();
     assert_eq!(strip(&done), strip(&planned), "what Enforce does is what Observe said, with the same reasons");
     policy.await_success(240);
+    if let Some(alerts) = &alerts {
+        alerts.await_resolved(DUE, &space.name, "redis", ("redis_memory_policy_plan_due", "== 0"));
+    }
     assert_eq!(watch.events(), visible(&planned), "and it happened in this order");
     let notes = policy.event_notes();
     for step in planned.iter().filter(|step| step.kind == "Evict" || step.kind == "Switchover") {

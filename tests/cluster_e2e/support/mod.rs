@@ -1,9 +1,12 @@
 //! What the tests share: the clients, a namespace, a Redis, a policy, the operator, and waiting.
 
+pub(crate) mod alerts;
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod operator;
 pub(crate) mod policy;
+#[path = "../../common/prometheus.rs"]
+pub(crate) mod prometheus;
 pub(crate) mod redis;
 pub(crate) mod space;
 pub(crate) mod watch;
