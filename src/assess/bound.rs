@@ -72,8 +72,7 @@ mod tests {
         let mut snapshot = fixtures::three_pods();
         for (n, target) in snapshot.targets.iter_mut().enumerate() {
             let container = target.pod.container.as_mut().unwrap();
-            (container.spec_limit, container.live_limit) =
-                (Some(Bytes::mib(limits[n])), Some(Bytes::mib(limits[n])));
+            (container.spec_limit, container.live_limit) = (Some(Bytes::mib(limits[n])), Some(Bytes::mib(limits[n])));
             target.sample_mut().unwrap().memory.used = Bytes::mib(used[n]);
         }
         snapshot

@@ -138,7 +138,10 @@ fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, 
         let change = format!(r#"{{"spec":{{"updateStrategy":{{"rollingUpdate":{{"partition":{ordinal}}}}}}}}}"#);
         return (
             format!("kubectl patch {} -n {namespace} --type merge -p '{change}'", maker.object),
-            format!("below its partition of {} pods are left alone: this rolls those from number {ordinal} on", set.partition),
+            format!(
+                "below its partition of {} pods are left alone: this rolls those from number {ordinal} on",
+                set.partition
+            ),
         );
     }
     if !set.on_delete && held.is_none() && set.owner.is_none() {
@@ -254,7 +257,8 @@ fn in_template(
 /// What a change of its template does to its pods.
 fn rolls(set: &StatefulSet) -> String {
     if set.on_delete {
-        return "rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last".to_owned();
+        return "rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last"
+            .to_owned();
     }
     match set.partition {
         0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),

@@ -12,7 +12,13 @@ use jiff::Timestamp;
 use super::announced::Announced;
 use crate::{
     api::v1alpha1::RedisMemoryPolicyStatus,
-    domain::{bytes::Bytes, journal::JournalOwner, names::PodUid, snapshot::{Snapshot, Target}, surroundings::UnwrittenLimit},
+    domain::{
+        bytes::Bytes,
+        journal::JournalOwner,
+        names::PodUid,
+        snapshot::{Snapshot, Target},
+        surroundings::UnwrittenLimit,
+    },
     report::{self, transitions::Transition},
 };
 
@@ -85,12 +91,15 @@ impl Memory {
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         self.with(uid, |it| {
             let known = std::mem::take(&mut it.unwritten);
-            let since = |pod: &PodUid, limit| known.get(pod).filter(|(before, _)| *before == limit).map(|known| known.1);
+            let since =
+                |pod: &PodUid, limit| known.get(pod).filter(|(before, _)| *before == limit).map(|known| known.1);
             let seen = snapshot.targets.iter().filter_map(asked);
-            it.unwritten =
-                seen.map(|(pod, limit)| (pod.clone(), (limit, since(&pod, limit).unwrap_or(now)))).collect();
-            let mut all: Vec<_> =
-                it.unwritten.iter().map(|(uid, (_, since))| UnwrittenLimit { uid: uid.clone(), since: *since }).collect();
+            it.unwritten = seen.map(|(pod, limit)| (pod.clone(), (limit, since(&pod, limit).unwrap_or(now)))).collect();
+            let mut all: Vec<_> = it
+                .unwritten
+                .iter()
+                .map(|(uid, (_, since))| UnwrittenLimit { uid: uid.clone(), since: *since })
+                .collect();
             all.sort_by(|a, b| a.uid.cmp(&b.uid));
             all
         })

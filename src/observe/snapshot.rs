@@ -25,7 +25,7 @@ use crate::{
     domain::{
         budget::DisruptionBudget,
         names::{ControllerUid, PodName},
-        pod::{Owner, Pod, Rights, Service},
+        pod::{Owner, Pod, Rights, Service, StatefulSet},
         policy::Policy,
         sample::Reading,
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},

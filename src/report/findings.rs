@@ -147,9 +147,8 @@ fn of(
     let cap = |text: &str| text.chars().take(TEXT_CAP).collect::<String>();
     let uid = |pod: &PodName| snapshot.target(pod).map(|target| target.pod.uid.to_string());
     // Where there were pods, none is more than something to know, unless none is wanted.
-    let vanished = finding.code == FindingCode::NoTargets
-        && had_pods(previous)
-        && !sets::all_scaled_to_zero(previous, snapshot);
+    let vanished =
+        finding.code == FindingCode::NoTargets && had_pods(previous) && !sets::all_scaled_to_zero(previous, snapshot);
     let severity = if vanished { finding.severity.max(Severity::Warning) } else { finding.severity };
     FindingStatus {
         code: finding.code.as_str().to_owned(),

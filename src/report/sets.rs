@@ -18,7 +18,6 @@ use crate::{
         shard::ShardId,
         snapshot::{Snapshot, Target},
     },
-    topology::Shard,
 };
 
 /// A replica that acknowledged longer ago than this does not count for `min-replicas-to-write` (`min-replicas-max-lag`,
@@ -68,6 +67,7 @@ pub enum Writes {
 /// Every set of that look, by name.
 pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
     let names = |targets: &[&Target]| targets.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>();
+    let name = |target: &Target| target.pod.name.clone();
     let sets = look.shards.iter().map(|shard| {
         let silent = names(&shard.unknown);
         let writes = match shard.lead.all() {
@@ -88,18 +88,10 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             silent,
             writes,
             growth: shard.lead.all().iter().find_map(|primary| look.member(primary)?.growth),
-            chained: chained(shard),
+            chained: shard.behind_replicas().into_iter().map(|(it, above)| (name(it), name(above))).collect(),
         }
     });
     sets.collect()
-}
-
-/// The replicas that follow a replica, and whom, where people alone change that.
-fn chained(shard: &Shard<'_>) -> Vec<(PodName, PodName)> {
-    let leads = |target: &Target| shard.lead.all().iter().any(|primary| primary.pod.uid == target.pod.uid);
-    let above = |replica: &&Target| shard.feeder(replica).filter(|feeder| shard.has_ends() && !leads(feeder));
-    let pairs = shard.replicas.iter().filter_map(|replica| Some((replica, above(replica)?)));
-    pairs.map(|(replica, above)| (replica.pod.name.clone(), above.pod.name.clone())).collect()
 }
 
 /// The controllers whose pods are selected, and those that had some under this spec and have none any more.

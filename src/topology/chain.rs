@@ -29,6 +29,13 @@ impl<'a> Shard<'a> {
         self.replicas.iter().copied().filter(|replica| self.is_followed(replica)).collect()
     }
 
+    /// Replicas that follow another replica, and whom, where that keeps some from being restarted and people alone change it.
+    pub fn behind_replicas(&self) -> Vec<(&'a Target, &'a Target)> {
+        let leads = |target: &Target| self.lead.all().iter().any(|primary| primary.pod.uid == target.pod.uid);
+        let above = |replica: &Target| self.feeder(replica).filter(|feeder| self.has_ends() && !leads(feeder));
+        self.replicas.iter().filter_map(|replica| Some((*replica, above(replica)?))).collect()
+    }
+
     /// Somebody follows it, or it says so.
     fn is_followed(&self, member: &Target) -> bool {
         graph::lines(member).next().is_some() || self.replicas.iter().any(|other| self.says(other, member))

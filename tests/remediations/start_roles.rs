@@ -446,12 +446,8 @@ fn so_it_is_while_its_eviction_is_refused() {
 fn one_that_restarted_as_a_replica_and_is_made_a_primary_is_left_to_people() {
     let mut world = World::new();
     let journal = world.reach(|step| matches!(step, Step::Repoint { .. }));
-    let link = ReplicaLink {
-        primary: fixtures::stable_address(1),
-        link_up: true,
-        sync_in_progress: false,
-        read_only: true,
-    };
+    let link =
+        ReplicaLink { primary: fixtures::stable_address(1), link_up: true, sync_in_progress: false, read_only: true };
     container_restarts(&mut world, Role::Replica(link));
     let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else { panic!("not written down") };
     world.sample(0).replication.role = Role::Primary;

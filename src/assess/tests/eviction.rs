@@ -118,7 +118,14 @@ fn it_is_told_when_writes_will_be_refused(#[case] used: u64, #[case] severity: S
 /// The finding and what is said of writes rest on one judgement.
 #[rstest]
 #[case::noeviction("noeviction", 100, 50, 990, true, Some("are refused"))]
-#[case::by_nothing_that_may_go("volatile-lru", 100, 0, 990, true, Some("no key has a time to live: it is full, and writes that need memory are refused"))]
+#[case::by_nothing_that_may_go(
+    "volatile-lru",
+    100,
+    0,
+    990,
+    true,
+    Some("no key has a time to live: it is full, and writes that need memory are refused")
+)]
 #[case::no_keys_at_all("volatile-lru", 0, 0, 990, true, Some("are refused"))]
 #[case::the_last_keys("volatile-lru", 100, 5, 990, false, Some("are refused as soon as those are evicted"))]
 #[case::many_may_go("volatile-lru", 100, 50, 1000, false, None)]
@@ -146,7 +153,7 @@ fn a_full_server_refuses_writes_in_one_judgement(
         change(c);
         changed = Some(c.sample(0).clone());
     });
-    assert_eq!(eviction::refuses_writes(&changed.unwrap()), refuses);
+    assert_eq!(crate::assess::eviction::refuses_writes(&changed.unwrap()), refuses);
     let finding = findings.iter().find(|finding| finding.code == EvictionStopsWrites);
     match (finding, says) {
         (None, None) => {}

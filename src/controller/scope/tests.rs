@@ -160,14 +160,20 @@ async fn a_namespace_that_refuses_is_said_and_served_when_it_no_longer_does() {
     let failures = Failures::new(Clock::start(), metrics.clone(), health.clone());
     let unreadable = || {
         let page = metrics.render().unwrap();
-        page.lines().find_map(|line| line.strip_prefix("redis_memory_policy_unreadable_namespaces ")).unwrap().to_owned()
+        page.lines()
+            .find_map(|line| line.strip_prefix("redis_memory_policy_unreadable_namespaces "))
+            .unwrap()
+            .to_owned()
     };
     let mut events = "shop,cart".parse::<Scope>().unwrap().events(&client, &failures);
     let mut told = Told::new(0);
     while !told.roster.is_complete() {
         told.pass_on(vec![events.next().await.unwrap().unwrap()]);
     }
-    assert_eq!((told.seen().into_keys().collect::<Vec<_>>(), unreadable()), (vec!["shop/redis".to_owned()], "1".to_owned()));
+    assert_eq!(
+        (told.seen().into_keys().collect::<Vec<_>>(), unreadable()),
+        (vec!["shop/redis".to_owned()], "1".to_owned())
+    );
     while told.seen().len() < 2 {
         told.pass_on(vec![events.next().await.unwrap().unwrap()]);
     }
@@ -185,8 +191,7 @@ async fn health_waits_for_what_may_be_read(#[case] names: &str, #[case] ready: b
     let (health, again) = (Health::default(), Duration::from_millis(2));
     health.lease_read();
     let failures = Failures::new(Clock::start(), Metrics::new("operator"), health.clone());
-    let asking =
-        tokio::spawn(until_listed(client, names.parse().unwrap(), health.clone(), failures, again));
+    let asking = tokio::spawn(until_listed(client, names.parse().unwrap(), health.clone(), failures, again));
     let asked = || log.all().iter().filter(|request| request.uri.contains("/cart/")).count();
     while health.get() != Readiness::Standby && asked() < ENOUGH {
         tokio::task::yield_now().await;

@@ -132,7 +132,7 @@ fn before_its_eviction(w: &mut World) {
     w.sample(0).pod_uid = uid;
     let at = w.journal.steps.iter().position(|planned| planned.step == Step::Evict { pod: fixtures::pod_name(0) });
     w.journal.cursor = u32::try_from(at.unwrap()).unwrap();
-    w.journal.current = CurrentStep::default();
+    w.journal.current = CurrentStep { waiting_since: Some(NOW), ..CurrentStep::default() };
 }
 
 // Found by reading: the set was frozen, with two writers where another controller labels whoever says that it is primary.

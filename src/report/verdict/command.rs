@@ -216,7 +216,9 @@ fn promote(input: &Input<'_>, remedy: &str) -> Option<String> {
 /// Lets the replicas of that set that follow another replica follow the primary. `None`: there is none, or it is not known by what
 /// address the primary is followed.
 pub(super) fn unchain(input: &Input<'_>, set: &SetSeen) -> Option<String> {
-    let ([(replica, _), rest @ ..], [primary]) = (set.chained.as_slice(), set.primaries.as_slice()) else { return None };
+    let ([(replica, _), rest @ ..], [primary]) = (set.chained.as_slice(), set.primaries.as_slice()) else {
+        return None;
+    };
     let of_chain = |pod: &PodName| set.chained.iter().any(|(replica, _)| replica == pod);
     let link = |pod: &PodName| match &input.snapshot.target(pod)?.sample()?.replication.role {
         Role::Replica(link) => Some(link.primary.clone()),
@@ -232,11 +234,7 @@ pub(super) fn unchain(input: &Input<'_>, set: &SetSeen) -> Option<String> {
     Some(format!(
         "{} (restarts nothing, at worst a full sync{also}; write it into what they start with too: until every replica follows the \
          primary, {} and {primary} are not restarted)",
-        redis_cli(
-            input,
-            input.snapshot.target(replica)?,
-            &format!("REPLICAOF {} {}", followed.host, followed.port)
-        ),
+        redis_cli(input, input.snapshot.target(replica)?, &format!("REPLICAOF {} {}", followed.host, followed.port)),
         sets::list(&middles)
     ))
 }
@@ -287,7 +285,10 @@ pub(super) fn with_files(input: &Input<'_>, command: String) -> String {
     let has = |word: &str| command.split(' ').any(|one| one == word);
     let mut said = Vec::new();
     if has(CA_FILE) {
-        said.push(format!("{CA_FILE} is where the container has the authority of Secret {} ({})", rule.ca.name, rule.ca.key));
+        said.push(format!(
+            "{CA_FILE} is where the container has the authority of Secret {} ({})",
+            rule.ca.name, rule.ca.key
+        ));
     }
     if has(CERT_FILE) || has(KEY_FILE) {
         let secret = rule.client_cert.as_deref().unwrap_or_default();

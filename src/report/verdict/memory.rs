@@ -48,8 +48,11 @@ pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName])
     // One without a bound is not alone with it.
     let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
     let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
-    let done =
-        if unset.contains(&target.pod.name) { bound(input, target, &unset) } else { raise(input, target, pods, To::AQuarter) };
+    let done = if unset.contains(&target.pod.name) {
+        bound(input, target, &unset)
+    } else {
+        raise(input, target, pods, To::AQuarter)
+    };
     let acknowledging = oom::acknowledging(input.policy);
     done.map(|done| format!("{done}; once you have taken note: {acknowledging} (it takes the kill out of this status)"))
 }
@@ -57,8 +60,9 @@ pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName])
 /// Raises the limit of the one that has no room for a full sync.
 pub(super) fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
     let primary = || input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
-    let raised =
-        named.or_else(primary).and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), To::AQuarter));
+    let raised = named
+        .or_else(primary)
+        .and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), To::AQuarter));
     raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
 }
 
@@ -179,13 +183,16 @@ fn allowing(input: &Input<'_>, quota: &Quota, pods: &[PodName]) -> Bytes {
     // Some may have got theirs since.
     let used = pods.iter().filter_map(refused).map(|its| its.used).fold(quota.used, Bytes::max);
     let rule = &input.policy.headroom;
-    let more = needs(input, pods).map(|(target, container, need)| {
+    let known = |pod: &PodName| {
+        let (target, container, need) = needs(input, std::slice::from_ref(pod)).next()?;
         if quota.resource.starts_with("limits.") {
-            return need.saturating_sub(container.spec_limit.unwrap_or_default());
+            return Some(need.saturating_sub(container.spec_limit.unwrap_or_default()));
         }
         let request = headroom::request_with(rule, &target.pod, container, need);
-        request.unwrap_or_default().saturating_sub(container.spec_request.unwrap_or_default())
-    });
+        Some(request.unwrap_or_default().saturating_sub(container.spec_request.unwrap_or_default()))
+    };
+    // Of one that does not answer what it was refused is known.
+    let more = pods.iter().filter_map(|pod| known(pod).or_else(|| Some(refused(pod)?.needed)));
     used + quota.needed.max(more.sum())
 }
 
@@ -194,7 +201,8 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
     let unbound: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
     let members = || set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
-    let setting = |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
+    let setting =
+        |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
     let also = for_others(target, &unbound, |_| None);
     match Room::of(members())?.bound(&input.policy.headroom) {
         Bound::Fits(most) => Some(format!(
@@ -203,7 +211,8 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
         )),
         Bound::AfterARaise { limit, maxmemory } => {
             let limit_of = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
-            let mut short: Vec<&Target> = members().filter(|member| limit_of(member).is_some_and(|has| has < limit)).collect();
+            let mut short: Vec<&Target> =
+                members().filter(|member| limit_of(member).is_some_and(|has| has < limit)).collect();
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
@@ -263,8 +272,7 @@ fn raised(input: &Input<'_>, target: &Target, to: To) -> Option<Bytes> {
         To::Needed => lacking(input, target).map(|(need, _)| need),
         To::AQuarter => None,
     };
-    let by_a_quarter =
-        || Some(target.pod.container.as_ref().ok()?.limit()?.percent(RAISED_PERCENT).round_up_mib());
+    let by_a_quarter = || Some(target.pod.container.as_ref().ok()?.limit()?.percent(RAISED_PERCENT).round_up_mib());
     need.or_else(by_a_quarter)
 }
 

@@ -177,9 +177,7 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     let policy = input.policy;
     match (input.journal, input.plan) {
-        (Some(_), _) => {
-            unchain(input).unwrap_or_else(|| "nothing; kubectl get rmp shows how it goes on".to_owned())
-        }
+        (Some(_), _) => unchain(input).unwrap_or_else(|| "nothing; kubectl get rmp shows how it goes on".to_owned()),
         (None, Some(_)) if !policy.fragmentation.restart_allowed => {
             patch(input, r#"{"spec":{"fragmentation":{"remedies":["Restart"]}}}"#, "lets the operator restart pods")
         }

@@ -426,9 +426,10 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
         match sets::without(input.snapshot, &set.name).map(|set| set.replicas) {
             // Nobody wants any.
             Some(0) => None,
-            Some(wanted) => {
-                Some(format!("of the {wanted} pods that StatefulSet {} wants none is there and selected{primary}", set.name))
-            }
+            Some(wanted) => Some(format!(
+                "of the {wanted} pods that StatefulSet {} wants none is there and selected{primary}",
+                set.name
+            )),
             None => Some(format!("{} had pods and has none any more{primary}", set.name)),
         }
     });

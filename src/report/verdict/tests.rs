@@ -269,6 +269,7 @@ fn a_set_that_is_scaled_to_zero_beside_another_is_not_missing() {
     let sentence = &said(&missing).sentence;
     assert!(sentence.contains("of the 1 pods that StatefulSet cache wants none is there and selected"), "{sentence}");
     scene.1.stateful_sets[1].replicas = 0;
+    scene.1.targets[0].sample_mut().expect("a sample").replication.replicas.truncate(1);
     assert_eq!(word(&look(&scene, &missing)), ("Fine", "Healthy"));
 }
 

@@ -1,11 +1,7 @@
 //! Commands that work as they are printed: over TLS, and where they cannot know a file, with what to put in.
 
 use super::*;
-use crate::domain::{
-    pod::StartSettings,
-    policy::SecretKey,
-    tls::TlsRule,
-};
+use crate::domain::{pod::StartSettings, policy::SecretKey, tls::TlsRule};
 
 fn rule(client_cert: Option<&str>) -> TlsRule {
     let ca = SecretKey { name: "redis-ca".into(), key: "ca.crt".into() };

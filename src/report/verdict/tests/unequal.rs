@@ -1,5 +1,7 @@
 //! Members that differ: each has its own need, and what is one number for all of them fits each.
 
+use pretty_assertions::assert_eq;
+
 use super::*;
 use crate::domain::{pod::Right, surroundings::RefusedLimit};
 
@@ -98,7 +100,10 @@ fn what_bounds_a_server_is_one_number_for_its_set() {
     assert!(found.iter().all(|finding| finding.remedy.starts_with(remedy)), "{found:#?}");
     assert!(found[0].remedy.ends_with("768 MiB, the least of its set, is enough"), "{found:#?}");
     let sentence = &said(&status).sentence;
-    assert!(sentence.contains("CONFIG SET maxmemory 512mb (restarts nothing; the same for redis-2, redis-0;"), "{sentence}");
+    assert!(
+        sentence.contains("CONFIG SET maxmemory 512mb (restarts nothing; the same for redis-2, redis-0;"),
+        "{sentence}"
+    );
     // One member that is fuller than that decides for all, and those whose limit is enough keep it.
     scene.1.targets[0].sample_mut().expect("a sample").memory.used = Bytes::mib(700);
     let status = first(&scene);
@@ -110,7 +115,10 @@ fn what_bounds_a_server_is_one_number_for_its_set() {
     );
     let sentence = &said(&status).sentence;
     assert!(sentence.contains(r#""memory":"1313Mi"}}}]}}' (restarts nothing; the same for redis-0;"#), "{sentence}");
-    assert!(sentence.contains("CONFIG SET maxmemory 875mb (restarts nothing; the same for redis-2, redis-0;"), "{sentence}");
+    assert!(
+        sentence.contains("CONFIG SET maxmemory 875mb (restarts nothing; the same for redis-2, redis-0;"),
+        "{sentence}"
+    );
 }
 
 #[test]
