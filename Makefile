@@ -4,7 +4,7 @@ SHELL := bash
 # The targets share one cargo target directory and one cluster: with -j they still run one by one.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-long test-unit test-chart test-redis test-cluster lint generate bench image \
+.PHONY: help demo demo-down test test-long test-unit test-chart test-redis test-cluster lint generate bench image book \
 	cluster-up cluster-down clean-cache
 
 help: ## Show this list
@@ -44,6 +44,9 @@ generate: ## Write crds/, docs/reference.md, the chart's README, config and othe
 
 bench: ## Measure what watching costs and how long writes pause (docs/performance.md)
 	@scripts/bench
+
+book: ## Build the book of docs/ into target/book (needs mdbook; no part of the tests)
+	@scripts/book
 
 image: ## Build the operator's image as a docker-archive file and print its path
 	@. scripts/lib.sh; need_rust; need jq "install jq (Debian: jq)"; \

@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -76,6 +76,8 @@ struct Known {
     lease_read: AtomicBool,
     policies_listed: AtomicBool,
     leads: AtomicBool,
+    /// Namespaces that are to be looked at, and may not be read.
+    unreadable: Mutex<Vec<String>>,
 }
 
 impl Health {
@@ -92,6 +94,21 @@ impl Health {
     /// Whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.0.leads.store(leads, Ordering::Relaxed);
+    }
+
+    /// These namespaces are to be looked at, and may not be read: the others are served, and the process is as ready.
+    pub fn unreadable(&self, namespaces: Vec<String>) {
+        *self.0.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = namespaces;
+    }
+
+    /// What `/readyz` says, with what it says besides.
+    fn text(&self) -> String {
+        let unreadable = self.0.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let besides = match unreadable.as_slice() {
+            [] => String::new(),
+            names => format!("may not be read, and not served: namespace {}\n", names.join(", ")),
+        };
+        self.get().text().to_owned() + &besides
     }
 
     /// What `/readyz` says. What was true once is enough: an API server that goes away later is no reason to take this
@@ -146,10 +163,9 @@ impl Admin {
     }
 }
 
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    let readiness = health.get();
-    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, readiness.text())
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    let status = if health.get().is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, health.text())
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> Response {
@@ -214,6 +230,10 @@ mod tests {
             let answer = get(server.address, "/readyz").await;
             assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(text), "{answer}");
         }
+        server.health.unreadable(vec!["cart".to_owned(), "shop".to_owned()]);
+        let answer = get(server.address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.ends_with("ok: standby\nmay not be read, and not served: namespace cart, shop\n"), "{answer}");
         assert!(get(server.address, "/metrics").await.starts_with("HTTP/1.1 404"), "scrapes share nothing with health");
     }
 

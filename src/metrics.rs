@@ -135,6 +135,7 @@ pub struct Metrics {
     targets: Arc<targets::Targets>,
     probe_errors: Family<ReasonLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
+    unreadable: Gauge,
     probe_duration: Histogram,
     remediations: Family<RemediationLabels, Counter>,
     write_pause: Histogram,
@@ -190,6 +191,7 @@ impl Metrics {
             targets,
             probe_errors: Family::default(),
             watch_errors: Family::default(),
+            unreadable: Gauge::default(),
             probe_duration: probe_histogram(),
             remediations: Family::default(),
             write_pause: pause_histogram(),
@@ -211,6 +213,7 @@ impl Metrics {
         table::PROBE_ERRORS.register(registry, self.probe_errors.clone());
         table::PROBE_DURATION.register(registry, self.probe_duration.clone());
         table::WATCH_ERRORS.register(registry, self.watch_errors.clone());
+        table::UNREADABLE.register(registry, self.unreadable.clone());
         table::REMEDIATIONS.register(registry, self.remediations.clone());
         table::SWITCHOVERS.register(registry, self.switchovers.clone());
         table::SWITCHOVER_DURATION.register(registry, self.switchover_time.clone());
@@ -289,6 +292,11 @@ impl Metrics {
     /// A list or watch of the API server failed.
     pub fn watch_failed(&self, kind: &'static str) {
         self.watch_errors.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// So many of the named namespaces may not be read.
+    pub fn unreadable(&self, namespaces: usize) {
+        self.unreadable.set(i64::try_from(namespaces).unwrap_or(i64::MAX));
     }
 
     /// A probe gave a sample.

@@ -29,6 +29,7 @@ use crate::{
             Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, RedisAccess, RestartRule,
             RoleLabel, SecretKey, SentinelAccess,
         },
+        purpose::Purpose,
         quantity,
         ratio::Ratio,
         tls::TlsRule,
@@ -60,6 +61,9 @@ pub fn validate(resource: &RedisMemoryPolicy) -> Result<Policy, Vec<Invalid>> {
     selector::check_own(spec, &mut problems);
     let redis = redis(&spec.redis, &mut problems);
     let headroom = headroom(&spec.headroom, &mut problems);
+    let is_cache = spec.purpose == Some(Purpose::Cache);
+    let may_evict = is_cache && headroom.set_maxmemory;
+    problems.unless(!headroom.allow_eviction || may_evict, "spec", rules::ALLOW_EVICTION);
     let eviction_allowed = eviction(&spec.eviction, &mut problems);
     let fragmentation = fragmentation(&spec.fragmentation, &mut problems);
     let restart = restart(&spec.restart, &mut problems);
@@ -269,6 +273,7 @@ fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {
             set_maxmemory: allows(api::HeadroomRemedy::SetMaxmemory),
             maximum_limit,
             requests: spec.requests,
+            allow_eviction: spec.allow_eviction,
         },
     }
 }

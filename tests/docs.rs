@@ -2,6 +2,17 @@
 //! reference of the resource is the schema.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
+#[path = "docs/book.rs"]
+mod book;
+#[path = "docs/commands.rs"]
+mod commands;
+#[path = "docs/fences.rs"]
+mod fences;
+#[path = "docs/policies.rs"]
+mod policies;
+#[path = "docs/values.rs"]
+mod values;
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -126,6 +137,14 @@ fn pages() -> Vec<PathBuf> {
     found
 }
 
+/// The blocks of all pages that people read to use the operator or to work on it; a change log tells what was.
+fn all_blocks() -> Vec<fences::Block> {
+    let pages = pages().into_iter().filter(|path| !path.ends_with("CHANGELOG.md"));
+    pages
+        .flat_map(|path| fences::blocks(path.strip_prefix(root()).unwrap(), &fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
 /// The targets of `[text](target)`, without those that lead out of the repository.
 fn links(page: &str) -> Vec<&str> {
     let starts = page.match_indices("](").map(|(at, _)| at + 2);
@@ -135,7 +154,11 @@ fn links(page: &str) -> Vec<&str> {
 
 /// What a heading is called in a link: lower case, words joined by `-`.
 fn anchors(page: &str) -> BTreeSet<String> {
-    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let mut fenced = false;
+    let headings = page.lines().filter(|line| {
+        fenced ^= line.starts_with("```");
+        !fenced && line.starts_with('#')
+    });
     headings
         .map(|line| {
             let text = line.trim_start_matches('#').trim().to_lowercase();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use common::{
     connect, eventually, look,
@@ -20,6 +20,7 @@ use redis_memory_operator::{
         fixtures::{self, NOW},
         journal::WorkloadRecord,
         policy::Policy,
+        purpose::Purpose,
         sample::Sample,
         snapshot::{Observation, Snapshot},
     },
@@ -197,4 +198,66 @@ async fn what_changed_since_it_was_judged_is_left() {
     let another = carried(effect).await;
     assert!(matches!(another, Err(ExecuteError::Redis { .. })), "another process: {another:?}");
     assert_eq!(set.have().await[0], Bytes::ZERO);
+}
+
+/// A full cache shrinks by consent, a little at a time, and its replica evicts nothing by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
+    let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    set.fill(Bytes::mib(80)).await;
+    assert_eq!(set.settle().await, [""; 0], "nobody has consented");
+    (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
+    let mut values = Vec::new();
+    for _ in 0..100 {
+        if set.have().await == [BEARS; 2] {
+            break;
+        }
+        let used = set.sample(0).await.memory.used;
+        match set.decide().await {
+            Next::Remember(records) => set.records = records,
+            Next::Upkeep(effects) => {
+                for (effect, reason) in effects {
+                    set.executor.carry_out(&set.policy, &effect, None).await.expect(&reason);
+                    let now = set.sample(0).await.memory;
+                    assert!(now.used.percent(107) >= used, "{used} were used, then {}: {reason}", now.used);
+                    values.push(now.maxmemory);
+                }
+            }
+            // It has not come down yet.
+            Next::Rest => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(set.have().await, [BEARS; 2], "{values:?}");
+    assert!(values.len() > 4, "in steps: {values:?}");
+    eventually("the replica has what the primary kept", async || {
+        let (one, two) = (set.sample(0).await, set.sample(1).await);
+        (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
+    })
+    .await;
+    let evicted = set.servers[1].run(&["INFO", "stats"]);
+    assert!(evicted.contains("evicted_keys:0"), "the replica evicted by itself: {evicted}");
+}
+
+/// A server that stands still while it evicts gets back what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eviction_that_slows_the_server_down_is_stopped() {
+    let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru", "--enable-debug-command", "yes"]).await;
+    set.fill(Bytes::mib(80)).await;
+    (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
+    let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };
+    set.records = records;
+    let Next::Upkeep(effects) = set.decide().await else { panic!("it is set then") };
+    let (effect, _) = effects.first().expect("the primary's").clone();
+    // So that it lasts as long as the server is watched.
+    set.servers[0].run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    let sleeps = async {
+        eventually("it has the new value", async || (set.have().await[0] > Bytes::ZERO).then_some(())).await;
+        let port = set.servers[0].address().port().to_string();
+        Command::new("redis-cli").args(["-p", &port, "DEBUG", "SLEEP", "0.3"]).spawn().expect("redis-cli")
+    };
+    let (stopped, mut slept) = tokio::join!(set.executor.carry_out(&set.policy, &effect, None), sleeps);
+    slept.wait().expect("it ends");
+    assert!(matches!(&stopped, Err(ExecuteError::EvictionStopped { .. })), "{stopped:?}");
+    assert_eq!(set.have().await[0], Bytes::ZERO, "as before");
 }

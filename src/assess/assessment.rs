@@ -97,7 +97,8 @@ impl<'a> Assessment<'a> {
     /// That target, with what it is judged by.
     pub(super) fn view<'b>(&'b self, target: &'b Target) -> Option<View<'b>> {
         let &Member { ref fragmentation, headroom, growth, .. } = self.member(target)?;
-        let around = Some(Around { snapshot: self.snapshot, set: self.set_of(target) });
+        let members = self.shard_of(target).map_or(&[][..], |shard| &shard.members);
+        let around = Some(Around { snapshot: self.snapshot, set: self.set_of(target), members });
         Some(View { policy: self.policy, target, around, fragmentation, headroom, growth })
     }
 

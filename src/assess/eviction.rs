@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::View;
 use crate::domain::{
+    bytes::Bytes,
     duration,
     finding::{Finding, FindingCode, Severity},
     purpose::{Purpose, danger},
@@ -19,6 +20,7 @@ const SOON: Duration = Duration::from_secs(8 * 3600);
 /// Fewer keys with a time to live than this, in percent: under `volatile-*` they are evicted in no time, and then writes are
 /// refused as under `noeviction`.
 const FEW_PERCENT: u128 = 10;
+const NONE_WITH_TTL: &str = "no key has a time to live";
 
 pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     [policy(view, sample), stops_writes(view, sample)].into_iter().flatten().collect()
@@ -76,18 +78,36 @@ fn few_with_ttl(sample: &Sample) -> Option<String> {
     let (keys, with_ttl) = (u128::from(sample.keys), u128::from(sample.keys_with_ttl));
     let few = keys > 0 && with_ttl * 100 < keys * FEW_PERCENT;
     few.then(|| match with_ttl {
-        0 => "no key has a time to live".to_owned(),
+        0 => NONE_WITH_TTL.to_owned(),
         _ => format!("fewer than {FEW_PERCENT} % of the keys have a time to live"),
     })
 }
 
-/// Why a full server refuses writes under its policy; `None`: it evicts, or that is not known.
+/// Why a full server refuses writes under its policy, at once or soon; `None`: it evicts, or that is not known.
 fn refuses_because(sample: &Sample) -> Option<String> {
     let policy = sample.memory.maxmemory_policy.as_str();
     if policy == "noeviction" {
         return Some("noeviction".to_owned());
     }
-    few_with_ttl(sample).map(|few| format!("{}, and {few}", named(policy)))
+    // What is no key takes the memory.
+    let empty = policy.starts_with("volatile-") && !sample.keys_unread() && sample.keys == 0;
+    let few = few_with_ttl(sample).or_else(|| empty.then(|| NONE_WITH_TTL.to_owned()))?;
+    Some(format!("{}, and {few}", named(policy)))
+}
+
+/// What the server counts has reached its `maxmemory`, as far as that can be told.
+fn is_full(sample: &Sample) -> bool {
+    let memory = &sample.memory;
+    !sample.persistence.loading
+        && !sample.is_unread("maxmemory")
+        && memory.is_measured()
+        && Ratio::of(memory.counted(), memory.maxmemory).is_some_and(|share| share >= FULL)
+}
+
+/// Whether that server is full and refuses writes now, for it may evict nothing. One that evicts its last keys takes writes yet.
+pub fn refuses_writes(sample: &Sample) -> bool {
+    let evicts_yet = sample.memory.maxmemory_policy != "noeviction" && sample.keys_with_ttl > 0;
+    is_full(sample) && refuses_because(sample).is_some() && !evicts_yet
 }
 
 /// A primary that refuses writes, or will: clients see errors, and nothing of the data is lost. A replica takes no writes.
@@ -96,19 +116,20 @@ fn stops_writes(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     if sample.replication.role != Role::Primary || sample.persistence.loading || sample.is_unread("maxmemory") {
         return None;
     }
-    // What the server does not count is no reason for it to refuse.
-    let counted = memory.used.saturating_sub(memory.not_counted_for_evict);
-    let full = Ratio::of(counted, memory.maxmemory)? >= FULL;
     let because = refuses_because(sample)?;
     let state = format!("used about {} of maxmemory {} under {because}", memory.used.quantised(), memory.maxmemory);
     let remedy = "delete data, give keys a time to live, raise the container limit and then maxmemory, or set a \
                   maxmemory-policy that evicts where keys may go";
-    if full {
-        let evidence = format!("{state}: it is full, and writes that need memory are refused");
+    if is_full(sample) {
+        let when = if refuses_writes(sample) { "" } else { " as soon as those are evicted" };
+        let evidence = format!("{state}: it is full, and writes that need memory are refused{when}");
         return Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy));
     }
     let growth = view.growth?;
-    let room = memory.maxmemory.saturating_sub(counted);
+    if memory.maxmemory == Bytes::ZERO {
+        return None;
+    }
+    let room = memory.maxmemory.saturating_sub(memory.counted());
     let left = growth.fills(room)?;
     let evidence = format!(
         "{state}: full in {}, as it grew for the last {}, and then writes are refused",

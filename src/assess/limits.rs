@@ -2,6 +2,7 @@
 
 use super::{
     View,
+    bound::{Bound, Room},
     headroom::{self, HeadroomVerdict, told_apart},
     obstacle, patch,
 };
@@ -44,22 +45,24 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     findings
 }
 
-/// The `maxmemory` for which the limit is enough; headroom is computed from live values, so this only advises.
+/// The `maxmemory` for which the limits of its set are enough; headroom is computed from live values, so this only advises.
 fn suggested_maxmemory(view: &View<'_>) -> String {
-    let rule = &view.policy.headroom;
-    let limit = view.target.pod.container.as_ref().ok().and_then(Container::limit);
-    let room = limit.map(|limit| headroom::bearable(rule, limit));
-    let used = view.target.sample().map(|sample| sample.memory.used).unwrap_or_default();
-    match (limit, room) {
-        (Some(limit), Some(room)) if room > Bytes::ZERO && used > room => format!(
-            "raise the limit of {limit} first: with about {} used, a maxmemory that fits it would evict data or refuse \
-             writes at once",
-            used.quantised()
-        ),
-        (Some(limit), Some(room)) if room > Bytes::ZERO => {
-            format!("set maxmemory to at most {room}, for which the limit of {limit} is enough")
+    let members = view.around.map_or(&[][..], |around| around.members);
+    // One server that is looked at by itself is a set of its own.
+    let room = if members.is_empty() { Room::of([view.target]) } else { Room::of(members.iter().copied()) };
+    let Some(room) = room else { return "set maxmemory, and a container limit above it".into() };
+    let own = view.target.pod.container.as_ref().ok().and_then(Container::limit);
+    let whose = if own == Some(room.limit) { "" } else { ", the least of its set," };
+    match room.bound(&view.policy.headroom) {
+        Bound::Fits(most) => {
+            format!("set maxmemory to at most {most}, for which the limit of {}{whose} is enough", room.limit)
         }
-        _ => "set maxmemory, and a container limit above it".into(),
+        Bound::AfterARaise { limit, maxmemory } => format!(
+            "raise the limit of {}{whose} to {limit} first, then set maxmemory to {maxmemory}: with about {} used, a maxmemory that \
+             fits would evict data or refuse writes at once",
+            room.limit,
+            room.used.quantised()
+        ),
     }
 }
 

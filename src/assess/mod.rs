@@ -4,10 +4,11 @@
 //! looked at is a finding of its own (`reach`).
 
 mod assessment;
+pub mod bound;
 pub mod digest;
 pub mod drift;
 pub mod empty;
-mod eviction;
+pub mod eviction;
 pub mod fragmentation;
 pub mod growth;
 pub mod headroom;
@@ -72,6 +73,8 @@ struct Around<'a> {
     snapshot: &'a Snapshot,
     /// The StatefulSet that owns its pod.
     set: Option<&'a StatefulSet>,
+    /// The members of its shard.
+    members: &'a [&'a Target],
 }
 
 /// One target and what it is judged by.

@@ -1,6 +1,8 @@
 //! What keeps a container from a higher limit in place: one judgement for the finding, for what is planned, and for the
 //! command that a person is given.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::domain::{
     bytes::Bytes,
     not_given::NotGiven,
@@ -32,6 +34,14 @@ pub enum Obstacle<'a> {
     Claimed(&'a str),
     /// The limit is asked for and the kubelet has not written it to the cgroup yet: this one holds.
     NotWritten(Option<Bytes>),
+    /// The limit is asked for, and the kubelet has not written it to the cgroup for longer than `stepTimeout`: it is not waited for
+    /// any more.
+    NeverWritten {
+        /// The limit that holds.
+        holds: Option<Bytes>,
+        /// When it was first seen so.
+        since: Timestamp,
+    },
     /// The node has no room now; the kubelet tries again.
     Deferred(NotGiven),
     /// The node can never hold it.
@@ -93,7 +103,10 @@ pub fn judge<'a>(
     }
     if container.spec_limit.is_some_and(|asked| asked >= limit) {
         return Some(match &target.pod.resize {
-            ResizeProgress::None | ResizeProgress::InProgress => Obstacle::NotWritten(container.live_limit),
+            ResizeProgress::None | ResizeProgress::InProgress => match never_written(policy, snapshot, target) {
+                Some(since) => Obstacle::NeverWritten { holds: container.live_limit, since },
+                None => Obstacle::NotWritten(container.live_limit),
+            },
             ResizeProgress::Deferred(text) => Obstacle::Deferred(NotGiven::read(text)),
             ResizeProgress::Infeasible(text) => Obstacle::Infeasible(NotGiven::read(text)),
             ResizeProgress::Error(text) => Obstacle::Fails(NotGiven::read(text)),
@@ -109,6 +122,15 @@ pub fn judge<'a>(
         return Some(Obstacle::LeftAlone(left));
     }
     around.refused_limit(&target.pod.uid).map(|text| Obstacle::Refused(NotGiven::read(text)))
+}
+
+/// Since when a limit of that pod is asked for and not written, where that is longer than `stepTimeout`: whoever writes it is
+/// waited for no longer. `None`: it is written, or may be within that time.
+pub fn never_written(policy: &Policy, snapshot: Option<&Snapshot>, target: &Target) -> Option<Timestamp> {
+    let snapshot = snapshot?;
+    let since = snapshot.surroundings.unwritten_since(&target.pod.uid)?;
+    let bound = SignedDuration::try_from(policy.restart.step_timeout).unwrap_or(SignedDuration::MAX);
+    (snapshot.at.duration_since(since) > bound).then_some(since)
 }
 
 /// The older policy that acts for this target's set.
@@ -136,6 +158,7 @@ impl Obstacle<'_> {
             Self::Claimed(policy) => format!("policy {policy}, which is older, acts for this workload"),
             Self::NotWritten(Some(holds)) => format!("the kubelet has not written it yet, and {holds} hold"),
             Self::NotWritten(None) => "the kubelet has not written it yet".to_owned(),
+            Self::NeverWritten { holds, since } => format!("the kubelet has not written it {}", so_far(*holds, *since)),
             Self::Deferred(why) => said("the node has no room for a higher one now", why),
             Self::Infeasible(why) => said("the node can never hold a higher one", why),
             Self::Fails(why) => said("the kubelet fails to set a higher one", why),
@@ -172,6 +195,11 @@ impl Obstacle<'_> {
                     holds.map_or_else(String::new, |holds| format!("; {holds} hold until the cgroup is written"));
                 format!("the kubelet is raising the limit to {need} in place{holds}")
             }
+            Self::NeverWritten { holds, since } => format!(
+                "a limit of {need} is asked for, and the kubelet has not written it to the cgroup {}: see what the pod's events and \
+                 its node say (a kubelet before 1.33 never does it), or {template}",
+                so_far(*holds, *since)
+            ),
             Self::Deferred(why) => format!(
                 "a limit of {need} is asked for; the node has no room for it now, and the kubelet will try again: {}",
                 why.why(MOST)
@@ -207,6 +235,12 @@ impl Obstacle<'_> {
             ),
         }
     }
+}
+
+/// "since 2026-01-02T03:04:05Z, and 1 GiB hold".
+fn so_far(holds: Option<Bytes>, since: Timestamp) -> String {
+    let holds = holds.map_or_else(String::new, |holds| format!(", and {holds} hold"));
+    format!("since {}{holds}", since.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 fn said(what: &str, why: &NotGiven) -> String {

@@ -36,6 +36,8 @@ fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Opti
     let value = members.iter().filter_map(|target| Some(target.sample()?.memory.maxmemory)).min()?;
     let pods: Vec<&str> = members.iter().map(|target| target.pod.name.as_str()).collect();
     let before = match u64::try_from(own.before) {
+        // What it was lowered by has been given back.
+        Ok(before) if Bytes(before) == value => return None,
         Ok(before) if before > 0 => format!("was {}", Bytes(before)),
         _ => "was 0".to_owned(),
     };

@@ -8,6 +8,7 @@ use crate::domain::{
     pod::{Container, Owner, StatefulSet},
     quantity,
     recognition::limit_at::LimitAt,
+    sample::Role,
     snapshot::{Snapshot, Target},
 };
 
@@ -55,6 +56,8 @@ struct Maker<'a> {
     name: String,
     /// "statefulset/redis".
     object: String,
+    /// It, where it is a StatefulSet.
+    set: Option<&'a StatefulSet>,
     /// What owns it.
     owner: Option<&'a Owner>,
     limit_at: Option<&'a LimitAt>,
@@ -73,11 +76,9 @@ pub fn of(namespace: &str, snapshot: &Snapshot, target: &Target, to: Bytes) -> O
     let maker = maker(snapshot, target, container)?;
     let guaranteed = target.pod.guaranteed;
     if let Some(gives) = maker.gives.filter(|gives| *gives >= to) {
-        return Some(Patch {
-            what: format!("let the pod be replaced, for the template of {} gives {gives} already", maker.name),
-            command: format!("kubectl rollout restart {} -n {namespace}", maker.object),
-            effect: maker.rolls,
-        });
+        let what = format!("let the pod be replaced, for the template of {} gives {gives} already", maker.name);
+        let (command, effect) = replacement(namespace, &maker, target);
+        return Some(Patch { what, command, effect });
     }
     if let Some(owner) = maker.owner {
         return Some(by_operator(namespace, owner, maker.limit_at, guaranteed, container, to));
@@ -105,6 +106,7 @@ fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> 
         return Some(Maker {
             name: format!("StatefulSet {}", set.name),
             object: format!("statefulset/{}", set.name),
+            set: Some(set),
             owner: set.owner.as_ref(),
             limit_at: set.limit_at.as_ref(),
             gives: gives(&set.template_limits),
@@ -115,11 +117,46 @@ fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> 
     Some(Maker {
         name: format!("Deployment {}", deployment.name),
         object: format!("deployment/{}", deployment.name),
+        set: None,
         owner: None,
         limit_at: deployment.limit_at.as_ref(),
         gives: gives(&deployment.template_limits),
         rolls: "rolls its pods: Redis starts anew".to_owned(),
     })
+}
+
+/// What has a pod made anew from its template, and what that does. A roll-out that is asked for leaves alone the pods of a set
+/// whose strategy is OnDelete, and those below its partition; and the mark by which it is asked for (an annotation of the
+/// template) is taken back by a controller that owns the set.
+fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, String) {
+    let pod = &target.pod.name;
+    let Some(set) = maker.set else {
+        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), maker.rolls.clone());
+    };
+    let held = set.ordinal(pod).filter(|ordinal| !set.on_delete && *ordinal < set.partition);
+    if let Some(ordinal) = held.filter(|_| set.current_revision != set.update_revision) {
+        let change = format!(r#"{{"spec":{{"updateStrategy":{{"rollingUpdate":{{"partition":{ordinal}}}}}}}}}"#);
+        return (
+            format!("kubectl patch {} -n {namespace} --type merge -p '{change}'", maker.object),
+            format!("below its partition of {} pods are left alone: this rolls those from number {ordinal} on", set.partition),
+        );
+    }
+    if !set.on_delete && held.is_none() && set.owner.is_none() {
+        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), maker.rolls.clone());
+    }
+    let because = match (set.on_delete, held, &set.owner) {
+        (true, ..) => format!("the strategy of {} is OnDelete, so that a roll-out replaces no pod", maker.name),
+        (_, Some(_), _) => format!("it is below the partition of {}, which a roll-out leaves alone", maker.name),
+        (.., Some(owner)) => format!("{} {} owns {}, and takes a roll-out back", owner.kind, owner.name, maker.name),
+        (.., None) => String::new(),
+    };
+    let is_primary = target.sample().is_some_and(|sample| sample.replication.role == Role::Primary);
+    let care = if is_primary {
+        "it is a primary: let a replica take its role over first, or writes stop until it has loaded"
+    } else {
+        "one pod after the other, each when the one before has caught up, and a primary last"
+    };
+    (format!("kubectl delete pod {pod} -n {namespace}"), format!("{because}; {care}"))
 }
 
 /// At the resource of the operator that makes the pods.
@@ -217,7 +254,7 @@ fn in_template(
 /// What a change of its template does to its pods.
 fn rolls(set: &StatefulSet) -> String {
     if set.on_delete {
-        return "rolls no pod: its strategy is OnDelete".to_owned();
+        return "rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last".to_owned();
     }
     match set.partition {
         0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),

@@ -64,6 +64,7 @@ impl RuleArgs {
             set_maxmemory: false,
             maximum_limit: None,
             requests: false,
+            allow_eviction: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! log, at most once a minute, and counted each time.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,8 +20,12 @@ const EVERYWHERE: &str = "all";
 
 /// A failure that goes on is said again after this time.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
-/// Policies that cannot be listed are asked for again after this time.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// Policies that cannot be listed are asked for again after this time; where nothing waits for the answer after …
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// … so many times that.
+const RARELY: u32 = 12;
+/// A named namespace that refuses so often in a row is not waited for: rights that were just granted take a moment.
+pub(super) const REFUSALS: u32 = 3;
 /// The kind that is watched, in the metric.
 const KIND: &str = "RedisMemoryPolicy";
 
@@ -29,12 +34,43 @@ const KIND: &str = "RedisMemoryPolicy";
 pub(super) struct Failures {
     clock: Clock,
     metrics: Metrics,
+    health: Health,
     said_at: Arc<Mutex<Option<Duration>>>,
+    unreadable: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Failures {
-    pub(super) fn new(clock: Clock, metrics: Metrics) -> Self {
-        Self { clock, metrics, said_at: Arc::default() }
+    pub(super) fn new(clock: Clock, metrics: Metrics, health: Health) -> Self {
+        Self { clock, metrics, health, said_at: Arc::default(), unreadable: Arc::default() }
+    }
+
+    /// That named namespace may not be read, and is not waited for.
+    pub(super) fn passed_over(&self, namespace: &str) {
+        if self.now_unreadable(|all| all.insert(namespace.to_owned())) {
+            tracing::warn!(
+                namespace,
+                "this namespace of --watch-namespaces may not be read: it was deleted, or has no Role of this install yet; its \
+                 policies are not looked at, and those of the others are"
+            );
+        }
+    }
+
+    /// That named namespace has been read.
+    pub(super) fn readable(&self, namespace: &str) {
+        if self.now_unreadable(|all| all.remove(namespace)) {
+            tracing::info!(namespace, "this namespace of --watch-namespaces may be read again");
+        }
+    }
+
+    /// Whether that change is one; if so, it is told to whoever asks.
+    fn now_unreadable(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) -> bool {
+        let mut all = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut all);
+        if changed {
+            self.metrics.unreadable(all.len());
+            self.health.unreadable(all.iter().cloned().collect());
+        }
+        changed
     }
 
     /// Of that namespace; `None`: of all.
@@ -62,14 +98,39 @@ impl Failures {
 }
 
 /// Asks until policies can be listed wherever they are looked at, and then says that this process is as ready as it can be.
-/// A standby does it too: one that cannot see policies must not take the place of one that can.
-pub(super) async fn until_listed(client: Client, scope: Scope, health: Health, failures: Failures) {
-    for namespace in scope.places() {
-        let policies = Policies::new(client.clone(), namespace);
-        while let Err(error) = policies.exist().await {
+/// A standby does it too: one that cannot see policies must not take the place of one that can. Of several namespaces those that
+/// refuse hold up nobody, as long as one can be read; they are asked again now and then. `again`: what lies between two questions.
+pub(super) async fn until_listed(client: Client, scope: Scope, health: Health, failures: Failures, again: Duration) {
+    let mut waited_for: Vec<(Option<&str>, u32)> = scope.places().into_iter().map(|place| (place, 0)).collect();
+    let mut any = false;
+    loop {
+        let asked = waited_for.iter().map(|(namespace, refusals)| {
+            let policies = Policies::new(client.clone(), *namespace);
+            async move { (*namespace, *refusals, policies.exist().await) }
+        });
+        let mut still = Vec::new();
+        for (namespace, refusals, answer) in futures::future::join_all(asked).await {
+            let Err(error) = answer else {
+                any = true;
+                namespace.iter().for_each(|namespace| failures.readable(namespace));
+                continue;
+            };
             failures.failed(namespace, &error);
-            tokio::time::sleep(ASK_AGAIN).await;
+            let refusals = if error.is_forbidden() { refusals.saturating_add(1) } else { 0 };
+            if let Some(namespace) = namespace.filter(|_| refusals == REFUSALS) {
+                failures.passed_over(namespace);
+            }
+            still.push((namespace, refusals));
         }
+        waited_for = still;
+        let refused = |(namespace, refusals): &(Option<&str>, u32)| namespace.is_some() && *refusals >= REFUSALS;
+        let settled = any && waited_for.iter().all(refused);
+        if settled {
+            health.policies_listed();
+        }
+        if waited_for.is_empty() {
+            return;
+        }
+        tokio::time::sleep(if settled { again.saturating_mul(RARELY) } else { again }).await;
     }
-    health.policies_listed();
 }

@@ -1,5 +1,5 @@
 //! What is remembered of each policy while this process leads: what was last written and said, and since when something
-//! is waited for. All times are of the monotonic clock.
+//! is waited for. All times are of the monotonic clock, but for those that people are told.
 
 use std::{
     collections::HashMap,
@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::announced::Announced;
 use crate::{
     api::v1alpha1::RedisMemoryPolicyStatus,
-    domain::journal::JournalOwner,
+    domain::{bytes::Bytes, journal::JournalOwner, names::PodUid, snapshot::{Snapshot, Target}, surroundings::UnwrittenLimit},
     report::{self, transitions::Transition},
 };
 
@@ -47,6 +49,8 @@ struct Remembered {
     /// The version that our last heartbeat made, until it was seen.
     heartbeat_version: Option<String>,
     next_look: Duration,
+    /// Limits that are asked for and not written, by pod: what was asked for, and since when that is seen.
+    unwritten: HashMap<PodUid, (Bytes, Timestamp)>,
 }
 
 impl Memory {
@@ -68,6 +72,27 @@ impl Memory {
                 return Duration::ZERO;
             }
             now.saturating_sub(*it.failing_since.get_or_insert(now))
+        })
+    }
+
+    /// The limits of its pods that are asked for and not written yet, each since it was first seen so. Another limit that is asked
+    /// for begins anew.
+    pub fn unwritten(&self, uid: &str, snapshot: &Snapshot, now: Timestamp) -> Vec<UnwrittenLimit> {
+        let asked = |target: &Target| {
+            let limit = target.pod.container.as_ref().ok()?.unwritten_limit()?;
+            Some((target.pod.uid.clone(), limit))
+        };
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        self.with(uid, |it| {
+            let known = std::mem::take(&mut it.unwritten);
+            let since = |pod: &PodUid, limit| known.get(pod).filter(|(before, _)| *before == limit).map(|known| known.1);
+            let seen = snapshot.targets.iter().filter_map(asked);
+            it.unwritten =
+                seen.map(|(pod, limit)| (pod.clone(), (limit, since(&pod, limit).unwrap_or(now)))).collect();
+            let mut all: Vec<_> =
+                it.unwritten.iter().map(|(uid, (_, since))| UnwrittenLimit { uid: uid.clone(), since: *since }).collect();
+            all.sort_by(|a, b| a.uid.cmp(&b.uid));
+            all
         })
     }
 
@@ -163,10 +188,10 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use pretty_assertions::assert_eq;
 
     use super::*;
+    use crate::domain::fixtures;
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -230,6 +255,24 @@ mod tests {
             (at(0), false),
             "any change is life, also to an earlier time"
         );
+    }
+
+    #[test]
+    fn a_limit_that_is_not_written_is_waited_for_from_its_first_sight() {
+        let (memory, mut snapshot) = (Memory::default(), fixtures::three_pods());
+        let wall = |second| fixtures::NOW + at(second);
+        let ask = |snapshot: &mut Snapshot, limit| {
+            snapshot.targets[1].pod.container.as_mut().unwrap().spec_limit = Some(Bytes::mib(limit));
+        };
+        assert_eq!(memory.unwritten("a", &snapshot, wall(0)), []);
+        ask(&mut snapshot, 1536);
+        let seen = |since| [UnwrittenLimit { uid: fixtures::pod_uid(1), since: wall(since) }];
+        assert_eq!(memory.unwritten("a", &snapshot, wall(10)), seen(10));
+        assert_eq!(memory.unwritten("a", &snapshot, wall(700)), seen(10));
+        ask(&mut snapshot, 2048);
+        assert_eq!(memory.unwritten("a", &snapshot, wall(710)), seen(710), "another limit");
+        snapshot.targets[1].pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(2048));
+        assert_eq!(memory.unwritten("a", &snapshot, wall(720)), [], "it is written");
     }
 
     #[test]

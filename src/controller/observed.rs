@@ -25,10 +25,10 @@ use crate::{
         snapshot::Snapshot,
         surroundings::{Claim, Elsewhere, Reach, Surroundings},
     },
-    kube_io::{cache::Seen, write::WriteError},
+    kube_io::{around::Around, cache::Seen, write::WriteError},
     observe::pods,
     plan::{Context, gates, in_place},
-    report::findings,
+    report::{findings, sets},
     validate::{
         self,
         resolve::{Problem, Resolved, resolve},
@@ -114,7 +114,8 @@ impl<W: World> Reconciler<W> {
     pub(super) async fn observe(&self, ground: &Ground) -> Result<Observed, ReconcileError> {
         let Resolved { resource, policy, problem } = &ground.resolved;
         let snapshot = self.world.cached(policy, &ground.watched, &ground.claims, self.settings.assess).await?;
-        let snapshot = self.placed(resource, policy, snapshot, Freshness::Lately).await;
+        let around = ground.watched.around.as_deref();
+        let snapshot = self.placed(resource, policy, snapshot, (Freshness::Lately, around)).await;
         let (resource, policy, problem) = (resource.clone(), Arc::clone(policy), problem.clone());
         Ok(Observed { resource, policy, snapshot, live: false, problem })
     }
@@ -146,23 +147,29 @@ impl<W: World> Reconciler<W> {
             self.cluster_budget.release(&policy.uid);
         }
         let snapshot = self.world.live(&policy, &ground.selector, &ground.claims, self.settings.assess).await?;
-        let snapshot = self.placed(&resource, &policy, snapshot, Freshness::Now).await;
+        let snapshot = self.placed(&resource, &policy, snapshot, (Freshness::Now, None)).await;
         let problem = problem.or_else(|| seen_problem.clone());
         Ok(Continue(Observed { resource, policy, snapshot, live: true, problem }))
     }
 
-    /// The snapshot with what lies around that policy, and what is behind the claims of primaries that are to be restarted
-    /// in place; elsewhere nothing is read for it.
+    /// The snapshot with what lies around that policy, the StatefulSets that have lost all of their pods, and what is behind the
+    /// claims of primaries that are to be restarted in place; elsewhere nothing is read for it.
     async fn placed(
         &self,
         resource: &RedisMemoryPolicy,
         policy: &Policy,
         snapshot: Snapshot,
-        how: Freshness,
+        (how, watched): (Freshness, Option<&Around>),
     ) -> Snapshot {
-        let snapshot = Snapshot { surroundings: self.surroundings(resource, self.world.reach(how)), ..snapshot };
+        let unwritten = self.memory.unwritten(&policy.uid, &snapshot, self.time().now());
+        let around = Surroundings { unwritten, ..self.surroundings(resource, self.world.reach(how)) };
+        let mut snapshot = Snapshot { surroundings: around, ..snapshot };
         let none = RedisMemoryPolicyStatus::default();
         let status = resource.status.as_ref().unwrap_or(&none);
+        let emptied = sets::without_pods(status, &snapshot);
+        if !emptied.is_empty() {
+            snapshot.stateful_sets.extend(self.world.stateful_sets(policy, &emptied, watched).await);
+        }
         let ctx = Context::of(policy, &snapshot, &status.workloads, self.time().now(), &self.settings);
         let ahead = in_place::ahead(&ctx, status.journal.as_ref());
         if ahead.is_empty() {
@@ -197,6 +204,7 @@ impl<W: World> Reconciler<W> {
             acknowledged: said(ACKNOWLEDGED_ANNOTATION),
             left_alone: self.reverts.left_alone(now),
             refused_limits: self.reverts.refused_limits(now),
+            unwritten: Vec::new(),
         }
     }
 

@@ -24,14 +24,14 @@ use crate::{
     domain::{
         event::EventNote,
         names::PodName,
-        pod::Pod,
+        pod::{Pod, StatefulSet},
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Claim, Elsewhere, Reach},
         volume::Volumes,
     },
     execute::live::Live,
-    kube_io::{error::KubeError, event::EventTarget, overload::Overload, write::WriteError},
+    kube_io::{around::Around, error::KubeError, event::EventTarget, overload::Overload, write::WriteError},
     metrics::{Metrics, PolicyKey},
     observe::{sampler::Digester, snapshot::Observer},
 };
@@ -118,6 +118,10 @@ impl World for Outside {
         settings: AssessSettings,
     ) -> Result<Snapshot, KubeError> {
         self.observer.live(policy, selector, claims, digests(policy, settings)).await
+    }
+
+    async fn stateful_sets(&self, policy: &Policy, names: &[String], around: Option<&Around>) -> Vec<StatefulSet> {
+        self.observer.stateful_sets(policy, names, around).await
     }
 
     async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {

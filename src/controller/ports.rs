@@ -20,6 +20,7 @@ use crate::{
     domain::{
         event::EventNote,
         names::PodName,
+        pod::StatefulSet,
         policy::Policy,
         snapshot::Snapshot,
         surroundings::{Claim, Elsewhere, Reach},
@@ -127,6 +128,14 @@ pub trait World: Send + Sync + 'static {
         claims: &[Claim],
         settings: AssessSettings,
     ) -> impl Future<Output = Result<Snapshot, KubeError>> + Send;
+    /// The StatefulSets of those names, of which no pod is selected, as far as they exist and can be read; from `around`,
+    /// where it is watched.
+    fn stateful_sets(
+        &self,
+        policy: &Policy,
+        names: &[String],
+        around: Option<&Around>,
+    ) -> impl Future<Output = Vec<StatefulSet>> + Send;
     /// What is behind the claims of those pods, no older than that.
     fn volumes(
         &self,

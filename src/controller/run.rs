@@ -178,8 +178,9 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let probes = tokio::spawn(for_health.serve_health(health.clone(), until(close_admin)));
     tokio::spawn(note_lease_read(leadership.holder.clone(), health.clone()));
     tokio::spawn(keep_time(clock));
-    let failures = Failures::new(clock, metrics.clone());
-    tokio::spawn(listing::until_listed(client.clone(), settings.scope.clone(), health.clone(), failures.clone()));
+    let failures = Failures::new(clock, metrics.clone(), health.clone());
+    let (scope, again) = (settings.scope.clone(), listing::ASK_AGAIN);
+    tokio::spawn(listing::until_listed(client.clone(), scope, health.clone(), failures.clone(), again));
     let lease_stop = leadership.stop.clone();
     let (lately, reverts, stop) = (Lately::default(), Arc::default(), stop.clone());
     let process =

@@ -17,9 +17,10 @@ use kube::{
 };
 
 use super::{
-    listing::Failures,
+    listing::{Failures, REFUSALS},
     registry::{Guarded, PolicyRef},
 };
+use crate::kube_io::error::is_forbidden;
 
 /// Policies of a page of the list: small, for what a page takes is not given back.
 const PAGE: u32 = 100;
@@ -73,7 +74,7 @@ impl Scope {
     }
 
     /// The policies, as events of one watch. Of several namespaces one that cannot be watched holds none of the others up
-    /// once all have been listed: its failures are said here, and go no further.
+    /// once all have been listed, or have refused again and again: its failures are said here, and go no further.
     pub(super) fn events(
         &self,
         client: &Client,
@@ -87,20 +88,44 @@ impl Scope {
             };
             let (failures, name) = (failures.clone(), namespace.to_owned());
             let watch = watcher::watcher(Api::namespaced(client.clone(), namespace), config()).default_backoff();
+            let mut refusals = 0_u32;
             let heard = watch.filter_map(move |event| {
-                let heard = event.map(|event| (place, event));
-                std::future::ready(heard.inspect_err(|error| failures.failed(Some(&name), error)).ok())
+                let heard = match event {
+                    // Each attempt at a list begins with it.
+                    Ok(Event::Init) => Some(Some(Event::Init)),
+                    Ok(event) => {
+                        refusals = 0;
+                        failures.readable(&name);
+                        Some(Some(event))
+                    }
+                    Err(error) => {
+                        failures.failed(Some(&name), &error);
+                        refusals = if is_forbidden(&error) { refusals.saturating_add(1) } else { 0 };
+                        (refusals == REFUSALS).then(|| {
+                            failures.passed_over(&name);
+                            None
+                        })
+                    }
+                };
+                std::future::ready(heard.map(|event| (place, event)))
             });
             watches.push(heard.boxed());
         }
         let mut merged = Merged::new(watches.len());
         let all = futures::stream::select_all(watches);
-        all.flat_map(move |(place, event)| futures::stream::iter(merged.told(place, event).into_iter().map(Ok))).boxed()
+        let events = all.flat_map(move |(place, event)| {
+            let told = match event {
+                Some(event) => merged.told(place, event),
+                None => merged.refused(place),
+            };
+            futures::stream::iter(told.into_iter().map(Ok))
+        });
+        events.boxed()
     }
 }
 
-/// Events of several watches become those of one: it is listed when each of them is, and what is missing in a later list of
-/// one of them is deleted.
+/// Events of several watches become those of one: it is listed when each of them is or may not be, and what is missing in a later
+/// list of one of them is deleted.
 #[derive(Debug)]
 struct Merged {
     places: Vec<Place>,
@@ -115,6 +140,8 @@ struct Merged {
 struct Place {
     /// It was listed once.
     listed: bool,
+    /// It may not be listed: it is not waited for. What it has once it may be comes as changes.
+    refused: bool,
     known: HashSet<PolicyRef>,
     /// Those of the list that is being read.
     listing: HashSet<PolicyRef>,
@@ -149,14 +176,29 @@ impl Merged {
                 let missing: Vec<_> = one.known.difference(&listing).cloned().collect();
                 one.known = listing;
                 events.extend(missing.into_iter().filter_map(|name| self.is_gone(name)));
-                if !self.listed && self.places.iter().all(|place| place.listed) {
-                    self.listed = true;
-                    events.push(Event::InitDone);
-                    events.extend(std::mem::take(&mut self.gone).iter().map(deletion));
-                }
+                events.extend(self.complete());
             }
         }
         events
+    }
+
+    /// That watch may not list.
+    fn refused(&mut self, place: usize) -> Vec<Event<Guarded>> {
+        if let Some(one) = self.places.get_mut(place) {
+            one.refused = true;
+        }
+        self.complete()
+    }
+
+    /// What ends the first list, once nobody is waited for any more. Where all are refused nothing is known.
+    fn complete(&mut self) -> Vec<Event<Guarded>> {
+        let settled = self.places.iter().all(|place| place.listed || place.refused);
+        if self.listed || !settled || !self.places.iter().any(|place| place.listed) {
+            return Vec::new();
+        }
+        self.listed = true;
+        let gone = std::mem::take(&mut self.gone);
+        std::iter::once(Event::InitDone).chain(gone.iter().map(deletion)).collect()
     }
 
     fn is(&mut self, place: usize, policy: Guarded) -> Event<Guarded> {

@@ -88,6 +88,7 @@ pub fn policy() -> Policy {
             set_maxmemory: false,
             maximum_limit: None,
             requests: false,
+            allow_eviction: false,
         },
         eviction_allowed: Vec::new(),
         fragmentation: FragmentationRule {

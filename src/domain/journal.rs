@@ -459,12 +459,16 @@ impl Journal {
         self.done().iter().any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
     }
 
-    /// Whether the eviction of that pod is under way; or next, and this remediation has taken its role: whoever replaces it
+    /// Whether the eviction of that pod is under way; or ahead, and this remediation has taken its role: whoever replaces it
     /// does our work then, and what it comes back as is still ours to see to.
     pub fn evicting(&self, pod: &PodName) -> bool {
-        let gave_the_role =
-            |planned: &PlannedStep| matches!(&planned.step, Step::Switchover { from, .. } if from == pod);
-        matches!(self.step(), Some(Step::Evict { pod: next }) if next == pod)
-            && (self.current.begun_at.is_some() || self.done().iter().any(gave_the_role))
+        let evicts = |step: &Step| matches!(step, Step::Evict { pod: next } if next == pod);
+        let under_way = self.current.begun_at.is_some() && self.step().is_some_and(evicts);
+        under_way || (self.gave_the_role(pod) && self.left().iter().any(|planned| evicts(&planned.step)))
+    }
+
+    /// Whether this remediation has taken the primary role from that pod.
+    pub fn gave_the_role(&self, pod: &PodName) -> bool {
+        self.done().iter().any(|planned| matches!(&planned.step, Step::Switchover { from, .. } if from == pod))
     }
 }

@@ -229,6 +229,11 @@ impl Container {
         let own = self.live_limit.or(self.spec_limit);
         [own, self.pod_limit].into_iter().flatten().min()
     }
+
+    /// The limit that was asked for, where a lower one holds: the kubelet has not written it.
+    pub fn unwritten_limit(&self) -> Option<Bytes> {
+        self.spec_limit.filter(|asked| self.live_limit.is_some_and(|holds| holds < *asked))
+    }
 }
 
 /// Why the Redis container of a pod is not known. The text names what was looked for.
@@ -319,6 +324,11 @@ impl StatefulSet {
     /// Whether a pod of that name is one of its own.
     pub fn names(&self, pod: &PodName) -> bool {
         pod.as_str().rsplit_once('-').is_some_and(|(set, _)| set == self.name)
+    }
+
+    /// The number of that pod of its own.
+    pub fn ordinal(&self, pod: &PodName) -> Option<u32> {
+        pod.as_str().rsplit_once('-').filter(|(set, _)| *set == self.name)?.1.parse().ok()
     }
 
     /// The value with which that container starts; `None`: not written in its arguments.

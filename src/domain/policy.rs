@@ -140,6 +140,8 @@ pub struct HeadroomRule {
     pub maximum_limit: Option<Bytes>,
     /// The request is raised with the limit, also where the pod is not Guaranteed.
     pub requests: bool,
+    /// `maxmemory` may be set below what is used, for keys to be evicted.
+    pub allow_eviction: bool,
 }
 
 /// `spec.fragmentation`.

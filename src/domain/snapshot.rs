@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// The selected pods.
     pub targets: Vec<Target>,
-    /// The StatefulSets that own them.
+    /// The StatefulSets that own them, and those that are known to have had some.
     pub stateful_sets: Vec<StatefulSet>,
     /// The Deployments that make them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

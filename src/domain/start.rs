@@ -23,7 +23,16 @@ const KEPT: &[(&str, Fits)] = &[
     ("dir", is_path),
     ("replicaof", is_primary),
     ("slaveof", is_primary),
+    (TLS_CA, is_path),
+    (TLS_CERT, is_path),
+    (TLS_KEY, is_path),
 ];
+/// The file of the authorities whose certificates count.
+pub const TLS_CA: &str = "tls-ca-cert-file";
+/// The file of the server's own certificate.
+pub const TLS_CERT: &str = "tls-cert-file";
+/// The file of its key.
+pub const TLS_KEY: &str = "tls-key-file";
 /// Whether a value is one of that setting.
 type Fits = fn(&str) -> bool;
 /// The setting whose lines add up.

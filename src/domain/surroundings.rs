@@ -54,6 +54,9 @@ pub struct Surroundings {
     /// Pods of which the API server last refused, within the hour, to raise the limit: a quota, a LimitRange or a webhook.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_limits: Vec<RefusedLimit>,
+    /// Pods whose limit was asked for and is not written to the cgroup yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwritten: Vec<UnwrittenLimit>,
 }
 
 /// A policy's claim on pods, for finding out which of several policies acts.
@@ -105,6 +108,16 @@ pub struct RefusedLimit {
     pub uid: PodUid,
     /// What the API server said, cut; empty: not kept.
     pub text: String,
+}
+
+/// A limit that a pod was given and that the kubelet has not written to its cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnwrittenLimit {
+    /// UID of the pod.
+    pub uid: PodUid,
+    /// When this process first saw it so.
+    pub since: Timestamp,
 }
 
 /// A snapshot file of a version that kept the UID alone can be read.
@@ -183,6 +196,11 @@ impl Surroundings {
         self.refused_limits.iter().find(|refused| refused.uid == *uid).map(|refused| refused.text.as_str())
     }
 
+    /// Since when that pod's limit is asked for and not written; `None`: it is written, or nobody looked before.
+    pub fn unwritten_since(&self, uid: &PodUid) -> Option<Timestamp> {
+        self.unwritten.iter().find(|unwritten| unwritten.uid == *uid).map(|unwritten| unwritten.since)
+    }
+
     /// Nothing around bears on the policy: a snapshot file leaves it out.
     pub fn are_quiet(&self) -> bool {
         *self == Self::default()
@@ -208,6 +226,7 @@ impl Default for Surroundings {
             acknowledged: None,
             left_alone: Vec::new(),
             refused_limits: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 }

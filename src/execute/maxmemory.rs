@@ -1,14 +1,23 @@
-//! Setting `maxmemory`.
+//! Setting `maxmemory`, and watching a server that evicts down to it.
+
+use std::time::Duration;
 
 use super::{
     Done, ExecuteError, Executor,
-    ports::{Acting as _, Ports},
+    ports::{Acting, Ports},
     redis::{CONNECT_DEADLINE, redis, set_all},
 };
 use crate::{
-    domain::{bytes::Bytes, policy::Policy},
+    domain::{bytes::Bytes, policy::Policy, sample::Memory},
     plan::effect::Peer,
 };
+
+/// A server that evicts and answers later than before by more than this is told to stop: its clients wait as we do. A slow
+/// log counts commands from 10 ms on; people notice five of them.
+const LATENCY_STOP: Duration = Duration::from_millis(50);
+/// What is not evicted by then goes on without a watcher; the next step waits for it.
+const WATCHED_FOR: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
 
 impl<P: Ports> Executor<P> {
     /// Sets `maxmemory` of that process, if it still is what was judged and what is used still fits: both are read right
@@ -23,7 +32,7 @@ impl<P: Ports> Executor<P> {
     ) -> Result<Done, ExecuteError> {
         let not_set = |why: String| Err(ExecuteError::NotSet { pod: peer.pod.to_string(), why });
         let mut connection = self.ports.connect(policy, peer).await?;
-        let memory = connection.memory(CONNECT_DEADLINE).await.map_err(|source| redis("INFO memory", peer, source))?;
+        let (memory, usual) = self.memory(&mut connection, peer).await?;
         if memory.maxmemory == value {
             return Ok(Done::MaxmemorySet);
         }
@@ -35,6 +44,41 @@ impl<P: Ports> Executor<P> {
         }
         let settings = [("maxmemory".to_owned(), value.0.to_string())];
         set_all(&self.ports, &mut connection, peer, &settings).await?;
+        let lowered = before == Bytes::ZERO || value < before;
+        if lowered && memory.used > value {
+            self.watch_eviction(&mut connection, peer, (value, before), usual).await?;
+        }
         Ok(Done::MaxmemorySet)
+    }
+
+    /// Waits until the server has evicted down to `value`; one that answers late meanwhile gets back what it had before.
+    async fn watch_eviction(
+        &self,
+        connection: &mut P::Server,
+        peer: &Peer,
+        (value, before): (Bytes, Bytes),
+        usual: Duration,
+    ) -> Result<(), ExecuteError> {
+        let until = self.ports.uptime() + WATCHED_FOR;
+        while self.ports.uptime() < until {
+            let (memory, took) = self.memory(connection, peer).await?;
+            if took > usual + LATENCY_STOP {
+                let settings = [("maxmemory".to_owned(), before.0.to_string())];
+                set_all(&self.ports, connection, peer, &settings).await?;
+                return Err(ExecuteError::EvictionStopped { pod: peer.pod.to_string(), took, usual, before });
+            }
+            if memory.has_evicted_to(value) {
+                break;
+            }
+            self.ports.sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// What is used, and how long the answer took.
+    async fn memory(&self, connection: &mut P::Server, peer: &Peer) -> Result<(Memory, Duration), ExecuteError> {
+        let asked = self.ports.uptime();
+        let memory = connection.memory(CONNECT_DEADLINE).await.map_err(|source| redis("INFO memory", peer, source))?;
+        Ok((memory, self.ports.uptime().saturating_sub(asked)))
     }
 }

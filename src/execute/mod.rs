@@ -19,6 +19,7 @@ use self::{
 use crate::{
     domain::{
         acl::PlainCommand,
+        bytes::Bytes,
         names::{NodeAddress, PodName},
         policy::Policy,
         step::StepKind,
@@ -170,6 +171,21 @@ pub enum ExecuteError {
         pod: String,
         /// What was found.
         why: String,
+    },
+    /// A server that evicted answered late: it has the `maxmemory` again that it had before.
+    #[error(
+        "{pod} answered after {} ms while it evicted, before that after {} ms: its maxmemory is {before} again",
+        took.as_millis(), usual.as_millis()
+    )]
+    EvictionStopped {
+        /// Which pod.
+        pod: String,
+        /// How long it took to answer.
+        took: Duration,
+        /// How long it took before.
+        usual: Duration,
+        /// What it has again.
+        before: Bytes,
     },
     /// The pod that was to follow another, or the one that it was to follow, is not what it was when that was decided:
     /// nothing was done.

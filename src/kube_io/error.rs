@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::runtime::watcher;
+
 use super::text::plain;
 
 /// The longest text of another's making that goes into an error of ours.
@@ -109,6 +111,17 @@ impl From<kube::Error> for Cause {
             kube::Error::SerdeError(source) => Self::Malformed(source),
             other => Self::Unanswered(Box::new(other)),
         }
+    }
+}
+
+/// Whether the API server said that we may not list or watch that.
+pub fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code == 403,
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
     }
 }
 

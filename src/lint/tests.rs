@@ -15,6 +15,7 @@ fn rule(purpose: Option<Purpose>) -> Rule {
             set_maxmemory: false,
             maximum_limit: None,
             requests: false,
+            allow_eviction: false,
         },
         purpose,
     }

@@ -136,6 +136,8 @@ metrics! {
         "Time of one probe of Redis that gave a sample";
     WATCH_ERRORS = Counter "redis_memory_policy_watch_errors_total" ["kind"] ""
         "Lists and watches of the API server that failed, by kind";
+    UNREADABLE = Gauge "redis_memory_policy_unreadable_namespaces" [] ""
+        "Namespaces of --watch-namespaces whose policies may not be read: the log and /readyz name them";
     REMEDIATIONS = Counter "redis_memory_policy_remediations_total" ["action" "result"] ""
         "Steps and remediations (action Remediation) that ended, by result";
     SWITCHOVERS = Counter "redis_memory_policy_switchovers_total" ["method" "outcome"] ""

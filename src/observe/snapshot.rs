@@ -244,6 +244,19 @@ impl Observer {
         found.unwrap_or(false)
     }
 
+    /// The StatefulSets of those names, as they are watched or are now. One that cannot be read is left out: it is not known.
+    pub async fn stateful_sets(&self, policy: &Policy, names: &[String], around: Option<&Around>) -> Vec<StatefulSet> {
+        let mut found = Vec::new();
+        for name in names {
+            let set = match around.and_then(|around| around.stateful_set(name)) {
+                Some(watched) => watched,
+                None => self.reader.stateful_set(&policy.namespace, name).await.ok().flatten().map(Arc::new),
+            };
+            found.extend(set.map(|set| pods::stateful_set(&set, &policy.redis.role_label)));
+        }
+        found
+    }
+
     /// What is behind the claims of those pods, no older than that. Nothing is read where none has a claim.
     pub async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {
         let pods = snapshot.targets.iter().map(|target| &target.pod).filter(|pod| of.contains(&pod.name));

@@ -29,6 +29,7 @@ use crate::{
         journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, StartRole, WorkloadRecord},
         names::PodName,
         policy::Mode,
+        sample::Role,
         snapshot::Target,
         step::{Begins, Ends, Step},
     },
@@ -75,7 +76,7 @@ fn look(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
     if let Some(stop) = advance.interrupted(deleting).or_else(|| advance.waits_for_nobody()) {
         return stop;
     }
-    let first = advance.rogue().or_else(|| advance.back_to_repoint());
+    let first = advance.restarted_as_replica().or_else(|| advance.rogue()).or_else(|| advance.back_to_repoint());
     let first = first.or_else(|| temporary::came_back(ctx, journal)).or_else(|| forget::due(ctx, journal, shard));
     if let Some(next) = first {
         return advance.no_longer_than_allowed(next);
@@ -157,6 +158,24 @@ impl<'a> Advance<'a> {
             }
             RoguePrimary::Frozen(blocked) => Some(Next::Gate(vec![blocked], LATER)),
         }
+    }
+
+    /// A pod that gave its role away and whose container has restarted before its eviction, back as a replica: that is written down,
+    /// for whoever makes it a primary later is not undone.
+    fn restarted_as_replica(&self) -> Option<Next> {
+        let restarted = |record: &&MemberRecord| {
+            let MemberRecord { identity, returned_as: None, .. } = record else { return false };
+            let target = self.target(&identity.pod).filter(|target| target.pod.uid == identity.uid);
+            let sample = target.and_then(Target::sample);
+            self.journal.gave_the_role(&identity.pod)
+                && sample.is_some_and(|sample| {
+                    sample.run_id != identity.run_id && matches!(sample.replication.role, Role::Replica(_))
+                })
+        };
+        let pod = &self.journal.members.iter().find(restarted)?.identity.pod;
+        let mut journal = self.journal.clone();
+        journal.members.iter_mut().find(|record| record.identity.pod == *pod)?.returned_as = Some(StartRole::Replica);
+        Some(Next::Record(Box::new(journal)))
     }
 
     /// Nothing of ours is half done here. On deletion waiting is given up too: the set heals without us.

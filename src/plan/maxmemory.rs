@@ -1,9 +1,9 @@
 //! `maxmemory` set to what the limit bears, where the limit may not or cannot be raised. It is upkeep: no window, no cooldown,
 //! no budget. No key goes by it: it is set to at least 1.1 × what is used, and where a full server refuses writes only where
-//! what is used is at most 75 % of it.
+//! what is used is at most 75 % of it. Only the consent of a Cache lets it shrink by eviction ([`shrink`]).
 //!
 //! What was set is remembered before it is set: a process that starts without it gets it again, it follows the limit
-//! upward, and what people set is told from it and never raised.
+//! upward, and what people set is told from it and never raised. After kills it is lower for some days ([`killed`]).
 
 use std::fmt::Write as _;
 
@@ -45,12 +45,20 @@ struct Change<'a> {
     raised: Vec<&'a Target>,
     /// The limit that bears it, and why it stays.
     because: String,
+    /// Keys go by it, by consent, and this is what it comes to in the end.
+    evicts_to: Option<Bytes>,
 }
 
 impl Change<'_> {
-    /// Whether that member is set.
+    /// The value that it comes to.
+    fn end(&self) -> Bytes {
+        self.evicts_to.unwrap_or(self.value)
+    }
+
+    /// Whether that member is set, now or when the primary has come down.
     fn is_of(&self, target: &Target) -> bool {
-        self.lowered.iter().chain(&self.raised).any(|member| member.pod.uid == target.pod.uid)
+        self.evicts_to.is_some()
+            || self.lowered.iter().chain(&self.raised).any(|member| member.pod.uid == target.pod.uid)
     }
 }
 
@@ -110,10 +118,10 @@ pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<S
     match judge(ctx, shard) {
         Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
         Verdict::Set(change) if change.is_of(target) && is_ours(ctx, shard, None) => {
-            Some(format!("{WILL_SET}{}: {}", change.value, change.because))
+            Some(format!("{WILL_SET}{}: {}", change.end(), change.because))
         }
         Verdict::Set(change) if change.is_of(target) && ctx.policy.mode == Mode::Observe => {
-            let Change { value, because, .. } = change;
+            let (value, because) = (change.end(), change.because);
             Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}"))
         }
         Verdict::Nothing | Verdict::Set(_) => None,
@@ -135,8 +143,9 @@ fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
             return None;
         }
         let (before, used) = (sample.memory.maxmemory, sample.memory.used);
+        let keys = if change.evicts_to.is_some() { "what is above it goes" } else { "no key goes by it" };
         let reason = format!(
-            "maxmemory is {}, was {before}: {}; about {} are used, and no key goes by it",
+            "maxmemory is {}, was {before}: {}; about {} are used, and {keys}",
             change.value,
             change.because,
             used.quantised()
@@ -173,10 +182,14 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     let limits = limits(&shard.members);
     let Some(limit) = limits.iter().flatten().copied().min() else { return Verdict::Nothing };
     let own = own(ctx, shard);
-    let bears = headroom::bearable(&ctx.policy.headroom, limit);
-    let wrong = |target: &Target, sample: &Sample| why_wrong(ctx, target, sample);
-    let needed: Vec<Option<String>> = seen.iter().filter_map(|(target, sample)| wrong(target, sample)).collect();
+    let relief = killed::relief(ctx, shard);
+    let bears = bears(ctx, own, &seen, relief.as_ref(), limit);
     let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
+    let wrong = |target: &Target, sample: &Sample| {
+        let too_much = relief.as_ref().filter(|_| over(sample)).map(|relief| Some(relief.why.clone()));
+        why_wrong(ctx, target, sample).or(too_much)
+    };
+    let needed: Vec<Option<String>> = seen.iter().filter_map(|(target, sample)| wrong(target, sample)).collect();
     // Who starts without a value that is set on the others gets it too, whatever its own limit bears.
     let comes_back = own.is_some() && seen.iter().any(|(_, sample)| over(sample));
     if needed.is_empty() && !comes_back && !follows(own, &seen, bears) {
@@ -204,14 +217,30 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
         .filter(|(_, sample)| has_ours(own, sample) && sample.memory.maxmemory < value)
         .map(|it| it.0)
         .collect();
-    let change = Change { value, most_used: most_used(own, &seen, value), lowered, raised, because: String::new() };
+    let most_used = most_used(own, &seen, value);
+    let change = Change { value, most_used, lowered, raised, because: String::new(), evicts_to: None };
     fits(ctx, shard, &seen, change, (limit, because))
+}
+
+/// What the smallest limit bears, less what kills have shown to be too much.
+fn bears(
+    ctx: &Context<'_>,
+    own: Option<&OwnMaxmemory>,
+    seen: &[(&Target, &Sample)],
+    relief: Option<&killed::Relief>,
+    limit: Bytes,
+) -> Bytes {
+    let bears = headroom::bearable(&ctx.policy.headroom, limit);
+    let Some(relief) = relief else { return bears };
+    let now = seen.iter().map(|(_, sample)| sample.memory.maxmemory).filter(|value| *value > Bytes::ZERO).min();
+    let people = if own.is_some() { most_of(own, bears) } else { now.map_or(bears, |now| now.min(bears)) };
+    relief.of(people)
 }
 
 /// Whether it may be set now: what is used fits, and nobody is in the middle of something.
 fn fits<'a>(
     ctx: &Context<'_>,
-    shard: &Shard<'_>,
+    shard: &Shard<'a>,
     seen: &[(&'a Target, &'a Sample)],
     mut change: Change<'a>,
     (limit, why): (Bytes, String),
@@ -223,12 +252,20 @@ fn fits<'a>(
     }
     let (value, most) = (change.value, change.most_used);
     if !change.lowered.is_empty() && used > most {
-        return Verdict::Refused(format!(
+        let refused = format!(
             "the operator does not set maxmemory to {value}, which the limit of {limit} bears: about {} are used, and it is \
              set where at most {most} are, so that no key goes and no write is refused",
             used.quantised()
-        ));
+        );
+        if !ctx.policy.headroom.allow_eviction {
+            return Verdict::Refused(refused);
+        }
+        match shrink::step(ctx, shard, seen, &change) {
+            Ok(step) => change = Change { because: format!("{}; {}", step.because, change.because), ..step },
+            Err(waits) => return Verdict::Refused(format!("{refused}; {waits}")),
+        }
     }
+    let value = change.value;
     let busy = |target: &&Target| target.sample().is_none_or(|sample| is_busy(target, sample));
     let lead = shard.lead.all();
     // Without its primary no set is changed, and none is raised before all its members answer.
@@ -375,5 +412,7 @@ fn still(ctx: &Context<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Vec<Member
     kept.collect()
 }
 
+mod killed;
+mod shrink;
 #[cfg(test)]
 mod tests;

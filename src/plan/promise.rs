@@ -56,6 +56,13 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
             finding.remedy = said;
             continue;
         }
+        if [FindingCode::OomKilled, FindingCode::OomKillLoop].contains(&finding.code)
+            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
+            && said.starts_with(assess::WILL_SET)
+        {
+            finding.remedy = format!("{said}; to end it for good: {}", finding.remedy);
+            continue;
+        }
         if finding.code == FindingCode::TemplateTooSmall
             && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
             && said.starts_with(assess::WILL_SET)

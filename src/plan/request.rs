@@ -1,7 +1,7 @@
 //! What a person asks for by hand: another cause of a plan beside the threshold. Gates, order, proof, budgets and approval
-//! are the same.
+//! are the same, but for the cooldown: that is for what begins by itself.
 //!
-//! It waits for people and time (an approval, a window, a cooldown) for a day; anything else that is in its way is its
+//! It waits for people and time (an approval, a window, a place in a budget) for a day; anything else that is in its way is its
 //! answer, at once: whoever asks is there, and asks again.
 
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Members that claim more than they may: a second primary, a primary without data. Who is demoted, and what freezes.
 //!
 //! Two primaries may both hold writes that the other lacks, so everything is frozen until a person has decided, with
-//! one exception: a pod that we evicted while it was a replica of the recorded primary comes back as a primary by its
-//! template's start arguments, and holds nothing that was acknowledged since. It is demoted at once, under any authority
-//! over the role label: the eviction was ours, and so is the second primary (docs/adr/0018).
+//! one exception: a pod that we evicted while it was a replica of the recorded primary, or whose role we gave to that one and
+//! whose container restarts, comes back as a primary by its template's start arguments, and holds nothing that was
+//! acknowledged since. It is demoted at once, under any authority over the role label: the second primary is our doing
+//! (docs/adr/0018).
 
 use super::{
     Context,

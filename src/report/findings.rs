@@ -5,12 +5,14 @@
 
 use jiff::Timestamp;
 
+use super::sets;
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     assess::{judged::Judged, reverted},
     domain::{
         finding::{Finding, FindingCode, Severity},
         names::PodName,
+        pod::StatefulSet,
         snapshot::Snapshot,
     },
 };
@@ -28,7 +30,9 @@ pub fn shown(
     let before = each(&previous.findings);
     let mut all: Vec<FindingStatus> = found.iter().map(|finding| of(finding, snapshot, previous, &before)).collect();
     let carried = before.iter().filter(|earlier| !is_among(&all, earlier));
-    let carried: Vec<FindingStatus> = carried.filter(|earlier| open(earlier, judged, snapshot)).map(stale).collect();
+    let nothing_runs = sets::all_scaled_to_zero(previous, snapshot);
+    let carried = carried.filter(|earlier| !nothing_runs && open(earlier, judged, snapshot)).map(stale);
+    let carried: Vec<FindingStatus> = carried.collect();
     all.extend(carried);
     sort(&mut all);
     all
@@ -126,13 +130,12 @@ pub fn is_there(snapshot: &Snapshot, pod: &str) -> bool {
     snapshot.targets.iter().any(|target| target.pod.name.as_str() == pod)
 }
 
-/// A pod of that name is wanted by its StatefulSet; or nothing is selected, so that nothing tells which are.
+/// A pod of that name is wanted by its StatefulSet; or nothing is selected, and nothing tells which are.
 fn comes_back(snapshot: &Snapshot, pod: &str) -> bool {
-    let wanted = |set: &crate::domain::pod::StatefulSet| {
-        let ordinal = pod.strip_prefix(set.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
-        ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_some_and(|ordinal| ordinal < set.replicas)
-    };
-    snapshot.targets.is_empty() || snapshot.stateful_sets.iter().any(wanted)
+    let pod = PodName::from(pod);
+    let of_its = |set: &StatefulSet| set.ordinal(&pod).map(|ordinal| ordinal < set.replicas);
+    let wanted: Vec<bool> = snapshot.stateful_sets.iter().filter_map(of_its).collect();
+    wanted.contains(&true) || (wanted.is_empty() && snapshot.targets.is_empty())
 }
 
 fn of(
@@ -143,8 +146,10 @@ fn of(
 ) -> FindingStatus {
     let cap = |text: &str| text.chars().take(TEXT_CAP).collect::<String>();
     let uid = |pod: &PodName| snapshot.target(pod).map(|target| target.pod.uid.to_string());
-    // Where there were pods, none is more than something to know.
-    let vanished = finding.code == FindingCode::NoTargets && had_pods(previous);
+    // Where there were pods, none is more than something to know, unless none is wanted.
+    let vanished = finding.code == FindingCode::NoTargets
+        && had_pods(previous)
+        && !sets::all_scaled_to_zero(previous, snapshot);
     let severity = if vanished { finding.severity.max(Severity::Warning) } else { finding.severity };
     FindingStatus {
         code: finding.code.as_str().to_owned(),

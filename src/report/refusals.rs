@@ -122,7 +122,7 @@ pub const fn lifted(reason: BlockReason) -> (Lifter, &'static str) {
         }
         B::DisruptionBudget => (ItPasses, "the PodDisruptionBudget allows an eviction"),
         B::RemediationGaveUp => (Time, "an hour has passed since; a change of the spec lets it begin at once"),
-        B::ResizeRefused => (You, "make room for the limit: quota, LimitRange or node"),
+        B::ResizeRefused => (You, "make room for the limit: quota, LimitRange or node; or mend the kubelet that does not set it"),
         B::StepFailed => (ItPasses, "it is tried again, later each time"),
     }
 }

@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use super::Input;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
-    assess::{Assessment, growth::Growth},
+    assess::{Assessment, eviction, growth::Growth},
     domain::{
         names::{ControllerUid, PodName},
         pod::StatefulSet,
-        sample::{FailoverState, Role, Sample},
+        sample::{FailoverState, Role},
         shard::ShardId,
-        snapshot::Target,
+        snapshot::{Snapshot, Target},
     },
+    topology::Shard,
 };
 
 /// A replica that acknowledged longer ago than this does not count for `min-replicas-to-write` (`min-replicas-max-lag`,
@@ -45,6 +46,8 @@ pub struct SetSeen {
     pub writes: Writes,
     /// How its data grows; `None`: it does not, or not steadily.
     pub growth: Option<Growth>,
+    /// Replicas that follow another replica, and whom, where that keeps the others from being restarted.
+    pub chained: Vec<(PodName, PodName)>,
 }
 
 /// Whether a set takes writes.
@@ -85,9 +88,18 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             silent,
             writes,
             growth: shard.lead.all().iter().find_map(|primary| look.member(primary)?.growth),
+            chained: chained(shard),
         }
     });
     sets.collect()
+}
+
+/// The replicas that follow a replica, and whom, where people alone change that.
+fn chained(shard: &Shard<'_>) -> Vec<(PodName, PodName)> {
+    let leads = |target: &Target| shard.lead.all().iter().any(|primary| primary.pod.uid == target.pod.uid);
+    let above = |replica: &&Target| shard.feeder(replica).filter(|feeder| shard.has_ends() && !leads(feeder));
+    let pairs = shard.replicas.iter().filter_map(|replica| Some((replica, above(replica)?)));
+    pairs.map(|(replica, above)| (replica.pod.name.clone(), above.pod.name.clone())).collect()
 }
 
 /// The controllers whose pods are selected, and those that had some under this spec and have none any more.
@@ -96,7 +108,7 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
     let primaries: Vec<&PodName> = input.sets.iter().flat_map(|set| &set.primaries).collect();
     let mut there: BTreeMap<String, SetSummary> = BTreeMap::new();
     for target in &input.snapshot.targets {
-        let Some(name) = controller(input, target) else { continue };
+        let Some(name) = controller(input.snapshot, target) else { continue };
         let earlier = before.iter().find(|set| set.name == name);
         let set = there.entry(name.clone()).or_insert_with(|| SetSummary {
             last_primary: earlier.and_then(|set| set.last_primary.clone()),
@@ -116,6 +128,10 @@ pub(super) fn summary(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> 
         ..set.clone()
     });
     let lately = |set: &SetSummary| {
+        // As long as its StatefulSet is there it may get pods again.
+        if without(input.snapshot, &set.name).is_some() {
+            return true;
+        }
         let gone_for = set.gone_since.map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default());
         gone_for.is_none_or(|gone_for| gone_for < FORGOTTEN_AFTER)
     };
@@ -134,14 +150,45 @@ pub(super) fn short<'a>(input: &Input<'a>) -> impl Iterator<Item = (&'a Stateful
     short.filter(|(set, there)| *there < usize::try_from(set.replicas).unwrap_or(usize::MAX))
 }
 
+/// Controllers that had pods, by that status, and of which none is selected now.
+pub fn without_pods(status: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> Vec<String> {
+    let sets = status.summary.as_ref().map(|summary| summary.sets.as_slice()).unwrap_or_default();
+    let mut names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
+    // After a change of the spec only the records tell.
+    if names.is_empty() {
+        names.extend(status.workloads.iter().map(|record| record.name.clone()));
+    }
+    let there: Vec<String> = snapshot.targets.iter().filter_map(|target| controller(snapshot, target)).collect();
+    names.retain(|name| !there.contains(name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The StatefulSet of that name, where none of its pods is selected.
+pub(super) fn without<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a StatefulSet> {
+    let has_pods = |set: &StatefulSet| {
+        snapshot.targets.iter().any(|target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == set.uid))
+    };
+    snapshot.stateful_sets.iter().find(|set| set.name == name && !has_pods(set))
+}
+
+/// Nothing is selected, and every controller that had pods is a StatefulSet that wants none: people, or an autoscaler, have
+/// scaled it to zero.
+pub(super) fn all_scaled_to_zero(previous: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> bool {
+    let names = without_pods(previous, snapshot);
+    let on_purpose = |name: &String| without(snapshot, name).is_some_and(|set| set.replicas == 0);
+    snapshot.targets.is_empty() && !names.is_empty() && names.iter().all(on_purpose)
+}
+
 fn is(shown: Option<&str>, pod: &PodName) -> bool {
     shown == Some(pod.as_str())
 }
 
 /// What is remembered of a pod's controller by; `None`: nothing that keeps its name.
-pub(super) fn controller(input: &Input<'_>, target: &Target) -> Option<String> {
+pub(super) fn controller(snapshot: &Snapshot, target: &Target) -> Option<String> {
     let owner = target.pod.owner.as_ref()?;
-    match input.snapshot.deployment(&owner.uid) {
+    match snapshot.deployment(&owner.uid) {
         Some(deployment) => Some(deployment.name.clone()),
         // Each roll-out of a Deployment makes another one.
         None if owner.kind == "ReplicaSet" => None,
@@ -187,7 +234,7 @@ fn writes(primary: &Target) -> Writes {
     if sample.replication.failover_state != FailoverState::None {
         return Writes::Pause(format!("{pod} is handing its role over"));
     }
-    if is_full(sample) {
+    if eviction::refuses_writes(sample) {
         return Writes::Stopped(format!("{pod} is full and evicts nothing"));
     }
     let wanted = sample.config.as_ref().map_or(0, |config| config.min_replicas_to_write);
@@ -206,14 +253,4 @@ fn writes(primary: &Target) -> Writes {
         return Writes::Unknown(format!("{pod} does not say that it is primary"));
     }
     Writes::GoOn
-}
-
-/// What it holds has reached `maxmemory`, and its policy finds nothing to evict.
-fn is_full(sample: &Sample) -> bool {
-    let memory = &sample.memory;
-    let nothing_to_evict = match memory.maxmemory_policy.as_str() {
-        "noeviction" => true,
-        policy => policy.starts_with("volatile-") && sample.keys_with_ttl == 0 && !sample.keys_unread(),
-    };
-    memory.maxmemory.0 > 0 && memory.used >= memory.maxmemory && nothing_to_evict && memory.is_measured()
 }

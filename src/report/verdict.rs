@@ -1,7 +1,8 @@
 //! The verdict: whether a person has to act, in one word and one sentence, from everything that was judged and decided.
-//! Pure. What rules it: `ruling`; what is at stake: `risk`; what is done by whom: `next`.
+//! Pure. What rules it: `ruling`; what is at stake: `risk`; what is done by whom: `next`, `command`, `memory`.
 
 mod command;
+mod memory;
 mod next;
 mod risk;
 mod ruling;

@@ -61,7 +61,7 @@ fn old_and_new<'a>(shard: &Shard<'a>, journal: &Journal) -> Result<(&'a Target, 
     else {
         return Err(format!("{} is not the process any more that took the role over", recorded.pod));
     };
-    evicted_as_its_replica(journal, old, new)?;
+    started_by_our_doing(journal, old, new)?;
     if kept.keys == 0 {
         return Err(format!("{} holds no key", new.pod.name));
     }
@@ -73,28 +73,40 @@ fn old_and_new<'a>(shard: &Shard<'a>, journal: &Journal) -> Result<(&'a Target, 
     Ok((old, new))
 }
 
-/// By the journal this pod is the replacement of one that we evicted while it was a replica of the recorded primary: what it
-/// starts as is our eviction's doing, whoever had given the role to that primary; what it is made later is not.
-fn evicted_as_its_replica(journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
+/// That this pod starts as a primary is our doing, by the journal: it is the replacement of one that we evicted while it was a
+/// replica of the recorded primary, or we gave its role to that primary and its container has restarted since. Both held
+/// nothing that the recorded primary lacks; what such a pod is made later is not our doing.
+fn started_by_our_doing(journal: &Journal, old: &Target, new: &Target) -> Result<(), String> {
     let name = &old.pod.name;
     let steps = journal.done();
     let handed_over = steps.iter().enumerate().rev().find_map(|(at, planned)| match &planned.step {
-        Step::Switchover { to: Some(to), .. } => Some((at, to)),
+        Step::Switchover { from, to: Some(to) } => Some((at, from, to)),
         _ => None,
     });
     let since = match handed_over {
-        Some((_, to)) if *to != new.pod.name => return Err(format!("the role was handed over to {to}")),
-        Some((at, _)) => at,
+        Some((_, _, to)) if *to != new.pod.name => return Err(format!("the role was handed over to {to}")),
+        Some((at, ..)) => at,
         None => 0,
     };
-    let replaced = journal.member(name).is_some_and(|record| record.identity.uid != old.pod.uid);
+    let record = journal.member(name);
+    let replaced = record.is_some_and(|record| record.identity.uid != old.pod.uid);
     // An eviction before the switchover was another process' end.
     let evicted = steps.iter().skip(since).any(|planned| matches!(&planned.step, Step::Evict { pod } if pod == name));
-    if !((evicted || journal.evicting(name)) && replaced) {
-        return Err(format!("{name} was not evicted by us while {} was primary", new.pod.name));
+    let gave_the_role = handed_over.is_some_and(|(_, from, _)| from == name);
+    // The same process was a replica of the recorded primary: somebody has made it a primary again.
+    let restarted = record.is_some_and(|record| {
+        let process = old.sample().map(|sample| &sample.run_id);
+        record.identity.uid == old.pod.uid && process.is_some_and(|process| *process != record.identity.run_id)
+    });
+    let ours = ((evicted || journal.evicting(name)) && replaced) || (gave_the_role && restarted);
+    if !ours {
+        return Err(format!(
+            "{name} was not evicted by us while {} was primary, nor did it give it the role and restart",
+            new.pod.name
+        ));
     }
     // It starts as a replica: somebody has given it the role, and clients may have written to it since.
-    if journal.member(name).is_some_and(|record| record.returned_as == Some(StartRole::Replica)) {
+    if record.is_some_and(|record| record.returned_as == Some(StartRole::Replica)) {
         return Err(format!("{name} came back as a replica and was made a primary since"));
     }
     Ok(())

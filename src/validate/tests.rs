@@ -131,6 +131,8 @@ fn what_is_written_arrives() {
 #[case(json!({"headroom": {"minimum": "-1Gi"}}), "spec.headroom.minimum", "not an amount of memory")]
 #[case(json!({"headroom": {"minimum": "64"}}), "spec.headroom.minimum", "not an amount of memory")]
 #[case(json!({"headroom": {"maximumLimit": "32Mi"}}), "spec.headroom.maximumLimit", "at least headroom.minimum")]
+#[case(json!({"headroom": {"allowEviction": true, "remedies": ["SetMaxmemory"]}}), "spec.headroom.allowEviction", "needs purpose: Cache")]
+#[case(json!({"purpose": "Store", "headroom": {"allowEviction": true, "remedies": ["SetMaxmemory"]}}), "spec.headroom.allowEviction", "needs purpose: Cache")]
 #[case(json!({"headroom": {"remedies": []}}), "spec.headroom.remedies", "must not be empty")]
 #[case(json!({"headroom": {"remedies": ["ResizePod", "ResizePod"]}}), "spec.headroom.remedies", "twice")]
 #[case(json!({"headroom": {"remedies": ["Report", "ResizePod"]}}), "spec.headroom.remedies", "Report means")]

@@ -131,6 +131,63 @@ fn rights_equal_the_table_for_each_combination_of_switches(
     assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicyBinding").len());
 }
 
+/// Role (what follows the release's name), resource and verb.
+type Given = (String, String, String);
+
+/// The table of SECURITY.md.
+fn page() -> BTreeSet<Given> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).unwrap();
+    let table = page.split("| resource | verbs | role, and when it is there |").nth(1).expect("the table");
+    let mut given = BTreeSet::new();
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [resources, verbs, role] = cells.as_slice() else { panic!("{row}") };
+        let named = role.strip_prefix("`…").and_then(|rest| rest.split_once('`')).map(|(suffix, _)| suffix);
+        let role = named.unwrap_or_else(|| if *role == "base" { "" } else { panic!("no role: {row}") });
+        // What stands in parentheses, or after "of", says which objects.
+        let verbs = verbs.split(" (").next().unwrap().split([',', ';']);
+        for verb in verbs.filter_map(|part| part.split_whitespace().next()).filter(|word| *word != "by") {
+            let each = resources.split(", ").map(|resource| resource.split('`').nth(1).expect("a resource"));
+            given.extend(each.map(|resource| (role.to_owned(), resource.to_owned(), verb.to_owned())));
+        }
+    }
+    given
+}
+
+#[test]
+fn the_page_for_people_has_every_right_that_the_code_asks_for() {
+    let suffix = |role| match role {
+        Role::Base => "",
+        Role::Leader => "-leader",
+        Role::Resize => "-resize",
+        Role::Restart => "-restart",
+        Role::InPlace => "-in-place",
+        Role::RoleLabel => "-role-label",
+        Role::Secrets => "-secrets",
+    };
+    let of = |right: &redis_memory_operator::kube_io::rights::Right| {
+        let (role, resource) = (suffix(right.role).to_owned(), right.resource.to_owned());
+        right.verbs.iter().map(move |verb| (role.clone(), resource.clone(), (*verb).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(page(), RIGHTS.iter().flat_map(of).collect());
+}
+
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn the_page_for_people_has_every_right_that_the_chart_gives() {
+    let objects = render(&[
+        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
+        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
+    ]);
+    let given = |line: &String| -> Given {
+        let (role, right) = line.split_once(": ").unwrap();
+        let role = role.split(' ').nth(1).unwrap().strip_prefix(NAME).unwrap();
+        let resource = right.split(' ').next().unwrap().split_once('/').unwrap().1;
+        (role.to_owned(), resource.to_owned(), right.rsplit(' ').next().unwrap().to_owned())
+    };
+    assert_eq!(page(), rights(&objects).iter().map(given).collect());
+}
+
 #[rstest]
 #[case("ClusterRole x: /pods delete")]
 #[case("ClusterRole x: /pods *")]

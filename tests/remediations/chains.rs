@@ -5,12 +5,15 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use redis_memory_operator::{
+    api::v1alpha1::RedisMemoryPolicyStatus,
+    assess::judged::Judged,
     domain::{
         policy::AuthorityRule,
         request::{Ask, Wanted},
         step::PlannedStep,
     },
     plan::{gates, promise},
+    report,
     validate::request,
 };
 
@@ -122,6 +125,43 @@ fn the_plan_says_whom_it_leaves_alone_and_why() {
         assert_eq!(remedies[..2], [alone, alone]);
         assert!(!remedies[2].contains("ChainedReplicas"), "{}", remedies[2]);
     }
+}
+
+/// What the rest waits for is said before the plan, while it runs and after it.
+#[test]
+fn the_verdict_says_what_a_person_does_about_the_rest() {
+    let mut world = World::linked(TWO_ENDS);
+    let told = |world: &World, journal: Option<&Journal>| {
+        let ctx = world.ctx();
+        let decision = decide::decide(&ctx, journal, false, true);
+        let found = promise::findings(&ctx, journal, &decision);
+        let (judged, none) = (Judged::of(&ctx.look), RedisMemoryPolicyStatus::default());
+        let input = report::Input {
+            policy: &world.policy,
+            generation: 1,
+            snapshot: &world.snapshot,
+            sets: &report::sets::of(&ctx.look),
+            findings: &report::findings::shown(&found, &judged, &world.snapshot, &none),
+            judged: &judged,
+            kills: &[],
+            plan: decision.plan.as_ref(),
+            blocked: &decision.blocked,
+            journal,
+            records: &world.records,
+            now: world.now,
+        };
+        report::status(&input, &none).verdict.unwrap().sentence
+    };
+    let command = "You: when it suits: kubectl exec -it redis-2 -n shop -c redis -- redis-cli -p 6379 REPLICAOF \
+                   redis-0.redis.shop.svc.cluster.local 6379 (restarts nothing, at worst a full sync; the same for redis-3; write \
+                   it into what they start with too: until every replica follows the primary, redis-1 and redis-0 are not restarted)";
+    let journal = world.begin();
+    for sentence in [told(&world, None), told(&world, Some(&journal))] {
+        assert!(sentence.ends_with(command), "{sentence}");
+    }
+    world.records = vec![until_it_ends(&mut world, journal, |world, _| world.link(TWO_ENDS))];
+    let sentence = told(&world, None);
+    assert!(sentence.ends_with(command), "{sentence}");
 }
 
 /// Its start script, or a person, leads it to the primary: the chain is gone with that, and the next plan is of the whole set.

@@ -5,6 +5,7 @@ use redis_memory_operator::{
         policy::{AuthorityRule, Mode},
         request::{AnsweredRequest, Ask, Wanted},
         snapshot::ProbeFailure,
+        surroundings::Elsewhere,
     },
     validate::request,
 };
@@ -126,6 +127,46 @@ fn people_and_time_are_waited_for_as_ever() {
         world.tick(3600);
     }
     assert!(answer(&world).unwrap().message.contains("waited for a day"));
+}
+
+/// Who asks at three in the morning knows that the pod was restarted an hour ago. What is due by itself waits, and so does the
+/// next that is due after it.
+#[rstest::rstest]
+#[case::a_pod(restart("redis-2"), &["redis-2"])]
+#[case::all_of_a_set(restart("redis"), &["redis-1", "redis-2", "redis-0"])]
+fn a_request_does_not_wait_for_the_cooldown(#[case] wanted: Wanted, #[case] evicted: &[&str]) {
+    let mut world = World::new();
+    for target in &mut world.snapshot.targets {
+        target.pod.container.as_mut().unwrap().started_at = Some(fixtures::seconds_ago(3600));
+    }
+    let reasons = |world: &World| begin::consider(&world.ctx()).blocked.iter().map(|it| it.reason).collect::<Vec<_>>();
+    assert_eq!(reasons(&world), [BlockReason::Cooldown]);
+    ask(&mut world, wanted);
+    assert_eq!(reasons(&world), []);
+    let record = done(&mut world);
+    assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
+    let pods: Vec<&str> = world.done.iter().filter(|it| it.0 == "Evict").map(|(_, pod)| pod.as_str()).collect();
+    assert_eq!(pods, evicted);
+    world.records = vec![record];
+    world.snapshot.surroundings.request = None;
+    let again = begin::consider(&world.ctx());
+    assert!(again.plan.is_none() || again.blocked.iter().any(|it| it.reason == BlockReason::Cooldown), "{again:?}");
+}
+
+/// What protects the set stays, cooldown or not.
+#[test]
+fn a_request_within_the_cooldown_meets_every_other_gate() {
+    let mut world = World::new();
+    for target in &mut world.snapshot.targets {
+        target.pod.container.as_mut().unwrap().started_at = Some(fixtures::seconds_ago(3600));
+    }
+    ask(&mut world, restart("redis-2"));
+    world.sample(1).persistence.loading = true;
+    assert!(answer(&world).unwrap().message.contains("MemberBusy"));
+    world.sample(1).persistence.loading = false;
+    world.snapshot.surroundings.elsewhere = vec![Elsewhere { policy: "shop/b".into(), shard: fixtures::shard_id() }];
+    assert_eq!(answer(&world), None, "it waits for its turn");
+    assert!(begin::consider(&world.ctx()).blocked.iter().all(|it| it.reason == BlockReason::ClusterBudget));
 }
 
 #[test]

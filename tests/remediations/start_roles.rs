@@ -368,3 +368,95 @@ fn an_old_primary_that_somebody_else_replaces_right_before_us_is_restarted_and_l
     let done = done(&world);
     assert!(!done.contains(&"Evict redis-0".to_owned()) && done.contains(&"Demote redis-0".to_owned()), "{done:?}");
 }
+
+/// What its start arguments say, and no more: an empty primary that nobody follows, in the same pod.
+fn container_restarts(world: &mut World, role: Role) {
+    let now = world.now;
+    let target = &mut world.snapshot.targets[0];
+    let container = target.pod.container.as_mut().unwrap();
+    (container.restarts, container.started_at) = (container.restarts + 1, Some(now));
+    target.history.clear();
+    let sample = world.sample(0);
+    (sample.run_id, sample.keys) = (RunId::new("restarted".repeat(4)), 0);
+    sample.replication.replid = "d".repeat(40);
+    sample.replication.role = role;
+    sample.replication.replicas.clear();
+}
+
+/// Walks on: while there are two primaries nothing is done but to demote one. The record, and at how many looks there were two.
+fn walk_beside(world: &mut World, mut journal: Journal) -> (WorkloadRecord, usize) {
+    let mut two = 0;
+    for _ in 0..400 {
+        let primaries = (0..3).filter(|n| world.sample(*n).replication.role == Role::Primary).count();
+        two += usize::from(primaries > 1);
+        match advance::next(&world.ctx(), &journal, false) {
+            Next::Record(next) => journal = *next,
+            Next::Wait(..) => world.tick(5),
+            Next::Act(next, effect) => {
+                if primaries > 1 {
+                    assert!(matches!(*effect, Effect::Demote { .. }), "first there is one writer: {effect:?}");
+                }
+                journal = *next;
+                world.apply(&effect);
+                world.tick(1);
+            }
+            Next::End(record) => return (*record, two),
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it did not end; at {:?}", journal.step());
+}
+
+/// Between the switchover and its eviction a crash of the old primary's process is enough: it starts as what its arguments say.
+#[rstest::rstest]
+#[case::before_the_others_follow(|step: &Step| matches!(step, Step::Repoint { .. }))]
+#[case::before_its_eviction(|step: &Step| matches!(step, Step::Evict { pod } if pod.as_str() == "redis-0"))]
+fn an_old_primary_whose_container_restarts_is_demoted_at_once(#[case] moment: fn(&Step) -> bool) {
+    let mut world = world();
+    let journal = world.reach(moment);
+    let before = done(&world);
+    container_restarts(&mut world, Role::Primary);
+    // Nobody is asked which of the two is right.
+    let act = decide::decide(&world.ctx(), Some(&journal), false, true).act;
+    assert!(matches!(&act, Next::Act(_, effect) if matches!(**effect, Effect::Demote { .. })), "{act:?}");
+    let (record, two) = walk_beside(&mut world, journal);
+    assert_eq!(done(&world)[before.len()], "Demote redis-0");
+    assert_eq!(two, 1, "it is the first thing that is done");
+    assert_eq!(record.outcome, Some(Outcome::Superseded), "{}", record.message);
+    assert!(record.message.contains("the Redis of redis-0 has restarted"), "{}", record.message);
+    assert_eq!(record.starts_as_primary, [fixtures::pod_name(0)], "what it starts as is remembered");
+    assert_eq!(world.snapshot.targets[1].pod.uid, record.primary.unwrap().uid);
+}
+
+/// A budget forbids the eviction, whose intent is written down already.
+#[test]
+fn so_it_is_while_its_eviction_is_refused() {
+    let mut world = world();
+    let journal = world.reach(|step| matches!(step, Step::Evict { pod } if pod.as_str() == "redis-0"));
+    let Next::Act(journal, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("not evicted") };
+    assert!(matches!(*effect, Effect::Evict { .. }));
+    container_restarts(&mut world, Role::Primary);
+    let (record, _) = walk_beside(&mut world, *journal);
+    assert_eq!(world.done.last(), Some(&("Demote", "redis-0".to_owned())));
+    assert_eq!(record.outcome, Some(Outcome::Superseded), "{}", record.message);
+}
+
+/// One that is seen as a replica after its restart and is a primary later was made one by somebody: clients may have written to it.
+#[test]
+fn one_that_restarted_as_a_replica_and_is_made_a_primary_is_left_to_people() {
+    let mut world = World::new();
+    let journal = world.reach(|step| matches!(step, Step::Repoint { .. }));
+    let link = ReplicaLink {
+        primary: fixtures::stable_address(1),
+        link_up: true,
+        sync_in_progress: false,
+        read_only: true,
+    };
+    container_restarts(&mut world, Role::Replica(link));
+    let Next::Record(journal) = advance::next(&world.ctx(), &journal, false) else { panic!("not written down") };
+    world.sample(0).replication.role = Role::Primary;
+    world.sample(0).keys = 5;
+    let Next::Gate(blocked, _) = advance::next(&world.ctx(), &journal, false) else { panic!("not frozen") };
+    assert_eq!(blocked[0].reason, BlockReason::TwoPrimaries);
+    assert!(blocked[0].text.contains("came back as a replica"), "{}", blocked[0].text);
+}

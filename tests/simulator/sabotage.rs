@@ -23,7 +23,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         event::EventNote,
         names::{PodName, PodUid},
-        pod::Service,
+        pod::{Service, StatefulSet},
         policy::Policy,
         sample::Replication,
         snapshot::{Observation, RedisRights, Snapshot},
@@ -36,6 +36,7 @@ use redis_memory_operator::{
         ports::{Cluster, Ports, Redis},
     },
     kube_io::{
+        around::Around,
         cache::Seen,
         error::KubeError,
         event::EventTarget,
@@ -396,6 +397,10 @@ impl World for Sabotaged {
             return Ok(Snapshot { redis_rights: RedisRights::Known(Vec::new()), ..cached });
         }
         Ok(self.bend(policy, self.process.live(policy, selector, claims, settings).await?))
+    }
+
+    async fn stateful_sets(&self, policy: &Policy, names: &[String], around: Option<&Around>) -> Vec<StatefulSet> {
+        self.process.stateful_sets(policy, names, around).await
     }
 
     async fn volumes(&self, namespace: &str, snapshot: &Snapshot, of: &[PodName], age: Duration) -> Volumes {

@@ -17,12 +17,14 @@ use redis_memory_operator::{
     controller::ports::{Freshness, Watched, World},
     domain::{
         names::PodName,
+        pod::StatefulSet,
         policy::Policy,
         snapshot::{Observation, ProbeFailure, Snapshot},
         surroundings::{Claim, Elsewhere, LostSet, Reach},
         volume::Volumes,
     },
     kube_io::{
+        around::Around,
         cache::Seen,
         error::{Cause, KubeError},
     },
@@ -158,6 +160,11 @@ impl World for Process {
         let snapshot = self.snapshot(policy, &pods, claims, true);
         self.point("observed").await;
         Ok(snapshot)
+    }
+
+    /// No set of the simulated world loses all of its pods for good.
+    async fn stateful_sets(&self, _: &Policy, _: &[String], _: Option<&Around>) -> Vec<StatefulSet> {
+        Vec::new()
     }
 
     /// Claims hold enough, and every node takes pods.

@@ -217,6 +217,11 @@ fn rules() -> Vec<Bad> {
         rule(json!({"headroom": {"minimum": "64"}}), "spec.headroom.minimum", "from 1Mi"),
         rule(json!({"headroom": {"maximumLimit": "32Mi"}}), "spec.headroom.maximumLimit", "at least headroom.minimum"),
         rule(
+            json!({"purpose": "Cache", "headroom": {"allowEviction": true}}),
+            "spec.headroom.allowEviction",
+            "needs purpose",
+        ),
+        rule(
             json!({"headroom": {"remedies": ["Report", "ResizePod"]}}),
             "spec.headroom.remedies",
             "cannot stand beside another remedy",

@@ -138,6 +138,12 @@ pub const MAXIMUM_LIMIT: Rule = rule(
     "must be at least headroom.minimum, else no limit could ever be raised; raise maximumLimit",
 )
 .at(".maximumLimit");
+/// Keys may only go where they are made again from elsewhere.
+pub const ALLOW_EVICTION: Rule = rule(
+    "!self.headroom.allowEviction || (has(self.purpose) && self.purpose == 'Cache' && 'SetMaxmemory' in self.headroom.remedies)",
+    "needs purpose: Cache and SetMaxmemory among headroom.remedies: only there may keys go; set both, or leave allowEviction out",
+)
+.at(".headroom.allowEviction");
 /// `Report` says that nothing is done.
 pub const HEADROOM_REPORT_ALONE: Rule = rule(
     "!('Report' in self) || size(self) == 1",
@@ -248,7 +254,7 @@ macro_rules! attachers {
 }
 
 attachers! {
-    spec: [SELECTOR_WITHOUT_ROLE],
+    spec: [SELECTOR_WITHOUT_ROLE, ALLOW_EVICTION],
     label_key: [LABEL_KEY, LABEL_KEY_OWN],
     label_value: [LABEL_VALUE],
     role_label: [ROLES_DIFFER],

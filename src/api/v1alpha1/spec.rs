@@ -261,6 +261,9 @@ pub struct Headroom {
     /// Raise the memory request by as much as the limit, so that the node keeps the memory free. Of a Guaranteed pod both
     /// are always raised.
     pub requests: bool,
+    /// Consent for SetMaxmemory to set less than is used: the primary evicts down to what the limit bears, 5 % at a time, while a
+    /// window is open. Only for a Cache whose servers may evict any key (allkeys-*).
+    pub allow_eviction: bool,
 }
 
 impl Default for Headroom {
@@ -272,6 +275,7 @@ impl Default for Headroom {
             remedies: vec![HeadroomRemedy::ResizePod],
             maximum_limit: None,
             requests: false,
+            allow_eviction: false,
         }
     }
 }
@@ -375,7 +379,7 @@ pub struct Restart {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64), extend("format" = "int32"))]
     pub maximum_restarts_per_day: Option<u32>,
-    /// A pod is not restarted again within this time.
+    /// A pod is not restarted again within this time, unless a person asks for it.
     #[schemars(length(max = 24), transform = rules::cooldown)]
     pub cooldown: String,
     /// A replica further behind than this is not in sync.

@@ -86,7 +86,7 @@ pub struct VerdictStatus {
     /// and nothing is worse than Info. Unknown: it could not be judged.
     #[schemars(extend("enum" = ["ActNow", "Plan", "Fine", "Unknown"]))]
     pub level: String,
-    /// What rules: the code of a finding, the reason of a refusal, or Remediating, PodsMissing, NotJudgedYet, Healthy.
+    /// What rules: the code of a finding, the reason of a refusal, or Remediating, PodsMissing, ScaledToZero, NotJudgedYet, Healthy.
     #[schemars(length(max = 64))]
     pub reason: String,
     /// Since when that rules.

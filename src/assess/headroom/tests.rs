@@ -20,6 +20,7 @@ fn rule(percent: u32, minimum: u64) -> HeadroomRule {
         set_maxmemory: false,
         maximum_limit: None,
         requests: false,
+        allow_eviction: false,
     }
 }
 

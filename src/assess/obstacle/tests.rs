@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::domain::{
     fixtures::{self, NOW},
-    surroundings::{RefusedLimit, Undone},
+    surroundings::{RefusedLimit, Undone, UnwrittenLimit},
 };
 
 /// What may keep a limit of 1536 MiB from `redis-1`, which has 1 GiB; nothing does.
@@ -35,6 +35,11 @@ impl World {
     fn asked(&mut self, resize: ResizeProgress) {
         self.container().spec_limit = Some(NEED);
         self.snapshot.targets[1].pod.resize = resize;
+    }
+
+    fn unwritten(&mut self, for_seconds: i64) {
+        let since = NOW - SignedDuration::from_secs(for_seconds);
+        self.snapshot.surroundings.unwritten = vec![UnwrittenLimit { uid: fixtures::pod_uid(1), since }];
     }
 
     fn refused(&mut self, n: u8, text: &str) {
@@ -66,6 +71,24 @@ type Change = fn(&mut World);
 #[case::old_cluster(|w: &mut World| w.snapshot.resize_supported = false, "this API server cannot resize pods", "1.33 and newer can): TEMPLATE")]
 #[case::claimed(|w: &mut World| w.snapshot.claimed_by_other = vec![(fixtures::set_uid(), "older".into())], "policy older, which is older, acts", "change it there")]
 #[case::not_written(|w: &mut World| w.asked(ResizeProgress::InProgress), "has not written it yet, and 1 GiB hold", "1 GiB hold until the cgroup is written")]
+#[case::not_written_within_the_time(
+    |w: &mut World| { w.asked(ResizeProgress::InProgress); w.unwritten(1800); },
+    "has not written it yet, and 1 GiB hold", "the kubelet is raising the limit"
+)]
+#[case::not_written_for_too_long(
+    |w: &mut World| { w.asked(ResizeProgress::InProgress); w.unwritten(1801); },
+    "the kubelet has not written it since 2026-01-02T02:34:04Z, and 1 GiB hold",
+    "since 2026-01-02T02:34:04Z, and 1 GiB hold: see what the pod's events and its node say (a kubelet before 1.33 never does it), \
+     or TEMPLATE"
+)]
+#[case::never_begun(
+    |w: &mut World| { w.asked(ResizeProgress::None); w.unwritten(4000); },
+    "the kubelet has not written it since", "a limit of 1.50 GiB is asked for, and the kubelet has not written it"
+)]
+#[case::what_the_node_says_comes_first(
+    |w: &mut World| { w.asked(ResizeProgress::Deferred("full".into())); w.unwritten(4000); },
+    "no room for a higher one now: full", "the kubelet will try again"
+)]
 #[case::node_full(
     |w: &mut World| w.asked(ResizeProgress::Deferred("Node didn't have enough resource: memory, requested: 1610612736, used: 3221225472, capacity: 4294967296".into())),
     "no room for a higher one now: the node has 4 GiB for pods, others request 3 GiB of it, 1 GiB are free, and the pod needs 1.50 GiB",

@@ -34,6 +34,13 @@ fn owned(snapshot: &mut Snapshot, kind: &str, at: Option<LimitAt>) {
     set.limit_at = at;
 }
 
+/// The template gives as much as is needed.
+fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
+    let set = &mut snapshot.stateful_sets[0];
+    set.template_limits = vec![("redis".into(), Some(TO))];
+    set
+}
+
 #[rstest]
 #[case::stateful_set(
     |_: &mut Snapshot| (),
@@ -87,7 +94,43 @@ fn owned(snapshot: &mut Snapshot, kind: &str, at: Option<LimitAt>) {
 #[case::on_delete(
     |s: &mut Snapshot| s.stateful_sets[0].on_delete = true,
     "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --limits=memory=1536Mi (rolls no pod: its strategy is OnDelete; where a chart or GitOps writes it, change it there)"
+     --limits=memory=1536Mi (rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last; \
+     where a chart or GitOps writes it, change it there)"
+)]
+#[case::the_template_has_it_and_nothing_rolls(
+    |s: &mut Snapshot| { has_it(s).on_delete = true; },
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl delete pod redis-1 -n shop \
+     (the strategy of StatefulSet redis is OnDelete, so that a roll-out replaces no pod; one pod after the other, each when the \
+     one before has caught up, and a primary last)"
+)]
+#[case::the_primary_of_a_set_that_does_not_roll(
+    |s: &mut Snapshot| { has_it(s).on_delete = true; s.targets[1].sample_mut().unwrap().replication.role = Role::Primary; },
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl delete pod redis-1 -n shop \
+     (the strategy of StatefulSet redis is OnDelete, so that a roll-out replaces no pod; it is a primary: let a replica take its \
+     role over first, or writes stop until it has loaded)"
+)]
+#[case::below_the_partition_of_a_roll_out(
+    |s: &mut Snapshot| { let set = has_it(s); (set.partition, set.update_revision) = (2, "redis-next".into()); },
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl patch statefulset/redis -n \
+     shop --type merge -p '{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"partition\":1}}}}' (below its partition of 2 \
+     pods are left alone: this rolls those from number 1 on)"
+)]
+#[case::below_the_partition(
+    |s: &mut Snapshot| has_it(s).partition = 2,
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl delete pod redis-1 -n shop \
+     (it is below the partition of StatefulSet redis, which a roll-out leaves alone; one pod after the other, each when the one \
+     before has caught up, and a primary last)"
+)]
+#[case::above_the_partition(
+    |s: &mut Snapshot| has_it(s).partition = 1,
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl rollout restart \
+     statefulset/redis -n shop (rolls its pods from number 1 on, one after the other)"
+)]
+#[case::the_template_of_an_owned_set_has_it(
+    |s: &mut Snapshot| { has_it(s); owned(s, "RedisFailover", None); },
+    "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl delete pod redis-1 -n shop \
+     (RedisFailover cache owns StatefulSet redis, and takes a roll-out back; one pod after the other, each when the one before \
+     has caught up, and a primary last)"
 )]
 fn the_change_has_real_names(#[case] change: fn(&mut Snapshot), #[case] expected: &str) {
     assert_eq!(told(change), expected);

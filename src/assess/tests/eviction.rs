@@ -115,6 +115,46 @@ fn it_is_told_when_writes_will_be_refused(#[case] used: u64, #[case] severity: S
     assert!(finding.evidence.contains(says), "{}", finding.evidence);
 }
 
+/// The finding and what is said of writes rest on one judgement.
+#[rstest]
+#[case::noeviction("noeviction", 100, 50, 990, true, Some("are refused"))]
+#[case::by_nothing_that_may_go("volatile-lru", 100, 0, 990, true, Some("no key has a time to live: it is full, and writes that need memory are refused"))]
+#[case::no_keys_at_all("volatile-lru", 0, 0, 990, true, Some("are refused"))]
+#[case::the_last_keys("volatile-lru", 100, 5, 990, false, Some("are refused as soon as those are evicted"))]
+#[case::many_may_go("volatile-lru", 100, 50, 1000, false, None)]
+#[case::all_may_go("allkeys-lru", 100, 0, 1000, false, None)]
+#[case::not_full("noeviction", 100, 50, 989, false, None)]
+fn a_full_server_refuses_writes_in_one_judgement(
+    #[case] policy: &str,
+    #[case] keys: u64,
+    #[case] with_ttl: u64,
+    #[case] used: u64,
+    #[case] refuses: bool,
+    #[case] says: Option<&str>,
+) {
+    let change = |c: &mut Case| {
+        c.limit(0, 4096);
+        c.snapshot.targets[0].history.clear();
+        let sample = c.sample(0);
+        (sample.memory.used, sample.memory.maxmemory) = (Bytes::mib(used), Bytes::mib(1000));
+        sample.memory.rss = Bytes::mib(used);
+        sample.memory.maxmemory_policy = policy.into();
+        (sample.keys, sample.keys_with_ttl) = (keys, with_ttl);
+    };
+    let mut changed = None;
+    let findings = case(|c| {
+        change(c);
+        changed = Some(c.sample(0).clone());
+    });
+    assert_eq!(eviction::refuses_writes(&changed.unwrap()), refuses);
+    let finding = findings.iter().find(|finding| finding.code == EvictionStopsWrites);
+    match (finding, says) {
+        (None, None) => {}
+        (Some(finding), Some(says)) => assert!(finding.evidence.ends_with(says), "{}", finding.evidence),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[rstest]
 #[case::evicts(999, |c: &mut Case| c.sample(0).memory.maxmemory_policy = "allkeys-lru".into())]
 #[case::enough_keys_expire(999, |c: &mut Case| {

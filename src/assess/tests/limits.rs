@@ -20,7 +20,11 @@ fn maxmemory_unset() {
         c.sample(0).memory.maxmemory = Bytes::ZERO;
         c.limit(0, 64);
     });
-    assert_eq!(only(&tiny, MaxmemoryUnset).remedy, "set maxmemory, and a container limit above it");
+    assert_eq!(
+        only(&tiny, MaxmemoryUnset).remedy,
+        "raise the limit of 64 MiB to 151 MiB first, then set maxmemory to 87 MiB: with about 69 MiB used, a maxmemory that fits \
+         would evict data or refuse writes at once"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use kube::{ResourceExt as _, runtime::reflector};
@@ -13,9 +14,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    admin::{Health, Readiness},
     clock::Clock,
-    controller::roster::Roster,
-    kube_io::testing::{Answer, fake, refusal},
+    controller::{listing::until_listed, roster::Roster},
+    kube_io::testing::{Answer, Log, fake, refusal},
     metrics::Metrics,
 };
 
@@ -62,7 +64,17 @@ impl Told {
     }
 
     fn tell(&mut self, place: usize, event: Event<Guarded>) {
-        for event in self.merged.told(place, event) {
+        let events = self.merged.told(place, event);
+        self.pass_on(events);
+    }
+
+    fn refuse(&mut self, place: usize) {
+        let events = self.merged.refused(place);
+        self.pass_on(events);
+    }
+
+    fn pass_on(&mut self, events: Vec<Event<Guarded>>) {
+        for event in events {
             self.roster.told(&event);
             self.writer.apply_watcher_event(&event);
         }
@@ -98,12 +110,96 @@ fn nothing_is_listed_before_every_namespace_is() {
     assert_eq!(told.seen().len(), 2);
 }
 
+/// One that may not be read holds up nobody, as long as another is listed; what it has comes once it may be read.
+#[test]
+fn a_namespace_that_may_not_be_read_is_not_waited_for() {
+    let mut told = Told::new(2);
+    told.refuse(1);
+    assert!(!told.roster.is_complete(), "nothing was listed yet");
+    told.tell(0, Event::Init);
+    told.tell(0, Event::InitApply(policy(0, 1, 0)));
+    told.tell(0, Event::InitDone);
+    assert!(told.roster.is_complete());
+    assert_eq!(told.seen().len(), 1);
+    told.tell(1, Event::Init);
+    told.refuse(1);
+    told.tell(1, Event::Init);
+    told.tell(1, Event::InitApply(policy(1, 1, 0)));
+    told.tell(1, Event::InitDone);
+    assert_eq!(told.seen().into_keys().collect::<Vec<_>>(), ["ns-0/p-1", "ns-1/p-1"]);
+    let mut all_refused = Told::new(2);
+    all_refused.refuse(0);
+    all_refused.refuse(1);
+    assert!(!all_refused.roster.is_complete(), "an install that sees nothing decides nothing");
+}
+
 /// A namespace that may not be read at first: no event is lost or passed on as a failure, the failure is counted, and no
 /// request is about the whole cluster.
 #[tokio::test]
 async fn each_namespace_is_watched_by_itself() {
-    let refusals = AtomicUsize::new(1);
-    let (client, log) = fake(move |request| {
+    let (client, log) = two_namespaces(1);
+    let metrics = Metrics::new("operator");
+    let failures = Failures::new(Clock::start(), metrics.clone(), Health::default());
+    let mut events = "shop,cart".parse::<Scope>().unwrap().events(&client, &failures);
+    let mut told = Told::new(0);
+    while !told.roster.is_complete() {
+        let event = events.next().await.unwrap().expect("failures are said, and go no further");
+        told.pass_on(vec![event]);
+    }
+    assert_eq!(told.seen().into_keys().collect::<Vec<_>>(), ["cart/redis", "shop/redis"]);
+    assert!(log.all().iter().all(|request| request.uri.contains("/namespaces/")));
+    let page = metrics.render().unwrap();
+    assert!(page.lines().any(|line| line.contains("RedisMemoryPolicy") && line.ends_with(" 1")), "{page}");
+}
+
+/// One that was deleted, or has no Role yet: the other is served meanwhile, and it is said where people look.
+#[tokio::test]
+async fn a_namespace_that_refuses_is_said_and_served_when_it_no_longer_does() {
+    let (client, _) = two_namespaces(REFUSALS as usize);
+    let (metrics, health) = (Metrics::new("operator"), Health::default());
+    let failures = Failures::new(Clock::start(), metrics.clone(), health.clone());
+    let unreadable = || {
+        let page = metrics.render().unwrap();
+        page.lines().find_map(|line| line.strip_prefix("redis_memory_policy_unreadable_namespaces ")).unwrap().to_owned()
+    };
+    let mut events = "shop,cart".parse::<Scope>().unwrap().events(&client, &failures);
+    let mut told = Told::new(0);
+    while !told.roster.is_complete() {
+        told.pass_on(vec![events.next().await.unwrap().unwrap()]);
+    }
+    assert_eq!((told.seen().into_keys().collect::<Vec<_>>(), unreadable()), (vec!["shop/redis".to_owned()], "1".to_owned()));
+    while told.seen().len() < 2 {
+        told.pass_on(vec![events.next().await.unwrap().unwrap()]);
+    }
+    assert_eq!(unreadable(), "0");
+}
+
+/// The process is ready when what may be read has been listed; where nothing may be, it is not.
+#[rstest]
+#[case::one_of_two("shop,cart", true)]
+#[case::the_only_one("cart", false)]
+#[tokio::test]
+async fn health_waits_for_what_may_be_read(#[case] names: &str, #[case] ready: bool) {
+    const ENOUGH: usize = 12;
+    let (client, log) = two_namespaces(usize::MAX);
+    let (health, again) = (Health::default(), Duration::from_millis(2));
+    health.lease_read();
+    let failures = Failures::new(Clock::start(), Metrics::new("operator"), health.clone());
+    let asking =
+        tokio::spawn(until_listed(client, names.parse().unwrap(), health.clone(), failures, again));
+    let asked = || log.all().iter().filter(|request| request.uri.contains("/cart/")).count();
+    while health.get() != Readiness::Standby && asked() < ENOUGH {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(health.get() == Readiness::Standby, ready);
+    assert!(asked() >= REFUSALS as usize, "it is not passed over at once");
+    asking.abort();
+}
+
+/// Namespaces shop and cart, each with a policy; cart refuses so many lists first, and nothing else may be asked.
+fn two_namespaces(refusals: usize) -> (kube::Client, Log) {
+    let refusals = AtomicUsize::new(refusals);
+    fake(move |request| {
         let of = |namespace: &str| {
             request.uri.starts_with(&format!("/apis/redismemory.io/v1alpha1/namespaces/{namespace}/"))
         };
@@ -129,20 +225,7 @@ async fn each_namespace_is_watched_by_itself() {
             _ if of("cart") => Answer::Http(200, list("cart")),
             _ => refusal(403, "Forbidden", "the whole cluster", &json!([])),
         }
-    });
-    let metrics = Metrics::new("operator");
-    let failures = Failures::new(Clock::start(), metrics.clone());
-    let mut events = "shop,cart".parse::<Scope>().unwrap().events(&client, &failures);
-    let mut told = Told::new(0);
-    while !told.roster.is_complete() {
-        let event = events.next().await.unwrap().expect("failures are said, and go no further");
-        told.roster.told(&event);
-        told.writer.apply_watcher_event(&event);
-    }
-    assert_eq!(told.seen().into_keys().collect::<Vec<_>>(), ["cart/redis", "shop/redis"]);
-    assert!(log.all().iter().all(|request| request.uri.contains("/namespaces/")));
-    let page = metrics.render().unwrap();
-    assert!(page.lines().any(|line| line.contains("RedisMemoryPolicy") && line.ends_with(" 1")), "{page}");
+    })
 }
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,15 @@ use crate::{
 };
 
 fn rule(percent: u32, minimum: Bytes) -> HeadroomRule {
-    HeadroomRule { percent, minimum, resize_pod: false, set_maxmemory: false, maximum_limit: None, requests: false }
+    HeadroomRule {
+        percent,
+        minimum,
+        resize_pod: false,
+        set_maxmemory: false,
+        maximum_limit: None,
+        requests: false,
+        allow_eviction: false,
+    }
 }
 
 fn wish(memory: Memory) -> Wish {

@@ -105,8 +105,7 @@ pub(super) fn grace_period(scene: &Scene<'_>) -> Option<Blocked> {
 /// The revision that the StatefulSet would give to a replacement of that pod (Kubernetes:
 /// `newVersionedStatefulSetPod`; `OnDelete` and everything at or above the partition get the update revision).
 fn replacement_revision<'a>(set: &'a StatefulSet, pod: &Pod) -> &'a str {
-    let ordinal = pod.name.as_str().rsplit('-').next().and_then(|text| text.parse::<u32>().ok());
-    match ordinal {
+    match set.ordinal(&pod.name) {
         Some(ordinal) if !set.on_delete && ordinal < set.partition => &set.current_revision,
         _ => &set.update_revision,
     }

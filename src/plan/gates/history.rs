@@ -68,8 +68,9 @@ pub(super) fn not_given_up(scene: &Scene<'_>) -> Option<Blocked> {
     })
 }
 
+/// Keeps what begins by itself from beginning again and again. Who asks by hand knows of the restart before (ADR 0017).
 pub(super) fn cooldown(scene: &Scene<'_>) -> Option<Blocked> {
-    if scene.phase != Phase::Preflight {
+    if scene.phase != Phase::Preflight || scene.asked {
         return None;
     }
     let cooldown = scene.ctx.policy.restart.cooldown;

@@ -239,6 +239,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, sentinel::forget),
     (Always, state::members_ready),
     (Always, state::members_idle),
+    (Always, state::resizes_end),
     (Always, state::persistence_ok),
     (Always, state::replicas_synced),
     (Always, copies::persistence_proven),

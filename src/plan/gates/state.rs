@@ -2,7 +2,7 @@
 
 use super::{Scene, names};
 use crate::{
-    assess::{members, roles},
+    assess::{members, obstacle, roles},
     domain::{
         blocked::{BlockReason, Blocked},
         pod::ResizeProgress,
@@ -116,18 +116,34 @@ pub(super) fn members_ready(scene: &Scene<'_>) -> Option<Blocked> {
 
 pub(super) fn members_idle(scene: &Scene<'_>) -> Option<Blocked> {
     scene.shard.members.iter().find_map(|target| {
-        let doing = busy_with(target)?;
+        let doing = busy_with(scene, target)?;
         Some(Blocked::new(BlockReason::MemberBusy, format!("{} is {doing}", target.pod.name)))
     })
 }
 
+/// A resize that the kubelet has begun and does not end: that does not pass by itself.
+pub(super) fn resizes_end(scene: &Scene<'_>) -> Option<Blocked> {
+    let Scene { shard, ctx, .. } = scene;
+    shard.members.iter().filter(|target| target.pod.resize == ResizeProgress::InProgress).find_map(|target| {
+        let since = obstacle::never_written(ctx.policy, Some(ctx.snapshot), target)?;
+        let text = format!(
+            "{} is being resized since {}, and the kubelet has not written the limit to its cgroup: see the pod's events and its \
+             node; nothing is restarted beside it",
+            target.pod.name,
+            since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        );
+        Some(Blocked::new(BlockReason::ResizeRefused, text))
+    })
+}
+
 /// What keeps the member from being touched now, in words.
-fn busy_with(target: &Target) -> Option<&'static str> {
+fn busy_with(scene: &Scene<'_>, target: &Target) -> Option<&'static str> {
     let sample = target.sample()?;
     let syncing = match &sample.replication.role {
         Role::Replica(link) => link.sync_in_progress,
         Role::Primary | Role::Unknown => sample.replication.replicas.iter().any(|line| !line.online),
     };
+    let stuck = obstacle::never_written(scene.ctx.policy, Some(scene.ctx.snapshot), target).is_some();
     let reasons = [
         (sample.persistence.loading, "loading its data"),
         (sample.persistence.child_running, "saving or rewriting (a child process runs)"),
@@ -135,7 +151,7 @@ fn busy_with(target: &Target) -> Option<&'static str> {
         (syncing, "in a full sync"),
         (sample.replication.failover_state != FailoverState::None, "failing over"),
         // What the kubelet has put off, or fails to do, goes on for ever and disturbs nothing: it is said elsewhere.
-        (target.pod.resize == ResizeProgress::InProgress, "being resized"),
+        (target.pod.resize == ResizeProgress::InProgress && !stuck, "being resized"),
     ];
     reasons.into_iter().find_map(|(holds, text)| holds.then_some(text))
 }

@@ -16,6 +16,7 @@ use crate::{
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, Role, Sample, Version},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot},
+        surroundings::UnwrittenLimit,
     },
     plan::{
         Context, PlanSettings,
@@ -287,6 +288,11 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
 #[case::rewriting(BlockReason::MemberBusy, |w: &mut World| w.sample(0).persistence.rewrite_scheduled = true)]
 #[case::failing_over(BlockReason::MemberBusy, |w: &mut World| {
     w.sample(0).replication.failover_state = FailoverState::WaitingForSync;
+})]
+#[case::resizing_without_end(BlockReason::ResizeRefused, |w: &mut World| {
+    w.snapshot.targets[1].pod.resize = ResizeProgress::InProgress;
+    let since = seconds_ago(24 * 3600);
+    w.snapshot.surroundings.unwritten = vec![UnwrittenLimit { uid: fixtures::pod_uid(1), since }];
 })]
 #[case::resizing(BlockReason::MemberBusy, |w: &mut World| {
     w.snapshot.targets[0].pod.resize = ResizeProgress::InProgress;

@@ -1,5 +1,6 @@
 //! What is set, on whom, in which order, and what is left as it is.
 
+use jiff::SignedDuration;
 use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 use rstest::rstest;
@@ -11,7 +12,7 @@ use crate::{
         pod::{Owner, ResizeProgress, Right},
         policy::Policy,
         snapshot::{Observation, Snapshot},
-        surroundings::{LeftAlone, RefusedLimit, Undone},
+        surroundings::{LeftAlone, RefusedLimit, Undone, UnwrittenLimit},
     },
     plan::{
         PlanSettings,
@@ -29,6 +30,9 @@ struct World {
 }
 
 type Meddle = fn(&mut World);
+
+mod killed;
+mod shrink;
 
 const BEARS: Bytes = Bytes::mib(682);
 
@@ -281,6 +285,20 @@ fn a_resize_that_is_under_way_is_waited_for() {
     world.policy.headroom.resize_pod = true;
     pending(&mut world, &ResizeProgress::InProgress);
     assert_eq!(world.settle(), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_resize_that_is_never_written_is_waited_for_no_longer_than_a_step() {
+    let mut world = World::new(Bytes::mib(1000));
+    world.policy.headroom.resize_pod = true;
+    pending(&mut world, &ResizeProgress::InProgress);
+    let since = world.snapshot.at - SignedDuration::try_from(world.policy.restart.step_timeout).unwrap();
+    let unwritten = |since| (0..3).map(|n| UnwrittenLimit { uid: fixtures::pod_uid(n), since }).collect();
+    world.snapshot.surroundings.unwritten = unwritten(since);
+    assert_eq!(world.settle(), Vec::<Vec<String>>::new());
+    world.snapshot.surroundings.unwritten = unwritten(since - SignedDuration::from_secs(1));
+    world.settle();
+    assert_eq!(world.have(), [BEARS; 3], "what holds now counts");
 }
 
 #[test]

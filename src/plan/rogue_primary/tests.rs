@@ -125,6 +125,31 @@ fn to_the_switchover(w: &mut World) {
     w.journal.current = CurrentStep::default();
 }
 
+/// The old primary is not evicted yet: its container has restarted, and started as a primary.
+fn before_its_eviction(w: &mut World) {
+    let uid = fixtures::pod_uid(0);
+    w.snapshot.targets[0].pod.uid = uid.clone();
+    w.sample(0).pod_uid = uid;
+    let at = w.journal.steps.iter().position(|planned| planned.step == Step::Evict { pod: fixtures::pod_name(0) });
+    w.journal.cursor = u32::try_from(at.unwrap()).unwrap();
+    w.journal.current = CurrentStep::default();
+}
+
+// Found by reading: the set was frozen, with two writers where another controller labels whoever says that it is primary.
+#[rstest]
+#[case::ours(AuthorityRule::Operator)]
+#[case::anothers(AuthorityRule::Label)]
+fn so_it_is_where_its_container_restarts_before_its_eviction(#[case] authority: AuthorityRule) {
+    let mut world = World::new();
+    before_its_eviction(&mut world);
+    world.policy.redis.authority = authority;
+    let Next::Act(journal, effect) = world.next() else { panic!("nothing is done") };
+    let Effect::Demote { peer, to, .. } = *effect else { panic!("{effect:?}") };
+    assert_eq!((peer.pod, peer.uid, to.pod), (fixtures::pod_name(0), fixtures::pod_uid(0), fixtures::pod_name(1)));
+    let returned = journal.member(&fixtures::pod_name(0)).and_then(|record| record.returned_as);
+    assert_eq!(returned, Some(crate::domain::journal::StartRole::Primary));
+}
+
 /// One fact less than the permitted case: everything is frozen.
 #[rstest]
 #[case::no_switchover_yet(to_the_switchover, "more than one")]
@@ -138,11 +163,22 @@ fn to_the_switchover(w: &mut World) {
     w.journal.steps.retain(|planned| !of(&planned.step));
     w.journal.cursor -= 1;
 }, "was not evicted by us")]
-#[case::the_very_pod_that_was_primary(|w: &mut World| {
-    let uid = fixtures::pod_uid(0);
-    w.snapshot.targets[0].pod.uid = uid.clone();
-    w.sample(0).pod_uid = uid;
+// Somebody has made it a primary again.
+#[case::the_very_process_that_was_primary(|w: &mut World| {
+    before_its_eviction(w);
+    w.sample(0).run_id = fixtures::run_id(0);
 }, "was not evicted by us")]
+#[case::a_restart_of_who_gave_no_role(|w: &mut World| {
+    before_its_eviction(w);
+    for planned in &mut w.journal.steps {
+        if let Step::Switchover { from, .. } = &mut planned.step { *from = fixtures::pod_name(2); }
+    }
+}, "nor did it give it the role and restart")]
+#[case::it_restarted_as_a_replica(|w: &mut World| {
+    before_its_eviction(w);
+    let returned = w.journal.members.iter_mut().find(|record| record.identity.pod == fixtures::pod_name(0));
+    returned.unwrap().returned_as = Some(crate::domain::journal::StartRole::Replica);
+}, "came back as a replica")]
 #[case::a_third_claims_it_too(|w: &mut World| w.sample(2).replication.role = Role::Primary, "more than two")]
 #[case::another_claims_it(|w: &mut World| {
     w.sample(0).replication.role = fixtures::replica_role();

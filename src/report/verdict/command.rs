@@ -3,34 +3,27 @@
 use super::{
     super::{
         Input,
-        sets::{self, Writes},
+        sets::{self, SetSeen, Writes},
     },
+    memory::{self, To},
     next::patch as patch_policy,
     ruling::{self, Ruling},
 };
 use crate::{
-    assess::{
-        headroom::{self, HeadroomVerdict},
-        obstacle::{self, Obstacle},
-        oom, patch,
-    },
+    assess::obstacle::Obstacle,
     domain::{
         blocked::{BlockReason as Reason, Blocked},
-        bytes::{Bytes, MIB},
         finding::FindingCode as Code,
         names::PodName,
-        not_given::{NotGiven, Quota},
-        pod::Container,
-        quantity,
+        not_given::NotGiven,
+        pod::StatefulSet,
         sample::{Engine, Role},
         sentinel::Sentinel,
         snapshot::Target,
-        start::redis_text,
+        start,
+        tls::TlsRule,
     },
 };
-
-/// A limit that is raised by hand: by so much, in percent of what it is. From 90 % resident it leaves 72 %.
-const RAISED_PERCENT: u32 = 125;
 
 /// Findings whose command does what their remedy says.
 const SAID: &[Code] = &[
@@ -57,24 +50,21 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     pods.sort_by_key(|pod| leads(pod));
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
-        (Some(Code::RssNearLimit), Some(target)) => raise(input, target, &pods, None),
+        (Some(Code::RssNearLimit), Some(target)) => memory::raise(input, target, &pods, To::AQuarter),
         (
             Some(Code::UtilizationCritical | Code::UtilizationWarning | Code::EvictionStopsWrites),
             Some(target),
-        ) => more_room(input, target, &pods),
-        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => after_a_kill(input, target, &pods),
-        (Some(Code::MaxmemoryUnset), Some(target)) => bound(input, target, &pods),
-        (Some(Code::HeadroomInsufficient), Some(target)) => match lacking(input, target) {
+        ) => memory::more_room(input, target, &pods),
+        (Some(Code::OomKilled | Code::OomKillLoop), Some(target)) => memory::after_a_kill(input, target, &pods),
+        (Some(Code::MaxmemoryUnset), Some(target)) => memory::bound(input, target, &pods),
+        (Some(Code::HeadroomInsufficient), Some(target)) => match memory::lacking(input, target) {
             Some((_, Some(full @ (Obstacle::Deferred(_) | Obstacle::Infeasible(_))))) => {
-                return smaller(input, target, &full);
+                return memory::smaller(input, target, &full);
             }
-            lacking => raise_to(input, target, &pods, lacking),
+            lacking => memory::raise_to(input, target, &pods, lacking),
         },
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
-            let need = target.sample().map(|sample| sample.memory.maxmemory).filter(|maxmemory| maxmemory.0 > 0);
-            need.and_then(|maxmemory| {
-                in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
-            })
+            memory::by_maxmemory(input, target, &pods)
         }
         (Some(Code::EvictionPolicyUnsafe), Some(target)) => input.policy.eviction_allowed.first().map(|allowed| {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory-policy {allowed}"));
@@ -140,21 +130,6 @@ fn writes_stopped(input: &Input<'_>) -> Option<String> {
     looked.map(|looked| looked + &without)
 }
 
-/// Against the next kill, and how this one is acknowledged. `None`: the operator has its own word for a server that is killed
-/// while it loads.
-fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    if input.kills.iter().any(|kills| oom::rescue(input.policy, target, kills).is_some()) {
-        return None;
-    }
-    // One without a bound is not alone with it.
-    let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
-    let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
-    let done =
-        if unset.contains(&target.pod.name) { bound(input, target, &unset) } else { raise(input, target, pods, None) };
-    let acknowledging = oom::acknowledging(input.policy);
-    done.map(|done| format!("{done}; once you have taken note: {acknowledging} (it takes the kill out of this status)"))
-}
-
 /// The exact command that lifts that refusal, where there is one.
 pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let namespace = &input.policy.namespace;
@@ -175,18 +150,16 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
             "lets the primary be the only copy while a replica restarts; better add a replica",
         )),
-        Reason::FullSyncHeadroom => Some(raise_feeder(input, named())),
+        Reason::ChainedReplicas => input.sets.iter().find_map(|set| unchain(input, set)),
+        Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
         Reason::SentinelsNotReady => sentinel(input, blocked)
             .map(|ask| format!("nothing now; if it is still so after ten minutes: {ask} (whom it names)")),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
-        Reason::TemplateTooSmall => {
-            let target = named()?;
-            let maxmemory = target.sample()?.memory.maxmemory;
-            in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
-        }
-        Reason::ResizeRefused => lets(input, &NotGiven::read(&blocked.text), 1),
+        Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
+        Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
+            .or_else(|| named().map(|target| look_at(input, target))),
         Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
         Reason::DisruptionBudget if blocked.text.contains("never") => {
             let mut budgets = input.snapshot.budgets.iter().flatten();
@@ -197,7 +170,16 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             ))
         }
         Reason::EvictionWouldRollOut => {
-            let set = input.snapshot.stateful_sets.first()?;
+            let sets = &input.snapshot.stateful_sets;
+            let says = |set: &&StatefulSet| blocked.text.split([' ', ':']).any(|word| word == set.name);
+            let set = sets.iter().find(says).or_else(|| sets.first())?;
+            if set.on_delete {
+                return Some(format!(
+                    "kubectl rollout undo statefulset/{} -n {namespace} (takes the pending change back; or let it in, by kubectl \
+                     delete pod for one pod after the other, a primary last: its strategy is OnDelete)",
+                    set.name
+                ));
+            }
             Some(format!(
                 "kubectl rollout status statefulset/{} -n {namespace} (let the pending change roll out, or take it back: kubectl rollout undo)",
                 set.name
@@ -209,172 +191,6 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         ),
         _ => None,
     }
-}
-
-/// Raises the limit of the one that has no room for a full sync.
-fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
-    let primary = || input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
-    let raised =
-        named.or_else(primary).and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), None));
-    raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
-}
-
-/// The limit that a target lacks, and what keeps it from that; `None`: it lacks none, or that is not known.
-fn lacking<'a>(input: &Input<'a>, target: &'a Target) -> Option<(Bytes, Option<Obstacle<'a>>)> {
-    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
-    let container = target.pod.container.as_ref().ok()?;
-    Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)))
-}
-
-/// Raises a limit to what the policy needs, by whatever keeps the operator from it.
-fn raise_to(
-    input: &Input<'_>,
-    target: &Target,
-    pods: &[PodName],
-    lacking: Option<(Bytes, Option<Obstacle<'_>>)>,
-) -> Option<String> {
-    match lacking {
-        // It is asked for already: what the kubelet says of it is what the remedy says.
-        Some((_, Some(Obstacle::NotWritten(_) | Obstacle::Fails(_)))) => {
-            Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace))
-        }
-        Some((need, Some(Obstacle::AboveMaximum(_)))) => {
-            let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(need));
-            Some(patch_policy(input, &change, "the operator then raises the limits in place and restarts nothing"))
-        }
-        Some((_, Some(Obstacle::Refused(why @ (NotGiven::Quota(_) | NotGiven::LimitRange { .. }))))) => {
-            lets(input, &why, pods.len())
-        }
-        lacking => raise(input, target, pods, lacking.map(|(need, _)| need)),
-    }
-}
-
-/// Where the node has no room for the limit that is needed: room, or less data, as far as that costs no key.
-fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
-    let room = format!(
-        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {1} names it): {2}",
-        target.pod.name,
-        input.policy.namespace,
-        full.why()
-    );
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    let bears = limit.map(|limit| headroom::bearable(&input.policy.headroom, limit));
-    let used = target.sample().map(|sample| sample.memory.used.percent(headroom::ABOVE_USED_PERCENT));
-    match (bears, used) {
-        (Some(bears), Some(used)) if bears >= used => {
-            let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-            format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
-        }
-        _ => room,
-    }
-}
-
-/// That the limit which is lacking has been asked for, and is asked for again.
-pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
-    if ruling.code() != Some(Code::HeadroomInsufficient) {
-        return None;
-    }
-    ruling.pods().iter().find_map(|pod| match lacking(input, input.snapshot.target(pod)?)?.1? {
-        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
-            Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
-        }
-        Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
-        _ => None,
-    })
-}
-
-/// Makes the API server let the limits of so many pods be raised that it refuses.
-fn lets(input: &Input<'_>, why: &NotGiven, pods: usize) -> Option<String> {
-    let namespace = &input.policy.namespace;
-    match why {
-        NotGiven::Quota(Quota { name, resource, needed, used, .. }) => {
-            let all = Bytes(needed.0.saturating_mul(u64::try_from(pods).unwrap_or(u64::MAX)));
-            let hard = quantity::format(*used + all);
-            Some(format!(
-                r#"kubectl patch resourcequota {name} -n {namespace} --type merge -p '{{"spec":{{"hard":{{"{resource}":"{hard}"}}}}}}' (restarts nothing)"#
-            ))
-        }
-        NotGiven::LimitRange { of, asked, .. } => Some(format!(
-            "kubectl edit limitrange -n {namespace} (of type {of}, max.memory: {} or more; restarts nothing)",
-            quantity::format(*asked)
-        )),
-        NotGiven::Node { .. } | NotGiven::Other(_) => None,
-    }
-}
-
-/// Bounds a server that has no maxmemory, by what its limit bears.
-fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    // What one member of a set holds another has to bear when it follows it, or leads.
-    let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
-    let pods: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
-    let pods = pods.as_slice();
-    let used = |pod: &PodName| Some(input.snapshot.target(pod)?.sample()?.memory.used);
-    let used = pods.iter().filter_map(used).max()?;
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
-    let bears = headroom::bearable(&input.policy.headroom, limit);
-    if bears < used.percent(headroom::ABOVE_USED_PERCENT) {
-        // What is used is bounded where the limit bears a quarter more than that.
-        let to = headroom::required_limit(&input.policy.headroom, used.percent(RAISED_PERCENT));
-        let value = redis_text(headroom::bearable(&input.policy.headroom, to));
-        let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {value}"));
-        let raised = raise(input, target, pods, Some(to))?;
-        let also = the_same_for(target, pods);
-        return Some(format!(
-            "{raised}, and then {set} (restarts nothing{also}; write both into the template too, which rolls the pods)"
-        ));
-    }
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-    let also = the_same_for(target, pods);
-    Some(format!(
-        "{set} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)"
-    ))
-}
-
-/// "; the same for redis-1, redis-2": the other pods that a command is for.
-fn the_same_for(target: &Target, pods: &[PodName]) -> String {
-    let others: Vec<PodName> = pods.iter().filter(|pod| **pod != target.pod.name).cloned().collect();
-    if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) }
-}
-
-/// Raises maxmemory by a quarter, and before it the limit where that does not bear it.
-fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    let maxmemory = target.sample()?.memory.maxmemory;
-    let to = Bytes(maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB);
-    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to)));
-    let also = the_same_for(target, pods);
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    let enough = limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit);
-    let bears =
-        limit.filter(|_| enough).map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
-    let set = format!("{set} (restarts nothing{also}{bears}; write it into the template too)");
-    if enough {
-        return Some(set);
-    }
-    Some(format!("{}, and then {set}", raise(input, target, pods, None)?))
-}
-
-/// Raises the limit of those pods, to `need` or by a quarter: in place where that restarts nothing, else in the template.
-fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], need: Option<Bytes>) -> Option<String> {
-    let container = target.pod.container.as_ref().ok()?;
-    let to = need.or_else(|| Some(container.limit()?.percent(RAISED_PERCENT).round_up_mib()))?;
-    let in_place = obstacle::of_the_pod(Some(input.snapshot), target, container).is_none();
-    if !in_place {
-        return in_template(input, target, to);
-    }
-    let amount = quantity::format(to);
-    let request = headroom::request_with(&input.policy.headroom, &target.pod, container, to);
-    let requests = request
-        .map_or_else(String::new, |request| format!(r#","requests":{{"memory":"{}"}}"#, quantity::format(request)));
-    let also = the_same_for(target, pods);
-    Some(format!(
-        r#"kubectl patch pod {} -n {} --subresource resize -p '{{"spec":{{"containers":[{{"name":"{}","resources":{{"limits":{{"memory":"{amount}"}}{requests}}}}}]}}}}' (restarts nothing{also}; a new pod starts with the template's limit again)"#,
-        target.pod.name, input.policy.namespace, container.name
-    ))
-}
-
-/// Gives new pods that limit.
-fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> {
-    Some(patch::of(&input.policy.namespace, input.snapshot, target, to)?.exact())
 }
 
 /// Promotes the member that has everything, where all are of one history and nobody else decides.
@@ -397,19 +213,89 @@ fn promote(input: &Input<'_>, remedy: &str) -> Option<String> {
     ))
 }
 
+/// Lets the replicas of that set that follow another replica follow the primary. `None`: there is none, or it is not known by what
+/// address the primary is followed.
+pub(super) fn unchain(input: &Input<'_>, set: &SetSeen) -> Option<String> {
+    let ([(replica, _), rest @ ..], [primary]) = (set.chained.as_slice(), set.primaries.as_slice()) else { return None };
+    let of_chain = |pod: &PodName| set.chained.iter().any(|(replica, _)| replica == pod);
+    let link = |pod: &PodName| match &input.snapshot.target(pod)?.sample()?.replication.role {
+        Role::Replica(link) => Some(link.primary.clone()),
+        Role::Primary | Role::Unknown => None,
+    };
+    // As the others follow it.
+    let followed = set.pods.iter().filter(|pod| !of_chain(pod)).find_map(link)?;
+    let others: Vec<PodName> = rest.iter().map(|(replica, _)| replica.clone()).collect();
+    let also = if others.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&others)) };
+    let mut middles: Vec<PodName> = set.chained.iter().map(|(_, above)| above.clone()).collect();
+    middles.sort_unstable();
+    middles.dedup();
+    Some(format!(
+        "{} (restarts nothing, at worst a full sync{also}; write it into what they start with too: until every replica follows the \
+         primary, {} and {primary} are not restarted)",
+        redis_cli(
+            input,
+            input.snapshot.target(replica)?,
+            &format!("REPLICAOF {} {}", followed.host, followed.port)
+        ),
+        sets::list(&middles)
+    ))
+}
+
 /// A command for that server.
-fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> String {
+pub(super) fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> String {
     let redis = &input.policy.redis;
     let container = target.pod.container.as_ref().map_or("redis", |container| container.name.as_str());
     let port = target.pod.container.as_ref().map_or(6379, |container| container.port);
     let valkey = target.sample().is_some_and(|sample| sample.server.engine == Engine::Valkey);
     let program = if valkey { "valkey-cli" } else { "redis-cli" };
     let login = if redis.password.is_some() { " --askpass" } else { "" };
-    let tls = if redis.tls.is_some() { " --tls" } else { "" };
+    let tls = redis.tls.as_ref().map_or_else(String::new, |rule| over_tls(input, Some(target), rule));
     format!(
         "kubectl exec -it {} -n {} -c {container} -- {program} -p {port}{tls}{login} {command}",
         target.pod.name, input.policy.namespace
     )
+}
+
+/// Stand for files whose place in the container is not known.
+const CA_FILE: &str = "CA_FILE";
+const CERT_FILE: &str = "CERT_FILE";
+const KEY_FILE: &str = "KEY_FILE";
+
+/// Without the authority no certificate is accepted, and without one of its own nobody is let in by a server that asks for one:
+/// by the files that the server itself is started with, where its arguments name them.
+fn over_tls(input: &Input<'_>, target: Option<&Target>, rule: &TlsRule) -> String {
+    let started = |setting: &str| {
+        let pod = &target?.pod;
+        let set = input.snapshot.stateful_set(&pod.owner.as_ref()?.uid)?;
+        let file = set.start_value(&pod.container.as_ref().ok()?.name, setting)?;
+        // It becomes a word of a shell.
+        file.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)).then_some(file)
+    };
+    let ca = started(start::TLS_CA).unwrap_or(CA_FILE);
+    let own = rule.client_cert.as_ref().map_or_else(String::new, |_| {
+        let (cert, key) = (started(start::TLS_CERT), started(start::TLS_KEY));
+        format!(" --cert {} --key {}", cert.unwrap_or(CERT_FILE), key.unwrap_or(KEY_FILE))
+    });
+    format!(" --tls --cacert {ca}{own}")
+}
+
+/// That command, and what its words stand for that are no names of files.
+pub(super) fn with_files(input: &Input<'_>, command: String) -> String {
+    let redis = &input.policy.redis;
+    let rules = redis.tls.iter().chain(redis.sentinel.iter().filter_map(|sentinel| sentinel.tls.as_ref()));
+    let Some(rule) = rules.into_iter().next() else { return command };
+    let has = |word: &str| command.split(' ').any(|one| one == word);
+    let mut said = Vec::new();
+    if has(CA_FILE) {
+        said.push(format!("{CA_FILE} is where the container has the authority of Secret {} ({})", rule.ca.name, rule.ca.key));
+    }
+    if has(CERT_FILE) || has(KEY_FILE) {
+        let secret = rule.client_cert.as_deref().unwrap_or_default();
+        said.push(format!(
+            "{CERT_FILE} and {KEY_FILE} where it has a certificate from there with its key: its own, or that of Secret {secret}"
+        ));
+    }
+    if said.is_empty() { command } else { format!("{command}; {}", said.join(", ")) }
 }
 
 /// Gives a pod the role label of what its server is.
@@ -440,7 +326,14 @@ fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
     let sentinel = input.snapshot.sentinels.iter().rfind(named)?;
     let Sentinel { pod, port, .. } = sentinel;
-    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port} SENTINEL MASTERS"))
+    let redis = &input.policy.redis;
+    let (password, tls) = match &redis.sentinel {
+        Some(access) => (&access.password, &access.tls),
+        None => (&redis.password, &redis.tls),
+    };
+    let login = if password.is_some() { " --askpass" } else { "" };
+    let tls = tls.as_ref().map_or_else(String::new, |rule| over_tls(input, None, rule));
+    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port}{tls}{login} SENTINEL MASTERS"))
 }
 
 /// Why pods are not there.

@@ -8,9 +8,10 @@ use super::{
         refusals::{self, Lifter},
         sets,
     },
-    command, part,
+    command, memory, part,
     ruling::{self, Level, Ruling},
 };
+use crate::api::v1alpha1::FindingStatus;
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     duration,
@@ -68,7 +69,7 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::Unknown => {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
-        Level::ActNow | Level::Plan => command::tried(input, ruling)
+        Level::ActNow | Level::Plan => memory::tried(input, ruling)
             .unwrap_or("changes nothing here, for a person has to decide; it goes on looking")
             .to_owned(),
     }
@@ -147,6 +148,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::ActNow => ("now".to_owned(), command::against(input, ruling)),
         _ => ("when it suits".to_owned(), by_day(input, ruling)),
     };
+    let what = command::with_files(input, what);
     if what.starts_with("nothing") {
         return what;
     }
@@ -160,7 +162,7 @@ pub(super) fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<Strin
     pods.iter().find_map(|pod| {
         let memory = &input.snapshot.target(pod)?.sample()?.memory;
         let growth = input.sets.iter().find(|set| set.pods.contains(pod))?.growth?;
-        growth.within(memory.maxmemory.saturating_sub(memory.used.saturating_sub(memory.not_counted_for_evict)))
+        growth.within(memory.maxmemory.saturating_sub(memory.counted()))
     })
 }
 
@@ -175,7 +177,9 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     let policy = input.policy;
     match (input.journal, input.plan) {
-        (Some(_), _) => "nothing; kubectl get rmp shows how it goes on".to_owned(),
+        (Some(_), _) => {
+            unchain(input).unwrap_or_else(|| "nothing; kubectl get rmp shows how it goes on".to_owned())
+        }
         (None, Some(_)) if !policy.fragmentation.restart_allowed => {
             patch(input, r#"{"spec":{"fragmentation":{"remedies":["Restart"]}}}"#, "lets the operator restart pods")
         }
@@ -183,7 +187,9 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let lets = format!("from then on the operator {}", restarts(plan));
             patch(input, r#"{"spec":{"mode":"Enforce"}}"#, &lets)
         }
-        (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => "nothing".to_owned(),
+        (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => {
+            unchain(input).unwrap_or_else(|| "nothing".to_owned())
+        }
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
@@ -191,6 +197,19 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         }
         _ => command::against(input, ruling),
     }
+}
+
+/// Where the plan restarts the ends of a chain of replicas, and the rest waits for a person: what that one does, now as well as
+/// later.
+fn unchain(input: &Input<'_>) -> Option<String> {
+    let journal = input.journal.map(|journal| &journal.workload_name);
+    let planned = journal.or_else(|| input.plan.map(|plan| &plan.workload_name))?;
+    let set = input.sets.iter().find(|set| set.name == *planned)?;
+    let waits = |finding: &FindingStatus| {
+        let of_it = finding.pod.as_deref().is_some_and(|pod| set.pods.iter().any(|one| one.as_str() == pod));
+        of_it && finding.remedy.contains(BlockReason::ChainedReplicas.as_str())
+    };
+    input.findings.iter().any(waits).then(|| command::unchain(input, set)).flatten()
 }
 
 /// What lifts that refusal.

@@ -7,7 +7,7 @@ use super::{
         steady_bytes,
     },
     next,
-    ruling::{Level, Ruling},
+    ruling::{self, Level, Ruling},
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
@@ -63,6 +63,9 @@ impl<'a> Tightest<'a> {
 
 /// What is at stake, in numbers.
 pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<&Tightest<'_>>) -> String {
+    if ruling.reason == ruling::SCALED_TO_ZERO {
+        return "none, nothing runs".to_owned();
+    }
     let memory = match tightest {
         Some(it) => format!(
             "{} has the least room, about {} below its limit of {}{}",

@@ -49,6 +49,8 @@ impl Level {
 pub(super) const REMEDIATING: &str = "Remediating";
 /// Pods that a StatefulSet wants are not there.
 pub(super) const PODS_MISSING: &str = "PodsMissing";
+/// Nothing runs, and nothing is to run.
+pub(super) const SCALED_TO_ZERO: &str = "ScaledToZero";
 /// A set takes no writes, and no finding says why.
 pub(super) const WRITES_STOPPED: &str = "WritesStopped";
 /// A pod is not judged for everything yet.
@@ -164,6 +166,10 @@ impl<'a> Ruling<'a> {
                 }
                 let lacking = pods.first().and_then(|pod| input.judged.lacking(pod.as_str()));
                 format!("of {} not known yet: {}", many(&pods), lacking.map_or("its state", told_by))
+            }
+            SCALED_TO_ZERO => {
+                let sets = input.snapshot.stateful_sets.iter().map(|set| set.name.as_str()).collect::<Vec<_>>();
+                format!("no pod is there, and none is wanted: spec.replicas of StatefulSet {} is 0", sets.join(", "))
             }
             HEALTHY => {
                 let pods = input.snapshot.targets.len();
@@ -283,6 +289,7 @@ pub(super) fn of<'a>(input: &Input<'a>, previous: &RedisMemoryPolicyStatus) -> R
         _ if !missing.is_empty() => return by_word(Level::Plan, PODS_MISSING),
         Some((Urgency::Waits, code)) if !nothing_answers(input) => return ruled(Level::Plan, code),
         Some((_, code)) if nothing_answers(input) => return ruled(Level::Unknown, code),
+        None if sets::all_scaled_to_zero(previous, input.snapshot) => return by_word(Level::Fine, SCALED_TO_ZERO),
         _ if input.snapshot.targets.is_empty() => {
             let mut none = by_word(Level::Unknown, FindingCode::NoTargets.as_str());
             none.findings = input.findings.iter().filter(|finding| finding.code == none.reason).collect();
@@ -367,7 +374,7 @@ fn leaves_no_primary(input: &Input<'_>, finding: &FindingStatus, previous: &Redi
     let pod = finding.pod.as_deref().unwrap_or_default();
     let Some(set) = input.sets.iter().find(|set| set.pods.iter().any(|one| one.as_str() == pod)) else { return false };
     let had_one = |name: &PodName| {
-        let controller = input.snapshot.target(name).and_then(|target| sets::controller(input, target));
+        let controller = input.snapshot.target(name).and_then(|target| sets::controller(input.snapshot, target));
         let known = previous.summary.as_ref().map(|summary| summary.sets.as_slice()).unwrap_or_default();
         known.iter().any(|set| set.last_primary.is_some() && controller.as_ref() == Some(&set.name))
     };
@@ -414,9 +421,16 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
         format!("of the {wanted} pods that StatefulSet {name} wants {there} are there and selected")
     });
     let gone = sets::summary(input, previous).into_iter().filter(|set| set.pods == 0);
-    let none = gone.map(|set| {
+    let none = gone.filter_map(|set| {
         let primary = set.last_primary.map_or_else(String::new, |primary| format!(", {primary} was its primary"));
-        format!("{} had pods and has none any more{primary}", set.name)
+        match sets::without(input.snapshot, &set.name).map(|set| set.replicas) {
+            // Nobody wants any.
+            Some(0) => None,
+            Some(wanted) => {
+                Some(format!("of the {wanted} pods that StatefulSet {} wants none is there and selected{primary}", set.name))
+            }
+            None => Some(format!("{} had pods and has none any more{primary}", set.name)),
+        }
     });
     let restarted = input.journal.is_some();
     let waiting = not_running(input).filter(|_| !restarted);

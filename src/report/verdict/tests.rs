@@ -23,6 +23,9 @@ use crate::{
     report::{self, findings, sets},
 };
 
+mod commands;
+mod unequal;
+
 /// A healthy shop.
 fn healthy() -> (Policy, Snapshot) {
     let mut snapshot = fixtures::three_pods();
@@ -206,6 +209,67 @@ fn a_pod_that_is_gone_is_not_fine() {
     assert_eq!(word(&gone), ("ActNow", "NoTargets"));
     assert_eq!(word(&look(&scene, &gone)), ("ActNow", "NoTargets"), "also at the next look");
     assert_eq!(word(&first(&scene)), ("Unknown", "NoTargets"), "there never was one");
+}
+
+/// What people scaled to zero is not broken; what is wanted and not there is.
+#[rstest]
+#[case::on_purpose(Some(0), ("Fine", "ScaledToZero"))]
+#[case::wanted(Some(3), ("ActNow", "NoTargets"))]
+#[case::deleted(None, ("ActNow", "NoTargets"))]
+fn a_set_without_pods_is_judged_by_what_is_wanted(#[case] wanted: Option<u32>, #[case] expected: (&str, &str)) {
+    let mut scene = healthy();
+    // What was found is not carried on where nothing runs.
+    scene.1.targets[1].sample_mut().expect("a sample").memory.rss = Bytes::mib(1000);
+    let before = first(&scene);
+    assert_eq!(word(&before), ("ActNow", "RssNearLimit"));
+    scene.1.targets.clear();
+    match wanted {
+        Some(replicas) => scene.1.stateful_sets[0].replicas = replicas,
+        None => scene.1.stateful_sets.clear(),
+    }
+    let gone = look(&scene, &before);
+    let found: Vec<_> = gone.findings.iter().map(|finding| finding.code.as_str()).collect();
+    if wanted == Some(0) {
+        assert_eq!(found, ["NoTargets"]);
+        assert!(
+            said(&gone).sentence.contains(
+                "none is wanted: spec.replicas of StatefulSet redis is 0. Risk: none, nothing runs. Primary: nobody, there is no \
+                 pod. Operator: has nothing to do and goes on watching. You: nothing"
+            ),
+            "{}",
+            said(&gone).sentence
+        );
+        assert_eq!(word(&gone), expected);
+    }
+    scene.1.at = NOW + Duration::from_secs(30 * 3600);
+    let later = look(&scene, &gone);
+    if wanted == Some(0) {
+        assert_eq!(word(&later), expected, "also after more than a day");
+        let edited = RedisMemoryPolicyStatus { observed_generation: Some(0), ..later };
+        assert_eq!(word(&look(&scene, &edited)), expected, "and after a change of the spec");
+    } else {
+        assert_eq!(word(&gone).0, expected.0);
+        assert!(found.contains(&expected.1), "{found:?}");
+    }
+}
+
+#[test]
+fn a_set_that_is_scaled_to_zero_beside_another_is_not_missing() {
+    let mut scene = healthy();
+    let mut cache = scene.1.stateful_sets[0].clone();
+    (cache.name, cache.uid, cache.replicas) = ("cache".into(), "cache-uid".into(), 1);
+    let other = scene.1.targets[2].pod.owner.as_mut().expect("an owner");
+    (other.name, other.uid) = ("cache".into(), "cache-uid".into());
+    scene.1.stateful_sets[0].replicas = 2;
+    scene.1.stateful_sets.push(cache);
+    let before = first(&scene);
+    scene.1.targets.pop();
+    let missing = look(&scene, &before);
+    assert_eq!(word(&missing), ("Plan", "PodsMissing"));
+    let sentence = &said(&missing).sentence;
+    assert!(sentence.contains("of the 1 pods that StatefulSet cache wants none is there and selected"), "{sentence}");
+    scene.1.stateful_sets[1].replicas = 0;
+    assert_eq!(word(&look(&scene, &missing)), ("Fine", "Healthy"));
 }
 
 #[test]

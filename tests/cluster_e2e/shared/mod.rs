@@ -6,6 +6,7 @@ mod budget;
 mod deletion;
 mod demo;
 mod drain;
+mod gitops;
 mod headroom;
 mod label_authority;
 mod load_loop;

@@ -1,0 +1,325 @@
+//! Commands that give servers more memory, or bound what they take: of each pod its own amounts.
+
+use super::{
+    super::{Input, sets},
+    command::{explain, redis_cli},
+    next::patch as patch_policy,
+    ruling::Ruling,
+};
+use crate::{
+    assess::{
+        bound::{Bound, Room},
+        headroom::{self, HeadroomVerdict},
+        obstacle::{self, Obstacle},
+        oom, patch,
+    },
+    domain::{
+        bytes::{Bytes, MIB},
+        finding::FindingCode as Code,
+        names::PodName,
+        not_given::{NotGiven, Quota},
+        pod::Container,
+        quantity,
+        snapshot::Target,
+        start::redis_text,
+    },
+};
+
+/// A limit that is raised by hand: by so much, in percent of what it is. From 90 % resident it leaves 72 %.
+const RAISED_PERCENT: u32 = 125;
+
+/// How far a limit is raised by hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum To {
+    /// By a quarter of what it is.
+    AQuarter,
+    /// To what the policy needs, where that is known, else by a quarter.
+    Needed,
+    /// To this.
+    This(Bytes),
+}
+
+/// Against the next kill, and how this one is acknowledged. `None`: the operator has its own word for a server that is killed
+/// while it loads.
+pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    if input.kills.iter().any(|kills| oom::rescue(input.policy, target, kills).is_some()) {
+        return None;
+    }
+    // One without a bound is not alone with it.
+    let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
+    let unset: Vec<PodName> = unset.filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
+    let done =
+        if unset.contains(&target.pod.name) { bound(input, target, &unset) } else { raise(input, target, pods, To::AQuarter) };
+    let acknowledging = oom::acknowledging(input.policy);
+    done.map(|done| format!("{done}; once you have taken note: {acknowledging} (it takes the kill out of this status)"))
+}
+
+/// Raises the limit of the one that has no room for a full sync.
+pub(super) fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
+    let primary = || input.sets.iter().find_map(|set| input.snapshot.target(set.primaries.first()?));
+    let raised =
+        named.or_else(primary).and_then(|target| raise(input, target, std::slice::from_ref(&target.pod.name), To::AQuarter));
+    raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
+}
+
+/// The limit that a target lacks, and what keeps it from that; `None`: it lacks none, or that is not known.
+pub(super) fn lacking<'a>(input: &Input<'a>, target: &'a Target) -> Option<(Bytes, Option<Obstacle<'a>>)> {
+    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
+    let container = target.pod.container.as_ref().ok()?;
+    Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)))
+}
+
+/// Of those pods the ones that lack some of their limit, and the limit that each needs.
+fn needs<'a>(input: &Input<'a>, pods: &[PodName]) -> impl Iterator<Item = (&'a Target, &'a Container, Bytes)> {
+    pods.iter().filter_map(|pod| {
+        let target = input.snapshot.target(pod)?;
+        Some((target, target.pod.container.as_ref().ok()?, lacking(input, target)?.0))
+    })
+}
+
+/// Raises a limit to what the policy needs, by whatever keeps the operator from it.
+pub(super) fn raise_to(
+    input: &Input<'_>,
+    target: &Target,
+    pods: &[PodName],
+    lacking: Option<(Bytes, Option<Obstacle<'_>>)>,
+) -> Option<String> {
+    match lacking {
+        // It is asked for already: what the kubelet says of it is what the remedy says.
+        Some((_, Some(Obstacle::NotWritten(_) | Obstacle::NeverWritten { .. } | Obstacle::Fails(_)))) => {
+            Some(format!("kubectl describe pod {} -n {}", target.pod.name, input.policy.namespace))
+        }
+        Some((_, Some(Obstacle::AboveMaximum(_)))) => {
+            let most = needs(input, pods).map(|(.., need)| need).max()?;
+            let change = format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(most));
+            Some(patch_policy(input, &change, "the operator then raises the limits in place and restarts nothing"))
+        }
+        Some((_, Some(Obstacle::Refused(why @ (NotGiven::Quota(_) | NotGiven::LimitRange { .. }))))) => {
+            lets(input, &why, pods)
+        }
+        _ => raise(input, target, pods, To::Needed),
+    }
+}
+
+/// Where the node has no room for the limit that is needed: room, or less data, as far as that costs no key.
+pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
+    let room = format!(
+        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {1} names it): {2}",
+        target.pod.name,
+        input.policy.namespace,
+        full.why()
+    );
+    // All members get the same: what one holds another has to bear.
+    let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name));
+    let members = set.into_iter().flat_map(|set| &set.pods).filter_map(|pod| input.snapshot.target(pod));
+    match Room::of(members).and_then(|room| room.bears(&input.policy.headroom)) {
+        Some(bears) => {
+            let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
+            format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
+        }
+        None => room,
+    }
+}
+
+/// That the limit which is lacking has been asked for, and is asked for again.
+pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
+    if ruling.code() != Some(Code::HeadroomInsufficient) {
+        return None;
+    }
+    ruling.pods().iter().find_map(|pod| match lacking(input, input.snapshot.target(pod)?)?.1? {
+        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
+            Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
+        }
+        Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
+        _ => None,
+    })
+}
+
+/// Makes the API server let the limits of those pods be raised that it refuses: `why` is of one of them, and each has its own
+/// need.
+pub(super) fn lets(input: &Input<'_>, why: &NotGiven, pods: &[PodName]) -> Option<String> {
+    let namespace = &input.policy.namespace;
+    match why {
+        NotGiven::Quota(quota) => {
+            let Quota { name, resource, .. } = quota;
+            let hard = quantity::format(allowing(input, quota, pods));
+            Some(format!(
+                r#"kubectl patch resourcequota {name} -n {namespace} --type merge -p '{{"spec":{{"hard":{{"{resource}":"{hard}"}}}}}}' (restarts nothing)"#
+            ))
+        }
+        NotGiven::LimitRange { of, asked, .. } => {
+            let refused = pods.iter().filter_map(|pod| match refusal(input, pod)? {
+                NotGiven::LimitRange { of: its, asked, .. } if its == *of => Some(asked),
+                _ => None,
+            });
+            // Without containers beside it a pod has the limit of its Redis.
+            let most = refused.chain(needs(input, pods).map(|(.., need)| need)).fold(*asked, Bytes::max);
+            Some(format!(
+                "kubectl edit limitrange -n {namespace} (of type {of}, max.memory: {} or more; restarts nothing)",
+                quantity::format(most)
+            ))
+        }
+        NotGiven::Node { .. } | NotGiven::Other(_) => None,
+    }
+}
+
+/// What the API server last said of a higher limit of that pod.
+fn refusal(input: &Input<'_>, pod: &PodName) -> Option<NotGiven> {
+    let uid = &input.snapshot.target(pod)?.pod.uid;
+    input.snapshot.surroundings.refused_limit(uid).map(NotGiven::read)
+}
+
+/// What that quota has to allow for all of those pods: what is used of it, and what each of them needs more than it has asked
+/// for.
+fn allowing(input: &Input<'_>, quota: &Quota, pods: &[PodName]) -> Bytes {
+    let refused = |pod: &PodName| match refusal(input, pod)? {
+        NotGiven::Quota(its) if (&its.name, &its.resource) == (&quota.name, &quota.resource) => Some(its),
+        _ => None,
+    };
+    // Some may have got theirs since.
+    let used = pods.iter().filter_map(refused).map(|its| its.used).fold(quota.used, Bytes::max);
+    let rule = &input.policy.headroom;
+    let more = needs(input, pods).map(|(target, container, need)| {
+        if quota.resource.starts_with("limits.") {
+            return need.saturating_sub(container.spec_limit.unwrap_or_default());
+        }
+        let request = headroom::request_with(rule, &target.pod, container, need);
+        request.unwrap_or_default().saturating_sub(container.spec_request.unwrap_or_default())
+    });
+    used + quota.needed.max(more.sum())
+}
+
+/// Bounds the members of a set that have no maxmemory, by what the limits of all its members bear.
+pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
+    let unbound: Vec<PodName> = pods.iter().filter(|pod| set.pods.contains(pod)).cloned().collect();
+    let members = || set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
+    let setting = |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
+    let also = for_others(target, &unbound, |_| None);
+    match Room::of(members())?.bound(&input.policy.headroom) {
+        Bound::Fits(most) => Some(format!(
+            "{} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)",
+            setting(most)
+        )),
+        Bound::AfterARaise { limit, maxmemory } => {
+            let limit_of = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
+            let mut short: Vec<&Target> = members().filter(|member| limit_of(member).is_some_and(|has| has < limit)).collect();
+            short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
+            let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
+            let raised = raise(input, short.first()?, &names, To::This(limit))?;
+            Some(format!(
+                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods)",
+                setting(maxmemory)
+            ))
+        }
+    }
+}
+
+/// "; the same for redis-1, redis-2; for stock-0 3Gi instead": the other pods that a command is for, each with its own amount.
+/// One whose amount is not known gets that of the first.
+fn for_others(target: &Target, pods: &[PodName], amount: impl Fn(&PodName) -> Option<String>) -> String {
+    let own = amount(&target.pod.name);
+    let mut same = Vec::new();
+    let mut others: Vec<(String, Vec<PodName>)> = Vec::new();
+    for pod in pods.iter().filter(|pod| **pod != target.pod.name) {
+        match amount(pod).filter(|its| own.as_ref() != Some(its)) {
+            None => same.push(pod.clone()),
+            Some(its) => match others.iter_mut().find(|(other, _)| *other == its) {
+                Some((_, pods)) => pods.push(pod.clone()),
+                None => others.push((its, vec![pod.clone()])),
+            },
+        }
+    }
+    let same = if same.is_empty() { String::new() } else { format!("; the same for {}", sets::list(&same)) };
+    others.iter().fold(same, |said, (amount, pods)| format!("{said}; for {} {amount} instead", sets::list(pods)))
+}
+
+/// Raises maxmemory by a quarter, and before it the limits that do not bear it.
+pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    let rule = &input.policy.headroom;
+    let limit = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
+    let to = |target: &Target| Some(Bytes(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB));
+    let of = |pod: &PodName| input.snapshot.target(pod);
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to(target)?)));
+    let also = for_others(target, pods, |pod| to(of(pod)?).map(redis_text));
+    let short = |target: &Target| {
+        let (Some(limit), Some(to)) = (limit(target), to(target)) else { return false };
+        headroom::required_limit(rule, to) > limit
+    };
+    let short: Vec<PodName> = pods.iter().filter(|pod| of(pod).is_some_and(short)).cloned().collect();
+    let bears = limit(target).filter(|_| short.is_empty());
+    let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
+    let set = format!("{set} (restarts nothing{also}{bears}; write it into the template too)");
+    match short.first().and_then(of) {
+        None => Some(set),
+        Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::AQuarter)?)),
+    }
+}
+
+/// The limit to which that target's is raised by hand.
+fn raised(input: &Input<'_>, target: &Target, to: To) -> Option<Bytes> {
+    let need = match to {
+        To::This(limit) => Some(limit),
+        To::Needed => lacking(input, target).map(|(need, _)| need),
+        To::AQuarter => None,
+    };
+    let by_a_quarter =
+        || Some(target.pod.container.as_ref().ok()?.limit()?.percent(RAISED_PERCENT).round_up_mib());
+    need.or_else(by_a_quarter)
+}
+
+/// Raises the limit of those pods: in place where that restarts nothing, else in the template.
+pub(super) fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], to: To) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let in_place = obstacle::of_the_pod(Some(input.snapshot), target, container).is_none();
+    if !in_place {
+        let most = alike(input, target, pods, |target| raised(input, target, to))?;
+        return in_template(input, target, most);
+    }
+    let amounts = |target: &Target| {
+        let (limit, container) = (raised(input, target, to)?, target.pod.container.as_ref().ok()?);
+        Some((limit, headroom::request_with(&input.policy.headroom, &target.pod, container, limit)))
+    };
+    let (limit, request) = amounts(target)?;
+    let requests = request
+        .map_or_else(String::new, |request| format!(r#","requests":{{"memory":"{}"}}"#, quantity::format(request)));
+    let also = for_others(target, pods, |pod| {
+        let (limit, request) = amounts(input.snapshot.target(pod)?)?;
+        let request = request.map_or_else(String::new, |it| format!(" (requests {})", quantity::format(it)));
+        Some(quantity::format(limit) + &request)
+    });
+    Some(format!(
+        r#"kubectl patch pod {} -n {} --subresource resize -p '{{"spec":{{"containers":[{{"name":"{}","resources":{{"limits":{{"memory":"{}"}}{requests}}}}}]}}}}' (restarts nothing{also}; a new pod starts with the template's limit again)"#,
+        target.pod.name,
+        input.policy.namespace,
+        container.name,
+        quantity::format(limit)
+    ))
+}
+
+/// Gives new pods of that target's set the limit that the maxmemory of each of those pods needs which it makes.
+pub(super) fn by_maxmemory(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
+    let need = |target: &Target| {
+        let maxmemory = target.sample()?.memory.maxmemory;
+        (maxmemory > Bytes::ZERO).then(|| headroom::required_limit(&input.policy.headroom, maxmemory))
+    };
+    need(target)?;
+    in_template(input, target, alike(input, target, pods, need)?)
+}
+
+/// The most that any of those pods needs which are made as that target is: one template is for all of them.
+fn alike(
+    input: &Input<'_>,
+    target: &Target,
+    pods: &[PodName],
+    need: impl Fn(&Target) -> Option<Bytes>,
+) -> Option<Bytes> {
+    let of_it = |other: &&Target| other.pod.owner.is_some() && other.pod.owner == target.pod.owner;
+    let others = pods.iter().filter_map(|pod| input.snapshot.target(pod)).filter(of_it);
+    others.chain([target]).filter_map(need).max()
+}
+
+/// Gives new pods that limit.
+fn in_template(input: &Input<'_>, target: &Target, to: Bytes) -> Option<String> {
+    Some(patch::of(&input.policy.namespace, input.snapshot, target, to)?.exact())
+}
