@@ -274,6 +274,17 @@ fn the_chart_makes_a_config_map_of_each() {
     }
 }
 
+/// Values of an older release, kept by `--reuse-values`, have no label for them.
+#[rstest]
+#[case::of_an_older_release("dashboards.label=null,dashboards.labelValue=null", "1")]
+#[case::any_value("dashboards.labelValue=", "")]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn they_have_a_label_to_be_found_by(#[case] setting: &str, #[case] wanted: &str) {
+    let objects = render(&["dashboards.enabled=true", setting]);
+    let labels = of_kind(&objects, "ConfigMap").into_iter().map(|map| &map["metadata"]["labels"]["grafana_dashboard"]);
+    assert_eq!(labels.collect::<Vec<_>>(), [wanted; BOARDS.len()]);
+}
+
 /// By the types of Grafana's own SDK, strictly: no field that it does not know, none that is missing, none of another type.
 #[test]
 #[ignore = "needs the tool dashboards (make test builds it, or set DASHBOARDS)"]
