@@ -74,6 +74,7 @@ fn operator() -> Metrics {
     metrics.show_targets(true);
     metrics.set_leader(true);
     metrics.set_budget(1, 2);
+    metrics.unreadable(1);
     let sessions = PolicyKey::new("shop", "sessions");
     let pods = vec![
         target("redis-0", 500, Some(false), measured(200, 450, 512, 500)),
@@ -188,6 +189,7 @@ const RIGHT: &[Found<'_>] = &[
     ("fleet", "How the last ones ended / {{outcome}}", &[("Succeeded", 1.0)]),
     ("fleet", "First reasons / {{reason}}", &[("DisruptionBudget", 1.0)]),
     ("fleet", "Leader / {{name}}", &[("ops/redis-memory-operator", 1.0)]),
+    ("fleet", "Namespaces not read / namespaces", &[("", 1.0)]),
     ("set", "Verdict / verdict", &[("sessions", 3.0)]),
     ("set", "Memory of $pod / used", &[("redis-0", 200.0 * MIB), ("redis-1", 200.0 * MIB)]),
     ("set", "Memory of $pod / maxmemory", &[("redis-0", 512.0 * MIB)]),
