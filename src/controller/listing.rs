@@ -112,7 +112,9 @@ pub(super) async fn until_listed(client: Client, scope: Scope, health: Health, f
         for (namespace, refusals, answer) in futures::future::join_all(asked).await {
             let Err(error) = answer else {
                 any = true;
-                namespace.iter().for_each(|namespace| failures.readable(namespace));
+                if let Some(namespace) = namespace {
+                    failures.readable(namespace);
+                }
                 continue;
             };
             failures.failed(namespace, &error);

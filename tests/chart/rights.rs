@@ -137,7 +137,7 @@ type Given = (String, String, String);
 /// The table of SECURITY.md.
 fn page() -> BTreeSet<Given> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).unwrap();
-    let table = page.split("| resource | verbs | role, and when it is there |").nth(1).expect("the table");
+    let table = page.split("| resource | verbs | role, and when it is there |").nth(1).unwrap();
     let mut given = BTreeSet::new();
     for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -147,7 +147,7 @@ fn page() -> BTreeSet<Given> {
         // What stands in parentheses, or after "of", says which objects.
         let verbs = verbs.split(" (").next().unwrap().split([',', ';']);
         for verb in verbs.filter_map(|part| part.split_whitespace().next()).filter(|word| *word != "by") {
-            let each = resources.split(", ").map(|resource| resource.split('`').nth(1).expect("a resource"));
+            let each = resources.split(", ").map(|resource| resource.split('`').nth(1).unwrap());
             given.extend(each.map(|resource| (role.to_owned(), resource.to_owned(), verb.to_owned())));
         }
     }
