@@ -89,7 +89,7 @@ const WRITES: &[&str] = &[
 const WRITERS: &[(&str, &[&str])] = &[
     ("kube_io/write.rs", WRITES),
     ("kube_io/lease.rs", &["create", "patch"]),
-    // The annotation that a person's command line writes, and the question who that person is.
+    // What a person's command line writes into a policy, and the question who that person is.
     ("kube_io/ask.rs", &["create", "patch_metadata"]),
     // Asks what the operator may do: a SelfSubjectAccessReview is created, and stored nowhere.
     ("kube_io/read.rs", &["create"]),

@@ -86,7 +86,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
 fn doctor(args: &Args) -> Result<(), DoctorError> {
     let runtime = cluster::runtime();
     let text = runtime.map_err(DoctorError::Runtime)?.block_on(look(args))?;
-    output::answer(&text).map_err(DoctorError::Write)
+    let print = if args.output == Shown::Text { output::tell } else { output::answer };
+    print(&text).map_err(DoctorError::Write)
 }
 
 async fn look(args: &Args) -> Result<String, DoctorError> {

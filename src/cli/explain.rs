@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Explain from this snapshot (`check --output yaml`), without a cluster; `-` reads standard input.
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["namespace", "context", "policy"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = cluster::FLAGS, conflicts_with = "policy")]
     file: Option<PathBuf>,
 }
 
@@ -74,7 +74,7 @@ enum ExplainError {
 
 /// Explains and prints.
 pub(super) fn main(args: &Args) -> ExitCode {
-    match explain(args).and_then(|text| output::answer(&text).map_err(ExplainError::Write)) {
+    match explain(args).and_then(|text| output::tell(&text).map_err(ExplainError::Write)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::failure(&format!("cannot explain {}: {error}", args.pod), COULD_NOT_LOOK),
     }

@@ -42,7 +42,7 @@ pub(super) struct Args {
     cluster: ClusterArgs,
     /// Without a cluster, from this snapshot, as `check --output yaml` or `plan NAME --output snapshot` writes one; `-`
     /// reads standard input.
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["namespace", "context"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = cluster::FLAGS)]
     file: Option<PathBuf>,
     /// Another policy than the snapshot's: the manifest of a RedisMemoryPolicy. What would follow if it held?
     #[arg(long, value_name = "FILE")]
@@ -143,7 +143,8 @@ fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown)
         Shown::Yaml => yaml::to_string(&report).map_err(|e| e.to_string()),
         Shown::Snapshot => file.write().map_err(|e| e.to_string()),
     };
-    text.and_then(|text| output::answer(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
+    let print = if output == Shown::Text { output::tell } else { output::answer };
+    text.and_then(|text| print(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
     Ok(judgement.due())
 }
 

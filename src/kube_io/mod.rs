@@ -20,4 +20,5 @@ pub mod selectors;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;
+pub mod version;
 pub mod write;

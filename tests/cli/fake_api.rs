@@ -17,19 +17,23 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The bodies of PATCHes, in order.
-type Patches = Arc<Mutex<Vec<Value>>>;
-
-type Answers = Arc<Mutex<BTreeMap<String, Value>>>;
+/// What it answers, and what it was asked.
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<BTreeMap<String, Value>>,
+    watchers: Mutex<Vec<mpsc::Sender<String>>>,
+    /// The bodies of PATCHes, in order.
+    patches: Mutex<Vec<Value>>,
+    /// The headers of all requests, their names in lower case, in order.
+    headers: Mutex<Vec<String>>,
+    /// Watches that were ever opened.
+    opened: AtomicUsize,
+    stop: AtomicBool,
+}
 
 /// Serves until it is dropped.
 pub struct FakeApi {
-    answers: Answers,
-    watchers: Arc<Mutex<Vec<mpsc::Sender<String>>>>,
-    patches: Patches,
-    /// Watches that were ever opened.
-    opened: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     address: std::net::SocketAddr,
     serving: Option<JoinHandle<()>>,
     directory: TempDir,
@@ -47,24 +51,19 @@ impl FakeApi {
             "users": [{"name": "me", "user": {}}],
         });
         std::fs::write(directory.path().join("kubeconfig"), config.to_string()).unwrap();
-        let (stop, opened) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let (answers, watchers, patches) = (Answers::default(), Arc::default(), Patches::default());
-        let mut api = Self { answers, watchers, patches, opened, stop, address, serving: None, directory };
-        let opened = Arc::clone(&api.opened);
-        let (answers, watchers, stop) = (Arc::clone(&api.answers), Arc::clone(&api.watchers), Arc::clone(&api.stop));
-        let patches = Arc::clone(&api.patches);
-        api.serving = Some(thread::spawn(move || {
+        let shared = Arc::<Shared>::default();
+        let serving = Arc::clone(&shared);
+        let serving = thread::spawn(move || {
             for stream in listener.incoming() {
-                if stop.load(Ordering::SeqCst) {
+                if serving.stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (answers, watchers, opened) = (Arc::clone(&answers), Arc::clone(&watchers), Arc::clone(&opened));
-                let patches = Arc::clone(&patches);
+                let shared = Arc::clone(&serving);
                 // The thread ends with its connection: when the client goes, or with its watch.
-                thread::spawn(move || serve(stream.unwrap(), &answers, &patches, &watchers, &opened));
+                thread::spawn(move || serve(stream.unwrap(), &shared));
             }
-        }));
-        api
+        });
+        Self { shared, address, serving: Some(serving), directory }
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -73,30 +72,36 @@ impl FakeApi {
 
     /// What a GET of this path (without its query) is answered with; anything else is not found.
     pub fn set(&self, path: &str, answer: Value) {
-        self.answers.lock().unwrap().insert(path.to_owned(), answer);
+        self.shared.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     /// Sends an event to every watch that is open.
     pub fn tell(&self, kind: &str, object: &Value) {
         let event = json!({"type": kind, "object": object}).to_string();
-        self.watchers.lock().unwrap().retain(|watcher| watcher.send(event.clone()).is_ok());
+        self.shared.watchers.lock().unwrap().retain(|watcher| watcher.send(event.clone()).is_ok());
     }
 
     /// What was patched so far.
     pub fn patches(&self) -> Vec<Value> {
-        self.patches.lock().unwrap().clone()
+        self.shared.patches.lock().unwrap().clone()
+    }
+
+    /// The headers of that name that were sent so far.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let headers = self.shared.headers.lock().unwrap();
+        headers.iter().filter_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned())).collect()
     }
 
     /// How many watches were opened so far.
     pub fn watches(&self) -> usize {
-        self.opened.load(Ordering::SeqCst)
+        self.shared.opened.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for FakeApi {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.watchers.lock().unwrap().clear();
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.watchers.lock().unwrap().clear();
         // A last connection wakes the loop, which then sees that it is to stop.
         let _woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
         if let Some(serving) = self.serving.take() {
@@ -105,22 +110,16 @@ impl Drop for FakeApi {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    answers: &Answers,
-    patches: &Patches,
-    watchers: &Mutex<Vec<mpsc::Sender<String>>>,
-    opened: &AtomicUsize,
-) {
+fn serve(stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
-    while let Some((method, target, sent)) = request(&mut reader) {
+    while let Some((method, target, sent)) = request(&mut reader, &shared.headers) {
         let path = target.split('?').next().unwrap_or_default();
-        let known = answers.lock().unwrap().get(path).cloned();
+        let known = shared.answers.lock().unwrap().get(path).cloned();
         if target.contains("watch=true") || target.contains("watch=1") {
             let (send, events) = mpsc::channel();
-            watchers.lock().unwrap().push(send);
-            opened.fetch_add(1, Ordering::SeqCst);
+            shared.watchers.lock().unwrap().push(send);
+            shared.opened.fetch_add(1, Ordering::SeqCst);
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
             if writer.write_all(head.as_bytes()).is_err() {
                 return;
@@ -134,7 +133,7 @@ fn serve(
             return;
         }
         if method == "PATCH" {
-            patches.lock().unwrap().push(serde_json::from_slice(&sent).unwrap());
+            shared.patches.lock().unwrap().push(serde_json::from_slice(&sent).unwrap());
         }
         let (status, body) = match known {
             Some(answer) if ["GET", "POST", "PATCH"].contains(&method.as_str()) => ("200 OK", answer),
@@ -154,19 +153,18 @@ fn serve(
 }
 
 /// Method, target and body of the next request; `None`: the client went.
-fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, String, Vec<u8>)> {
+fn request(reader: &mut BufReader<TcpStream>, headers: &Mutex<Vec<String>>) -> Option<(String, String, Vec<u8>)> {
     let (mut first, mut length) = (String::new(), 0);
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let line = line.trim().to_lowercase();
-        if line.is_empty() {
-            break;
+        let Some((name, value)) = line.split_once(':') else { break };
+        let (name, value) = (name.to_lowercase(), value.trim());
+        if name == "content-length" {
+            length = value.parse().ok()?;
         }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
+        headers.lock().unwrap().push(format!("{name}: {value}"));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
