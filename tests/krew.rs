@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -70,8 +71,10 @@ fn the_manifest_is_what_krew_takes() {
         );
         let name = archive.file_name().unwrap().to_str().unwrap();
         assert_eq!(platform["uri"], format!("{URL}/{name}"));
-        let hash: String =
-            Sha256::digest(fs::read(archive).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = Sha256::digest(fs::read(archive).unwrap()).iter().fold(String::new(), |mut hash, byte| {
+            let _writing_to_a_string_cannot_fail = write!(hash, "{byte:02x}");
+            hash
+        });
         assert_eq!(platform["sha256"], hash);
         let from: Vec<_> = platform["files"].as_array().unwrap().iter().map(|file| file["from"].clone()).collect();
         assert_eq!(from, ["redis-memory-operator", "LICENSE"]);

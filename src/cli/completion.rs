@@ -1,6 +1,6 @@
 //! `completion`: what a shell completes. kubectl completes its plugins by a program of its own name, which is this one too.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, fmt::Write as _, process::ExitCode};
 
 use clap_complete::{
     aot::{self, generate},
@@ -60,7 +60,7 @@ pub(super) fn for_kubectl(mut command: clap::Command, arguments: Vec<OsString>) 
     for candidate in found.unwrap_or_default().into_iter().filter(|candidate| !candidate.is_hide_set()) {
         let meaning = candidate.get_help().map(ToString::to_string).unwrap_or_default();
         let meaning = meaning.lines().next().map(|line| format!("\t{line}")).unwrap_or_default();
-        text.push_str(&format!("{}{meaning}\n", candidate.get_value().to_string_lossy()));
+        let _writing_to_a_string_cannot_fail = writeln!(text, "{}{meaning}", candidate.get_value().to_string_lossy());
     }
     text.push_str(NO_FILES);
     text.push('\n');

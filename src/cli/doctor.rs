@@ -23,7 +23,7 @@ use super::{
     cluster::{self, Cluster, ClusterArgs},
     judgement::Judgement,
     layout::{line, paragraph},
-    live::{self, LiveError},
+    live::{self, LiveError, ReachArgs},
     output,
 };
 use crate::{
@@ -43,6 +43,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 looked, 3 could not look.")]
 pub(super) struct Args {
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Read the passwords of the sets from their Secrets, with your own rights, and log in to Redis with them.
@@ -93,6 +95,7 @@ fn doctor(args: &Args) -> Result<(), DoctorError> {
 async fn look(args: &Args) -> Result<String, DoctorError> {
     let cluster = args.cluster.connect().await?;
     let reader = Reader::new(cluster.client.clone(), Clock::start());
+    args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
     output::progress(&format!("looking at the pods of namespace {} …", cluster.namespace));
     let mut namespace = read(&reader, &cluster.namespace).await?;
     let policies = match cluster.policies(false).list().await {

@@ -55,7 +55,7 @@ enum HistoryError {
 /// A remediation that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Ended {
+struct Past {
     namespace: String,
     policy: String,
     set: String,
@@ -84,7 +84,7 @@ async fn history(args: &Args) -> Result<String, HistoryError> {
     for unreadable in unreadable {
         output::complain(&format!("RedisMemoryPolicy {} cannot be read: {}", unreadable.name, unreadable.text));
     }
-    let mut found: Vec<Ended> = policies.iter().flat_map(of_policy).collect();
+    let mut found: Vec<Past> = policies.iter().flat_map(of_policy).collect();
     if let Some(set) = &args.set {
         let mut there: Vec<String> = found.iter().map(|ended| ended.set.clone()).collect();
         found.retain(|ended| ended.set == *set);
@@ -108,14 +108,14 @@ async fn history(args: &Args) -> Result<String, HistoryError> {
     }
 }
 
-fn of_policy(policy: &RedisMemoryPolicy) -> Vec<Ended> {
+fn of_policy(policy: &RedisMemoryPolicy) -> Vec<Past> {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let records = policy.status.as_ref().map(|status| status.workloads.as_slice()).unwrap_or_default();
     let each = |record: &WorkloadRecord| {
         let set = record.name.clone();
         record.history().into_iter().map(move |past| (set.clone(), past)).collect::<Vec<_>>()
     };
-    let ended = |(set, past): (String, PastRemediation)| Ended {
+    let ended = |(set, past): (String, PastRemediation)| Past {
         namespace: namespace.clone(),
         policy: name.clone(),
         set,
@@ -128,8 +128,8 @@ fn of_policy(policy: &RedisMemoryPolicy) -> Vec<Ended> {
     records.iter().flat_map(each).map(ended).collect()
 }
 
-fn table(found: &[Ended], wide: bool) -> Vec<Vec<String>> {
-    let row = |ended: &Ended| {
+fn table(found: &[Past], wide: bool) -> Vec<Vec<String>> {
+    let row = |ended: &Past| {
         let took = ended.started_at.and_then(|started| Duration::try_from(ended.ended_at.duration_since(started)).ok());
         // Whole seconds: nobody reads more.
         let took = took.map(|took| duration::format(Duration::from_secs(took.as_secs())));

@@ -44,9 +44,9 @@ impl ListArgs {
         let mut out = String::new();
         let rows = rows.get(usize::from(self.no_headers)..).unwrap_or_default();
         if self.output == Shown::Wide {
-            layout::wide_table(&mut out, rows)
+            layout::wide_table(&mut out, rows);
         } else {
-            layout::table(&mut out, rows)
+            layout::table(&mut out, rows);
         }
         out
     }

@@ -2,14 +2,14 @@
 
 use std::{cmp::Reverse, io, process::ExitCode};
 
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
     check::COULD_NOT_LOOK,
     cluster::{self, Cluster, ClusterArgs, NoSuchPolicy},
     list::{self, ListArgs, Shown},
-    live::{self, LiveError},
+    live::{self, LiveError, ReachArgs},
     output,
 };
 use crate::{
@@ -34,6 +34,8 @@ pub(super) struct Args {
     /// Each pod, by asking its Redis now.
     #[arg(long)]
     live: bool,
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     list: ListArgs,
     #[command(flatten)]
@@ -166,6 +168,9 @@ fn read_back(shown: &str) -> Option<Bytes> {
 async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) -> Result<String, TopError> {
     let mut found: Vec<OfPod> = Vec::new();
     let clock = Clock::start();
+    let mut namespaces: Vec<String> = policies.iter().filter_map(ResourceExt::namespace).collect();
+    namespaces.dedup();
+    args.reach.prepare(cluster, &namespaces.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     for policy in policies.iter().filter(|policy| args.policy.as_ref().is_none_or(|name| policy.name_any() == *name)) {
         let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
         output::progress(&format!("asking the pods of policy {namespace}/{name} …"));
@@ -216,8 +221,8 @@ fn table(found: &[OfPod], wide: bool) -> Vec<Vec<String>> {
         if wide {
             row.extend([bytes(one.rss_bytes), one.policy.clone()]);
         }
-        let limit = bytes(one.limit_bytes);
-        row.push(one.silent.as_ref().map_or(limit.clone(), |why| format!("{limit} ({why})")));
+        let why = one.silent.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        row.push(bytes(one.limit_bytes) + &why);
         row
     };
     let mut head = vec!["NAMESPACE", "POD", "ROLE", "WASTE", "RATIO", "USED"];

@@ -6,7 +6,7 @@ use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
     error::{KubeError, within},
@@ -54,14 +54,16 @@ impl Change {
 
 /// Changes a policy, if it is still as it was read.
 pub async fn change(client: &Client, policy: &RedisMemoryPolicy, change: &Change) -> Result<(), KubeError> {
-    let mut metadata = json!({ "resourceVersion": policy.meta().resource_version });
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".to_owned(), json!(policy.meta().resource_version));
     if !change.annotations.is_empty() {
         let each = change.annotations.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
-        metadata["annotations"] = each.collect::<serde_json::Map<_, _>>().into();
+        metadata.insert("annotations".to_owned(), Value::Object(each.collect()));
     }
-    let mut patch = json!({ "metadata": metadata });
+    let mut patch = Map::new();
+    patch.insert("metadata".to_owned(), Value::Object(metadata));
     if let Some(suspend) = change.suspend {
-        patch["spec"] = json!({ "suspend": suspend });
+        patch.insert("spec".to_owned(), json!({ "suspend": suspend }));
     }
     // Only the answer is cut down to the metadata: the patch is of the whole object.
     let api: Api<RedisMemoryPolicy> = Api::namespaced(client.clone(), &policy.namespace().unwrap_or_default());

@@ -10,6 +10,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod fence;
+pub mod forward;
 pub mod lease;
 pub mod overload;
 pub mod policies;

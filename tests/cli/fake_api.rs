@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -14,8 +14,14 @@ use std::{
     time::Duration,
 };
 
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+};
 
 /// What it answers, and what it was asked.
 #[derive(Default)]
@@ -26,6 +32,8 @@ struct Shared {
     patches: Mutex<Vec<Value>>,
     /// The headers of all requests, their names in lower case, in order.
     headers: Mutex<Vec<String>>,
+    /// Where the ports of each pod are forwarded to.
+    forwarded: Mutex<BTreeMap<String, SocketAddr>>,
     /// Watches that were ever opened.
     opened: AtomicUsize,
     stop: AtomicBool,
@@ -73,6 +81,14 @@ impl FakeApi {
     /// What a GET of this path (without its query) is answered with; anything else is not found.
     pub fn set(&self, path: &str, answer: Value) {
         self.shared.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    /// Forwards every port of that pod there; those of all others are refused.
+    #[allow(dead_code, reason = "tests/redis_forward.rs has what is behind a port")]
+    pub fn forward(&self, pod: &str, to: SocketAddr) {
+        let mut forwarded = self.shared.forwarded.lock().unwrap();
+        forwarded.clear();
+        forwarded.insert(pod.to_owned(), to);
     }
 
     /// Sends an event to every watch that is open.
@@ -132,6 +148,9 @@ fn serve(stream: TcpStream, shared: &Shared) {
             }
             return;
         }
+        if let Some(to) = forwarded(path, shared) {
+            return forward(writer, to, &target, shared);
+        }
         if method == "PATCH" {
             shared.patches.lock().unwrap().push(serde_json::from_slice(&sent).unwrap());
         }
@@ -170,4 +189,61 @@ fn request(reader: &mut BufReader<TcpStream>, headers: &Mutex<Vec<String>>) -> O
     reader.read_exact(&mut body).ok()?;
     let mut words = first.split(' ');
     Some((words.next()?.to_owned(), words.next()?.to_owned(), body))
+}
+
+/// Where the ports of the pod in that path are forwarded to.
+fn forwarded(path: &str, shared: &Shared) -> Option<SocketAddr> {
+    let pod = path.strip_suffix("/portforward")?.rsplit('/').next()?;
+    shared.forwarded.lock().unwrap().get(pod).copied()
+}
+
+/// The API server's end of a forwarded port: two channels, one for data and one for errors, each of which begins with the
+/// number of the port.
+fn forward(mut stream: TcpStream, to: SocketAddr, target: &str, shared: &Shared) {
+    let port: u16 = target.rsplit("ports=").next().and_then(|port| port.parse().ok()).unwrap();
+    assert_eq!(port, to.port(), "the port that is asked for");
+    let key = shared
+        .headers
+        .lock()
+        .unwrap()
+        .iter()
+        .rev()
+        .find_map(|line| Some(line.strip_prefix("sec-websocket-key: ")?.to_owned()));
+    let accept = derive_accept_key(key.unwrap().as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: \
+         {accept}\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        let (mut client, mut from_client) = socket.split();
+        let [low, high] = port.to_le_bytes();
+        for channel in [0, 1] {
+            client.send(Message::binary(vec![channel, low, high])).await.unwrap();
+        }
+        let (mut from_server, mut server) = tokio::net::TcpStream::connect(to).await.unwrap().into_split();
+        let mut buffer = vec![0; 65536];
+        loop {
+            tokio::select! {
+                message = from_client.next() => match message {
+                    Some(Ok(Message::Binary(data))) => server.write_all(&data[1..]).await.unwrap(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    _ => return,
+                },
+                read = from_server.read(&mut buffer) => match read {
+                    Ok(length) if length > 0 => {
+                        let data = [&[0], &buffer[..length]].concat();
+                        if client.send(Message::binary(data)).await.is_err() {
+                            return;
+                        }
+                    }
+                    _ => return,
+                },
+            }
+        }
+    });
 }
