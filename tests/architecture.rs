@@ -274,6 +274,14 @@ fn no_test_file_is_more_than_one_idea() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
+/// The operator dials pods themselves; only a person's command line may go another way.
+#[test]
+fn only_the_command_line_reaches_pods_another_way() {
+    let files = source_files();
+    let using = files.iter().filter(|(_, text)| text.contains("route::through(")).map(|(path, _)| path.as_str());
+    assert_eq!(using.collect::<Vec<_>>(), ["cli/live.rs"]);
+}
+
 /// A permission that nobody uses is a hole that somebody will find.
 #[test]
 fn no_permission_to_write_is_unused() {

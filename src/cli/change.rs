@@ -14,7 +14,10 @@ use super::{
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
-    domain::{journal::Journal, step::Ends},
+    domain::{
+        journal::Journal,
+        step::{Ends, Step},
+    },
     kube_io::{
         ask::{self, Change},
         error::KubeError,
@@ -127,8 +130,17 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// How a remediation is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// By `spec.suspend`: at the next safe point.
+    Suspend,
+    /// By a hold: the same, and what disturbs nobody is finished.
+    Hold,
+}
+
 /// What happens to the remediation under way when it is to stop, and when; `None`: none is under way.
-pub(super) fn stopping(journal: Option<&Journal>) -> Option<String> {
+pub(super) fn stopping(journal: Option<&Journal>, by: By) -> Option<String> {
     let journal = journal?;
     let head = format!("remediation {} of {} is under way", journal.id, journal.workload_name);
     let Some(planned) = journal.planned() else {
@@ -136,6 +148,10 @@ pub(super) fn stopping(journal: Option<&Journal>) -> Option<String> {
     };
     let (kind, pod) = (planned.step.kind(), planned.step.pod());
     let step = format!("step {} of {} ({kind} {pod})", journal.cursor + 1, journal.steps.len());
+    let disturbs = |step: &Step| matches!(step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. });
+    if by == By::Hold && !journal.left().iter().any(|planned| disturbs(&planned.step)) {
+        return Some(format!("{head}: what is left of it, from {step} on, disturbs nobody and is finished"));
+    }
     Some(match kind.ends() {
         Ends::Always => format!("{head}: it stops in {step}, which leaves nothing half done"),
         Ends::BeforeEffect if journal.current.begun_at.is_none() => {
@@ -199,8 +215,13 @@ mod tests {
             "cursor": 0, "current": current, "primary": {"pod": "redis-0", "uid": "u0", "runId": "r0"}, "members": [],
         }))
         .unwrap();
-        let said = stopping(Some(&journal)).unwrap();
+        let said = stopping(Some(&journal), By::Suspend).unwrap();
         assert!(said.starts_with("remediation r1 of redis is under way: ") && said.ends_with(says), "{said}");
-        assert_eq!(stopping(None), None);
+        assert_eq!(stopping(None, By::Suspend), None);
+        // A hold is about what would be disturbed.
+        let disturbs = kind == "Evict";
+        let held = stopping(Some(&journal), By::Hold).unwrap();
+        assert_eq!(held == said, disturbs, "{held}");
+        assert!(disturbs || held.ends_with("disturbs nobody and is finished"), "{held}");
     }
 }

@@ -41,7 +41,12 @@ use crate::{
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 looked, 3 could not look.")]
+#[command(
+    after_help = "From outside of the cluster, where the addresses of pods lead nowhere, add --port-forward: else only what \
+                  Kubernetes objects show is said.
+
+Exit code: 0 looked, 3 could not look."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     reach: ReachArgs,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use kube::ResourceExt as _;
 
 use super::{
-    change::{self, Asked, ChangeArgs, Decided},
+    change::{self, Asked, By, ChangeArgs, Decided},
     layout::line,
 };
 use crate::{
@@ -97,7 +97,7 @@ fn suspended(asked: Asked<'_>) -> Result<Decided, String> {
     let already = policy.spec.suspend;
     let head = format!("policy {} is suspended{}", full_name(policy), if already { " already" } else { "" });
     let change = if already { Change::default() } else { Change::suspend(true) };
-    Ok(Decided { change, said: said(policy, &head), code: 0 })
+    Ok(Decided { change, said: said(policy, &head, By::Suspend), code: 0 })
 }
 
 fn stopped(asked: Asked<'_>, reason: Option<&str>) -> Decided {
@@ -105,11 +105,11 @@ fn stopped(asked: Asked<'_>, reason: Option<&str>) -> Decided {
     let name = full_name(policy);
     if let Some(value) = policy.annotations().get(HOLD_ANNOTATION) {
         let head = format!("policy {name} is held already, by its annotation {HOLD_ANNOTATION}: {value:?}");
-        return Decided { change: Change::default(), said: said(policy, &head), code: 0 };
+        return Decided { change: Change::default(), said: said(policy, &head, By::Hold), code: 0 };
     }
     let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     let value = format!("{STOPPED}{} at {}{why}", asked.by, asked.now.strftime("%Y-%m-%dT%H:%M:%SZ"));
-    let said = said(policy, &format!("policy {name} is stopped"));
+    let said = said(policy, &format!("policy {name} is stopped"), By::Hold);
     Decided { change: Change::annotation(HOLD_ANNOTATION, value), said, code: 0 }
 }
 
@@ -141,13 +141,13 @@ fn resumed(asked: Asked<'_>) -> Result<Decided, String> {
 }
 
 /// What a person is told of a policy for which nothing is begun any more.
-fn said(policy: &RedisMemoryPolicy, head: &str) -> String {
+fn said(policy: &RedisMemoryPolicy, head: &str, by: By) -> String {
     let (name, namespace) = (policy.name_any(), policy.namespace().unwrap_or_default());
     let mut out = String::new();
     line(&mut out, &format!("{head}: nothing that disturbs is begun; role labels are kept, limits still raised"));
     line(
         &mut out,
-        &change::stopping(journal(policy)).unwrap_or_else(|| "no remediation of it is under way".to_owned()),
+        &change::stopping(journal(policy), by).unwrap_or_else(|| "no remediation of it is under way".to_owned()),
     );
     line(&mut out, &format!("to go on: kubectl redis-memory resume {name} -n {namespace}"));
     out
@@ -168,6 +168,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
     fn policy(suspend: bool, hold: Option<&str>, status: Value) -> RedisMemoryPolicy {
         let annotations = hold.map_or_else(|| json!({}), |hold| json!({ HOLD_ANNOTATION: hold }));
         serde_json::from_value(json!({

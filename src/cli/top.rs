@@ -23,7 +23,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Waste is resident memory less used memory. Without --live the numbers are the rounded ones of the policies' \
-                  status. A pod that does not answer from here comes last, with the reason.
+                  status. A pod that does not answer from here comes last, with the reason \
+                  (from outside of the cluster: --port-forward).
 
 Exit code: 0 shown, 3 could not look."
 )]
