@@ -89,7 +89,7 @@ const WRITES: &[&str] = &[
 const WRITERS: &[(&str, &[&str])] = &[
     ("kube_io/write.rs", WRITES),
     ("kube_io/lease.rs", &["create", "patch"]),
-    // The annotation that a person's command line writes, and the question who that person is.
+    // What a person's command line writes into a policy, and the question who that person is.
     ("kube_io/ask.rs", &["create", "patch_metadata"]),
     // Asks what the operator may do: a SelfSubjectAccessReview is created, and stored nowhere.
     ("kube_io/read.rs", &["create"]),
@@ -272,6 +272,14 @@ fn no_test_file_is_more_than_one_idea() {
         .filter_map(|path| length_violation(&path.display().to_string(), &fs::read_to_string(path).unwrap()))
         .collect();
     assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// The operator dials pods themselves; only a person's command line may go another way.
+#[test]
+fn only_the_command_line_reaches_pods_another_way() {
+    let files = source_files();
+    let using = files.iter().filter(|(_, text)| text.contains("route::through(")).map(|(path, _)| path.as_str());
+    assert_eq!(using.collect::<Vec<_>>(), ["cli/live.rs"]);
 }
 
 /// A permission that nobody uses is a hole that somebody will find.

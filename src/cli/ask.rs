@@ -6,6 +6,7 @@ use std::{io, process::ExitCode};
 use kube::ResourceExt as _;
 
 use super::{
+    change,
     check::COULD_NOT_LOOK,
     cluster::{self, Cluster, ClusterArgs},
     output,
@@ -18,7 +19,10 @@ use crate::{
         names::PodName,
         request::{Ask, REQUEST_ANNOTATION, Wanted},
     },
-    kube_io::{ask, error::KubeError},
+    kube_io::{
+        ask::{self, Change},
+        error::KubeError,
+    },
     validate::request,
 };
 
@@ -54,7 +58,8 @@ struct How {
     /// The policy that selects the pods. Default: the only one of the namespace, or the only one whose status names them.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Ask for nothing: print the plan that would be made, and what is in its way.
+    /// Ask for nothing: print the plan that would be made, and what is in its way; with --reason also the kubectl command
+    /// that asks for it.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -109,7 +114,7 @@ async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskErr
     let cluster = how.cluster.connect().await?;
     let (policies, _) = cluster.policies(false).list().await?;
     let policy = chosen(name, how, &cluster, &policies)?;
-    let by = ask::who(&cluster.client).await.unwrap_or_else(|| "a user whom the API server does not name".to_owned());
+    let by = ask::asker(&cluster.client).await;
     let reason = how.reason.clone().unwrap_or_else(|| "a dry run".to_owned());
     let clock = Clock::start();
     let ask = Ask { wanted, by, at: clock.now(), reason };
@@ -118,15 +123,21 @@ async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskErr
     if let Err(why) = &read.ask {
         return Err(AskError::Malformed(why.clone()));
     }
+    let change = Change::annotation(REQUEST_ANNOTATION, value);
     if how.dry_run {
-        return Ok(plan::of_request(&cluster, clock, policy, &policies, read).await?);
+        let code = plan::of_request(&cluster, clock, policy, &policies, read).await?;
+        // Without a reason there is no request yet.
+        if how.reason.is_some() {
+            output::answer(&format!("\n{}", change::dry(policy, &change))).map_err(AskError::Write)?;
+        }
+        return Ok(code);
     }
     let (namespace, policy_name) = (&cluster.namespace, policy.name_any());
     if let Some(before) = request::pending(policy) {
         let before = before.ask.map_or_else(|why| why, |ask| ask.cause());
         return Err(AskError::Unanswered { policy: policy_name, before });
     }
-    ask::annotate(&cluster.client, policy, REQUEST_ANNOTATION, &value).await?;
+    ask::change(&cluster.client, policy, &change).await?;
     let text = format!(
         "asked of policy {namespace}/{policy_name}; to see what comes of it: status {policy_name} -n {namespace} -w\n"
     );

@@ -158,7 +158,8 @@ fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
     if args.output == Format::Yaml && looks.iter().any(|look| look.outcome.is_ok()) {
         texts.push(snapshot::file(&looks, args.limit.and_then(Limit::bytes), &clock)?);
     }
-    output::answer(&texts.join("\n")).map_err(|error| CheckError::Write(error.to_string()))?;
+    let print = if args.output == Format::Table { output::tell } else { output::answer };
+    print(&texts.join("\n")).map_err(|error| CheckError::Write(error.to_string()))?;
     Ok(worst)
 }
 

@@ -1,6 +1,6 @@
-//! Which cluster and which namespace a verb is about.
+//! Which cluster and which namespace a verb is about, and as whom it asks.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use kube::{Client, ResourceExt as _};
 use tokio::runtime::{Builder, Runtime};
@@ -8,22 +8,37 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     kube_io::{
-        client::{ClientOptions, client_of_context},
+        client::{Access, ClientOptions, client_of},
         error::KubeError,
         policies::Policies,
     },
 };
 
-/// Where to look. As for kubectl: KUBECONFIG, else `~/.kube/config`, else the pod's service account.
-#[derive(Debug, clap::Args)]
+/// Where these flags stand in a help text.
+const HEADING: &str = "Cluster";
+
+/// Where to look, and as whom. As for kubectl: KUBECONFIG, else `~/.kube/config`, else the pod's service account.
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ClusterArgs {
     /// The namespace. Default: the one of the kubeconfig's context.
-    #[arg(long, short, value_name = "NAMESPACE")]
+    #[arg(long, short, value_name = "NAMESPACE", help_heading = HEADING)]
     pub(super) namespace: Option<String>,
     /// The context of the kubeconfig. Default: the current one.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     context: Option<String>,
+    /// The kubeconfig. Default: what KUBECONFIG names, else ~/.kube/config.
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    kubeconfig: Option<PathBuf>,
+    /// Ask as this user, with their rights, if you may impersonate them.
+    #[arg(long = "as", value_name = "USER", help_heading = HEADING)]
+    as_user: Option<String>,
+    /// With --as: as a member of this group. May be given several times.
+    #[arg(long, value_name = "GROUP", requires = "as_user", help_heading = HEADING)]
+    as_group: Vec<String>,
 }
+
+/// The flags of [`ClusterArgs`], for what asks no cluster.
+pub(super) const FLAGS: [&str; 5] = ["namespace", "context", "kubeconfig", "as_user", "as_group"];
 
 /// A cluster that can be asked.
 #[derive(Clone)]
@@ -36,17 +51,28 @@ pub(super) struct Cluster {
 impl ClusterArgs {
     /// The client, and the namespace that is meant.
     pub(super) async fn connect(&self) -> Result<Cluster, KubeError> {
-        let (client, usual) = client_of_context(self.context.as_deref(), &ClientOptions::default()).await?;
+        let access = Access {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            user: self.as_user.clone(),
+            groups: self.as_group.clone(),
+        };
+        let (client, usual) = client_of(&access, &ClientOptions::default()).await?;
         Ok(Cluster { client, namespace: self.namespace.clone().unwrap_or(usual) })
     }
 }
 
 /// No policy has that name.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no RedisMemoryPolicy {name} in namespace {namespace} (another namespace: -n)")]
+#[error(
+    "there is no RedisMemoryPolicy {name} in namespace {namespace}; there {}",
+    if others.is_empty() { "is none at all (another namespace: -n)".to_owned() }
+    else { format!("are: {} (another namespace: -n)", others.join(", ")) }
+)]
 pub(super) struct NoSuchPolicy {
     name: String,
     namespace: String,
+    others: Vec<String>,
 }
 
 /// What a verb that asks a cluster runs in.
@@ -62,7 +88,11 @@ impl Cluster {
         name: &str,
     ) -> Result<&'a RedisMemoryPolicy, NoSuchPolicy> {
         let found = policies.iter().find(|policy| policy.name_any() == name);
-        found.ok_or_else(|| NoSuchPolicy { name: name.to_owned(), namespace: self.namespace.clone() })
+        found.ok_or_else(|| NoSuchPolicy {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            others: policies.iter().map(kube::ResourceExt::name_any).collect(),
+        })
     }
 
     /// The policies of the namespace that is meant, or of all.

@@ -23,7 +23,7 @@ use super::{
     cluster::{self, Cluster, ClusterArgs},
     judgement::Judgement,
     layout::{line, paragraph},
-    live::{self, LiveError},
+    live::{self, LiveError, ReachArgs},
     output,
 };
 use crate::{
@@ -41,8 +41,15 @@ use crate::{
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 looked, 3 could not look.")]
+#[command(
+    after_help = "From outside of the cluster, where the addresses of pods lead nowhere, add --port-forward: else only what \
+                  Kubernetes objects show is said.
+
+Exit code: 0 looked, 3 could not look."
+)]
 pub(super) struct Args {
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Read the passwords of the sets from their Secrets, with your own rights, and log in to Redis with them.
@@ -86,12 +93,14 @@ pub(super) fn main(args: &Args) -> ExitCode {
 fn doctor(args: &Args) -> Result<(), DoctorError> {
     let runtime = cluster::runtime();
     let text = runtime.map_err(DoctorError::Runtime)?.block_on(look(args))?;
-    output::answer(&text).map_err(DoctorError::Write)
+    let print = if args.output == Shown::Text { output::tell } else { output::answer };
+    print(&text).map_err(DoctorError::Write)
 }
 
 async fn look(args: &Args) -> Result<String, DoctorError> {
     let cluster = args.cluster.connect().await?;
     let reader = Reader::new(cluster.client.clone(), Clock::start());
+    args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
     output::progress(&format!("looking at the pods of namespace {} …", cluster.namespace));
     let mut namespace = read(&reader, &cluster.namespace).await?;
     let policies = match cluster.policies(false).list().await {

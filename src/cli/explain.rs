@@ -16,7 +16,7 @@ use super::{
     check::COULD_NOT_LOOK,
     cluster::{self, Cluster, ClusterArgs},
     files::{self, FileError},
-    live::{self, LiveError},
+    live::{self, LiveError, ReachArgs},
     output,
 };
 use crate::{
@@ -35,12 +35,14 @@ pub(super) struct Args {
     #[arg(value_name = "POD|CODE")]
     pod: String,
     #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
     /// Of several policies that select the pod, this one. Default: the one that acts.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Explain from this snapshot (`check --output yaml`), without a cluster; `-` reads standard input.
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["namespace", "context", "policy"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = cluster::FLAGS, conflicts_with_all = ["policy", "port_forward"])]
     file: Option<PathBuf>,
 }
 
@@ -74,7 +76,7 @@ enum ExplainError {
 
 /// Explains and prints.
 pub(super) fn main(args: &Args) -> ExitCode {
-    match explain(args).and_then(|text| output::answer(&text).map_err(ExplainError::Write)) {
+    match explain(args).and_then(|text| output::tell(&text).map_err(ExplainError::Write)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::failure(&format!("cannot explain {}: {error}", args.pod), COULD_NOT_LOOK),
     }
@@ -100,6 +102,7 @@ async fn explain_live(args: &Args) -> Result<String, ExplainError> {
     let (policies, _) = cluster.policies(false).list().await?;
     let Chosen { acting, others, beside } = choose(args, &cluster, clock, policies).await?;
     let (namespace, policy) = (&cluster.namespace, acting.name_any());
+    args.reach.prepare(&cluster, &[namespace.as_str()]).await?;
     output::progress(&format!("looking at the pods of policy {namespace}/{policy} …"));
     let file = live::look(&cluster.client, clock, &acting, &others).await?;
     let status = acting.status.unwrap_or_default();

@@ -12,11 +12,15 @@ pub(super) fn line(out: &mut String, text: &str) {
 
 /// A text in lines of at most [`WIDTH`] columns: the first begins with `first`, the others with `rest`.
 pub(super) fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
+    wrapped(out, first, rest, text, WIDTH);
+}
+
+fn wrapped(out: &mut String, first: &str, rest: &str, text: &str, most: usize) {
     let mut current = first.to_owned();
     let mut begun = false;
     for word in clean(text).split_whitespace() {
         let width = current.chars().count() + word.chars().count() + 1;
-        if begun && width > WIDTH {
+        if begun && width > most {
             line(out, &current);
             rest.clone_into(&mut current);
             begun = false;
@@ -32,6 +36,15 @@ pub(super) fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
 
 /// Rows in columns that are as wide as they need be, the last one wrapped.
 pub(super) fn table(out: &mut String, rows: &[Vec<String>]) {
+    columns(out, rows, WIDTH);
+}
+
+/// The same, each row in one line, however long.
+pub(super) fn wide_table(out: &mut String, rows: &[Vec<String>]) {
+    columns(out, rows, usize::MAX);
+}
+
+fn columns(out: &mut String, rows: &[Vec<String>], most: usize) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |n: usize| rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns.saturating_sub(1)).filter_map(width).collect();
@@ -42,7 +55,7 @@ pub(super) fn table(out: &mut String, rows: &[Vec<String>]) {
             let _writing_to_a_string_cannot_fail = write!(head, "{cell:<width$}  ");
         }
         let last = if row.len() == columns { row.last().map_or("", String::as_str) } else { "" };
-        paragraph(out, &head, &indent, last);
+        wrapped(out, &head, &indent, last, most);
     }
 }
 

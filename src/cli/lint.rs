@@ -95,9 +95,10 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Format::Sarif => sarif::json(&report),
         Format::Github => Ok(github::annotations(&report)),
     };
+    let print = if args.output == Format::Text { output::tell } else { output::answer };
     let printed = text
         .map_err(|error| error.to_string())
-        .and_then(|text| output::answer(&text).map_err(|error| format!("the report cannot be written: {error}")));
+        .and_then(|text| print(&text).map_err(|error| format!("the report cannot be written: {error}")));
     for problem in &report.problems {
         output::complain(&format!("{}:{}: {}", problem.place.file, problem.place.line, problem.text));
     }

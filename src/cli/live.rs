@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::ResourceExt as _;
 
-use super::snapshot_file::{Judged, SnapshotFile, WrittenPolicy};
+use super::{
+    cluster::Cluster,
+    snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
+};
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
@@ -18,20 +21,46 @@ use crate::{
         snapshot::{Observation, Snapshot, Target},
         volume::Volumes,
     },
-    kube_io::{error::KubeError, read::Reader, secrets::Secrets},
+    kube_io::{error::KubeError, forward::Forward, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
         pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::{Observer, Proxies, Sentinels},
     },
+    redis_io::route,
     validate,
 };
 
-/// One Redis has this long to answer: people wait for it.
-const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// One Redis has this long to answer: people wait for it. Through the API server it takes some round trips to it.
+const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 /// No second look is taken.
 const NEVER: Duration = Duration::from_secs(3600);
+
+/// How pods are reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReachArgs {
+    /// Reach pods through the API server, as kubectl port-forward does: from where their addresses lead nowhere.
+    #[arg(long)]
+    port_forward: bool,
+}
+
+impl ReachArgs {
+    /// Sees to it that the pods of these namespaces are reached from here, before any is.
+    pub(super) async fn prepare(&self, cluster: &Cluster, namespaces: &[&str]) -> Result<(), KubeError> {
+        if !self.port_forward {
+            return Ok(());
+        }
+        let reader = Reader::new(cluster.client.clone(), Clock::start());
+        let mut pods = Vec::new();
+        for namespace in namespaces {
+            pods.extend(reader.pods(namespace, "").await?);
+        }
+        let forward = Forward::new(cluster.client.clone(), pods.iter());
+        route::through(Arc::new(move |address| Box::pin(forward.clone().connect(address))));
+        Ok(())
+    }
+}
 
 /// Why nothing could be seen.
 #[derive(Debug, thiserror::Error)]

@@ -3,16 +3,23 @@
 mod ack;
 mod acl;
 mod admission;
+mod approve;
 mod ask;
+mod change;
 mod check;
 mod cluster;
+mod colour;
+mod completion;
 pub mod crd;
 mod doctor;
 mod explain;
 mod files;
+mod history;
 mod judgement;
 mod layout;
+mod leading;
 mod lint;
+mod list;
 mod live;
 mod output;
 mod plan;
@@ -20,6 +27,10 @@ mod recommend;
 mod run;
 pub mod snapshot_file;
 mod status;
+mod steps;
+mod suspend;
+mod top;
+mod version;
 mod yaml;
 
 use std::{
@@ -32,8 +43,21 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Keeps the memory of Redis pods on Kubernetes healthy.
 #[derive(Debug, Parser)]
-#[command(name = "redis-memory-operator", version, about)]
+#[command(
+    name = "redis-memory-operator",
+    version,
+    about,
+    after_help = "Flags may stand before or after the verb. `VERB --help` has all flags of a verb, and its exit codes."
+)]
 struct Cli {
+    /// Colour the words that say how bad something is, in answers for people. auto: on a terminal, unless NO_COLOR is set
+    /// or TERM is dumb.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = colour::When::Auto, global = true)]
+    color: colour::When,
+    // For the help: `leading` puts them behind the verb, and each verb that asks a cluster takes them there.
+    #[allow(dead_code, reason = "the verb has them")]
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -52,12 +76,24 @@ enum Verb {
     Plan(plan::Args),
     /// What the operator says of its policies, once or as it changes.
     Status(status::Args),
+    /// How the last remediations of each set ended.
+    History(history::Args),
+    /// Where memory is wasted, the most first: by policy, or with --live each pod, asked now.
+    Top(top::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
     /// Ask the operator to restart a pod, or all pods of a set, by its usual gates, order and proof.
     Restart(ask::RestartArgs),
     /// Ask the operator to make another replica the primary, by its usual gates and exchange.
     Switchover(ask::SwitchoverArgs),
+    /// Approve the plan of a policy that asks for it, by its hash; without one, show what there is to approve.
+    Approve(approve::Args),
+    /// Begin nothing new that disturbs for a policy (spec.suspend); what is under way ends at its next safe point.
+    Suspend(suspend::SuspendArgs),
+    /// Stop the remediation under way at its next safe point and begin nothing new, without a change of the spec.
+    Stop(suspend::StopArgs),
+    /// Take back what `suspend` or `stop` has set: what is due is begun again.
+    Resume(suspend::ResumeArgs),
     /// Take note of kills by the kernel: they leave the status.
     Ack(ack::Args),
     /// Judge manifests, rendered charts and values before they are deployed, without a cluster.
@@ -66,6 +102,10 @@ enum Verb {
     Recommend(recommend::Args),
     /// Print a ValidatingAdmissionPolicy that refuses Redis workloads whose limit is too small for their maxmemory.
     Admission(admission::Args),
+    /// Print what completes the command line in a shell.
+    Completion(completion::Args),
+    /// Which version this program, the API server, the definition and the operator have.
+    Version(version::Args),
     /// Print the lines that give a Redis user exactly the rights that are used.
     Acl(acl::Args),
 }
@@ -100,7 +140,13 @@ fn command(called: &Path) -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
-    let parsed = command(&called).try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
+    let name = called.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name == completion::FOR_KUBECTL {
+        return completion::for_kubectl(command(Path::new(PLUGIN)), arguments);
+    }
+    let program = command(&called);
+    let arguments = leading::behind_the_verb(&program, arguments);
+    let parsed = program.clone().try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found));
     let cli = match parsed {
         Ok(cli) => cli,
         // Not clap's own exit code: 2 is what `check` says of a Critical finding.
@@ -111,6 +157,7 @@ pub fn main() -> ExitCode {
             return output::answer(&help.render().to_string()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
     };
+    output::colour(cli.color);
     match cli.verb {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),
@@ -118,13 +165,21 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::main(&args),
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
+        Verb::History(args) => history::main(&args),
+        Verb::Top(args) => top::main(&args),
         Verb::Explain(args) => explain::main(&args),
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
+        Verb::Approve(args) => approve::main(&args),
+        Verb::Suspend(args) => suspend::suspend(&args),
+        Verb::Stop(args) => suspend::stop(&args),
+        Verb::Resume(args) => suspend::resume(&args),
         Verb::Ack(args) => ack::main(&args),
         Verb::Lint(args) => lint::main(&args),
         Verb::Recommend(args) => recommend::main(&args),
         Verb::Admission(args) => admission::main(&args),
+        Verb::Completion(args) => completion::main(&args, program, &name),
+        Verb::Version(args) => version::main(&args),
         Verb::Acl(args) => acl::main(&args),
     }
 }

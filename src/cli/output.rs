@@ -4,7 +4,23 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
 };
+
+use super::colour;
+
+/// Whether answers for people are coloured: one fact of the process, as its standard output is.
+static COLOURED: AtomicBool = AtomicBool::new(false);
+
+/// Decides once, before anything is printed, whether answers for people are coloured.
+pub(super) fn colour(when: colour::When) {
+    COLOURED.store(when.holds(), Ordering::Relaxed);
+}
+
+/// Prints the answer for a person: as [`answer`], coloured where that is wished.
+pub(super) fn tell(text: &str) -> io::Result<()> {
+    if COLOURED.load(Ordering::Relaxed) { answer(&colour::painted(text)) } else { answer(text) }
+}
 
 /// Prints the answer. A reader that went away (`| head`) is no failure.
 pub(super) fn answer(text: &str) -> io::Result<()> {

@@ -15,7 +15,7 @@ use super::{
     cluster::{self, Cluster, ClusterArgs, NoSuchPolicy},
     files::{self, FileError},
     judgement::{Due, Judgement},
-    live::{self, LiveError},
+    live::{self, LiveError, ReachArgs},
     output,
     snapshot_file::{Judged, SnapshotFile, SnapshotFileError, WrittenPolicy},
     yaml,
@@ -39,10 +39,12 @@ pub(super) struct Args {
     /// The policy, of which the cluster is looked at now.
     name: Option<String>,
     #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
     /// Without a cluster, from this snapshot, as `check --output yaml` or `plan NAME --output snapshot` writes one; `-`
     /// reads standard input.
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["namespace", "context"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = cluster::FLAGS, conflicts_with = "port_forward")]
     file: Option<PathBuf>,
     /// Another policy than the snapshot's: the manifest of a RedisMemoryPolicy. What would follow if it held?
     #[arg(long, value_name = "FILE")]
@@ -143,7 +145,8 @@ fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown)
         Shown::Yaml => yaml::to_string(&report).map_err(|e| e.to_string()),
         Shown::Snapshot => file.write().map_err(|e| e.to_string()),
     };
-    text.and_then(|text| output::answer(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
+    let print = if output == Shown::Text { output::tell } else { output::answer };
+    text.and_then(|text| print(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
     Ok(judgement.due())
 }
 
@@ -154,6 +157,7 @@ fn look(args: &Args, name: &str) -> Result<SnapshotFile, PlanError> {
         let cluster = args.cluster.connect().await?;
         let (policies, _) = cluster.policies(false).list().await?;
         let policy = cluster.named(&policies, name)?;
+        args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
         output::progress(&format!("looking at the pods of policy {}/{name} …", cluster.namespace));
         Ok(live::look(&cluster.client, Clock::start(), policy, &policies).await?)
     })

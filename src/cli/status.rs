@@ -1,6 +1,7 @@
 //! `status`: what the operator says of policies, once or as it changes.
 
 mod changes;
+mod progress;
 mod view;
 
 use std::{collections::BTreeMap, io, process::ExitCode};
@@ -11,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::changes::{Ending, Facts};
 use super::{
-    Format,
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs},
-    output, yaml,
+    cluster::{Cluster, ClusterArgs, NoSuchPolicy},
+    list::{self, ListArgs, Shown},
+    output,
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
@@ -33,21 +34,18 @@ use crate::{
 )]
 pub(super) struct Args {
     /// The policy, in full. Default: one line for each.
+    #[arg(conflicts_with = "all_namespaces")]
     name: Option<String>,
     #[command(flatten)]
-    cluster: ClusterArgs,
-    /// Every namespace.
-    #[arg(long, short = 'A', conflicts_with_all = ["namespace", "name"])]
-    all_namespaces: bool,
+    list: ListArgs,
     /// Go on: one line for each change, until Ctrl-C.
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "output")]
     watch: bool,
     /// Watch the policy NAME and end when no remediation is under way or about to begin.
     #[arg(long, requires = "name", conflicts_with = "output")]
     until_done: bool,
-    /// How it is shown.
-    #[arg(long, short, value_enum, default_value_t = Format::Text, conflicts_with = "watch")]
-    output: Format,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Why nothing could be shown.
@@ -57,12 +55,8 @@ enum StatusError {
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
-    #[error(
-        "there is no RedisMemoryPolicy {name} in namespace {namespace}; there {}",
-        if others.is_empty() { "is none at all (another namespace: -n, all of them: -A)".to_owned() }
-        else { format!("are: {}", others.join(", ")) }
-    )]
-    NoSuchPolicy { name: String, namespace: String, others: Vec<String> },
+    #[error(transparent)]
+    NoSuchPolicy(#[from] NoSuchPolicy),
     #[error("RedisMemoryPolicy {} is stored and cannot be read by this version: {}", .0.name, .0.text)]
     Unreadable(Unreadable),
     #[error("RedisMemoryPolicy {0} was deleted")]
@@ -88,12 +82,12 @@ async fn status(args: &Args) -> Result<ExitCode, StatusError> {
     if args.watch || args.until_done {
         return watch(args, &cluster).await;
     }
-    let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
+    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
     let text = match &args.name {
         Some(name) => one(args, &cluster, name, &policies, &unreadable)?,
         None => all(args, &policies, &unreadable)?,
     };
-    output::answer(&text).map_err(|error| StatusError::Write(error.to_string()))?;
+    output::tell(&text).map_err(|error| StatusError::Write(error.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,14 +102,13 @@ fn one(
     if let Some(other) = unreadable.iter().find(|other| other.name == format!("{namespace}/{name}")) {
         return Err(StatusError::Unreadable(other.clone()));
     }
-    let Some(policy) = policies.iter().find(|policy| policy.name_any() == name) else {
-        let others = policies.iter().map(kube::ResourceExt::name_any).collect();
-        return Err(StatusError::NoSuchPolicy { name: name.to_owned(), namespace, others });
-    };
-    match args.output {
-        Format::Text => Ok(view::full(policy)),
-        Format::Json => to_json(&view::machine(policy)),
-        Format::Yaml => to_yaml(&view::machine(policy)),
+    let policy = cluster.named(policies, name)?;
+    match args.list.output {
+        Shown::Text => Ok(view::full(policy, Clock::start().now())),
+        Shown::Wide => Ok(args.list.table(&view::wide(std::slice::from_ref(policy)))),
+        Shown::Name => Ok(list::names([list::policy(policy)].into_iter())),
+        Shown::Json => list::json(&view::machine(policy)).map_err(StatusError::Write),
+        Shown::Yaml => list::yaml(&view::machine(policy)).map_err(StatusError::Write),
     }
 }
 
@@ -124,26 +117,21 @@ fn all(args: &Args, policies: &[RedisMemoryPolicy], unreadable: &[Unreadable]) -
         output::complain(&format!("RedisMemoryPolicy {name} is stored and cannot be read by this version: {text}"));
     }
     let machine = || policies.iter().map(view::machine).collect::<Vec<_>>();
-    match args.output {
-        Format::Text => Ok(view::list(policies)),
-        Format::Json => to_json(&machine()),
-        Format::Yaml => to_yaml(&machine()),
+    match args.list.output {
+        Shown::Text | Shown::Wide if policies.is_empty() => Ok(list::NONE.to_owned()),
+        Shown::Text => Ok(args.list.table(&view::list(policies))),
+        Shown::Wide => Ok(args.list.table(&view::wide(policies))),
+        Shown::Name => Ok(list::names(policies.iter().map(list::policy))),
+        Shown::Json => list::json(&machine()).map_err(StatusError::Write),
+        Shown::Yaml => list::yaml(&machine()).map_err(StatusError::Write),
     }
-}
-
-fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StatusError> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| StatusError::Write(error.to_string()))
-}
-
-fn to_yaml<T: serde::Serialize>(value: &T) -> Result<String, StatusError> {
-    yaml::to_string(value).map_err(|error| StatusError::Write(error.to_string()))
 }
 
 /// One line for each change, until a signal, or until nothing is left to wait for.
 async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> {
     let clock = Clock::start();
     // Before the first request: a mistake in the name would otherwise be waited for.
-    let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
+    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
     if let Some(name) = &args.name {
         one(args, cluster, name, &policies, &unreadable)?;
     }
@@ -151,7 +139,7 @@ async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> 
     let mut told: BTreeMap<(String, String), Facts> = BTreeMap::new();
     let mut ending = Ending::default();
     let mut failing = false;
-    let mut stream = Box::pin(cluster.policies(args.all_namespaces).watch(args.name.as_deref()));
+    let mut stream = Box::pin(cluster.policies(args.list.all_namespaces).watch(args.name.as_deref()));
     loop {
         let change = tokio::select! {
             change = stream.next() => change,
@@ -162,7 +150,7 @@ async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> 
             Some(Change::Is(policy)) => {
                 failing = false;
                 let key = (policy.namespace().unwrap_or_default(), policy.name_any());
-                let facts = Facts::of(&policy);
+                let facts = Facts::of(&policy, clock.now());
                 let name = format!("{}/{}", key.0, key.1);
                 say(&facts.news(told.get(&key)).iter().map(|news| format!("{now} {name} {news}")).collect::<Vec<_>>())?;
                 told.insert(key, facts);
@@ -200,7 +188,7 @@ fn say(lines: &[String]) -> Result<(), StatusError> {
     for line in lines {
         super::layout::line(&mut text, line);
     }
-    output::answer(&text).map_err(|error| StatusError::Write(error.to_string()))
+    output::tell(&text).map_err(|error| StatusError::Write(error.to_string()))
 }
 
 /// Completes when the process is asked to stop.

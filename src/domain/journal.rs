@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::record::{Outcome, OwnMaxmemory, RestartRecord, StartRecord, StartValue, WorkloadRecord};
+pub use self::record::{
+    Outcome, OwnMaxmemory, PastRemediation, RestartRecord, StartRecord, StartValue, WorkloadRecord,
+};
 use super::{
     names::{PodName, PodUid, RunId},
     shard::ShardId,

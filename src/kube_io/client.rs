@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{Arc, Once},
     task::{Context, Poll},
     time::Duration,
@@ -12,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header::USER_AGEN
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::KubeConfigOptions,
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use tower::{BoxError, Layer, Service};
 
@@ -78,18 +79,38 @@ pub async fn client(options: &ClientOptions) -> Result<Client, KubeError> {
     build(config, options)
 }
 
-/// The client for a person's command: that context of the kubeconfig, else as [`client`]; and the namespace that it
-/// names.
-pub async fn client_of_context(context: Option<&str>, options: &ClientOptions) -> Result<(Client, String), KubeError> {
+/// Which cluster a person's command is about, and as whom it asks. What is absent is found as [`client`] finds it.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The file that is read instead of those that KUBECONFIG names.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it.
+    pub context: Option<String>,
+    /// The user that is impersonated.
+    pub user: Option<String>,
+    /// Groups of that user; only with one.
+    pub groups: Vec<String>,
+}
+
+/// The client for a person's command, and the namespace that its context names.
+pub async fn client_of(access: &Access, options: &ClientOptions) -> Result<(Client, String), KubeError> {
     install_crypto();
     let refused = |error| KubeError::ConfigureClient(Box::new(error));
-    let config = match context {
-        None => Config::infer().await.map_err(|error| refused(kube::Error::InferConfig(error)))?,
-        Some(context) => {
-            let wanted = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-            Config::from_kubeconfig(&wanted).await.map_err(|error| refused(kube::Error::InferKubeconfig(error)))?
+    let not_read = |error| refused(kube::Error::InferKubeconfig(error));
+    let wanted = KubeConfigOptions { context: access.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match (&access.kubeconfig, &access.context) {
+        (Some(path), _) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(not_read)?;
+            Config::from_custom_kubeconfig(kubeconfig, &wanted).await.map_err(not_read)?
         }
+        (None, Some(_)) => Config::from_kubeconfig(&wanted).await.map_err(not_read)?,
+        (None, None) => Config::infer().await.map_err(|error| refused(kube::Error::InferConfig(error)))?,
     };
+    if access.user.is_some() {
+        // Another's groups are not added to those of the kubeconfig's own user.
+        config.auth_info.impersonate.clone_from(&access.user);
+        config.auth_info.impersonate_groups = Some(access.groups.clone());
+    }
     let namespace = config.default_namespace.clone();
     Ok((build(config, options)?, namespace))
 }

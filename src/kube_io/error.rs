@@ -22,8 +22,14 @@ pub enum KubeError {
     #[error("cannot list the RedisMemoryPolicies: {0}")]
     ListPolicies(#[source] Cause),
     /// PATCH of a `RedisMemoryPolicy`.
-    #[error("cannot annotate the RedisMemoryPolicy: {0}")]
+    #[error("cannot change the RedisMemoryPolicy: {0}")]
     PatchPolicy(#[source] Cause),
+    /// GET of the API server's version.
+    #[error("cannot ask the API server for its version: {0}")]
+    GetVersion(#[source] Cause),
+    /// GET of the `CustomResourceDefinition`.
+    #[error("cannot read the CustomResourceDefinition: {0}")]
+    GetDefinition(#[source] Cause),
     /// GET of a pod.
     #[error("cannot read the pod: {0}")]
     GetPod(#[source] Cause),
@@ -52,6 +58,8 @@ impl KubeError {
             Self::GetPolicy(_) => "GetPolicy",
             Self::ListPolicies(_) => "ListPolicies",
             Self::PatchPolicy(_) => "PatchPolicy",
+            Self::GetVersion(_) => "GetVersion",
+            Self::GetDefinition(_) => "GetDefinition",
             Self::GetPod(_) => "GetPod",
             Self::ListPods(_) => "ListPods",
             Self::GetStatefulSet(_) => "GetStatefulSet",
@@ -68,6 +76,8 @@ impl KubeError {
             Self::GetPolicy(Cause::Forbidden(_))
                 | Self::ListPolicies(Cause::Forbidden(_))
                 | Self::PatchPolicy(Cause::Forbidden(_))
+                | Self::GetVersion(Cause::Forbidden(_))
+                | Self::GetDefinition(Cause::Forbidden(_))
                 | Self::GetPod(Cause::Forbidden(_))
                 | Self::ListPods(Cause::Forbidden(_))
                 | Self::GetStatefulSet(Cause::Forbidden(_))

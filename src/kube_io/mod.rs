@@ -10,6 +10,7 @@ pub mod client;
 pub mod error;
 pub mod event;
 pub mod fence;
+pub mod forward;
 pub mod lease;
 pub mod overload;
 pub mod policies;
@@ -20,4 +21,5 @@ pub mod selectors;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;
+pub mod version;
 pub mod write;

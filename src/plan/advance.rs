@@ -369,6 +369,8 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         restarts,
         starts,
         maxmemory: before.and_then(|record| record.maxmemory.clone()),
+        started_at: Some(journal.started_at),
+        earlier: records::earlier(before, journal),
     }))
 }
 

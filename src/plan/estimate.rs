@@ -23,11 +23,11 @@ use crate::{
 const BYTES_PER_SECOND: u64 = 50 << 20;
 /// From an accepted eviction to a replacement whose Redis answers: shutdown without a save, scheduling, start. Pods on
 /// a node that has the image take 5 to 20 s.
-const REPLACEMENT: Duration = Duration::from_secs(30);
+pub(super) const REPLACEMENT: Duration = Duration::from_secs(30);
 /// Labels, endpoints that follow, FAILOVER and the labels after it: 3 to 8 s measured.
 pub const SWITCHOVER: Duration = Duration::from_secs(15);
 /// A replica that follows another primary and resynchronises partially: 1 to 2 s measured.
-const REPOINT: Duration = Duration::from_secs(5);
+pub(super) const REPOINT: Duration = Duration::from_secs(5);
 /// The sum is multiplied by this, in percent: looks between steps, busy disks, a full sync that must be repeated.
 const MARGIN_PERCENT: u32 = 150;
 
@@ -184,11 +184,11 @@ fn shutdown(sample: &Sample) -> Duration {
 }
 
 /// Time to move that number of bytes at the assumed rate, in whole seconds, rounded up.
-fn assumed(bytes: Bytes) -> Duration {
+pub(super) fn assumed(bytes: Bytes) -> Duration {
     Duration::from_secs(bytes.0.div_ceil(BYTES_PER_SECOND))
 }
 
-fn padded(time: Duration) -> Duration {
+pub(super) fn padded(time: Duration) -> Duration {
     time.saturating_mul(MARGIN_PERCENT) / 100
 }
 

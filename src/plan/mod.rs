@@ -30,6 +30,7 @@ pub mod resize;
 pub mod rogue_primary;
 pub mod switchover;
 mod temporary;
+pub mod time_left;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{
-        journal::{Journal, MemberRecord, Settings, StartRecord, StartValue, WorkloadRecord},
+        journal::{Journal, MemberRecord, PastRemediation, Settings, StartRecord, StartValue, WorkloadRecord},
         sample::Config,
         snapshot::Target,
     },
@@ -96,6 +96,14 @@ pub(super) fn starts(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<
     starts.retain(|start| !start.settings.is_empty());
     starts.truncate(MAX_STARTS);
     starts
+}
+
+/// The remediations before this one, the newest first.
+pub(super) fn earlier(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<PastRemediation> {
+    let mut earlier = before.map(WorkloadRecord::history).unwrap_or_default();
+    earlier.retain(|past| past.remediation != journal.id);
+    earlier.truncate(PastRemediation::MOST);
+    earlier
 }
 
 /// How replacements of that shard's members started, by what is remembered.

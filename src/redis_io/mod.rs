@@ -14,6 +14,7 @@ mod persist;
 mod probe;
 mod refusal;
 mod reply;
+pub mod route;
 mod sentinel;
 mod text;
 mod tls;

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use zeroize::Zeroizing;
 
-use super::error::RedisError;
+use super::{error::RedisError, route};
 use crate::domain::tls::TlsProblem;
 
 /// Most certificates of a CA Secret: a whole company's authorities, and still read in no time.
@@ -168,7 +168,7 @@ impl Tls {
 
 /// A TCP connection.
 pub(super) async fn reach(address: SocketAddr) -> Result<TcpStream, RedisError> {
-    let tcp = TcpStream::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
+    let tcp = route::connect(address).await.map_err(|e| RedisError::io("cannot connect", &e))?;
     tcp.set_nodelay(true).map_err(|e| RedisError::io("cannot connect", &e))?;
     Ok(tcp)
 }
@@ -176,7 +176,7 @@ pub(super) async fn reach(address: SocketAddr) -> Result<TcpStream, RedisError> 
 /// Whether a plain PING is answered. A plain Redis keeps silent about a TLS handshake: it waits for the end of a line,
 /// and looks for it only up to the first NUL. Nothing but the PING is said, and no use is made of the connection.
 async fn answers_plainly(address: SocketAddr) -> bool {
-    let Ok(mut tcp) = TcpStream::connect(address).await else { return false };
+    let Ok(mut tcp) = route::connect(address).await else { return false };
     if tcp.write_all(b"PING\r\n").await.is_err() {
         return false;
     }

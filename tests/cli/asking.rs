@@ -112,3 +112,114 @@ fn nothing_is_written_where_there_is_nothing_to_take_note_of() {
     assert!(ran.err.contains("no RedisMemoryPolicy other in namespace shop"), "{}", ran.err);
     assert_eq!(api.patches(), Vec::<Value>::new());
 }
+
+/// What was changed, without what it was read as.
+fn changed(api: &FakeApi) -> Value {
+    let mut patches = api.patches();
+    assert_eq!(patches.len(), 1, "{patches:?}");
+    let mut patch = patches.remove(0);
+    let version = patch["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    assert_eq!(version, Some(json!("1")), "only if the policy is still as it was read");
+    patch
+}
+
+fn with_plan(approval: &str) -> FakeApi {
+    let api = one();
+    let mut status = super::live::under_way(1);
+    status["journal"].take();
+    let mut sessions = policy("sessions", 1, status);
+    sessions["spec"]["restart"] = json!({ "approval": approval });
+    api.set(POLICIES, list(&[sessions]));
+    api
+}
+
+#[test]
+fn a_plan_is_approved_by_its_hash() {
+    let api = with_plan("Manual");
+    let ran = run(&api, &["approve", "sessions"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    insta::assert_snapshot!("approve_shows", ran.out);
+    let ran = run(&api, &["approve", "sessions", "0000"]);
+    assert_eq!(ran.code, 3);
+    assert!(
+        ran.err.starts_with("cannot approve: the plan of policy sessions is now 0123456789abcdef, not 0000"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&api, &["approve", "sessions", "0123456789abcdef", "--dry-run"]);
+    assert_eq!(ran.code, 0);
+    let by_hand = "  kubectl annotate --overwrite rmp sessions -n shop redismemory.io/approve=0123456789abcdef\n";
+    assert!(ran.out.ends_with(by_hand), "{}", ran.out);
+    assert_eq!(api.patches(), Vec::<Value>::new(), "nothing is approved so far");
+
+    assert_eq!(run(&api, &["approve", "sessions", "0123456789abcdef"]).code, 0);
+    assert_eq!(changed(&api), json!({"metadata": {"annotations": {"redismemory.io/approve": "0123456789abcdef"}}}));
+}
+
+#[test]
+fn where_nobody_is_asked_nothing_is_approved() {
+    let api = with_plan("Automatic");
+    let ran = run(&api, &["approve", "sessions", "0123456789abcdef"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("spec.restart.approval of policy sessions is Automatic"), "{}", ran.err);
+    assert_eq!(api.patches(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_policy_is_suspended_by_its_spec() {
+    let api = one();
+    let ran = run(&api, &["suspend", "sessions"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.starts_with("policy shop/sessions is suspended: nothing that disturbs is begun"), "{}", ran.out);
+    assert_eq!(changed(&api), json!({"metadata": {}, "spec": {"suspend": true}}));
+    let ran = run(&api, &["suspend", "sessions", "--dry-run"]);
+    let by_hand = "  kubectl patch rmp sessions -n shop --type merge -p '{\"spec\":{\"suspend\":true}}'\n";
+    assert!(ran.out.ends_with(by_hand), "{}", ran.out);
+    assert_eq!(api.patches().len(), 1);
+}
+
+#[test]
+fn what_is_under_way_is_stopped_and_resumed() {
+    let api = one();
+    api.set(POLICIES, list(&[policy("sessions", 1, super::live::under_way(1))]));
+    let ran = run(&api, &["stop", "sessions", "--reason", "pager"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(
+        ran.out.contains("step 2 of 3 (AwaitReplica redis-1) and what belongs to it are finished first"),
+        "{}",
+        ran.out
+    );
+    let patch = changed(&api);
+    let value = patch["metadata"]["annotations"]["redismemory.io/hold"].as_str().expect("the annotation").to_owned();
+    assert!(value.starts_with("stopped by alice@example.org at 2") && value.ends_with("Z: pager"), "{value}");
+    assert_eq!(patch["spec"], Value::Null, "the spec stays");
+
+    let api = one();
+    let mut stopped = policy("sessions", 1, Value::Null);
+    stopped["metadata"]["annotations"] = json!({ "redismemory.io/hold": value });
+    api.set(POLICIES, list(&[stopped]));
+    let ran = run(&api, &["resume", "sessions"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(changed(&api), json!({"metadata": {"annotations": {"redismemory.io/hold": null}}}));
+}
+
+#[test]
+fn a_reason_of_several_lines_is_refused_by_its_flag() {
+    let ran = run(&one(), &["stop", "sessions", "--reason", "a\nb"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("--reason <TEXT>") && ran.err.contains("on one line"), "{}", ran.err);
+}
+
+#[test]
+fn a_dry_run_with_a_reason_says_how_to_ask_by_hand() {
+    let api = shop();
+    let mut sessions = policy("sessions", 1, Value::Null);
+    sessions["spec"]["redis"]["port"] = json!(1);
+    api.set(POLICIES, list(&[sessions]));
+    let ran = run(&api, &["restart", "redis-1", "--dry-run", "--reason", "kernel update"]);
+    let last = ran.out.lines().last().unwrap_or_default();
+    let head =
+        r#"  kubectl annotate --overwrite rmp sessions -n shop redismemory.io/request='{"restart":"redis-1","by":"#;
+    assert!(last.starts_with(head), "{}", ran.out);
+    assert_eq!(api.patches(), Vec::<Value>::new());
+}

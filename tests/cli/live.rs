@@ -41,7 +41,7 @@ fn steps() -> Value {
     ])
 }
 
-fn under_way(cursor: u32) -> Value {
+pub(crate) fn under_way(cursor: u32) -> Value {
     json!({
         "observedGeneration": 3,
         "conditions": [condition("Ready", "True", "Evaluated", ""),
@@ -66,6 +66,14 @@ pub(crate) fn ended(outcome: &str) -> Value {
                        "endedAt": "2026-01-02T03:14:05Z", "generation": 3, "message": "3 pods restarted, 370 MiB back",
                        "restarts": [{"pod": "redis-1", "at": "2026-01-02T03:05:05Z"}]}],
     })
+}
+
+/// A status that has a verdict.
+pub(crate) fn judged(level: &str) -> Value {
+    let mut status = ended("Succeeded");
+    status["verdict"] = json!({"level": level, "reason": "OomKilled", "since": "2026-01-02T03:04:05Z",
+        "brief": "OomKilled redis-0", "sentence": "OomKilled since 2026-01-02T03:04:05Z: redis-0", "free": "30 MiB"});
+    status
 }
 
 pub(crate) fn list(items: &[Value]) -> Value {
@@ -195,6 +203,9 @@ fn a_watch_says_each_change_in_a_line_and_ends_with_the_remediation() {
     api.tell("MODIFIED", &policy("sessions", 11, under_way(1)));
     let line = watching.line("Remediating");
     assert!(line.ends_with("Z shop/sessions Remediating: True AwaitReplica: step 2 of 3"), "{line}");
+    let line = watching.line("progress of redis");
+    let progress = "step 2 of 3, AwaitReplica redis-1: it must have caught up (1 of 1 pods restarted); about 60 s left";
+    assert!(line.ends_with(progress), "{line}");
     assert_eq!(watching.lines.try_recv(), Err(mpsc::TryRecvError::Empty), "only what changed is said");
     api.tell("MODIFIED", &policy("sessions", 12, ended("Succeeded")));
     watching.line("finding FragmentationRestartDue redis-0: does not hold any more");

@@ -11,14 +11,18 @@
 )]
 
 mod asking;
+mod completion;
 mod doctor;
 mod fake_api;
+mod flags;
 mod lint;
+mod lists;
 mod live;
 mod offline;
 mod prevention;
 #[path = "../scenario/mod.rs"]
 mod scenario;
+mod version;
 
 use std::{
     io::Write as _,

@@ -142,7 +142,7 @@ fn kubectl_finds_it_under_its_own_name() {
         finish(command, &snapshot("healthy"))
     };
     let help = with(&["--help"]);
-    assert!(help.out.contains("Usage: kubectl redis-memory <COMMAND>"), "{}", help.out);
+    assert!(help.out.contains("Usage: kubectl redis-memory [OPTIONS] <COMMAND>"), "{}", help.out);
     assert!(!help.out.contains("\n  run "), "the operator itself is not for a terminal: {}", help.out);
     assert!(with(&["plan", "--help"]).out.contains("Usage: kubectl redis-memory plan"));
     assert_eq!(with(&["plan", "-f", "-"]).code, 0);

@@ -284,3 +284,30 @@ fn a_return_without_the_difference_corrects_what_was_seen_before() {
     let Next::End(record) = advance::next(&world.ctx(), &journal, true) else { panic!("not ended") };
     assert_eq!(record.starts, [seen(2)], "what another pod showed stands");
 }
+
+/// What `history` shows: bounded, so that no status grows with the years.
+#[test]
+fn the_last_ten_remediations_are_remembered() {
+    let mut world = World::new();
+    for n in 0..12 {
+        let mut journal = world.begin();
+        journal.id = format!("r{n}");
+        journal.started_at = world.now.saturating_sub(SignedDuration::from_secs(60)).unwrap();
+        world.policy.suspend = true;
+        let Next::End(record) = advance::next(&world.ctx(), &journal, false) else { panic!("it is suspended") };
+        world.policy.suspend = false;
+        world.records = vec![*record];
+    }
+    let record = &mut world.records[0];
+    let history = record.history();
+    let ids: Vec<&str> = history.iter().map(|past| past.remediation.as_str()).collect();
+    assert_eq!(ids, ["r11", "r10", "r9", "r8", "r7", "r6", "r5", "r4", "r3", "r2"]);
+    assert!(history.iter().all(|past| past.outcome == Outcome::Paused && past.started_at < Some(past.ended_at)));
+    assert_eq!(record.earlier, history[1..], "the last one is not stored twice");
+    record.message = "ä".repeat(250);
+    assert_eq!(record.history()[0].message, "ä".repeat(100), "cut at 200 bytes, between letters");
+    // One that has not been remediated has none.
+    record.outcome = None;
+    record.earlier.clear();
+    assert!(record.history().is_empty());
+}

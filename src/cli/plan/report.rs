@@ -7,10 +7,10 @@ use crate::{
         judgement::Judgement,
         layout::{line, paragraph, table},
         snapshot_file::SnapshotFile,
+        steps,
     },
     domain::blocked::Blocked,
     domain::{
-        duration,
         finding::Finding,
         policy::{Mode, Policy},
         step::PlannedStep,
@@ -151,8 +151,7 @@ impl Report {
             line(out, &format!("{hash}: {} steps on {workload}", steps.len()));
         }
         if let Some(gap) = write_gap {
-            let time = duration::format(gap.estimate());
-            paragraph(out, "writes stop for about ", "     ", &format!("{time} ({})", gap.from));
+            steps::gap(out, gap);
         }
         for (n, planned) in steps.iter().enumerate() {
             let number = n + 1;

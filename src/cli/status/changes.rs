@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
+use super::progress;
 use crate::{
     api::v1alpha1::{Mode, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     domain::journal::Outcome,
@@ -10,11 +13,15 @@ use crate::{
 
 /// What is said of a policy, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts(BTreeMap<String, String>);
+pub(super) struct Facts {
+    facts: BTreeMap<String, String>,
+    /// What is added to a fact when it is said, and is no reason to say it.
+    asides: BTreeMap<String, String>,
+}
 
 impl Facts {
     /// What the resource says now.
-    pub(super) fn of(policy: &RedisMemoryPolicy) -> Self {
+    pub(super) fn of(policy: &RedisMemoryPolicy, now: Timestamp) -> Self {
         let none = RedisMemoryPolicyStatus::default();
         let status = policy.status.as_ref().unwrap_or(&none);
         let mut facts = BTreeMap::new();
@@ -48,16 +55,25 @@ impl Facts {
             let text = format!("{} {}: {}", record.remediation, outcome.as_str(), record.message);
             facts.insert(format!("remediation of {}", record.name), text);
         }
-        Self(facts)
+        let mut asides = BTreeMap::new();
+        if let Some(journal) = &status.journal {
+            let subject = format!("progress of {}", journal.workload_name);
+            asides.insert(subject.clone(), progress::left(policy, journal, now));
+            facts.insert(subject, progress::step(journal));
+        }
+        Self { facts, asides }
     }
 
     /// One line for each subject that is new, differs or is gone, in a fixed order.
     pub(super) fn news(&self, before: Option<&Self>) -> Vec<String> {
-        let none = Self::default();
-        let Self(before) = before.unwrap_or(&none);
-        let changed = self.0.iter().filter(|(subject, text)| before.get(*subject) != Some(*text));
-        let gone = before.keys().filter(|subject| !self.0.contains_key(*subject));
-        let changed = changed.map(|(subject, text)| format!("{subject}: {text}"));
+        let none = BTreeMap::new();
+        let before = before.map_or(&none, |before| &before.facts);
+        let changed = self.facts.iter().filter(|(subject, text)| before.get(*subject) != Some(*text));
+        let gone = before.keys().filter(|subject| !self.facts.contains_key(*subject));
+        let changed = changed.map(|(subject, text)| {
+            let aside = self.asides.get(subject).map_or_else(String::new, |aside| format!("; {aside}"));
+            format!("{subject}: {text}{aside}")
+        });
         changed.chain(gone.map(|subject| format!("{subject}: does not hold any more"))).collect()
     }
 }
@@ -137,19 +153,28 @@ mod tests {
 
     #[test]
     fn each_change_is_one_line() {
-        let first = Facts::of(&policy(
-            "Observe",
-            json!({"conditions": [condition("Ready", "True", "Evaluated", "")],
-                   "findings": [{"code": "ForkSlow", "severity": "Warning", "pod": "redis-0", "evidence": "120 ms", "remedy": "r"}]}),
-        ));
+        let now = "2026-01-02T03:05:00Z".parse().unwrap();
+        let ready = condition("Ready", "True", "Evaluated", "");
+        let finding =
+            json!({"code": "ForkSlow", "severity": "Warning", "pod": "redis-0", "evidence": "120 ms", "remedy": "r"});
+        let first = Facts::of(&policy("Observe", json!({"conditions": [ready], "findings": [finding]})), now);
         assert_eq!(
             first.news(None),
             ["Ready: True Evaluated", "finding ForkSlow redis-0: Warning: 120 ms", "mode: Observe"]
         );
         assert_eq!(first.news(Some(&first)), Vec::<String>::new());
-        let second =
-            Facts::of(&policy("Enforce", json!({"conditions": [condition("Ready", "True", "Evaluated", "")]})));
+        let second = Facts::of(&policy("Enforce", json!({"conditions": [ready]})), now);
         assert_eq!(second.news(Some(&first)), ["mode: Enforce", "finding ForkSlow redis-0: does not hold any more"]);
+    }
+
+    #[test]
+    fn the_step_under_way_is_said_once_with_the_time_left() {
+        let at = |time: &str| Facts::of(&policy("Enforce", json!({"journal": journal("r1")})), time.parse().unwrap());
+        let first = at("2026-01-02T03:05:00Z");
+        let said = "progress of redis: step 1 of 1, Evict redis-1: r (0 of 1 pods restarted); nearly done";
+        assert_eq!(first.news(None).last().map(String::as_str), Some(said));
+        // That time goes by is no news.
+        assert_eq!(at("2026-01-02T03:06:00Z").news(Some(&first)), Vec::<String>::new());
     }
 
     #[rstest]

@@ -1,11 +1,16 @@
 //! A policy's status as text. Pure.
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
+use super::progress;
 use crate::{
     api::v1alpha1::{Mode, PlanStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
-    cli::layout::{line, paragraph, table},
+    cli::{
+        layout::{line, paragraph, table},
+        steps,
+    },
     domain::journal::Journal,
     report::findings,
 };
@@ -33,18 +38,39 @@ pub(super) fn machine(policy: &RedisMemoryPolicy) -> Machine {
     }
 }
 
-/// One line for each policy.
-pub(super) fn list(policies: &[RedisMemoryPolicy]) -> String {
-    let mut out = String::new();
-    if policies.is_empty() {
-        line(&mut out, "no RedisMemoryPolicy here (another namespace: -n, all of them: -A)");
-        return out;
-    }
+/// The names of the columns, and a row for each policy.
+pub(super) fn list(policies: &[RedisMemoryPolicy]) -> Vec<Vec<String>> {
     let head = ["NAMESPACE", "NAME", "VERDICT", "MODE", "PODS", "FINE", "WORST", "READY", "NOW"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(policies.iter().map(row));
-    table(&mut out, &rows);
-    out
+    rows
+}
+
+/// The same with what is at stake. The column of sentences stays the last.
+pub(super) fn wide(policies: &[RedisMemoryPolicy]) -> Vec<Vec<String>> {
+    let mut rows = list(policies);
+    let head = ["WASTE", "FREE", "FINDINGS", "PLAN"].map(str::to_owned);
+    let more = std::iter::once(head).chain(policies.iter().map(at_stake));
+    for (row, more) in rows.iter_mut().zip(more) {
+        let last = row.pop();
+        row.extend(more.into_iter().chain(last));
+    }
+    rows
+}
+
+/// Waste of all pods, the least room of one, how many findings, and the plan that is due.
+fn at_stake(policy: &RedisMemoryPolicy) -> [String; 4] {
+    let unknown = || "-".to_owned();
+    let status = policy.status.as_ref();
+    let verdict = status.and_then(|status| status.verdict.as_ref());
+    let waste = status.and_then(|status| status.summary.as_ref()?.waste.clone());
+    let free = verdict.and_then(|verdict| verdict.free.clone());
+    [
+        waste.unwrap_or_else(unknown),
+        free.unwrap_or_else(unknown),
+        status.map_or_else(unknown, |status| status.findings.len().to_string()),
+        status.and_then(|status| status.plan.as_ref()).map_or_else(unknown, |plan| plan.hash.clone()),
+    ]
 }
 
 fn row(policy: &RedisMemoryPolicy) -> Vec<String> {
@@ -97,7 +123,7 @@ fn condition<'a>(policy: &'a RedisMemoryPolicy, kind: &str) -> Option<(&'a str, 
 }
 
 /// Everything that the status says.
-pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
+pub(super) fn full(policy: &RedisMemoryPolicy, now: Timestamp) -> String {
     let mut out = String::new();
     let generation = policy.metadata.generation.unwrap_or_default();
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
@@ -122,13 +148,14 @@ pub(super) fn full(policy: &RedisMemoryPolicy) -> String {
     conditions(&mut out, status);
     if let Some(journal) = &status.journal {
         remediation(&mut out, journal);
+        paragraph(&mut out, "     ", "     ", &progress::left(policy, journal, now));
     }
     refusals(&mut out, status);
     found(&mut out, status);
     match &status.plan {
         Some(plan) if status.journal.is_none() => {
             heading(&mut out, &format!("PLAN {} for {}", plan.hash, plan.workload));
-            steps(&mut out, plan.steps.iter().map(|planned| (' ', planned)));
+            steps::list(&mut out, plan.steps.iter().map(|planned| (' ', planned)));
             members(&mut out, plan);
         }
         _ => {}
@@ -176,7 +203,7 @@ fn remediation(out: &mut String, journal: &Journal) {
     let begun = journal.started_at.strftime("%Y-%m-%dT%H:%M:%SZ");
     heading(out, &format!("REMEDIATION {} of {}, begun {begun}", journal.id, journal.workload_name));
     let cursor = usize::try_from(journal.cursor).unwrap_or(usize::MAX);
-    steps(
+    steps::list(
         out,
         journal.steps.iter().enumerate().map(|(n, planned)| match n.cmp(&cursor) {
             std::cmp::Ordering::Less => ('+', planned),
@@ -185,15 +212,6 @@ fn remediation(out: &mut String, journal: &Journal) {
         }),
     );
     line(out, "     (+ done, > under way)");
-}
-
-fn steps<'a>(out: &mut String, steps: impl Iterator<Item = (char, &'a crate::domain::step::PlannedStep)>) {
-    for (n, (mark, planned)) in steps.enumerate() {
-        let number = n + 1;
-        let (kind, pod) = (planned.step.kind(), planned.step.pod());
-        let first = format!("{mark}{number:>3}  ");
-        paragraph(out, &first, "      ", &format!("{kind} {pod}: {}", planned.reason));
-    }
 }
 
 fn refusals(out: &mut String, status: &RedisMemoryPolicyStatus) {

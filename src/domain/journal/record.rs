@@ -109,6 +109,10 @@ pub struct WorkloadRecord {
     /// The last remediation; empty: there has been none.
     #[schemars(length(max = 128))]
     pub remediation: String,
+    /// When it began; absent: there has been none, or an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub started_at: Option<Timestamp>,
     /// When it ended; without one, when this record was made.
     #[schemars(with = "String", length(max = 40))]
     pub ended_at: Timestamp,
@@ -146,6 +150,39 @@ pub struct WorkloadRecord {
     /// `maxmemory` as this operator set it; absent: it did not, or every member starts with what it should have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maxmemory: Option<Box<OwnMaxmemory>>,
+    /// The remediations before the last one, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9))]
+    pub earlier: Vec<PastRemediation>,
+}
+
+/// A remediation that another one has followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PastRemediation {
+    /// Which.
+    #[schemars(length(max = 128))]
+    pub remediation: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began; absent: an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40))]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schemars(with = "String", length(max = 40))]
+    pub ended_at: Timestamp,
+    /// What happened: the beginning of it.
+    #[schemars(length(max = 200))]
+    pub message: String,
+}
+
+impl PastRemediation {
+    /// So many are kept of a workload beside the last one: ten in all.
+    pub const MOST: usize = 9;
+    /// Bytes of a message that are kept. A policy has at most 100 workloads, and its status must stay far below the 1.5 MiB
+    /// that the API server stores of an object: these are 0.4 MB at most.
+    const MESSAGE: usize = 200;
 }
 
 /// `maxmemory` of a set's members, set by this operator: to the same value on each.
@@ -200,6 +237,24 @@ impl WorkloadRecord {
             restarts: Vec::new(),
             starts: Vec::new(),
             maxmemory: None,
+            started_at: None,
+            earlier: Vec::new(),
         }
+    }
+
+    /// The last remediation, and those before it, the newest first.
+    pub fn history(&self) -> Vec<PastRemediation> {
+        let last = self.outcome.map(|outcome| PastRemediation {
+            remediation: self.remediation.clone(),
+            outcome,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            message: self
+                .message
+                .get(..self.message.floor_char_boundary(PastRemediation::MESSAGE))
+                .unwrap_or_default()
+                .to_owned(),
+        });
+        last.into_iter().chain(self.earlier.iter().cloned()).collect()
     }
 }
