@@ -17,6 +17,7 @@ mod live;
 mod output;
 mod plan;
 mod recommend;
+mod report;
 mod run;
 pub mod snapshot_file;
 mod status;
@@ -54,6 +55,8 @@ enum Verb {
     Status(status::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
+    /// One document about a namespace or the whole cluster: HTML, Markdown or JSON.
+    Report(report::Args),
     /// Ask the operator to restart a pod, or all pods of a set, by its usual gates, order and proof.
     Restart(ask::RestartArgs),
     /// Ask the operator to make another replica the primary, by its usual gates and exchange.
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::main(&args),
         Verb::Status(args) => status::main(&args),
         Verb::Explain(args) => explain::main(&args),
+        Verb::Report(args) => report::main(&args),
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
         Verb::Ack(args) => ack::main(&args),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Ran, binary, command, fake_api::FakeApi, finish};
 
 pub(crate) const POLICIES: &str = "/apis/redismemory.io/v1alpha1/namespaces/shop/redismemorypolicies";
-const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
+pub(crate) const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -41,7 +41,7 @@ fn steps() -> Value {
     ])
 }
 
-fn under_way(cursor: u32) -> Value {
+pub(crate) fn under_way(cursor: u32) -> Value {
     json!({
         "observedGeneration": 3,
         "conditions": [condition("Ready", "True", "Evaluated", ""),

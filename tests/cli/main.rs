@@ -17,6 +17,7 @@ mod lint;
 mod live;
 mod offline;
 mod prevention;
+mod report;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 
