@@ -12,6 +12,7 @@ mod value;
 mod words;
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -110,19 +111,18 @@ fn made(args: &Args) -> Result<Report, ReportError> {
 }
 
 fn of_files(paths: &[PathBuf]) -> Result<Report, ReportError> {
-    let (mut looked, mut shows) = (Vec::new(), Vec::new());
+    let mut looked = Vec::new();
     let mut made_at = Timestamp::UNIX_EPOCH;
     for path in paths {
         let (path, text) = files::read(path)?;
         let refused = |source| ReportError::Snapshot { path: path.clone(), source };
         let file = SnapshotFile::read(&text).map_err(refused)?;
         made_at = made_at.max(file.snapshot.at);
-        shows.extend(file.shows.clone());
         looked.push(Looked::of_file(file).map_err(refused)?);
     }
     let scope = if paths.len() == 1 { "a snapshot".to_owned() } else { format!("{} snapshots", paths.len()) };
-    shows.push("from snapshots: what the operator would say of them, had it seen nothing before".to_owned());
-    Ok(Report::of(scope, made_at, shows, &looked))
+    let note = "from snapshots: what the operator would say of them, had it seen nothing before".to_owned();
+    Ok(Report::of(scope, made_at, vec![note], &looked))
 }
 
 async fn of_cluster(args: &Args) -> Result<Report, ReportError> {
@@ -130,11 +130,13 @@ async fn of_cluster(args: &Args) -> Result<Report, ReportError> {
     let cluster = args.cluster.connect().await?;
     let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
     let mut notes: Vec<String> = unreadable.iter().map(of_unreadable).collect();
-    notes.iter().for_each(|note| output::complain(note));
+    for note in &notes {
+        output::complain(note);
+    }
     let looked = if args.status_only {
         notes.push("only what the operator wrote: no pod was looked at, and no Redis was asked".to_owned());
-        let unseen =
-            |resource| Looked { resource, seen: Err("its pods were not looked at (--status-only)".to_owned()) };
+        let why = "its pods were not looked at (--status-only)";
+        let unseen = |resource| Looked { resource, seen: Err(why.to_owned()), notes: Vec::new() };
         policies.into_iter().map(unseen).collect()
     } else {
         notes.push(
@@ -165,6 +167,7 @@ async fn look(cluster: &Cluster, clock: Clock, policies: Vec<RedisMemoryPolicy>)
         Looked {
             resource: resource.clone(),
             seen: seen.map_err(|error| format!("its pods could not be looked at: {error}")),
+            notes: Vec::new(),
         }
     });
     looks.buffered(AT_ONCE).collect().await
@@ -187,7 +190,7 @@ fn write(args: &Args, report: &Report) -> Result<(), ReportError> {
 }
 
 fn form(args: &Args) -> Form {
-    let ending = args.output_file.as_deref().and_then(Path::extension).map(|ending| ending.to_ascii_lowercase());
+    let ending = args.output_file.as_deref().and_then(Path::extension).map(OsStr::to_ascii_lowercase);
     args.output.unwrap_or_else(|| match ending.as_deref().and_then(|ending| ending.to_str()) {
         Some("md" | "markdown") => Form::Markdown,
         Some("json") => Form::Json,

@@ -99,6 +99,7 @@ const fn class_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "",
         Kind::Number => " class=\"number\"",
+        Kind::When => " class=\"when\"",
         Kind::Picture => " class=\"picture\"",
     }
 }

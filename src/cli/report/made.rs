@@ -23,7 +23,7 @@ use crate::{
     },
     domain::{
         bytes::Bytes,
-        finding::{Finding, Severity},
+        finding::Finding,
         pod::Container,
         policy::Policy,
         sample::{Memory, Role},
@@ -41,6 +41,8 @@ pub(super) struct Looked {
     pub(super) resource: RedisMemoryPolicy,
     /// Why nobody looked, else.
     pub(super) seen: Result<SnapshotFile, String>,
+    /// What a reader must know to weigh it.
+    pub(super) notes: Vec<String>,
 }
 
 impl Looked {
@@ -49,7 +51,8 @@ impl Looked {
         let policy = file.policy()?;
         let mut resource = file.policy.resource();
         resource.status = Some(status_of(&policy, &file));
-        Ok(Self { resource, seen: Ok(file) })
+        let notes = file.shows.iter().cloned().collect();
+        Ok(Self { resource, seen: Ok(file), notes })
     }
 }
 
@@ -96,8 +99,7 @@ impl Report {
 fn totals(policies: &[PolicyPart]) -> Totals {
     let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
     for policy in policies {
-        let level = policy.verdict.as_ref().map_or("NotEvaluated", |verdict| verdict.level.as_str());
-        *verdicts.entry(level.to_owned()).or_default() += 1;
+        *verdicts.entry(policy.level().to_owned()).or_default() += 1;
     }
     let sets = || policies.iter().flat_map(|policy| &policy.sets).filter(|set| set.size > 0);
     let pods = || sets().flat_map(|set| &set.pods);
@@ -114,7 +116,7 @@ fn totals(policies: &[PolicyPart]) -> Totals {
 
 fn part(looked: &Looked) -> PolicyPart {
     let resource = &looked.resource;
-    let mut notes = Vec::new();
+    let mut notes = looked.notes.clone();
     let none = RedisMemoryPolicyStatus::default();
     let status = resource.status.as_ref().unwrap_or(&none);
     if resource.status.is_none() {
@@ -143,6 +145,7 @@ fn part(looked: &Looked) -> PolicyPart {
         Some(judgement) => seen_sets(judgement, status, &each),
         None => stored_sets(status),
     };
+    let elsewhere = each.iter().filter(|found| !sets.iter().any(|set| is_of(found, &set.pods)));
     let (lately, older) = lately::of(status);
     PolicyPart {
         namespace: resource.namespace().unwrap_or_default(),
@@ -150,8 +153,10 @@ fn part(looked: &Looked) -> PolicyPart {
         mode: resource.spec.mode,
         suspend: resource.spec.suspend,
         notes,
+        evaluated: resource.status.is_some(),
         verdict: status.verdict.clone(),
         summary: status.summary.clone(),
+        findings_elsewhere: Counts::of(elsewhere),
         findings,
         refusals: status.refusals.clone(),
         plan: status.plan.as_ref().map(plan),
@@ -189,18 +194,8 @@ fn plan(plan: &PlanStatus) -> PlanPart {
     }
 }
 
-/// Findings about these pods, by severity. `each`: one for each pod.
-fn counted(each: &[FindingStatus], pods: &[PodPart]) -> Counts {
-    let mut counts = Counts::default();
-    let about = each.iter().filter(|found| pods.iter().any(|pod| found.pod.as_deref() == Some(pod.pod.as_str())));
-    for found in about {
-        match Severity::named(&found.severity) {
-            Severity::Critical => counts.critical += 1,
-            Severity::Warning => counts.warning += 1,
-            Severity::Info => counts.info += 1,
-        }
-    }
-    counts
+fn is_of(found: &FindingStatus, pods: &[PodPart]) -> bool {
+    pods.iter().any(|pod| found.pod.as_deref() == Some(pod.pod.as_str()))
 }
 
 /// The sets that the operator knows of, where their pods were not looked at.
@@ -255,7 +250,7 @@ fn seen_set(judgement: &Judgement<'_>, set: &SetSeen, each: &[FindingStatus]) ->
         writes: writes(&set.writes),
         memory: Sums::of(&pods),
         worst_ratio_percent: report::worst_ratio(samples).map(|ratio| ratio.0),
-        findings: Some(counted(each, &pods)),
+        findings: Some(Counts::of(each.iter().filter(|found| is_of(found, &pods)))),
         right_sizing: right_size::of(&members),
         pods,
     }

@@ -57,7 +57,7 @@ fn render_table(out: &mut String, table: &Table<'_>) {
 const fn rule(kind: Kind) -> &'static str {
     match kind {
         Kind::Number => "---:",
-        Kind::Text | Kind::Picture => "---",
+        Kind::Text | Kind::When | Kind::Picture => "---",
     }
 }
 

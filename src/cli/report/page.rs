@@ -2,7 +2,7 @@
 //! the report's, word by word. Pure.
 
 use super::{
-    value::{Event, PodPart, PolicyPart, Report, SetPart},
+    value::{Counts, Event, PlanPart, PodPart, PolicyPart, Report, SetPart},
     words::{self, many, time},
 };
 use crate::{
@@ -56,6 +56,8 @@ pub(super) struct Column(pub(super) &'static str, pub(super) Kind);
 pub(super) enum Kind {
     Text,
     Number,
+    /// A time, which is not broken over lines.
+    When,
     /// A picture of numbers that stand in the columns beside it; Markdown leaves it out.
     Picture,
 }
@@ -77,6 +79,9 @@ pub(super) enum Cell<'a> {
     },
 }
 
+/// The column that tells how much is found.
+const FOUND: &str = "Findings";
+
 const SETS: &[Column] = &[
     Column("Set", Kind::Text),
     Column("Policy", Kind::Text),
@@ -87,7 +92,7 @@ const SETS: &[Column] = &[
     Column("Resident", Kind::Number),
     Column("Waste", Kind::Number),
     Column("Worst ratio", Kind::Number),
-    Column("Findings", Kind::Text),
+    Column(FOUND, Kind::Text),
     Column("Restarts give back", Kind::Number),
     Column("Right-sizing saves", Kind::Number),
 ];
@@ -112,20 +117,20 @@ const FINDINGS: &[Column] = &[
     Column("Finding", Kind::Text),
     Column("Severity", Kind::Text),
     Column("About", Kind::Text),
-    Column("Since", Kind::Text),
+    Column("Since", Kind::When),
     Column("Evidence", Kind::Text),
     Column("What to do", Kind::Text),
 ];
 
 const REFUSALS: &[Column] = &[
     Column("In the way", Kind::Text),
-    Column("Since", Kind::Text),
+    Column("Since", Kind::When),
     Column("Why", Kind::Text),
     Column("Lifted by", Kind::Text),
 ];
 
 const ALL_EVENTS: &[Column] = &[
-    Column("When", Kind::Text),
+    Column("When", Kind::When),
     Column("Policy", Kind::Text),
     Column("About", Kind::Text),
     Column("What", Kind::Text),
@@ -134,7 +139,7 @@ const ALL_EVENTS: &[Column] = &[
 /// Events of all policies together that are shown.
 const MOST_EVENTS: usize = 20;
 
-const EVENTS: &[Column] = &[Column("When", Kind::Text), Column("About", Kind::Text), Column("What", Kind::Text)];
+const EVENTS: &[Column] = &[Column("When", Kind::When), Column("About", Kind::Text), Column("What", Kind::Text)];
 
 /// How each number came about: the same words as in `explain`.
 const MEANING: &[(&str, &str)] = &[
@@ -200,8 +205,14 @@ fn policy_name(policy: &PolicyPart) -> String {
     format!("{}/{}", policy.namespace, policy.name)
 }
 
-fn level(policy: &PolicyPart) -> String {
-    policy.verdict.as_ref().map_or_else(|| "NotEvaluated".to_owned(), |verdict| verdict.level.clone())
+/// A row of what is found about no set that was seen; `memory`: what stands in the columns of memory.
+fn beside<'a>(policy: &PolicyPart, what: &str, link: Cell<'a>, memory: &str) -> Vec<Cell<'a>> {
+    let findings = words::counts(Some(policy.findings_elsewhere));
+    let mut row = vec![Cell::Text(what.to_owned()), link, Cell::Level(policy.level().to_owned())];
+    let rest = SETS.iter().skip(row.len());
+    let texts = rest.map(|column| if column.0 == FOUND { findings.as_str() } else { memory });
+    row.extend(texts.map(|text| Cell::Text(text.to_owned())));
+    row
 }
 
 fn overview(report: &Report) -> Table<'_> {
@@ -209,21 +220,21 @@ fn overview(report: &Report) -> Table<'_> {
     for (n, policy) in report.policies.iter().enumerate() {
         let link = || Cell::Link { text: policy_name(policy), to: format!("policy-{n}") };
         if policy.sets.is_empty() {
-            let mut row = vec![Cell::Text("none known".to_owned()), link(), Cell::Level(level(policy))];
-            row.extend((row.len()..SETS.len()).map(|_| Cell::Text(words::UNKNOWN.to_owned())));
-            rows.push(row);
+            rows.push(beside(policy, "none known", link(), words::UNKNOWN));
+        } else if policy.findings_elsewhere != Counts::default() {
+            rows.push(beside(policy, "beside the sets", link(), "n/a"));
         }
         for (m, set) in policy.sets.iter().enumerate() {
             let memory = &set.memory;
             let mut row = vec![Cell::Link { text: set.name.clone(), to: format!("set-{n}-{m}") }, link()];
-            row.push(Cell::Level(level(policy)));
+            row.push(Cell::Level(policy.level().to_owned()));
             let numbers = [
                 set.size.to_string(),
                 words::sum(memory.limit),
                 words::sum(memory.used),
                 words::sum(memory.rss),
                 words::sum(memory.waste),
-                words::ratio(set.worst_ratio_percent),
+                words::worst_ratio(set),
                 words::counts(set.findings),
                 words::sum(memory.restart_gains),
                 words::saves(&set.right_sizing),
@@ -303,16 +314,22 @@ fn said(policy: &PolicyPart) -> Vec<(&'static str, String)> {
         facts.extend(summary.last_action.clone().map(|last| ("Last action", last)));
     }
     if let Some(plan) = &policy.plan {
-        let gap =
-            plan.write_gap_milliseconds.map_or_else(String::new, |gap| format!("; writes stop for about {gap} ms"));
-        let restarts = match plan.restarts.as_slice() {
-            [] => "no pod is restarted".to_owned(),
-            pods => format!("restarts {}", pods.join(", ")),
-        };
-        let steps = many(plan.steps, "step", "steps");
-        facts.push(("Plan", format!("{steps} on {}: {restarts}{gap}", plan.workload)));
+        facts.push(("Plan", planned(plan)));
     }
     facts
+}
+
+fn planned(plan: &PlanPart) -> String {
+    let (steps, workload) = (many(plan.steps, "step", "steps"), &plan.workload);
+    if plan.steps == 0 {
+        return format!("due on {workload}, and no step can be taken: see what is in the way");
+    }
+    let restarts = match plan.restarts.as_slice() {
+        [] => "no pod is restarted".to_owned(),
+        pods => format!("restarts {}", pods.join(", ")),
+    };
+    let gap = plan.write_gap_milliseconds.map_or_else(String::new, |gap| format!("; writes stop for about {gap} ms"));
+    format!("{steps} on {workload}: {restarts}{gap}")
 }
 
 fn set_part<'a>(page: &mut Vec<Block<'a>>, policy: &str, set: &'a SetPart, id: String) {
@@ -368,14 +385,14 @@ fn pod_row(pod: &PodPart, scale: u64) -> Vec<Cell<'_>> {
 
 fn finding(finding: &FindingStatus) -> Vec<Cell<'_>> {
     let since = finding.since.map_or_else(|| words::UNKNOWN.to_owned(), time);
-    let stale = if finding.stale { "; stale: not judged again since" } else { "" };
+    let stale = if finding.stale { "stale: not judged again since; " } else { "" };
     let of = finding.pod.as_ref().filter(|_| finding.pods.len() > 1).map_or_else(String::new, |pod| format!("{pod}: "));
     vec![
         Cell::Text(finding.code.clone()),
         Cell::Level(finding.severity.clone()),
         Cell::Text(findings::about(finding)),
-        Cell::Text(format!("{since}{stale}")),
-        Cell::Text(format!("{of}{}", finding.evidence)),
+        Cell::Text(since),
+        Cell::Text(format!("{stale}{of}{}", finding.evidence)),
         Cell::Text(finding.remedy.clone()),
     ]
 }

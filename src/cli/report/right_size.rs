@@ -99,14 +99,14 @@ mod tests {
         of(&members)
     }
 
-    fn mib(n: u64) -> Option<u64> {
-        Some(Bytes::mib(n).0)
+    fn amounts(limit: u64, saved: u64) -> (Option<u64>, Option<u64>) {
+        (Some(Bytes::mib(limit).0), Some(Bytes::mib(saved).0))
     }
 
     #[test]
     fn three_limits_of_a_gibibyte_over_half_a_gibibyte_of_maxmemory() {
         let found = judged(&fixtures::policy(), &fixtures::three_pods());
-        assert_eq!((found.limit_bytes, found.saves_bytes), (mib(768), mib(3 * 256)), "{}", found.why);
+        assert_eq!((found.limit_bytes, found.saves_bytes), amounts(768, 3 * 256), "{}", found.why);
         assert_eq!(found.why, "a limit of 768 MiB would be enough for each of 3");
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets[1].sample_mut().unwrap().memory.maxmemory = Bytes::mib(600);
         let found = judged(&fixtures::policy(), &snapshot);
-        assert_eq!((found.limit_bytes, found.saves_bytes), (mib(900), mib(3 * 124)));
+        assert_eq!((found.limit_bytes, found.saves_bytes), amounts(900, 3 * 124));
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let mut snapshot = fixtures::three_pods();
         snapshot.targets[2].sample_mut().unwrap().memory.rss = Bytes::mib(760);
         let found = judged(&fixtures::policy(), &snapshot);
-        assert_eq!((found.limit_bytes, found.saves_bytes), (mib(951), mib(3 * 73)));
+        assert_eq!((found.limit_bytes, found.saves_bytes), amounts(951, 3 * 73));
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
     type Change = fn(&mut Snapshot);
 
     #[rstest::rstest]
-    #[case::young(|s: &mut Snapshot| s.targets[1].sample_mut().unwrap().server.uptime = MEASURED_FOR - Duration::from_secs(1), "redis-1 has run for 23h59m59s, and less than 24h shows too little")]
+    #[case::young(|s: &mut Snapshot| s.targets[1].sample_mut().unwrap().server.uptime = Duration::from_secs(24 * 3600 - 1), "redis-1 has run for 23h59m59s, and less than 24h shows too little")]
     #[case::unbounded(|s: &mut Snapshot| s.targets[0].sample_mut().unwrap().memory.maxmemory = Bytes::ZERO, "maxmemory of redis-0 is 0")]
     #[case::unmeasured(|s: &mut Snapshot| s.targets[0].sample_mut().unwrap().memory.rss = Bytes::ZERO, "redis-0 has not measured itself")]
     #[case::unlimited(|s: &mut Snapshot| if let Ok(c) = &mut s.targets[2].pod.container { (c.live_limit, c.spec_limit) = (None, None) }, "redis-2 has no limit")]

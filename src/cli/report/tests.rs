@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+#[allow(clippy::needless_pass_by_value, reason = "a literal at every call")]
 pub(super) fn resource(name: &str, status: Value) -> RedisMemoryPolicy {
     let whole = json!({
         "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
@@ -49,7 +50,7 @@ pub(super) fn told() -> Value {
 
 pub(super) fn looked(resource: RedisMemoryPolicy, snapshot: Snapshot) -> Looked {
     let file = SnapshotFile::new(WrittenPolicy::from(&resource), snapshot, Judged::OverTime);
-    Looked { resource, seen: Ok(file) }
+    Looked { resource, seen: Ok(file), notes: Vec::new() }
 }
 
 pub(super) fn report(looked: &[Looked]) -> Report {
@@ -191,6 +192,17 @@ fn a_limit_that_is_not_there_is_none_and_a_swapped_server_wastes_nothing() {
 }
 
 #[test]
+fn almost_empty_servers_have_no_ratio_that_means_anything() {
+    let mut snapshot = fixtures::three_pods();
+    for target in &mut snapshot.targets {
+        let memory = &mut target.sample_mut().unwrap().memory;
+        (memory.used, memory.rss) = (Bytes::mib(1), Bytes::mib(10));
+    }
+    let text = markdown::render(&report(&[looked(resource("sessions", told()), snapshot)]));
+    assert!(text.lines().any(|line| line.starts_with("| redis |") && line.contains("| almost empty |")), "{text}");
+}
+
+#[test]
 fn without_a_status_the_findings_are_those_of_the_look_and_there_is_no_verdict() {
     let report = report(&[looked(resource("new", Value::Null), fixtures::three_pods())]);
     let value = json_of(&report);
@@ -205,13 +217,41 @@ fn without_a_status_the_findings_are_those_of_the_look_and_there_is_no_verdict()
 
 #[test]
 fn where_nobody_looked_the_sets_are_those_of_the_status() {
-    let unseen = Looked { resource: resource("sessions", told()), seen: Err("its pods were not looked at".into()) };
+    let unseen = Looked {
+        resource: resource("sessions", told()),
+        seen: Err("its pods were not looked at".into()),
+        notes: Vec::new(),
+    };
     let value = json_of(&report(&[unseen]));
     let sets = value["policies"][0]["sets"].as_array().unwrap();
     assert_eq!(sets.iter().map(|set| set["name"].as_str().unwrap()).collect::<Vec<_>>(), ["redis", "cart"]);
     assert_eq!((sets[0]["size"].as_u64(), sets[0]["findings"].clone()), (Some(3), Value::Null));
     assert_eq!(sets[0]["used"], json!({"bytes": null, "known": 0, "of": 3}));
     assert_eq!(value["totals"]["pods"], 0);
+    assert_eq!(value["policies"][0]["findingsElsewhere"], json!({"critical": 2, "warning": 0, "info": 1}));
+}
+
+#[test]
+fn a_finding_about_no_pod_that_was_seen_is_counted_all_the_same() {
+    let mut status = told();
+    status["findings"][0]["pods"] = json!(["redis-0", "redis-9"]);
+    let report = report(&[looked(resource("sessions", status), fixtures::three_pods())]);
+    let part = &json_of(&report)["policies"][0];
+    assert_eq!(part["sets"][0]["findings"], json!({"critical": 1, "warning": 0, "info": 1}));
+    assert_eq!(part["findingsElsewhere"], json!({"critical": 1, "warning": 0, "info": 0}));
+    let text = markdown::render(&report);
+    let row =
+        text.lines().find(|line| line.starts_with("| beside the sets | shop/sessions | **Plan** | n/a |")).unwrap();
+    assert!(row.ends_with("| 1 Critical | n/a | n/a |"), "{row}");
+}
+
+#[test]
+fn an_operator_that_gives_no_verdict_has_evaluated_all_the_same() {
+    let mut status = told();
+    status.as_object_mut().unwrap().remove("verdict");
+    let report = report(&[looked(resource("old", status), fixtures::three_pods())]);
+    assert_eq!(json_of(&report)["totals"]["verdicts"], json!({"NoVerdict": 1}));
+    assert!(!markdown::render(&report).contains("not evaluated yet"));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::api::v1alpha1::{FindingStatus, Mode, RefusalStatus, Summary, VerdictStatus};
+use crate::{
+    api::v1alpha1::{FindingStatus, Mode, RefusalStatus, Summary, VerdictStatus},
+    domain::finding::Severity,
+};
 
 /// The whole report. The names are stable; bytes are numbers, ratios are whole percent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,7 +32,8 @@ pub(super) struct Report {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Totals {
     pub(super) policies: usize,
-    /// How many policies have each verdict. Of policies that the operator has not evaluated: `NotEvaluated`.
+    /// How many policies have each verdict. Of those that have none: `NotEvaluated`, or `NoVerdict` where an operator wrote
+    /// the status that gives none.
     pub(super) verdicts: BTreeMap<String, usize>,
     /// Sets that have pods.
     pub(super) sets: usize,
@@ -118,12 +122,16 @@ pub(super) struct PolicyPart {
     pub(super) suspend: bool,
     /// What a reader must know to weigh what follows.
     pub(super) notes: Vec<String>,
-    /// As in the status; `null`: not evaluated yet.
+    /// Whether the operator has ever written a status.
+    pub(super) evaluated: bool,
+    /// As in the status; `null`: not evaluated yet, or by an operator that gives none.
     pub(super) verdict: Option<VerdictStatus>,
     /// As in the status.
     pub(super) summary: Option<Summary>,
     /// As in the status; of a policy that was not evaluated yet what one look finds.
     pub(super) findings: Vec<FindingStatus>,
+    /// How many of them are about no pod of its sets as they were seen.
+    pub(super) findings_elsewhere: Counts,
     /// As in the status.
     pub(super) refusals: Vec<RefusalStatus>,
     /// The plan in the status.
@@ -134,6 +142,14 @@ pub(super) struct PolicyPart {
     pub(super) lately: Vec<Event>,
     /// How many older events are not shown.
     pub(super) older: usize,
+}
+
+impl PolicyPart {
+    /// Its verdict, or what stands in its place.
+    pub(super) fn level(&self) -> &str {
+        let none = if self.evaluated { "NoVerdict" } else { "NotEvaluated" };
+        self.verdict.as_ref().map_or(none, |verdict| &verdict.level)
+    }
 }
 
 /// What is planned, or under way.
@@ -171,13 +187,26 @@ pub(super) struct SetPart {
     pub(super) pods: Vec<PodPart>,
 }
 
-/// How many findings there are of each severity.
+/// How many findings there are of each severity: of several pods each counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counts {
     pub(super) critical: usize,
     pub(super) warning: usize,
     pub(super) info: usize,
+}
+
+impl Counts {
+    pub(super) fn of<'a>(findings: impl Iterator<Item = &'a FindingStatus>) -> Self {
+        findings.fold(Self::default(), |mut counts, found| {
+            match Severity::named(&found.severity) {
+                Severity::Critical => counts.critical += 1,
+                Severity::Warning => counts.warning += 1,
+                Severity::Info => counts.info += 1,
+            }
+            counts
+        })
+    }
 }
 
 /// What smaller limits would save.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::value::{Counts, PodPart, RightSizing, Sum};
+use super::value::{Counts, PodPart, RightSizing, SetPart, Sum};
 use crate::domain::{bytes::Bytes, ratio::Ratio};
 
 /// What stands for everything that is not known.
@@ -26,6 +26,14 @@ pub(super) fn sum(sum: Sum) -> String {
 
 pub(super) fn ratio(percent: Option<u32>) -> String {
     percent.map_or_else(|| UNKNOWN.to_owned(), |percent| Ratio(percent).to_string())
+}
+
+/// Of a set whose pods are all almost empty no ratio means anything.
+pub(super) fn worst_ratio(set: &SetPart) -> String {
+    match set.worst_ratio_percent {
+        None if set.memory.rss.bytes.is_some() => "almost empty".to_owned(),
+        percent => ratio(percent),
+    }
 }
 
 pub(super) fn limit(pod: &PodPart) -> String {

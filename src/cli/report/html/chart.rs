@@ -115,7 +115,7 @@ pub(super) fn history(pod: &PodPart, ids: &mut Ids) -> String {
     let attributes = format!("class=\"lines\" viewBox=\"0 0 {width} {height}\" preserveAspectRatio=\"none\"");
     let picture = svg(&attributes, &title, &text, &drawn, ids);
     let caption = format!("{}: resident (line) and used (dashed). {text}", pod.pod);
-    format!("<figure>{picture}<figcaption>{}</figcaption></figure>\n", html(&caption))
+    format!("<figure class=\"history\">{picture}<figcaption>{}</figcaption></figure>\n", html(&caption))
 }
 
 /// Where a reading lies in the plane.

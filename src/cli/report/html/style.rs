@@ -88,20 +88,22 @@ a:focus-visible,.wide:focus-visible{outline:3px solid var(--link);outline-offset
 .patterns{position:absolute}
 .note{color:var(--muted);border-left:4px solid var(--border);padding-left:.75rem}
 .verdict{font-size:1.05rem}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:.5rem;margin:.75rem 0}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,14rem),1fr));gap:.5rem;margin:.75rem 0}
 dl div{background:var(--surface);border-radius:.375rem;padding:.5rem .75rem;min-width:0}
 dt{color:var(--muted);font-size:.875rem}
 dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto;margin:.75rem 0}
 table{border-collapse:collapse;width:100%;font-size:.875rem}
 caption{text-align:left;color:var(--muted);padding-bottom:.375rem}
-th,td{text-align:left;vertical-align:top;padding:.375rem .625rem;border-bottom:1px solid var(--border)}
+th,td{text-align:left;vertical-align:top;padding:.375rem .5rem;border-bottom:1px solid var(--border)}
 thead th{background:var(--surface);vertical-align:bottom}
-tbody th{font-weight:600;overflow-wrap:anywhere;min-width:7rem}
-td{overflow-wrap:anywhere;min-width:4.5rem}
+tbody th{font-weight:600;min-width:6.5rem}
+th,td{overflow-wrap:break-word}
+td{min-width:4.5rem}
 .number{text-align:right;font-variant-numeric:tabular-nums}
 td.number{white-space:nowrap}
 td.picture{min-width:14rem}
+.when{white-space:nowrap}
 .badge{font-weight:700;border:1px solid;border-radius:.25rem;padding:0 .375rem;white-space:nowrap}
 .bad{color:var(--bad)}
 .warn{color:var(--warn)}
@@ -112,8 +114,10 @@ td.picture{min-width:14rem}
 .legend svg{vertical-align:-1px}
 figure{margin:.75rem 0}
 figcaption{color:var(--muted);font-size:.875rem;max-width:90ch}
+.history{display:inline-block;width:min(100%,27rem);margin-right:1.5rem;vertical-align:top}
 .bar,.time,.lines{display:block}
-.lines{width:100%;max-width:40rem;height:5rem;background:var(--surface)}
+.bar{overflow:visible}
+.lines{width:100%;height:5rem;background:var(--surface)}
 .time{max-width:60rem}
 .surface{fill:var(--surface)}
 .used{fill:var(--used)}
@@ -131,15 +135,20 @@ polyline{fill:none;stroke-width:2;vector-effect:non-scaling-stroke}
 /// Form on paper: across, nothing cut off, no table row over two sheets, the head of a table on each of them.
 const PAPER: &str = "\
 @page{size:A4 landscape;margin:12mm}
-body{font-size:10pt}
+:root{font-size:8.5pt}
+body{font-size:1rem}
 main{max-width:none;padding:0}
+h2{margin-top:1.5rem}
+p{max-width:none}
+dl{grid-template-columns:repeat(auto-fit,minmax(14rem,1fr))}
 .skip{display:none}
 .wide{overflow:visible}
-table{font-size:8pt}
-th,td{padding:.15rem .3rem;min-width:0}
-td.picture{min-width:8rem}
-thead{display:table-header-group}
-tr,figure,dl div{break-inside:avoid}
+th,td{padding:.2rem .35rem}
+td{min-width:0}
+td.picture{min-width:9rem}
+thead{display:table-header-group;break-after:avoid}
+thead tr{break-after:avoid}
+tr,figure,.verdict,dl div{break-inside:avoid}
 h1,h2,h3,caption{break-after:avoid}
 a{color:inherit;text-decoration:none}
 svg,.badge,thead th,dl div{print-color-adjust:exact;-webkit-print-color-adjust:exact}
