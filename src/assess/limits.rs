@@ -18,7 +18,7 @@ use crate::domain::{
 /// A limit that the operator raises begins like this.
 pub const WILL_RAISE: &str = "the operator will raise the limit to ";
 /// From here on the resident memory is near the limit, in percent of it (ADR 0010).
-const RSS_NEAR_LIMIT: Ratio = Ratio(80);
+pub const RSS_NEAR_LIMIT: Ratio = Ratio(80);
 /// From here on a burst of writes, or the pages that a fork copies, reach it (ADR 0010).
 const RSS_AT_LIMIT: Ratio = Ratio(90);
 

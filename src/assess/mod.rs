@@ -32,7 +32,7 @@ pub mod target;
 mod usage;
 
 pub use assessment::{Assessment, Member};
-pub use limits::WILL_RAISE;
+pub use limits::{RSS_NEAR_LIMIT, WILL_RAISE};
 pub use own_maxmemory::WILL_SET;
 
 use std::time::Duration;

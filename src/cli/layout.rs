@@ -59,8 +59,13 @@ fn columns(out: &mut String, rows: &[Vec<String>], most: usize) {
     }
 }
 
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// The text with a space for each character that a reader does not see and a program may obey: control characters, those
+/// that turn the direction of what follows ("Trojan Source", CVE-2021-42574), and what is no character at all.
+pub(super) fn clean(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let no_character = |c: char| matches!(u32::from(c) & 0xffff, 0xfffe..=0xffff) || c == '\u{feff}';
+    text.chars().map(|c| if c.is_control() || turns(c) || no_character(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -89,6 +94,7 @@ mod tests {
         paragraph(&mut out, "", "", "red \u{1b}[31m and a bell\u{7}");
         table(&mut out, &[vec!["a\u{9b}".into(), "b\r".into()]]);
         assert!(!out.chars().any(|c| c.is_control() && c != '\n'), "{out:?}");
+        assert_eq!(clean("a\u{202e}b\u{2028}c\u{ffff}d\u{1fffe}é"), "a b c d é");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod live;
 mod output;
 mod plan;
 mod recommend;
+mod report;
 mod run;
 pub mod snapshot_file;
 mod status;
@@ -82,6 +83,8 @@ enum Verb {
     Top(top::Args),
     /// Every number of one pod, and why something or nothing is done about it.
     Explain(explain::Args),
+    /// One document about a namespace or the whole cluster: HTML, Markdown or JSON.
+    Report(report::Args),
     /// Ask the operator to restart a pod, or all pods of a set, by its usual gates, order and proof.
     Restart(ask::RestartArgs),
     /// Ask the operator to make another replica the primary, by its usual gates and exchange.
@@ -168,6 +171,7 @@ pub fn main() -> ExitCode {
         Verb::History(args) => history::main(&args),
         Verb::Top(args) => top::main(&args),
         Verb::Explain(args) => explain::main(&args),
+        Verb::Report(args) => report::main(&args),
         Verb::Restart(args) => ask::restart(&args),
         Verb::Switchover(args) => ask::switchover(&args),
         Verb::Approve(args) => approve::main(&args),

@@ -25,6 +25,7 @@ use crate::{
         policy::Policy,
         quantity,
         ratio::Ratio,
+        sample::Sample,
         snapshot::Snapshot,
         step::Plan,
     },
@@ -155,9 +156,7 @@ fn summary(input: &Input<'_>, sampled: usize, status: &RedisMemoryPolicyStatus) 
     let well = |pod: &str| conditions::compliant(input.findings, input.judged, pod) == Some(true);
     let compliant = targets.iter().filter(|target| well(target.pod.name.as_str()));
     let seen = || targets.iter().filter_map(|target| target.sample());
-    // An almost empty server has a ratio of ten: what is shown is the worst that means something.
-    let meant = seen().filter(|sample| sample.memory.rss >= Bytes::mib(64));
-    let worst: Option<Ratio> = meant.map(|sample| sample.memory.ratio).max();
+    let worst = worst_ratio(seen());
     let waste: Bytes = seen().map(|sample| sample.memory.waste()).sum();
     Summary {
         targets: count(targets.len()),
@@ -168,6 +167,11 @@ fn summary(input: &Input<'_>, sampled: usize, status: &RedisMemoryPolicyStatus) 
         sets: sets::summary(input, status),
         last_action: last_action(input),
     }
+}
+
+/// The worst ratio that means something: an almost empty server has a ratio of ten.
+pub fn worst_ratio<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Ratio> {
+    samples.filter(|sample| sample.memory.rss >= Bytes::mib(64)).map(|sample| sample.memory.ratio).max()
 }
 
 /// A ratio that is no further than this from the shown one is shown as before (percent: two of its steps).

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Ran, binary, command, fake_api::FakeApi, finish};
 
 pub(crate) const POLICIES: &str = "/apis/redismemory.io/v1alpha1/namespaces/shop/redismemorypolicies";
-const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
+pub(crate) const ALL: &str = "/apis/redismemory.io/v1alpha1/redismemorypolicies";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -20,6 +20,7 @@ mod lists;
 mod live;
 mod offline;
 mod prevention;
+mod report;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod version;

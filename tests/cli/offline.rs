@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Ran, binary, command, finish, run, scenario::Scenario};
 
 /// The snapshot file of a scenario.
-fn snapshot(name: &str) -> String {
+pub(crate) fn snapshot(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scenarios/{name}.yaml"));
     let scenario = Scenario::read(&path);
     let policy = WrittenPolicy::from(&scenario.resource());
