@@ -245,7 +245,7 @@ pub struct SecretRef {
 pub struct Headroom {
     /// How the headroom is found.
     pub method: HeadroomMethod,
-    /// 50: the limit is at least 1.5 x maxmemory.
+    /// Of method Fixed. 50: the limit is at least 1.5 x maxmemory.
     #[schemars(range(min = 10, max = 400), extend("format" = "int32"))]
     pub percent: u32,
     /// At least this much, whatever the percentage gives.
@@ -282,6 +282,10 @@ pub enum HeadroomMethod {
     /// A percentage of maxmemory, and a minimum.
     #[default]
     Fixed,
+    /// What the servers were seen to take within the last day beside their data (fragmentation, buffers, clients, the pages
+    /// that a fork copies, a full sync), the largest of each set's members, and a minimum. Until a pod of the set has been
+    /// sampled for an hour, bounds. docs/findings.md#measured
+    Measured,
 }
 
 /// What may be done about insufficient headroom.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     assess::{
-        headroom::{self, HeadroomVerdict},
+        headroom::{self, Demand, HeadroomVerdict},
         obstacle::{self, Obstacle},
         oom, patch,
     },
@@ -73,7 +73,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
             let need = target.sample().map(|sample| sample.memory.maxmemory).filter(|maxmemory| maxmemory.0 > 0);
             need.and_then(|maxmemory| {
-                in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
+                in_template(input, target, demand(input, target).limit(maxmemory))
             })
         }
         (Some(Code::EvictionPolicyUnsafe), Some(target)) => input.policy.eviction_allowed.first().map(|allowed| {
@@ -184,7 +184,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::TemplateTooSmall => {
             let target = named()?;
             let maxmemory = target.sample()?.memory.maxmemory;
-            in_template(input, target, headroom::required_limit(&input.policy.headroom, maxmemory))
+            in_template(input, target, demand(input, target).limit(maxmemory))
         }
         Reason::ResizeRefused => lets(input, &NotGiven::read(&blocked.text), 1),
         Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
@@ -219,9 +219,17 @@ fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String {
     raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
 }
 
+/// What its limit must be for a `maxmemory`.
+fn demand(input: &Input<'_>, target: &Target) -> Demand {
+    let judged = input.judged.demand(target.pod.name.as_str()).copied();
+    judged.unwrap_or_else(|| Demand::of(input.policy, &[target]))
+}
+
 /// The limit that a target lacks, and what keeps it from that; `None`: it lacks none, or that is not known.
 fn lacking<'a>(input: &Input<'a>, target: &'a Target) -> Option<(Bytes, Option<Obstacle<'a>>)> {
-    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
+    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(&demand(input, target), target) else {
+        return None;
+    };
     let container = target.pod.container.as_ref().ok()?;
     Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)))
 }
@@ -258,7 +266,7 @@ fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
         full.why()
     );
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    let bears = limit.map(|limit| headroom::bearable(&input.policy.headroom, limit));
+    let bears = limit.map(|limit| demand(input, target).bearable(limit));
     let used = target.sample().map(|sample| sample.memory.used.percent(headroom::ABOVE_USED_PERCENT));
     match (bears, used) {
         (Some(bears), Some(used)) if bears >= used => {
@@ -311,11 +319,11 @@ fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String>
     let used = |pod: &PodName| Some(input.snapshot.target(pod)?.sample()?.memory.used);
     let used = pods.iter().filter_map(used).max()?;
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
-    let bears = headroom::bearable(&input.policy.headroom, limit);
+    let bears = demand(input, target).bearable(limit);
     if bears < used.percent(headroom::ABOVE_USED_PERCENT) {
         // What is used is bounded where the limit bears a quarter more than that.
-        let to = headroom::required_limit(&input.policy.headroom, used.percent(RAISED_PERCENT));
-        let value = redis_text(headroom::bearable(&input.policy.headroom, to));
+        let to = demand(input, target).limit(used.percent(RAISED_PERCENT));
+        let value = redis_text(demand(input, target).bearable(to));
         let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {value}"));
         let raised = raise(input, target, pods, Some(to))?;
         let also = the_same_for(target, pods);
@@ -343,7 +351,7 @@ fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<Str
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to)));
     let also = the_same_for(target, pods);
     let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
-    let enough = limit.is_none_or(|limit| headroom::required_limit(&input.policy.headroom, to) <= limit);
+    let enough = limit.is_none_or(|limit| demand(input, target).limit(to) <= limit);
     let bears =
         limit.filter(|_| enough).map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
     let set = format!("{set} (restarts nothing{also}{bears}; write it into the template too)");
