@@ -243,12 +243,13 @@ pub struct SecretRef {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(transform = rules::headroom)]
 pub struct Headroom {
-    /// How the headroom is found.
+    /// How the headroom is found: Fixed by percent, Measured by what the servers were seen to take within the last day
+    /// (docs/findings.md); minimum holds for both.
     pub method: HeadroomMethod,
     /// Of method Fixed. 50: the limit is at least 1.5 x maxmemory.
     #[schemars(range(min = 10, max = 400), extend("format" = "int32"))]
     pub percent: u32,
-    /// At least this much, whatever the percentage gives.
+    /// At least this much, whatever the method gives.
     #[schemars(length(max = 24), transform = rules::memory)]
     pub minimum: String,
     /// What may be done when it is too small.

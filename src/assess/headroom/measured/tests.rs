@@ -111,7 +111,9 @@ fn the_last_answer_counts_too() {
 #[case::an_hour(3600, "Measured")]
 fn an_hour_of_samples_is_needed(#[case] seconds: u64, #[case] expected: &str) {
     let mut targets = set();
-    targets.iter_mut().for_each(|target| target.peaks.covered = Duration::from_secs(seconds));
+    for target in &mut targets {
+        target.peaks.covered = Duration::from_secs(seconds);
+    }
     let terms = terms_of(&targets);
     assert_eq!(format!("{:?}", terms.evidence), expected);
     let measured = expected == "Measured";
@@ -123,7 +125,9 @@ fn an_hour_of_samples_is_needed(#[case] seconds: u64, #[case] expected: &str) {
 #[test]
 fn the_bounds_hold_where_nothing_is_known() {
     let mut targets = set();
-    targets.iter_mut().for_each(|target| target.peaks = Peaks::default());
+    for target in &mut targets {
+        target.peaks = Peaks::default();
+    }
     let terms = terms_of(&targets);
     assert_eq!((terms.ratio, terms.copied, terms.clients), (LEAST_RATIO, UNKNOWN_COPIED, LEAST_CLIENTS));
     assert_eq!((terms.evidence, terms.scripts), (Evidence::NotYet, Bytes::mib(1)));
