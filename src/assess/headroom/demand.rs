@@ -22,6 +22,8 @@ pub(super) const UNKNOWN_COPIED: Ratio = Ratio(25);
 pub(super) const LEAST_CLIENTS: Bytes = Bytes::mib(16);
 /// The hard limit of a replica's output buffer where nothing else is known: Redis' default.
 pub(super) const REPLICA_BUFFER: Bytes = Bytes::mib(256);
+/// Replicas are never cut off for what they leave unsent.
+pub(super) const UNLIMITED: Bytes = Bytes(u64::MAX);
 /// Lua's machines where they are not told: idle ones take 33 to 92 KiB (INFO of five versions).
 pub(super) const UNKNOWN_SCRIPTS: Bytes = Bytes::mib(1);
 
@@ -301,18 +303,17 @@ impl Terms {
         match self.evidence {
             Evidence::NotYet | Evidence::Assumed => " (a bound: not measured)",
             _ if self.ratio.0 <= LEAST_RATIO.0 => " (the least that is taken)",
-            _ => " (resident for used memory in 95 % of the last day)",
+            _ => " (no more was resident for used memory in 95 % of the last day)",
         }
     }
 
     fn of_buffers(&self) -> String {
-        if self.buffer_limit == Bytes::ZERO {
-            return "the most that was seen; there is no replica".to_owned();
-        }
-        format!(
-            "what replicas may leave unsent ({}, at most a quarter of maxmemory), or more that was seen",
-            self.buffer_limit
-        )
+        let limit = match self.buffer_limit {
+            Bytes::ZERO => return "the most that was seen; there is no replica".to_owned(),
+            UNLIMITED => "no limit is set".to_owned(),
+            limit => limit.to_string(),
+        };
+        format!("what replicas may leave unsent ({limit}; at most a quarter of maxmemory), or more that was seen")
     }
 
     fn short_of_copied(&self) -> String {

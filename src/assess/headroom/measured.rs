@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::demand::{
     Copied, Demand, Evidence, LEAST_CLIENTS, LEAST_COPIED, LEAST_RATIO, REPLICA_BUFFER, Terms, UNKNOWN_COPIED,
-    UNKNOWN_SCRIPTS,
+    UNKNOWN_SCRIPTS, UNLIMITED,
 };
 use crate::domain::{
     bytes::{Bytes, MIB},
@@ -106,7 +106,7 @@ fn replicates(sample: &Sample) -> bool {
 fn buffer_limit(sample: &Sample, members: u64) -> Bytes {
     let Ok(config) = &sample.config else { return REPLICA_BUFFER };
     let each = match config.replica_output_limit {
-        Bytes::ZERO => Bytes(u64::MAX),
+        Bytes::ZERO => UNLIMITED,
         limit => limit.max(config.repl_backlog_size),
     };
     let shared = sample.server.engine == Engine::Valkey || sample.server.version.major >= 7;

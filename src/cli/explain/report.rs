@@ -263,7 +263,7 @@ impl<'a> Explained<'a> {
                     format!("{need}: INSUFFICIENT by {} ({formula})", need.saturating_sub(have))
                 }
                 HeadroomVerdict::NotMeasured { need, .. } => {
-                    format!("{need} at most: not known yet whether the limit is enough ({formula})")
+                    format!("{need} by the bounds: not known yet whether the limit is enough ({formula})")
                 }
                 HeadroomVerdict::NoLimit => format!("a limit: {formula}"),
                 HeadroomVerdict::Unbounded => "no limit is enough: maxmemory is 0".to_owned(),

@@ -83,6 +83,17 @@ fn every_term_is_said() {
 }
 
 #[test]
+fn a_buffer_without_a_limit_is_said_as_such() {
+    let why = |buffer_limit: Bytes| {
+        let terms = Demand::Measured(Terms { buffer_limit, ..example() }).terms(GI);
+        terms.into_iter().find(|term| term.name == "buffers").unwrap().why
+    };
+    assert!(why(UNLIMITED).contains("(no limit is set; at most a quarter"), "{}", why(UNLIMITED));
+    assert!(why(REPLICA_BUFFER).contains("(256 MiB; at most a quarter"), "{}", why(REPLICA_BUFFER));
+    assert!(why(Bytes::ZERO).contains("there is no replica"), "{}", why(Bytes::ZERO));
+}
+
+#[test]
 fn the_terms_of_a_finding_fit_into_it() {
     let largest = Terms {
         minimum: Bytes(u64::MAX),
