@@ -26,8 +26,8 @@ use crate::{
         bytes::{Bytes, GIB, MIB},
         duration,
         policy::{
-            Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, RedisAccess, RestartRule,
-            RoleLabel, SecretKey, SentinelAccess,
+            Approval, AuthorityRule, FragmentationRule, HeadroomMethod, HeadroomRule, Mode, Policy, RedisAccess,
+            RestartRule, RoleLabel, SecretKey, SentinelAccess,
         },
         purpose::Purpose,
         quantity,
@@ -265,16 +265,18 @@ fn headroom(spec: &api::Headroom, problems: &mut Problems) -> HeadroomRule {
         rules::HEADROOM_REPORT_ALONE,
     );
     let allows = |remedy| spec.remedies.contains(&remedy);
-    match spec.method {
-        api::HeadroomMethod::Fixed => HeadroomRule {
-            percent: spec.percent,
-            minimum,
-            resize_pod: allows(api::HeadroomRemedy::ResizePod),
-            set_maxmemory: allows(api::HeadroomRemedy::SetMaxmemory),
-            maximum_limit,
-            requests: spec.requests,
-            allow_eviction: spec.allow_eviction,
+    HeadroomRule {
+        method: match spec.method {
+            api::HeadroomMethod::Fixed => HeadroomMethod::Fixed,
+            api::HeadroomMethod::Measured => HeadroomMethod::Measured,
         },
+        percent: spec.percent,
+        minimum,
+        resize_pod: allows(api::HeadroomRemedy::ResizePod),
+        set_maxmemory: allows(api::HeadroomRemedy::SetMaxmemory),
+        maximum_limit,
+        requests: spec.requests,
+        allow_eviction: spec.allow_eviction,
     }
 }
 

@@ -144,6 +144,28 @@ async fn what_does_not_answer_is_counted_over_all_policies() {
 }
 
 #[tokio::test]
+async fn what_a_fork_copies_is_measured_and_kept_for_the_day() {
+    let server = RedisServer::start(&[]);
+    // More than 100 MB: of less a fork's share says nothing.
+    for n in 0..110 {
+        server.run(&["SETRANGE", &format!("key:{n}"), "1048575", "x"]);
+    }
+    let Bench { sampler, task: _task, .. } = bench(INTERVAL);
+    assert!(sampler.peaks(&key("a")).is_empty());
+    sampler.assign("policy", "shop", vec![target("a", server.address())], by_role());
+    seen(&sampler, "a").await;
+    server.run(&["BGSAVE"]);
+    let peaks = eventually("a fork", async || {
+        let peaks = sampler.peaks(&key("a"));
+        peaks.copied.is_some().then_some(peaks)
+    })
+    .await;
+    assert!(peaks.ratio.is_some() && peaks.clients.0 > 0 && peaks.covered > Duration::ZERO, "{peaks:?}");
+    sampler.assign("policy", "shop", vec![], by_role());
+    assert!(sampler.peaks(&key("a")).is_empty());
+}
+
+#[tokio::test]
 async fn a_target_keeps_one_connection_and_a_history() {
     let server = RedisServer::start(&[]);
     let Bench { sampler, task, .. } = bench(INTERVAL);

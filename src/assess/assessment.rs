@@ -6,7 +6,7 @@ use super::{
     Around, AssessSettings, View, drift,
     fragmentation::{self, Verdict},
     growth::{self, Growth},
-    headroom::{self, HeadroomVerdict},
+    headroom::{self, Demand, HeadroomVerdict},
     members, oom, own_maxmemory, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
 };
 use crate::{
@@ -44,6 +44,8 @@ pub struct Member<'a> {
     pub target: &'a Target,
     /// How fragmented its memory is.
     pub fragmentation: Verdict,
+    /// What its limit must be for a `maxmemory`: the same for all members of a set.
+    pub demand: Demand,
     /// Whether its limit is enough.
     pub headroom: HeadroomVerdict,
     /// How its data grows; `None`: it does not, or not steadily.
@@ -58,15 +60,18 @@ impl<'a> Assessment<'a> {
         let shards = topology::find(policy, snapshot);
         let judged = snapshot.targets.iter().map(|target| {
             let fragmentation = fragmentation::judge(policy, target, snapshot.at, settings);
-            let (headroom, growth) =
-                (headroom::judge(policy, target), growth::judge(policy, target, snapshot.at, settings));
-            (&target.pod.uid, Member { target, fragmentation, headroom, growth, shard: None })
+            let demand = Demand::of(policy, &[target]);
+            let headroom = headroom::judge(&demand, target);
+            let growth = growth::judge(policy, target, snapshot.at, settings);
+            (&target.pod.uid, Member { target, fragmentation, demand, headroom, growth, shard: None })
         });
         let mut members: HashMap<_, _> = judged.collect();
         for (n, shard) in shards.iter().enumerate() {
-            for member in &shard.members {
-                if let Some(member) = members.get_mut(&member.pod.uid) {
-                    member.shard = Some(n);
+            let demand = Demand::of(policy, &shard.members);
+            for target in &shard.members {
+                if let Some(member) = members.get_mut(&target.pod.uid) {
+                    (member.shard, member.demand) = (Some(n), demand);
+                    member.headroom = headroom::judge(&demand, target);
                 }
             }
         }
@@ -89,6 +94,11 @@ impl<'a> Assessment<'a> {
         self.shards.get(self.member(target)?.shard?)
     }
 
+    /// What its limit must be for a `maxmemory`.
+    pub fn demand(&self, target: &Target) -> Demand {
+        self.member(target).map_or_else(|| Demand::of(self.policy, &[target]), |member| member.demand)
+    }
+
     /// The StatefulSet that owns that target, if it is one and could be read.
     pub fn set_of(&self, target: &Target) -> Option<&'a StatefulSet> {
         self.shard_of(target)?.set_of(target)
@@ -96,10 +106,10 @@ impl<'a> Assessment<'a> {
 
     /// That target, with what it is judged by.
     pub(super) fn view<'b>(&'b self, target: &'b Target) -> Option<View<'b>> {
-        let &Member { ref fragmentation, headroom, growth, .. } = self.member(target)?;
+        let &Member { ref fragmentation, demand, headroom, growth, .. } = self.member(target)?;
         let members = self.shard_of(target).map_or(&[][..], |shard| &shard.members);
         let around = Some(Around { snapshot: self.snapshot, set: self.set_of(target), members });
-        Some(View { policy: self.policy, target, around, fragmentation, headroom, growth })
+        Some(View { policy: self.policy, target, around, fragmentation, demand, headroom, growth })
     }
 
     /// Every finding, worst first, then by code in the order of the catalogue, then by pod. Equal input gives equal

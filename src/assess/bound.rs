@@ -1,7 +1,7 @@
 //! What `maxmemory` servers may get that have none: one judgement for the finding of a pod and for the command of its set.
 
-use super::headroom;
-use crate::domain::{bytes::Bytes, pod::Container, policy::HeadroomRule, snapshot::Target};
+use super::headroom::{self, Demand};
+use crate::domain::{bytes::Bytes, pod::Container, snapshot::Target};
 
 /// Where the limit is to be raised first, the new bound leaves the data this much, in percent of what is used.
 const ROOM_TO_GROW_PERCENT: u32 = 125;
@@ -42,18 +42,18 @@ impl Room {
     }
 
     /// The largest `maxmemory` for which the least limit is enough and by which no key goes; `None`: there is none.
-    pub fn bears(self, rule: &HeadroomRule) -> Option<Bytes> {
-        let bears = headroom::bearable(rule, self.limit);
+    pub fn bears(self, demand: &Demand) -> Option<Bytes> {
+        let bears = demand.bearable(self.limit);
         (bears > Bytes::ZERO && bears >= self.used.percent(headroom::ABOVE_USED_PERCENT)).then_some(bears)
     }
 
     /// What bounds them.
-    pub fn bound(self, rule: &HeadroomRule) -> Bound {
-        if let Some(fits) = self.bears(rule) {
+    pub fn bound(self, demand: &Demand) -> Bound {
+        if let Some(fits) = self.bears(demand) {
             return Bound::Fits(fits);
         }
-        let limit = headroom::required_limit(rule, self.used.percent(ROOM_TO_GROW_PERCENT));
-        Bound::AfterARaise { limit, maxmemory: headroom::bearable(rule, limit) }
+        let limit = demand.limit(self.used.percent(ROOM_TO_GROW_PERCENT));
+        Bound::AfterARaise { limit, maxmemory: demand.bearable(limit) }
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
 
     fn bound(limits: [u64; 3], used: [u64; 3]) -> Bound {
         let snapshot = members(limits, used);
-        Room::of(&snapshot.targets).unwrap().bound(&fixtures::policy().headroom)
+        Room::of(&snapshot.targets).unwrap().bound(&Demand::assumed(&fixtures::policy().headroom))
     }
 
     #[test]
@@ -107,13 +107,13 @@ mod tests {
     proptest! {
         #[test]
         fn by_no_bound_a_key_goes_and_its_limit_is_enough(limit in 1_u64..100_000, used in 0_u64..100_000) {
-            let rule = fixtures::policy().headroom;
+            let demand = Demand::assumed(&fixtures::policy().headroom);
             let room = Room { limit: Bytes::mib(limit), used: Bytes::mib(used) };
-            let (limit, maxmemory) = match room.bound(&rule) {
+            let (limit, maxmemory) = match room.bound(&demand) {
                 Bound::Fits(maxmemory) => (room.limit, maxmemory),
                 Bound::AfterARaise { limit, maxmemory } => (limit, maxmemory),
             };
-            prop_assert!(headroom::required_exactly(&rule, maxmemory) <= limit);
+            prop_assert!(demand.exactly(maxmemory) <= limit);
             prop_assert!(maxmemory >= room.used);
         }
     }

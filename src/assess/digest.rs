@@ -9,6 +9,7 @@ use std::{
 use super::{AssessSettings, fragmentation, target::Alone};
 use crate::domain::{
     names::PodUid,
+    peaks::Peaks,
     pod::Pod,
     policy::Policy,
     sample::{Reading, Replication, Role},
@@ -33,7 +34,8 @@ pub fn of(
                 sample.run_id.hash(&mut hasher);
                 if let Some(pod) = pods.get(&sample.pod_uid) {
                     let at = sample.at;
-                    let target = Target { pod: pod.clone(), redis: observation, history };
+                    // What changes within a day is judged when the policy is next looked at.
+                    let target = Target { pod: pod.clone(), redis: observation, history, peaks: Peaks::default() };
                     let judged = Alone::of(&policy, &target, at, &settings);
                     for finding in &judged.findings {
                         finding.code.hash(&mut hasher);

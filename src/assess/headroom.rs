@@ -1,9 +1,13 @@
 //! Headroom: how far the container memory limit must exceed `maxmemory`.
 
+pub mod demand;
+pub mod measured;
+
+pub use self::demand::Demand;
 use crate::domain::{
-    bytes::{Bytes, MIB},
+    bytes::Bytes,
     pod::{Container, Pod},
-    policy::{HeadroomRule, Policy},
+    policy::HeadroomRule,
     quantity,
     sample::{Memory, Sample},
     snapshot::Target,
@@ -35,23 +39,19 @@ pub enum HeadroomVerdict {
         /// The limit that the policy needs, rounded up to a mebibyte.
         need: Bytes,
     },
+    /// The limit is enough for what is sure, and may be too small by what is not measured yet (method Measured).
+    NotMeasured {
+        /// The limit that holds.
+        have: Bytes,
+        /// The limit that is needed by the bounds of what is not measured, rounded up to a mebibyte.
+        need: Bytes,
+    },
     /// The container has no memory limit.
     NoLimit,
     /// `maxmemory` is 0: no limit is enough.
     Unbounded,
     /// Not known: no sample, or the container was not found.
     Unknown,
-}
-
-/// The limit that the policy needs over this `maxmemory`, to the byte:
-/// `max(maxmemory x (100 + percent) / 100, maxmemory + minimum)` (method Fixed).
-pub fn required_exactly(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
-    maxmemory.percent(rule.percent.saturating_add(100)).max(maxmemory + rule.minimum)
-}
-
-/// The limit that the operator would set: [`required_exactly`], rounded up to a mebibyte.
-pub fn required_limit(rule: &HeadroomRule, maxmemory: Bytes) -> Bytes {
-    required_exactly(rule, maxmemory).round_up_mib()
 }
 
 /// The request that goes with a limit that is raised; `None`: it stays. Of a Guaranteed pod both are the same; else, where
@@ -65,49 +65,43 @@ pub fn request_with(rule: &HeadroomRule, pod: &Pod, container: &Container, limit
     (rule.requests && limit > before).then(|| request + limit.saturating_sub(before))
 }
 
-/// The largest `maxmemory`, in whole mebibytes, for which this limit is enough: the inverse of [`required_exactly`]. Zero:
-/// it bears none.
-pub fn bearable(rule: &HeadroomRule, limit: Bytes) -> Bytes {
-    let by_percent = u128::from(limit.0) * 100 / u128::from(rule.percent.saturating_add(100));
-    let room = Bytes(u64::try_from(by_percent).unwrap_or(u64::MAX)).min(limit.saturating_sub(rule.minimum));
-    // Downwards: what is set must not be more than what fits.
-    Bytes(room.0 / MIB * MIB)
-}
-
 /// Judges the limit that holds now against the live `maxmemory`.
-pub fn judge(policy: &Policy, target: &Target) -> HeadroomVerdict {
+pub fn judge(demand: &Demand, target: &Target) -> HeadroomVerdict {
     let (Some(sample), Ok(container)) = (target.sample(), &target.pod.container) else {
         return HeadroomVerdict::Unknown;
     };
     if sample.is_unread("maxmemory") {
         return HeadroomVerdict::Unknown;
     }
-    judge_amounts(&policy.headroom, sample.memory.maxmemory, container.limit())
+    judge_amounts(demand, sample.memory.maxmemory, container.limit())
 }
 
 /// Judges a limit against a `maxmemory`, wherever both are from.
-pub fn judge_amounts(rule: &HeadroomRule, maxmemory: Bytes, limit: Option<Bytes>) -> HeadroomVerdict {
+pub fn judge_amounts(demand: &Demand, maxmemory: Bytes, limit: Option<Bytes>) -> HeadroomVerdict {
     if maxmemory == Bytes::ZERO {
         return HeadroomVerdict::Unbounded;
     }
     let Some(have) = limit else { return HeadroomVerdict::NoLimit };
-    let need = required_limit(rule, maxmemory);
-    if have < required_exactly(rule, maxmemory) {
+    let need = demand.limit(maxmemory);
+    if have < demand.surely(maxmemory) {
         HeadroomVerdict::Insufficient { have, need }
+    } else if have < demand.exactly(maxmemory) {
+        HeadroomVerdict::NotMeasured { have, need }
     } else {
         HeadroomVerdict::Sufficient { have, need }
     }
 }
 
 /// Why a limit is not enough, with the numbers. `who` says so.
-pub fn shortfall(who: &str, rule: &HeadroomRule, maxmemory: Bytes, have: Bytes, need: Bytes) -> String {
-    let why = if need == (maxmemory + rule.minimum).round_up_mib() {
-        format!("at least {} above it", rule.minimum)
-    } else {
-        format!("{} % above it", rule.percent)
-    };
+pub fn shortfall(who: &str, demand: &Demand, maxmemory: Bytes, have: Bytes, need: Bytes) -> String {
     let (limit, needed) = told_apart(have, need);
-    format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and {who} wants {why}")
+    let why = demand.short(maxmemory);
+    match demand {
+        Demand::Fixed { .. } => {
+            format!("limit {limit}, needed {needed}: maxmemory is {maxmemory} and {who} wants {why}")
+        }
+        Demand::Measured(_) => format!("limit {limit}, needed {needed} for maxmemory {maxmemory}: {why}"),
+    }
 }
 
 /// Two different amounts never read the same: where three digits do not tell them apart, all are shown.

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Assessment, empty, fragmentation};
+use super::{
+    Assessment, empty, fragmentation,
+    headroom::{Demand, HeadroomVerdict},
+};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -49,6 +52,10 @@ enum Need {
     Keys,
     /// What the primary of the pod's set writes to disk.
     Persistence,
+    /// Whether the limit is enough, by what was measured so far where the policy's method measures.
+    Headroom,
+    /// What the servers need, as far as it is going to be measured: a finding from before is not over by less evidence.
+    Measured,
     /// What the Redis user may do. Asked only before something is done: an earlier answer holds until it is asked again.
     RedisRights,
 }
@@ -75,10 +82,11 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         Code::PermissionMissing => &[Need::Answer, Need::RedisRights],
         Code::MaxmemoryUnset => &[Need::Maxmemory],
         Code::LimitMissing => &[Need::Answer, Need::Container],
-        Code::HeadroomInsufficient | Code::ResizeWouldRestart | Code::RequestBelowMaxmemory => {
-            &[Need::Maxmemory, Need::Container]
+        Code::HeadroomInsufficient | Code::ResizeWouldRestart => {
+            &[Need::Maxmemory, Need::Container, Need::Headroom, Need::Measured]
         }
-        Code::TemplateTooSmall => &[Need::Maxmemory, Need::Used, Need::Container, Need::Template],
+        Code::RequestBelowMaxmemory => &[Need::Maxmemory, Need::Container],
+        Code::TemplateTooSmall => &[Need::Maxmemory, Need::Used, Need::Container, Need::Template, Need::Measured],
         Code::RssNearLimit => &[Need::Rss, Need::Container],
         Code::FragmentationModerate
         | Code::FragmentationSerious
@@ -103,6 +111,8 @@ const fn needs(code: FindingCode) -> &'static [Need] {
 pub struct Judged {
     /// By pod name: what there was to judge it by.
     pods: BTreeMap<String, Vec<Need>>,
+    /// By pod name: what its limit was judged by.
+    demands: BTreeMap<String, Demand>,
     /// Findings about the policy or a workload that could be judged.
     whole: Vec<FindingCode>,
 }
@@ -112,8 +122,15 @@ impl Judged {
     pub fn of(look: &Assessment<'_>) -> Self {
         let of_target = |target: &Target| (target.pod.name.to_string(), there_is(look, target));
         let pods: BTreeMap<String, Vec<Need>> = look.snapshot.targets.iter().map(of_target).collect();
+        let demand = |target: &Target| (target.pod.name.to_string(), look.demand(target));
+        let demands = look.snapshot.targets.iter().map(demand).collect();
         let whole = FindingCode::ALL.iter().copied().filter(|code| whole(*code, look, &pods)).collect();
-        Self { pods, whole }
+        Self { pods, demands, whole }
+    }
+
+    /// What the limit of that pod was judged by; `None`: it is not of that look.
+    pub fn demand(&self, pod: &str) -> Option<&Demand> {
+        self.demands.get(pod)
     }
 
     /// There is no pod to judge.
@@ -151,7 +168,7 @@ impl Judged {
     }
 
     fn of_pod(&self, code: FindingCode, pod: &str, earlier: bool) -> bool {
-        let counts = |need: &&Need| earlier || **need != Need::RedisRights;
+        let counts = |need: &&Need| earlier || !matches!(need, Need::RedisRights | Need::Measured);
         self.pods.get(pod).is_some_and(|there| needs(code).iter().filter(counts).all(|need| there.contains(need)))
     }
 }
@@ -171,6 +188,10 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;
     add(Need::RedisRights, !asks_rights || snapshot.rights_known_of([&target.pod.name]));
     let Some(sample) = target.sample() else { return there };
+    let judged = look.member(target).map(|member| (member.headroom, member.demand));
+    let not_yet = |headroom| matches!(headroom, HeadroomVerdict::NotMeasured { .. });
+    add(Need::Headroom, judged.is_some_and(|(headroom, _)| !not_yet(headroom)));
+    add(Need::Measured, judged.is_some_and(|(_, demand)| demand.is_settled()));
     add(Need::Answer, true);
     add(Need::Settings, sample.config.is_ok());
     add(Need::Used, sample.memory.used > Bytes::ZERO);

@@ -53,7 +53,7 @@ fn suggested_maxmemory(view: &View<'_>) -> String {
     let Some(room) = room else { return "set maxmemory, and a container limit above it".into() };
     let own = view.target.pod.container.as_ref().ok().and_then(Container::limit);
     let whose = if own == Some(room.limit) { "" } else { ", the least of its set," };
-    match room.bound(&view.policy.headroom) {
+    match room.bound(&view.demand) {
         Bound::Fits(most) => {
             format!("set maxmemory to at most {most}, for which the limit of {}{whose} is enough", room.limit)
         }
@@ -70,14 +70,14 @@ fn limit_missing(view: &View<'_>, maxmemory: Bytes) -> Finding {
     let remedy = if maxmemory == Bytes::ZERO {
         "set maxmemory first, then a memory limit above it in the pod template".to_owned()
     } else {
-        let need = headroom::required_limit(&view.policy.headroom, maxmemory);
+        let need = view.demand.limit(maxmemory);
         format!("{}; a limit is never added in place", in_template(view, need))
     };
     view.finding(FindingCode::LimitMissing, "the container has no memory limit", remedy)
 }
 
 fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: Bytes, need: Bytes) -> Vec<Finding> {
-    let evidence = headroom::shortfall("the policy", &view.policy.headroom, maxmemory, have, need);
+    let evidence = headroom::shortfall("the policy", &view.demand, maxmemory, have, need);
     let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy(view, container, need))];
     if container.resize_restarts && view.policy.headroom.resize_pod {
         findings.push(view.finding(
@@ -145,10 +145,10 @@ fn template(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         return None;
     }
     let (made_by, limit) = template_limit(view)?;
-    if limit >= headroom::required_exactly(&view.policy.headroom, maxmemory) {
+    if limit >= view.demand.surely(maxmemory) {
         return None;
     }
-    let need = headroom::required_limit(&view.policy.headroom, maxmemory);
+    let need = view.demand.limit(maxmemory);
     let (gives, needed) = told_apart(limit, need);
     let evidence = format!("the template of {made_by} gives {gives}, needed {needed} for maxmemory {maxmemory}");
     let change = in_template(view, need);

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         finding::{Finding, FindingCode},
         pod::Container,
+        policy::HeadroomMethod,
         sample::{Config, Sample},
         snapshot::Target,
     },
@@ -48,11 +49,13 @@ fn different(shard: &Shard<'_>, what: &str, fact: impl Fn(&Target) -> Option<Str
     Some(format!("{what} is {first} on {first_pod} and {other} on {other_pod}"))
 }
 
-/// Limits that are all enough. One that is not has its own finding, and its cure makes it another for a while.
+/// Limits that are all enough. One that is not has its own finding, and its cure makes it another for a while. What is measured
+/// wavers, and a limit is never lowered: so by method Measured, where each is enough for what any member needs, they may differ.
 fn limits(look: &Assessment<'_>, shard: &Shard<'_>) -> Option<String> {
     let insufficient = |member: &Member<'_>| matches!(member.headroom, HeadroomVerdict::Insufficient { .. });
     let enough = |target: &&Target| !look.member(target).is_some_and(insufficient);
-    if !shard.members.iter().copied().all(|target| enough(&target)) {
+    let measured = look.policy.headroom.method == HeadroomMethod::Measured;
+    if measured || !shard.members.iter().copied().all(|target| enough(&target)) {
         return None;
     }
     different(shard, "the container limit", |target| {

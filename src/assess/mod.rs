@@ -86,6 +86,8 @@ struct View<'a> {
     around: Option<Around<'a>>,
     /// How fragmented its memory is.
     fragmentation: &'a fragmentation::Verdict,
+    /// What its limit must be for a `maxmemory`.
+    demand: headroom::Demand,
     /// Whether its limit is enough.
     headroom: headroom::HeadroomVerdict,
     /// How its data grows; `None`: it does not, or not steadily.

@@ -7,9 +7,9 @@ use crate::domain::{
     bytes::Bytes,
     not_given::NotGiven,
     pod::{Container, Owner, ResizeProgress, Right},
-    policy::Policy,
+    policy::{HeadroomMethod, Policy},
     snapshot::{Snapshot, Target},
-    surroundings::{Kept, LeftAlone},
+    surroundings::LeftAlone,
 };
 
 /// Words of the API server or the kubelet that are no numbers are cut to this.
@@ -116,9 +116,8 @@ pub fn judge<'a>(
     if snapshot.rights.resize == Right::Denied {
         return Some(Obstacle::NoRight);
     }
-    let (around, value) = (&snapshot.surroundings, limit.to_string());
-    let left = |left: &&LeftAlone| left.uid == target.pod.uid && left.kept == Kept::Limit && left.value == value;
-    if let Some(left) = around.left_alone.iter().find(left) {
+    let (around, wavers) = (&snapshot.surroundings, policy.headroom.method == HeadroomMethod::Measured);
+    if let Some(left) = around.limit_left_alone(&target.pod.uid, limit, wavers) {
         return Some(Obstacle::LeftAlone(left));
     }
     around.refused_limit(&target.pod.uid).map(|text| Obstacle::Refused(NotGiven::read(text)))

@@ -6,7 +6,7 @@ use super::{
     AssessSettings, View, eviction,
     fragmentation::{self, Verdict},
     growth,
-    headroom::{self, HeadroomVerdict},
+    headroom::{self, Demand, HeadroomVerdict},
     limits, reach, sort, usage,
 };
 use crate::domain::{finding::Finding, policy::Policy, snapshot::Target};
@@ -26,9 +26,10 @@ impl Alone {
     /// Judges the target at that time.
     pub fn of(policy: &Policy, target: &Target, now: Timestamp, settings: &AssessSettings) -> Self {
         let fragmentation = fragmentation::judge(policy, target, now, settings);
-        let headroom = headroom::judge(policy, target);
+        let demand = Demand::of(policy, &[target]);
+        let headroom = headroom::judge(&demand, target);
         let growth = growth::judge(policy, target, now, settings);
-        let view = View { policy, target, around: None, fragmentation: &fragmentation, headroom, growth };
+        let view = View { policy, target, around: None, fragmentation: &fragmentation, demand, headroom, growth };
         let mut findings = self::findings(&view);
         sort(&mut findings);
         Self { fragmentation, headroom, findings }

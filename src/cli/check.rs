@@ -24,6 +24,7 @@ use crate::{
         duration,
         finding::{FindingCode, Severity},
         names::PodUid,
+        peaks::Peaks,
         policy::Policy,
         quantity,
         sample::Sample,
@@ -227,6 +228,7 @@ fn judge(args: &Args, server: &str, address: SocketAddr, sample: &Sample, clock:
     let target = Target {
         pod: snapshot::stand_in(server, address, args.limit.and_then(Limit::bytes)),
         history: vec![reading_of(sample)],
+        peaks: Peaks::default(),
         redis: Observation::Seen(Box::new(sample.clone())),
     };
     let settings = AssessSettings { warm_up: Duration::ZERO, ..AssessSettings::default() };

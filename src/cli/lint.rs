@@ -12,7 +12,7 @@ use crate::{
     domain::{
         bytes::{Bytes, GIB},
         finding::Severity,
-        policy::HeadroomRule,
+        policy::{HeadroomMethod, HeadroomRule},
         purpose::Purpose,
         quantity,
     },
@@ -35,6 +35,8 @@ pub(super) struct Args {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     rule: RuleArgs,
+    #[command(flatten)]
+    method: MethodArgs,
     /// What the data is for, where no policy says otherwise: which eviction policies and which persistence are findings.
     #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
     purpose: Option<Purpose>,
@@ -54,10 +56,40 @@ pub(super) struct RuleArgs {
     minimum: Bytes,
 }
 
+/// How the headroom is found where no policy says so, for who has manifests only.
+#[derive(Debug, clap::Args)]
+pub(super) struct MethodArgs {
+    /// How the headroom is found, where no policy says otherwise: fixed by --percent and --minimum, measured by the bounds of
+    /// that method and --minimum, because nothing runs that could be measured.
+    #[arg(long, value_enum, default_value_t = Method::Fixed)]
+    method: Method,
+}
+
+/// `spec.headroom.method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    /// A percentage of maxmemory.
+    Fixed,
+    /// What servers are seen to need; of manifests the bounds.
+    Measured,
+}
+
+impl MethodArgs {
+    /// That rule, by this method.
+    pub(super) const fn headroom(&self, rule: &RuleArgs) -> HeadroomRule {
+        let method = match self.method {
+            Method::Fixed => HeadroomMethod::Fixed,
+            Method::Measured => HeadroomMethod::Measured,
+        };
+        HeadroomRule { method, ..rule.headroom() }
+    }
+}
+
 impl RuleArgs {
     /// As the operator judges by a policy that says the same.
     pub(super) const fn headroom(&self) -> HeadroomRule {
         HeadroomRule {
+            method: HeadroomMethod::Fixed,
             percent: self.percent,
             minimum: self.minimum,
             resize_pod: false,
@@ -84,7 +116,7 @@ enum Format {
 
 /// Looks, prints, and says by the exit code how bad it is.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let rule = Rule { headroom: args.rule.headroom(), purpose: args.purpose };
+    let rule = Rule { headroom: args.method.headroom(&args.rule), purpose: args.purpose };
     let (inputs, unread) = inputs::read(&args.paths);
     let mut report = lint(&inputs, &rule);
     report.problems.extend(unread);

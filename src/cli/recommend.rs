@@ -8,7 +8,7 @@ use super::{
     Format,
     check::COULD_NOT_LOOK,
     layout::{line, paragraph},
-    lint::{RuleArgs, amount, purpose},
+    lint::{MethodArgs, RuleArgs, amount, purpose},
     output, yaml,
 };
 use crate::{
@@ -39,6 +39,8 @@ pub(super) struct Args {
     purpose: Purpose,
     #[command(flatten)]
     rule: RuleArgs,
+    #[command(flatten)]
+    method: MethodArgs,
     /// How it is shown.
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -68,7 +70,7 @@ impl Args {
                 (Some(Kept::Aof), _) | (None, Purpose::Store | Purpose::Queue) => Persistence::Aof,
             },
             purpose: self.purpose,
-            headroom: self.rule.headroom(),
+            headroom: self.method.headroom(&self.rule),
         }
     }
 }

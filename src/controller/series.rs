@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
-    assess::{headroom, judged::Judged},
+    assess::{headroom::Demand, judged::Judged},
     domain::{
         blocked::BlockReason,
         bytes::Bytes,
@@ -12,7 +12,7 @@ use crate::{
         journal::{Journal, WorkloadRecord},
         names::PodName,
         pod::Container,
-        policy::{HeadroomRule, Policy},
+        policy::Policy,
         snapshot::{Snapshot, Target},
         step::Plan,
     },
@@ -103,18 +103,18 @@ fn series(
     let container = target.pod.container.as_ref().ok();
     let limit = container.and_then(Container::limit);
     let key = TargetKey { policy_uid: policy.uid.clone(), pod_uid: target.pod.uid.clone() };
-    let (rule, sampler) = (policy.headroom.clone(), sampler.clone());
+    let (demand, sampler) = (judged.demand(pod).copied(), sampler.clone());
     TargetSeries {
         pod: target.pod.name.to_string(),
         container: container.map(|container| container.name.clone()).unwrap_or_default(),
         container_limit: limit,
         compliant: conditions::compliant(findings, judged, pod),
         stale_findings: u32::try_from(stale).ok().filter(|stale| *stale > 0),
-        measured: Source::new(move || measured(&sampler.gauged(&key), &rule, limit)),
+        measured: Source::new(move || measured(&sampler.gauged(&key), demand, limit)),
     }
 }
 
-fn measured(gauged: &Gauged, rule: &HeadroomRule, limit: Option<Bytes>) -> Measured {
+fn measured(gauged: &Gauged, demand: Option<Demand>, limit: Option<Bytes>) -> Measured {
     let mut measured = Measured { sample_age: gauged.sample_age, ..Measured::default() };
     measured.latest_fork = gauged.latest_fork.filter(|time| !time.is_zero());
     let Some(memory) = &gauged.memory else { return measured };
@@ -125,8 +125,9 @@ fn measured(gauged: &Gauged, rule: &HeadroomRule, limit: Option<Bytes>) -> Measu
         measured.fragmentation_bytes = Some(difference(memory.rss, memory.used));
     }
     if memory.maxmemory > Bytes::ZERO {
-        let required = headroom::required_limit(rule, memory.maxmemory);
-        measured.headroom_required = Some(required.saturating_sub(memory.maxmemory));
+        // What may turn out not to be needed is not required yet: an alert compares the two.
+        let required = demand.map(|demand| demand.surely(memory.maxmemory).round_up_mib());
+        measured.headroom_required = required.map(|required| required.saturating_sub(memory.maxmemory));
         measured.headroom = limit.map(|limit| difference(limit, memory.maxmemory));
     }
     measured

@@ -16,12 +16,13 @@ use super::{
     budget::DisruptionBudget,
     bytes::Bytes,
     names::{ControllerUid, NodeAddress, PodName, PodUid, RunId},
+    peaks::Peaks,
     pod::{
         Container, FieldManagers, Mount, Owner, Pod, ResizeProgress, Right, Rights, Service, StatefulSet, VolumeKind,
     },
     policy::{
-        Approval, AuthorityRule, FragmentationRule, HeadroomRule, Mode, Policy, PortRef, RedisAccess, RestartRule,
-        RoleLabel,
+        Approval, AuthorityRule, FragmentationRule, HeadroomMethod, HeadroomRule, Mode, Policy, PortRef, RedisAccess,
+        RestartRule, RoleLabel,
     },
     ratio::Ratio,
     sample::{
@@ -82,6 +83,7 @@ pub fn policy() -> Policy {
             sentinel: None,
         },
         headroom: HeadroomRule {
+            method: HeadroomMethod::Fixed,
             percent: 50,
             minimum: Bytes::mib(64),
             resize_pod: true,
@@ -222,7 +224,7 @@ pub fn target(n: u8) -> Target {
 /// A target of this pod and sample, without a history.
 pub fn bare_target(pod: Pod, mut sample: Sample) -> Target {
     sample.pod_uid = pod.uid.clone();
-    Target { pod, redis: Observation::Seen(Box::new(sample)), history: Vec::new() }
+    Target { pod, redis: Observation::Seen(Box::new(sample)), history: Vec::new(), peaks: Peaks::default() }
 }
 
 /// Name `redis-N`.
@@ -438,6 +440,8 @@ pub fn memory() -> Memory {
         rss_overhead: Bytes::mib(4),
         not_counted_for_evict: Bytes::ZERO,
         clients_normal: Bytes(40 * 1024),
+        scripts: Some(Bytes(63_488)),
+        sync_buffer: None,
         lazyfree_pending: 0,
         active_defrag_running: false,
     }

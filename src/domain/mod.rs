@@ -19,6 +19,7 @@ pub mod lineage;
 pub mod names;
 pub mod not_given;
 pub mod oom;
+pub mod peaks;
 pub mod pod;
 pub mod policy;
 pub mod proxy;

@@ -125,12 +125,24 @@ pub struct SecretKey {
     pub key: String,
 }
 
-/// `spec.headroom`, method Fixed.
+/// `spec.headroom.method`: how the headroom is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeadroomMethod {
+    /// A percentage of `maxmemory`, and a minimum.
+    #[default]
+    Fixed,
+    /// What the servers were seen to need, and a minimum.
+    Measured,
+}
+
+/// `spec.headroom`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadroomRule {
-    /// Headroom over maxmemory in percent: 50 means limit >= 1.5 x maxmemory.
+    /// How it is found.
+    pub method: HeadroomMethod,
+    /// Method Fixed: headroom over maxmemory in percent: 50 means limit >= 1.5 x maxmemory.
     pub percent: u32,
-    /// Headroom over maxmemory in bytes, whichever of the two is more.
+    /// Headroom over maxmemory in bytes, whatever the method gives.
     pub minimum: Bytes,
     /// The container limit may be raised in place.
     pub resize_pod: bool,

@@ -188,6 +188,14 @@ pub struct Memory {
     pub not_counted_for_evict: Bytes,
     /// `mem_clients_normal`.
     pub clients_normal: Bytes,
+    /// Memory of Lua's machines, which up to Redis 7.2 is not in `used`: `used_memory_vm_total`, before 7.0
+    /// `used_memory_lua`. `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts: Option<Bytes>,
+    /// What a replica holds back of the stream of writes during a full sync: `mem_replica_full_sync_buffer` (Redis 8),
+    /// `mem_replicas_repl_buffer` (Valkey 9.1). `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_buffer: Option<Bytes>,
     /// `lazyfree_pending_objects`.
     pub lazyfree_pending: u64,
     /// `active_defrag_running` is not zero.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budget::DisruptionBudget,
     names::{ControllerUid, NodeAddress, PodName},
+    peaks::Peaks,
     pod::{self, Deployment, Owner, Pod, Rights, Service, StatefulSet},
     proxy::Proxy,
     sample::{Reading, Sample},
@@ -160,6 +161,9 @@ pub struct Target {
     pub redis: Observation,
     /// Recent readings, oldest first; only of the pod's present UID, across its run ids.
     pub history: Vec<Reading>,
+    /// The most that its memory took within the last day.
+    #[serde(default, skip_serializing_if = "Peaks::is_empty")]
+    pub peaks: Peaks,
 }
 
 impl Target {

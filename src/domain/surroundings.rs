@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bytes::Bytes,
     names::{ControllerUid, PodName, PodUid},
     oom::PodKills,
     request::Request,
@@ -189,6 +190,14 @@ impl Surroundings {
     /// Whether that value of that pod is left alone.
     pub fn leaves_alone(&self, uid: &PodUid, kept: Kept, value: &str) -> bool {
         self.left_alone.iter().any(|left| left.uid == *uid && left.kept == kept && left.value == value)
+    }
+
+    /// What is left alone of that pod's limit, where so much is wanted. `wavers`: what is wanted is measured; then it is left
+    /// alone whatever it is by now, because each new value would begin the fight anew.
+    pub fn limit_left_alone(&self, uid: &PodUid, limit: Bytes, wavers: bool) -> Option<&LeftAlone> {
+        let value = limit.to_string();
+        let of_limit = |left: &&LeftAlone| left.uid == *uid && left.kept == Kept::Limit;
+        self.left_alone.iter().filter(of_limit).find(|left| wavers || left.value == value)
     }
 
     /// What the API server said when it last refused to raise that pod's limit.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     assess::{
-        headroom::{self, HeadroomVerdict},
+        headroom::{self, Demand, HeadroomVerdict},
         persistence,
     },
     domain::{
@@ -144,15 +144,20 @@ impl Look<'_> {
         unset.then(|| Self::finding(FindingCode::MaxmemoryUnset, evidence, remedy))
     }
 
+    /// What its limit must be for a maxmemory: nothing runs that could be measured.
+    const fn demand(&self) -> Demand {
+        Demand::assumed(&self.rule.headroom)
+    }
+
     /// The largest maxmemory for which that limit is enough, in whole mebibytes.
     fn fits(&self, limit: Bytes) -> Bytes {
-        headroom::bearable(&self.rule.headroom, limit)
+        self.demand().bearable(limit)
     }
 
     fn limit_missing(&self) -> Option<Finding> {
         let remedy = match self.bound() {
             Some(maxmemory) => {
-                let need = headroom::required_limit(&self.rule.headroom, maxmemory);
+                let need = self.demand().limit(maxmemory);
                 format!("set resources.limits.memory to {}{}", mebi(need), self.at())
             }
             None => format!("set maxmemory, and resources.limits.memory above it{}", self.at()),
@@ -163,9 +168,9 @@ impl Look<'_> {
 
     fn headroom(&self) -> Option<Finding> {
         let maxmemory = self.bound()?;
-        let verdict = headroom::judge_amounts(&self.rule.headroom, maxmemory, self.server.limit);
+        let verdict = headroom::judge_amounts(&self.demand(), maxmemory, self.server.limit);
         let HeadroomVerdict::Insufficient { have, need } = verdict else { return None };
-        let evidence = headroom::shortfall(self.wants(), &self.rule.headroom, maxmemory, have, need);
+        let evidence = headroom::shortfall(self.wants(), &self.demand(), maxmemory, have, need);
         let fits = self.fits(have);
         let or =
             if fits > Bytes::ZERO { format!(", or maxmemory to at most {}", redis_text(fits)) } else { String::new() };

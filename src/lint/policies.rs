@@ -5,7 +5,7 @@ use kube::core::{Selector, SelectorExt as _};
 use super::{Problem, Report, Rule, documents::Object, lines::Step, server::Server, value};
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
-    assess::headroom,
+    assess::headroom::Demand,
     domain::{bytes::Bytes, policy::Policy},
     validate::validate,
 };
@@ -52,7 +52,7 @@ impl Policies {
 
     /// The policy that judges that server: of several that select it, the one that wants the most.
     pub(super) fn of_server(&self, server: &Server) -> Option<&Selecting> {
-        let wants = |selecting: &&Selecting| headroom::required_exactly(&selecting.policy.headroom, Bytes::mib(1024));
+        let wants = |selecting: &&Selecting| Demand::assumed(&selecting.policy.headroom).exactly(Bytes::mib(1024));
         self.0.iter().filter(|selecting| selecting.selects(server)).max_by_key(wants)
     }
 }

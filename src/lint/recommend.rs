@@ -3,7 +3,7 @@
 
 use super::judge::LARGEST_INSTANCE;
 use crate::{
-    assess::headroom,
+    assess::headroom::{self, Demand},
     domain::{
         bytes::{Bytes, MIB},
         policy::HeadroomRule,
@@ -119,11 +119,11 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
             (limit, format!("limit: {node} of the node − {} for the system = {limit}", reserve(node)))
         }
     };
-    let rule = &wish.headroom;
-    let fits = |limit: Bytes| headroom::bearable(rule, limit);
+    let demand = Demand::assumed(&wish.headroom);
+    let fits = |limit: Bytes| demand.bearable(limit);
     let too_small = || {
-        let least = headroom::required_limit(rule, Bytes::mib(1));
-        TooSmall { have: whole_limit, least, minimum: rule.minimum }
+        let least = demand.limit(Bytes::mib(1));
+        TooSmall { have: whole_limit, least, minimum: wish.headroom.minimum }
     };
     if fits(whole_limit) == Bytes::ZERO {
         return Err(too_small());
@@ -214,12 +214,15 @@ fn arithmetic(wish: &Wish, made: &Recommendation) -> Vec<String> {
             made.servers
         ));
     }
-    lines.push(format!(
-        "maxmemory: the smaller of {limit} × 100 / {} and {limit} − {}, in whole mebibytes = {} ({maxmemory})",
-        rule.percent.saturating_add(100),
-        rule.minimum,
-        redis_text(maxmemory)
-    ));
+    let fits = match Demand::assumed(rule) {
+        Demand::Fixed { percent, minimum } => {
+            format!("the smaller of {limit} × 100 / {} and {limit} − {minimum}", percent.saturating_add(100))
+        }
+        demand @ Demand::Measured(_) => {
+            format!("the most for which {limit} is enough by method Measured: {}", demand.short(maxmemory))
+        }
+    };
+    lines.push(format!("maxmemory: {fits}, in whole mebibytes = {} ({maxmemory})", redis_text(maxmemory)));
     let process = headroom::PROCESS_BASE + headroom::metadata(maxmemory);
     let buffer = if wish.replicas > 0 { replica_buffer(maxmemory) } else { Bytes::ZERO };
     let room = limit.saturating_sub(maxmemory);

@@ -4,11 +4,12 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
-use crate::domain::finding::FindingCode;
+use crate::domain::{finding::FindingCode, policy::HeadroomMethod};
 
 fn rule(purpose: Option<Purpose>) -> Rule {
     Rule {
         headroom: HeadroomRule {
+            method: HeadroomMethod::Fixed,
             percent: 50,
             minimum: Bytes::mib(64),
             resize_pod: false,

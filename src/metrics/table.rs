@@ -85,7 +85,7 @@ metrics! {
     CONTAINER_LIMIT = Gauge "redis_memory_policy_container_limit_bytes" ["namespace" "policy" "pod" "container"] "bytes"
         "Memory limit of the Redis container that holds now";
     HEADROOM_REQUIRED = Gauge "redis_memory_policy_headroom_required_bytes" ["namespace" "policy" "pod" "container"] "bytes"
-        "Headroom over maxmemory that the policy wants";
+        "Headroom over maxmemory that the policy wants; by method Measured, before it is measured, what is sure of that";
     HEADROOM = Gauge "redis_memory_policy_headroom_bytes" ["namespace" "policy" "pod" "container"] "bytes"
         "Memory limit less maxmemory";
     COMPLIANT = Gauge "redis_memory_policy_compliant" ["namespace" "policy" "pod" "container"] ""

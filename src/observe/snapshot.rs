@@ -92,7 +92,7 @@ impl Observer {
         frame.sentinels = self.sentinels(policy, seen, pods_found, around, SENTINELS_BELIEVED).await?;
         let asked = self.led_through(policy, &fronting, &pods, &frame.sentinels, around, PROXIES_BELIEVED).await;
         frame.proxies = asked.unwrap_or(fronting.proxies);
-        Ok(self.complete(frame, pods, samples))
+        Ok(self.complete(policy, frame, pods, samples))
     }
 
     /// A snapshot of the pods that exist now, each probed now, with what the Redis users may do. The probes come last,
@@ -126,7 +126,7 @@ impl Observer {
             .collect();
         let samples =
             pods.iter().map(|pod| probed.remove(&pod.uid).unwrap_or((Observation::Pending, Vec::new()))).collect();
-        Ok(self.complete(frame, pods, samples))
+        Ok(self.complete(policy, frame, pods, samples))
     }
 
     fn latest(&self, policy: &Policy, pods: &[Pod]) -> Vec<(Observation, Vec<Reading>)> {
@@ -375,8 +375,17 @@ impl Observer {
         Ok((services, Fronting::of(&found, &pods)))
     }
 
-    fn complete(&self, frame: Snapshot, pods: Vec<Pod>, samples: Vec<(Observation, Vec<Reading>)>) -> Snapshot {
-        let targets = pods.into_iter().zip(samples).map(|(pod, (redis, history))| Target { pod, redis, history });
+    fn complete(
+        &self,
+        policy: &Policy,
+        frame: Snapshot,
+        pods: Vec<Pod>,
+        samples: Vec<(Observation, Vec<Reading>)>,
+    ) -> Snapshot {
+        let targets = pods.into_iter().zip(samples).map(|(pod, (redis, history))| {
+            let peaks = self.sampler.peaks(&key(policy, &pod));
+            Target { pod, redis, history, peaks }
+        });
         let snapshot = Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame };
         let seen_before = self.lately.look(&snapshot, self.clock.uptime());
         Snapshot { seen_before, ..snapshot }

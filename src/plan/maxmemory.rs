@@ -5,7 +5,7 @@
 //! What was set is remembered before it is set: a process that starts without it gets it again, it follows the limit
 //! upward, and what people set is told from it and never raised. After kills it is lower for some days ([`killed`]).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     Context,
@@ -14,7 +14,10 @@ use super::{
     resize, rogue_primary,
 };
 use crate::{
-    assess::{WILL_SET, headroom},
+    assess::{
+        WILL_SET,
+        headroom::{self, Demand},
+    },
     domain::{
         bytes::Bytes,
         journal::{Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
@@ -28,6 +31,8 @@ use crate::{
 
 /// Where a full server refuses writes, no more than this of a value may be used when it is first set, in percent.
 const FILLED_AT_MOST_PERCENT: u32 = 75;
+/// By method Measured what was set is moved no more often.
+const MOVES_AT_MOST_ONCE_IN: Duration = Duration::from_secs(24 * 3600);
 /// Earlier values by which a member is known to have it from us.
 const MAX_VALUES: usize = 8;
 /// Processes that are remembered.
@@ -183,7 +188,11 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     let Some(limit) = limits.iter().flatten().copied().min() else { return Verdict::Nothing };
     let own = own(ctx, shard);
     let relief = killed::relief(ctx, shard);
-    let bears = bears(ctx, own, &seen, relief.as_ref(), limit);
+    let demand = shard.members.first().map_or_else(|| Demand::of(ctx.policy, &[]), |target| ctx.look.demand(target));
+    let bearable = demand.bearable(limit);
+    let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > bearable;
+    let stays = stays(ctx, own, &demand).filter(|value| relief.is_none() && !evicts(value));
+    let bears = stays.unwrap_or_else(|| less(relief.as_ref(), own, &seen, bearable));
     let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
     let wrong = |target: &Target, sample: &Sample| {
         let too_much = relief.as_ref().filter(|_| over(sample)).map(|relief| Some(relief.why.clone()));
@@ -199,6 +208,7 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     if needed.iter().any(Option::is_none) {
         return Verdict::Nothing;
     }
+    let is_wrong = !needed.is_empty();
     let because = needed.into_iter().flatten().next().unwrap_or_default();
     let value = most_of(own, bears);
     if limits.contains(&None) || value == Bytes::ZERO {
@@ -217,20 +227,25 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
         .filter(|(_, sample)| has_ours(own, sample) && sample.memory.maxmemory < value)
         .map(|it| it.0)
         .collect();
+    if let (Some(stays), Some(own), true) = (stays, own, is_wrong && lowered.is_empty() && raised.is_empty()) {
+        let at = own.at.strftime("%Y-%m-%dT%H:%M:%SZ");
+        return Verdict::Refused(format!(
+            "the operator set maxmemory to {stays} at {at}; method Measured moves it once a day, by an hour of samples"
+        ));
+    }
+    let bears = if stays.is_some() { "bore that when it was set" } else { "bears that" };
     let most_used = most_used(own, &seen, value);
     let change = Change { value, most_used, lowered, raised, because: String::new(), evicts_to: None };
-    fits(ctx, shard, &seen, change, (limit, because))
+    fits(ctx, shard, &seen, change, (format!("the limit of {limit} {bears}"), limit, because))
 }
 
 /// What the smallest limit bears, less what kills have shown to be too much.
-fn bears(
-    ctx: &Context<'_>,
+fn less(
+    relief: Option<&killed::Relief>,
     own: Option<&OwnMaxmemory>,
     seen: &[(&Target, &Sample)],
-    relief: Option<&killed::Relief>,
-    limit: Bytes,
+    bears: Bytes,
 ) -> Bytes {
-    let bears = headroom::bearable(&ctx.policy.headroom, limit);
     let Some(relief) = relief else { return bears };
     let now = seen.iter().map(|(_, sample)| sample.memory.maxmemory).filter(|value| *value > Bytes::ZERO).min();
     let people = if own.is_some() { most_of(own, bears) } else { now.map_or(bears, |now| now.min(bears)) };
@@ -243,10 +258,10 @@ fn fits<'a>(
     shard: &Shard<'a>,
     seen: &[(&'a Target, &'a Sample)],
     mut change: Change<'a>,
-    (limit, why): (Bytes, String),
+    (bears, limit, why): (String, Bytes, String),
 ) -> Verdict<'a> {
     let used = seen.iter().map(|(_, sample)| sample.memory.used).max().unwrap_or_default();
-    change.because = format!("the limit of {limit} bears that");
+    change.because = bears;
     if !why.is_empty() {
         let _ = write!(change.because, ", and is not raised: {why}");
     }
@@ -286,16 +301,17 @@ fn fits<'a>(
 /// not. `None`: it is right.
 #[allow(clippy::option_option, reason = "wrong or not, and then stuck or not")]
 fn why_wrong(ctx: &Context<'_>, target: &Target, sample: &Sample) -> Option<Option<String>> {
-    let (rule, maxmemory) = (&ctx.policy.headroom, sample.memory.maxmemory);
+    let (demand, maxmemory) = (ctx.look.demand(target), sample.memory.maxmemory);
     if maxmemory == Bytes::ZERO {
         return Some(Some(String::new()));
     }
     let container = target.pod.container.as_ref().ok()?;
     let limit = limit_of(target)?;
-    if limit >= headroom::required_exactly(rule, maxmemory) {
+    // What more measurement may still find enough is not wrong yet.
+    if limit >= demand.surely(maxmemory) {
         return None;
     }
-    Some(resize::stuck(ctx, target, container, headroom::required_limit(rule, maxmemory)))
+    Some(resize::stuck(ctx, target, container, demand.limit(maxmemory)))
 }
 
 /// What people may see as the limit: the lower one of what holds and what is asked for.
@@ -331,6 +347,13 @@ fn is_busy(target: &Target, sample: &Sample) -> bool {
 
 fn has_ours(own: Option<&OwnMaxmemory>, sample: &Sample) -> bool {
     own.is_some_and(|own| own.values.contains(&stored(sample.memory.maxmemory)))
+}
+
+/// What was set, where it stays for now: what wavers moves it once a day, and not before it is measured.
+fn stays(ctx: &Context<'_>, own: Option<&OwnMaxmemory>, demand: &Demand) -> Option<Bytes> {
+    let own = own.filter(|_| demand.wavers())?;
+    let value = own.values.first().and_then(|value| u64::try_from(*value).ok())?;
+    (ctx.since(own.at) < MOVES_AT_MOST_ONCE_IN || !demand.is_measured()).then_some(Bytes(value))
 }
 
 /// What the limits bear, and never more than people had set.

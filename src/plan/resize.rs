@@ -4,7 +4,8 @@ use super::{Context, effect::Effect};
 use crate::{
     assess::{
         fragmentation::Cause,
-        headroom, obstacle,
+        headroom::{self, Demand},
+        obstacle,
         oom::{self, Rescue},
     },
     domain::{
@@ -22,21 +23,29 @@ use crate::{
 fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, Bytes)> {
     let container = target.pod.container.as_ref().ok()?;
     let maxmemory = target.sample()?.memory.maxmemory;
+    let demand = ctx.look.demand(target);
     // Judged to the byte, as the finding is; set in whole mebibytes.
-    let least = headroom::required_exactly(&ctx.policy.headroom, maxmemory);
-    let need = capped(ctx, container, headroom::required_limit(&ctx.policy.headroom, maxmemory));
+    let least = demand.surely(maxmemory);
+    let need = capped(ctx, container, demand.limit(maxmemory));
     (maxmemory > Bytes::ZERO && container.spec_limit? < least).then_some((container, need))
 }
 
 /// What the policy demands, and why.
 fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
     let (container, need) = missing(ctx, target)?;
+    if ctx.snapshot.surroundings.limit_left_alone(&target.pod.uid, need, ctx.look.demand(target).wavers()).is_some() {
+        return None;
+    }
     let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
-    let reason = if need < headroom::required_exactly(&ctx.policy.headroom, maxmemory) {
+    let demand = ctx.look.demand(target);
+    let reason = if need < demand.exactly(maxmemory) {
         format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
     } else {
-        let percent = ctx.policy.headroom.percent;
-        format!("limit {limit} is below the {need} that maxmemory {maxmemory} needs with {percent} % headroom")
+        let why = match demand {
+            Demand::Fixed { percent, .. } => format!(" with {percent} % headroom"),
+            Demand::Measured(_) => format!(": {}", demand.short(maxmemory)),
+        };
+        format!("limit {limit} is below the {need} that maxmemory {maxmemory} needs{why}")
     };
     Some((need, reason))
 }
@@ -148,11 +157,9 @@ pub fn replacement_step(ctx: &Context<'_>, target: &Target) -> Option<(Step, Str
     let maxmemory = target.sample()?.memory.maxmemory;
     let mut limit = container.limit().unwrap_or_default();
     let may_raise = ctx.snapshot.rights.resize != Right::Denied;
-    if may_raise
-        && maxmemory > Bytes::ZERO
-        && template.max(limit) < headroom::required_exactly(&ctx.policy.headroom, maxmemory)
-    {
-        limit = headroom::required_limit(&ctx.policy.headroom, maxmemory);
+    let demand = ctx.look.demand(target);
+    if may_raise && maxmemory > Bytes::ZERO && template.max(limit) < demand.surely(maxmemory) {
+        limit = demand.limit(maxmemory);
     }
     if let Some(maximum) = ctx.policy.headroom.maximum_limit {
         limit = limit.min(maximum);
@@ -175,12 +182,16 @@ pub fn step_effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<E
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         domain::{
             fixtures::{self, NOW},
             oom::Kill,
-            policy::Policy,
+            peaks::Peaks,
+            policy::{HeadroomMethod, Policy},
+            ratio::Ratio,
             snapshot::{Observation, Snapshot},
             surroundings::{LeftAlone, Undone},
         },
@@ -191,8 +202,9 @@ mod tests {
     fn unaligned() -> (Policy, Snapshot, Bytes) {
         let (policy, mut snapshot) = fixtures::enforced();
         let maxmemory = fixtures::MAXMEMORY + Bytes(1000);
-        let need = headroom::required_exactly(&policy.headroom, maxmemory);
-        assert_ne!(need, headroom::required_limit(&policy.headroom, maxmemory));
+        let demand = Demand::assumed(&policy.headroom);
+        let need = demand.exactly(maxmemory);
+        assert_ne!(need, demand.limit(maxmemory));
         for target in &mut snapshot.targets {
             let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
             sample.memory.maxmemory = maxmemory;
@@ -317,6 +329,61 @@ mod tests {
         policy.headroom.maximum_limit = None;
         snapshot.targets.iter_mut().for_each(|target| limit(target, need));
         assert_eq!(resized(&policy, &snapshot), []);
+    }
+
+    /// Three members of method Measured, of which nothing was measured yet, each with that limit.
+    fn not_measured(mebibytes: u64) -> (Policy, Snapshot) {
+        let (mut policy, mut snapshot) = fixtures::enforced();
+        policy.headroom.method = HeadroomMethod::Measured;
+        for target in &mut snapshot.targets {
+            limit(target, Bytes::mib(mebibytes));
+        }
+        (policy, snapshot)
+    }
+
+    fn limits(policy: &Policy, snapshot: &Snapshot) -> Vec<Bytes> {
+        let due = with(policy, snapshot, |ctx| due(ctx, &[]));
+        let limit = |(effect, _)| if let Effect::Resize { limit, .. } = effect { limit } else { Bytes::ZERO };
+        due.into_iter().map(limit).collect()
+    }
+
+    /// 588.8 + 128 + 16 + 1 + 29.9 MiB, and of the data 25 % for a fork, or 10 % in any case; / 0.95.
+    #[test]
+    fn what_is_not_measured_is_waited_for_unless_it_is_too_small_in_any_case() {
+        let of = |mebibytes: u64| {
+            let (policy, snapshot) = not_measured(mebibytes);
+            limits(&policy, &snapshot)
+        };
+        assert_eq!(of(865), [Bytes::mib(959); 3]);
+        assert_eq!(of(866), []);
+        let (policy, mut snapshot) = not_measured(900);
+        for target in &mut snapshot.targets {
+            target.peaks = Peaks { covered: Duration::from_secs(3600), copied: Some(Ratio(50)), ..Peaks::default() };
+        }
+        assert_eq!(limits(&policy, &snapshot), [Bytes::mib(1269); 3], "75 % once it is measured");
+        snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(1269)));
+        snapshot.targets.iter_mut().for_each(|target| target.peaks = Peaks::default());
+        assert_eq!(limits(&policy, &snapshot), [], "what was forgotten lowers nothing");
+    }
+
+    /// What is needed wavers: who sets it back is not fought over each new value.
+    #[test]
+    fn a_measured_limit_that_is_left_alone_is_left_alone_whatever_it_is_by_now() {
+        let (mut policy, mut snapshot) = not_measured(800);
+        let left = |value: Bytes| LeftAlone {
+            pod: fixtures::pod_name(1),
+            uid: fixtures::pod_uid(1),
+            kept: Kept::Limit,
+            value: value.to_string(),
+            times: 3,
+            undone: Undone::By(None),
+            until: NOW,
+        };
+        snapshot.surroundings.left_alone = vec![left(Bytes::mib(700))];
+        assert_eq!(limits(&policy, &snapshot), [Bytes::mib(959); 2]);
+        policy.headroom.method = HeadroomMethod::Fixed;
+        snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(600)));
+        assert_eq!(limits(&policy, &snapshot), [Bytes::mib(768); 3], "by method Fixed another value is another wish");
     }
 
     // Found by reading: what maxmemory demands was above the maximum, and hid the raise that was allowed.

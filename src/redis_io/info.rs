@@ -247,6 +247,10 @@ impl<'a> Info<'a> {
             rss_overhead: self.bytes("rss_overhead_bytes"),
             not_counted_for_evict: self.bytes("mem_not_counted_for_evict"),
             clients_normal: self.bytes("mem_clients_normal"),
+            scripts: self.amount("used_memory_vm_total").or_else(|| self.amount("used_memory_lua")),
+            sync_buffer: self
+                .amount("mem_replica_full_sync_buffer")
+                .or_else(|| self.amount("mem_replicas_repl_buffer")),
             lazyfree_pending: self.number("lazyfree_pending_objects"),
             active_defrag_running: self.flag("active_defrag_running"),
         }
@@ -390,8 +394,12 @@ impl<'a> Info<'a> {
 
     /// An amount of memory; zero where it cannot be.
     fn bytes(&self, name: &str) -> Bytes {
-        let amount = self.get(name).and_then(parse_number).filter(|amount| *amount <= ABSURD);
-        Bytes(amount.unwrap_or(0))
+        self.amount(name).unwrap_or_default()
+    }
+
+    /// An amount of memory; `None` where it is not said or cannot be.
+    fn amount(&self, name: &str) -> Option<Bytes> {
+        self.get(name).and_then(parse_number).filter(|amount| *amount <= ABSURD).map(Bytes)
     }
 
     /// A number that is not zero.

@@ -25,6 +25,7 @@ fn lint(arguments: &[&str], input: &str) -> Ran {
 #[case::no_redis("kind: Service\n", &[], 0)]
 #[case::empty("", &[], 3)]
 #[case::more_headroom(GOOD, &["--percent", "60"], 2)]
+#[case::more_by_its_bounds(GOOD, &["--method", "measured"], 2)]
 #[case::a_flag_of_its_own(GOOD, &["--percent", "5"], 3)]
 #[case::no_purpose(GOOD, &["--purpose", "fun"], 3)]
 #[case::no_amount(GOOD, &["--minimum", "2GB"], 3)]
@@ -32,6 +33,19 @@ fn the_exit_code_says_how_bad_it_is(#[case] text: &str, #[case] more: &[&str], #
     let arguments: Vec<&str> = ["-"].into_iter().chain(more.iter().copied()).collect();
     let ran = lint(&arguments, text);
     assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn by_method_measured_it_says_that_nothing_is_measured() {
+    let ran = lint(&["-", "--method", "measured"], GOOD);
+    assert!(ran.out.contains("limit 1.50 GiB, needed 1.84 GiB for maxmemory 1 GiB"), "{}", ran.out);
+    assert!(ran.out.replace('\n', " ").contains("nothing is measured)"), "{}", ran.out);
+    let json: Value = serde_json::from_str(&lint(&["-", "--method", "measured", "-o", "json"], GOOD).out).unwrap();
+    let server = &json["servers"][0];
+    assert_eq!((server["headroomMethod"].as_str(), server["headroomPercent"].as_u64()), (Some("Measured"), None));
+    let json: Value = serde_json::from_str(&lint(&["-", "-o", "json"], GOOD).out).unwrap();
+    let server = &json["servers"][0];
+    assert_eq!((server["headroomMethod"].as_str(), server["headroomPercent"].as_u64()), (None, Some(50)));
 }
 
 #[test]

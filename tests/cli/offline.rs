@@ -44,6 +44,9 @@ fn plans_what_is_due_and_says_what_is_in_the_way(#[case] name: &str, #[case] cod
 #[case("restarted-lately", "redis-1")]
 #[case("unreachable-primary", "redis-0")]
 #[case("libc", "redis-1")]
+#[case("measured-fixed-would-do", "redis-1")]
+#[case("measured-not-yet", "redis-0")]
+#[case("measured-enough", "redis-0")]
 fn explains_every_number_of_a_pod(#[case] name: &str, #[case] pod: &str) {
     let ran = run(&["explain", pod, "-f", "-"], &snapshot(name));
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);

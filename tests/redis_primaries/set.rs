@@ -13,6 +13,7 @@ use redis_memory_operator::{
         fixtures::{self, NOW},
         journal::{CurrentStep, Journal, MemberIdentity},
         names::{PodUid, RunId},
+        peaks::Peaks,
         policy::{Policy, SecretKey},
         ratio::Ratio,
         sample::Role,
@@ -166,7 +167,12 @@ impl Set {
             sample.at = fixtures::seconds_ago(2);
             sample.memory = fixtures::sample(Role::Primary).memory;
             let history = fixtures::history(&sample.run_id, Ratio(291), fixtures::USED, fixtures::RSS);
-            snapshot.targets.push(Target { pod, redis: Observation::Seen(Box::new(sample)), history });
+            snapshot.targets.push(Target {
+                pod,
+                redis: Observation::Seen(Box::new(sample)),
+                history,
+                peaks: Peaks::default(),
+            });
         }
         snapshot
     }

@@ -336,7 +336,7 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
         (Err(problem), None) => panic!("the fixture has no container: {problem:?}"),
     }
     let mut target = fixtures::bare_target(pod, sample(n, yaml, pods));
-    target.history = history(n, yaml);
+    (target.history, target.peaks) = (history(n, yaml), yaml.peaks);
     if yaml.pending {
         target.redis = Observation::Pending;
     }
@@ -403,6 +403,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
         config.maxmemory_policy.clone_from(&yaml.maxmemory_policy);
         config.appendonly = yaml.appendonly;
         config.save.clone_from(&yaml.save);
+        config.diskless_load.clone_from(&yaml.diskless_load);
         config.min_replicas_to_write = yaml.min_replicas_to_write;
         config.serving.replica_priority = yaml.priority;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use redis_memory_operator::domain::peaks::Peaks;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -33,6 +34,7 @@ pub(super) struct PodYaml {
     // Replication.
     pub(super) min_replicas_to_write: u32,
     pub(super) behind: String,
+    pub(super) diskless_load: String,
     pub(super) priority: Option<u64>,
     // Persistence.
     pub(super) appendonly: bool,
@@ -43,6 +45,8 @@ pub(super) struct PodYaml {
     pub(super) minutes: u16,
     pub(super) busy_every: Option<usize>,
     pub(super) newest_ratio: Option<f64>,
+    /// The most of the last day; absent: nothing was measured.
+    pub(super) peaks: Peaks,
     // Server.
     pub(super) version: String,
     pub(super) engine: String,
@@ -93,6 +97,7 @@ impl Default for PodYaml {
             grows: None,
             min_replicas_to_write: 0,
             behind: "0".into(),
+            diskless_load: "disabled".into(),
             priority: None,
             appendonly: false,
             save: String::new(),
@@ -101,6 +106,7 @@ impl Default for PodYaml {
             minutes: 15,
             busy_every: None,
             newest_ratio: None,
+            peaks: Peaks::default(),
             version: "7.0.15".into(),
             engine: "redis".into(),
             cluster: false,

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use redis_memory_operator::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
-    assess::headroom,
+    assess::headroom::Demand,
     clock::Time,
     controller::ports::{Policies, PolicyVersion},
     domain::{
@@ -191,7 +191,7 @@ impl Cluster for Process {
             let before = world.kube.pod(n).map_or(0, |pod| pod.limit_mib);
             let maxmemory = world.servers.of_pod(n).map_or(0, |server| server.maxmemory_mib);
             let rule = fixtures::policy().headroom;
-            let required = headroom::required_limit(&rule, Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
+            let required = Demand::assumed(&rule).limit(Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
             world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
             let now = world.now;
             if limit != before {

@@ -10,6 +10,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures,
         names::{NodeAddress, PodUid, RunId},
+        peaks::Peaks,
         pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
         policy::Policy,
         ratio::Ratio,
@@ -153,7 +154,7 @@ impl World {
             .map(|(n, pod)| {
                 let redis = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
                 let history = memory.history.get(&pod.uid).cloned().unwrap_or_default();
-                Target { pod: self.domain_pod(*n, pod), redis, history }
+                Target { pod: self.domain_pod(*n, pod), redis, history, peaks: Peaks::default() }
             })
             .collect();
         targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));

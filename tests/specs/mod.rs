@@ -340,7 +340,7 @@ fn types() -> Vec<Bad> {
         of_type(json!({"mode": "Act"}), "spec.mode", "Unsupported value"),
         of_type(json!({"purpose": "Database"}), "spec.purpose", "Unsupported value"),
         of_type(json!({"redis": {"roleAuthority": "Guess"}}), "spec.redis.roleAuthority", "Unsupported value"),
-        of_type(json!({"headroom": {"method": "Measured"}}), "spec.headroom.method", "Unsupported value"),
+        of_type(json!({"headroom": {"method": "Guessed"}}), "spec.headroom.method", "Unsupported value"),
         of_type(json!({"headroom": {"percent": 12.5}}), "spec.headroom.percent", "must be of type integer"),
         of_type(json!({"headroom": {"remedies": ["PatchWorkload"]}}), "spec.headroom.remedies", "Unsupported value"),
         of_type(json!({"fragmentation": {"remedies": ["Purge"]}}), "spec.fragmentation.remedies", "Unsupported value"),

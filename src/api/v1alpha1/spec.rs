@@ -243,12 +243,13 @@ pub struct SecretRef {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(transform = rules::headroom)]
 pub struct Headroom {
-    /// How the headroom is found.
+    /// How the headroom is found: Fixed by percent, Measured by what the servers were seen to take within the last day
+    /// (docs/findings.md); minimum holds for both.
     pub method: HeadroomMethod,
-    /// 50: the limit is at least 1.5 x maxmemory.
+    /// Of method Fixed. 50: the limit is at least 1.5 x maxmemory.
     #[schemars(range(min = 10, max = 400), extend("format" = "int32"))]
     pub percent: u32,
-    /// At least this much, whatever the percentage gives.
+    /// At least this much, whatever the method gives.
     #[schemars(length(max = 24), transform = rules::memory)]
     pub minimum: String,
     /// What may be done when it is too small.
@@ -286,6 +287,10 @@ pub enum HeadroomMethod {
     /// A percentage of maxmemory, and a minimum.
     #[default]
     Fixed,
+    /// What the servers were seen to take within the last day beside their data (fragmentation, buffers, clients, the pages
+    /// that a fork copies, a full sync), the largest of each set's members, and a minimum. Until a pod of the set has been
+    /// sampled for an hour, bounds. docs/findings.md#measured
+    Measured,
 }
 
 /// What may be done about insufficient headroom.

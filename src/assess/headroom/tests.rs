@@ -9,11 +9,17 @@ use crate::domain::{
     bytes::MIB,
     fixtures::{self, policy},
     pod::ContainerProblem,
+    policy::HeadroomMethod,
     snapshot::{Observation, ProbeFailure},
 };
 
+fn judged(target: &Target) -> HeadroomVerdict {
+    judge(&Demand::of(&policy(), &[target]), target)
+}
+
 fn rule(percent: u32, minimum: u64) -> HeadroomRule {
     HeadroomRule {
+        method: HeadroomMethod::Fixed,
         percent,
         minimum: Bytes::mib(minimum),
         resize_pod: true,
@@ -37,7 +43,7 @@ fn the_larger_of_percent_and_minimum_is_needed(
     #[case] maxmemory: Bytes,
     #[case] need: Bytes,
 ) {
-    let got = required_limit(&rule(percent, minimum), maxmemory);
+    let got = Demand::assumed(&rule(percent, minimum)).limit(maxmemory);
     assert!(got == need || (maxmemory.0 == u64::MAX && got >= need), "{got:?}, expected {need:?}");
 }
 
@@ -49,7 +55,7 @@ fn a_limit_that_is_enough_to_the_byte_is_enough() {
     }
     let mut limited = |bytes: u64| {
         target.pod.container.as_mut().unwrap().live_limit = Some(Bytes(bytes));
-        judge(&policy(), &target)
+        judged(&target)
     };
     let need = Bytes::mib(1431);
     assert_eq!(limited(1_500_000_000), HeadroomVerdict::Sufficient { have: Bytes(1_500_000_000), need });
@@ -60,19 +66,19 @@ fn a_limit_that_is_enough_to_the_byte_is_enough() {
 fn the_live_limit_counts_and_the_spec_only_where_there_is_none() {
     let mut target = fixtures::target(0);
     target.pod.container.as_mut().unwrap().live_limit = Some(Bytes::mib(600));
-    assert!(matches!(judge(&policy(), &target), HeadroomVerdict::Insufficient { .. }));
+    assert!(matches!(judged(&target), HeadroomVerdict::Insufficient { .. }));
     target.pod.container.as_mut().unwrap().live_limit = None;
-    assert!(matches!(judge(&policy(), &target), HeadroomVerdict::Sufficient { .. }));
+    assert!(matches!(judged(&target), HeadroomVerdict::Sufficient { .. }));
 }
 
 #[test]
 fn what_is_not_known_is_not_judged() {
     let mut target = fixtures::target(0);
     target.redis = Observation::Failed(ProbeFailure::TimedOut(String::new()));
-    assert_eq!(judge(&policy(), &target), HeadroomVerdict::Unknown);
+    assert_eq!(judged(&target), HeadroomVerdict::Unknown);
     let mut target = fixtures::target(0);
     target.pod.container = Err(ContainerProblem("two containers".into()));
-    assert_eq!(judge(&policy(), &target), HeadroomVerdict::Unknown);
+    assert_eq!(judged(&target), HeadroomVerdict::Unknown);
 }
 
 #[test]
@@ -80,11 +86,11 @@ fn no_bound_and_no_limit_are_verdicts_of_their_own() {
     let mut target = fixtures::target(0);
     let container = target.pod.container.as_mut().unwrap();
     (container.live_limit, container.spec_limit) = (None, None);
-    assert_eq!(judge(&policy(), &target), HeadroomVerdict::NoLimit);
+    assert_eq!(judged(&target), HeadroomVerdict::NoLimit);
     if let Observation::Seen(sample) = &mut target.redis {
         sample.memory.maxmemory = Bytes::ZERO;
     }
-    assert_eq!(judge(&policy(), &target), HeadroomVerdict::Unbounded);
+    assert_eq!(judged(&target), HeadroomVerdict::Unbounded);
 }
 
 #[test]
@@ -132,28 +138,15 @@ proptest! {
     }
 
     #[test]
-    fn the_inverse_is_the_inverse(percent in 10_u32..=400, minimum in 1_u64..=1 << 50, limit in any::<u64>()) {
-        let rule = HeadroomRule { minimum: Bytes(minimum), ..rule(percent, 0) };
-        let bears = bearable(&rule, Bytes(limit));
-        prop_assert_eq!(bears.0 % MIB, 0);
-        if bears > Bytes::ZERO {
-            prop_assert!(required_exactly(&rule, bears) <= Bytes(limit), "{bears:?}");
-        }
-        if limit < u64::MAX / 2 {
-            prop_assert!(required_exactly(&rule, bears + Bytes(MIB)) > Bytes(limit), "{bears:?} is not the largest");
-        }
-    }
-
-    #[test]
     fn a_higher_limit_is_never_judged_worse(maxmemory in any::<u64>(), limit in any::<u64>(), more in any::<u64>()) {
         let mut target = fixtures::target(0);
         let Observation::Seen(sample) = &mut target.redis else { panic!("a sample") };
         sample.memory.maxmemory = Bytes(maxmemory);
-        let mut judged = |limit: u64| {
+        let mut short = |limit: u64| {
             target.pod.container.as_mut().unwrap().live_limit = Some(Bytes(limit));
-            matches!(judge(&policy(), &target), HeadroomVerdict::Insufficient { .. })
+            matches!(judged(&target), HeadroomVerdict::Insufficient { .. })
         };
-        let before = judged(limit);
-        prop_assert!(before || !judged(limit.saturating_add(more)));
+        let before = short(limit);
+        prop_assert!(before || !short(limit.saturating_add(more)));
     }
 }

@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::*;
 use crate::domain::{
     fixtures::{self, NOW},
-    surroundings::{RefusedLimit, Undone, UnwrittenLimit},
+    surroundings::{Kept, RefusedLimit, Undone, UnwrittenLimit},
 };
 
 /// What may keep a limit of 1536 MiB from `redis-1`, which has 1 GiB; nothing does.

@@ -249,7 +249,9 @@ fn shown(finding: &Finding) -> Shown {
 fn shown_headroom(verdict: HeadroomVerdict) -> Option<Headroom> {
     let (have, need, sufficient) = match verdict {
         HeadroomVerdict::Sufficient { have, need } => (have, need, true),
-        HeadroomVerdict::Insufficient { have, need } => (have, need, false),
+        HeadroomVerdict::Insufficient { have, need } | HeadroomVerdict::NotMeasured { have, need } => {
+            (have, need, false)
+        }
         HeadroomVerdict::NoLimit | HeadroomVerdict::Unbounded | HeadroomVerdict::Unknown => return None,
     };
     Some(Headroom { limit_bytes: have.0, needed_bytes: need.0, sufficient })

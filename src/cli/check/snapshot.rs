@@ -10,6 +10,7 @@ use crate::{
         addresses::PodAddresses,
         bytes::Bytes,
         names::{PodName, PodUid},
+        peaks::Peaks,
         pod::{Container, FieldManagers, Pod, ResizeProgress},
         snapshot::{Observation, ProbeFailure, Snapshot, Target},
     },
@@ -33,7 +34,8 @@ fn target(look: &Checked<'_>, limit: Option<Bytes>) -> Target {
             let pod = stand_in(look.server, *address, limit);
             let mut sample = sample.clone();
             sample.pod_uid = pod.uid.clone();
-            Target { pod, history: vec![reading_of(&sample)], redis: Observation::Seen(Box::new(sample)) }
+            let history = vec![reading_of(&sample)];
+            Target { pod, history, peaks: Peaks::default(), redis: Observation::Seen(Box::new(sample)) }
         }
         Err(error) => {
             let failure = match error {
@@ -42,7 +44,7 @@ fn target(look: &Checked<'_>, limit: Option<Bytes>) -> Target {
                 other => ProbeFailure::Unreachable(other.to_string()),
             };
             let pod = Pod { addresses: PodAddresses::default(), ..stand_in(look.server, unspecified, limit) };
-            Target { pod, history: Vec::new(), redis: Observation::Failed(failure) }
+            Target { pod, history: Vec::new(), peaks: Peaks::default(), redis: Observation::Failed(failure) }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     api::v1alpha1::RedisMemoryPolicyStatus,
     assess::{
         fragmentation::{self, Cause, DueReason, Verdict},
-        headroom::{self, HeadroomVerdict},
+        headroom::{self, Demand, HeadroomVerdict},
     },
     cli::{
         judgement::Judgement,
@@ -245,21 +245,38 @@ impl<'a> Explained<'a> {
             ),
             row("request", or_none(container.spec_request)),
         ];
-        let rule = &self.policy.headroom;
-        let formula =
-            format!("the larger of maxmemory x {} and maxmemory + {}", Ratio(100 + rule.percent), rule.minimum);
+        let (rule, demand) = (&self.policy.headroom, self.judgement.look.demand(self.target));
+        let formula = match demand {
+            Demand::Fixed { percent, minimum } => {
+                format!("the larger of maxmemory x {} and maxmemory + {minimum}", Ratio(percent.saturating_add(100)))
+            }
+            Demand::Measured(terms) => {
+                let set = "the terms below, and at least maxmemory +";
+                format!("Measured{}: {set} {}", terms.evidence.remark(), terms.minimum)
+            }
+        };
         rows.push(row(
             "needed",
-            match headroom::judge(self.policy, self.target) {
+            match headroom::judge(&demand, self.target) {
                 HeadroomVerdict::Sufficient { need, .. } => format!("{need}: sufficient ({formula})"),
                 HeadroomVerdict::Insufficient { have, need } => {
                     format!("{need}: INSUFFICIENT by {} ({formula})", need.saturating_sub(have))
+                }
+                HeadroomVerdict::NotMeasured { need, .. } => {
+                    format!("{need} by the bounds: not known yet whether the limit is enough ({formula})")
                 }
                 HeadroomVerdict::NoLimit => format!("a limit: {formula}"),
                 HeadroomVerdict::Unbounded => "no limit is enough: maxmemory is 0".to_owned(),
                 HeadroomVerdict::Unknown => format!("not known without an answer of Redis ({formula})"),
             },
         ));
+        let maxmemory = self.target.sample().map(|sample| sample.memory.maxmemory).filter(|it| *it > Bytes::ZERO);
+        rows.extend(maxmemory.into_iter().flat_map(|maxmemory| terms(&demand, maxmemory)));
+        if let (Source::Cluster { .. }, false) = (self.source, demand.is_measured()) {
+            let text =
+                "this command looks once and measures nothing; what the operator measured is in its findings below";
+            rows.push(row("  note", text));
+        }
         if let (Some(sample), Some(limit)) = (self.target.sample(), container.limit()) {
             let share = Ratio::of(sample.memory.rss, limit).unwrap_or_default();
             rows.push(row("rss of limit", format!("{} %; critical from 80 %", share.0)));
@@ -389,6 +406,14 @@ impl<'a> Explained<'a> {
         let text = format!("{}, step {} of {}: {step}", journal.id, journal.cursor + 1, journal.steps.len());
         Some(row("under way", text))
     }
+}
+
+/// What each term of the demand is, and what it is made of.
+fn terms(demand: &Demand, maxmemory: Bytes) -> impl Iterator<Item = Vec<String>> {
+    demand
+        .terms(maxmemory)
+        .into_iter()
+        .map(|term| row(&format!("  {}", term.name), format!("{}: {}", term.amount, term.why)))
 }
 
 fn reached(yes: bool, value: &str) -> String {

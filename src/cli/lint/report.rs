@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::layout::{line, paragraph};
 use crate::{
-    domain::{bytes::Bytes, finding::Severity, purpose::Purpose},
+    domain::{bytes::Bytes, finding::Severity, policy::HeadroomMethod, purpose::Purpose},
     lint::{Judged, Known, Report},
 };
 
@@ -46,7 +46,11 @@ fn server(out: &mut String, judged: &Judged) {
 fn rule(judged: &Judged) -> String {
     let headroom = &judged.rule.headroom;
     let purpose = judged.rule.purpose.map(|purpose| format!(", purpose {purpose}")).unwrap_or_default();
-    format!("{} % above maxmemory, at least {}{purpose}", headroom.percent, headroom.minimum)
+    let method = match headroom.method {
+        HeadroomMethod::Fixed => format!("{} % above maxmemory", headroom.percent),
+        HeadroomMethod::Measured => "method Measured by its bounds above maxmemory (nothing runs here)".to_owned(),
+    };
+    format!("{method}, at least {}{purpose}", headroom.minimum)
 }
 
 fn numbers(judged: &Judged) -> String {
@@ -115,7 +119,12 @@ struct Server<'a> {
     product: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
-    headroom_percent: u32,
+    /// Absent: Fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headroom_method: Option<&'static str>,
+    /// Of method Fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headroom_percent: Option<u32>,
     headroom_minimum_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     purpose: Option<&'static str>,
@@ -170,6 +179,7 @@ fn shown(judged: &Judged) -> Server<'_> {
         evidence: &finding.evidence,
         remedy: &finding.remedy,
     });
+    let measured = judged.rule.headroom.method == HeadroomMethod::Measured;
     Server {
         file: &judged.place.file,
         line: judged.place.line,
@@ -178,7 +188,8 @@ fn shown(judged: &Judged) -> Server<'_> {
         container: &judged.container,
         product: judged.product,
         policy: judged.policy.as_deref(),
-        headroom_percent: judged.rule.headroom.percent,
+        headroom_method: measured.then_some("Measured"),
+        headroom_percent: (!measured).then_some(judged.rule.headroom.percent),
         headroom_minimum_bytes: judged.rule.headroom.minimum.0,
         purpose: judged.rule.purpose.map(Purpose::as_str),
         limit_bytes: judged.limit.map(|bytes| bytes.0),

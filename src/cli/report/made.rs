@@ -274,7 +274,9 @@ fn pod(member: &Member<'_>) -> PodPart {
     let container = target.pod.container.as_ref().ok();
     let limit = container.and_then(Container::limit);
     let needed = match member.headroom {
-        HeadroomVerdict::Sufficient { need, .. } | HeadroomVerdict::Insufficient { need, .. } => Some(need.0),
+        HeadroomVerdict::Sufficient { need, .. }
+        | HeadroomVerdict::Insufficient { need, .. }
+        | HeadroomVerdict::NotMeasured { need, .. } => Some(need.0),
         HeadroomVerdict::NoLimit | HeadroomVerdict::Unbounded | HeadroomVerdict::Unknown => None,
     };
     PodPart {

@@ -52,6 +52,9 @@ fn room(member: &Member<'_>) -> Result<Room, String> {
     let Some(sample) = target.sample() else { return Err(format!("{pod} told nothing: {}", target.why_silent())) };
     let (have, need) = match member.headroom {
         HeadroomVerdict::Sufficient { have, need } | HeadroomVerdict::Insufficient { have, need } => (have, need),
+        HeadroomVerdict::NotMeasured { .. } => {
+            return Err(format!("what {pod} takes is not measured for long enough yet"));
+        }
         HeadroomVerdict::NoLimit => return Err(format!("{pod} has no limit")),
         HeadroomVerdict::Unbounded => return Err(format!("maxmemory of {pod} is 0, and no limit is enough for that")),
         HeadroomVerdict::Unknown => return Err(format!("what {pod} needs could not be judged")),

@@ -6,13 +6,14 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    assess::headroom::{HeadroomVerdict, judge_amounts},
-    domain::{bytes::GIB, finding::Severity, quantity},
+    assess::headroom::{Demand, HeadroomVerdict, judge_amounts},
+    domain::{bytes::GIB, finding::Severity, policy::HeadroomMethod, quantity},
     lint::{Input, Rule, lint},
 };
 
 fn rule(percent: u32, minimum: Bytes) -> HeadroomRule {
     HeadroomRule {
+        method: HeadroomMethod::Fixed,
         percent,
         minimum,
         resize_pod: false,
@@ -21,6 +22,10 @@ fn rule(percent: u32, minimum: Bytes) -> HeadroomRule {
         requests: false,
         allow_eviction: false,
     }
+}
+
+fn measured(minimum: Bytes) -> HeadroomRule {
+    HeadroomRule { method: HeadroomMethod::Measured, ..rule(50, minimum) }
 }
 
 fn wish(memory: Memory) -> Wish {
@@ -56,15 +61,17 @@ fn wishes() -> impl Strategy<Value = Wish> {
         0_u32..6,
         persistence,
         prop::sample::select(Purpose::ALL.to_vec()),
-        10_u32..=400,
-        1_u64..1 << 30,
+        prop_oneof![
+            (10_u32..=400, 1_u64..1 << 30).prop_map(|(percent, minimum)| rule(percent, Bytes(minimum))),
+            (1_u64..1 << 30).prop_map(|minimum| measured(Bytes(minimum))),
+        ],
     )
-        .prop_map(|(memory, node, replicas, persistence, purpose, percent, minimum)| Wish {
+        .prop_map(|(memory, node, replicas, persistence, purpose, headroom)| Wish {
             memory: if node { Memory::Node(Bytes(memory)) } else { Memory::Container(Bytes(memory)) },
             replicas,
             persistence,
             purpose,
-            headroom: rule(percent, Bytes(minimum)),
+            headroom,
         })
 }
 
@@ -72,9 +79,9 @@ proptest! {
     #[test]
     fn what_is_recommended_passes_lint_and_the_operator(wish in wishes()) {
         let Ok(made) = recommend(&wish) else { return Ok(()) };
-        let verdict = judge_amounts(&wish.headroom, made.maxmemory, Some(made.limit));
+        let verdict = judge_amounts(&Demand::assumed(&wish.headroom), made.maxmemory, Some(made.limit));
         prop_assert!(matches!(verdict, HeadroomVerdict::Sufficient { .. }), "{verdict:?} {made:?}");
-        let more = judge_amounts(&wish.headroom, made.maxmemory + Bytes::mib(1), Some(made.limit));
+        let more = judge_amounts(&Demand::assumed(&wish.headroom), made.maxmemory + Bytes::mib(1), Some(made.limit));
         prop_assert!(matches!(more, HeadroomVerdict::Insufficient { .. }), "and no more would fit: {made:?}");
         let input = Input { name: "a".into(), text: manifests(&made), named: true };
         let report = lint(&[input], &Rule { headroom: wish.headroom.clone(), purpose: Some(wish.purpose) });
@@ -118,6 +125,17 @@ fn eight_gibibytes() {
     let made = recommend(&wish(Memory::Container(Bytes(8 * GIB)))).unwrap();
     assert_eq!((made.servers, made.pods, made.limit, made.maxmemory), (1, 3, Bytes(8 * GIB), Bytes::mib(5461)));
     assert!(made.redis_conf.contains(&"maxmemory 5461mb".to_owned()), "{:?}", made.redis_conf);
+}
+
+/// 5091 × (1.15 × 1.25 + 0.035) + 256 + 16 + 1 + 12 is at most 0.95 × 8192.
+#[test]
+fn eight_gibibytes_by_what_is_usually_measured() {
+    let wish = Wish { headroom: measured(Bytes::mib(64)), ..wish(Memory::Container(Bytes(8 * GIB))) };
+    let made = recommend(&wish).unwrap();
+    assert_eq!((made.limit, made.maxmemory), (Bytes(8 * GIB), Bytes::mib(5091)));
+    let said = made.arithmetic.iter().find(|line| line.starts_with("maxmemory")).unwrap();
+    assert!(said.contains("method Measured: data 5.72 GiB (ratio 1.15), buffers 256 MiB"), "{said}");
+    assert!(said.contains("(bounds: nothing is measured)"), "{said}");
 }
 
 #[test]

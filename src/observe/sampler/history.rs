@@ -4,22 +4,44 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::sample::{Pressure, Reading, Role, Sample};
+use super::last_day::LastDay;
+use crate::domain::{
+    peaks::Peaks,
+    sample::{Pressure, Reading, Role, Sample},
+};
 
 /// Most readings of one target: 2048 cover eight hours at 15 s, in about 200 KiB.
 pub(super) const MAX_READINGS: usize = 2048;
 
-/// Recent readings, oldest first, bounded in time and number.
+/// Recent readings, oldest first, bounded in time and number; and the most of the last day, however short they reach.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     readings: VecDeque<Reading>,
+    day: LastDay,
 }
 
 impl History {
+    /// Notes a sample: what of it is kept as a reading, and what is the most of the day.
+    pub(super) fn note(&mut self, sample: &Sample, keep: Duration) {
+        let reading = reading_of(sample);
+        self.day.note(sample, &reading, self.readings.back());
+        self.push(reading, keep);
+    }
+
+    /// The most of the last day.
+    pub(super) fn peaks(&self) -> Peaks {
+        self.day.peaks()
+    }
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> usize {
+        self.day.parts()
+    }
+
     /// Adds a reading and drops those older than `keep`. When `keep` could hold more than [`MAX_READINGS`], readings
     /// that come closer than `keep` / [`MAX_READINGS`] are merged into one, so that the time is covered, not the
     /// number. A merged reading is quiet only if all of its parts were.
-    pub(super) fn push(&mut self, mut reading: Reading, keep: Duration) {
+    fn push(&mut self, mut reading: Reading, keep: Duration) {
         let spacing = keep / u32::try_from(MAX_READINGS).unwrap_or(u32::MAX);
         let previous = self.readings.len().checked_sub(2).and_then(|i| self.readings.get(i)).map(|r| r.at);
         if let (Some(previous), Some(last)) = (previous, self.readings.back())
@@ -42,6 +64,7 @@ impl History {
         for reading in &mut self.readings {
             reading.at = reading.at.saturating_add(by).unwrap_or(reading.at);
         }
+        self.day.shift(by);
     }
 
     /// A copy for who judges.
@@ -82,7 +105,7 @@ pub fn reading_of(sample: &Sample) -> Reading {
 }
 
 /// Time from one to the other; zero when the clock went back.
-fn age(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn age(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 

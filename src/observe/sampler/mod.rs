@@ -7,6 +7,7 @@ mod assignment;
 mod certificates;
 mod changes;
 mod history;
+mod last_day;
 mod secrets;
 mod shared_reads;
 mod target;
@@ -41,6 +42,7 @@ use crate::{
     clock::Clock,
     domain::{
         names::PodUid,
+        peaks::Peaks,
         sample::Reading,
         snapshot::{Observation, ProbeFailure},
         surroundings::{LostSet, Reach},
@@ -247,6 +249,11 @@ impl SamplerHandle {
     /// acted on comes from [`Self::probe_now`], where a single failure counts.
     pub fn latest(&self, key: &TargetKey) -> (Observation, Vec<Reading>) {
         self.inner.state().target(key).map_or((Observation::Pending, Vec::new()), ProbedTarget::settled)
+    }
+
+    /// The most that the memory of a target took within the last day; of one that is not assigned nothing is known.
+    pub fn peaks(&self, key: &TargetKey) -> Peaks {
+        self.inner.state().target(key).map_or_else(Peaks::default, ProbedTarget::peaks)
     }
 
     /// Probes these targets now, at once and out of turn, and returns what was seen: the basis of a gate. The readings

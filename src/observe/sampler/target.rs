@@ -16,13 +16,14 @@ use tokio::{
 use super::{
     ProbeContext,
     assignment::{Access, CredentialsFor, Watcher},
-    history::{History, reading_of},
+    history::History,
     worker::Worker,
 };
 use crate::{
     clock::Clock,
     domain::{
         names::{ControllerUid, PodUid},
+        peaks::Peaks,
         sample::{Memory, Reading, Sample},
         snapshot::{Observation, ProbeFailure},
     },
@@ -221,6 +222,11 @@ impl ProbedTarget {
         self.state.settled()
     }
 
+    /// The most that its memory took within the last day.
+    pub(super) fn peaks(&self) -> Peaks {
+        self.state.lock().history.peaks()
+    }
+
     /// What the last probe says of the way to it; `None`: not probed yet. One that refuses is there all the same.
     pub(super) fn reachability(&self) -> Option<Reachability> {
         let state = self.state.lock();
@@ -308,7 +314,7 @@ impl TargetState {
                     state.failures = 0;
                     let keep = state.watchers.iter().map(|watcher| watcher.keep).max().unwrap_or_default();
                     state.last_sample = Some(self.clock.uptime());
-                    state.history.push(reading_of(&sample), keep);
+                    state.history.note(&sample, keep);
                     Observation::Seen(Box::new(sample))
                 }
                 Err(failure) => {

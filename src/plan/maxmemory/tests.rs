@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+
+mod measured;
+
 use crate::{
     domain::{
         fixtures::{self, NOW},

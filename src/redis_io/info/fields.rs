@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use memchr::{memchr, memchr_iter};
 
 /// Every name that is read, but for those that end in a number.
-const NAMES: [&str; 64] = [
+const NAMES: [&str; 68] = [
     "active_defrag_running",
     "allocator_active",
     "allocator_frag_bytes",
@@ -42,6 +42,8 @@ const NAMES: [&str; 64] = [
     "mem_clients_normal",
     "mem_fragmentation_ratio",
     "mem_not_counted_for_evict",
+    "mem_replica_full_sync_buffer",
+    "mem_replicas_repl_buffer",
     "module_fork_in_progress",
     "mvcc_depth",
     "paused_reason",
@@ -68,8 +70,10 @@ const NAMES: [&str; 64] = [
     "uptime_in_seconds",
     "used_memory",
     "used_memory_dataset",
+    "used_memory_lua",
     "used_memory_peak",
     "used_memory_rss",
+    "used_memory_vm_total",
     "valkey_version",
 ];
 

@@ -53,6 +53,8 @@ fn reads_a_primary_of_7_0() {
             rss_overhead: Bytes(7_380_992),
             not_counted_for_evict: Bytes(0),
             clients_normal: Bytes(44_600),
+            scripts: Some(Bytes(92_160)),
+            sync_buffer: None,
             lazyfree_pending: 0,
             active_defrag_running: false,
         }
@@ -430,4 +432,14 @@ fn the_history_that_a_promoted_replica_continues() {
     assert_eq!(replication("master_replid2:0000\r\nsecond_repl_offset:-1\r\n"), None);
     assert_eq!(replication("master_replid2:b2\r\nsecond_repl_offset:-1\r\n"), None);
     assert_eq!(replication(""), None);
+}
+
+#[test]
+fn what_lua_and_a_full_sync_hold_is_read_by_whichever_name_it_has() {
+    let memory = |text: &str| sample(text).unwrap().memory;
+    assert_eq!(memory(REDIS_6).scripts, Some(Bytes(37_888)), "used_memory_lua");
+    assert_eq!(memory(REDIS_8_FRESH).sync_buffer, Some(Bytes::ZERO), "mem_replica_full_sync_buffer");
+    assert_eq!(memory(VALKEY_9).sync_buffer, Some(Bytes::ZERO), "mem_replicas_repl_buffer");
+    let hidden = memory(&with("used_memory_vm_total", "99999999999999999999").replace("used_memory_lua:", "other:"));
+    assert_eq!(hidden.scripts, None, "what cannot be is not said");
 }

@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+
+mod measured;
+
 use crate::{
     assess::{AssessSettings, Assessment},
     domain::{

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     assess::{
         bound::{Bound, Room},
-        headroom::{self, HeadroomVerdict},
+        headroom::{self, Demand, HeadroomVerdict},
         obstacle::{self, Obstacle},
         oom, patch,
     },
@@ -66,9 +66,17 @@ pub(super) fn raise_feeder(input: &Input<'_>, named: Option<&Target>) -> String 
     raised.unwrap_or_else(|| format!("raise the limit of the primary; {} says more", explain("FullSyncHeadroom")))
 }
 
+/// What its limit must be for a `maxmemory`.
+fn demand(input: &Input<'_>, target: &Target) -> Demand {
+    let judged = input.judged.demand(target.pod.name.as_str()).copied();
+    judged.unwrap_or_else(|| Demand::of(input.policy, &[target]))
+}
+
 /// The limit that a target lacks, and what keeps it from that; `None`: it lacks none, or that is not known.
 pub(super) fn lacking<'a>(input: &Input<'a>, target: &'a Target) -> Option<(Bytes, Option<Obstacle<'a>>)> {
-    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(input.policy, target) else { return None };
+    let HeadroomVerdict::Insufficient { need, .. } = headroom::judge(&demand(input, target), target) else {
+        return None;
+    };
     let container = target.pod.container.as_ref().ok()?;
     Some((need, obstacle::judge(input.policy, Some(input.snapshot), target, container, need)))
 }
@@ -116,7 +124,7 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
     // All members get the same: what one holds another has to bear.
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name));
     let members = set.into_iter().flat_map(|set| &set.pods).filter_map(|pod| input.snapshot.target(pod));
-    match Room::of(members).and_then(|room| room.bears(&input.policy.headroom)) {
+    match Room::of(members).and_then(|room| room.bears(&demand(input, target))) {
         Some(bears) => {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
             format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
@@ -204,7 +212,7 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
     let setting =
         |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
     let also = for_others(target, &unbound, |_| None);
-    match Room::of(members())?.bound(&input.policy.headroom) {
+    match Room::of(members())?.bound(&demand(input, target)) {
         Bound::Fits(most) => Some(format!(
             "{} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)",
             setting(most)
@@ -245,7 +253,6 @@ fn for_others(target: &Target, pods: &[PodName], amount: impl Fn(&PodName) -> Op
 
 /// Raises maxmemory by a quarter, and before it the limits that do not bear it.
 pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    let rule = &input.policy.headroom;
     let limit = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
     let to = |target: &Target| Some(Bytes(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB));
     let of = |pod: &PodName| input.snapshot.target(pod);
@@ -253,7 +260,7 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
     let also = for_others(target, pods, |pod| to(of(pod)?).map(redis_text));
     let short = |target: &Target| {
         let (Some(limit), Some(to)) = (limit(target), to(target)) else { return false };
-        headroom::required_limit(rule, to) > limit
+        demand(input, target).limit(to) > limit
     };
     let short: Vec<PodName> = pods.iter().filter(|pod| of(pod).is_some_and(short)).cloned().collect();
     let bears = limit(target).filter(|_| short.is_empty());
@@ -309,7 +316,7 @@ pub(super) fn raise(input: &Input<'_>, target: &Target, pods: &[PodName], to: To
 pub(super) fn by_maxmemory(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let need = |target: &Target| {
         let maxmemory = target.sample()?.memory.maxmemory;
-        (maxmemory > Bytes::ZERO).then(|| headroom::required_limit(&input.policy.headroom, maxmemory))
+        (maxmemory > Bytes::ZERO).then(|| demand(input, target).limit(maxmemory))
     };
     need(target)?;
     in_template(input, target, alike(input, target, pods, need)?)

@@ -228,6 +228,9 @@ const fn told_by(code: FindingCode) -> &'static str {
         C::RoleLabelMissing => "who is primary of its set",
         C::PersistenceMissing => "whether its data is written to anything that stays",
         C::TemplateTooSmall => "what its template gives a new pod",
+        C::HeadroomInsufficient => {
+            "what its limit must be: method Measured needs an hour of samples, and it is not measured yet"
+        }
         C::ContainerUnknown | C::LimitMissing => "which container is Redis",
         _ => "all that its server has to say",
     }
