@@ -203,6 +203,20 @@ fn almost_empty_servers_have_no_ratio_that_means_anything() {
 }
 
 #[test]
+fn one_reading_is_no_history_and_neither_are_those_of_another_process() {
+    let mut snapshot = fixtures::three_pods();
+    snapshot.targets[0].history.truncate(1);
+    for reading in &mut snapshot.targets[1].history {
+        reading.run_id = fixtures::run_id(9);
+    }
+    let value = json_of(&report(&[looked(resource("sessions", told()), snapshot)]));
+    let pods = &value["policies"][0]["sets"][0]["pods"];
+    let readings = [0, 1, 2].map(|n| pods[n]["history"].as_array().unwrap().len());
+    assert_eq!((readings[0], readings[1]), (0, 0));
+    assert!(readings[2] > 10, "{readings:?}");
+}
+
+#[test]
 fn without_a_status_the_findings_are_those_of_the_look_and_there_is_no_verdict() {
     let report = report(&[looked(resource("new", Value::Null), fixtures::three_pods())]);
     let value = json_of(&report);
