@@ -400,6 +400,11 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
         at: ctx.now,
         members: Vec::new(),
     });
+    // Who is to evict and never did holds nothing of ours.
+    let known = |target: &&Target| identity(target).is_some_and(|who| own.members.contains(&who));
+    if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(known) {
+        own.held = 0;
+    }
     if own.values.first() != Some(&value) {
         own.values.retain(|earlier| *earlier != value);
         own.values.insert(0, value);

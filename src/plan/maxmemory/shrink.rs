@@ -10,7 +10,11 @@ use crate::{
         snapshot::Target,
         window::{self, State},
     },
-    plan::{Context, gates::next_window},
+    plan::{
+        Context,
+        begin::{identity, stored},
+        gates::next_window,
+    },
     topology::Shard,
 };
 
@@ -39,6 +43,13 @@ pub(super) fn step<'a>(
         let most_used = to.value.percent(100 + STEP_PERCENT);
         return followers(lead, to).map(|lowered| change(to.value, most_used, lowered, to.value));
     }
+    if let Some(set) = own(ctx, shard).and_then(|own| set_back(own, lead, memory.maxmemory)) {
+        return Err(format!(
+            "somebody has set maxmemory of {0}, which was {set}, to {1}: no key goes against that; to let it go on, set it to \
+             {set} again",
+            lead.pod.name, memory.maxmemory
+        ));
+    }
     if memory.maxmemory > Bytes::ZERO && !memory.has_evicted_to(memory.maxmemory) {
         return Err(format!(
             "{} evicts: {} are used, and its maxmemory is {}",
@@ -49,6 +60,13 @@ pub(super) fn step<'a>(
     }
     let value = next(own(ctx, shard), memory.used, memory.maxmemory).max(to.value);
     Ok(change(value, memory.used.percent(101), vec![lead], to.value))
+}
+
+/// What that process had by our doing, where it has none, or one of others that is higher.
+fn set_back(own: &OwnMaxmemory, lead: &Target, has: Bytes) -> Option<Bytes> {
+    let set = u64::try_from(own.held).ok().filter(|held| *held > 0).map(Bytes)?;
+    let open = (has == Bytes::ZERO || has > set) && !own.values.contains(&stored(has));
+    (open && own.members.contains(&identity(lead)?)).then_some(set)
 }
 
 fn change(value: Bytes, most_used: Bytes, lowered: Vec<&Target>, evicts_to: Bytes) -> Change<'_> {

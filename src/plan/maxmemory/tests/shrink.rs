@@ -8,7 +8,15 @@ use rstest::rstest;
 
 use super::{BEARS, Meddle, World};
 use crate::{
-    domain::{bytes::Bytes, cron::Cron, fixtures::NOW, purpose::Purpose, snapshot::Observation, window::Window},
+    domain::{
+        bytes::Bytes,
+        cron::Cron,
+        fixtures::{self, NOW},
+        purpose::Purpose,
+        sample::{ReplicaLink, Role},
+        snapshot::Observation,
+        window::Window,
+    },
     plan::{effect::Effect, next::Next},
 };
 
@@ -40,11 +48,17 @@ fn closed() -> Window {
 
 /// Sets what is due; who evicts comes down at once, and the others with it.
 fn settle(world: &mut World) -> Vec<(String, Bytes)> {
+    steps(world, usize::MAX)
+}
+
+/// The first of these settings, as they are seen and remembered.
+fn steps(world: &mut World, most: usize) -> Vec<(String, Bytes)> {
     let mut done = Vec::new();
     for _ in 0..60 {
         match world.decide().act {
             Next::Remember(records) => world.records = records,
             Next::Rest => return done,
+            Next::Upkeep(_) if done.len() >= most => return done,
             Next::Upkeep(effects) => {
                 for (effect, reason) in effects {
                     let Effect::SetMaxmemory { peer, value, before, most_used } = effect else { panic!("{effect:?}") };
@@ -54,7 +68,7 @@ fn settle(world: &mut World) -> Vec<(String, Bytes)> {
                     assert_eq!(memory.maxmemory, before);
                     assert!(memory.used <= most_used, "{reason}");
                     world.maxmemory(n, value);
-                    if n == 0 {
+                    if world.snapshot.targets[n].sample().unwrap().replication.role == Role::Primary {
                         assert!(memory.used.percent(94) <= value, "{value} of {} goes at once", memory.used);
                         (0..3).for_each(|n| world.sample(n).memory.used = memory.used.min(value));
                     }
@@ -116,6 +130,59 @@ fn what_it_waits_for_is_said(#[case] change: Meddle, #[case] why: &str) {
     let remedy = world.remedy();
     assert!(remedy.contains(why), "{remedy}");
     assert_eq!(settle(&mut world), [], "nothing is set");
+}
+
+/// Somebody who takes the bound off again: no further key goes against that, however often it is looked at.
+#[test]
+fn who_sets_it_back_has_the_last_word() {
+    let mut world = full();
+    let done = steps(&mut world, 1);
+    let set = done.first().unwrap().1;
+    world.maxmemory(0, Bytes::ZERO);
+    assert_eq!(settle(&mut world), [], "after {done:?}");
+    let remedy = world.remedy();
+    assert!(remedy.contains(&format!("somebody has set maxmemory of redis-0, which was {set}, to 0")), "{remedy}");
+    let mut another =
+        World { policy: world.policy.clone(), snapshot: world.snapshot.clone(), records: world.records.clone() };
+    another.restart(0, Bytes::ZERO);
+    assert!(!settle(&mut another).is_empty(), "another process has set nothing back");
+    world.maxmemory(0, set);
+    settle(&mut world);
+    assert_eq!(world.have(), [BEARS; 3]);
+}
+
+/// redis-N leads, and the others follow it.
+fn led_by(world: &mut World, leader: u8) {
+    for n in 0..3 {
+        let label = if n == leader { "primary" } else { "replica" };
+        world.snapshot.targets[usize::from(n)].pod.role_label = Some(label.into());
+        let replication = &mut world.sample(usize::from(n)).replication;
+        let link = ReplicaLink {
+            primary: fixtures::stable_address(leader),
+            link_up: true,
+            sync_in_progress: false,
+            read_only: true,
+        };
+        replication.role = if n == leader { Role::Primary } else { Role::Replica(link) };
+        let others = (0..3).filter(|other| n == leader && *other != leader);
+        replication.replicas = others.map(fixtures::replica_line).collect();
+    }
+}
+
+/// Another primary never had what was set: that it has no bound is nobody's answer. Nor is an earlier step of the first one.
+#[test]
+fn another_primary_goes_on_where_the_first_one_stood() {
+    let mut world = full();
+    let first = steps(&mut world, 1);
+    led_by(&mut world, 1);
+    let second = steps(&mut world, 1);
+    let third = steps(&mut world, 1);
+    for (done, before) in [(&second, &first), (&third, &second)] {
+        assert!(done[0].0 == "redis-1" && done[0].1 < before[0].1, "{done:?} after {before:?}");
+    }
+    led_by(&mut world, 0);
+    let back = steps(&mut world, 1);
+    assert!(back[0].0 == "redis-0" && back[0].1 < third[0].1, "{back:?} after {third:?}");
 }
 
 #[test]
