@@ -15,6 +15,8 @@
 )]
 
 mod scenario;
+#[path = "scenario/status.rs"]
+mod status;
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +29,6 @@ use std::{
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     api::v1alpha1::RedisMemoryPolicyStatus,
-    assess::judged,
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     plan::{Context, decide, promise},
     report,
@@ -36,6 +37,7 @@ use redis_memory_operator::{
 use rstest::rstest;
 use scenario::Scenario;
 use serde_json::{Value, json};
+use status::status;
 
 fn folder() -> PathBuf {
     root().join("charts/redis-memory-operator/argocd/redismemory.io/RedisMemoryPolicy")
@@ -67,23 +69,8 @@ fn evaluated(name: &str) -> (Value, RedisMemoryPolicyStatus) {
     let ctx = Context::of(&policy, &file.snapshot, &file.workloads, file.snapshot.at, &settings);
     let decision = decide::decide(&ctx, None, false, true);
     let findings = promise::findings(&ctx, None, &decision);
-    let (judged, previous) = (judged::Judged::of(&ctx.look), RedisMemoryPolicyStatus::default());
-    let shown = report::findings::shown(&findings, &judged, ctx.snapshot, &previous);
-    let input = report::Input {
-        policy: ctx.policy,
-        generation: 1,
-        snapshot: ctx.snapshot,
-        sets: &report::sets::of(&ctx.look),
-        findings: &shown,
-        judged: &judged,
-        kills: &ctx.look.kills,
-        plan: decision.plan.as_ref(),
-        blocked: &decision.blocked,
-        journal: None,
-        records: ctx.records,
-        now: ctx.now,
-    };
-    (serde_json::to_value(scenario.resource().spec).unwrap(), report::status(&input, &previous))
+    let status = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
+    (serde_json::to_value(scenario.resource().spec).unwrap(), status)
 }
 
 /// A spec that the API server's rules take and the operator does not: a day that never comes.

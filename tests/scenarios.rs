@@ -25,7 +25,7 @@ use std::{
 
 use redis_memory_operator::{
     api::v1alpha1::{RedisMemoryPolicyStatus, VerdictStatus},
-    assess::{self, WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
+    assess::{WILL_RAISE, fragmentation::WILL_RESTART, roles::WILL_LABEL},
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     domain::{
         blocked::BlockReason,
@@ -33,13 +33,7 @@ use redis_memory_operator::{
         finding::{Finding, FindingCode},
         step::Step,
     },
-    plan::{
-        Context,
-        decide::{self, Decision},
-        effect::Effect,
-        next::Next,
-        promise,
-    },
+    plan::{Context, decide, effect::Effect, next::Next, promise},
     report,
 };
 use rstest::rstest;
@@ -47,8 +41,11 @@ use rstest::rstest;
 #[path = "verdicts/describe.rs"]
 mod describe;
 mod scenario;
+#[path = "scenario/status.rs"]
+mod status;
 use describe::describe;
 use scenario::Scenario;
+use status::status;
 
 /// The snapshot file of a scenario, written and read.
 fn file(path: &Path) -> SnapshotFile {
@@ -119,32 +116,6 @@ fn say(file: &SnapshotFile) -> Said {
         codes: findings.iter().map(|f| f.code).collect(),
         reasons: decision.blocked.iter().map(|b| b.reason).collect(),
     }
-}
-
-/// What the operator would write of it.
-fn status(
-    ctx: &Context<'_>,
-    decision: &Decision,
-    findings: &[Finding],
-    previous: &RedisMemoryPolicyStatus,
-) -> RedisMemoryPolicyStatus {
-    let judged = assess::judged::Judged::of(&ctx.look);
-    let shown = report::findings::shown(findings, &judged, ctx.snapshot, previous);
-    let input = report::Input {
-        policy: ctx.policy,
-        generation: 1,
-        snapshot: ctx.snapshot,
-        sets: &report::sets::of(&ctx.look),
-        findings: &shown,
-        judged: &judged,
-        kills: &ctx.look.kills,
-        plan: decision.plan.as_ref(),
-        blocked: &decision.blocked,
-        journal: None,
-        records: ctx.records,
-        now: ctx.now,
-    };
-    report::status(&input, previous)
 }
 
 fn joined(items: impl Iterator<Item = String>) -> String {
