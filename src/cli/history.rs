@@ -1,17 +1,15 @@
 //! `history`: how the last remediations of each set ended.
 
-use std::{cmp::Reverse, io, process::ExitCode, time::Duration};
+use std::{cmp::Reverse, process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
 use super::{
-    check::COULD_NOT_LOOK,
-    cluster::{self, ClusterArgs},
+    cluster::ClusterArgs,
     layout,
-    list::{self, ListArgs, Shown},
-    output,
+    list::{self, CannotShow, ListArgs, Shown},
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
@@ -19,7 +17,6 @@ use crate::{
         duration,
         journal::{Outcome, PastRemediation, WorkloadRecord},
     },
-    kube_io::error::KubeError,
 };
 
 /// Arguments of `history`.
@@ -34,22 +31,6 @@ pub(super) struct Args {
     list: ListArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
-}
-
-/// Why nothing could be shown.
-#[derive(Debug, thiserror::Error)]
-enum HistoryError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(
-        "no remediation of a set {set} has ended; {}",
-        if there.is_empty() { "none of any set has".to_owned() } else { format!("there are those of: {}", there.join(", ")) }
-    )]
-    NoSuchSet { set: String, there: Vec<String> },
-    #[error("cannot write: {0}")]
-    Write(String),
 }
 
 /// A remediation that has ended.
@@ -69,21 +50,12 @@ struct Past {
 
 /// Shows.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let runtime = cluster::runtime();
-    let shown = runtime.map_err(HistoryError::Runtime).and_then(|runtime| runtime.block_on(history(args)));
-    let shown = shown.and_then(|text| output::tell(&text).map_err(|error| HistoryError::Write(error.to_string())));
-    match shown {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::failure(&format!("cannot show the history: {error}"), COULD_NOT_LOOK),
-    }
+    args.list.show("show the history", history(args))
 }
 
-async fn history(args: &Args) -> Result<String, HistoryError> {
+async fn history(args: &Args) -> Result<String, CannotShow> {
     let cluster = args.cluster.connect().await?;
-    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
-    for unreadable in unreadable {
-        output::complain(&format!("RedisMemoryPolicy {} cannot be read: {}", unreadable.name, unreadable.text));
-    }
+    let policies = args.list.policies(&cluster).await?;
     let mut found: Vec<Past> = policies.iter().flat_map(of_policy).collect();
     if let Some(set) = &args.set {
         let mut there: Vec<String> = found.iter().map(|ended| ended.set.clone()).collect();
@@ -91,7 +63,7 @@ async fn history(args: &Args) -> Result<String, HistoryError> {
         if found.is_empty() {
             there.sort_unstable();
             there.dedup();
-            return Err(HistoryError::NoSuchSet { set: set.clone(), there });
+            return Err(CannotShow::NoSuchSet { set: set.clone(), there });
         }
     }
     found.sort_by_key(|ended| (Reverse(ended.ended_at), ended.namespace.clone(), ended.set.clone()));
@@ -103,8 +75,8 @@ async fn history(args: &Args) -> Result<String, HistoryError> {
         }
         Shown::Text | Shown::Wide => Ok(args.list.table(&table(&found, args.list.output == Shown::Wide))),
         Shown::Name => Ok(list::names(found.iter().map(|ended| ended.remediation.clone()))),
-        Shown::Json => list::json(&found).map_err(HistoryError::Write),
-        Shown::Yaml => list::yaml(&found).map_err(HistoryError::Write),
+        Shown::Json => list::json(&found).map_err(CannotShow::Write),
+        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
     }
 }
 

@@ -1,10 +1,18 @@
-//! What the verbs that list have in common: of which namespaces, and how it is shown.
+//! What the verbs that list have in common: of which namespaces, how it is shown, and why nothing can be.
+
+use std::{io, process::ExitCode};
 
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use super::{layout, yaml};
-use crate::api::v1alpha1::RedisMemoryPolicy;
+use super::{
+    check::COULD_NOT_LOOK,
+    cluster::{self, Cluster, NoSuchPolicy},
+    layout,
+    live::LiveError,
+    output, yaml,
+};
+use crate::{api::v1alpha1::RedisMemoryPolicy, kube_io::error::KubeError};
 
 /// What is said where there is no policy to list.
 pub(super) const NONE: &str = "no RedisMemoryPolicy here (another namespace: -n, all of them: -A)\n";
@@ -38,7 +46,53 @@ pub(super) enum Shown {
     Yaml,
 }
 
+/// Why nothing could be shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CannotShow {
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    #[error(transparent)]
+    NoSuchPolicy(#[from] NoSuchPolicy),
+    #[error(
+        "no remediation of a set {set} has ended; {}",
+        if there.is_empty() { "none of any set has".to_owned() } else { format!("there are those of: {}", there.join(", ")) }
+    )]
+    NoSuchSet { set: String, there: Vec<String> },
+    #[error("cannot write: {0}")]
+    Write(String),
+}
+
+impl Shown {
+    /// Whether people read it.
+    pub(super) fn is_for_people(self) -> bool {
+        matches!(self, Self::Text | Self::Wide)
+    }
+}
+
 impl ListArgs {
+    /// Looks and prints what comes of it. `what`: what could not be done, for the message.
+    pub(super) fn show(&self, what: &str, look: impl Future<Output = Result<String, CannotShow>>) -> ExitCode {
+        let print = if self.output.is_for_people() { output::tell } else { output::answer };
+        let shown = cluster::runtime().map_err(CannotShow::Runtime).and_then(|runtime| runtime.block_on(look));
+        match shown.and_then(|text| print(&text).map_err(|error| CannotShow::Write(error.to_string()))) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => output::failure(&format!("cannot {what}: {error}"), COULD_NOT_LOOK),
+        }
+    }
+
+    /// The policies that are meant. Those that cannot be read are named on standard error.
+    pub(super) async fn policies(&self, cluster: &Cluster) -> Result<Vec<RedisMemoryPolicy>, KubeError> {
+        let (policies, unreadable) = cluster.policies(self.all_namespaces).list().await?;
+        for unreadable in unreadable {
+            output::complain(&format!("RedisMemoryPolicy {} cannot be read: {}", unreadable.name, unreadable.text));
+        }
+        Ok(policies)
+    }
+
     /// A table; the first of the rows names its columns.
     pub(super) fn table(&self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();

@@ -69,7 +69,7 @@ pub(super) struct ResumeArgs {
 
 /// Suspends.
 pub(super) fn suspend(args: &SuspendArgs) -> ExitCode {
-    change::run(&args.how, "suspend", suspended)
+    change::run(&args.how, "suspend", |asked| Ok(suspended(asked)))
 }
 
 /// Stops.
@@ -79,7 +79,7 @@ pub(super) fn stop(args: &StopArgs) -> ExitCode {
 
 /// Resumes.
 pub(super) fn resume(args: &ResumeArgs) -> ExitCode {
-    change::run(&args.how, "resume", resumed)
+    change::run(&args.how, "resume", |asked| Ok(resumed(asked)))
 }
 
 /// One line of text.
@@ -91,13 +91,12 @@ fn reason(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the signature of a decision")]
-fn suspended(asked: Asked<'_>) -> Result<Decided, String> {
+fn suspended(asked: Asked<'_>) -> Decided {
     let policy = asked.policy;
     let already = policy.spec.suspend;
     let head = format!("policy {} is suspended{}", full_name(policy), if already { " already" } else { "" });
     let change = if already { Change::default() } else { Change::suspend(true) };
-    Ok(Decided { change, said: said(policy, &head, By::Suspend), code: 0 })
+    Decided { change, said: said(policy, &head, By::Suspend), code: 0 }
 }
 
 fn stopped(asked: Asked<'_>, reason: Option<&str>) -> Decided {
@@ -113,8 +112,7 @@ fn stopped(asked: Asked<'_>, reason: Option<&str>) -> Decided {
     Decided { change: Change::annotation(HOLD_ANNOTATION, value), said, code: 0 }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the signature of a decision")]
-fn resumed(asked: Asked<'_>) -> Result<Decided, String> {
+fn resumed(asked: Asked<'_>) -> Decided {
     let policy = asked.policy;
     let name = full_name(policy);
     let hold = policy.annotations().get(HOLD_ANNOTATION);
@@ -137,7 +135,7 @@ fn resumed(asked: Asked<'_>) -> Result<Decided, String> {
         let (name, namespace) = (policy.name_any(), policy.namespace().unwrap_or_default());
         line(&mut said, &format!("  kubectl annotate rmp {name} -n {namespace} {HOLD_ANNOTATION}-"));
     }
-    Ok(Decided { change, said, code: 0 })
+    Decided { change, said, code: 0 }
 }
 
 /// What a person is told of a policy for which nothing is begun any more.
@@ -194,7 +192,7 @@ mod tests {
     #[test]
     fn suspending_is_said_with_what_is_under_way() {
         let running = policy(false, None, under_way());
-        let found = suspended(asked(&running)).unwrap();
+        let found = suspended(asked(&running));
         assert_eq!(found.change, Change::suspend(true));
         for part in [
             "shop/sessions is suspended: nothing that disturbs",
@@ -203,7 +201,7 @@ mod tests {
         ] {
             assert!(found.said.contains(part), "{part}: {}", found.said);
         }
-        let again = suspended(asked(&policy(true, None, Value::Null))).unwrap();
+        let again = suspended(asked(&policy(true, None, Value::Null)));
         assert!(again.change.is_empty() && again.said.contains("is suspended already"), "{}", again.said);
         assert!(again.said.contains("no remediation of it is under way"), "{}", again.said);
     }
@@ -224,14 +222,13 @@ mod tests {
 
     #[test]
     fn what_was_stopped_or_suspended_is_resumed_and_nothing_else() {
-        let found =
-            resumed(asked(&policy(true, Some("stopped by alice at 2026-01-02T03:00:00Z"), Value::Null))).unwrap();
+        let found = resumed(asked(&policy(true, Some("stopped by alice at 2026-01-02T03:00:00Z"), Value::Null)));
         assert_eq!(found.change, Change { annotations: vec![(HOLD_ANNOTATION, None)], suspend: Some(false) });
-        let found = resumed(asked(&policy(false, Some("forensics"), Value::Null))).unwrap();
+        let found = resumed(asked(&policy(false, Some("forensics"), Value::Null)));
         assert!(found.change.is_empty(), "{found:?}");
         assert!(found.said.contains("neither suspended nor stopped"), "{}", found.said);
         assert!(found.said.contains("still held") && found.said.contains("redismemory.io/hold-"), "{}", found.said);
-        let found = resumed(asked(&policy(true, None, under_way()))).unwrap();
+        let found = resumed(asked(&policy(true, None, under_way())));
         assert!(found.said.contains("had not stopped yet"), "{}", found.said);
     }
 

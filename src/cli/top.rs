@@ -1,14 +1,13 @@
 //! `top`: where memory is wasted, the most first: of policies by what the operator says of them, or of each pod, asked now.
 
-use std::{cmp::Reverse, io, process::ExitCode};
+use std::{cmp::Reverse, process::ExitCode};
 
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
-    check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs, NoSuchPolicy},
-    list::{self, ListArgs, Shown},
+    cluster::{Cluster, ClusterArgs},
+    list::{self, CannotShow, ListArgs, Shown},
     live::{self, LiveError, ReachArgs},
     output,
 };
@@ -16,7 +15,6 @@ use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
     domain::{bytes::Bytes, pod::Container, quantity, sample::Role, snapshot::Target},
-    kube_io::error::KubeError,
 };
 
 /// Arguments of `top`.
@@ -41,21 +39,6 @@ pub(super) struct Args {
     list: ListArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
-}
-
-/// Why nothing could be shown.
-#[derive(Debug, thiserror::Error)]
-enum TopError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    #[error(transparent)]
-    NoSuchPolicy(#[from] NoSuchPolicy),
-    #[error("cannot write: {0}")]
-    Write(String),
 }
 
 /// A policy, for programs: the status' own numbers.
@@ -95,31 +78,22 @@ struct OfPod {
 
 /// Shows.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let runtime = cluster::runtime();
-    let shown = runtime.map_err(TopError::Runtime).and_then(|runtime| runtime.block_on(top(args)));
-    let shown = shown.and_then(|text| output::tell(&text).map_err(|error| TopError::Write(error.to_string())));
-    match shown {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::failure(&format!("cannot look: {error}"), COULD_NOT_LOOK),
-    }
+    args.list.show("look", top(args))
 }
 
-async fn top(args: &Args) -> Result<String, TopError> {
+async fn top(args: &Args) -> Result<String, CannotShow> {
     let cluster = args.cluster.connect().await?;
-    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
-    for unreadable in unreadable {
-        output::complain(&format!("RedisMemoryPolicy {} cannot be read: {}", unreadable.name, unreadable.text));
-    }
+    let policies = args.list.policies(&cluster).await?;
     if let Some(name) = &args.policy {
         cluster.named(&policies, name)?;
     }
-    if policies.is_empty() && matches!(args.list.output, Shown::Text | Shown::Wide) {
+    if policies.is_empty() && args.list.output.is_for_people() {
         return Ok(list::NONE.to_owned());
     }
     if args.live { pods(args, &cluster, &policies).await } else { of_policies(args, &policies) }
 }
 
-fn of_policies(args: &Args, policies: &[RedisMemoryPolicy]) -> Result<String, TopError> {
+fn of_policies(args: &Args, policies: &[RedisMemoryPolicy]) -> Result<String, CannotShow> {
     let mut found: Vec<OfPolicy> = policies.iter().map(of_policy).collect();
     found.sort_by_key(|one| (Reverse(one.bytes), one.namespace.clone(), one.policy.clone()));
     match args.list.output {
@@ -139,8 +113,8 @@ fn of_policies(args: &Args, policies: &[RedisMemoryPolicy]) -> Result<String, To
             Ok(args.list.table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
         }
         Shown::Name => Ok(list::names(found.iter().map(|one| list::policy_named(&one.policy)))),
-        Shown::Json => list::json(&found).map_err(TopError::Write),
-        Shown::Yaml => list::yaml(&found).map_err(TopError::Write),
+        Shown::Json => list::json(&found).map_err(CannotShow::Write),
+        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
     }
 }
 
@@ -166,7 +140,7 @@ fn read_back(shown: &str) -> Option<Bytes> {
     quantity::parse(quantity.strip_suffix('B').unwrap_or(&quantity)).ok()
 }
 
-async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) -> Result<String, TopError> {
+async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) -> Result<String, CannotShow> {
     let mut found: Vec<OfPod> = Vec::new();
     let clock = Clock::start();
     let mut namespaces: Vec<String> = policies.iter().filter_map(ResourceExt::namespace).collect();
@@ -186,8 +160,8 @@ async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) ->
     match args.list.output {
         Shown::Text | Shown::Wide => Ok(args.list.table(&table(&found, args.list.output == Shown::Wide))),
         Shown::Name => Ok(list::names(found.iter().map(|one| format!("pod/{}", one.pod)))),
-        Shown::Json => list::json(&found).map_err(TopError::Write),
-        Shown::Yaml => list::yaml(&found).map_err(TopError::Write),
+        Shown::Json => list::json(&found).map_err(CannotShow::Write),
+        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
     }
 }
 
