@@ -39,6 +39,12 @@ impl Bytes {
         Self(self.0.div_ceil(MIB).saturating_mul(MIB))
     }
 
+    /// Rounded down to a whole mebibyte.
+    #[must_use]
+    pub const fn round_down_mib(self) -> Self {
+        Self(self.0 / MIB * MIB)
+    }
+
     /// Rounded to two significant decimal digits of its unit: what a status shows, so that noise writes nothing.
     #[must_use]
     pub fn quantised(self) -> Self {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{bytes::Bytes, ratio::Ratio, written};
 
+/// Below this much used memory (100 MB) the base of the process weighs too much in every ratio, and a fork's share says nothing.
+pub const TELLING_FROM: Bytes = Bytes(100_000_000);
+
 /// The most that was seen of one pod within the last day (24 to 32 hours), across its processes. The default is a pod of
 /// which nothing was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +18,7 @@ pub struct Peaks {
     #[serde(with = "written::duration")]
     pub covered: Duration,
     /// The 95th percentile of `mem_fragmentation_ratio`, in steps of 0.05 from 1.15 on, rounded up; of readings with at
-    /// least 100 MB of used memory, while it neither loaded nor synced. `None`: there were none.
+    /// least [`TELLING_FROM`] of used memory, while it neither loaded nor synced. `None`: there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Ratio>,
     /// `mem_not_counted_for_evict`.

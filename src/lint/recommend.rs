@@ -105,17 +105,12 @@ fn node_for(limit: Bytes) -> Bytes {
     Bytes::mib(low)
 }
 
-/// In whole mebibytes, rounded down.
-const fn whole(bytes: Bytes) -> Bytes {
-    Bytes(bytes.0 / MIB * MIB)
-}
-
 /// What to write down for that wish.
 pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
     let (whole_limit, given) = match wish.memory {
-        Memory::Container(limit) => (whole(limit), format!("limit: {} are given", whole(limit))),
+        Memory::Container(limit) => (limit.round_down_mib(), format!("limit: {} are given", limit.round_down_mib())),
         Memory::Node(node) => {
-            let limit = whole(node.saturating_sub(reserve(node)));
+            let limit = node.saturating_sub(reserve(node)).round_down_mib();
             (limit, format!("limit: {node} of the node − {} for the system = {limit}", reserve(node)))
         }
     };
@@ -131,8 +126,8 @@ pub fn recommend(wish: &Wish) -> Result<Recommendation, TooSmall> {
     // No more than one server should hold.
     let servers = fits(whole_limit).0.div_ceil(LARGEST_INSTANCE.0);
     // Rounding may leave a mebibyte too much to each.
-    let servers = servers + u64::from(fits(whole(Bytes(whole_limit.0 / servers))) > LARGEST_INSTANCE);
-    let limit = whole(Bytes(whole_limit.0 / servers));
+    let servers = servers + u64::from(fits(Bytes(whole_limit.0 / servers).round_down_mib()) > LARGEST_INSTANCE);
+    let limit = Bytes(whole_limit.0 / servers).round_down_mib();
     let maxmemory = fits(limit);
     // A node that was given holds all of them.
     let on_node = if matches!(wish.memory, Memory::Node(_)) { Bytes(limit.0.saturating_mul(servers)) } else { limit };
@@ -173,7 +168,7 @@ fn conf(wish: &Wish, maxmemory: Bytes) -> Vec<String> {
         lines.push(format!("repl-backlog-size {}", redis_text(backlog(maxmemory))));
         lines.push(format!(
             "client-output-buffer-limit replica {buffer} {} 60",
-            redis_text(whole(Bytes(replica_buffer(maxmemory).0 / 4)))
+            redis_text(Bytes(replica_buffer(maxmemory).0 / 4).round_down_mib())
         ));
     }
     lines
@@ -181,12 +176,12 @@ fn conf(wish: &Wish, maxmemory: Bytes) -> Vec<String> {
 
 /// Redis' default of 256mb, but no more than a quarter of a small server's maxmemory.
 fn replica_buffer(maxmemory: Bytes) -> Bytes {
-    whole(Bytes(maxmemory.0 / 4)).min(REPLICA_BUFFER).max(Bytes::mib(4))
+    Bytes(maxmemory.0 / 4).round_down_mib().min(REPLICA_BUFFER).max(Bytes::mib(4))
 }
 
 /// A fiftieth of maxmemory, from Redis' default of 1mb to 256mb: what a replica that was away catches up from.
 fn backlog(maxmemory: Bytes) -> Bytes {
-    whole(Bytes(maxmemory.0 / 50)).clamp(Bytes::mib(1), Bytes::mib(256))
+    Bytes(maxmemory.0 / 50).round_down_mib().clamp(Bytes::mib(1), Bytes::mib(256))
 }
 
 fn sysctls(redis: Bytes, node: Bytes) -> Vec<(&'static str, String, &'static str)> {

@@ -56,18 +56,20 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
             finding.remedy = said;
             continue;
         }
-        if [FindingCode::OomKilled, FindingCode::OomKillLoop].contains(&finding.code)
+        let beside = match finding.code {
+            FindingCode::OomKilled | FindingCode::OomKillLoop => {
+                Some(format!("to end it for good: {}", finding.remedy))
+            }
+            FindingCode::TemplateTooSmall => {
+                Some("the template's limit is enough for that: write that maxmemory into it".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(beside) = beside
             && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
             && said.starts_with(assess::WILL_SET)
         {
-            finding.remedy = format!("{said}; to end it for good: {}", finding.remedy);
-            continue;
-        }
-        if finding.code == FindingCode::TemplateTooSmall
-            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
-            && said.starts_with(assess::WILL_SET)
-        {
-            finding.remedy = format!("{said}; the template's limit is enough for that: write that maxmemory into it");
+            finding.remedy = format!("{said}; {beside}");
             continue;
         }
         if promises_a_restart(finding) {

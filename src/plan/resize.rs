@@ -33,11 +33,11 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
 /// What the policy demands, and why.
 fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
     let (container, need) = missing(ctx, target)?;
-    if ctx.snapshot.surroundings.limit_left_alone(&target.pod.uid, need, ctx.look.demand(target).wavers()).is_some() {
+    let demand = ctx.look.demand(target);
+    if ctx.snapshot.surroundings.limit_left_alone(&target.pod.uid, need, demand.wavers()).is_some() {
         return None;
     }
     let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
-    let demand = ctx.look.demand(target);
     let reason = if need < demand.exactly(maxmemory) {
         format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
     } else {

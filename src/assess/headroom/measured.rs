@@ -9,6 +9,7 @@ use super::demand::{
 };
 use crate::domain::{
     bytes::{Bytes, MIB},
+    peaks::TELLING_FROM,
     policy::{HeadroomMethod, Policy},
     ratio::Ratio,
     sample::{Config, Engine, Role, Sample, Version},
@@ -27,8 +28,6 @@ const COUNTS_FOR: u64 = 2;
 const ABOVE_SEEN_PERCENT: u32 = 150;
 /// Steps in which κ is rounded up, in percent.
 const COPIED_STEP: u32 = 5;
-/// Below this much used memory (100 MB) a fork's share says nothing.
-const TELLING_FROM: Bytes = Bytes(100_000_000);
 /// Amounts are rounded up to a multiple of at least this.
 const LEAST_STEP: u64 = 4 * MIB;
 /// From this version on Redis counts Lua's machines as used memory.

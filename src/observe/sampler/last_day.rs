@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::history::age;
 use crate::domain::{
     bytes::Bytes,
-    peaks::Peaks,
+    peaks::{Peaks, TELLING_FROM},
     ratio::Ratio,
     sample::{Reading, Sample},
 };
@@ -25,8 +25,6 @@ const KEPT: Duration = PART.saturating_mul(4);
 const LONGEST_GAP: Duration = Duration::from_secs(300);
 /// The rate of writes is taken over at least this.
 const RATE_OVER: Duration = Duration::from_secs(60);
-/// Below this much used memory (100 MB) the base of the process weighs too much in every ratio.
-const TELLING_FROM: Bytes = Bytes(100_000_000);
 /// The lowest class of ratios: up to 1.15.
 const LOWEST: u32 = 115;
 /// From one class to the next: 0.05.

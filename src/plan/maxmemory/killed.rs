@@ -31,8 +31,7 @@ pub(super) struct Relief {
 impl Relief {
     /// What is left of that value, in whole mebibytes.
     pub(super) fn of(&self, value: Bytes) -> Bytes {
-        let left = u128::from(value.0) * u128::from(self.percent) / 100;
-        Bytes(u64::try_from(left >> 20 << 20).unwrap_or(u64::MAX))
+        value.percent(self.percent).round_down_mib()
     }
 }
 

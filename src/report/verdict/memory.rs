@@ -14,7 +14,7 @@ use crate::{
         oom, patch,
     },
     domain::{
-        bytes::{Bytes, MIB},
+        bytes::Bytes,
         finding::FindingCode as Code,
         names::PodName,
         not_given::{NotGiven, Quota},
@@ -254,7 +254,7 @@ fn for_others(target: &Target, pods: &[PodName], amount: impl Fn(&PodName) -> Op
 /// Raises maxmemory by a quarter, and before it the limits that do not bear it.
 pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let limit = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
-    let to = |target: &Target| Some(Bytes(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).0 / MIB * MIB));
+    let to = |target: &Target| Some(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).round_down_mib());
     let of = |pod: &PodName| input.snapshot.target(pod);
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to(target)?)));
     let also = for_others(target, pods, |pod| to(of(pod)?).map(redis_text));
