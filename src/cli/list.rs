@@ -71,14 +71,18 @@ impl Shown {
     pub(super) fn is_for_people(self) -> bool {
         matches!(self, Self::Text | Self::Wide)
     }
+
+    /// Prints it; what programs read is never coloured.
+    pub(super) fn print(self, text: &str) -> io::Result<()> {
+        if self.is_for_people() { output::tell(text) } else { output::answer(text) }
+    }
 }
 
 impl ListArgs {
     /// Looks and prints what comes of it. `what`: what could not be done, for the message.
     pub(super) fn show(&self, what: &str, look: impl Future<Output = Result<String, CannotShow>>) -> ExitCode {
-        let print = if self.output.is_for_people() { output::tell } else { output::answer };
         let shown = cluster::runtime().map_err(CannotShow::Runtime).and_then(|runtime| runtime.block_on(look));
-        match shown.and_then(|text| print(&text).map_err(|error| CannotShow::Write(error.to_string()))) {
+        match shown.and_then(|text| self.output.print(&text).map_err(|error| CannotShow::Write(error.to_string()))) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => output::failure(&format!("cannot {what}: {error}"), COULD_NOT_LOOK),
         }

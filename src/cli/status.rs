@@ -87,7 +87,7 @@ async fn status(args: &Args) -> Result<ExitCode, StatusError> {
         Some(name) => one(args, &cluster, name, &policies, &unreadable)?,
         None => all(args, &policies, &unreadable)?,
     };
-    output::tell(&text).map_err(|error| StatusError::Write(error.to_string()))?;
+    args.list.output.print(&text).map_err(|error| StatusError::Write(error.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -65,6 +65,12 @@ fn remediations_are_listed_the_newest_first() {
     assert_eq!(run(&api, &["history", "redis", "-o", "name"]).out, "0123456789abcdef-1\nr2\nr1\n");
     let yaml: Value = serde_yaml::from_str(&run(&api, &["history", "-o", "yaml"]).out).unwrap();
     assert_eq!((&yaml[0]["outcome"], yaml.as_array().map(Vec::len)), (&json!("TimedOut"), Some(4)));
+    // A message may have a line that is one word: what programs read is not coloured.
+    let mut of_lines = ended("Succeeded");
+    of_lines["workloads"][0]["message"] = json!("it says\nWarning");
+    let lines = serve(&[policy("sessions", 1, of_lines)]);
+    let yaml = run(&lines, &["history", "-o", "yaml", "--color", "always"]).out;
+    assert!(yaml.contains("Warning") && !yaml.contains('\u{1b}'), "{yaml}");
     let ran = run(&api, &["history", "redi"]);
     assert_eq!(ran.code, 3);
     assert!(
