@@ -6,7 +6,8 @@ use redis_memory_operator::{
     domain::{
         blocked::BlockReason,
         fixtures::{self, NOW},
-        journal::{Journal, MemberIdentity},
+        journal::Journal,
+        step::Step,
     },
     execute::{Done, ExecuteError},
     kube_io::fence::Fence,
@@ -16,7 +17,7 @@ use redis_memory_operator::{
 
 use crate::{
     common::eventually,
-    set::{KEYS, Set, assert_frozen, decide, demotion, policy, settings},
+    set::{KEYS, Set, assert_frozen, at, decide, demotion, policy, settings},
 };
 
 /// redis-1 has the role, redis-0 is back as a primary without keys.
@@ -154,19 +155,34 @@ async fn two_primaries_of_any_other_origin_freeze_everything() {
     assert_eq!(set.servers[1].run(&["REPLICAOF", "NO", "ONE"]), "OK");
     assert_eq!(set.servers[1].run(&["SET", "mine", "1"]), "OK");
     let mut before_the_switchover = journal.clone();
-    before_the_switchover.primary =
-        MemberIdentity { pod: fixtures::pod_name(0), uid: set.uids[0].clone(), run_id: set.run_id(0).await };
+    before_the_switchover.primary = set.identity(0).await;
     assert_frozen(&set.observe().await, &before_the_switchover, BlockReason::TwoPrimaries);
     assert_eq!((set.keys(0), set.keys(1)), (KEYS, KEYS + 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_primary_that_crashed_by_itself_freezes_everything() {
-    // After our switchover, but the pod is the very one that was primary: a crash, or a person, brought it back.
+async fn an_old_primary_whose_container_restarts_before_we_evict_it_is_demoted_and_syncs() {
+    // By its start arguments it is a primary again; clients have not been led to it since.
     let mut set = Set::start(&[]).await;
     set.hand_over().await;
-    let journal = set.journal().await;
+    let mut journal = set.journal().await;
+    at(&mut journal, |step| *step == Step::Evict { pod: fixtures::pod_name(0) });
     set.servers[0].restart();
+    assert!(set.servers[0].is_primary().await && set.servers[1].is_primary().await, "the premise");
+    let effect = demotion(&set.observe().await, &journal);
+    let done = set.carry_out(&effect).await.expect("it is carried out");
+    assert!(matches!(done, Done::Demoted(_)), "{done:?}");
+    set.until_keys(0, KEYS).await;
+    assert!(!set.servers[0].is_primary().await && set.servers[1].is_primary().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_somebody_makes_a_primary_again_freezes_everything() {
+    // After our switchover, but the process is the very one that was primary: a person's word brought it back.
+    let set = Set::start(&[]).await;
+    set.hand_over().await;
+    let journal = set.journal().await;
+    assert_eq!(set.servers[0].run(&["REPLICAOF", "NO", "ONE"]), "OK");
     assert!(set.servers[0].is_primary().await && set.servers[1].is_primary().await, "the premise");
     assert_frozen(&set.observe().await, &journal, BlockReason::TwoPrimaries);
 }
@@ -191,8 +207,7 @@ async fn a_primary_that_comes_back_empty_freezes_everything() {
     assert!(!whole.blocked.iter().any(|blocked| blocked.reason == BlockReason::PrimaryEmpty), "the premise");
     let mut journal = set.journal().await;
     set.servers[0].restart();
-    journal.primary =
-        MemberIdentity { pod: fixtures::pod_name(0), uid: set.uids[0].clone(), run_id: set.run_id(0).await };
+    journal.primary = set.identity(0).await;
     assert_eq!((set.keys(0), set.keys(1), set.keys(2)), (0, KEYS, KEYS), "the premise");
     assert_frozen(&set.observe().await, &journal, BlockReason::PrimaryEmpty);
     assert_eq!((set.keys(1), set.keys(2)), (KEYS, KEYS), "what is left is left alone");

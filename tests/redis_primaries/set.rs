@@ -181,6 +181,11 @@ impl Set {
         connect(&self.servers[n]).await.run_id().clone()
     }
 
+    pub(crate) async fn identity(&self, n: usize) -> MemberIdentity {
+        let pod = fixtures::pod_name(u8::try_from(n).expect("small"));
+        MemberIdentity { pod, uid: self.uids[n].clone(), run_id: self.run_id(n).await }
+    }
+
     pub(crate) async fn peer(&self, n: usize) -> Peer {
         Peer {
             pod: fixtures::pod_name(u8::try_from(n).expect("small")),
@@ -192,14 +197,19 @@ impl Set {
         }
     }
 
-    /// The journal of a remediation in which redis-1 took the role over from redis-0, which was then evicted.
+    /// The journal of a remediation that recorded these pods and processes, in which redis-1 took the role over from
+    /// redis-0, which was then evicted.
     pub(crate) async fn journal(&self) -> Journal {
         let (policy, snapshot) = fixtures::enforced();
         let settings = settings();
         let ctx = Context::of(&policy, &snapshot, &[], NOW, &settings);
         let mut journal = begin::consider(&ctx).begin.expect("nothing is in the way");
-        journal.primary =
-            MemberIdentity { pod: fixtures::pod_name(1), uid: self.uids[1].clone(), run_id: self.run_id(1).await };
+        for member in &mut journal.members {
+            let pod = &member.identity.pod;
+            let n = (0..3).find(|n| fixtures::pod_name(*n) == *pod).expect("one of the three");
+            member.identity = self.identity(usize::from(n)).await;
+        }
+        journal.primary = self.identity(1).await;
         at(&mut journal, |step| *step == Step::AwaitReplica { pod: fixtures::pod_name(0) });
         journal
     }
