@@ -242,7 +242,7 @@ fn plain(text: &str) -> String {
 fn advice(cause: Cause) -> &'static str {
     match cause {
         Cause::Loading => "it has loaded since: raise the limit in the template before it starts anew",
-        Cause::NoMaxmemory => "set maxmemory to what the limit bears, in the template too",
+        Cause::NoMaxmemory => "set maxmemory as MaxmemoryUnset says, in the template too",
         Cause::Fork => "raise the limit: saving, rewriting and full syncs need room for what is written meanwhile",
         Cause::ClientBuffers => "raise the limit, or bound the buffers (maxmemory-clients, client-output-buffer-limit)",
         Cause::ReplicaBuffers => "raise the limit, or bound the buffers (client-output-buffer-limit replica)",

@@ -112,8 +112,9 @@ pub fn with_two_primaries(shard: &Shard<'_>) -> String {
     if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides which of them stays; if both do, look at its log");
     }
-    "stop the writers if you can; compare keys and offsets, and find out which one clients have written to; BGSAVE on \
-     each and copy the dumps away; then let the others follow that one (REPLICAOF): what only they have is thrown away by it"
+    "stop the writers if you can; keep the one that clients have written to, or the one with more keys where they wrote to \
+     both; BGSAVE on each, and copy the dumps away; then REPLICAOF on the others, with that one's address: a server throws \
+     away by it what only it has"
         .to_owned()
 }
 

@@ -125,7 +125,7 @@ fn no_finding(known: &Known<'_>, codes: &[Code], good: &str) -> Said {
         return bad;
     }
     match codes.iter().find_map(|code| known.judged.missing(*code)) {
-        None => said(Some(true), good, ""),
+        None => said(Some(true), good, "every pod was judged, and none has a finding about it"),
         Some(Some(pod)) => {
             said(None, "NotEnoughReadings", format!("{pod} has not been judged yet: it is neither well nor not"))
         }
@@ -183,7 +183,7 @@ const CONFIGURATION: &[Code] = &[
 
 fn remediating(known: &Known<'_>) -> Said {
     let Some(journal) = known.journal else {
-        return stopped(known).unwrap_or_else(|| said(Some(false), "Idle", ""));
+        return stopped(known).unwrap_or_else(|| said(Some(false), "Idle", "no pod is being restarted"));
     };
     let total = journal.steps.len();
     let Some(planned) = journal.planned() else {
@@ -228,8 +228,10 @@ pub fn in_the_way(conditions: &[Condition]) -> Option<Blocked> {
 
 fn blocked(known: &Known<'_>) -> Said {
     match known.blocked {
-        [] if known.due.is_some() || known.journal.is_some() => said(Some(false), "NothingInTheWay", ""),
-        [] => said(Some(false), "NothingDue", ""),
+        [] if known.due.is_some() || known.journal.is_some() => {
+            said(Some(false), "NothingInTheWay", "the restarts go on")
+        }
+        [] => said(Some(false), "NothingDue", "no restart is due"),
         [first, rest @ ..] => {
             let mut message = first.text.clone();
             for other in rest {

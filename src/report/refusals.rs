@@ -23,7 +23,10 @@ pub(super) fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> V
             reason: blocked.reason.to_string(),
             since: before.map_or(now, |refusal| refusal.since),
             text: blocked.text.chars().take(TEXT_CAP).collect(),
-            lifted_by: format!("{}: {what}", who.as_str()),
+            lifted_by: match who {
+                Lifter::ItPasses => format!("{}: it goes on once {what}", who.as_str()),
+                _ => format!("{}: {what}", who.as_str()),
+            },
         }
     });
     shown.collect()
@@ -48,7 +51,7 @@ impl Lifter {
         match self {
             Self::You => "a person",
             Self::Time => "time alone",
-            Self::ItPasses => "it passes by itself",
+            Self::ItPasses => "nobody has to",
             Self::Nobody => "nobody, as the set is built",
         }
     }

@@ -335,7 +335,10 @@ impl<'a> Watch<'a> {
                 }
             }
             let listed = |member: &Target| replicas.iter().any(|(_, target)| is(*target, member));
-            let missing = shard.members.iter().filter(|member| !is(*primary, member) && !listed(member));
+            // That one that leads is no replica to a Sentinel that names another is said already, by whom it names.
+            let leads = |member: &Target| shard.lead.all().iter().any(|one| is(Some(one), member));
+            let missing =
+                shard.members.iter().filter(|member| !is(*primary, member) && !leads(member) && !listed(member));
             faults.extend(missing.map(|it| format!("the Sentinel in {pod} does not list the replica {}", it.pod.name)));
         }
         faults

@@ -76,7 +76,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
             let target =
                 members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
-            target.map(|target| format!("{} (on each member)", redis_cli(input, target, "INFO replication")))
+            let ask = if ruling.code() == Some(Code::TwoPrimaries) { "CLIENT LIST TYPE normal" } else { "INFO replication" };
+            target.map(|target| format!("{} (on each member)", redis_cli(input, target, ask)))
         }
         (Some(Code::Unreachable | Code::ContainerUnknown), Some(target)) => Some(look_at(input, target)),
         (Some(Code::AuthenticationFailed), _) => input.policy.redis.password.as_ref().map(|secret| {
@@ -104,6 +105,7 @@ fn said(ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
         (Some(exact), "") => exact,
         // These commands are what the remedy says.
         (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
+        (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => format!("{exact}; to last: {remedy}"),
         // Once is enough.
         (Some(exact), remedy) => format!("{exact}; {}", remedy.replacen(&format!(": {exact}"), "", 1)),
         (None, "") => "nothing now".to_owned(),
@@ -142,7 +144,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::DowntimeNotAllowed => Some(patch_policy(
             input,
             r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
-            "writes stop while the only primary restarts and loads",
+            "the primary stops while it restarts and loads: no writes, and no reads from it; choose a quiet hour, and set it back afterwards",
         )),
         Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(missing(input)),
         Reason::TooFewReplicas => Some(patch_policy(
@@ -156,6 +158,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
         Reason::SentinelsNotReady => sentinel(input, blocked)
             .map(|ask| format!("nothing now; if it is still so after ten minutes: {ask} (whom it names)")),
+        Reason::SentinelsUnfit => forget(input, &blocked.text),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
         Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
@@ -323,9 +326,22 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 
 /// Asks the Sentinel that a refusal names last: the one that differs.
 fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
-    let namespace = &input.policy.namespace;
     let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
-    let sentinel = input.snapshot.sentinels.iter().rfind(named)?;
+    input.snapshot.sentinels.iter().rfind(named).map(|sentinel| sentinel_cli(input, sentinel, "SENTINEL MASTERS"))
+}
+
+/// Has the Sentinel forget who is gone that a text says it of, as `topology` words it.
+fn forget(input: &Input<'_>, text: &str) -> Option<String> {
+    let (set, rest) = text.split_once("run SENTINEL RESET ")?.1.split_once(" on the Sentinel in ")?;
+    let pod = rest.split([';', ',', ' ']).next()?;
+    let sentinel = input.snapshot.sentinels.iter().find(|sentinel| sentinel.pod.as_str() == pod)?;
+    let reset = sentinel_cli(input, sentinel, &format!("SENTINEL RESET {set}"));
+    Some(format!("{reset} (restarts nothing: it forgets all but its primary, and finds again who is there)"))
+}
+
+/// A command for that Sentinel.
+fn sentinel_cli(input: &Input<'_>, sentinel: &Sentinel, command: &str) -> String {
+    let namespace = &input.policy.namespace;
     let Sentinel { pod, port, .. } = sentinel;
     let redis = &input.policy.redis;
     let (password, tls) = match &redis.sentinel {
@@ -334,7 +350,7 @@ fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     };
     let login = if password.is_some() { " --askpass" } else { "" };
     let tls = tls.as_ref().map_or_else(String::new, |rule| over_tls(input, None, rule));
-    Some(format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port}{tls}{login} SENTINEL MASTERS"))
+    format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port}{tls}{login} {command}")
 }
 
 /// Why pods are not there.

@@ -1,6 +1,6 @@
 //! What is done next: by the operator, and by the person who reads it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     super::{
@@ -56,8 +56,11 @@ pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
 fn in_hand(input: &Input<'_>) -> Option<String> {
     let promised: Vec<_> = input.findings.iter().filter(|finding| ruling::is_promised(&finding.remedy)).collect();
     let first = promised.first()?;
-    let pods: Vec<PodName> = promised.iter().filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
-    Some(format!("within a minute, for {}: {}", sets::list(&pods), first.remedy))
+    // Several findings of a pod may end by the same.
+    let pods: BTreeSet<PodName> =
+        promised.iter().filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
+    let what = first.remedy.strip_prefix("the operator ").unwrap_or(&first.remedy);
+    Some(format!("{what} (within a minute, for {})", sets::list(&pods.into_iter().collect::<Vec<_>>())))
 }
 
 fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
@@ -135,7 +138,7 @@ fn refused(blocked: &Blocked) -> String {
     let (who, what) = refusals::lifted(blocked.reason);
     match who {
         Lifter::You | Lifter::Nobody | Lifter::Time => format!("{}: {text}", blocked.reason),
-        Lifter::ItPasses => format!("{}: {text}; it passes by itself once {what}", blocked.reason),
+        Lifter::ItPasses => format!("{}: {text}; it goes on by itself once {what}", blocked.reason),
     }
 }
 
@@ -146,6 +149,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     let (until, what) = match ruling.level {
         Level::ActNow => ("now".to_owned(), command::against(input, ruling)),
+        Level::Unknown => ("soon".to_owned(), by_day(input, ruling)),
         _ => ("when it suits".to_owned(), by_day(input, ruling)),
     };
     let what = command::with_files(input, what);
@@ -191,9 +195,21 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
-            "nothing".to_owned()
+            in_the_template(input).to_owned()
         }
         _ => command::against(input, ruling),
+    }
+}
+
+/// Besides what the operator is about to do.
+fn in_the_template(input: &Input<'_>) -> &'static str {
+    let starts_otherwise = |finding: &FindingStatus| {
+        finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy)
+    };
+    if input.findings.iter().any(starts_otherwise) {
+        "nothing now; when it suits, write that maxmemory into the template, by which new pods start"
+    } else {
+        "nothing"
     }
 }
 
@@ -231,7 +247,9 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
         Lifter::ItPasses => format!("nothing now; if it is still so after ten minutes, {explained} says where to look"),
         Lifter::Nobody => {
             format!(
-                "{what}: restart the pods by hand, replicas first, and a primary when a replica has taken its role over; {explained} says more"
+                "{what}: restart the pods by hand, replicas first, and a primary when a replica has taken its role over (without a \
+                 replica its data are not served until it has loaded them, and are lost where nothing is saved); {explained} \
+                 says more"
             )
         }
         Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),

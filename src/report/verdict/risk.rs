@@ -135,7 +135,7 @@ pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         if several { format!("{who} (of {})", set.name) } else { who }
     });
     let told: Vec<String> = told.collect();
-    if told.is_empty() { "nobody, there is no pod".to_owned() } else { counted(&told) }
+    if told.is_empty() { "not known, no pod is selected".to_owned() } else { counted(&told) }
 }
 
 /// The sets, those that the ruling is about first.

@@ -184,7 +184,7 @@ impl<'a> Ruling<'a> {
         let pods = self.pods();
         let about = match (pods.as_slice(), self.reason.as_str()) {
             ([one], _) => format!(" {one}"),
-            ([one, rest @ ..], _) => format!(" {one} +{}", rest.len()),
+            ([_, _, ..], _) => format!(" {} pods", pods.len()),
             ([], REMEDIATING) => input.journal.map_or_else(String::new, |journal| format!(" {}", step_of(journal))),
             ([], WRITES_STOPPED) => stopped(input).map_or_else(String::new, |(_, why)| format!(" {why}")),
             ([], PODS_MISSING) => {

@@ -318,7 +318,7 @@ fn a_set_that_is_gone_beside_another_is_not_fine_for_a_day() {
 
 #[rstest]
 #[case::goes_on(&[], "carries out step 1 of ")]
-#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady: redis-1 is not Ready; it passes by itself")]
+#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady: redis-1 is not Ready; it goes on by itself once every member is Ready")]
 fn a_remediation_is_said_with_its_step(#[case] blocked: &[Blocked], #[case] operator: &str) {
     let scene = (fixtures::policy(), fixtures::three_pods());
     let journal = journal();
@@ -337,6 +337,19 @@ fn what_makes_room_in_a_quota_is_a_command() {
     let status = look_with(&scene, &RedisMemoryPolicyStatus::default(), &blocked, None);
     let command =
         r#"kubectl patch resourcequota mem -n shop --type merge -p '{"spec":{"hard":{"limits.memory":"3328Mi"}}}'"#;
+    assert!(said(&status).sentence.contains(command), "{}", said(&status).sentence);
+}
+
+/// With its namespace and its port, which `topology` does not name.
+#[test]
+fn what_a_sentinel_is_to_forget_is_a_command() {
+    let text = "the Sentinel in redis-1 lists the replica 10.0.0.177:6379, which is no selected pod: if it is gone for good, \
+                run SENTINEL RESET mymaster on the Sentinel in redis-1; else let spec.selector select it";
+    let blocked = [Blocked::new(BlockReason::SentinelsUnfit, text)];
+    let mut scene = (fixtures::policy(), fixtures::three_pods());
+    scene.1.sentinels = fixtures::sentinels(&scene.1);
+    let status = look_with(&scene, &RedisMemoryPolicyStatus::default(), &blocked, None);
+    let command = "kubectl exec -it redis-1 -n shop -- redis-cli -p 26379 SENTINEL RESET mymaster (restarts nothing";
     assert!(said(&status).sentence.contains(command), "{}", said(&status).sentence);
 }
 

@@ -84,7 +84,7 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
     let dead = Known { address: address(77), ..set(s, 0).replicas[0].clone() };
     set(s, 0).replicas.push(dead);
 }, &["the Sentinel in redis-0 lists the replica 10.0.0.177:6379, which is no selected pod: if it is gone for good, run \
-      kubectl exec redis-0 -- redis-cli -p 26379 SENTINEL RESET mymaster; else let spec.selector select it"])]
+      SENTINEL RESET mymaster on the Sentinel in redis-0; else let spec.selector select it"])]
 #[case::a_peer_that_is_not_known(|s: &mut Snapshot| drop(set(s, 0).others.pop()), &[
     "the Sentinel in redis-0 does not know the one in redis-2",
 ])]
