@@ -2,11 +2,14 @@
 //! place.
 
 mod listen;
+mod scrapers;
 mod serve;
+mod tls;
 
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,13 +19,21 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::net::TcpListener;
 
-use crate::metrics::{self, Metrics};
+use self::{scrapers::Doorman, tls::Tls};
+pub use self::{
+    scrapers::{Review, Scrapers},
+    tls::TlsError,
+};
+use crate::{
+    clock::Clock,
+    metrics::{self, Metrics},
+};
 
 /// The admin server failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +46,41 @@ pub enum AdminError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate of `/metrics`.
+    #[error("--metrics-tls: {0}")]
+    Tls(#[from] TlsError),
+    /// A token, or a certificate, without TLS.
+    #[error("--metrics-clients needs --metrics-tls: without it a token could be read by everybody on the way")]
+    NeedsTls,
+}
+
+/// How `/metrics` is served, and to whom.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Where the files of its certificate are; `None`: in plain HTTP.
+    pub tls: Option<PathBuf>,
+    /// Who may read it.
+    pub scrapers: Scrapers,
+}
+
+/// The same, with what it needs. The default: in plain HTTP, for everybody.
+#[derive(Default)]
+pub struct Entrance {
+    tls: Option<Arc<Tls>>,
+    doorman: Option<Doorman>,
+}
+
+impl Entrance {
+    /// Reads the certificate, so that a bad one is known at start. `review` asks about tokens.
+    pub fn open(access: &Access, review: Review, clock: Clock) -> Result<Self, AdminError> {
+        if access.tls.is_none() && access.scrapers != Scrapers::Anyone {
+            return Err(AdminError::NeedsTls);
+        }
+        let mutual = access.scrapers == Scrapers::Certificate;
+        let tls = access.tls.as_deref().map(|directory| Tls::open(directory, mutual)).transpose()?.map(Arc::new);
+        let doorman = (access.scrapers == Scrapers::Token).then(|| Doorman::new(review, clock));
+        Ok(Self { tls, doorman })
+    }
 }
 
 /// What `/readyz` says.
@@ -150,16 +196,17 @@ impl Admin {
     }
 
     /// Answers `/metrics` until `shutdown` completes, and then for at most 2 s more.
-    pub async fn serve_metrics(self, metrics: Metrics, shutdown: impl Future<Output = ()>) {
-        let routes = Router::new().route("/metrics", get(scrape).with_state(metrics));
-        serve::serve(self.listener, routes, shutdown).await;
+    pub async fn serve_metrics(self, metrics: Metrics, entrance: Entrance, shutdown: impl Future<Output = ()>) {
+        let Entrance { tls, doorman } = entrance;
+        let routes = Router::new().route("/metrics", get(scrape).with_state((metrics, doorman)));
+        serve::serve(self.listener, tls, routes, shutdown).await;
     }
 
     /// Answers `/livez` and `/readyz` until `shutdown` completes, and then for at most 2 s more.
     pub async fn serve_health(self, health: Health, shutdown: impl Future<Output = ()>) {
         let alive = get(|| async { "ok\n" });
         let routes = Router::new().route("/livez", alive).route("/readyz", get(readyz)).with_state(health);
-        serve::serve(self.listener, routes, shutdown).await;
+        serve::serve(self.listener, None, routes, shutdown).await;
     }
 }
 
@@ -168,7 +215,12 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     (status, health.text())
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
+async fn scrape(State((metrics, doorman)): State<(Metrics, Option<Doorman>)>, headers: HeaderMap) -> Response {
+    if let Some(doorman) = doorman
+        && let Err(refused) = doorman.admit(&headers).await
+    {
+        return refused.into_response();
+    }
     match metrics.render() {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n").into_response(),
@@ -176,121 +228,4 @@ async fn scrape(State(metrics): State<Metrics>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpStream,
-        sync::oneshot,
-        task::JoinHandle,
-    };
-
-    use super::{
-        serve::{DRAIN, MAX_CONNECTIONS, READ_TIMEOUT},
-        *,
-    };
-
-    struct Running {
-        address: SocketAddr,
-        health: Health,
-        stop: oneshot::Sender<()>,
-        task: JoinHandle<()>,
-    }
-
-    async fn running() -> Running {
-        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-        let (address, health) = (admin.address(), Health::default());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = admin.serve_health(health.clone(), async move { drop(stopped.await) });
-        Running { address, health, stop, task: tokio::spawn(serve) }
-    }
-
-    async fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        answer
-    }
-
-    #[tokio::test]
-    async fn is_ready_when_the_lease_was_read_and_the_policies_listed_and_alive_from_the_start() {
-        let server = running().await;
-        assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200"));
-        let unready = |answer: String, text: &str| answer.starts_with("HTTP/1.1 503") && answer.contains(text);
-        assert!(unready(get(server.address, "/readyz").await, "Lease"));
-        server.health.lease_read();
-        server.health.leads(true);
-        assert!(unready(get(server.address, "/readyz").await, "definition or right missing"));
-        server.health.policies_listed();
-        for (leads, text) in [(true, "ok: leading\n"), (false, "ok: standby\n")] {
-            server.health.leads(leads);
-            let answer = get(server.address, "/readyz").await;
-            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(text), "{answer}");
-        }
-        server.health.unreadable(vec!["cart".to_owned(), "shop".to_owned()]);
-        let answer = get(server.address, "/readyz").await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.ends_with("ok: standby\nmay not be read, and not served: namespace cart, shop\n"), "{answer}");
-        assert!(get(server.address, "/metrics").await.starts_with("HTTP/1.1 404"), "scrapes share nothing with health");
-    }
-
-    #[tokio::test]
-    async fn a_scrape_gets_openmetrics() {
-        let admin = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-        let address = admin.address();
-        let metrics = Metrics::new("operator");
-        let serving = tokio::spawn(admin.serve_metrics(metrics, std::future::pending()));
-        let answer = get(address, "/metrics").await;
-        assert!(answer.contains(&format!("content-type: {}", metrics::CONTENT_TYPE)), "{answer}");
-        assert!(answer.contains("leader_election_master_status{name=\"operator\"} 0"), "{answer}");
-        assert!(answer.contains("process_resident_memory_bytes "), "{answer}");
-        serving.abort();
-    }
-
-    #[tokio::test]
-    async fn shuts_down_although_a_client_hangs() {
-        let server = running().await;
-        let mut hanging = TcpStream::connect(server.address).await.expect("a connection");
-        hanging.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("half a request");
-        assert!(get(server.address, "/livez").await.starts_with("HTTP/1.1 200"));
-        server.stop.send(()).expect("a running server");
-        tokio::time::timeout(DRAIN * 3, server.task).await.expect("in time").expect("no panic");
-        assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
-    }
-
-    // Any pod could have the operator restarted for ever: 32 connections that said nothing, again each minute.
-    #[tokio::test]
-    async fn health_is_answered_at_once_however_many_connections_say_nothing() {
-        let server = running().await;
-        let mut idle = Vec::new();
-        for _ in 0..MAX_CONNECTIONS * 2 {
-            idle.push(TcpStream::connect(server.address).await.expect("a connection"));
-        }
-        let answer = tokio::time::timeout(Duration::from_secs(2), get(server.address, "/livez")).await;
-        let answer = answer.expect("before the kubelet gives up");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_client_that_does_not_send_its_request_is_sent_away() {
-        let server = running().await;
-        let mut silent = TcpStream::connect(server.address).await.expect("a connection");
-        let mut slow = TcpStream::connect(server.address).await.expect("a connection");
-        slow.write_all(b"GET /livez HTTP/1.1\r\n").await.expect("half a request");
-        for stream in [&mut silent, &mut slow] {
-            let mut rest = Vec::new();
-            let ended = tokio::time::timeout(READ_TIMEOUT * 3, stream.read_to_end(&mut rest)).await;
-            ended.expect("it does not keep its place").ok();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_taken_port_is_an_error_that_names_it() {
-        let first = Admin::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-        let error = Admin::bind(first.address()).await.expect_err("taken");
-        assert!(error.to_string().contains(&first.address().to_string()), "{error}");
-    }
-}
+mod tests;

@@ -35,7 +35,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("execute", &["domain", "clock", "plan", "observe", "redis_io", "kube_io"]),
     // `kube_io` declares how it wants its answers counted, and `metrics` counts.
     ("metrics", &["domain", "clock", "kube_io"]),
-    ("admin", &["clock", "metrics"]),
+    // Whose token a scraper sends is a question to the API server.
+    ("admin", &["clock", "metrics", "kube_io"]),
 ];
 
 /// Modules that put the others together, and may see all of them.
@@ -93,6 +94,8 @@ const WRITERS: &[(&str, &[&str])] = &[
     ("kube_io/ask.rs", &["create", "patch_metadata"]),
     // Asks what the operator may do: a SelfSubjectAccessReview is created, and stored nowhere.
     ("kube_io/read.rs", &["create"]),
+    // Asks whose a scraper's token is and what that one may do: neither review is stored.
+    ("kube_io/review.rs", &["create"]),
 ];
 
 /// Longer than this, tests included, a file is more than one idea.

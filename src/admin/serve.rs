@@ -1,7 +1,7 @@
 //! Answers HTTP on one port. Every client is let in: when all places are taken, the oldest connection goes. A client that
 //! does not send its request in time goes too, by the HTTP library's own clock.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -10,10 +10,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
+
+use super::tls::Tls;
 
 /// A kubelet and a few scrapers need a handful.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -26,8 +29,13 @@ pub(super) const DRAIN: Duration = Duration::from_secs(2);
 /// After a connection could not be accepted: out of file descriptors, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Answers until `shutdown` completes, and then for at most [`DRAIN`] more.
-pub(super) async fn serve(listener: TcpListener, routes: Router, shutdown: impl Future<Output = ()>) {
+/// Answers until `shutdown` completes, and then for at most [`DRAIN`] more; privately, if there is a certificate.
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    routes: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
@@ -48,7 +56,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, shutdown: impl 
         {
             first.abort();
         }
-        open.push_back(connections.spawn(connection(stream, routes.clone(), closing.clone())));
+        open.push_back(connections.spawn(connection(stream, tls.clone(), routes.clone(), closing.clone())));
     }
     drop(listener);
     close.send_replace(true);
@@ -56,7 +64,19 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, shutdown: impl 
     let _who_hangs_is_cut_off = tokio::time::timeout(DRAIN, ended).await;
 }
 
-async fn connection(stream: TcpStream, routes: Router, mut closing: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, tls: Option<Arc<Tls>>, routes: Router, closing: watch::Receiver<bool>) {
+    let Some(tls) = tls else { return http(stream, routes, closing).await };
+    // Who speaks no TLS, or has no certificate where one is asked for, is told so by TLS, and is gone.
+    if let Ok(Ok(stream)) = tokio::time::timeout(READ_TIMEOUT, tls.acceptor().accept(stream)).await {
+        http(stream, routes, closing).await;
+    }
+}
+
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    routes: Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));

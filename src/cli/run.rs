@@ -1,10 +1,11 @@
 //! `run`: the operator in a cluster.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
+    admin::{Access, Scrapers},
     assess::AssessSettings,
     clock::Clock,
     controller::{
@@ -28,6 +29,14 @@ pub(super) struct Args {
     /// Where /metrics is served. [::] is every address, IPv4 and IPv6.
     #[arg(long, env = "RMO_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
+    /// Directory with tls.crt and tls.key, as a Secret of type kubernetes.io/tls is mounted: /metrics is served by TLS. The files
+    /// are read again when they change.
+    #[arg(long, env = "RMO_METRICS_TLS", value_name = "DIRECTORY")]
+    metrics_tls: Option<PathBuf>,
+    /// Who may read /metrics. token: whose token the API server lets get the path /metrics; certificate: who has one of an
+    /// authority in ca.crt beside the other files. Both need --metrics-tls.
+    #[arg(long, env = "RMO_METRICS_CLIENTS", default_value = "anyone")]
+    metrics_clients: MetricsClients,
     /// Where /livez and /readyz are served: a port of their own, so that no crowd of scrapers takes the kubelet's place.
     #[arg(long, env = "RMO_HEALTH_LISTEN", default_value = "[::]:8081")]
     health_listen: SocketAddr,
@@ -102,6 +111,24 @@ enum LogFormat {
     Text,
 }
 
+/// The flag `--metrics-clients`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum MetricsClients {
+    Anyone,
+    Token,
+    Certificate,
+}
+
+impl From<MetricsClients> for Scrapers {
+    fn from(flag: MetricsClients) -> Self {
+        match flag {
+            MetricsClients::Anyone => Self::Anyone,
+            MetricsClients::Token => Self::Token,
+            MetricsClients::Certificate => Self::Certificate,
+        }
+    }
+}
+
 /// The flag `--switchover`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Switchover {
@@ -156,6 +183,7 @@ impl Args {
         Settings {
             listen: self.listen,
             health_listen: self.health_listen,
+            access: Access { tls: self.metrics_tls.clone(), scrapers: self.metrics_clients.into() },
             scope: self.watch_namespaces.clone(),
             lease,
             sampler: SamplerSettings { interval: self.sample_interval, ..SamplerSettings::default() },

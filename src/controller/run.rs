@@ -32,7 +32,7 @@ use super::{
     wakes::Wakes,
 };
 use crate::{
-    admin::{Admin, AdminError, Health},
+    admin::{Access, Admin, AdminError, Entrance, Health, Review},
     clock::{Clock, Time},
     contention::{
         cluster_budget::{ClusterBudget, ClusterLimits},
@@ -47,6 +47,7 @@ use crate::{
         lease::{self, Holder, LeaseError, LeaseParams},
         overload::Overload,
         read::Reader,
+        review,
         secrets::Secrets,
         write::Writer,
     },
@@ -73,6 +74,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where /livez and /readyz are served.
     pub health_listen: SocketAddr,
+    /// Who may read /metrics, and how.
+    pub access: Access,
     /// Whose policies are looked at.
     pub scope: Scope,
     /// The Lease.
@@ -165,6 +168,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
         ..ClientOptions::default()
     };
     let client = client::client(&options).await?;
+    let entrance = Entrance::open(&settings.access, reviews(client.clone()), clock)?;
     let (for_scrapes, for_health) = (Admin::bind(settings.listen).await?, Admin::bind(settings.health_listen).await?);
     let health = Health::default();
     let (stopped, stop) = watch::channel(false);
@@ -174,7 +178,7 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let (released, lease_may_go) = ended;
     let leadership = lease::run(settings.lease.clone(), client.clone(), clock, until(lease_may_go))?;
     let (closed, close_admin) = watch::channel(false);
-    let scrapes = tokio::spawn(for_scrapes.serve_metrics(metrics.clone(), until(close_admin.clone())));
+    let scrapes = tokio::spawn(for_scrapes.serve_metrics(metrics.clone(), entrance, until(close_admin.clone())));
     let probes = tokio::spawn(for_health.serve_health(health.clone(), until(close_admin)));
     tokio::spawn(note_lease_read(leadership.holder.clone(), health.clone()));
     tokio::spawn(keep_time(clock));
@@ -193,6 +197,14 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let _ = closed.send(true);
     let _ = tokio::join!(scrapes, probes);
     Ok(())
+}
+
+/// Asks the API server who may read the metrics.
+fn reviews(client: Client) -> Review {
+    Arc::new(move |token| {
+        let client = client.clone();
+        Box::pin(async move { review::of(&client, token).await.map_err(|error| error.to_string()) })
+    })
 }
 
 /// A process that has never read the Lease is not ready to take over.

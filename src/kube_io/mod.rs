@@ -15,6 +15,7 @@ pub mod lease;
 pub mod overload;
 pub mod policies;
 pub mod read;
+pub mod review;
 pub mod rights;
 pub mod secrets;
 pub mod selectors;

@@ -19,6 +19,8 @@ pub enum Role {
     RoleLabel,
     /// In the namespaces of `secretAccess`, for the Secrets that are named there.
     Secrets,
+    /// With `metrics.tls.clients: token`, about the whole cluster.
+    Metrics,
 }
 
 /// One right: verbs on a resource.
@@ -72,6 +74,9 @@ pub const RIGHTS: &[Right] = &[
     right(Role::InPlace, "", "nodes", &["list"]),
     right(Role::RoleLabel, "", "pods", &["patch"]),
     named(Role::Secrets, "", "secrets", &["get"]),
+    // Whose a scraper's token is, and whether that one may read the metrics.
+    right(Role::Metrics, "authentication.k8s.io", "tokenreviews", &["create"]),
+    right(Role::Metrics, "authorization.k8s.io", "subjectaccessreviews", &["create"]),
 ];
 
 /// What everybody who is authenticated may ask: about the API server itself, and about one's own rights.

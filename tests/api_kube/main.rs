@@ -6,4 +6,5 @@ mod pods;
 mod policies;
 mod reading;
 mod sandbox;
+mod scrapers;
 mod terms;

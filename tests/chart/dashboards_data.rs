@@ -9,7 +9,7 @@ use std::{
 
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
-    admin::Admin,
+    admin::{Admin, Entrance},
     domain::{
         blocked::BlockReason,
         bytes::Bytes,
@@ -215,7 +215,7 @@ async fn every_query_finds_the_right_numbers() {
     go_on(&metrics);
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = admin.address().to_string();
-    let serving = tokio::spawn(admin.serve_metrics(metrics.clone(), std::future::pending()));
+    let serving = tokio::spawn(admin.serve_metrics(metrics.clone(), Entrance::default(), std::future::pending()));
     let prometheus = Prometheus::start(None, &address, "");
 
     let answers = ask(&prometheus, &metrics);

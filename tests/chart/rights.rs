@@ -12,8 +12,14 @@ use crate::{
     helm::{of_kind, render, strings},
 };
 
-/// A role that is bound to nobody: Kubernetes adds it to its own roles for people.
+/// Scrapers send a token.
+const TOKENS: &str = "metrics.tls.secretName=metrics-tls,metrics.tls.clients=token";
+
+/// A role that the chart binds to nobody: Kubernetes adds it to its own roles for people, or people bind whoever scrapes to it.
 pub(crate) fn is_for_people(role: &Value) -> bool {
+    if role["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-metrics-reader")) {
+        return true;
+    }
     let labels = role["metadata"]["labels"].as_object().into_iter().flatten();
     labels.into_iter().any(|(key, _)| key.starts_with("rbac.authorization.k8s.io/aggregate-to-"))
 }
@@ -85,6 +91,7 @@ fn table(roles: &[Role], namespaces: &[&str]) -> BTreeSet<String> {
             Role::InPlace => wherever("-in-place"),
             Role::RoleLabel => wherever("-role-label"),
             Role::Secrets => format!("Role {NAME}-secrets in shop"),
+            Role::Metrics => format!("ClusterRole {NAME}-metrics-review"),
         };
         let only = match right.role {
             _ if !right.by_name => String::new(),
@@ -131,6 +138,20 @@ fn rights_equal_the_table_for_each_combination_of_switches(
     assert_eq!(narrowing, of_kind(&objects, "ValidatingAdmissionPolicyBinding").len());
 }
 
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn about_tokens_is_asked_only_where_scrapers_send_them_and_they_get_the_one_path() {
+    let (before, with) = (render(&[]), render(&[TOKENS]));
+    let more: BTreeSet<_> = rights(&with).difference(&rights(&before)).cloned().collect();
+    assert_eq!(more, table(&[Role::Metrics], &[]));
+    assert_eq!(
+        rights(&before),
+        rights(&render(&["metrics.tls.secretName=metrics-tls,metrics.tls.clients=certificate"]))
+    );
+    let reader = with.iter().find(|object| object["metadata"]["name"] == format!("{NAME}-metrics-reader")).unwrap();
+    assert_eq!(reader["rules"], json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]));
+}
+
 /// Role (what follows the release's name), resource and verb.
 type Given = (String, String, String);
 
@@ -164,6 +185,7 @@ fn the_page_for_people_has_every_right_that_the_code_asks_for() {
         Role::InPlace => "-in-place",
         Role::RoleLabel => "-role-label",
         Role::Secrets => "-secrets",
+        Role::Metrics => "-metrics-review",
     };
     let of = |right: &redis_memory_operator::kube_io::rights::Right| {
         let (role, resource) = (suffix(right.role).to_owned(), right.resource.to_owned());
@@ -178,6 +200,7 @@ fn the_page_for_people_has_every_right_that_the_chart_gives() {
     let objects = render(&[
         "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
+        TOKENS,
     ]);
     let given = |line: &String| -> Given {
         let (role, right) = line.split_once(": ").unwrap();
@@ -210,6 +233,7 @@ fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
     let objects = render(&[
         "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
+        TOKENS,
     ]);
     let mut roles = BTreeSet::new();
     let mut bound = BTreeSet::new();
@@ -231,7 +255,7 @@ fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
         }
     }
     assert_eq!(roles, bound);
-    assert_eq!(7, roles.len(), "base, leader, four acting roles, one for Secrets: {roles:?}");
+    assert_eq!(8, roles.len(), "base, leader, four acting roles, one for Secrets, one for tokens: {roles:?}");
 }
 
 #[test]

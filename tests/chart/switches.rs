@@ -43,6 +43,37 @@ fn watched_namespaces_reach_the_operator_and_the_admission_policy() {
     assert_eq!(only(&some, "ValidatingAdmissionPolicyBinding")["spec"]["matchResources"], wanted);
 }
 
+/// The process gets the files, and the monitors ask as it wants to be asked.
+#[test]
+#[ignore = "needs helm (make test builds it, or set HELM)"]
+fn metrics_by_tls_reach_the_operator_and_its_monitors() {
+    const TLS: &str = "metrics.tls.secretName=metrics-tls,metrics.tls.clients=token";
+    let objects = render(&[TLS, "metrics.serviceMonitor.enabled=true"]);
+    let args = arguments(&objects);
+    let at = args.iter().find_map(|it| it.strip_prefix("--metrics-tls=")).unwrap();
+    assert!(args.iter().any(|it| it == "--metrics-clients=token"), "{args:?}");
+    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+    let mount = json!([{"name": "metrics-tls", "mountPath": at, "readOnly": true}]);
+    assert_eq!(pod["containers"][0]["volumeMounts"], mount);
+    assert_eq!(pod["volumes"], json!([{"name": "metrics-tls", "secret": {"secretName": "metrics-tls"}}]));
+
+    let endpoint = &only(&objects, "ServiceMonitor")["spec"]["endpoints"][0];
+    assert_eq!(endpoint["scheme"], "https");
+    let name = only(&objects, "Service")["metadata"]["name"].as_str().unwrap();
+    assert_eq!(endpoint["tlsConfig"]["serverName"], format!("{name}.ops.svc"), "the name of the Service");
+    assert_eq!(endpoint["bearerTokenFile"], "/var/run/secrets/kubernetes.io/serviceaccount/token");
+    let more = r#"json:metrics.podMonitor.endpoint={"tlsConfig":{"insecureSkipVerify":true},"honorLabels":false}"#;
+    let objects = render(&[TLS, "metrics.podMonitor.enabled=true", more]);
+    let endpoint = &only(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["tlsConfig"]["insecureSkipVerify"], true);
+    assert_eq!((&endpoint["honorLabels"], &endpoint["path"]), (&json!(false), &json!("/metrics")));
+    assert_eq!(endpoint["bearerTokenFile"], Value::Null, "the Prometheus operator takes no file for pods");
+    let plain = render(&["metrics.serviceMonitor.enabled=true"]);
+    assert!(!arguments(&plain).iter().any(|it| it.starts_with("--metrics-")));
+    let endpoint = json!({"port": "http", "path": "/metrics", "interval": "30s", "honorLabels": true});
+    assert_eq!(only(&plain, "ServiceMonitor")["spec"]["endpoints"], json!([endpoint]));
+}
+
 #[test]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn common_labels_are_on_every_object_and_take_the_place_of_none() {

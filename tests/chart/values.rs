@@ -38,6 +38,12 @@ use crate::helm::{refusal, render, root};
 )]
 #[case::no_namespace("watchNamespaces={A}", "/watchNamespaces/0")]
 #[case::every_pod_twice("metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "choose one")]
+#[case::a_token_in_plain("metrics.tls.clients=token", "metrics.tls.clients needs metrics.tls.secretName")]
+#[case::a_token_in_namespaces(
+    "watchNamespaces={a},metrics.tls.secretName=t,metrics.tls.clients=token",
+    "token needs a right on the whole cluster"
+)]
+#[case::clients_of_no_kind("metrics.tls.clients=friends", "/metrics/tls/clients")]
 #[case::no_such_strategy("updateStrategy.type=Fast", "/updateStrategy/type")]
 #[case::names_by_nobody("dnsPolicy=None", "/dnsPolicy")]
 #[case::no_family("metrics.service.ipFamilies={IPv5}", "/metrics/service/ipFamilies/0")]
@@ -160,9 +166,12 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("metrics.service.annotations", r#"{"a":"b"}"#, ""),
     ("metrics.service.ipFamilyPolicy", "PreferDualStack", ""),
     ("metrics.service.ipFamilies", "{IPv6}", ""),
+    ("metrics.tls.secretName", "metrics-tls", ""),
+    ("metrics.tls.clients", "token", "metrics.tls.secretName=metrics-tls"),
     ("metrics.podMonitor.enabled", "true", ""),
     ("metrics.podMonitor.interval", "5s", "metrics.podMonitor.enabled=true"),
     ("metrics.podMonitor.labels", r#"{"a":"b"}"#, "metrics.podMonitor.enabled=true"),
+    ("metrics.podMonitor.endpoint", r#"{"scrapeTimeout":"5s"}"#, "metrics.podMonitor.enabled=true"),
     ("metrics.prometheusRule.enabled", "true", ""),
     ("metrics.prometheusRule.labels", r#"{"a":"b"}"#, "metrics.prometheusRule.enabled=true"),
     ("metrics.prometheusRule.disabled", "{RedisMemoryForkSlow}", "metrics.prometheusRule.enabled=true"),
@@ -180,6 +189,7 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("metrics.serviceMonitor.enabled", "true", ""),
     ("metrics.serviceMonitor.interval", "5s", "metrics.serviceMonitor.enabled=true"),
     ("metrics.serviceMonitor.labels", r#"{"a":"b"}"#, "metrics.serviceMonitor.enabled=true"),
+    ("metrics.serviceMonitor.endpoint", r#"{"scrapeTimeout":"5s"}"#, "metrics.serviceMonitor.enabled=true"),
     ("serviceAccount.create", "false", "serviceAccount.name=own"),
     ("serviceAccount.name", "own", ""),
     ("serviceAccount.annotations", r#"{"a":"b"}"#, ""),

@@ -119,3 +119,18 @@ uninstalled, or applied by hand.
 {{- $namespace := get $of "meta.helm.sh/release-namespace" }}
 {{- if or (not $there) (and (eq $name .Release.Name) (eq $namespace .Release.Namespace)) }}true{{ end }}
 {{- end }}
+
+{{/* How a monitor scrapes: `kind` is Service or Pod, `more` what people add or change. */}}
+{{- define "rmo.endpoint" -}}
+{{- $tls := .root.Values.metrics.tls | default dict }}
+{{- $endpoint := dict "port" "http" "path" "/metrics" "interval" .interval "honorLabels" true }}
+{{- if $tls.secretName }}
+{{- $_ := set $endpoint "scheme" "https" }}
+{{- $name := printf "%s-metrics.%s.svc" (include "rmo.fullname" .root) .root.Release.Namespace }}
+{{- $_ := set $endpoint "tlsConfig" (dict "serverName" $name "ca" (dict "secret" (dict "name" $tls.secretName "key" "ca.crt"))) }}
+{{- if and (eq .kind "Service") (eq ($tls.clients | default "anyone") "token") }}
+{{- $_ := set $endpoint "bearerTokenFile" "/var/run/secrets/kubernetes.io/serviceaccount/token" }}
+{{- end }}
+{{- end }}
+{{- toYaml (mergeOverwrite $endpoint (deepCopy (.more | default dict))) }}
+{{- end }}
