@@ -36,6 +36,8 @@ use crate::helm::{refusal, render, root};
     "watchNamespaces={a},acting.restartInPlace=true",
     "acting.restartInPlace reads volumes"
 )]
+#[case::nodes_of_no_namespace("watchNamespaces={a},nodeAccess=true", "nodeAccess reads nodes")]
+#[case::a_right_that_is_no_switch("nodeAccess=get", "/nodeAccess")]
 #[case::no_namespace("watchNamespaces={A}", "/watchNamespaces/0")]
 #[case::every_pod_twice("metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "choose one")]
 #[case::no_such_strategy("updateStrategy.type=Fast", "/updateStrategy/type")]
@@ -120,6 +122,7 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("acting.roleLabel", "true", ""),
     ("roleLabel.keys", "{a.example/role}", "acting.roleLabel=true"),
     ("secretAccess", r#"[{"namespace":"shop","names":["redis-auth"]}]"#, ""),
+    ("nodeAccess", "true", ""),
     ("watchNamespaces", "{shop,cart}", ""),
     ("aggregateRoles", "false", ""),
     ("crds.install", "false", ""),
