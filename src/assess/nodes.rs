@@ -83,8 +83,8 @@ fn remedy(snapshot: &Snapshot, node: &Node, own: &[&Target]) -> String {
     }
     format!(
         "spread the Redis of node {} over more nodes: podAntiAffinity or topologySpreadConstraints over kubernetes.io/hostname \
-         in the template{of_makers}, and memory requests as large as the limits, which the scheduler adds up; or larger nodes, \
-         or smaller limits where maxmemory allows; {what}",
+         in the template{of_makers} (a change rolls its pods), and memory requests as large as the limits, which the \
+         scheduler adds up; or larger nodes, or smaller limits where maxmemory allows; {what}",
         node.name
     )
 }

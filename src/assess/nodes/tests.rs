@@ -165,7 +165,7 @@ fn a_deployment_is_named_and_not_its_replica_set() {
     let made = Deployment { uid: "rs".into(), name: "cache".into(), template_limits: Vec::new(), limit_at: None };
     snapshot.deployments.push(made);
     let remedy = &findings(&snapshot)[0].remedy;
-    assert!(remedy.contains("in the template of Deployment cache, StatefulSet redis,"), "{remedy}");
+    assert!(remedy.contains("in the template of Deployment cache, StatefulSet redis (a change"), "{remedy}");
 }
 
 proptest! {

@@ -56,8 +56,9 @@ impl Nodes {
 }
 
 impl Reader {
-    /// Those nodes with what they give to pods; none where they may not be read. Nothing fails, and nothing is asked again
-    /// and again: the right is asked for every ten minutes, and a node that cannot be read is one of which that is not known.
+    /// Those nodes with what they give to pods; none where they may not be read. It never fails: of a node that cannot be read
+    /// that is not known. Nothing is asked again and again: a node is read when it is first asked about, the right every ten
+    /// minutes.
     pub async fn node_memory(&self, names: &BTreeSet<NodeName>) -> Vec<Node> {
         let now = self.clock.uptime();
         if names.is_empty() || self.with_memory(|memory| memory.nodes.rests(now)) {
