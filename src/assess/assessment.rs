@@ -7,7 +7,8 @@ use super::{
     fragmentation::{self, Verdict},
     growth::{self, Growth},
     headroom::{self, Demand, HeadroomVerdict},
-    members, oom, own_maxmemory, persistence, reverted, rights, roles, services, several, sort, start_roles, target,
+    members, nodes, oom, own_maxmemory, persistence, reverted, rights, roles, services, several, sort, start_roles,
+    target,
 };
 use crate::{
     domain::{
@@ -128,6 +129,7 @@ impl<'a> Assessment<'a> {
         for target in &snapshot.targets {
             findings.extend(self.view(target).iter().flat_map(target::findings));
         }
+        findings.extend(nodes::findings(snapshot));
         findings.extend(oom::findings(self));
         findings.extend(roles::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| members::finding(self, shard)));

@@ -11,10 +11,11 @@ use crate::{
     domain::{
         bytes::Bytes,
         finding::{FindingCode, Severity},
+        node::Node,
         pod::Right,
         policy::Mode,
         sample::{Role, Sample},
-        snapshot::Target,
+        snapshot::{Snapshot, Target},
     },
     topology::Shard,
 };
@@ -56,6 +57,8 @@ enum Need {
     Headroom,
     /// What the servers need, as far as it is going to be measured: a finding from before is not over by less evidence.
     Measured,
+    /// What the pod's node gives, and what all policies have on it, where nodes may be read at all.
+    Node,
     /// What the Redis user may do. Asked only before something is done: an earlier answer holds until it is asked again.
     RedisRights,
 }
@@ -101,6 +104,7 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         Code::ForkSlow => &[Need::Fork],
         Code::RoleLabelMissing => &[Need::Answer, Need::Role],
         Code::PersistenceMissing | Code::PersistenceUnneeded => &[Need::Persistence],
+        Code::NodeOvercommitted => &[Need::Node],
         // What is not named above rests on all that a pod can tell.
         _ => &[Need::Answer, Need::Container, Need::Settings, Need::Template],
     }
@@ -168,7 +172,7 @@ impl Judged {
     }
 
     fn of_pod(&self, code: FindingCode, pod: &str, earlier: bool) -> bool {
-        let counts = |need: &&Need| earlier || !matches!(need, Need::RedisRights | Need::Measured);
+        let counts = |need: &&Need| earlier || !matches!(need, Need::RedisRights | Need::Measured | Need::Node);
         self.pods.get(pod).is_some_and(|there| needs(code).iter().filter(counts).all(|need| there.contains(need)))
     }
 }
@@ -185,6 +189,7 @@ fn there_is(look: &Assessment<'_>, target: &Target) -> Vec<Need> {
     };
     add(Need::Container, target.pod.container.is_ok());
     add(Need::Template, template_known(look, target));
+    add(Need::Node, node_known(snapshot, target));
     let asks_rights = policy.mode == Mode::Enforce && policy.fragmentation.restart_allowed;
     add(Need::RedisRights, !asks_rights || snapshot.rights_known_of([&target.pod.name]));
     let Some(sample) = target.sample() else { return there };
@@ -216,6 +221,15 @@ fn template_known(look: &Assessment<'_>, target: &Target) -> bool {
         "StatefulSet" => look.set_of(target).is_some(),
         "ReplicaSet" => look.snapshot.deployment(&owner.uid).is_some(),
         _ => true,
+    }
+}
+
+/// Of a pod that is on no node yet nothing is known; where no node may be read there is nothing to know.
+fn node_known(snapshot: &Snapshot, target: &Target) -> bool {
+    let known = |node: &Node| node.allocatable.is_some() && !node.others.incomplete;
+    match &target.pod.node {
+        Some(name) => snapshot.node(name).is_none_or(known),
+        None => snapshot.nodes.is_empty(),
     }
 }
 
@@ -282,6 +296,7 @@ const fn is_about_a_pod(code: FindingCode) -> bool {
             | Code::UtilizationWarning
             | Code::UtilizationCritical
             | Code::RssNearLimit
+            | Code::NodeOvercommitted
             | Code::OomKilled
             | Code::OomKillLoop
             | Code::ForkSlow

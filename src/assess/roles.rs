@@ -229,11 +229,13 @@ fn template_labels(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
     snapshot.stateful_sets.iter().filter_map(labelled).collect()
 }
 
-fn names(targets: &[&Target]) -> String {
+/// Names of pods, for a text.
+pub(super) fn names(targets: &[&Target]) -> String {
     list(&targets.iter().map(|t| t.pod.name.to_string()).collect::<Vec<_>>())
 }
 
-fn list(items: &[String]) -> String {
+/// The first few of them, and how many more there are.
+pub(super) fn list(items: &[String]) -> String {
     let shown = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match items.len().saturating_sub(SHOWN) {
         0 => shown,

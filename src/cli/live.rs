@@ -24,6 +24,7 @@ use crate::{
     kube_io::{error::KubeError, forward::Forward, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
+        nodes::OnNodes,
         pods,
         sampler::{Sampler, SamplerSettings, TargetKey},
         snapshot::{Observer, Proxies, Sentinels},
@@ -116,11 +117,12 @@ pub(super) async fn look_at(
         sampler: sampler.clone(),
         clock,
         lately: Lately::default(),
+        nodes: OnNodes::default(),
         sentinels: Sentinels::default(),
         proxies: Proxies::default(),
     };
     let digester = |_: &[_]| -> crate::observe::sampler::Digester { Arc::new(|_: Observation, _: Vec<_>| 0) };
-    let mut snapshot = observer.cached(&policy, &found, None, &claims, digester).await?;
+    let mut snapshot = Box::pin(observer.cached(&policy, &found, None, &claims, digester)).await?;
     let key = |uid| TargetKey { policy_uid: policy.uid.clone(), pod_uid: uid };
     let keys: Vec<TargetKey> = snapshot.targets.iter().map(|target| key(target.pod.uid.clone())).collect();
     for (probed, observation, history) in sampler.probe_now(&keys).await {

@@ -44,6 +44,7 @@ impl Reconciler<Outside> {
         self.cluster_budget.retain(exists);
         self.world.registry.retain(exists);
         self.world.observer.sampler.retain(exists);
+        self.world.observer.nodes.retain(exists);
         self.backoff.retain(exists);
         self.memory.retain(exists);
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);

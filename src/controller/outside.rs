@@ -147,6 +147,7 @@ impl World for Outside {
 
     fn stop_probing(&self, uid: &str) {
         self.observer.sampler.forget(uid);
+        self.observer.nodes.forget(uid);
     }
 
     fn stop_watching(&self, uid: &str) {

@@ -54,6 +54,7 @@ use crate::{
     metrics::Metrics,
     observe::{
         lately::Lately,
+        nodes::OnNodes,
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
         snapshot::{Observer, Proxies, Sentinels},
     },
@@ -144,6 +145,8 @@ struct Process {
     failures: Failures,
     /// Who was lately seen to decide the roles of a set.
     lately: Lately,
+    /// What all policies have on each node.
+    nodes: OnNodes,
     /// What is not fought over.
     reverts: Arc<Reverts>,
 }
@@ -186,9 +189,21 @@ pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let (scope, again) = (settings.scope.clone(), listing::ASK_AGAIN);
     tokio::spawn(listing::until_listed(client.clone(), scope, health.clone(), failures.clone(), again));
     let lease_stop = leadership.stop.clone();
-    let (lately, reverts, stop) = (Lately::default(), Arc::default(), stop.clone());
-    let process =
-        Process { settings, client, clock, metrics, health, overload, stop, lease_stop, failures, lately, reverts };
+    let (lately, nodes, reverts, stop) = (Lately::default(), OnNodes::default(), Arc::default(), stop.clone());
+    let process = Process {
+        settings,
+        client,
+        clock,
+        metrics,
+        health,
+        overload,
+        stop,
+        lease_stop,
+        failures,
+        lately,
+        nodes,
+        reverts,
+    };
     process.lead(leadership.fence, leadership.holder).await;
 
     // Nothing of ours is under way any more: the Lease may go to the next.
@@ -341,6 +356,7 @@ impl Process {
             sampler: sampler.clone(),
             clock: self.clock,
             lately: self.lately.clone(),
+            nodes: self.nodes.clone(),
             sentinels: sentinels.clone(),
             proxies: Proxies::default(),
         };

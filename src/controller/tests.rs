@@ -48,6 +48,7 @@ use crate::{
     metrics::Metrics,
     observe::{
         lately::Lately,
+        nodes::OnNodes,
         sampler::{Sampler, SamplerSettings, SamplerTask},
         snapshot::{Observer, Proxies, Sentinels},
     },
@@ -76,6 +77,7 @@ fn bench(answer: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> Bench 
         sampler: sampler.clone(),
         clock,
         lately: Lately::default(),
+        nodes: OnNodes::default(),
         sentinels: sentinels.clone(),
         proxies: Proxies::default(),
     };

@@ -117,6 +117,8 @@ finding_codes! {
     UtilizationCritical => Critical,
     /// Resident memory is at 80 % of the container limit or more; from 90 % on Critical.
     RssNearLimit => Warning,
+    /// The limits of the selected Redis on a node are more than 80 % of the memory that it gives to pods.
+    NodeOvercommitted => Warning,
     /// The kernel killed it for want of memory, and nobody has taken note of it.
     OomKilled => Critical,
     /// The kernel kills it again and again: while it loads its data, or three times within an hour.

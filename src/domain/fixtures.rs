@@ -321,6 +321,7 @@ pub fn pod(n: u8) -> Pod {
         uid: pod_uid(n),
         resource_version: "1000".into(),
         addresses: PodAddresses::of([address(n).host.as_str(), second_address(n).host.as_str()]),
+        node: None,
         host_network: false,
         dns_name: Some(format!("redis-{n}.redis.shop.svc")),
         ready: true,

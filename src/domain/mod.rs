@@ -17,6 +17,7 @@ pub mod fixtures;
 pub mod journal;
 pub mod lineage;
 pub mod names;
+pub mod node;
 pub mod not_given;
 pub mod oom;
 pub mod peaks;

@@ -67,6 +67,10 @@ name_type!(
     /// The UID of a controller object (a StatefulSet), which names a workload.
     ControllerUid
 );
+name_type!(
+    /// The name of a node of the Kubernetes cluster.
+    NodeName
+);
 
 /// Where a Redis listens or says that another one listens: a host (an IP address or a DNS name) and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

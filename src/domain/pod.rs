@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     addresses::PodAddresses,
     bytes::Bytes,
-    names::{ControllerUid, NodeAddress, PodName, PodUid},
+    names::{ControllerUid, NodeAddress, NodeName, PodName, PodUid},
     oom::Kill,
     recognition::{self, limit_at::LimitAt},
     written,
@@ -30,6 +30,9 @@ pub struct Pod {
     /// `status.podIP` and `status.podIPs`; empty before the pod has one.
     #[serde(alias = "ip", default)]
     pub addresses: PodAddresses,
+    /// `spec.nodeName`; `None`: it is not scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
     /// `spec.hostNetwork`: the address is the node's, and other pods listen there as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub host_network: bool,

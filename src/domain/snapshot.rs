@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     budget::DisruptionBudget,
-    names::{ControllerUid, NodeAddress, PodName},
+    names::{ControllerUid, NodeAddress, NodeName, PodName},
+    node::Node,
     peaks::Peaks,
     pod::{self, Deployment, Owner, Pod, Rights, Service, StatefulSet},
     proxy::Proxy,
@@ -54,6 +55,9 @@ pub struct Snapshot {
     /// What is behind the claims of primaries that are to be restarted in place.
     #[serde(default, skip_serializing_if = "Volumes::are_unread")]
     pub volumes: Volumes,
+    /// The nodes on which selected pods run; none where the operator may not read nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Node>,
     /// What was seen of a set within the last hour by this process: it counts although it may be away just now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen_before: Vec<SeenBefore>,
@@ -93,6 +97,7 @@ impl Snapshot {
             acl_users: Vec::new(),
             budgets: None,
             volumes: Volumes::default(),
+            nodes: Vec::new(),
             seen_before: Vec::new(),
             sentinels: Vec::new(),
             proxies: Vec::new(),
@@ -103,6 +108,11 @@ impl Snapshot {
     /// The target of that name.
     pub fn target(&self, name: &PodName) -> Option<&Target> {
         self.targets.iter().find(|t| t.pod.name == *name)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == *name)
     }
 
     /// The fingerprint of the ACL users of that member; `None`: not known.

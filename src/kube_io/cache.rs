@@ -264,6 +264,7 @@ pub fn prune(pod: &mut Pod) {
             init_containers: kept.init_containers.map(|all| all.into_iter().map(pruned_container).collect()),
             host_network: kept.host_network,
             hostname: kept.hostname,
+            node_name: kept.node_name,
             subdomain: kept.subdomain,
             resources: kept.resources,
             termination_grace_period_seconds: kept.termination_grace_period_seconds,

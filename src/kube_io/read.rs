@@ -1,5 +1,6 @@
 //! Live reads: what a decision rests on right before an effect. Each request has a limit of its own.
 
+mod nodes;
 mod volumes;
 
 use std::{
@@ -76,6 +77,8 @@ struct Memory {
     budgets: HashMap<String, (Budgets, Duration)>,
     /// ReplicaSets, without what is not read of them.
     replica_sets: HashMap<String, (Arc<ReplicaSet>, Duration)>,
+    /// What nodes give.
+    nodes: nodes::Nodes,
     /// What is behind claims, by namespace and names.
     volumes: HashMap<(String, Vec<String>), (VolumesRead, Duration)>,
 }
@@ -208,10 +211,18 @@ impl Reader {
         {
             return rights;
         }
+        let word = |text: &str| Some(text.to_owned());
+        let of_pods = |verb: &str, subresource: Option<&str>| ResourceAttributes {
+            namespace: word(namespace),
+            verb: word(verb),
+            resource: word("pods"),
+            subresource: subresource.map(str::to_owned),
+            ..ResourceAttributes::default()
+        };
         let (evict, resize, label) = futures::join!(
-            self.may(namespace, "create", Some("eviction")),
-            self.may(namespace, "patch", Some("resize")),
-            self.may(namespace, "patch", None),
+            self.may(of_pods("create", Some("eviction"))),
+            self.may(of_pods("patch", Some("resize"))),
+            self.may(of_pods("patch", None)),
         );
         let rights = Rights { evict, resize, label };
         if [evict, resize, label].iter().all(|right| *right != Right::Unknown) {
@@ -269,16 +280,12 @@ impl Reader {
         }
     }
 
-    async fn may(&self, namespace: &str, verb: &str, subresource: Option<&str>) -> Right {
+    /// Whether we may do that, by the API server's own word.
+    async fn may(&self, attributes: ResourceAttributes) -> Right {
+        let ResourceAttributes { namespace, verb, resource, subresource, .. } = attributes.clone();
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(namespace.to_owned()),
-                    verb: Some(verb.to_owned()),
-                    resource: Some("pods".to_owned()),
-                    subresource: subresource.map(str::to_owned),
-                    ..ResourceAttributes::default()
-                }),
+                resource_attributes: Some(attributes),
                 ..SelfSubjectAccessReviewSpec::default()
             },
             ..SelfSubjectAccessReview::default()
@@ -292,7 +299,7 @@ impl Reader {
             }
             Ok(_) => Right::Unknown,
             Err(cause) => {
-                tracing::warn!(namespace, verb, subresource, %cause, "cannot ask for our own rights");
+                tracing::warn!(namespace, verb, resource, subresource, %cause, "cannot ask for our own rights");
                 Right::Unknown
             }
         }

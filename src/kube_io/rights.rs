@@ -17,6 +17,8 @@ pub enum Role {
     InPlace,
     /// With `acting.roleLabel`, for every namespace.
     RoleLabel,
+    /// With `nodeAccess`, for the whole cluster.
+    Nodes,
     /// In the namespaces of `secretAccess`, for the Secrets that are named there.
     Secrets,
     /// With `metrics.tls.clients: token`, about the whole cluster.
@@ -73,6 +75,8 @@ pub const RIGHTS: &[Right] = &[
     right(Role::InPlace, "", "persistentvolumes", &["get"]),
     right(Role::InPlace, "", "nodes", &["list"]),
     right(Role::RoleLabel, "", "pods", &["patch"]),
+    // How much memory the nodes of selected pods give.
+    right(Role::Nodes, "", "nodes", &["get"]),
     named(Role::Secrets, "", "secrets", &["get"]),
     // Whose a scraper's token is, and whether that one may read the metrics.
     right(Role::Metrics, "authentication.k8s.io", "tokenreviews", &["create"]),

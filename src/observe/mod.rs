@@ -3,6 +3,7 @@
 mod budgets;
 pub mod lately;
 mod managers;
+pub mod nodes;
 pub mod pods;
 mod proxies;
 pub mod sampler;

@@ -23,7 +23,7 @@ use crate::{
     domain::{
         addresses::PodAddresses,
         bytes::Bytes,
-        names::{ControllerUid, PodName, PodUid},
+        names::{ControllerUid, NodeName, PodName, PodUid},
         pod::{
             Container, ContainerProblem, Deployment, HOLD_ANNOTATION, Mount, Owner, Pod, ResizeProgress, Service,
             StartSettings, StatefulSet, VolumeKind,
@@ -55,6 +55,7 @@ pub fn pod(pod: &K8sPod, access: &RedisAccess) -> Pod {
         uid: PodUid::new(meta.uid.clone().unwrap_or_default()),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         addresses: addresses(status),
+        node: spec.and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty()).map(NodeName::from),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         dns_name: dns_name(meta, spec),
         ready: is_true(conditions, "Ready").is_some(),

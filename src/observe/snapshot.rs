@@ -16,6 +16,7 @@ use self::{
 use super::{
     budgets,
     lately::Lately,
+    nodes::{self, OnNodes},
     pods,
     sampler::{Assignment, CredentialsFor, Digester, SamplerHandle, TargetKey},
     volumes,
@@ -59,6 +60,8 @@ pub struct Observer {
     pub clock: Clock,
     /// Who was lately seen to decide the roles of a set.
     pub lately: Lately,
+    /// What all policies have on each node.
+    pub nodes: OnNodes,
     /// What Sentinels last said.
     pub sentinels: Sentinels,
     /// What proxies in front of sets last said.
@@ -86,6 +89,7 @@ impl Observer {
         let rights = self.reader.rights_lately(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
+        frame.nodes = self.reader.node_memory(&nodes::of(&pods)).await;
         let samples = self.latest(policy, &pods);
         let seen = samples.iter().filter_map(|(observation, _)| observation.sample());
         let pods_found = found.iter().map(AsRef::as_ref);
@@ -111,6 +115,7 @@ impl Observer {
         let rights = self.reader.rights(&policy.namespace).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, None, claims, rights).await? };
         frame.budgets = self.budgets(policy, found.iter(), Duration::ZERO).await;
+        frame.nodes = self.reader.remembered_node_memory(&nodes::of(&pods));
         self.ask_redis_rights(policy, &pods, &mut frame).await;
         let latest = self.latest(policy, &pods);
         let seen = latest.iter().filter_map(|(observation, _)| observation.sample());
@@ -386,7 +391,8 @@ impl Observer {
             let peaks = self.sampler.peaks(&key(policy, &pod));
             Target { pod, redis, history, peaks }
         });
-        let snapshot = Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame };
+        let mut snapshot = Snapshot { at: self.clock.now(), targets: targets.collect(), ..frame };
+        self.nodes.look(&policy.uid, &mut snapshot, self.clock.uptime());
         let seen_before = self.lately.look(&snapshot, self.clock.uptime());
         Snapshot { seen_before, ..snapshot }
     }

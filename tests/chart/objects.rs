@@ -113,11 +113,15 @@ fn the_monitor_is_off_unless_asked_for() {
 #[test]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn the_notes_say_what_is_switched_on() {
-    let output = helm(&["install", "--dry-run=client", "--disable-openapi-validation"], &["acting.restart=true"]);
+    let output = helm(
+        &["install", "--dry-run=client", "--disable-openapi-validation"],
+        &["acting.restart=true,nodeAccess=true"],
+    );
     let notes = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(notes.contains("(acting.restart)     yes"), "{notes}");
     assert!(notes.contains("(acting.resize)    no"), "{notes}");
+    assert!(notes.contains("(nodeAccess)        yes"), "{notes}");
     assert!(notes.contains("acting.restart without acting.roleLabel"), "{notes}");
 }
 

@@ -90,6 +90,7 @@ fn table(roles: &[Role], namespaces: &[&str]) -> BTreeSet<String> {
             Role::Restart => wherever("-restart"),
             Role::InPlace => wherever("-in-place"),
             Role::RoleLabel => wherever("-role-label"),
+            Role::Nodes => wherever("-nodes"),
             Role::Secrets => format!("Role {NAME}-secrets in shop"),
             Role::Metrics => format!("ClusterRole {NAME}-metrics-review"),
         };
@@ -112,11 +113,17 @@ fn rights_equal_the_table_for_each_combination_of_switches(
     #[values(false, true)] restart: bool,
     #[values(false, true)] in_place: bool,
     #[values(false, true)] role_label: bool,
+    #[values(false, true)] nodes: bool,
 ) {
     let mut roles = vec![Role::Base, Role::Leader, Role::Secrets];
-    for (on, role) in
-        [(resize, Role::Resize), (restart, Role::Restart), (in_place, Role::InPlace), (role_label, Role::RoleLabel)]
-    {
+    let switches = [
+        (resize, Role::Resize),
+        (restart, Role::Restart),
+        (in_place, Role::InPlace),
+        (role_label, Role::RoleLabel),
+        (nodes, Role::Nodes),
+    ];
+    for (on, role) in switches {
         if on {
             roles.push(role);
         }
@@ -126,6 +133,7 @@ fn rights_equal_the_table_for_each_combination_of_switches(
         format!("acting.restart={restart}"),
         format!("acting.restartInPlace={in_place}"),
         format!("acting.roleLabel={role_label}"),
+        format!("nodeAccess={nodes}"),
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}".to_owned(),
     ];
     let objects = render(&settings.iter().map(String::as_str).collect::<Vec<_>>());
@@ -184,6 +192,7 @@ fn the_page_for_people_has_every_right_that_the_code_asks_for() {
         Role::Restart => "-restart",
         Role::InPlace => "-in-place",
         Role::RoleLabel => "-role-label",
+        Role::Nodes => "-nodes",
         Role::Secrets => "-secrets",
         Role::Metrics => "-metrics-review",
     };
@@ -198,7 +207,7 @@ fn the_page_for_people_has_every_right_that_the_code_asks_for() {
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn the_page_for_people_has_every_right_that_the_chart_gives() {
     let objects = render(&[
-        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
+        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true,nodeAccess=true",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
         TOKENS,
     ]);
@@ -231,7 +240,7 @@ fn forbidden_rights_are_seen(#[case] line: &str) {
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
     let objects = render(&[
-        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true",
+        "acting.resize=true,acting.restart=true,acting.restartInPlace=true,acting.roleLabel=true,nodeAccess=true",
         "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth}",
         TOKENS,
     ]);
@@ -255,7 +264,7 @@ fn every_role_is_bound_to_the_operator_and_to_nobody_else() {
         }
     }
     assert_eq!(roles, bound);
-    assert_eq!(8, roles.len(), "base, leader, four acting roles, one for Secrets, one for tokens: {roles:?}");
+    assert_eq!(9, roles.len(), "base, leader, four acting roles, nodes, Secrets, tokens: {roles:?}");
 }
 
 #[test]

@@ -278,7 +278,7 @@ fn labels_and_annotations_of_the_definition_are_values() {
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn values_of_an_older_release_are_enough() {
     let new = [
-        "watchNamespaces=null,aggregateRoles=null,updateStrategy=null,dnsPolicy=null,networkPolicy=null,global=null",
+        "nodeAccess=null,watchNamespaces=null,aggregateRoles=null,updateStrategy=null,dnsPolicy=null,networkPolicy=null,global=null",
         "dashboards=null,commonLabels=null,extraObjects=null,crds.labels=null,crds.annotations=null,image.registry=null",
         "metrics.podMonitor=null,metrics.prometheusRule=null,metrics.service.ipFamilyPolicy=null,metrics.service.ipFamilies=null,stop=null,budget=null,admission=null",
     ];

@@ -36,6 +36,8 @@ use crate::helm::{refusal, render, root};
     "watchNamespaces={a},acting.restartInPlace=true",
     "acting.restartInPlace reads volumes"
 )]
+#[case::nodes_of_no_namespace("watchNamespaces={a},nodeAccess=true", "nodeAccess reads nodes")]
+#[case::a_right_that_is_no_switch("nodeAccess=get", "/nodeAccess")]
 #[case::no_namespace("watchNamespaces={A}", "/watchNamespaces/0")]
 #[case::every_pod_twice("metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "choose one")]
 #[case::a_token_in_plain("metrics.tls.clients=token", "metrics.tls.clients needs metrics.tls.secretName")]
@@ -126,6 +128,7 @@ pub(crate) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("acting.roleLabel", "true", ""),
     ("roleLabel.keys", "{a.example/role}", "acting.roleLabel=true"),
     ("secretAccess", r#"[{"namespace":"shop","names":["redis-auth"]}]"#, ""),
+    ("nodeAccess", "true", ""),
     ("watchNamespaces", "{shop,cart}", ""),
     ("aggregateRoles", "false", ""),
     ("crds.install", "false", ""),

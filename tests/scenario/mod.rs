@@ -17,6 +17,7 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures::{self, NOW},
         names::{ControllerUid, NodeAddress, PodName, PodUid},
+        node::Node,
         oom::{Kill, PodKills},
         pod::{
             ContainerProblem, Deployment, Owner, ResizeProgress, Right, Service, StartSettings, StatefulSet, VolumeKind,
@@ -70,6 +71,9 @@ pub struct Scenario {
     /// Pods of which the API server refused to raise the limit, and what it said.
     #[serde(default)]
     refused_limits: BTreeMap<String, String>,
+    /// The nodes of the pods, where they may be read.
+    #[serde(default)]
+    nodes: Vec<Node>,
     /// Kills by the kernel that are remembered.
     #[serde(default)]
     kills: Vec<PodKills>,
@@ -189,6 +193,7 @@ impl Scenario {
         snapshot.unasked = silent.map(|target| target.pod.name.clone()).collect();
         snapshot.redis_rights = RedisRights::Known(missing);
         snapshot.resize_supported = !self.no_resize;
+        snapshot.nodes.clone_from(&self.nodes);
         snapshot.surroundings.kills.clone_from(&self.kills);
         snapshot.surroundings.left_alone =
             self.left_alone.iter().map(|(pod, left)| left_alone(pod, left, &pods)).collect();
@@ -305,6 +310,7 @@ fn target(n: u8, name: &str, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Ta
     pod.dns_name = Some(format!("{name}.{subdomain}.shop.svc"));
     pod.owner =
         yaml.set.as_ref().map(|set| Owner { kind: yaml.owner_kind.clone(), name: set.clone(), uid: uid_of(set) });
+    pod.node = yaml.node.as_deref().map(Into::into);
     pod.ready = !yaml.not_ready;
     pod.terminating = yaml.terminating;
     pod.trouble.clone_from(&yaml.trouble);

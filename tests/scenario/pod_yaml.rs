@@ -57,6 +57,7 @@ pub(super) struct PodYaml {
     pub(super) failed: Option<BTreeMap<String, String>>,
     pub(super) pending: bool,
     // Pod.
+    pub(super) node: Option<String>,
     pub(super) label: Option<String>,
     pub(super) limit: Option<String>,
     pub(super) spec_limit: Option<String>,
@@ -115,6 +116,7 @@ impl Default for PodYaml {
             config_unreadable: None,
             failed: None,
             pending: false,
+            node: None,
             label: Some("auto".into()),
             limit: Some("1Gi".into()),
             spec_limit: None,

@@ -57,6 +57,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
         uid: PodUid::new(server),
         resource_version: String::new(),
         addresses: address.ip().into(),
+        node: None,
         host_network: false,
         dns_name: host.parse::<IpAddr>().is_err().then(|| host.to_owned()),
         ready: true,

@@ -28,6 +28,7 @@ use crate::{
     observe::sampler::{Sampler, SamplerSettings, SamplerTask, SecretSource},
 };
 
+mod nodes;
 mod proxies;
 
 const PASSWORD: &str = "canary-31c9d0-password";
@@ -133,6 +134,14 @@ fn bench_with(pods: Vec<Value>, proxies: Vec<Value>, services: Vec<Value>, port:
                 "spec": {"serviceName": "redis", "selector": {}, "template": {}},
             }),
         ),
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+            if request.body["spec"]["resourceAttributes"]["resource"] == "nodes" =>
+        {
+            Answer::Http(201, json!({"spec": {}, "status": {"allowed": true}}))
+        }
+        "/api/v1/nodes/worker-1" => {
+            Answer::Http(200, json!({"metadata": {"name": "worker-1"}, "status": {"allocatable": {"memory": "1Gi"}}}))
+        }
         _ => refusal(404, "NotFound", "there is no such object", &json!([])),
     });
     let clock = Clock::start();
@@ -148,6 +157,7 @@ fn bench_with(pods: Vec<Value>, proxies: Vec<Value>, services: Vec<Value>, port:
         sampler,
         clock,
         lately: Lately::default(),
+        nodes: OnNodes::default(),
         sentinels: Sentinels::default(),
         proxies: Proxies::default(),
     };

@@ -4,6 +4,7 @@ mod acting_rights;
 mod chart;
 mod crash;
 mod installs;
+mod nodes;
 mod outage;
 mod secrets;
 mod slots;
