@@ -135,7 +135,11 @@ pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         if several { format!("{who} (of {})", set.name) } else { who }
     });
     let told: Vec<String> = told.collect();
-    if told.is_empty() { "not known, no pod is selected".to_owned() } else { counted(&told) }
+    match told.as_slice() {
+        [] if ruling.reason == ruling::SCALED_TO_ZERO => "nobody, there is no pod".to_owned(),
+        [] => "not known, no pod is selected".to_owned(),
+        told => counted(told),
+    }
 }
 
 /// The sets, those that the ruling is about first.

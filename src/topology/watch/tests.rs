@@ -64,7 +64,6 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
 #[case::another_primary(|s: &mut Snapshot| set(s, 1).primary = address(1), &[
     "redis-0 says that it is primary, and the Sentinels name redis-0 (the Sentinel in redis-0, redis-2) and redis-1 (the \
      Sentinel in redis-1)",
-    "the Sentinel in redis-1 does not list the replica redis-0",
 ])]
 #[case::a_primary_that_denies_it(|s: &mut Snapshot| {
     let follows = s.targets[1].sample().expect("a sample").replication.role.clone();
@@ -72,7 +71,6 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
 }, &["no member says that it is primary, and the Sentinels name redis-0 (the Sentinel in redis-0, redis-1, redis-2)"])]
 #[case::a_stranger(|s: &mut Snapshot| set(s, 2).primary = address(77), &[
     "10.0.0.177:6379, which is no selected pod (the Sentinel in redis-2)",
-    "the Sentinel in redis-2 does not list the replica redis-0",
 ])]
 #[case::a_replica_that_is_not_listed(|s: &mut Snapshot| drop(set(s, 0).replicas.pop()), &[
     "the Sentinel in redis-0 does not list the replica redis-2",
