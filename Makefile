@@ -4,7 +4,7 @@ SHELL := bash
 # The targets share one cargo target directory and one cluster: with -j they still run one by one.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-long test-unit test-chart test-redis test-cluster lint generate bench image book \
+.PHONY: help demo demo-down test test-long test-unit test-chart test-redis test-cluster lint generate bench image release book \
 	cluster-up cluster-down clean-cache
 
 help: ## Show this list
@@ -36,7 +36,7 @@ test-cluster: ## Run the tests on a real Kubernetes (needs root, or USE_EXISTING
 test-long: ## Run what is too long for every day too: CONTRIBUTING.md lists it with its last result
 	@RMO_LONG=1 RMO_SIM_SCHEDULES=$${RMO_SIM_SCHEDULES:-200000} scripts/test
 
-lint: ## Check format, lints, shell scripts, chart and generated files
+lint: ## Check format, lints, dependencies, shell scripts, chart and generated files
 	@scripts/lint
 
 generate: ## Write crds/, docs/reference.md, the chart's README, config and other copies from their sources
@@ -51,6 +51,9 @@ book: ## Build the book of docs/ into target/book (needs mdbook; no part of the 
 image: ## Build the operator's image as a docker-archive file and print its path
 	@. scripts/lib.sh; need_rust; need jq "install jq (Debian: jq)"; \
 		image/build --tag "localhost/redis-memory-operator:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)"
+
+release: ## Make the files of a release (CHECK=1: twice, in two directories, and compare them)
+	@scripts/release $(if $(CHECK),check,build)
 
 cluster-up: ## Start the one-node test cluster (idempotent; needs root)
 	@tests/cluster/up

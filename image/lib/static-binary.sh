@@ -26,13 +26,19 @@ build_static() {
 	shift 2
 	# The host's own triple, for its libc is the one that is installed.
 	triple=$(rustc -vV | sed -n 's/^host: //p')
+	directory=$(target_directory)
 	(
 		cd "$repository" || exit
-		unset CARGO_ENCODED_RUSTFLAGS
-		RUSTFLAGS="-C target-feature=+crt-static" \
+		# Where it was built is no part of a program: two checkouts make the same bytes. Of those that match the last counts.
+		flags=(-C target-feature=+crt-static "--remap-path-prefix=$repository=/source"
+			"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" "--remap-path-prefix=$directory=/target")
+		# What ends by abort is never unwound: a tenth of the program were tables for that.
+		[[ $profile == dev ]] || flags+=(-C force-unwind-tables=no)
+		# This one goes before RUSTFLAGS, and takes paths with spaces.
+		CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}") \
 			cargo build --locked --profile "$profile" --target "$triple" "--$kind" "$name" "$@" >&2
 	)
-	directory=$(target_directory)/$triple/$profile
+	directory=$directory/$triple/$profile
 	# Cargo's own name for the directory of the profile `dev`.
 	[[ $profile != dev ]] || directory=${directory%dev}debug
 	printf '%s/%s' "$directory" "$name"
