@@ -107,15 +107,19 @@ pub fn without_primary(shard: &Shard<'_>) -> String {
         .to_owned()
 }
 
+/// How what a person can do about several primaries begins, where nobody else decides.
+pub const STOP_THE_WRITERS: &str = "stop the writers";
+
 /// What a person can do about several primaries: nothing that throws data away unseen.
 pub fn with_two_primaries(shard: &Shard<'_>) -> String {
     if let Some(decider) = decider(shard) {
         return format!("wait: {decider} decides which of them stays; if both do, look at its log");
     }
-    "stop the writers if you can; keep the one that clients have written to, or the one with more keys where they wrote to \
-     both; BGSAVE on each, and copy the dumps away; then REPLICAOF on the others, with that one's address: a server throws \
-     away by it what only it has"
-        .to_owned()
+    format!(
+        "{STOP_THE_WRITERS}; keep the one that clients have written to, or the one with more keys where they wrote to both; \
+         BGSAVE on each, and copy the dumps away; then REPLICAOF on the others, with that one's address: a server throws away \
+         by it what only it has"
+    )
 }
 
 fn primary_empty(shard: &Shard<'_>) -> Option<Finding> {

@@ -63,6 +63,7 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
             FindingCode::TemplateTooSmall => {
                 Some("the template's limit is enough for that: write that maxmemory into it".to_owned())
             }
+            FindingCode::RequestBelowMaxmemory => Some("the memory request is to be at least that".to_owned()),
             _ => None,
         };
         if let Some(beside) = beside

@@ -10,7 +10,7 @@ use super::{
     ruling::{self, Ruling},
 };
 use crate::{
-    assess::obstacle::Obstacle,
+    assess::{obstacle::Obstacle, roles},
     domain::{
         blocked::{BlockReason as Reason, Blocked},
         finding::FindingCode as Code,
@@ -34,6 +34,7 @@ const SAID: &[Code] = &[
     Code::TemplateTooSmall,
     Code::OomKilled,
     Code::OomKillLoop,
+    Code::TwoPrimaries,
 ];
 
 /// What explains that code or reason.
@@ -72,12 +73,12 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         }),
         (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => Some(missing(input)),
         (Some(Code::NoPrimary), _) => promote(input, remedy),
+        (Some(Code::TwoPrimaries), _) if remedy.starts_with(roles::STOP_THE_WRITERS) => one_of_two(input),
         (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
             let target =
                 members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
-            let ask = if ruling.code() == Some(Code::TwoPrimaries) { "CLIENT LIST TYPE normal" } else { "INFO replication" };
-            target.map(|target| format!("{} (on each member)", redis_cli(input, target, ask)))
+            target.map(|target| format!("{} (on each member)", redis_cli(input, target, "INFO replication")))
         }
         (Some(Code::Unreachable | Code::ContainerUnknown), Some(target)) => Some(look_at(input, target)),
         (Some(Code::AuthenticationFailed), _) => input.policy.redis.password.as_ref().map(|secret| {
@@ -155,9 +156,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::ChainedReplicas => input.sets.iter().find_map(|set| unchain(input, set)),
         Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
         Reason::ReplicaNotSynced => named()
-            .map(|target| format!("nothing now; if it is still so after ten minutes: {}", look_at(input, target))),
+            .map(|target| format!("nothing now; in working hours, if it is still so: {}", look_at(input, target))),
         Reason::SentinelsNotReady => sentinel(input, blocked)
-            .map(|ask| format!("nothing now; if it is still so after ten minutes: {ask} (whom it names)")),
+            .map(|ask| format!("nothing now; in working hours, if it is still so: {ask} (whom it names now)")),
         Reason::SentinelsUnfit => forget(input, &blocked.text),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
@@ -194,6 +195,30 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         ),
         _ => None,
     }
+}
+
+/// Keeps one of several primaries of which nobody else decides, and the data of the others: each command for the first of them,
+/// which is the one with the most keys.
+fn one_of_two(input: &Input<'_>) -> Option<String> {
+    let set = input.sets.iter().find(|set| set.primaries.len() > 1)?;
+    let keys = |target: &Target| target.sample().map(|sample| sample.keys);
+    let mut primaries: Vec<&Target> = set.primaries.iter().filter_map(|pod| input.snapshot.target(pod)).collect();
+    primaries.sort_by_key(|target| (std::cmp::Reverse(keys(target)), &target.pod.name));
+    let [kept, other, ..] = primaries.as_slice() else { return None };
+    let (port, address) = (kept.pod.container.as_ref().ok()?.port, kept.pod.addresses.first()?);
+    let each = sets::list(&primaries.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>());
+    let directory = kept.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
+    let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
+    Some(format!(
+        "stop the writers, or {} on each of {each} (ten minutes without writes); {} on each: the one with clients whose cmd \
+         writes is the one to keep; then {} on each, and when INFO persistence says that it is saved kubectl cp \
+         {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb; then, to keep {kept_pod}: {} (it throws away what only \
+         {other_pod} has; the same on whichever follows it), and CLIENT UNPAUSE on {kept_pod}",
+        redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
+        redis_cli(input, kept, "CLIENT LIST TYPE normal"),
+        redis_cli(input, other, "BGSAVE"),
+        redis_cli(input, other, &format!("REPLICAOF {address} {port}")),
+    ))
 }
 
 /// Promotes the member that has everything, where all are of one history and nobody else decides.

@@ -116,7 +116,7 @@ pub(super) fn raise_to(
 /// Where the node has no room for the limit that is needed: room, or less data, as far as that costs no key.
 pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
     let room = format!(
-        "make room on the node of {0} or let it have a larger one (kubectl describe pod {0} -n {1} names it): {2}",
+        "make room on the node of {0} (kubectl describe pod {0} -n {1} names it), or move it to a larger one, which restarts it: {2}",
         target.pod.name,
         input.policy.namespace,
         full.why()
@@ -127,7 +127,9 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
     match Room::of(members).and_then(|room| room.bears(&demand(input, target))) {
         Some(bears) => {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-            format!("{room}; or {set} (deletes nothing, restarts nothing; the same for the other members)")
+            format!(
+                "{room}; or {set} (deletes nothing, restarts nothing; the same for the other members, and in the template, which rolls the pods)"
+            )
         }
         None => room,
     }
@@ -265,11 +267,21 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
     let short: Vec<PodName> = pods.iter().filter(|pod| of(pod).is_some_and(short)).cloned().collect();
     let bears = limit(target).filter(|_| short.is_empty());
     let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
-    let set = format!("{set} (restarts nothing{also}{bears}; write it into the template too)");
+    let lasts = lasts(input, target, to(target)?);
+    let set =
+        format!("{set} (restarts nothing{also}{bears}{lasts}; write it into the template too, which rolls the pods)");
     match short.first().and_then(of) {
         None => Some(set),
         Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::AQuarter)?)),
     }
+}
+
+/// How long that maxmemory is enough, where the set grows.
+fn lasts(input: &Input<'_>, target: &Target, maxmemory: Bytes) -> String {
+    let growth = input.sets.iter().find(|set| set.pods.contains(&target.pod.name)).and_then(|set| set.growth);
+    let room = target.sample().map(|sample| maxmemory.saturating_sub(sample.memory.counted()));
+    let time = growth.zip(room).and_then(|(growth, room)| growth.within(room));
+    time.map_or_else(String::new, |time| format!("; enough for about {time} as it grows"))
 }
 
 /// The limit to which that target's is raised by hand.

@@ -149,7 +149,7 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
     let (until, what) = match ruling.level {
         Level::ActNow => ("now".to_owned(), command::against(input, ruling)),
-        Level::Unknown => ("soon".to_owned(), by_day(input, ruling)),
+        Level::Unknown if ruling.code() != Some(FindingCode::NoTargets) => ("soon".to_owned(), by_day(input, ruling)),
         _ => ("when it suits".to_owned(), by_day(input, ruling)),
     };
     let what = command::with_files(input, what);
@@ -207,7 +207,8 @@ fn in_the_template(input: &Input<'_>) -> &'static str {
         finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy)
     };
     if input.findings.iter().any(starts_otherwise) {
-        "nothing now; when it suits, write that maxmemory into the template, by which new pods start"
+        "nothing now; when it suits, write that maxmemory into the template, by which new pods start (rolls the pods, the \
+         primary too)"
     } else {
         "nothing"
     }
@@ -244,12 +245,18 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
     let explained = command::explain(blocked.reason.as_str());
     match who {
         Lifter::Time => "nothing now".to_owned(),
-        Lifter::ItPasses => format!("nothing now; if it is still so after ten minutes, {explained} says where to look"),
+        Lifter::ItPasses => format!("nothing now; in working hours, if it is still so, {explained} says where to look"),
         Lifter::Nobody => {
+            let alone = input.sets.iter().all(|set| set.pods.len() == set.primaries.len());
+            let order = if alone {
+                "no replica of them is selected, so that each one's data are not served until it has loaded them, and are lost \
+                 where nothing is saved"
+            } else {
+                "replicas first, and a primary when a replica has taken its role over"
+            };
             format!(
-                "{what}: restart the pods by hand, replicas first, and a primary when a replica has taken its role over (without a \
-                 replica its data are not served until it has loaded them, and are lost where nothing is saved); {explained} \
-                 says more"
+                "{what}: restart the pods by hand, one by one (kubectl delete pod … -n {}): {order}; {explained} says more",
+                input.policy.namespace
             )
         }
         Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),

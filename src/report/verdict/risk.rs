@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
-    domain::{blocked::BlockReason, bytes::Bytes, pod::Container, snapshot::Target},
+    domain::{blocked::BlockReason, bytes::Bytes, finding::FindingCode, pod::Container, snapshot::Target},
 };
 
 /// Sets that are named before the rest is only counted.
@@ -82,6 +82,11 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         (Level::Plan, None) => "can wait until working hours; ".to_owned(),
         (Level::Fine | Level::Unknown, _) => String::new(),
     };
+    if ruling.code() == Some(FindingCode::NoTargets) {
+        // What had pods lately is PodsMissing.
+        return "nothing is guarded, as before: for a day, or since its spec was changed, it has selected no pod"
+            .to_owned();
+    }
     let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();
     format!("{urgency}{memory}; {}{copies}", writes(input, ruling))
 }
