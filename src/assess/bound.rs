@@ -52,7 +52,8 @@ impl Room {
         if let Some(fits) = self.bears(demand) {
             return Bound::Fits(fits);
         }
-        let limit = demand.limit(self.used.percent(ROOM_TO_GROW_PERCENT));
+        // Of what is used as it is shown: what grows all the time does not change what is said all the time.
+        let limit = demand.limit(self.used.quantised().percent(ROOM_TO_GROW_PERCENT));
         Bound::AfterARaise { limit, maxmemory: demand.bearable(limit) }
     }
 }
@@ -90,6 +91,13 @@ mod tests {
         assert_eq!(bound([1024, 768, 2048], [69, 69, 465]), Bound::Fits(Bytes::mib(512)));
         let raised = Bound::AfterARaise { limit: Bytes::mib(938), maxmemory: Bytes::mib(625) };
         assert_eq!(bound([1024, 768, 2048], [69, 69, 500]), raised);
+    }
+
+    // Found by seed 589: a status was written every three seconds.
+    #[test]
+    fn what_grows_all_the_time_does_not_change_what_is_said_all_the_time() {
+        assert_eq!(bound([384; 3], [366; 3]), bound([384; 3], [374; 3]));
+        assert_ne!(bound([384; 3], [366; 3]), bound([384; 3], [376; 3]));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub fn read(code: FindingCode, pod: (PodName, PodUid), evidence: &str, remedy: &
     let kept = kept(code)?;
     let (_, what) = words(kept);
     let until: Timestamp = remedy.rsplit_once(UNTIL)?.1.parse().ok()?;
+    if let Some((value, text)) = evidence.strip_prefix(STOPPED).and_then(|rest| rest.split_once(": ")) {
+        let (value, undone) = (value.to_owned(), Undone::Stopped(text.to_owned()));
+        return Some(LeftAlone { pod: pod.0, uid: pod.1, kept, value, times: 1, undone, until });
+    }
     let set = evidence.strip_prefix(what).and_then(|rest| rest.strip_prefix(" was set to "));
     let (value, times, undone) = if let Some((set, who)) = set.and_then(|set| set.split_once(SET_BACK)) {
         let (value, times) = set.rsplit_once(' ')?;
@@ -55,6 +59,8 @@ const fn words(kept: Kept) -> (FindingCode, &'static str) {
 const SET_BACK: &str = " times within 10 minutes, and set back by ";
 /// Before how often the API server refused.
 const REFUSED: &str = "the API server refused ";
+/// Before the value down to which it was evicting.
+const STOPPED: &str = "the operator stopped the eviction down to a maxmemory of ";
 /// Before the time at the end of the remedy.
 const UNTIL: &str = "; it is left alone until ";
 
@@ -71,6 +77,12 @@ fn finding(left: &LeftAlone) -> Finding {
                 format!("let one of the two keep {what}: take the pod out of {other}, or out of the policy's remedies"),
             )
         }
+        Undone::Stopped(text) => (
+            format!("{STOPPED}{}: {text}", left.value),
+            "let its clients wait less (fewer keys of many elements, lazyfree-lazy-eviction yes), raise the limit, or lower \
+             maxmemory by hand at a quiet time"
+                .to_owned(),
+        ),
         Undone::Refused(text) => (
             format!("{REFUSED}{} times to set {what} to {}: {text}", left.times, left.value),
             "let the operator make the change, or make it yourself".to_owned(),
@@ -111,6 +123,18 @@ mod tests {
                 assert_eq!(read(said.code, (pod, uid), &said.evidence, &said.remedy), Some(left));
             }
         }
+        let stopped = LeftAlone {
+            pod: fixtures::pod_name(0),
+            uid: fixtures::pod_uid(0),
+            kept: Kept::Maxmemory,
+            value: "475 MiB".into(),
+            times: 1,
+            undone: Undone::Stopped("redis-0 answered after 205 ms: its maxmemory is 512 MiB again".into()),
+            until: fixtures::NOW,
+        };
+        let said = finding(&stopped);
+        let pod = (stopped.pod.clone(), stopped.uid.clone());
+        assert_eq!(read(said.code, pod, &said.evidence, &said.remedy), Some(stopped));
         let pod = (fixtures::pod_name(1), fixtures::pod_uid(1));
         assert_eq!(read(FindingCode::LimitReverted, pod.clone(), "in other words", "wait"), None);
         assert_eq!(read(FindingCode::NoTargets, pod, "", "; it is left alone until 2026-01-01T00:00:00Z"), None);

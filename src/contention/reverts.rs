@@ -135,6 +135,15 @@ impl Reverts {
         });
     }
 
+    /// The server answered late while it evicted down to what the effect sets, and has again what it had before: its clients
+    /// waited, so it is not asked to evict again for a while.
+    pub fn stopped(&self, effect: &Effect, why: &str, now: Timestamp) {
+        self.note(effect, |entry| {
+            let until = now.checked_add(LEFT_ALONE).unwrap_or(now);
+            entry.left = Some((until, Undone::Stopped(why.chars().take(SAID).collect()), 1));
+        });
+    }
+
     /// The API server refused to raise a limit. It is tried again, for a quota may let go at any time.
     pub fn limit_refused(&self, effect: &Effect, text: &str, now: Timestamp) {
         self.note(effect, |entry| {
@@ -362,6 +371,27 @@ mod tests {
         }
         assert!(!reverts.may(&of_process(8), &world(), at(12)), "one process, three times");
         assert_eq!(reverts.left_alone(at(12)).first().map(|left| left.kept), Some(Kept::Maxmemory));
+    }
+
+    #[test]
+    fn an_eviction_that_was_stopped_is_left_alone_for_an_hour() {
+        let peer = crate::plan::effect::Peer::of(&world().targets[1]).unwrap();
+        let step = |mib| Effect::SetMaxmemory {
+            peer: peer.clone(),
+            value: Bytes::mib(mib),
+            before: Bytes::mib(512),
+            most_used: Bytes::mib(505),
+        };
+        let reverts = Reverts::default();
+        assert!(reverts.may(&step(480), &world(), at(0)));
+        reverts.made(&step(480), at(0));
+        assert!(reverts.may(&step(475), &world(), at(9)), "the next step");
+        reverts.stopped(&step(475), "redis-1 answered after 205 ms", at(10));
+        let left = reverts.left_alone(at(3609));
+        assert_eq!(left.first().map(|left| left.value.as_str()), Some("475 MiB"));
+        assert_eq!(left[0].undone, Undone::Stopped("redis-1 answered after 205 ms".into()));
+        assert_eq!(reverts.left_alone(at(3610)), []);
+        assert!(reverts.may(&step(475), &world(), at(3610)), "then it is tried again");
     }
 
     #[test]

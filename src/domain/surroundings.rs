@@ -146,6 +146,8 @@ pub enum Undone {
     By(Option<String>),
     /// The API server refused it, with this text.
     Refused(String),
+    /// We took it back: the server answered its clients late while it evicted down to it. The text says how late.
+    Stopped(String),
 }
 
 /// A remediation of another policy.
@@ -190,6 +192,12 @@ impl Surroundings {
     /// Whether that value of that pod is left alone.
     pub fn leaves_alone(&self, uid: &PodUid, kept: Kept, value: &str) -> bool {
         self.left_alone.iter().any(|left| left.uid == *uid && left.kept == kept && left.value == value)
+    }
+
+    /// Whether that pod evicts nothing more by us for a while, because it answered late when it did.
+    pub fn stopped_eviction(&self, uid: &PodUid) -> Option<&LeftAlone> {
+        let stopped = |left: &&LeftAlone| left.kept == Kept::Maxmemory && matches!(left.undone, Undone::Stopped(_));
+        self.left_alone.iter().filter(stopped).find(|left| left.uid == *uid)
     }
 
     /// What is left alone of that pod's limit, where so much is wanted. `wavers`: what is wanted is measured; then it is left

@@ -113,6 +113,21 @@ pub(super) fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, 
     shards.flat_map(|shard| effects(ctx, shard)).collect()
 }
 
+/// What is remembered once that value is set on that process: it has held it, whoever sets it back before the next look.
+/// `None`: nothing else than before.
+pub fn made(records: &[WorkloadRecord], peer: &Peer, value: Bytes) -> Option<Vec<WorkloadRecord>> {
+    let is_it = |who: &MemberIdentity| who.pod == peer.pod && who.uid == peer.uid && who.run_id == peer.run_id;
+    let value = stored(value);
+    let mut records = records.to_vec();
+    let mut all = records.iter_mut().filter_map(|record| record.maxmemory.as_deref_mut());
+    let own = all.find(|own| own.values.first() == Some(&value) && own.members.iter().any(is_it))?;
+    if own.held == value {
+        return None;
+    }
+    own.held = value;
+    Some(records)
+}
+
 /// What is said of that target's `maxmemory` in place of that remedy: that it is set, or why not, with the numbers. `None`:
 /// the remedy is right.
 pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<String> {
@@ -190,7 +205,7 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     let relief = killed::relief(ctx, shard);
     let demand = shard.members.first().map_or_else(|| Demand::of(ctx.policy, &[]), |target| ctx.look.demand(target));
     let bearable = demand.bearable(limit);
-    let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > bearable;
+    let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > bearable && !has_arrived(own, &seen);
     let stays = stays(ctx, own, &demand).filter(|value| relief.is_none() && !evicts(value));
     let bears = stays.unwrap_or_else(|| less(relief.as_ref(), own, &seen, bearable));
     let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
@@ -354,6 +369,14 @@ fn stays(ctx: &Context<'_>, own: Option<&OwnMaxmemory>, demand: &Demand) -> Opti
     let own = own.filter(|_| demand.wavers())?;
     let value = own.values.first().and_then(|value| u64::try_from(*value).ok())?;
     (ctx.since(own.at) < MOVES_AT_MOST_ONCE_IN || !demand.is_measured()).then_some(Bytes(value))
+}
+
+/// All of several members have what was set last: it has come to what it was to come to. What an eviction leaves resident
+/// raises the ratio, and with it what method Measured demands: that alone is no reason to evict more the same day.
+fn has_arrived(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)]) -> bool {
+    let newest = own.and_then(|own| own.values.first());
+    let has = |value: &i64| seen.iter().all(|(_, sample)| stored(sample.memory.maxmemory) == *value);
+    seen.len() > 1 && newest.is_some_and(has)
 }
 
 /// What the limits bear, and never more than people had set.

@@ -1,20 +1,23 @@
 //! Planted bugs on the connections to servers: what is told them, and what they say, is bent.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use redis_memory_operator::{
     clock::Time as _,
     domain::{
         acl::PlainCommand,
+        bytes::Bytes,
         fixtures,
         names::NodeAddress,
         sample::{FailoverState, Memory, Persistence, Replication, Role},
         sentinel::{Known, Named},
-        snapshot::{Snapshot, Target},
+        snapshot::{Observation, Snapshot, Target},
     },
     execute::ports::{Acting, Watching},
     redis_io::RedisError,
 };
+
+use serde_json::{Value, json};
 
 use crate::{
     connection::{self, Connection},
@@ -87,7 +90,15 @@ impl Acting for Bent {
     }
 
     async fn memory(&mut self, deadline: Duration) -> Result<Memory, RedisError> {
-        self.inner.memory(deadline).await
+        let mut memory = self.inner.memory(deadline).await?;
+        if self.by.is(Bug::OverlookHalf) {
+            halve(&mut memory);
+        }
+        let set = self.by.state().bounds.get(&self.inner.ip).copied();
+        if let Some(set) = set.filter(|_| self.by.is(Bug::OverlookPeople)) {
+            memory.maxmemory = set;
+        }
+        Ok(memory)
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {
@@ -95,7 +106,12 @@ impl Acting for Bent {
         if name == "min-replicas-to-write" && self.by.is(back) {
             return Ok(());
         }
-        self.inner.config_set(name, value).await
+        let bytes: Option<u64> = value.parse().ok().filter(|_| name == "maxmemory");
+        let Some(bytes) = bytes else { return self.inner.config_set(name, value).await };
+        let far = if self.by.is(Bug::StepTooFar) { bytes / 5 * 4 } else { bytes };
+        self.inner.config_set(name, &far.to_string()).await?;
+        self.by.state().bounds.insert(self.inner.ip, Bytes(bytes));
+        Ok(())
     }
 
     async fn config_rewrite(&mut self) -> Result<bool, RedisError> {
@@ -225,6 +241,36 @@ impl Watching for BentSentinel {
 
     async fn sentinel_reset(&mut self, set: &str) -> Result<(), RedisError> {
         self.inner.sentinel_reset(set).await
+    }
+}
+
+/// Half of what is used.
+pub fn halve(memory: &mut Memory) {
+    memory.used = Bytes(memory.used.0 / 2);
+}
+
+/// As if `maxmemory` were what we have set.
+pub fn overlook(bounds: &BTreeMap<u32, Bytes>, target: &mut Target) {
+    let ips = target.pod.addresses.iter().map(|ip| connection::address(ip));
+    let set = ips.filter_map(|ip| bounds.get(&ip)).next().copied();
+    if let (Some(set), Observation::Seen(sample)) = (set, &mut target.redis) {
+        sample.memory.maxmemory = set;
+        if let Ok(config) = sample.config.as_mut() {
+            config.maxmemory = set;
+        }
+    }
+}
+
+/// What is remembered of `maxmemory` is not all written down.
+pub fn forget(bug: Bug, status: &mut Value) {
+    let (name, instead) = match bug {
+        Bug::ForgetPeople => ("before", json!(0)),
+        Bug::ForgetTheDay => ("at", json!("2025-12-30T00:00:00Z")),
+        _ => return,
+    };
+    let records = status.get_mut("workloads").and_then(Value::as_array_mut).into_iter().flatten();
+    for own in records.filter_map(|record| record.get_mut("maxmemory")) {
+        own[name] = instead.clone();
     }
 }
 

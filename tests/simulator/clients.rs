@@ -84,8 +84,9 @@ impl World {
             }
             return;
         }
-        self.writes += 1;
-        server.log.push(self.writes);
+        // Odd ones are evictions.
+        self.writes += 2;
+        server.append(&[self.writes]);
         self.observer.acknowledged(set, self.writes);
         let run = server.run;
         for connection in self.clients[set].connections.iter_mut().filter(|it| it.run == run) {

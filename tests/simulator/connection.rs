@@ -18,7 +18,7 @@ use redis_memory_operator::{
 };
 
 use crate::{
-    operator::Process,
+    operator::{Body, Process},
     orders::Order,
     ports::ms,
     redis::{Host, Ms, Server},
@@ -37,6 +37,8 @@ pub struct Connection {
     pub meant: u32,
     pub run: Option<u32>,
     pub since: Ms,
+    /// For which policy it was opened.
+    pub policy: usize,
 }
 
 pub fn broken() -> RedisError {
@@ -49,7 +51,7 @@ pub fn silent(what: &str) -> RedisError {
 
 impl Process {
     /// Opens a connection. `whoever`: the process is not looked at.
-    pub async fn open(&self, peer: &Peer, whoever: bool) -> Result<Connection, RedisError> {
+    pub async fn open(&self, policy: &Policy, peer: &Peer, whoever: bool) -> Result<Connection, RedisError> {
         /// Opening an acting connection, AUTH included.
         const DEADLINE: Ms = 2_000;
         let took = self.random(1, 15);
@@ -80,7 +82,8 @@ impl Process {
         }
         let run = (!whoever).then_some(meant);
         let since = self.instant();
-        Ok(Connection { process: self.clone(), ip, pod: shape::number(&peer.pod), meant, run, since })
+        let (pod, policy) = (shape::number(&peer.pod), Body::number(&policy.uid));
+        Ok(Connection { process: self.clone(), ip, pod, meant, run, since, policy })
     }
 }
 
@@ -92,9 +95,9 @@ impl Redis for Process {
         self.open_sentinel(peer).await
     }
 
-    async fn connect(&self, _: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
+    async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
-        self.open(peer, false).await.map_err(failed)
+        self.open(policy, peer, false).await.map_err(failed)
     }
 
     /// The names of pods resolve at once, and only while their pods run.
@@ -128,6 +131,13 @@ impl Connection {
         world.servers.by_ip.get(&self.ip).filter(|server| self.run.is_none_or(|run| run == server.run)).filter(open)
     }
 
+    /// By how much it answers later than others: while it evicts.
+    fn late(&self) -> Ms {
+        let world = self.process.world();
+        let evicting = world.servers.by_ip.get(&self.ip).filter(|server| server.is_evicting(world.now));
+        evicting.and_then(|server| server.cache).map_or(0, |cache| cache.late)
+    }
+
     /// A question, which changes nothing.
     async fn ask<T: Send>(
         &self,
@@ -135,7 +145,7 @@ impl Connection {
         deadline: Duration,
         read: impl FnOnce(&World, &Server) -> T + Send,
     ) -> Result<T, RedisError> {
-        let took = self.process.random(1, 6);
+        let took = self.process.random(1, 6) + self.late();
         self.process.pause(took).await;
         let hung = {
             let mut world = self.process.world();
@@ -172,6 +182,11 @@ impl Connection {
                 observer.switching(kube, sender, self.pod, &what, now);
             }
             let hung = server.hung(now);
+            if let Order::Set(name, value) = &order
+                && name == "maxmemory"
+            {
+                world.bounding(self.ip, self.policy, value, process.skew);
+            }
             let answer = if hung {
                 world.leave(self.ip, order);
                 None

@@ -11,6 +11,9 @@ use crate::{
     world::World,
 };
 
+/// Findings that a limit does not bear what a server may hold.
+const HEADROOM: [&str; 2] = ["HeadroomInsufficient", "MaxmemoryUnset"];
+
 /// What may stay in the way of a set of that shape, although nothing is wrong any more.
 fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
@@ -27,6 +30,14 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (struck, "NoPrimary"),
         (struck || !schedule.restart_helps, "RemediationIneffective"),
         (struck || odd(|odd| *odd == Oddity::SmallMaxmemory), "MembersDiffer"),
+        (policy.shape.headroom.window.is_some(), "WindowClosed"),
+        (policy.shape.headroom.window.is_some(), "WindowTooShort"),
+        // A full set takes more of a full sync.
+        (shape.cache.is_some(), "FullSyncHeadroom"),
+        // A replica that ignores no maxmemory refuses writes, unless any key may go.
+        (shape.cache.is_some_and(|cache| !cache.ignores), "CandidateUnfit"),
+        // While its primary comes down, or one of them has a bound that a person set.
+        (shape.cache.is_some() && policy.shape.headroom.sets, "MembersDiffer"),
         (schedule.policies.len() > 1, "ClaimedByOlderPolicy"),
         (shape.members == 1 && !policy.shape.downtime, "DowntimeNotAllowed"),
         (shape.members == 1 && shape.storage(0) == Storage::Nothing, "PersistenceNotProven"),
@@ -105,7 +116,7 @@ impl World {
     pub fn check_cure(&mut self) {
         for set in 0..self.kube.sets.len() {
             let left = self.left_of_an_exchange(set).filter(|_| !self.cannot_be_set_back(set));
-            if let Some(text) = left.or_else(|| self.uncured(set)) {
+            if let Some(text) = left.or_else(|| self.uncured(set)).or_else(|| self.overdrawn(set)) {
                 let now = self.now;
                 self.observer.flag(now, "L1", text);
             }
@@ -116,6 +127,21 @@ impl World {
     fn cannot_be_set_back(&self, set: usize) -> bool {
         let records = self.kube.over(set).filter_map(|it| it.status()).flat_map(|status| &status.workloads);
         records.into_iter().any(|record| record.message.contains("could not be set back"))
+    }
+
+    /// Where a limit does not bear what its server may hold, that is found.
+    fn overdrawn(&self, set: usize) -> Option<String> {
+        let policy = self.kube.over(set).next().filter(|_| self.schedule.sets[set].cache.is_some())?;
+        let (headroom, members) = (policy.shape.headroom, self.schedule.sets[set].members);
+        let findings = policy.status().map(|status| status.findings.as_slice()).unwrap_or_default();
+        let known = findings.iter().any(|it| HEADROOM.contains(&it.code.as_str()));
+        let wrong = |n: &usize| {
+            let (Some(server), Some(pod)) = (self.servers.of_pod(*n), self.kube.pod(*n)) else { return false };
+            let enough = headroom.is_enough(pod.limit_mib, server.maxmemory, members);
+            !enough && !server.locked && !known
+        };
+        let wrong = self.kube.of_set(set).map(|(n, _)| n).find(wrong).filter(|_| !self.schedule.obstructed(set))?;
+        Some(format!("the limit of {} does not bear its maxmemory, and no finding says so", pod_name(wrong)))
     }
 
     fn uncured(&self, set: usize) -> Option<String> {

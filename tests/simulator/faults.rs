@@ -47,6 +47,10 @@ pub enum Fault {
     Fork { pod: usize, lasts: Ms },
     /// A Redis needs more and more memory, up to that, until everything heals or the kernel kills it.
     Grow { pod: usize, mib: u64 },
+    /// Somebody sets `maxmemory` of a Redis at run time; zero: no bound.
+    Bounds { pod: usize, kib: u64 },
+    /// Somebody sets the memory limits of a set's pods.
+    Limits { set: usize, mib: u64 },
     /// Somebody sets a setting at run time.
     Configure { pod: usize },
     /// A probe of that pod is answered with lies.
@@ -177,6 +181,15 @@ pub const POINTS: &[&str] = &[
     "upkeep-label:after-effect",
     "end:due",
     "end:recorded",
+];
+
+/// Those that are reached only where `maxmemory` or a limit is set.
+pub const MAXMEMORY_POINTS: &[&str] = &[
+    "upkeep-maxmemory:before-effect",
+    "upkeep-maxmemory:after-effect",
+    "upkeep-resize:after-effect",
+    "journal:written",
+    "observed",
 ];
 
 /// Those that are reached only where a Sentinel moves the role.

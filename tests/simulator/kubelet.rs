@@ -1,7 +1,10 @@
 //! The StatefulSet controller and the kubelet of the simulated world: pods that come and go, containers that start with what
 //! their volumes hold, readiness, and the kernel that kills what outgrows its limit.
 
+use redis_memory_operator::domain::bytes::Bytes;
+
 use crate::{
+    headroom::FRAGMENTED_FROM_MIB,
     kubernetes::{Place, Pod, Set},
     redis::{Cause, Host, Ms, Position, Role, Server},
     shape::{Start, Storage, ordinal, pod, pod_name, set_of},
@@ -122,17 +125,21 @@ impl World {
         let mut server = Server::fresh(self.next_run, ip, n, uid, self.now);
         server.loading_until = self.now + self.rng.range(100, 900);
         server.retry_at = server.loading_until;
-        server.fragmented = !self.schedule.restart_helps;
-        server.maxmemory_mib = self.kube.sets[set].maxmemory_mib;
+        // Where the limit would not hold it, it is not.
+        let roomy = self.schedule.sets[set].cache.is_none_or(|cache| cache.limit_mib >= FRAGMENTED_FROM_MIB);
+        server.fragmented = !self.schedule.restart_helps && roomy;
+        server.maxmemory = Bytes::mib(self.kube.sets[set].maxmemory_mib);
         configure(&mut server, &self.schedule.sets[set]);
         if let Some(volume) = self.volumes.get(&n).filter(|_| server.storage != Storage::Nothing) {
-            (server.keys, server.log) = (volume.keys, volume.log.clone());
+            server.take(volume.keys, volume.log.clone());
             if let Some((replid, at)) = volume.at {
                 (server.replid, server.pings) = (replid, at.pings);
             }
         }
         if let Some((_, settings)) = self.files.get(&n).filter(|(of, _)| *of == uid) {
             server.set = settings.clone();
+            let bound = server.set.remove("maxmemory").and_then(|value| value.parse().ok());
+            server.maxmemory = bound.map_or(server.maxmemory, Bytes);
         }
         if self.schedule.sets[set].start == Start::ByOrdinal {
             let first = crate::shape::pod(set, 0);
@@ -174,9 +181,11 @@ impl World {
     fn outgrown(&mut self, n: usize) {
         let Some(pod) = self.kube.pod(n) else { return };
         let (limit, ip) = (pod.limit_mib, pod.ip);
-        let Some(server) = self.servers.by_ip.get_mut(&ip).filter(|server| server.grows_to_mib > 0) else { return };
+        let now = self.now;
+        let grows = |server: &&mut Server| server.grows_to_mib > 0 || server.cache.is_some();
+        let Some(server) = self.servers.by_ip.get_mut(&ip).filter(grows) else { return };
         server.own_mib = (server.own_mib + 8).min(server.grows_to_mib);
-        if server.resident_mib() > limit {
+        if server.resident(now) > Bytes::mib(limit) {
             self.note(|| format!("kernel: kills {}, limit {limit} Mi", pod_name(n)));
             self.restart(n, false);
         }

@@ -13,6 +13,7 @@ use redis_memory_operator::{
 use serde_json::json;
 
 use crate::{
+    headroom::MAXMEMORY_MIB,
     redis::Ms,
     shape::{Drift, Over, PolicyShape, STRIDE, SetShape, set_name, set_of},
 };
@@ -89,8 +90,17 @@ impl Set {
         Self {
             replicas: shape.members,
             revision: 1,
-            limit_mib: if shape.tight { 700 } else { 1024 },
-            maxmemory_mib: if shape.drift == Some(Drift::Maxmemory) { 500 } else { 512 },
+            limit_mib: shape.cache.map_or(if shape.tight { 700 } else { 1024 }, |cache| cache.limit_mib),
+            maxmemory_mib: match shape.cache {
+                Some(cache) => cache.maxmemory_mib,
+                None => {
+                    if shape.drift == Some(Drift::Maxmemory) {
+                        500
+                    } else {
+                        MAXMEMORY_MIB
+                    }
+                }
+            },
             budget_shut_until: 0,
             no_pods_until: 0,
             no_room_until: 0,
@@ -113,7 +123,7 @@ impl Resource {
             Over::One(set) => json!({"app": set_name(set)}),
             Over::All => json!({"tier": "data"}),
         };
-        let object = serde_json::from_value(json!({
+        let mut object = json!({
             "apiVersion": "redismemory.io/v1alpha1", "kind": "RedisMemoryPolicy",
             "metadata": {
                 "name": format!("policy-{n}"), "namespace": "shop", "uid": format!("policy-uid-{n}"), "generation": 1,
@@ -123,15 +133,17 @@ impl Resource {
                 "mode": "Enforce",
                 "selector": {"matchLabels": labels},
                 "redis": {"roleAuthority": "Operator"},
-                "headroom": {"remedies": ["ResizePod"]},
                 "fragmentation": {"sustained": "24s", "remedies": ["Restart"]},
                 "restart": {
                     "stepTimeout": format!("{STEP_TIMEOUT}s"), "allowDowntime": shape.downtime,
                     "minimumSyncedReplicas": shape.synced,
                 },
             },
-        }));
-        Self { object: object.expect("a policy"), shape: shape.clone(), gone: false }
+        });
+        shape.headroom.write(&mut object["spec"]);
+        let object = serde_json::from_value(object).expect("a policy");
+        validate::validate(&object).expect("people of this world write good specs");
+        Self { object, shape: shape.clone(), gone: false }
     }
 
     pub fn status(&self) -> Option<&RedisMemoryPolicyStatus> {

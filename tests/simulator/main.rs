@@ -13,14 +13,19 @@
 #![allow(clippy::or_fun_call, clippy::single_match_else, reason = "texts of a trace; a match says both cases")]
 #![allow(clippy::missing_docs_in_private_items, missing_docs, unreachable_pub, reason = "nothing is exported")]
 
+mod acked;
 mod bent;
+mod bounds;
 mod clients;
 mod connection;
 mod ending;
 mod failover;
 mod faults;
+mod fit;
+mod headroom;
 mod kubelet;
 mod kubernetes;
+mod memory;
 mod observer;
 mod operator;
 mod orders;
@@ -51,7 +56,7 @@ use std::{
 
 use faults::{Fault, Trigger};
 use planted::Bug;
-use redis_memory_operator::domain::switchover::SwitchoverMethod;
+use redis_memory_operator::domain::{bytes::Bytes, switchover::SwitchoverMethod};
 use run::Outcome;
 use schedule::Schedule;
 
@@ -67,6 +72,7 @@ type Failures = Vec<(Schedule, Outcome)>;
 /// Runs the schedules of these seeds on all cores. `all`: goes on after a failure, and keeps each.
 fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Totals) {
     let only_watched = bug.is_none() && replay::only_watched();
+    let only_full = bug.is_none() && replay::only_full();
     let (next, stop) = (AtomicU64::new(first), AtomicU64::new(first + count));
     let worker = || {
         let (mut failed, mut totals) = (Vec::new(), Totals::default());
@@ -76,7 +82,7 @@ fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Tot
                 return (failed, totals);
             }
             let mut schedule = Schedule::of(seed);
-            if only_watched && !schedule.is_watched() {
+            if only_watched && !schedule.is_watched() || only_full && !schedule.is_full() {
                 continue;
             }
             if let Some(bug) = bug.filter(|bug| !bug.near().is_empty()) {
@@ -120,6 +126,9 @@ struct Totals {
     backlogs: u64,
     looks: u64,
     cured: u64,
+    keys_evicted: u64,
+    steps: u64,
+    raised: u64,
 }
 
 impl Totals {
@@ -131,6 +140,9 @@ impl Totals {
         self.backlogs += u64::from(outcome.backlogs);
         self.looks += u64::from(outcome.looks);
         self.cured += u64::from(outcome.cured);
+        self.keys_evicted += outcome.keys_evicted;
+        self.steps += u64::from(outcome.steps);
+        self.raised += u64::from(outcome.raised);
     }
 
     fn merge(&mut self, other: &Self) {
@@ -141,6 +153,9 @@ impl Totals {
         self.backlogs += other.backlogs;
         self.looks += other.looks;
         self.cured += other.cured;
+        self.keys_evicted += other.keys_evicted;
+        self.steps += other.steps;
+        self.raised += other.raised;
     }
 }
 
@@ -156,11 +171,12 @@ fn every_invariant_holds_in_every_schedule() {
     if let Some((schedule, outcome)) = failures.first() {
         panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
     }
-    if wanted.count >= SCHEDULES && !replay::only_watched() {
+    if wanted.count >= SCHEDULES && !replay::only_watched() && !replay::only_full() {
         // A simulation in which nothing happens proves nothing.
         assert!(totals.cured * 2 > totals.schedules, "{totals:?}");
         assert!(totals.switchovers * 2 > totals.schedules, "{totals:?}");
         assert!(totals.in_place > 0 && totals.backlogs > 0, "{totals:?}");
+        assert!(totals.steps > 0 && totals.raised > 0, "{totals:?}");
     }
 }
 
@@ -246,6 +262,60 @@ fn an_operator_that_was_stopped_after_its_look_looks_again() {
     for schedule in demotions.chain(candidates) {
         let outcome = run::run(&schedule, None, false);
         assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
+/// A calm world of one full set that nothing restarts, under that policy.
+fn full(seed: u64, filled: u64, policy: headroom::Headroom) -> Schedule {
+    let mut schedule = Schedule::calm(seed);
+    schedule.policies[0].headroom = policy;
+    let set = &mut schedule.sets[0];
+    set.odd = (0..set.members).map(|n| (n, shape::Oddity::Clean)).collect();
+    set.cache = Some(headroom::Cache::plain(filled));
+    schedule
+}
+
+// The limit of 700 MiB bears 466.
+#[test]
+fn a_full_cache_comes_down_step_by_step_where_people_consent_and_stays_where_they_do_not() {
+    for seed in 0..10 {
+        for consents in [true, false] {
+            let policy = headroom::Headroom { evicts: consents, ..headroom::Headroom::consents() };
+            let schedule = full(seed, 99, policy);
+            let outcome = run::run(&schedule, None, false);
+            assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+            let end = if consents { 466 } else { headroom::MAXMEMORY_MIB };
+            assert_eq!(outcome.bounds, vec![Bytes::mib(end); 3], "{}", replay::report(&schedule, &outcome, None));
+            assert_eq!(outcome.steps > 1 && outcome.keys_evicted > 0, consents);
+        }
+    }
+}
+
+// Found by seed 1847: each step was tried again every 12 s, and each time the clients waited.
+#[test]
+fn a_cache_that_answers_late_while_it_evicts_is_left_for_a_while() {
+    for seed in 0..10 {
+        let mut schedule = full(seed, 99, headroom::Headroom::consents());
+        let set = &mut schedule.sets[0];
+        set.cache = set.cache.map(|cache| headroom::Cache { late: 200, batch: 5, ..cache });
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+        let had = Bytes::mib(headroom::MAXMEMORY_MIB);
+        assert_eq!(outcome.bounds, vec![had; 3], "{}", replay::report(&schedule, &outcome, None));
+        assert_eq!(outcome.steps, 1, "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
+// Before anybody has seen that it was set.
+#[test]
+fn who_sets_a_step_back_at_once_has_the_last_word() {
+    for (seed, kib) in (0..10).zip([0, 600_001].into_iter().cycle()) {
+        let mut schedule = full(seed, 99, headroom::Headroom::consents());
+        let back = Fault::Bounds { pod: 0, kib };
+        schedule.faults = vec![(Trigger::On("upkeep-maxmemory:after-effect", 1), back)];
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+        assert_eq!(outcome.steps, 1, "{}", replay::report(&schedule, &outcome, None));
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    acked::Acked,
+    bounds::Bounds,
     kubernetes::{Kubernetes, Pod},
     pace::Pace,
     redis::{Cause, Failover, Ms, Role, Server},
@@ -38,8 +40,7 @@ const WRITTEN_LATELY: Ms = 630_000;
 #[derive(Clone, Debug, Default)]
 struct Record {
     shape: SetShape,
-    /// Every acknowledged write, ascending, and whether its loss is somebody else's doing.
-    acked: Vec<(u32, bool)>,
+    acked: Acked,
     last_primary: Option<Cause>,
     /// When somebody else last made a server primary.
     foreign_at: Option<Ms>,
@@ -60,6 +61,8 @@ struct Record {
 pub struct Observer {
     pub violations: Vec<Violation>,
     pub pace: Pace,
+    /// By set.
+    pub bounds: Vec<Bounds>,
     sets: Vec<Record>,
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     answered: BTreeMap<(u32, usize), Ms>,
@@ -110,7 +113,8 @@ impl Observer {
             leader: crate::shape::pod(set, 0),
             ..Record::default()
         });
-        Self { sets: sets.collect(), ..Self::default() }
+        let bounds = shapes.iter().map(Bounds::of).collect();
+        Self { sets: sets.collect(), bounds, ..Self::default() }
     }
 
     /// Whoever is primary of that set became so by our doing.
@@ -135,7 +139,7 @@ impl Observer {
     }
 
     pub fn acknowledged(&mut self, set: usize, write: u32) {
-        self.sets[set].acked.push((write, false));
+        self.sets[set].acked.push(write);
     }
 
     /// A loss in that set that is somebody else's doing: whatever no remaining server holds, or with `kept` whatever that
@@ -145,14 +149,16 @@ impl Observer {
             Some(log) => vec![log],
             None => servers.of_set(set).filter(|it| Some(it.ip) != without).map(|it| it.log.as_slice()).collect(),
         };
-        for (write, excused) in &mut self.sets[set].acked {
-            *excused |= !logs.iter().any(|log| log.binary_search(write).is_ok());
-        }
+        self.sets[set].acked.excuse(&logs);
+    }
+
+    /// A server evicts that write.
+    pub fn evicted_write(&mut self, set: usize, write: u32, allowed: bool) {
+        self.sets[set].acked.evicted(write, allowed);
     }
 
     fn missing(&self, set: usize, logs: &[&[u32]]) -> usize {
-        let there = |write: &u32| logs.iter().any(|log| log.binary_search(write).is_ok());
-        self.sets[set].acked.iter().filter(|(write, excused)| !excused && !there(write)).count()
+        self.sets[set].acked.missing(logs)
     }
 
     /// A pod of that set became primary.
@@ -225,6 +231,7 @@ impl Observer {
             self.flag(now, "S2", format!("{name} became primary without {missing} acknowledged writes"));
         }
         self.fit(server, servers.of_pod(before), now);
+        self.bears(server, servers.of_pod(before), now);
         let Some(id) = remediation else { return };
         // Back once, and one compensation of each.
         let most = if self.sets[set].shape.start == Start::ByOrdinal { 3 } else { 2 };
@@ -234,22 +241,6 @@ impl Observer {
         if done.len() > most || again {
             let text = format!("remediation {id} handed the role over to {done:?}");
             self.flag(now, "S7", text);
-        }
-    }
-
-    /// Whoever becomes primary by us is at least what the primary was.
-    fn fit(&mut self, server: &Server, before: Option<&Server>, now: Ms) {
-        let name = pod_name(server.pod);
-        if server.priority == Some(0) {
-            self.flag(now, "S16", format!("{name} became primary with replica-priority 0"));
-        }
-        if let Some(before) = before.filter(|it| rank(it.storage) > rank(server.storage)) {
-            let (from, old, to) = (pod_name(before.pod), before.storage, server.storage);
-            self.flag(
-                now,
-                "S16",
-                format!("{name}, which stores in {to:?}, took over from {from}, which does in {old:?}"),
-            );
         }
     }
 
@@ -485,14 +476,5 @@ impl Observer {
                 self.flag(now, "S2", format!("{missing} acknowledged writes are not on primary {name}"));
             }
         }
-    }
-}
-
-/// What is stored of the data, the more the higher.
-const fn rank(storage: Storage) -> u8 {
-    match storage {
-        Storage::Nothing => 0,
-        Storage::Dump => 1,
-        Storage::Aof => 2,
     }
 }

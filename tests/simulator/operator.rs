@@ -39,6 +39,7 @@ use crate::{
     planted::Bug,
     redis::Ms,
     sabotage::Sabotaged,
+    shape::PolicyShape,
     view::{Memory, Pods},
     world::World,
 };
@@ -244,6 +245,16 @@ where
 impl Body {
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("one thread")
+    }
+
+    /// What it has sampled before the schedule began.
+    pub fn remember_before(&self) {
+        let world = self.world();
+        let sampled = |policy: &PolicyShape| if policy.headroom.measured { policy.headroom.sampled_for } else { 0 };
+        let time = world.schedule.policies.iter().map(sampled).max().unwrap_or(0);
+        if time > 0 {
+            *self.memory.lock().expect("one thread") = world.long_sampled(time);
+        }
     }
 
     /// Virtual time.

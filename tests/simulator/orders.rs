@@ -1,5 +1,7 @@
 //! Commands that change something, and how a server of the simulated world carries them out.
 
+use redis_memory_operator::domain::bytes::Bytes;
+
 use crate::{
     redis::{Cause, Failover, Host, Ms, Role},
     shape::set_of,
@@ -89,7 +91,7 @@ impl World {
         let server = self.servers.by_ip.get_mut(&ip).ok_or("no connection")?;
         let number = || value.parse().map_err(|_| "argument couldn't be parsed into an integer");
         match name {
-            "maxmemory" => server.maxmemory_mib = number()? >> 20,
+            "maxmemory" => server.maxmemory = Bytes(number()?),
             "repl-backlog-size" => server.backlog = number()?,
             _ => {
                 server.set.insert(name.to_owned(), value.to_owned());

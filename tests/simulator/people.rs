@@ -1,6 +1,6 @@
 //! The people of the simulated world: they mend what nobody else mends, and some set back what the operator sets.
 
-use redis_memory_operator::assess::several::ACCEPT_ANNOTATION;
+use redis_memory_operator::{assess::several::ACCEPT_ANNOTATION, domain::bytes::Bytes};
 
 use crate::{
     faults::{Fault, Trigger},
@@ -73,12 +73,12 @@ impl World {
             self.observer.progressed(now);
             self.pending.clear();
             // A person makes the members and the template equal.
-            for set in &mut self.kube.sets {
+            for set in self.kube.sets.iter_mut().filter(|set| set.maxmemory_mib == 500) {
                 set.maxmemory_mib = 512;
             }
             for server in self.servers.by_ip.values_mut() {
-                if server.maxmemory_mib == 500 {
-                    server.maxmemory_mib = 512;
+                if server.maxmemory == Bytes::mib(500) {
+                    server.maxmemory = Bytes::mib(512);
                 }
                 (server.own_mib, server.grows_to_mib) = (0, 0);
             }

@@ -5,6 +5,7 @@ use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
     faults::{Fault, Trigger, Trouble, Whose},
+    headroom::{Cache, Headroom},
     kubernetes::Mood,
     people::Field,
     redis::Ms,
@@ -79,6 +80,16 @@ pub enum Bug {
     Fight,
     /// Clients that stand on an old primary are left there.
     LeaveClients,
+    /// Half of what is used is not seen.
+    OverlookHalf,
+    /// A step takes a fifth.
+    StepTooFar,
+    /// What people set back is not seen.
+    OverlookPeople,
+    /// What people had before us is not remembered.
+    ForgetPeople,
+    /// When a value was set is not remembered.
+    ForgetTheDay,
     /// Sentinel: every replica is taken for caught up when one is told to fail over.
     TellTooSoon,
     /// Sentinel: the old primary is told to follow before the Sentinels have switched.
@@ -132,6 +143,11 @@ impl Bug {
         (Self::CutPlan, &["L8"]),
         (Self::Fight, &["L7"]),
         (Self::LeaveClients, &["L9"]),
+        (Self::OverlookHalf, &["S17"]),
+        (Self::StepTooFar, &["S18"]),
+        (Self::OverlookPeople, &["S19"]),
+        (Self::ForgetPeople, &["S19"]),
+        (Self::ForgetTheDay, &["S20"]),
         (Self::TellTooSoon, &["S2"]),
         (Self::DemoteTooSoon, &["L4", "S2"]),
         (Self::NoRefusal, &["S1", "S2", "S8"]),
@@ -202,6 +218,9 @@ impl Bug {
             | Self::CutPlan
             | Self::Fight
             | Self::LeaveClients => self.plain(schedule),
+            Self::OverlookHalf | Self::StepTooFar | Self::OverlookPeople | Self::ForgetPeople | Self::ForgetTheDay => {
+                self.full(schedule);
+            }
             Self::TellTooSoon
             | Self::DemoteTooSoon
             | Self::NoRefusal
@@ -225,6 +244,28 @@ impl Bug {
         if self == Self::CountSilentSentinels {
             let ends = sentinels(0, 1, Trouble::Ends { lasts: 120_000 });
             schedule.faults.push((Trigger::At(15_000), ends));
+        }
+    }
+
+    /// A plain world of one full set, under a policy that sets `maxmemory` and raises no limit.
+    fn full(self, schedule: &mut Schedule) {
+        *schedule = Schedule::calm(schedule.seed);
+        let moves = matches!(self, Self::ForgetPeople | Self::ForgetTheDay);
+        let consents = Headroom { evicts: self != Self::OverlookHalf, ..Headroom::consents() };
+        schedule.policies[0].headroom = match self {
+            Self::ForgetTheDay => Headroom::measured(),
+            Self::ForgetPeople => Headroom { evicts: false, ..consents },
+            _ => consents,
+        };
+        let set = &mut schedule.sets[0];
+        set.odd = (0..set.members).map(|n| (n, Oddity::Clean)).collect();
+        set.cache = Some(Cache::plain(if moves { 60 } else { 99 }));
+        if self == Self::OverlookPeople {
+            let back = Fault::Bounds { pod: 0, kib: 600_001 };
+            schedule.faults.push((Trigger::On("upkeep-maxmemory:after-effect", 1), back));
+        }
+        if moves {
+            schedule.faults.push((Trigger::At(60_000), Fault::Limits { set: 0, mib: 2_048 }));
         }
     }
 

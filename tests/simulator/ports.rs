@@ -12,13 +12,11 @@ use k8s_openapi::{
 };
 use redis_memory_operator::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
-    assess::headroom::Demand,
     clock::Time,
     controller::ports::{Policies, PolicyVersion},
     domain::{
         bytes::Bytes,
         event::EventNote,
-        fixtures,
         names::{PodName, PodUid},
     },
     execute::{
@@ -39,6 +37,7 @@ use crate::{
     observer::Evicted,
     operator::{Body, Process},
     redis::{Ms, Role},
+    replay,
     shape::{self, pod_name, set_name, set_of, set_uid},
     view,
     world::World,
@@ -189,9 +188,7 @@ impl Cluster for Process {
         let what = format!("resize {} to {limit} Mi", pod_name(n));
         let sent = self.write(&what, true, move |world| {
             let before = world.kube.pod(n).map_or(0, |pod| pod.limit_mib);
-            let maxmemory = world.servers.of_pod(n).map_or(0, |server| server.maxmemory_mib);
-            let rule = fixtures::policy().headroom;
-            let required = Demand::assumed(&rule).limit(Bytes::mib(maxmemory)).0 / Bytes::mib(1).0;
+            let required = world.least_limit(n);
             world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
             let now = world.now;
             if limit != before {
@@ -293,7 +290,13 @@ impl Policies for Process {
         let new: RedisMemoryPolicyStatus = serde_json::from_value(part).expect("what the operator writes can be read");
         let conditions = new.conditions.iter().find(|it| it.type_ == "RemediationBlocked");
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
-        let written = self.write_policy(of, true, &what, World::wrote, move |object| {
+        let shown = new.clone();
+        let arrives = move |world: &mut World, p: usize| {
+            world.wrote(p);
+            let old = world.kube.policies[p].status().cloned().unwrap_or_default();
+            world.note(|| format!("status of policy {p}: {}", replay::changes(&old, &shown)));
+        };
+        let written = self.write_policy(of, true, &what, arrives, move |object| {
             let old = object.status.take().unwrap_or_default();
             let RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, .. } = old;
             object.status = Some(RedisMemoryPolicyStatus { journal, frozen_spec, workloads, request, ..new });

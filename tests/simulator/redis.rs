@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::shape::Storage;
+use redis_memory_operator::domain::bytes::Bytes;
+
+use crate::{headroom::Cache, memory::Over, shape::Storage};
 
 /// Virtual milliseconds since the start of the schedule.
 pub type Ms = u64;
@@ -125,6 +127,17 @@ pub struct Server {
     /// The history before this one, and up to where it is shared.
     pub before: Option<(u32, Position)>,
     pub log: Vec<u32>,
+    /// Entries of the log that are evictions.
+    pub evicted: usize,
+    /// Keys that it has evicted by itself, as a replica.
+    pub strayed: u64,
+    pub evicts_at: Ms,
+    /// Who has it evict.
+    pub over: Over,
+    /// The most that its keys ever took, of a full set.
+    pub peak: Bytes,
+    /// Of a full set.
+    pub cache: Option<Cache>,
     pub pings: u64,
     pub pinged_at: Ms,
     /// When it last read what its primary sends.
@@ -143,7 +156,7 @@ pub struct Server {
     pub flap_until: Ms,
     pub slow_until: Ms,
     pub fragmented: bool,
-    pub maxmemory_mib: u64,
+    pub maxmemory: Bytes,
     /// `repl-backlog-size`, bytes.
     pub backlog: u64,
     /// What it stores its data in, and `replica-priority`, by its configuration.
@@ -187,6 +200,12 @@ impl Server {
             replid: 1_000_000 + run,
             before: None,
             log: Vec::new(),
+            evicted: 0,
+            strayed: 0,
+            evicts_at: 0,
+            over: Over::Others,
+            peak: Bytes::ZERO,
+            cache: None,
             pings: 0,
             pinged_at: now,
             read_at: 0,
@@ -201,7 +220,7 @@ impl Server {
             flap_until: 0,
             slow_until: 0,
             fragmented: false,
-            maxmemory_mib: 512,
+            maxmemory: Bytes::mib(512),
             backlog: BACKLOG,
             storage: Storage::Nothing,
             priority: None,
@@ -231,6 +250,7 @@ impl Server {
             && now >= self.loading_until
             && !self.hung(now)
             && !self.refuses_writes()
+            && !self.is_full(now)
     }
 
     /// A setting that is a number.
@@ -250,11 +270,6 @@ impl Server {
 
     pub const fn position(&self) -> Position {
         Position { writes: self.log.len(), pings: self.pings }
-    }
-
-    /// What the kernel counts, MiB.
-    pub const fn resident_mib(&self) -> u64 {
-        self.own_mib + if self.fragmented { 201 } else { 80 }
     }
 
     /// Begins to write everything out, as its storage has it.

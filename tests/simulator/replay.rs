@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use redis_memory_operator::api::v1alpha1::RedisMemoryPolicyStatus;
+use serde_json::Value;
+
 use crate::{
     SCHEDULES,
     planted::Bug,
@@ -30,10 +33,46 @@ pub fn only_watched() -> bool {
     std::env::var("RMO_SIM_SENTINEL").is_ok_and(|value| value == "1")
 }
 
+/// `RMO_SIM_FULL=1`: of these only those that have full sets.
+#[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
+pub fn only_full() -> bool {
+    std::env::var("RMO_SIM_FULL").is_ok_and(|value| value == "1")
+}
+
 /// `RMO_SIM_BUG`: only the planted bug of that name.
 #[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
 pub fn wants(bug: Bug) -> bool {
     std::env::var("RMO_SIM_BUG").map_or(true, |name| name == format!("{bug:?}"))
+}
+
+/// What of a status changes, but for what is always written: in a few words.
+pub fn changes(old: &RedisMemoryPolicyStatus, new: &RedisMemoryPolicyStatus) -> String {
+    let (old, new) = (serde_json::to_value(old).expect("a status"), serde_json::to_value(new).expect("a status"));
+    let mut text = Vec::new();
+    differing("", &old, &new, &mut text);
+    text.truncate(4);
+    text.join(", ")
+}
+
+fn short(value: &Value) -> String {
+    value.to_string().chars().take(120).collect()
+}
+
+fn differing(path: &str, old: &Value, new: &Value, text: &mut Vec<String>) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, value) in new {
+                differing(&format!("{path}/{name}"), old.get(name).unwrap_or(&Value::Null), value, text);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (n, (old, new)) in old.iter().zip(new).enumerate() {
+                differing(&format!("{path}/{n}"), old, new, text);
+            }
+        }
+        _ if old != new => text.push(format!("{path}: {} to {}", short(old), short(new))),
+        _ => {}
+    }
 }
 
 /// The schedule with as few faults as break the same invariant.

@@ -160,7 +160,7 @@ impl Servers {
             Link::Syncing { until } if now >= until => {
                 let (log, keys) = (self.by_ip[&up.ip].log.clone(), self.by_ip[&up.ip].keys);
                 let me = self.by_ip.get_mut(&ip).unwrap();
-                (me.log, me.keys) = (log, keys);
+                me.take(keys, log);
                 me.pings = up.at.pings;
                 me.replid = up.replid;
                 me.before = None;
@@ -186,7 +186,7 @@ impl Servers {
             let news: Vec<u32> = self.by_ip[&up.ip].log[have..most.clamp(have, up.at.writes)].to_vec();
             let me = self.by_ip.get_mut(&ip).unwrap();
             me.read_at = now;
-            me.log.extend(news);
+            me.append(&news);
             if me.log.len() == up.at.writes {
                 me.pings = up.at.pings;
             }

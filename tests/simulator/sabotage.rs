@@ -83,6 +83,8 @@ pub struct State {
     slots: BTreeMap<String, Elsewhere>,
     /// A label is about to be set outside of a switchover.
     upkeep: bool,
+    /// `maxmemory` as it was set, by address.
+    pub bounds: BTreeMap<u32, Bytes>,
 }
 
 impl Sabotaged {
@@ -106,7 +108,7 @@ impl Sabotaged {
             (server.pod, server.run)
         };
         let since = self.process.instant();
-        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None, since })
+        Some(Connection { process: self.process.clone(), ip, pod, meant, run: None, since, policy: 0 })
     }
 
     /// What is observed.
@@ -131,6 +133,13 @@ impl Sabotaged {
             Bug::LeaveSettings => {
                 let configs = samples.filter_map(|sample| sample.config.as_mut().ok());
                 configs.for_each(|it| drop(it.serving.carried.insert("min-replicas-to-write".into(), "0".into())));
+            }
+            Bug::OverlookHalf => samples.for_each(|sample| bent::halve(&mut sample.memory)),
+            Bug::OverlookPeople => {
+                let bounds = self.state().bounds.clone();
+                for target in &mut snapshot.targets {
+                    bent::overlook(&bounds, target);
+                }
             }
             Bug::CountSilentSentinels => bent::count_silent(&mut snapshot),
             Bug::TakenToAgree => bent::take_to_agree(&mut snapshot),
@@ -271,7 +280,7 @@ impl Redis for Sabotaged {
         let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
         let inner = match self.anyone(ip).filter(|_| self.state().blind) {
             Some(unasked) => unasked,
-            None if whoever => self.process.open(peer, true).await.map_err(failed)?,
+            None if whoever => self.process.open(policy, peer, true).await.map_err(failed)?,
             None => self.process.connect(policy, peer).await?,
         };
         Ok(Bent::new(inner, self.clone()))
@@ -317,6 +326,7 @@ impl Policies for Sabotaged {
         if let (true, Some(status)) = (self.is(Bug::ForgetRecords), part.as_object_mut()) {
             status.remove("workloads");
         }
+        bent::forget(self.bug, &mut part);
         if let (true, Some(steps)) =
             (self.is(Bug::CutPlan), part.pointer_mut("/journal/steps").and_then(Value::as_array_mut))
         {

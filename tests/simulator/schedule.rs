@@ -6,6 +6,7 @@ use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
     faults::{Fault, Lie, POINTS, Trigger, Whose},
+    headroom,
     kubernetes::Mood,
     people::Field,
     planted::Bug,
@@ -47,9 +48,10 @@ impl Schedule {
     /// The schedule of that seed.
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 1);
-        let (mut sets, policies) = shape::namespace(&mut Rng::new(seed, 5));
+        let (mut sets, mut policies) = shape::namespace(&mut Rng::new(seed, 5));
         // Of a stream of its own: what other seeds mean stays.
         shape::under_sentinel(&mut Rng::new(seed, 6), &mut sets);
+        headroom::fill(&mut Rng::new(seed, 9), &mut sets, &mut policies);
         let mut chooser = Rng::new(seed, 3);
         let guarded = chooser.percent(50);
         let mut schedule = Self {
@@ -90,6 +92,8 @@ impl Schedule {
             schedule.faults.push((Trigger::At(rng.range(1_000, 90_000)), obstacle));
         }
         let more = sentinels::faults(&mut Rng::new(seed, 8), &schedule.sets);
+        schedule.faults.extend(more);
+        let more = headroom::faults(&mut Rng::new(seed, 10), &schedule.sets);
         schedule.faults.extend(more);
         schedule
     }
@@ -132,6 +136,11 @@ impl Schedule {
     /// It has a set under Sentinel.
     pub fn is_watched(&self) -> bool {
         self.sets.iter().any(|set| set.watch.is_some())
+    }
+
+    /// It has a full set.
+    pub fn is_full(&self) -> bool {
+        self.sets.iter().any(|set| set.cache.is_some())
     }
 
     fn pod(&self, rng: &mut Rng) -> usize {

@@ -2,7 +2,11 @@
 
 use redis_memory_operator::domain::names::{ControllerUid, PodName};
 
-use crate::{redis::Ms, rng::Rng};
+use crate::{
+    headroom::{Cache, Headroom},
+    redis::Ms,
+    rng::Rng,
+};
 
 /// Pods are numbered through: those of a set follow each other, and a set has fewer than this.
 pub const STRIDE: usize = 16;
@@ -221,6 +225,8 @@ pub struct SetShape {
     pub beside: Vec<Beside>,
     /// Sentinels decide who is primary.
     pub watch: Option<Watch>,
+    /// It is as full as a cache.
+    pub cache: Option<Cache>,
 }
 
 impl SetShape {
@@ -326,6 +332,7 @@ pub struct PolicyShape {
     pub downtime: bool,
     /// `minimumSyncedReplicas`.
     pub synced: u32,
+    pub headroom: Headroom,
 }
 
 /// Which sets a policy selects.
@@ -336,6 +343,11 @@ pub enum Over {
 }
 
 impl PolicyShape {
+    /// A plain one over that set.
+    fn of(set: usize) -> Self {
+        Self { over: Over::One(set), downtime: false, synced: 1, headroom: Headroom::default() }
+    }
+
     pub fn covers(&self, set: usize) -> bool {
         self.over == Over::All || self.over == Over::One(set)
     }
@@ -343,7 +355,7 @@ impl PolicyShape {
 
 /// One plain set, and a policy over it.
 pub fn demo(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
-    (vec![SetShape::plain(rng)], vec![PolicyShape { over: Over::One(0), downtime: false, synced: 1 }])
+    (vec![SetShape::plain(rng)], vec![PolicyShape::of(0)])
 }
 
 /// The sets of a namespace and the policies over them.
@@ -357,7 +369,7 @@ pub fn namespace(rng: &mut Rng) -> (Vec<SetShape>, Vec<PolicyShape>) {
     let sets: Vec<SetShape> =
         (0..count).map(|_| if plain { SetShape::plain(rng) } else { SetShape::any(rng) }).collect();
     let (downtime, synced) = (rng.percent(70), u32::from(rng.percent(40)));
-    let policy = |over| PolicyShape { over, downtime, synced };
+    let policy = |over| PolicyShape { over, downtime, synced, headroom: Headroom::default() };
     let mut policies = if count > 1 && rng.percent(40) {
         vec![policy(Over::All)]
     } else {

@@ -2,12 +2,15 @@
 
 use redis_memory_operator::{
     api::v1alpha1::Mode,
-    domain::request::{Ask, REQUEST_ANNOTATION, Wanted},
+    domain::{
+        bytes::Bytes,
+        request::{Ask, REQUEST_ANNOTATION, Wanted},
+    },
     validate::request,
 };
 
 use crate::{
-    faults::{Fault, POINTS, Trigger, WATCHED_POINTS},
+    faults::{Fault, MAXMEMORY_POINTS, POINTS, Trigger, WATCHED_POINTS},
     redis::{Cause, Ms, Role},
     shape::{pod_name, set_name, set_of},
     view,
@@ -24,7 +27,9 @@ pub enum Undo {
 impl World {
     /// An operator passes a point; what waits for it strikes.
     pub fn pass(&mut self, point: &str) -> bool {
-        let Some(point) = POINTS.iter().chain(WATCHED_POINTS).find(|it| **it == point) else { return false };
+        let Some(point) = POINTS.iter().chain(WATCHED_POINTS).chain(MAXMEMORY_POINTS).find(|it| **it == point) else {
+            return false;
+        };
         let count = match self.passed.iter_mut().find(|(name, _)| name == point) {
             Some((_, count)) => {
                 *count += 1;
@@ -97,6 +102,7 @@ impl World {
             Fault::Scale { set, to } => self.scale(set, to),
             Fault::SetsBack { set, what } => self.people.set_back(set, what),
             Fault::Template { set } => self.kube.sets[set].revision += 1,
+            Fault::Limits { set, mib } => self.person_limits(set, mib),
             Fault::ReuseAddress => self.kube.reuse_address = true,
             Fault::Edit { .. }
             | Fault::Suspend { .. }
@@ -155,6 +161,7 @@ impl World {
                 pod.role = Some(if pod.role == Some("primary") { "replica" } else { "primary" });
             }),
             Fault::Lie { pod, lie, lasts } => self.lies.push((pod, lie, self.until(lasts))),
+            Fault::Bounds { pod, kib } => self.person_bounds(pod, Bytes(kib << 10)),
             Fault::Configure { pod } => {
                 if let Some(server) = self.servers.of_pod_mut(pod) {
                     server.set.insert("timeout".to_owned(), "300".to_owned());

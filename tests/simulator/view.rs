@@ -12,7 +12,7 @@ use redis_memory_operator::{
         names::{NodeAddress, PodUid, RunId},
         peaks::Peaks,
         pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
-        policy::Policy,
+        policy::{HeadroomMethod, Policy},
         ratio::Ratio,
         sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
         sentinel::Sentinel,
@@ -25,6 +25,7 @@ use redis_memory_operator::{
 use crate::{
     faults::Lie,
     kubernetes::Pod,
+    memory::note,
     redis::{Failover, Host, Link, Ms, Role, Server},
     shape::{Beside, Storage, ordinal, pod_name, set_name, set_of, set_uid},
     world::World,
@@ -38,6 +39,8 @@ pub type Pods = BTreeMap<usize, Pod>;
 pub struct Memory {
     pub latest: BTreeMap<u32, Observation>,
     pub history: BTreeMap<u32, Vec<Reading>>,
+    /// The most that was seen of each pod.
+    pub peaks: BTreeMap<u32, Peaks>,
     /// What the Sentinels of each set said, and when.
     pub sentinels: BTreeMap<usize, (Ms, Vec<Sentinel>)>,
 }
@@ -47,6 +50,7 @@ impl Memory {
     pub fn remember(&mut self, uid: u32, seen: Observation) {
         if let Observation::Seen(sample) = &seen {
             let history = self.history.entry(uid).or_default();
+            note(self.peaks.entry(uid).or_default(), sample, self.latest.get(&uid));
             history.retain(|reading| sample.at.duration_since(reading.at) < KEEP);
             history.push(reading_of(sample));
         }
@@ -148,13 +152,14 @@ impl World {
 
     /// Puts a snapshot for that policy together.
     pub fn snapshot(&self, policy: &Policy, pods: &Pods, memory: &Memory, live: bool, skew: i64) -> Snapshot {
-        let sets = self.covered(&policy.uid);
+        let (sets, measured) = (self.covered(&policy.uid), policy.headroom.method == HeadroomMethod::Measured);
         let selected = || pods.iter().filter(|(n, _)| sets.contains(&set_of(**n)));
         let mut targets: Vec<Target> = selected()
             .map(|(n, pod)| {
                 let redis = memory.latest.get(&pod.uid).cloned().unwrap_or(Observation::Pending);
                 let history = memory.history.get(&pod.uid).cloned().unwrap_or_default();
-                Target { pod: self.domain_pod(*n, pod), redis, history, peaks: Peaks::default() }
+                let peaks = memory.peaks.get(&pod.uid).copied().filter(|_| measured).unwrap_or_default();
+                Target { pod: self.domain_pod(*n, pod), redis, history, peaks }
             })
             .collect();
         targets.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
@@ -281,9 +286,9 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
     sample.server.uptime = before + Duration::from_secs(now.saturating_sub(server.started) / 1000);
     sample.keys = server.keys + server.log.len() as u64;
     persistence(server, now, &mut sample.persistence);
-    sample.memory.maxmemory = Bytes::mib(server.maxmemory_mib);
+    sample.memory.maxmemory = server.maxmemory;
     if let Ok(config) = sample.config.as_mut() {
-        config.maxmemory = Bytes::mib(server.maxmemory_mib);
+        config.maxmemory = server.maxmemory;
         config.repl_backlog_size = Bytes(server.backlog);
         config.serving.carried.extend(server.set.clone());
         config.serving.replica_priority = server.priority;
@@ -296,12 +301,13 @@ fn sample(server: &Server, uid: u32, now: Ms, skew: i64) -> Sample {
         sample.memory.allocator_frag = Bytes::mib(4);
         sample.memory.allocator_active = Bytes::mib(75);
     }
-    if server.own_mib > 0 {
+    if server.own_mib > 0 && server.cache.is_none() {
         let memory = &mut sample.memory;
         memory.used = Bytes(memory.used.0 + Bytes::mib(server.own_mib).0);
-        memory.rss = Bytes::mib(server.resident_mib());
+        memory.rss = server.resident(now);
         memory.ratio = Ratio((memory.rss.0 * 100 / memory.used.0) as u32);
     }
+    server.show_memory(now, &mut sample);
     let replication = &mut sample.replication;
     replication.replid = format!("history-{}", server.replid);
     replication.offset = server.position().offset();

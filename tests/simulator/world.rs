@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redis_memory_operator::domain::{
+    bytes::Bytes,
     journal::{Journal, Outcome, WorkloadRecord},
     request::AnsweredRequest,
     shard::ShardId,
@@ -13,6 +14,7 @@ use redis_memory_operator::domain::{
 use crate::{
     clients::Clients,
     faults::{Fault, Lie, Trigger, Whose},
+    headroom::MAXMEMORY_MIB,
     kubelet::Volume,
     kubernetes::{Kubernetes, Lease, Mood, Place, Pod, Resource, Set},
     observer::Observer,
@@ -28,7 +30,10 @@ use crate::{
 };
 
 /// Keys that every set holds from the beginning.
-const KEYS: u64 = 10_000;
+pub const KEYS: u64 = 10_000;
+
+/// `maxmemory` of a member that has a smaller one.
+pub const SMALL_MAXMEMORY: Bytes = Bytes::mib(384);
 
 /// What strikes a process of the operator; the runner carries it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,10 @@ pub struct World {
     pub clients: Vec<Clients>,
     pub writes: u32,
     pub edits: u32,
+    /// Keys that were evicted, steps by which we had them go, and values of ours that rose.
+    pub evicted: u64,
+    pub steps: u32,
+    pub raised: u32,
     /// The remediations that were begun by hand, and the answers to what was asked for.
     pub by_hand: BTreeSet<String>,
     pub answers: u32,
@@ -129,6 +138,9 @@ impl World {
             late: Vec::new(),
             writes: 0,
             edits: 0,
+            evicted: 0,
+            steps: 0,
+            raised: 0,
             by_hand: BTreeSet::new(),
             answers: 0,
             volumes,
@@ -140,6 +152,7 @@ impl World {
             trace: traced.then(Vec::new),
         };
         world.sentinels = Sentinels::of(&world);
+        world.remember_bounds();
         world
     }
 
@@ -174,6 +187,7 @@ impl World {
             for change in changes {
                 self.changed(change);
             }
+            self.evict();
             self.kube.follow(self.now);
             for set in 0..self.clients.len() {
                 self.write(set);
@@ -327,6 +341,7 @@ impl World {
 fn member(n: usize, shape: &SetShape) -> (Server, Pod) {
     let (uid, ip, first) = (n as u32 + 1, n as u32 + 10, n - ordinal(n));
     let mut server = Server::fresh(uid, ip, n, uid, 0);
+    server.maxmemory = Bytes::mib(shape.cache.map_or(MAXMEMORY_MIB, |cache| cache.maxmemory_mib));
     configure(&mut server, shape);
     server.old = true;
     server.searching = false;
@@ -363,10 +378,11 @@ pub fn configure(server: &mut Server, shape: &SetShape) {
     server.storage = shape.storage(n);
     server.priority = shape.priority(n);
     server.locked = shape.is_odd(n, |odd| *odd == Oddity::Locked);
+    server.cache = shape.cache;
     if shape.small_backlog {
         server.backlog = 16 << 10;
     }
     if shape.is_odd(n, |odd| *odd == Oddity::SmallMaxmemory) {
-        server.maxmemory_mib = 384;
+        server.maxmemory = SMALL_MAXMEMORY;
     }
 }

@@ -29,7 +29,10 @@ use crate::{
         ports::Ports as _,
     },
     kube_io::write::{EvictError, WriteError},
-    plan::effect::{Effect, Words},
+    plan::{
+        effect::{Effect, Words},
+        maxmemory,
+    },
     redis_io::RedisError,
 };
 
@@ -50,6 +53,11 @@ pub(super) async fn upkeep<W: World>(
         match reconciler.executor.carry_out(policy, &effect, None).await {
             Ok(_) => {
                 reconciler.reverts.made(&effect, now);
+                if let Effect::SetMaxmemory { peer, value, .. } = &effect
+                    && let Some(records) = maxmemory::made(&performed.records, peer, *value)
+                {
+                    performed.records = records;
+                }
                 let Words { event, action, pod } = effect.words();
                 tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
                 performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
@@ -66,6 +74,11 @@ pub(super) async fn upkeep<W: World>(
             ) => {
                 tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %error, "looking again");
                 performed.failed = true;
+            }
+            // Its clients waited: it is left for a while, and a finding says so.
+            Err(error @ ExecuteError::EvictionStopped { .. }) => {
+                tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %error, "left alone for a while");
+                reconciler.reverts.stopped(&effect, &error.to_string(), now);
             }
             Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
             Err(error) => {
@@ -98,7 +111,24 @@ pub(super) async fn upkeep<W: World>(
             }
         }
     }
+    remember_made(reconciler, &mut performed).await;
     Ok(performed)
+}
+
+/// Writes down what was set: who sets it back before the next look has the last word, too.
+async fn remember_made<W: World>(reconciler: &Reconciler<W>, performed: &mut Performed) {
+    let stored = performed.resource.status.as_ref().map(|status| &status.workloads);
+    if stored.is_none_or(|stored| *stored == performed.records) {
+        return;
+    }
+    match journal::write(reconciler, &performed.resource, performed.journal.as_ref(), &performed.records).await {
+        Ok(resource) => performed.resource = resource,
+        // The next look sees it, unless it is gone by then.
+        Err(error) => {
+            tracing::debug!(%error, "what was set is not written down yet");
+            performed.failed = true;
+        }
+    }
 }
 
 pub(super) async fn step<W: World>(

@@ -50,6 +50,10 @@ pub(super) fn step<'a>(
             lead.pod.name, memory.maxmemory
         ));
     }
+    if let Some(stopped) = ctx.snapshot.surroundings.stopped_eviction(&lead.pod.uid) {
+        let until = stopped.until.strftime("%Y-%m-%dT%H:%M:%SZ");
+        return Err(format!("{} answered late while it evicted: no further key goes before {until}", lead.pod.name));
+    }
     if memory.maxmemory > Bytes::ZERO && !memory.has_evicted_to(memory.maxmemory) {
         return Err(format!(
             "{} evicts: {} are used, and its maxmemory is {}",

@@ -106,6 +106,7 @@ impl World {
         let Ok(config) = sample.config.as_mut() else { return };
         let before = std::mem::replace(&mut config.serving, fixtures::usual_serving());
         config.serving.replica_priority = before.replica_priority;
+        config.serving.ignores_maxmemory = before.ignores_maxmemory.or(config.serving.ignores_maxmemory);
         config.serving.carried.extend(before.carried);
         config.serving.carried.remove("repl-ping-replica-period");
         config.serving.replica_ping_period = Some(server.setting("repl-ping-replica-period", 10));

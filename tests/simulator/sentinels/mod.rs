@@ -473,7 +473,9 @@ impl World {
     /// `CONFIG REWRITE`: the pod has the file as long as it is there.
     pub fn rewrite(&mut self, ip: u32) {
         let Some(server) = self.servers.by_ip.get(&ip) else { return };
-        self.files.insert(server.pod, (server.uid, server.set.clone()));
+        let mut settings = server.set.clone();
+        settings.insert("maxmemory".to_owned(), server.maxmemory.0.to_string());
+        self.files.insert(server.pod, (server.uid, settings));
     }
 }
 

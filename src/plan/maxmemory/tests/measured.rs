@@ -15,7 +15,7 @@ fn world(copied: u32) -> World {
 }
 
 impl World {
-    fn measured(&mut self, copied: u32) {
+    pub(super) fn measured(&mut self, copied: u32) {
         for target in &mut self.snapshot.targets {
             let covered = Duration::from_secs(24 * 3600);
             target.peaks = Peaks { covered, copied: Some(Ratio(copied)), ..Peaks::default() };
@@ -32,7 +32,7 @@ impl World {
     }
 
     /// As if it had been set so many hours ago.
-    fn hours_later(&mut self, hours: i64) {
+    pub(super) fn hours_later(&mut self, hours: i64) {
         let at = NOW - SignedDuration::from_hours(hours);
         self.own().at = at;
     }

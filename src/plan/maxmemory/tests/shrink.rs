@@ -6,15 +6,18 @@ use jiff::tz::TimeZone;
 use pretty_assertions::assert_eq;
 use rstest::rstest;
 
-use super::{BEARS, Meddle, World};
+use super::{BEARS, Meddle, World, made};
 use crate::{
     domain::{
         bytes::Bytes,
         cron::Cron,
         fixtures::{self, NOW},
+        policy::HeadroomMethod,
         purpose::Purpose,
+        ratio::Ratio,
         sample::{ReplicaLink, Role},
         snapshot::Observation,
+        surroundings::{Kept, LeftAlone, Undone},
         window::Window,
     },
     plan::{effect::Effect, next::Next},
@@ -147,6 +150,68 @@ fn who_sets_it_back_has_the_last_word() {
     another.restart(0, Bytes::ZERO);
     assert!(!settle(&mut another).is_empty(), "another process has set nothing back");
     world.maxmemory(0, set);
+    settle(&mut world);
+    assert_eq!(world.have(), [BEARS; 3]);
+}
+
+/// What an eviction leaves resident raises the ratio that is measured, and so what is demanded.
+#[test]
+fn what_an_eviction_has_come_to_stays_for_a_day_by_method_measured() {
+    let mut world = full();
+    world.policy.headroom.method = HeadroomMethod::Measured;
+    world.measured(20);
+    settle(&mut world);
+    let came_to = world.have();
+    assert!(came_to[0] < USED && came_to == [came_to[0]; 3], "{came_to:?}");
+    for target in &mut world.snapshot.targets {
+        target.peaks.ratio = Some(Ratio(170));
+    }
+    assert_eq!(settle(&mut world), []);
+    let remedy = world.remedy();
+    assert!(remedy.contains("method Measured moves it once a day"), "{remedy}");
+    world.hours_later(24);
+    assert_ne!(settle(&mut world), []);
+    assert!(world.have()[0] < came_to[0]);
+}
+
+/// Somebody who is faster than the next look, as a controller can be.
+#[test]
+fn who_sets_it_back_before_the_next_look_has_the_last_word() {
+    let mut world = full();
+    let Next::Remember(records) = world.decide().act else { panic!("it is remembered first") };
+    world.records = records;
+    let Next::Upkeep(effects) = world.decide().act else { panic!("it is set now") };
+    let [(Effect::SetMaxmemory { peer, value, .. }, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    world.records = made(&world.records, peer, *value).expect("that is new");
+    assert_eq!(made(&world.records, peer, *value), None, "and written down once");
+    // It has no bound again, and some keys are gone.
+    world.used(Bytes::mib(870), "allkeys-lru");
+    assert_eq!(settle(&mut world), []);
+    let remedy = world.remedy();
+    assert!(remedy.contains(&format!("somebody has set maxmemory of redis-0, which was {value}, to 0")), "{remedy}");
+}
+
+/// Its clients waited as the operator did.
+#[test]
+fn who_answered_late_while_it_evicted_is_left_for_a_while() {
+    let mut world = full();
+    world.snapshot.surroundings.left_alone = vec![LeftAlone {
+        pod: fixtures::pod_name(0),
+        uid: fixtures::pod_uid(0),
+        kept: Kept::Maxmemory,
+        value: USED.percent(95).to_string(),
+        times: 1,
+        undone: Undone::Stopped("redis-0 answered after 205 ms while it evicted".into()),
+        until: NOW,
+    }];
+    world.used(Bytes::mib(880), "allkeys-lru");
+    assert_eq!(settle(&mut world), [], "whatever the next step would be");
+    let remedy = world.remedy();
+    assert!(
+        remedy.contains("redis-0 answered late while it evicted: no further key goes before 2026-01-02T"),
+        "{remedy}"
+    );
+    world.snapshot.surroundings.left_alone.clear();
     settle(&mut world);
     assert_eq!(world.have(), [BEARS; 3]);
 }

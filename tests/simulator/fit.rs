@@ -1,0 +1,48 @@
+//! Who becomes primary by us: it is at least what the primary was (S16), and may hold what it holds (S17).
+
+use redis_memory_operator::domain::bytes::Bytes;
+
+use crate::{
+    observer::Observer,
+    redis::{Ms, Server},
+    shape::{Storage, pod_name},
+};
+
+impl Observer {
+    /// Whoever becomes primary by us is at least what the primary was.
+    pub fn fit(&mut self, server: &Server, before: Option<&Server>, now: Ms) {
+        let name = pod_name(server.pod);
+        if server.priority == Some(0) {
+            self.flag(now, "S16", format!("{name} became primary with replica-priority 0"));
+        }
+        if let Some(before) = before.filter(|it| rank(it.storage) > rank(server.storage)) {
+            let (from, old, to) = (pod_name(before.pod), before.storage, server.storage);
+            self.flag(
+                now,
+                "S16",
+                format!("{name}, which stores in {to:?}, took over from {from}, which does in {old:?}"),
+            );
+        }
+    }
+
+    /// Who becomes primary by us may hold what it holds.
+    pub fn bears(&mut self, server: &Server, before: Option<&Server>, now: Ms) {
+        let evicts = |it: &Server| {
+            let bound = it.cache.is_some_and(|cache| cache.evicts()) && it.maxmemory > Bytes::ZERO;
+            bound && it.used(now) > it.maxmemory.percent(105)
+        };
+        if evicts(server) && !before.is_some_and(evicts) {
+            let (name, used, bound) = (pod_name(server.pod), server.used(now), server.maxmemory);
+            self.flag(now, "S17", format!("{name} became primary with {used} used, and evicts down to {bound}"));
+        }
+    }
+}
+
+/// What is stored of the data, the more the higher.
+const fn rank(storage: Storage) -> u8 {
+    match storage {
+        Storage::Nothing => 0,
+        Storage::Dump => 1,
+        Storage::Aof => 2,
+    }
+}
