@@ -1,9 +1,10 @@
 //! A real redis-server process.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -26,7 +27,8 @@ const ATTEMPTS: usize = 5;
 /// A redis-server on a free port of 127.0.0.1 with a directory of its own. Dropped: killed and removed.
 pub struct RedisServer {
     child: Child,
-    program: PathBuf,
+    /// The program, and what stands before its own arguments.
+    command: Vec<OsString>,
     port: u16,
     arguments: Vec<String>,
     _directory: TempDir,
@@ -41,6 +43,11 @@ impl RedisServer {
     /// The same with a server of another version: see [`super::versions`].
     pub fn start_program(program: &Path, options: &[&str]) -> Self {
         Self::start_as(program, &[], options)
+    }
+
+    /// The same by a command that ends as the server: its own process.
+    pub fn start_by(command: &[OsString], options: &[&str]) -> Self {
+        Self::start_on_a_port(command, &[], options)
     }
 
     /// Starts a Sentinel that watches the server.
@@ -59,15 +66,19 @@ impl RedisServer {
     }
 
     fn start_as(program: &Path, mode: &[&str], options: &[&str]) -> Self {
+        Self::start_on_a_port(&[program.into()], mode, options)
+    }
+
+    fn start_on_a_port(command: &[OsString], mode: &[&str], options: &[&str]) -> Self {
         for _ in 0..ATTEMPTS {
-            if let Some(server) = Self::try_start(program, mode, options) {
+            if let Some(server) = Self::try_start(command, mode, options) {
                 return server;
             }
         }
         panic!("redis-server did not start on any of {ATTEMPTS} free ports with the options {options:?}");
     }
 
-    fn try_start(program: &Path, mode: &[&str], options: &[&str]) -> Option<Self> {
+    fn try_start(command: &[OsString], mode: &[&str], options: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
         let configuration = directory.path().join("redis.conf");
@@ -82,8 +93,8 @@ impl RedisServer {
             arguments.extend(quick.map(str::to_owned));
         }
         arguments.extend(options.iter().copied().map(str::to_owned));
-        let (child, ready) = spawn(program, &arguments);
-        let server = Self { child, program: program.to_owned(), port, arguments, _directory: directory };
+        let (child, ready) = spawn(command, &arguments);
+        let server = Self { child, command: command.to_vec(), port, arguments, _directory: directory };
         ready.then_some(server)
     }
 
@@ -111,7 +122,7 @@ impl RedisServer {
 
     /// Starts it again on the same port and in the same directory.
     pub fn start_again(&mut self) {
-        let (child, ready) = spawn(&self.program, &self.arguments);
+        let (child, ready) = spawn(&self.command, &self.arguments);
         self.child = child;
         assert!(ready, "redis-server starts again");
     }
@@ -170,6 +181,11 @@ impl RedisServer {
         self.child.wait().expect("the process is ours");
     }
 
+    /// Whether the process has ended by itself, or by somebody else.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process is ours").is_some()
+    }
+
     fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(done.expect("kill can be run").success(), "the process takes signals");
@@ -185,8 +201,10 @@ impl Drop for RedisServer {
 }
 
 /// Starts the process and waits until it is ready; false: it ended.
-fn spawn(program: &Path, arguments: &[String]) -> (Child, bool) {
+fn spawn(command: &[OsString], arguments: &[String]) -> (Child, bool) {
+    let (program, before) = command.split_first().expect("a program");
     let mut child = Command::new(program)
+        .args(before)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -52,8 +52,10 @@ pub struct Terms {
     /// B: buffers that eviction does not count, as seen.
     pub uncounted: Bytes,
     /// B: what such a buffer may hold before a replica is cut off; zero without replicas. At most a quarter of `maxmemory`
-    /// is counted.
+    /// is counted, or [`Self::unsent`] where that is more.
     pub buffer_limit: Bytes,
+    /// B: what is written for replicas until one that does not answer is cut off; zero: no writes were measured.
+    pub unsent: Bytes,
     /// C: buffers of clients.
     pub clients: Bytes,
     /// L: Lua's machines, where they are not in the used memory.
@@ -77,6 +79,8 @@ pub enum Copied {
     Seen,
     /// Nothing was seen: a bound.
     Unknown,
+    /// What a fork copies under the writes that were seen; none was measured under as many.
+    ByWrites,
     /// So many writes that a fork copies everything, and none was measured under as many.
     WriteHeavy,
     /// No fork is possible.
@@ -129,6 +133,7 @@ impl Demand {
                 ratio: LEAST_RATIO,
                 uncounted: Bytes::ZERO,
                 buffer_limit: REPLICA_BUFFER,
+                unsent: Bytes::ZERO,
                 clients: LEAST_CLIENTS,
                 scripts: UNKNOWN_SCRIPTS,
                 copied: UNKNOWN_COPIED,
@@ -289,7 +294,7 @@ impl Terms {
     fn sum(&self, maxmemory: Bytes) -> Sum {
         let bytes = u128::from(maxmemory.0);
         let data = (bytes * u128::from(self.ratio.0)).div_ceil(100);
-        let may_hold = self.buffer_limit.min(Bytes(maxmemory.0 / 4));
+        let may_hold = self.buffer_limit.min(Bytes(maxmemory.0 / 4).max(self.unsent));
         Sum {
             data,
             buffers: u128::from(self.uncounted.max(may_hold).0),
@@ -313,14 +318,20 @@ impl Terms {
             UNLIMITED => "no limit is set".to_owned(),
             limit => limit.to_string(),
         };
-        format!("what replicas may leave unsent ({limit}; at most a quarter of maxmemory), or more that was seen")
+        let written = match self.unsent {
+            Bytes::ZERO => String::new(),
+            unsent => format!(", or {unsent} that are written until one that does not answer is cut off"),
+        };
+        format!(
+            "what replicas may leave unsent ({limit}; at most a quarter of maxmemory{written}), or more that was seen"
+        )
     }
 
     fn short_of_copied(&self) -> String {
         match self.copied_by {
             Copied::Never => "no fork".to_owned(),
             Copied::WriteHeavy => "all of it: write-heavy".to_owned(),
-            Copied::Seen | Copied::Unknown => format!("{} %", self.copied.0),
+            Copied::Seen | Copied::ByWrites | Copied::Unknown => format!("{} %", self.copied.0),
         }
     }
 
@@ -329,6 +340,9 @@ impl Terms {
             Copied::Never => "nothing is saved, nothing replicates, and no fork was seen".to_owned(),
             Copied::WriteHeavy => {
                 "more than 1 MiB of writes a second, and no fork was measured under as many".to_owned()
+            }
+            Copied::ByWrites => {
+                format!("{} % of the data by its writes: no fork was measured under as many", self.copied.0)
             }
             Copied::Seen => format!("{} % of the data: 1.5 × the most that a fork was seen to copy", self.copied.0),
             Copied::Unknown => format!("{} % of the data (a bound: no fork was measured)", self.copied.0),

@@ -9,7 +9,7 @@ use super::demand::{
 };
 use crate::domain::{
     bytes::{Bytes, MIB},
-    peaks::TELLING_FROM,
+    peaks::{Peaks, TELLING_FROM},
     policy::{HeadroomMethod, Policy},
     ratio::Ratio,
     sample::{Config, Engine, Role, Sample, Version},
@@ -24,7 +24,9 @@ pub const NEEDED: Duration = Duration::from_secs(3600);
 const WRITE_HEAVY: Bytes = Bytes(MIB);
 /// A fork that was measured counts for writes of up to twice the rate.
 const COUNTS_FOR: u64 = 2;
-/// The next fork may copy more than any that was seen: so many percent of it are provided for.
+/// The default of `repl-timeout`, in seconds: a replica that has not answered for so long is cut off.
+const REPLICA_TIMEOUT: u64 = 60;
+/// The next fork may copy more than any that was seen, and there may be more writes: so many percent of it are provided for.
 const ABOVE_SEEN_PERCENT: u32 = 150;
 /// Steps in which κ is rounded up, in percent.
 const COPIED_STEP: u32 = 5;
@@ -63,6 +65,7 @@ fn terms(policy: &Policy, members: &[&Target]) -> Terms {
         } else {
             Bytes::ZERO
         },
+        unsent: if replicates { unsent(&samples, all, measured(members, |peaks| peaks.writes)) } else { Bytes::ZERO },
         clients: coarse(largest(|target| target.peaks.clients.max(now(target, |sample| sample.memory.clients_normal))))
             .max(LEAST_CLIENTS),
         scripts: samples.iter().map(|sample| scripts(sample)).max().unwrap_or_default().round_up_mib(),
@@ -101,16 +104,36 @@ fn replicates(sample: &Sample) -> bool {
     sample.replication.role != Role::Primary || !sample.replication.replicas.is_empty() || sample.replicas_unread()
 }
 
-/// What it may hold for replicas before it cuts them off, of a set of so many members. From 7.0 on all share one buffer.
+/// What it may hold for replicas before it cuts them off, of a set of so many members.
 fn buffer_limit(sample: &Sample, members: u64) -> Bytes {
     let Ok(config) = &sample.config else { return REPLICA_BUFFER };
     let each = match config.replica_output_limit {
         Bytes::ZERO => UNLIMITED,
         limit => limit.max(config.repl_backlog_size),
     };
+    Bytes(each.0.saturating_mul(buffers(sample, members)))
+}
+
+/// How many buffers it holds for replicas, of a set of so many members: from 7.0 on all share one.
+fn buffers(sample: &Sample, members: u64) -> u64 {
     let shared = sample.server.engine == Engine::Valkey || sample.server.version.major >= 7;
-    let buffers = if shared { 1 } else { members.saturating_sub(1).max(1) };
-    Bytes(each.0.saturating_mul(buffers))
+    if shared { 1 } else { members.saturating_sub(1).max(1) }
+}
+
+/// What is held back for replicas that do not answer until they are cut off, at half as many writes again as were seen: all
+/// that is written within `repl-timeout`, whatever `maxmemory` is.
+fn unsent(samples: &[&Sample], members: u64, writes: Bytes) -> Bytes {
+    let seconds = samples.iter().map(|sample| {
+        let timeout = sample.config.as_ref().ok().and_then(|config| config.serving.replica_timeout);
+        timeout.unwrap_or(REPLICA_TIMEOUT).saturating_mul(buffers(sample, members))
+    });
+    let seconds = seconds.max().unwrap_or_default();
+    coarse(Bytes(writes.0.saturating_mul(seconds)).percent(ABOVE_SEEN_PERCENT))
+}
+
+/// The most that any member was seen to take, of those that were sampled for long enough.
+fn measured(members: &[&Target], of: fn(&Peaks) -> Bytes) -> Bytes {
+    members.iter().filter(|target| is_measured(target)).map(|target| of(&target.peaks)).max().unwrap_or_default()
 }
 
 fn scripts(sample: &Sample) -> Bytes {
@@ -126,29 +149,39 @@ fn copied(members: &[&Target], samples: &[&Sample], replicates: bool, evidence: 
     if seen.is_none() && !replicates && !samples.is_empty() && !samples.iter().any(|sample| may_fork(sample)) {
         return (Ratio(0), Copied::Never);
     }
-    let most = |of: fn(&Target) -> Bytes| {
-        members.iter().filter(|target| is_measured(target)).map(|target| of(target)).max().unwrap_or_default()
-    };
-    let (writes, forked) = (most(|target| target.peaks.writes), most(|target| target.peaks.writes_copied));
-    if writes >= WRITE_HEAVY && writes.0 > forked.0.saturating_mul(COUNTS_FOR) {
+    let (writes, forked) = (measured(members, |it| it.writes), measured(members, |it| it.writes_copied));
+    let unmeasured = writes.0 > forked.0.saturating_mul(COUNTS_FOR);
+    if unmeasured && writes >= WRITE_HEAVY {
         return (Ratio(100), Copied::WriteHeavy);
     }
+    let by_writes = if unmeasured { copied_under(writes) } else { Ratio::default() };
     match seen.map(provided) {
-        Some(seen) if evidence != Evidence::NotYet => (seen, Copied::Seen),
+        Some(seen) if evidence != Evidence::NotYet && seen >= by_writes => (seen, Copied::Seen),
+        Some(_) if evidence != Evidence::NotYet => (by_writes, Copied::ByWrites),
         seen => {
             // What a process says of its forks is of an unknown size of the data: it counts where it is more.
             let told = samples.iter().filter(|sample| sample.memory.used >= TELLING_FROM);
             let told = told.filter_map(|it| Ratio::of(it.persistence.copy_on_write, it.memory.used)).max();
-            (seen.max(told.map(provided)).unwrap_or_default().max(UNKNOWN_COPIED), Copied::Unknown)
+            let known = seen.max(told.map(provided)).unwrap_or_default().max(UNKNOWN_COPIED);
+            if by_writes > known { (by_writes, Copied::ByWrites) } else { (known, Copied::Unknown) }
         }
     }
 }
 
+/// What a fork copies under so many writes that none was measured under: as much of the data as they are of
+/// [`WRITE_HEAVY`], which is 1.2 to 1.7 times the share of pages that is given there.
+fn copied_under(writes: Bytes) -> Ratio {
+    stepped(writes.0.saturating_mul(100).div_ceil(WRITE_HEAVY.0))
+}
+
 /// What is provided for the next fork, after one that copied so much.
 fn provided(seen: Ratio) -> Ratio {
-    let percent = u64::from(seen.0) * u64::from(ABOVE_SEEN_PERCENT) / 100;
-    let percent = percent.next_multiple_of(u64::from(COPIED_STEP)).min(100);
-    Ratio(u32::try_from(percent).unwrap_or(100)).max(LEAST_COPIED)
+    stepped(u64::from(seen.0) * u64::from(ABOVE_SEEN_PERCENT) / 100).max(LEAST_COPIED)
+}
+
+/// That many percent, rounded up so that what wavers moves nothing; not more than all.
+fn stepped(percent: u64) -> Ratio {
+    Ratio(u32::try_from(percent.min(100).next_multiple_of(u64::from(COPIED_STEP))).unwrap_or(100))
 }
 
 /// Something makes it fork, or has made it: a save, a rewrite, a module.

@@ -15,21 +15,21 @@ pub(super) const MAX_READINGS: usize = 2048;
 
 /// Recent readings, oldest first, bounded in time and number; and the most of the last day, however short they reach.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub struct History {
     readings: VecDeque<Reading>,
     day: LastDay,
 }
 
 impl History {
     /// Notes a sample: what of it is kept as a reading, and what is the most of the day.
-    pub(super) fn note(&mut self, sample: &Sample, keep: Duration) {
+    pub fn note(&mut self, sample: &Sample, keep: Duration) {
         let reading = reading_of(sample);
         self.day.note(sample, &reading, self.readings.back());
         self.push(reading, keep);
     }
 
     /// The most of the last day.
-    pub(super) fn peaks(&self) -> Peaks {
+    pub fn peaks(&self) -> Peaks {
         self.day.peaks()
     }
 

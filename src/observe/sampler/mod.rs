@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 pub use assignment::{Assignment, CredentialsFor, Digester, TargetKey};
 pub use certificates::Pair;
-pub use history::reading_of;
+pub use history::{History, reading_of};
 pub use secrets::SecretSource;
 pub use target::{Gauged, ProbeStats};
 

@@ -16,6 +16,7 @@ fn example() -> Terms {
         ratio: LEAST_RATIO,
         uncounted: Bytes::ZERO,
         buffer_limit: REPLICA_BUFFER,
+        unsent: Bytes::ZERO,
         clients: LEAST_CLIENTS,
         scripts: Bytes::ZERO,
         copied: UNKNOWN_COPIED,
@@ -49,6 +50,7 @@ fn the_sum_of_its_terms() {
     assert_eq!(gives(|terms| terms.sync_buffer = Bytes::mib(400)), 1998, "400 in place of 294.4");
     assert_eq!(gives(|terms| terms.uncounted = Bytes::mib(512)), 2156, "more than a replica may leave unsent was seen");
     assert_eq!(gives(|terms| terms.buffer_limit = Bytes::ZERO), 1617);
+    assert_eq!(gives(|terms| terms.unsent = Bytes::mib(1024)), 1887, "no more than the server lets one leave unsent");
     assert_eq!(gives(|terms| terms.clients = Bytes::mib(111)), 1987);
     assert_eq!(gives(|terms| terms.scripts = Bytes::mib(19)), 1907);
     assert_eq!(gives(|terms| terms.minimum = Bytes::mib(2000)), 3024, "a minimum holds whatever is measured");
@@ -84,13 +86,34 @@ fn every_term_is_said() {
 
 #[test]
 fn a_buffer_without_a_limit_is_said_as_such() {
-    let why = |buffer_limit: Bytes| {
-        let terms = Demand::Measured(Terms { buffer_limit, ..example() }).terms(GI);
+    let why_of = |terms: Terms| {
+        let terms = Demand::Measured(terms).terms(GI);
         terms.into_iter().find(|term| term.name == "buffers").unwrap().why
     };
+    let why = |buffer_limit: Bytes| why_of(Terms { buffer_limit, ..example() });
     assert!(why(UNLIMITED).contains("(no limit is set; at most a quarter"), "{}", why(UNLIMITED));
     assert!(why(REPLICA_BUFFER).contains("(256 MiB; at most a quarter"), "{}", why(REPLICA_BUFFER));
     assert!(why(Bytes::ZERO).contains("there is no replica"), "{}", why(Bytes::ZERO));
+    assert_eq!(
+        why_of(Terms { unsent: Bytes::mib(96), ..example() }),
+        "what replicas may leave unsent (256 MiB; at most a quarter of maxmemory, or 96 MiB that are written until one \
+         that does not answer is cut off), or more that was seen"
+    );
+}
+
+/// A replica that stood still for the 60 s of `repl-timeout` held back all that was written, whatever `maxmemory` was: the
+/// kernel killed primaries of 128 to 192 MiB whose buffer was thought to take a quarter of that (tests/redis_headroom).
+#[test]
+fn a_small_server_that_is_written_to_may_hold_more_than_a_quarter_for_its_replicas() {
+    let buffers = |unsent: u64, mebibytes: u64| {
+        let terms = Demand::Measured(Terms { unsent: Bytes::mib(unsent), ..example() }).terms(Bytes::mib(mebibytes));
+        terms.into_iter().find(|term| term.name == "buffers").unwrap().amount
+    };
+    assert_eq!(buffers(0, 128), Bytes::mib(32), "a quarter where no writes were measured");
+    assert_eq!(buffers(20, 128), Bytes::mib(32), "nor is few writes less than that");
+    assert_eq!(buffers(180, 128), Bytes::mib(180));
+    assert_eq!(buffers(900, 128), Bytes::mib(256), "then it is cut off");
+    assert_eq!(buffers(900, 2048), Bytes::mib(256), "a large one holds its limit anyway");
 }
 
 #[test]
@@ -139,7 +162,7 @@ fn of_manifests_the_bounds_are_taken() {
 
 prop_compose! {
     fn any_terms()(
-        minimum: u64, uncounted: u64, buffer_limit: u64, clients: u64, scripts: u64, sync_buffer: u64,
+        minimum: u64, uncounted: u64, buffer_limit: u64, unsent: u64, clients: u64, scripts: u64, sync_buffer: u64,
         ratio in 115_u32..=u32::MAX, copied in 0_u32..=100, twice: bool, not_yet: bool,
     ) -> Terms {
         Terms {
@@ -147,6 +170,7 @@ prop_compose! {
             ratio: Ratio(ratio),
             uncounted: Bytes(uncounted),
             buffer_limit: Bytes(buffer_limit),
+            unsent: Bytes(unsent),
             clients: Bytes(clients),
             scripts: Bytes(scripts),
             copied: Ratio(copied),
@@ -162,12 +186,12 @@ prop_compose! {
     /// As servers have them.
     fn usual_terms()(
         minimum in 1_u64..=1 << 34, uncounted in 0_u64..=1 << 30, buffer_limit in 0_u64..=1 << 30,
-        clients in 0_u64..=1 << 32, scripts in 0_u64..=1 << 26, ratio in 115_u32..=1000, copied in 0_u32..=100,
+        unsent in 0_u64..=1 << 31, clients in 0_u64..=1 << 32, scripts in 0_u64..=1 << 26, ratio in 115_u32..=1000, copied in 0_u32..=100,
         twice: bool, sync_buffer in 0_u64..=1 << 32,
     ) -> Terms {
         Terms {
             minimum: Bytes(minimum), ratio: Ratio(ratio), uncounted: Bytes(uncounted), buffer_limit: Bytes(buffer_limit),
-            clients: Bytes(clients), scripts: Bytes(scripts), copied: Ratio(copied), twice,
+            unsent: Bytes(unsent), clients: Bytes(clients), scripts: Bytes(scripts), copied: Ratio(copied), twice,
             sync_buffer: Bytes(sync_buffer), ..example()
         }
     }
