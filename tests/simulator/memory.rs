@@ -78,13 +78,13 @@ impl Server {
         }
     }
 
-    /// `used_memory_rss`. What is evicted is given back but for a quarter.
+    /// `used_memory_rss`. What is evicted is given back but for a quarter, and for no more than is no fragmentation yet.
     pub fn resident(&self, now: Ms) -> Bytes {
         if self.cache.is_none() {
             return Bytes::mib(self.own_mib + if self.fragmented { 201 } else { 80 });
         }
-        let evicted = self.peak.saturating_sub(self.data());
-        self.used(now).percent(if self.fragmented { 170 } else { 115 }) + Bytes(evicted.0 / 4)
+        let (data, evicted) = (self.data(), self.peak.saturating_sub(self.data()));
+        self.used(now).percent(if self.fragmented { 170 } else { 115 }) + Bytes((evicted.0 / 4).min(data.0 / 5))
     }
 
     /// It holds more than it may.
