@@ -251,8 +251,8 @@ pub fn halve(memory: &mut Memory) {
 
 /// As if `maxmemory` were what we have set.
 pub fn overlook(bounds: &BTreeMap<u32, Bytes>, target: &mut Target) {
-    let ips = target.pod.addresses.iter().map(|ip| connection::address(ip));
-    let set = ips.filter_map(|ip| bounds.get(&ip)).next().copied();
+    let mut ips = target.pod.addresses.iter().map(connection::address);
+    let set = ips.find_map(|ip| bounds.get(&ip)).copied();
     if let (Some(set), Observation::Seen(sample)) = (set, &mut target.redis) {
         sample.memory.maxmemory = set;
         if let Ok(config) = sample.config.as_mut() {

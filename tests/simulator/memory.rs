@@ -78,13 +78,13 @@ impl Server {
         }
     }
 
-    /// `used_memory_rss`. What is evicted is given back but for a quarter.
+    /// `used_memory_rss`. What is evicted is given back but for a quarter, and for no more than is no fragmentation yet.
     pub fn resident(&self, now: Ms) -> Bytes {
         if self.cache.is_none() {
             return Bytes::mib(self.own_mib + if self.fragmented { 201 } else { 80 });
         }
-        let evicted = self.peak.saturating_sub(self.data());
-        self.used(now).percent(if self.fragmented { 170 } else { 115 }) + Bytes(evicted.0 / 4)
+        let (data, evicted) = (self.data(), self.peak.saturating_sub(self.data()));
+        self.used(now).percent(if self.fragmented { 170 } else { 115 }) + Bytes((evicted.0 / 4).min(data.0 / 5))
     }
 
     /// It holds more than it may.
@@ -118,12 +118,12 @@ impl Server {
         memory.allocator_active = used + waste.percent(90);
         memory.rss_overhead = waste.percent(3);
         memory.clients_normal = Bytes(40 * 1024) + cache.clients(now);
-        memory.maxmemory_policy = cache.policy.to_owned();
+        cache.policy.clone_into(&mut memory.maxmemory_policy);
         let forked = self.child.is_some() || self.written.saves + self.written.rewrites > 0;
         sample.persistence.copy_on_write = if forked { used.percent(cache.copies as u32) } else { Bytes::ZERO };
         sample.keys = self.held();
         if let Ok(config) = sample.config.as_mut() {
-            config.maxmemory_policy = cache.policy.to_owned();
+            cache.policy.clone_into(&mut config.maxmemory_policy);
             config.serving.ignores_maxmemory = Some(cache.ignores);
         }
     }
