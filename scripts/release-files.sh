@@ -75,17 +75,17 @@ write_manifests() {
 	pack_commit "$1/$name-$version-source.tar.gz"
 }
 
-# What made the bytes: with the same of these the same bytes come out.
+# What made the bytes: with the same of these the same bytes come out. Not by head, which would end a program that has more to say.
 write_build() {
 	{
 		printf 'commit %s\nSOURCE_DATE_EPOCH %s\n\n' "$commit" "$SOURCE_DATE_EPOCH"
 		rustc -vV
 		cargo -V
-		cc --version | head -n 1
-		ld --version | head -n 1
-		ldd --version 2>&1 | head -n 1
-		tar --version | head -n 1
-		gzip --version | head -n 1
+		cc --version | sed -n 1p
+		ld --version | sed -n 1p
+		ldd --version 2>&1 | sed -n 1p
+		tar --version | sed -n 1p
+		gzip --version | sed -n 1p
 	} >"$1/BUILD.txt"
 }
 
