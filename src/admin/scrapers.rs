@@ -41,12 +41,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A token is no longer: what the API server issues has about 1 KiB.
 const MOST_BYTES: usize = 16 * 1024;
 
+/// What the API server said of the tokens with these digests, and when.
+type Known = HashMap<[u8; 32], (Reviewed, Duration)>;
+
 /// Lets in whose token may.
 #[derive(Clone)]
 pub(super) struct Doorman {
     review: Review,
     clock: Clock,
-    known: Arc<Mutex<HashMap<[u8; 32], (Reviewed, Duration)>>>,
+    known: Arc<Mutex<Known>>,
     /// One question at a time: a crowd without rights is no load for the API server.
     turn: Arc<Turn<()>>,
 }

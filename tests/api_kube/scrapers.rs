@@ -74,7 +74,7 @@ async fn whose_token_it_is_and_what_that_one_may() {
     let rules: Vec<Value> = of_ours.map(rule).collect();
     let _asks = Global::create(&sandbox, "asks", json!(rules), "operator").await;
     let answer = async || review::of(&operator, token.clone()).await.ok();
-    let first = eventually("the right to ask is known", || answer()).await;
+    let first = eventually("the right to ask is known", &answer).await;
     assert_eq!(first, Reviewed::MayNot(user("prometheus")));
     let nobodys = review::of(&operator, "made-up".to_owned()).await.expect("an answer");
     assert_eq!(nobodys, Reviewed::Unknown);

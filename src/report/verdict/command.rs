@@ -360,8 +360,8 @@ fn forget(input: &Input<'_>, text: &str) -> Option<String> {
     let (set, rest) = text.split_once("run SENTINEL RESET ")?.1.split_once(" on the Sentinel in ")?;
     let pod = rest.split([';', ',', ' ']).next()?;
     let sentinel = input.snapshot.sentinels.iter().find(|sentinel| sentinel.pod.as_str() == pod)?;
-    let reset = sentinel_cli(input, sentinel, &format!("SENTINEL RESET {set}"));
-    Some(format!("{reset} (restarts nothing: it forgets all but its primary, and finds again who is there)"))
+    let exact = sentinel_cli(input, sentinel, &format!("SENTINEL RESET {set}"));
+    Some(format!("{exact} (restarts nothing: it forgets all but its primary, and finds again who is there)"))
 }
 
 /// A command for that Sentinel.

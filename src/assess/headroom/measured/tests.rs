@@ -201,7 +201,9 @@ fn where_no_fork_was_seen_its_writes_count(#[case] writes: u64, #[case] expected
     targets[0].peaks.writes = Bytes(writes);
     let terms = terms_of(&targets);
     assert_eq!((terms.copied_by, terms.copied), (expected, Ratio(percent)));
-    targets.iter_mut().for_each(|target| target.peaks.covered = Duration::from_secs(60));
+    for target in &mut targets {
+        target.peaks.covered = Duration::from_secs(60);
+    }
     assert_eq!(terms_of(&targets).copied, UNKNOWN_COPIED, "a minute is no measurement");
 }
 
