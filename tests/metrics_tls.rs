@@ -1,7 +1,8 @@
 //! `/metrics` by TLS: whose certificate it shows, whom it lets in, and what it does when the files change.
+#![allow(clippy::expect_used, reason = "the helpers of a test are test code")]
 
 #[path = "common/pki.rs"]
-#[allow(dead_code, unreachable_pub, clippy::expect_used, reason = "other tests use the rest")]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
 mod pki;
 
 use std::{
