@@ -106,7 +106,7 @@ fn said(ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
         (Some(exact), "") => exact,
         // These commands are what the remedy says.
         (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
-        (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => format!("{exact}; to last: {remedy}"),
+        (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => format!("{exact}; by then: {remedy}"),
         // Once is enough.
         (Some(exact), remedy) => format!("{exact}; {}", remedy.replacen(&format!(": {exact}"), "", 1)),
         (None, "") => "nothing now".to_owned(),
@@ -158,7 +158,10 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; in working hours, if it is still so: {}", look_at(input, target))),
         Reason::SentinelsNotReady => sentinel(input, blocked)
-            .map(|ask| format!("nothing now; in working hours, if it is still so: {ask} (whom it names now)")),
+            .map(|ask| {
+            let explained = explain(blocked.reason.as_str());
+            format!("nothing now; in working hours, if it is still so: {ask} (whom it names now; {explained} has the repair)")
+        }),
         Reason::SentinelsUnfit => forget(input, &blocked.text),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
@@ -197,27 +200,33 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     }
 }
 
-/// Keeps one of several primaries of which nobody else decides, and the data of the others: each command for the first of them,
-/// which is the one with the most keys.
+/// Keeps one of several primaries of which nobody else decides, and a copy of what the other has: first whom clients write to,
+/// for nobody is listed once they are stopped. Of two by name; the one with more keys comes first.
 fn one_of_two(input: &Input<'_>) -> Option<String> {
     let set = input.sets.iter().find(|set| set.primaries.len() > 1)?;
     let keys = |target: &Target| target.sample().map(|sample| sample.keys);
     let mut primaries: Vec<&Target> = set.primaries.iter().filter_map(|pod| input.snapshot.target(pod)).collect();
     primaries.sort_by_key(|target| (std::cmp::Reverse(keys(target)), &target.pod.name));
     let [kept, other, ..] = primaries.as_slice() else { return None };
-    let (port, address) = (kept.pod.container.as_ref().ok()?.port, kept.pod.addresses.first()?);
     let each = sets::list(&primaries.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>());
-    let directory = kept.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
+    let follow = |who: &Target, whom: &Target| {
+        let (port, address) = (whom.pod.container.as_ref().ok()?.port, whom.pod.addresses.first()?);
+        Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
+    };
+    let directory = other.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
+    let container = &other.pod.container.as_ref().ok()?.name;
     let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
     Some(format!(
-        "stop the writers, or {} on each of {each} (ten minutes without writes); {} on each: the one with clients whose cmd \
-         writes is the one to keep; then {} on each, and when INFO persistence says that it is saved kubectl cp \
-         {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb; then, to keep {kept_pod}: {} (it throws away what only \
-         {other_pod} has; the same on whichever follows it), and CLIENT UNPAUSE on {kept_pod}",
-        redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
+        "{} on each of {each}: keep the one to which clients write (cmd= of their lines), or if both, {kept_pod}, which has more \
+         keys. Then stop the writers, or {} on each (ten minutes). Then save the one that goes: {}, and when its INFO \
+         persistence has rdb_bgsave_in_progress:0, kubectl cp -c {container} {namespace}/{other_pod}:{directory}/dump.rdb \
+         {other_pod}.rdb. Then, to keep {kept_pod}: {}; or to keep {other_pod}: {} (it throws away what only it has; the same on \
+         each replica that follows the one that goes). Then CLIENT UNPAUSE on each",
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
+        redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),
-        redis_cli(input, other, &format!("REPLICAOF {address} {port}")),
+        follow(other, kept)?,
+        follow(kept, other)?,
     ))
 }
 

@@ -267,21 +267,22 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
     let short: Vec<PodName> = pods.iter().filter(|pod| of(pod).is_some_and(short)).cloned().collect();
     let bears = limit(target).filter(|_| short.is_empty());
     let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
-    let lasts = lasts(input, target, to(target)?);
-    let set =
-        format!("{set} (restarts nothing{also}{bears}{lasts}; write it into the template too, which rolls the pods)");
+    let gains = gains(input, target, to(target)?);
+    let set = format!(
+        "{set} (restarts nothing{also}{bears}{gains}; for new pods it belongs into the template, which rolls the pods)"
+    );
     match short.first().and_then(of) {
         None => Some(set),
         Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::AQuarter)?)),
     }
 }
 
-/// How long that maxmemory is enough, where the set grows.
-fn lasts(input: &Input<'_>, target: &Target, maxmemory: Bytes) -> String {
+/// How much time that maxmemory gains, where the set grows.
+fn gains(input: &Input<'_>, target: &Target, maxmemory: Bytes) -> String {
     let growth = input.sets.iter().find(|set| set.pods.contains(&target.pod.name)).and_then(|set| set.growth);
-    let room = target.sample().map(|sample| maxmemory.saturating_sub(sample.memory.counted()));
-    let time = growth.zip(room).and_then(|(growth, room)| growth.within(room));
-    time.map_or_else(String::new, |time| format!("; enough for about {time} as it grows"))
+    let more = target.sample().map(|sample| maxmemory.saturating_sub(sample.memory.maxmemory));
+    let time = growth.zip(more).and_then(|(growth, more)| growth.within(more));
+    time.map_or_else(String::new, |time| format!("; it gains about {time}"))
 }
 
 /// The limit to which that target's is raised by hand.

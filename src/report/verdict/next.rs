@@ -19,6 +19,7 @@ use crate::domain::{
     journal::Journal,
     names::PodName,
     policy::Mode,
+    snapshot::Target,
     step::{Plan, Step},
 };
 
@@ -227,6 +228,15 @@ fn unchain(input: &Input<'_>) -> Option<String> {
     input.findings.iter().any(waits).then(|| command::unchain(input, set)).flatten()
 }
 
+/// Pods whose servers write their data nowhere, as far as they say.
+fn saving_nothing(input: &Input<'_>) -> Vec<PodName> {
+    let nothing = |target: &&Target| {
+        let config = target.sample().and_then(|sample| sample.config.as_ref().ok());
+        config.is_some_and(|config| !config.appendonly && config.save.is_empty())
+    };
+    input.snapshot.targets.iter().filter(nothing).map(|target| target.pod.name.clone()).collect()
+}
+
 /// What lifts that refusal.
 fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String {
     if blocked.reason == BlockReason::Held {
@@ -249,13 +259,21 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
         Lifter::Nobody => {
             let alone = input.sets.iter().all(|set| set.pods.len() == set.primaries.len());
             let order = if alone {
-                "no replica of them is selected, so that each one's data are not served until it has loaded them, and are lost \
-                 where nothing is saved"
+                let lost = saving_nothing(input);
+                let lost = if lost.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {} save nothing: what they hold is lost by it", sets::list(&lost))
+                };
+                format!(
+                    "no replica of them is selected, so that nobody serves one's data until it has loaded them{lost}"
+                )
             } else {
-                "replicas first, and a primary when a replica has taken its role over"
+                "replicas first, and a primary when a replica has taken its role over".to_owned()
             };
             format!(
-                "{what}: restart the pods by hand, one by one (kubectl delete pod … -n {}): {order}; {explained} says more",
+                "{what}: restart the pods by hand (kubectl delete pod … -n {}), the next when the one before has loaded its data \
+                 and is Ready: {order}; {explained} says more",
                 input.policy.namespace
             )
         }

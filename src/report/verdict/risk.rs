@@ -84,7 +84,8 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
     };
     if ruling.code() == Some(FindingCode::NoTargets) {
         // What had pods lately is PodsMissing.
-        return "nothing is guarded, as before: for a day, or since its spec was changed, it has selected no pod"
+        return "can wait until working hours; nothing is guarded by it, and none that it selected lately is gone (that would be \
+                PodsMissing)"
             .to_owned();
     }
     let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();

@@ -30,8 +30,7 @@ fn a_label_that_nobody_moves_sends_the_role_back() {
         assert_eq!(label == Some("primary"), name == primary, "{name} carries {label:?}: the operator moves none");
     }
     set.assert_writable();
-    // It is tried again a minute later: the set is looked at before that, and then what is said.
-    let text = policy.await_blocked("LabelDidNotFollow");
-    println!("LabelDidNotFollow: {text}");
+    // What is said in the second before it is tried again, tests/remediations look at; here another set may have the slot by then.
+    assert!(message.contains("did not follow to"), "{message}");
     writer.assert_nothing_lost();
 }
