@@ -30,7 +30,7 @@ fn a_label_that_nobody_moves_sends_the_role_back() {
         assert_eq!(label == Some("primary"), name == primary, "{name} carries {label:?}: the operator moves none");
     }
     set.assert_writable();
-    // What is said in the second before it is tried again, tests/remediations look at; here another set may have the slot by then.
+    // What is said until it is tried again, a second later, is for the tests of the gates: another set may have the slot by then.
     assert!(message.contains("did not follow to"), "{message}");
     writer.assert_nothing_lost();
 }
