@@ -1,7 +1,7 @@
 //! The limits that methods Fixed and Measured predict, against real servers that are put under load in a cgroup with just
 //! that limit: how often the kernel kills, and how much of the limit was needed.
 //!
-//! `RMO_LONG=1`: a hundred runs, on five versions; else one of each load on the system's server. `RMO_HEADROOM_SEEDS="3 7"`:
+//! `RMO_LONG=1`: a hundred runs, on five versions; else one on the system's server, of which only its survival is asked. `RMO_HEADROOM_SEEDS="3 7"`:
 //! those alone; `RMO_SERVERS` chooses servers.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
 #![allow(clippy::print_stdout, reason = "numbers for people")]
@@ -34,6 +34,8 @@ use self::{
 const LANES: usize = 2;
 /// Of a hundred runs so many may see a kill.
 const KILLS_PERCENT: usize = 5;
+/// Shares of fewer runs say nothing.
+const TELLING_RUNS: usize = 20;
 /// What is predicted may be so much more than what is needed that the median peak is this share of it, in percent.
 const NEEDED_PERCENT: u64 = 70;
 
@@ -45,7 +47,7 @@ fn seeds(name: &str) -> Vec<u64> {
     }
     match (std::env::var("RMO_LONG").is_ok_and(|value| value == "1"), name) {
         (true, _) => (0..20).collect(),
-        (false, "system") => (0..3).collect(),
+        (false, "system") => vec![0],
         (false, _) => Vec::new(),
     }
 }
@@ -90,6 +92,9 @@ fn what_is_predicted_is_enough_and_not_much_more() {
     let (kills, all) = (tally.kills(measured), tally.count(measured));
     assert_eq!(all, runs.len());
     assert!(kills * 100 <= KILLS_PERCENT * all, "{kills} kills of {all} by Measured");
+    if all < TELLING_RUNS {
+        return;
+    }
     let share = tally.median(measured);
     assert!(share >= NEEDED_PERCENT, "the median peak is {share} % of what Measured predicts");
     // A percentage knows nothing of writes: it holds where there are few, and nothing else takes memory.
