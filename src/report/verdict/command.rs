@@ -145,7 +145,8 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::DowntimeNotAllowed => Some(patch_policy(
             input,
             r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
-            "the primary stops while it restarts and loads: no writes, and no reads from it; choose a quiet hour, and set it back afterwards",
+            "the primary stops while it restarts and loads: no writes, and no reads from it; choose a quiet hour, and set it back \
+             afterwards",
         )),
         Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(missing(input)),
         Reason::TooFewReplicas => Some(patch_policy(
@@ -157,11 +158,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; in working hours, if it is still so: {}", look_at(input, target))),
-        Reason::SentinelsNotReady => sentinel(input, blocked)
-            .map(|ask| {
-            let explained = explain(blocked.reason.as_str());
-            format!("nothing now; in working hours, if it is still so: {ask} (whom it names now; {explained} has the repair)")
-        }),
+        Reason::SentinelsNotReady => {
+            sentinel(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
+        }
         Reason::SentinelsUnfit => forget(input, &blocked.text),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
@@ -210,15 +209,15 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
     let [kept, other, ..] = primaries.as_slice() else { return None };
     let each = sets::list(&primaries.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>());
     let follow = |who: &Target, whom: &Target| {
-        let (port, address) = (whom.pod.container.as_ref().ok()?.port, whom.pod.addresses.first()?);
+        let (port, address) = (whom.replication_port()?, whom.pod.addresses.first()?);
         Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
     };
     let directory = other.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
     let container = &other.pod.container.as_ref().ok()?.name;
     let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
     Some(format!(
-        "{} on each of {each}: keep the one to which clients write (cmd= of their lines), or if both, {kept_pod}, which has more \
-         keys. Then stop the writers, or {} on each (ten minutes). Then save the one that goes: {}, and when its INFO \
+        "{} on each of {each}: keep the one to which clients write (cmd= of their lines), or if both, {kept_pod}, which has no \
+         fewer keys. Then stop the writers, or {} on each (ten minutes). Then save the one that goes: {}, and when its INFO \
          persistence has rdb_bgsave_in_progress:0, kubectl cp -c {container} {namespace}/{other_pod}:{directory}/dump.rdb \
          {other_pod}.rdb. Then, to keep {kept_pod}: {}; or to keep {other_pod}: {} (it throws away what only it has; the same on \
          each replica that follows the one that goes). Then CLIENT UNPAUSE on each",
@@ -361,7 +360,8 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 /// Asks the Sentinel that a refusal names last: the one that differs.
 fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
-    input.snapshot.sentinels.iter().rfind(named).map(|sentinel| sentinel_cli(input, sentinel, "SENTINEL MASTERS"))
+    let ask = sentinel_cli(input, input.snapshot.sentinels.iter().rfind(named)?, "SENTINEL MASTERS");
+    Some(format!("{ask} (whom it names now; {} has the repair)", explain(blocked.reason.as_str())))
 }
 
 /// Has the Sentinel forget who is gone that a text says it of, as `topology` words it.

@@ -19,6 +19,7 @@ use crate::domain::{
     journal::Journal,
     names::PodName,
     policy::Mode,
+    sample::Config,
     snapshot::Target,
     step::{Plan, Step},
 };
@@ -228,13 +229,22 @@ fn unchain(input: &Input<'_>) -> Option<String> {
     input.findings.iter().any(waits).then(|| command::unchain(input, set)).flatten()
 }
 
-/// Pods whose servers write their data nowhere, as far as they say.
-fn saving_nothing(input: &Input<'_>) -> Vec<PodName> {
-    let nothing = |target: &&Target| {
-        let config = target.sample().and_then(|sample| sample.config.as_ref().ok());
-        config.is_some_and(|config| !config.appendonly && config.save.is_empty())
+/// In what order a person restarts what rules, and what that costs where no replica can take a role over.
+fn order_by_hand(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let pods = ruling.pods();
+    let ruled = || input.sets.iter().filter(|set| pods.is_empty() || set.pods.iter().any(|pod| pods.contains(pod)));
+    if !ruled().all(|set| set.pods.len() == set.primaries.len()) {
+        return "replicas first, and a primary when a replica has taken its role over".to_owned();
+    }
+    let persists = |target: &Target| target.sample()?.config.as_ref().ok().map(Config::persists);
+    let saves_nothing = |pod: &&PodName| input.snapshot.target(pod).and_then(persists) == Some(false);
+    let lost: Vec<PodName> = ruled().flat_map(|set| &set.pods).filter(saves_nothing).cloned().collect();
+    let lost = if lost.is_empty() {
+        String::new()
+    } else {
+        format!("; what {} holds is saved nowhere, and lost by it", sets::list(&lost))
     };
-    input.snapshot.targets.iter().filter(nothing).map(|target| target.pod.name.clone()).collect()
+    format!("no replica of them is selected, so that nobody serves one's data until it has loaded them{lost}")
 }
 
 /// What lifts that refusal.
@@ -257,24 +267,11 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
         Lifter::Time => "nothing now".to_owned(),
         Lifter::ItPasses => format!("nothing now; in working hours, if it is still so, {explained} says where to look"),
         Lifter::Nobody => {
-            let alone = input.sets.iter().all(|set| set.pods.len() == set.primaries.len());
-            let order = if alone {
-                let lost = saving_nothing(input);
-                let lost = if lost.is_empty() {
-                    String::new()
-                } else {
-                    format!("; {} save nothing: what they hold is lost by it", sets::list(&lost))
-                };
-                format!(
-                    "no replica of them is selected, so that nobody serves one's data until it has loaded them{lost}"
-                )
-            } else {
-                "replicas first, and a primary when a replica has taken its role over".to_owned()
-            };
             format!(
                 "{what}: restart the pods by hand (kubectl delete pod … -n {}), the next when the one before has loaded its data \
-                 and is Ready: {order}; {explained} says more",
-                input.policy.namespace
+                 and is Ready: {}; {explained} says more",
+                input.policy.namespace,
+                order_by_hand(input, ruling)
             )
         }
         Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),

@@ -1,5 +1,7 @@
 //! Commands that work as they are printed: over TLS, and where they cannot know a file, with what to put in.
 
+use pretty_assertions::assert_eq;
+
 use super::*;
 use crate::domain::{pod::StartSettings, policy::SecretKey, tls::TlsRule};
 
@@ -54,4 +56,46 @@ fn tls_names_the_authority(
         Some(told) => assert!(sentence.ends_with(told), "{sentence}"),
         None => assert!(!sentence.contains("_FILE"), "{sentence}"),
     }
+}
+
+/// Clients may use another port than replicas do.
+#[test]
+fn a_primary_is_followed_at_the_port_at_which_replicas_follow_it() {
+    let mut scene = healthy();
+    scene.1.targets[1].sample_mut().expect("a sample").replication.role = Role::Primary;
+    for target in &mut scene.1.targets {
+        target.sample_mut().expect("a sample").server.tcp_port = Some(7000);
+    }
+    let status = first(&scene);
+    assert_eq!(word(&status), ("ActNow", "TwoPrimaries"));
+    let sentence = &said(&status).sentence;
+    assert!(
+        sentence.contains("REPLICAOF 10.0.0.10 7000") && sentence.contains("REPLICAOF 10.0.0.11 7000"),
+        "{sentence}"
+    );
+}
+
+/// What another set beside it has is no help to it, and no matter of it.
+#[test]
+fn a_set_without_replicas_is_told_so_beside_one_that_has_some() {
+    let mut scene = healthy();
+    scene.1.targets[0] = fixtures::three_pods().targets[0].clone();
+    scene.1.services.clear();
+    scene.1.stateful_sets[0].replicas = 1;
+    for target in &mut scene.1.targets[1..] {
+        let owner = target.pod.owner.as_mut().expect("an owner");
+        (owner.name, owner.uid) = ("cache".into(), "cache-uid".into());
+    }
+    scene.1.targets[0].sample_mut().expect("a sample").replication.replicas.clear();
+    let leads = scene.1.targets[1].sample_mut().expect("a sample");
+    (leads.replication.role, leads.replication.replicas) = (Role::Primary, vec![fixtures::replica_line(2)]);
+    let follows = &mut scene.1.targets[2].sample_mut().expect("a sample").replication.role;
+    if let Role::Replica(link) = follows {
+        link.primary = fixtures::address(1);
+    }
+    let blocked = [Blocked::new(BlockReason::ClusterMode, "a member runs with cluster-enabled yes")];
+    let status = look_with(&scene, &RedisMemoryPolicyStatus::default(), &blocked, None);
+    let sentence = &said(&status).sentence;
+    assert!(sentence.contains("no replica of them is selected"), "{sentence}");
+    assert!(sentence.contains("; what redis-0 holds is saved nowhere, and lost by it;"), "{sentence}");
 }
