@@ -5,6 +5,7 @@ use crate::{
     domain::{
         finding::{Finding, FindingCode},
         journal::WorkloadRecord,
+        names::in_short,
         pod::{Right, StatefulSet},
         policy::{Mode, Policy},
         sample::Role,
@@ -240,9 +241,5 @@ pub(super) fn names(targets: &[&Target]) -> String {
 
 /// The first few of them, and how many more there are.
 pub(super) fn list(items: &[String]) -> String {
-    let shown = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match items.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    in_short(items, SHOWN)
 }

@@ -72,6 +72,15 @@ name_type!(
     NodeName
 );
 
+/// "redis-0, redis-1 and 3 more": for a text, the first of them, at most that number, and how many there are besides.
+pub fn in_short<T: fmt::Display>(names: &[T], most: usize) -> String {
+    let shown = names.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Where a Redis listens or says that another one listens: a host (an IP address or a DNS name) and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,7 @@ use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, SetSummary},
     assess::{Assessment, eviction, growth::Growth},
     domain::{
-        names::{ControllerUid, PodName},
+        names::{ControllerUid, PodName, in_short},
         pod::StatefulSet,
         sample::{FailoverState, Role},
         shard::ShardId,
@@ -190,12 +190,7 @@ pub(super) fn controller(snapshot: &Snapshot, target: &Target) -> Option<String>
 
 /// "redis-0, redis-1 and 3 more": names for a text.
 pub fn list(names: &[PodName]) -> String {
-    const SHOWN: usize = 3;
-    let shown = names.iter().take(SHOWN).map(PodName::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    in_short(names, 3)
 }
 
 const fn badness(writes: &Writes) -> u8 {

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         finding::{FindingCode, Severity},
         journal::Journal,
-        names::PodName,
+        names::{PodName, in_short},
         pod::{Container, StatefulSet},
         ratio::Ratio,
         snapshot::Target,
@@ -132,13 +132,7 @@ impl<'a> Ruling<'a> {
 
     /// What is the matter.
     pub(super) fn what(&self, input: &Input<'_>) -> String {
-        const SHOWN: usize = 4;
-        let shown = self.also.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-        let also = match self.also.len() {
-            0 => String::new(),
-            1..=SHOWN => format!("; also {shown}"),
-            all => format!("; also {shown} and {} more", all - SHOWN),
-        };
+        let also = if self.also.is_empty() { String::new() } else { format!("; also {}", in_short(&self.also, 4)) };
         format!("{}{also}", self.matter(input))
     }
 
