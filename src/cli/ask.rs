@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::{
     change,
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs},
+    cluster::{self, CannotStart, Cluster, ClusterArgs},
     output,
     plan::{self, PlanError},
 };
@@ -69,8 +69,8 @@ struct How {
 /// Why nothing could be asked for.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -102,9 +102,7 @@ pub(super) fn switchover(args: &SwitchoverArgs) -> ExitCode {
 }
 
 fn run(name: &str, wanted: Wanted, how: &How) -> ExitCode {
-    let runtime = cluster::runtime();
-    let asked = runtime.map_err(AskError::Runtime).and_then(|runtime| runtime.block_on(asked(name, wanted, how)));
-    match asked {
+    match cluster::ask(asked(name, wanted, how)) {
         Ok(code) => code,
         Err(error) => output::failure(&format!("cannot ask for it: {error}"), COULD_NOT_LOOK),
     }

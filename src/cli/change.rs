@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotStart, ClusterArgs, NoSuchPolicy},
     output,
 };
 use crate::{
@@ -59,8 +59,8 @@ pub(super) struct Asked<'a> {
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 enum ChangeError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -73,9 +73,7 @@ enum ChangeError {
 
 /// Decides and changes. `verb`: what could not be done, for the message.
 pub(super) fn run(args: &ChangeArgs, verb: &str, decide: impl Fn(Asked<'_>) -> Result<Decided, String>) -> ExitCode {
-    let runtime = cluster::runtime();
-    let done = runtime.map_err(ChangeError::Runtime).and_then(|runtime| runtime.block_on(changed(args, decide)));
-    match done {
+    match cluster::ask(changed(args, decide)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => output::failure(&format!("cannot {verb}: {error}"), COULD_NOT_LOOK),
     }

@@ -159,8 +159,8 @@ fn look_and_print(args: &Args) -> Result<Option<Severity>, CheckError> {
     if args.output == Format::Yaml && looks.iter().any(|look| look.outcome.is_ok()) {
         texts.push(snapshot::file(&looks, args.limit.and_then(Limit::bytes), &clock)?);
     }
-    let print = if args.output == Format::Table { output::tell } else { output::answer };
-    print(&texts.join("\n")).map_err(|error| CheckError::Write(error.to_string()))?;
+    let for_people = args.output == Format::Table;
+    output::print(for_people, &texts.join("\n")).map_err(|error| CheckError::Write(error.to_string()))?;
     Ok(worst)
 }
 

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use kube::{Client, ResourceExt as _};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
@@ -75,9 +75,14 @@ pub(super) struct NoSuchPolicy {
     others: Vec<String>,
 }
 
-/// What a verb that asks a cluster runs in.
-pub(super) fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build()
+/// A verb that asks a cluster could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start: {0}")]
+pub(super) struct CannotStart(#[source] pub(super) io::Error);
+
+/// What comes of asking a cluster.
+pub(super) fn ask<T, E: From<CannotStart>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CannotStart)?.block_on(work)
 }
 
 impl Cluster {

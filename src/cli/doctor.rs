@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs},
+    cluster::{self, CannotStart, Cluster, ClusterArgs},
     judgement::Judgement,
     layout::{line, paragraph},
     live::{self, LiveError, ReachArgs},
@@ -72,8 +72,8 @@ enum Shown {
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
 enum DoctorError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -91,10 +91,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 fn doctor(args: &Args) -> Result<(), DoctorError> {
-    let runtime = cluster::runtime();
-    let text = runtime.map_err(DoctorError::Runtime)?.block_on(look(args))?;
-    let print = if args.output == Shown::Text { output::tell } else { output::answer };
-    print(&text).map_err(DoctorError::Write)
+    let text = cluster::ask(look(args))?;
+    output::print(args.output == Shown::Text, &text).map_err(DoctorError::Write)
 }
 
 async fn look(args: &Args) -> Result<String, DoctorError> {

@@ -14,7 +14,7 @@ use kube::{
 use self::report::{Explained, Source};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs},
+    cluster::{self, CannotStart, Cluster, ClusterArgs},
     files::{self, FileError},
     live::{self, LiveError, ReachArgs},
     output,
@@ -49,8 +49,8 @@ pub(super) struct Args {
 /// Why nothing could be explained.
 #[derive(Debug, thiserror::Error)]
 enum ExplainError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -92,8 +92,7 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
         let file = SnapshotFile::read(&text).map_err(|source| ExplainError::Snapshot { path: path.clone(), source })?;
         return told(args, &path, &file, Source::File);
     }
-    let runtime = cluster::runtime();
-    runtime.map_err(ExplainError::Runtime)?.block_on(explain_live(args))
+    cluster::ask(explain_live(args))
 }
 
 async fn explain_live(args: &Args) -> Result<String, ExplainError> {

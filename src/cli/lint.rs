@@ -127,7 +127,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Format::Sarif => sarif::json(&report),
         Format::Github => Ok(github::annotations(&report)),
     };
-    let print = if args.output == Format::Text { output::tell } else { output::answer };
+    let print = |text: &str| output::print(args.output == Format::Text, text);
     let printed = text
         .map_err(|error| error.to_string())
         .and_then(|text| print(&text).map_err(|error| format!("the report cannot be written: {error}")));

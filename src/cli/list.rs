@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, NoSuchPolicy},
+    cluster::{self, CannotStart, Cluster, NoSuchPolicy},
     layout,
     live::LiveError,
     output, yaml,
@@ -49,8 +49,8 @@ pub(super) enum Shown {
 /// Why nothing could be shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CannotShow {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -74,15 +74,16 @@ impl Shown {
 
     /// Prints it; what programs read is never coloured.
     pub(super) fn print(self, text: &str) -> io::Result<()> {
-        if self.is_for_people() { output::tell(text) } else { output::answer(text) }
+        output::print(self.is_for_people(), text)
     }
 }
 
 impl ListArgs {
     /// Looks and prints what comes of it. `what`: what could not be done, for the message.
     pub(super) fn show(&self, what: &str, look: impl Future<Output = Result<String, CannotShow>>) -> ExitCode {
-        let shown = cluster::runtime().map_err(CannotShow::Runtime).and_then(|runtime| runtime.block_on(look));
-        match shown.and_then(|text| self.output.print(&text).map_err(|error| CannotShow::Write(error.to_string()))) {
+        match cluster::ask(look)
+            .and_then(|text| self.output.print(&text).map_err(|error| CannotShow::Write(error.to_string())))
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => output::failure(&format!("cannot {what}: {error}"), COULD_NOT_LOOK),
         }

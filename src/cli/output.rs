@@ -22,6 +22,11 @@ pub(super) fn tell(text: &str) -> io::Result<()> {
     if COLOURED.load(Ordering::Relaxed) { answer(&colour::painted(text)) } else { answer(text) }
 }
 
+/// Prints the answer; what programs read is never coloured.
+pub(super) fn print(for_people: bool, text: &str) -> io::Result<()> {
+    if for_people { tell(text) } else { answer(text) }
+}
+
 /// Prints the answer. A reader that went away (`| head`) is no failure.
 pub(super) fn answer(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -4,7 +4,6 @@
 mod report;
 
 use std::{
-    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -12,7 +11,7 @@ use std::{
 use self::report::Report;
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotStart, Cluster, ClusterArgs, NoSuchPolicy},
     files::{self, FileError},
     judgement::{Due, Judgement},
     live::{self, LiveError, ReachArgs},
@@ -72,8 +71,8 @@ enum Shown {
 pub(super) enum PlanError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -145,15 +144,14 @@ fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown)
         Shown::Yaml => yaml::to_string(&report).map_err(|e| e.to_string()),
         Shown::Snapshot => file.write().map_err(|e| e.to_string()),
     };
-    let print = if output == Shown::Text { output::tell } else { output::answer };
-    text.and_then(|text| print(&text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
+    let for_people = output == Shown::Text;
+    text.and_then(|text| output::print(for_people, &text).map_err(|e| e.to_string())).map_err(PlanError::Write)?;
     Ok(judgement.due())
 }
 
 /// The cluster as it is now.
 fn look(args: &Args, name: &str) -> Result<SnapshotFile, PlanError> {
-    let runtime = cluster::runtime();
-    runtime.map_err(PlanError::Runtime)?.block_on(async {
+    cluster::ask(async {
         let cluster = args.cluster.connect().await?;
         let (policies, _) = cluster.policies(false).list().await?;
         let policy = cluster.named(&policies, name)?;

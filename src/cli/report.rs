@@ -25,7 +25,7 @@ use kube::ResourceExt as _;
 use self::{made::Looked, value::Report};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs},
+    cluster::{self, CannotStart, Cluster, ClusterArgs},
     files::{self, FileError},
     live, output,
     snapshot_file::{SnapshotFile, SnapshotFileError},
@@ -80,8 +80,8 @@ enum Form {
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 enum ReportError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -106,8 +106,7 @@ fn made(args: &Args) -> Result<Report, ReportError> {
     if !args.file.is_empty() {
         return of_files(&args.file);
     }
-    let runtime = cluster::runtime();
-    runtime.map_err(ReportError::Runtime)?.block_on(of_cluster(args))
+    cluster::ask(of_cluster(args))
 }
 
 fn of_files(paths: &[PathBuf]) -> Result<Report, ReportError> {

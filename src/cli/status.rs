@@ -4,7 +4,7 @@ mod changes;
 mod progress;
 mod view;
 
-use std::{collections::BTreeMap, io, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use futures::{StreamExt as _, future::BoxFuture};
 use kube::ResourceExt as _;
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::changes::{Ending, Facts};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{Cluster, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotStart, Cluster, ClusterArgs, NoSuchPolicy},
     list::{self, ListArgs, Shown},
     output,
 };
@@ -51,8 +51,8 @@ pub(super) struct Args {
 /// Why nothing could be shown.
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
     #[error(transparent)]
@@ -67,11 +67,7 @@ enum StatusError {
 
 /// Shows, and goes on showing.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return output::failure(&StatusError::Runtime(error).to_string(), COULD_NOT_LOOK),
-    };
-    match runtime.block_on(status(args)) {
+    match cluster::ask(status(args)) {
         Ok(code) => code,
         Err(error) => output::failure(&format!("cannot show the status: {error}"), COULD_NOT_LOOK),
     }
@@ -193,8 +189,8 @@ fn say(lines: &[String]) -> Result<(), StatusError> {
 
 /// Completes when the process is asked to stop.
 fn stopped() -> Result<BoxFuture<'static, ()>, StatusError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StatusError::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(StatusError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CannotStart)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CannotStart)?;
     Ok(Box::pin(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

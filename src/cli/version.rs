@@ -1,6 +1,6 @@
 //! `version`: of this program, of the API server, of the definition that is installed, and of the operator.
 
-use std::{collections::BTreeSet, io, process::ExitCode};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use k8s_openapi::{
     api::apps::v1::Deployment, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Format,
     check::COULD_NOT_LOOK,
-    cluster::{self, Cluster, ClusterArgs},
+    cluster::{self, CannotStart, Cluster, ClusterArgs},
     layout::{self, line},
     list, output,
 };
@@ -80,8 +80,8 @@ struct Operator {
 /// Why it could not be said.
 #[derive(Debug, thiserror::Error)]
 enum VersionError {
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] CannotStart),
     #[error(transparent)]
     Kubernetes(#[from] KubeError),
 }
@@ -89,13 +89,8 @@ enum VersionError {
 /// Looks and prints.
 pub(super) fn main(args: &Args) -> ExitCode {
     let mut found = Versions { client: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() };
-    let mut problems: Vec<VersionError> = Vec::new();
-    if !args.client {
-        match cluster::runtime() {
-            Ok(runtime) => problems.extend(runtime.block_on(look(args, &mut found))),
-            Err(error) => problems.push(VersionError::Runtime(error)),
-        }
-    }
+    let problems =
+        if args.client { Vec::new() } else { cluster::ask(look(args, &mut found)).unwrap_or_else(|error| vec![error]) };
     let text = match args.output {
         Format::Text => Ok(text(&found)),
         Format::Json => list::json(&found),
@@ -112,18 +107,11 @@ pub(super) fn main(args: &Args) -> ExitCode {
     }
 }
 
-/// Each thing by itself: what a person may not read keeps nothing else from being said.
-async fn look(args: &Args, found: &mut Versions) -> Vec<VersionError> {
-    let cluster = match args.cluster.connect().await {
-        Ok(cluster) => cluster,
-        Err(error) => return vec![error.into()],
-    };
+/// Each thing by itself: what a person may not read keeps nothing else from being said. `Err`: nobody is there to be asked.
+async fn look(args: &Args, found: &mut Versions) -> Result<Vec<VersionError>, VersionError> {
+    let cluster = args.cluster.connect().await?;
+    found.server = Some(version::server(&cluster.client).await?);
     let mut problems = Vec::new();
-    match version::server(&cluster.client).await {
-        Ok(server) => found.server = Some(server),
-        // Nobody is there to ask anything else.
-        Err(error) => return vec![error.into()],
-    }
     match definition(&cluster).await {
         Ok(definition) => found.definition = Some(definition),
         Err(error) => problems.push(error.into()),
@@ -134,7 +122,7 @@ async fn look(args: &Args, found: &mut Versions) -> Vec<VersionError> {
             Err(error) => problems.push(error.into()),
         }
     }
-    problems
+    Ok(problems)
 }
 
 async fn definition(cluster: &Cluster) -> Result<Definition, KubeError> {
