@@ -42,14 +42,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MOST_BYTES: usize = 16 * 1024;
 
 /// What the API server said of the tokens with these digests, and when.
-type Known = HashMap<[u8; 32], (Reviewed, Duration)>;
+type Answers = HashMap<[u8; 32], (Reviewed, Duration)>;
 
 /// Lets in whose token may.
 #[derive(Clone)]
 pub(super) struct Doorman {
     review: Review,
     clock: Clock,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<Answers>>,
     /// One question at a time: a crowd without rights is no load for the API server.
     turn: Arc<Turn<()>>,
 }
