@@ -84,6 +84,9 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub request: Option<String>,
+    /// The kernel kills the primary for a limit that cannot be raised: its role goes to a member whose limit is enough.
+    #[serde(default, skip_serializing_if = "not")]
+    pub leaves_sick: bool,
     /// How long writes stop by it; absent: they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_gap: Option<WriteGap>,
@@ -448,9 +451,9 @@ impl Journal {
     }
 
     /// Whether the step under way hands the role back to the pod that starts with it: what sets it apart is that nobody
-    /// is evicted afterwards, and that nobody asked for a switchover.
+    /// is evicted afterwards, that nobody asked for a switchover, and that the primary is not killed.
     pub fn hands_back(&self) -> bool {
-        if self.request.is_some() && step::only_move_the_role(&self.steps) {
+        if (self.request.is_some() || self.leaves_sick) && step::only_move_the_role(&self.steps) {
             return false;
         }
         step::hand_back(&self.steps).is_some_and(|(position, _)| position == self.done().len())

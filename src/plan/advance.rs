@@ -20,7 +20,7 @@ use super::{
     next::Next,
     order, records, request,
     rogue_primary::{self, RoguePrimary},
-    temporary,
+    sick, temporary,
 };
 use crate::{
     assess::start_roles,
@@ -106,6 +106,13 @@ impl<'a> Advance<'a> {
 
     fn end(&self, outcome: Outcome, message: &str) -> Next {
         end(self.ctx, self.journal, outcome, message)
+    }
+
+    /// The role was to leave a primary that is killed for its limit, and need not any more.
+    fn is_well(&self) -> Option<Next> {
+        let over = self.journal.leaves_sick && sick::is_over(self.ctx, self.shard);
+        let text = "the limit is enough by now, or the kills were taken note of, or no other limit is enough any more";
+        over.then(|| self.end(Outcome::Superseded, text))
     }
 
     /// What ends the remediation at a safe boundary: a stop by a person, or a world that is no longer the plan's.
@@ -425,7 +432,7 @@ fn summary(journal: &Journal) -> String {
         pods += 1;
         bytes = bytes.saturating_add(reclaimed.max(0));
     }
-    if pods == 0 && exchanged(journal) && journal.request.is_some() {
+    if pods == 0 && exchanged(journal) && (journal.request.is_some() || journal.leaves_sick) {
         return format!("{} has the primary role", journal.primary.pod);
     }
     if pods == 0 && exchanged(journal) {

@@ -3,7 +3,7 @@
 use super::{
     Context,
     gates::{self, Phase, Scene},
-    order, request,
+    order, request, sick,
 };
 use crate::{
     assess::fragmentation,
@@ -15,7 +15,7 @@ use crate::{
         policy::Mode,
         sample::Config,
         snapshot::{RedisRights, Target},
-        step::Plan,
+        step::{self, Plan},
     },
     topology::Shard,
 };
@@ -112,6 +112,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         chained: shard.chained,
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),
+        leaves_sick: step::only_move_the_role(&plan.steps) && sick::role_move(ctx, shard).is_some(),
         write_gap: plan.write_gap.clone(),
         led: None,
         owner: None,

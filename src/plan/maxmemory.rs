@@ -371,12 +371,13 @@ fn stays(ctx: &Context<'_>, own: Option<&OwnMaxmemory>, demand: &Demand) -> Opti
     (ctx.since(own.at) < MOVES_AT_MOST_ONCE_IN || !demand.is_measured()).then_some(Bytes(value))
 }
 
-/// All of several members have what was set last: it has come to what it was to come to. What an eviction leaves resident
-/// raises the ratio, and with it what method Measured demands: that alone is no reason to evict more the same day.
+/// Every member has what it was to come to. What an eviction leaves resident raises the ratio, and with it what method Measured
+/// demands: that alone is no reason to evict more the same day.
 fn has_arrived(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)]) -> bool {
-    let newest = own.and_then(|own| own.values.first());
-    let has = |value: &i64| seen.iter().all(|(_, sample)| stored(sample.memory.maxmemory) == *value);
-    seen.len() > 1 && newest.is_some_and(has)
+    let Some(own) = own else { return false };
+    // Earlier versions did not write it: then the last value is a step, or the end, where several members have it.
+    let end = if own.end > 0 { Some(own.end) } else { own.values.first().copied().filter(|_| seen.len() > 1) };
+    end.is_some_and(|end| seen.iter().all(|(_, sample)| stored(sample.memory.maxmemory) == end))
 }
 
 /// What the limits bear, and never more than people had set.
@@ -418,6 +419,7 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
     let had = |target: &&Target| target.sample().map(|sample| stored(sample.memory.maxmemory)).filter(|had| *had > 0);
     let mut own = own.unwrap_or_else(|| OwnMaxmemory {
         values: Vec::new(),
+        end: 0,
         held: 0,
         before: change.lowered.iter().filter_map(had).min().unwrap_or_default(),
         at: ctx.now,
@@ -432,7 +434,7 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
         own.values.retain(|earlier| *earlier != value);
         own.values.insert(0, value);
         own.values.truncate(MAX_VALUES);
-        own.at = ctx.now;
+        (own.at, own.end) = (ctx.now, stored(change.end()));
     }
     for who in change.lowered.iter().chain(&change.raised).filter_map(|target| identity(target)) {
         own.members.retain(|known| known.pod != who.pod);

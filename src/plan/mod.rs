@@ -28,6 +28,7 @@ pub mod replica;
 pub mod request;
 pub mod resize;
 pub mod rogue_primary;
+mod sick;
 pub mod switchover;
 mod temporary;
 pub mod time_left;

@@ -11,7 +11,7 @@ use self::cut::{Cut, Unit};
 use super::{
     Context,
     backlog::{self, Resync},
-    candidate, chain, estimate, gates, hold, in_place, request, resize,
+    candidate, chain, estimate, gates, hold, in_place, request, resize, sick,
     switchover::choice::announced,
 };
 use crate::{
@@ -94,7 +94,11 @@ pub fn whole(ctx: &Context<'_>, shard: &Shard<'_>) -> Plan {
 pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     let restarts = restarts(ctx, shard);
     let owed = role_owed(ctx, shard);
-    if restarts.is_empty() && owed.is_none() && request::of(ctx, shard).is_none() {
+    if restarts.is_empty()
+        && owed.is_none()
+        && request::of(ctx, shard).is_none()
+        && sick::role_move(ctx, shard).is_none()
+    {
         return None;
     }
     Some(frozen(ctx, shard, &restarts, owed))
@@ -110,6 +114,10 @@ fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed
         steps = request::switchover(ctx, shard, ask);
     } else if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
         hand_back(ctx, shard, primary, &start, &mut steps);
+    } else if restarts.is_empty()
+        && let Some(role_move) = sick::role_move(ctx, shard)
+    {
+        steps = role_move.steps(ctx, shard);
     }
     let steps = prove_replicas_together(steps);
     let (hash, write_gap) = (hash(shard, &steps), estimate::write_gap(ctx, shard, &steps));
@@ -181,7 +189,7 @@ fn relieve(
     steps: &mut Vec<PlannedStep>,
 ) {
     let alone = start_roles::alone_by_record(shard, ctx.records);
-    let Some(next) = next_primary(ctx, shard, primary, restarts, alone.as_ref()) else { return };
+    let Some(next) = next_primary(ctx, shard, primary, restarts, alone.as_ref(), &|_| true) else { return };
     hand_over(ctx, shard, old, next, steps);
     raise_backlog(ctx, next, &[old], steps);
     restart(ctx, old, &Returns::AsReplicaOf(next, shard.replicas.len() == 1), steps);
@@ -252,7 +260,7 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica to become primary: one that nobody holds, one that may before one that may not (the gates say why), the
+/// The best replica of those that are `wanted` to become primary: one that nobody holds, one that may before one that may not (the gates say why), the
 /// one that starts as a primary before any other, for there the role can stay, one that is not restarted (it is clean)
 /// before one that is, then by `replica-priority`, the lowest first; ties by name.
 pub(super) fn next_primary<'a>(
@@ -261,10 +269,11 @@ pub(super) fn next_primary<'a>(
     primary: &Target,
     restarts: &[Candidate<'_>],
     alone: Option<&StartsAlone<'_>>,
+    wanted: &dyn Fn(&Target) -> bool,
 ) -> Option<&'a Target> {
     let restarted = |target: &Target| restarts.iter().any(|candidate| candidate.target.pod.uid == target.pod.uid);
     let elsewhere = |target: &Target| alone.is_none_or(|start| start.target.pod.uid != target.pod.uid);
-    shard.replicas.iter().copied().min_by_key(|target| {
+    shard.replicas.iter().copied().filter(|target| wanted(target)).min_by_key(|target| {
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
         let (priority, name) = (candidate::priority(target), target.pod.name.clone());
         let held = hold::of(ctx, shard, target).is_some();

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
+use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary, sick};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -12,6 +12,7 @@ use crate::{
         journal::Journal,
         names::PodName,
         policy::Mode,
+        step::{self, Plan},
         surroundings::Kept,
     },
     topology::Handover,
@@ -50,6 +51,10 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     }
     for finding in &mut findings {
         let Some(pod) = finding.pod.clone() else { continue };
+        if let Some(said) = role_leaves(ctx, decision, finding, &pod) {
+            finding.remedy = said;
+            continue;
+        }
         if [FindingCode::MaxmemoryUnset, FindingCode::HeadroomInsufficient].contains(&finding.code)
             && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, &finding.remedy))
         {
@@ -97,6 +102,24 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
         }
     }
     findings
+}
+
+/// What is said of kills of a primary whose role goes to another member.
+fn role_leaves(ctx: &Context<'_>, decision: &Decision, finding: &Finding, pod: &PodName) -> Option<String> {
+    if ![FindingCode::OomKilled, FindingCode::OomKillLoop].contains(&finding.code) {
+        return None;
+    }
+    let shard = ctx.look.shard_of(ctx.look.target(pod)?)?;
+    let role_move = sick::role_move(ctx, shard).filter(|role_move| role_move.is_from(pod))?;
+    let moves = |plan: &Plan| shard.id.is(&plan.shard) && step::only_move_the_role(&plan.steps);
+    let due = decision.due.iter().find(|one| one.plan.as_ref().is_some_and(moves))?;
+    let to = role_move.successor();
+    let role = match (due.blocked.first(), ctx.policy.mode) {
+        (Some(first), _) => format!("its role is to go to {to}, and waits: {}", first.reason),
+        (None, Mode::Observe) => format!("in mode Enforce the operator gives its role to {to}"),
+        (None, Mode::Enforce) => format!("the operator gives its role to {to}"),
+    };
+    Some(format!("{role}; to end it for good: {}", finding.remedy))
 }
 
 /// What is said of a restart that is due in another set than the one that is remediated.

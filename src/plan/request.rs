@@ -104,7 +104,7 @@ fn successor<'a>(ctx: &Context<'_>, shard: &Shard<'a>, ask: &Ask) -> Result<&'a 
     let next = match to {
         Some(to) if *to == primary.pod.name => return Err(format!("{to} is primary already")),
         Some(to) => shard.replicas.iter().copied().find(|replica| replica.pod.name == *to),
-        None => order::next_primary(ctx, shard, primary, &[], alone.as_ref()),
+        None => order::next_primary(ctx, shard, primary, &[], alone.as_ref(), &|_| true),
     };
     let next = next.ok_or_else(|| match to {
         Some(to) => format!("{to} is no replica of {}", shard.name),

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::sets;
+use super::{sets, verdict};
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
     assess::{judged::Judged, reverted},
@@ -19,6 +19,9 @@ use crate::{
 
 /// Longest text of a finding.
 const TEXT_CAP: usize = 500;
+
+/// Instead of what the operator said that it was about to do when it found that: it acts on what it sees now alone.
+pub(super) const JUDGED_FIRST: &str = "nothing is done about it before it has been judged again";
 
 /// What is shown, the worst first. `previous`: the stored status, perhaps another operator's.
 pub fn shown(
@@ -180,8 +183,12 @@ fn had_pods(previous: &RedisMemoryPolicyStatus) -> bool {
     counted || !previous.workloads.is_empty() || previous.findings.iter().any(said)
 }
 
+/// What was promised, or said to be in the way of a restart, was so at another look.
 fn stale(earlier: &FindingStatus) -> FindingStatus {
-    FindingStatus { stale: true, ..earlier.clone() }
+    let of_then =
+        earlier.code == FindingCode::FragmentationRestartDue.as_str() || verdict::is_promised(&earlier.remedy);
+    let remedy = if of_then { JUDGED_FIRST.to_owned() } else { earlier.remedy.clone() };
+    FindingStatus { stale: true, remedy, ..earlier.clone() }
 }
 
 /// As `assess` sorts: the worst first, then by code in the order of the catalogue, then by pod.

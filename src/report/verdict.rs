@@ -10,6 +10,7 @@ mod ruling;
 use jiff::Timestamp;
 
 pub use self::ruling::Level;
+pub(super) use self::ruling::is_promised;
 use super::Input;
 use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus, VerdictStatus};
 

@@ -167,7 +167,7 @@ impl World {
             return Some(format!("the role stays with {leads:?} against its start, and nobody says why: {shown:?}"));
         }
         // Of a server that lets nobody in nothing is known.
-        let left = self.servers.of_set(set).filter(|it| it.fragmented && !it.locked);
+        let left = self.servers.of_set(set).filter(|it| it.is_to_be_cured(self.now) && !it.locked);
         let fragmented: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         (!fragmented.is_empty()).then(|| format!("{fragmented:?} stay fragmented and nobody says why: {shown:?}"))
     }

@@ -24,6 +24,8 @@ use crate::{
 const BASE: Bytes = Bytes::mib(1);
 /// A batch of keys goes this often.
 const EVICTS_EVERY: Ms = 100;
+/// Its clients' buffers come this often.
+const CLIENTS_EVERY: Ms = 60_000;
 /// The classes of ratios, in percent.
 const LOWEST: u32 = 115;
 const HIGHEST: u32 = 270;
@@ -87,6 +89,14 @@ impl Server {
         self.used(now).percent(if self.fragmented { 170 } else { 115 }) + Bytes((evicted.0 / 4).min(data.0 / 5))
     }
 
+    /// It is fragmented, and wastes enough for a restart, also without what its clients take now and then: one whose keys
+    /// are gone does not.
+    pub fn is_to_be_cured(&self, now: Ms) -> bool {
+        let between = now.next_multiple_of(CLIENTS_EVERY).saturating_sub(1);
+        let waste = self.resident(between).saturating_sub(self.used(between));
+        self.fragmented && waste >= fixtures::policy().fragmentation.minimum_waste
+    }
+
     /// It holds more than it may.
     pub fn is_over(&self, now: Ms) -> bool {
         self.maxmemory > Bytes::ZERO && self.cache.is_some() && self.used(now) > self.maxmemory
@@ -132,7 +142,7 @@ impl Server {
 impl Cache {
     /// The buffers of its clients.
     pub const fn clients(&self, now: Ms) -> Bytes {
-        Bytes::mib(if now % 60_000 < 10_000 { self.clients_mib } else { 0 })
+        Bytes::mib(if now % CLIENTS_EVERY < 10_000 { self.clients_mib } else { 0 })
     }
 }
 

@@ -192,6 +192,11 @@ pub struct OwnMaxmemory {
     /// What was set, in bytes, the newest first: a member that has one of them has it from us.
     #[schemars(length(max = 8), inner(range(min = 0)))]
     pub values: Vec<i64>,
+    /// What it comes to, in bytes: less than the newest value while keys are evicted step by step. 0: an earlier version wrote
+    /// this.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub end: i64,
     /// The value that a member was last seen with, in bytes; 0: none yet. It comes back whenever less than it is used.
     #[serde(default)]
     #[schemars(range(min = 0))]

@@ -56,6 +56,9 @@ impl Advance<'_> {
         let Some(old) = self.target(from).filter(|old| is_primary(old)) else {
             return self.end(Outcome::Superseded, &format!("{from} is not primary any more; a new plan is made"));
         };
+        if let Some(end) = self.is_well() {
+            return end;
+        }
         if let Err(next) = self.gates(Phase::Switchover) {
             return next;
         }

@@ -56,6 +56,9 @@ impl Advance<'_> {
         if !begun && self.journal.hands_back() && !self.starts_alone(to) {
             return Next::Record(Box::new(self.finish()));
         }
+        if !begun && let Some(end) = self.is_well() {
+            return end;
+        }
         let back = begun && self.journal.current.switchover.as_ref().is_some_and(|record| record.back);
         let (from, to) = if back { (to, from) } else { (from, to) };
         let Some(old) = self.target(from) else {

@@ -20,7 +20,7 @@ pub use self::{history::last_start, time::APPROVE_ANNOTATION};
 pub(super) use self::{proxies::words as ways_in_words, time::next_window};
 use jiff::Timestamp;
 
-use super::{Context, forget, order, records, request};
+use super::{Context, forget, order, records, request, sick};
 use crate::{
     domain::{
         blocked::Blocked,
@@ -57,6 +57,8 @@ pub struct Scene<'a> {
     pub starts: Vec<StartRecord>,
     /// A person asked for it, and no threshold.
     pub asked: bool,
+    /// The kernel kills the primary for its limit.
+    pub sick: bool,
     /// A Sentinel was made to forget by it: what all of them say of time begins with that.
     pub forgot: bool,
     /// Services of the proxies that led to the primary before its role was given away.
@@ -113,6 +115,7 @@ impl<'a> Scene<'a> {
             phase,
             starts,
             asked: request::of(ctx, shard).is_some(),
+            sick: sick::role_move(ctx, shard).is_some(),
             forgot: false,
             ways: Vec::new(),
             since: None,
@@ -126,7 +129,7 @@ impl<'a> Scene<'a> {
         let (starts, asked) = (records::starts(before, journal), journal.request.is_some());
         let (ways, current) = (journal.proxies.clone(), &journal.current);
         let since = current.begun_at.or(current.waiting_since);
-        Self { starts, asked, forgot: forget::has_forgotten(journal), ways, since, ..self }
+        Self { starts, asked, sick: journal.leaves_sick, forgot: forget::has_forgotten(journal), ways, since, ..self }
     }
 
     /// The primary that is restarted in place, when the step at hand is about it.
@@ -143,7 +146,7 @@ impl<'a> Scene<'a> {
     /// The plan does nothing but hand the role back to the pod that starts with it: no pod is restarted, and waiting for
     /// a window or a cooldown would only leave the set with a role that any restart undoes.
     pub fn only_hands_back(&self) -> bool {
-        self.only_moves_the_role() && !self.asked
+        self.only_moves_the_role() && !self.asked && !self.sick
     }
 
     /// The plan moves the role and restarts nobody.

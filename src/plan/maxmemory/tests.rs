@@ -64,7 +64,7 @@ impl World {
     }
 
     fn used(&mut self, bytes: Bytes, policy: &str) {
-        for n in 0..3 {
+        for n in 0..self.snapshot.targets.len() {
             let memory = &mut self.sample(n).memory;
             (memory.used, memory.rss, memory.maxmemory_policy) = (bytes, bytes, policy.into());
         }
@@ -87,8 +87,20 @@ impl World {
         decide(&ctx, None, false, true)
     }
 
+    /// `maxmemory` of each member.
+    fn members(&self) -> impl Iterator<Item = Bytes> {
+        self.snapshot.targets.iter().map(|target| target.sample().unwrap().memory.maxmemory)
+    }
+
     fn have(&self) -> [Bytes; 3] {
-        [0, 1, 2].map(|n: usize| self.snapshot.targets[n].sample().unwrap().memory.maxmemory)
+        self.members().collect::<Vec<_>>().try_into().expect("three members")
+    }
+
+    /// The first members of the three, the primary among them.
+    fn only(&mut self, members: usize) {
+        self.snapshot.targets.truncate(members);
+        self.snapshot.stateful_sets[0].replicas = u32::try_from(members).unwrap();
+        self.sample(0).replication.replicas.truncate(members - 1);
     }
 
     /// Does what is decided until nothing is, and checks each value that is set: the pods in the order of the looks.

@@ -113,6 +113,21 @@ fn resolved_means_judged_and_not_found() {
     assert_eq!(condition(&after, "FragmentationWithinBounds").0, "False", "two are left");
 }
 
+/// Right after a remediation the last restarted pod has too few readings: its restart is not promised again.
+#[test]
+fn the_verdict_promises_nothing_by_what_was_found_in_the_pod_before() {
+    let policy = fixtures::policy();
+    let before = first(&policy, &fixtures::three_pods());
+    let mut snapshot = fixtures::three_pods();
+    (0..3).for_each(|n| cured(&mut snapshot, n));
+    snapshot.targets[0].pod.uid = "another".into();
+    snapshot.targets[0].history.clear();
+    let verdict = look(&policy, &snapshot, &before).verdict.expect("every status has one");
+    assert_eq!((verdict.level.as_str(), verdict.reason.as_str()), ("Plan", "FragmentationRestartDue"));
+    let (_, next) = verdict.sentence.split_once("Operator: ").expect("what is done next");
+    assert_eq!(next, "judges it again, by readings of now, before it does anything about it. You: nothing");
+}
+
 /// The finding was about a pod that is gone: it is over when the pod that took its place is judged, not before.
 #[test]
 fn a_replacement_resolves_nothing_before_it_is_judged() {
@@ -127,6 +142,7 @@ fn a_replacement_resolves_nothing_before_it_is_judged() {
     let of_1 = young.findings.iter().find(|finding| finding.pod.as_deref() == Some("redis-1")).expect("carried");
     // It was one of a group, which keeps the UID of its first pod.
     assert!(of_1.stale && of_1.pod_uid.is_none(), "never that of the new pod: {of_1:?}");
+    assert_eq!(of_1.remedy, JUDGED_FIRST, "what was promised of the pod before is not promised of this one");
 
     // Between the two nothing has that name.
     snapshot.targets.remove(1);

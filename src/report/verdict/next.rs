@@ -67,6 +67,9 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
 
 fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     match ruling.level {
+        Level::Plan if is_to_be_judged(ruling) => {
+            "judges it again, by readings of now, before it does anything about it".to_owned()
+        }
         Level::ActNow | Level::Plan if input.policy.mode == Mode::Observe => {
             "changes nothing in mode Observe, and goes on looking".to_owned()
         }
@@ -114,12 +117,22 @@ fn restarts(plan: &Plan) -> String {
         format!(" (writes pause for about {})", duration::format(gap))
     });
     let done = match pods.as_slice() {
-        [] => format!("moves the primary role of {}", plan.workload_name),
+        [] => moves_the_role(plan),
         [one] => format!("restarts {one}"),
         many if many.len() <= 4 => format!("restarts {} one at a time", many.join(", ")),
         many => format!("restarts {} pods of {} one at a time", many.len(), plan.workload_name),
     };
     done + &gap
+}
+
+/// "moves the primary role of redis from redis-0 to redis-1".
+fn moves_the_role(plan: &Plan) -> String {
+    let moved = plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::Switchover { from, to: Some(to) } => Some(format!(" from {from} to {to}")),
+        Step::Switchover { from, to: None } => Some(format!(" away from {from}")),
+        _ => None,
+    });
+    format!("moves the primary role of {}{}", plan.workload_name, moved.unwrap_or_default())
 }
 
 /// What else is in the way.
@@ -194,6 +207,7 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => {
             unchain(input).unwrap_or_else(|| "nothing".to_owned())
         }
+        _ if is_to_be_judged(ruling) => "nothing".to_owned(),
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
@@ -201,6 +215,11 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         }
         _ => command::against(input, ruling),
     }
+}
+
+/// All that rules was found at another look, when the operator was about to end it.
+fn is_to_be_judged(ruling: &Ruling<'_>) -> bool {
+    !ruling.found().is_empty() && ruling.found().iter().all(|finding| ruling::is_judged_first(finding))
 }
 
 /// Besides what the operator is about to do.

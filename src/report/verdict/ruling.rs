@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::{
     Input,
+    findings::JUDGED_FIRST,
     sets::{self, Writes},
 };
 use crate::{
@@ -313,7 +314,7 @@ fn most_urgent_first<'a>(
 }
 
 fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPolicyStatus) -> Urgency {
-    if is_promised(&finding.remedy) || is_cured(input, finding) {
+    if is_promised(&finding.remedy) || is_judged_first(finding) || is_cured(input, finding) {
         return Urgency::InHand;
     }
     let code = FindingCode::named(&finding.code);
@@ -338,10 +339,15 @@ fn urgency(input: &Input<'_>, finding: &FindingStatus, previous: &RedisMemoryPol
 }
 
 /// The operator has said that it is about to do that; what it says is held against the decision.
-pub(super) fn is_promised(remedy: &str) -> bool {
+pub(in crate::report) fn is_promised(remedy: &str) -> bool {
     [fragmentation::WILL_RESTART, WILL_RAISE, WILL_SET, roles::WILL_LABEL]
         .iter()
         .any(|promise| remedy.starts_with(promise))
+}
+
+/// It was promised at another look: it is judged again, and then promised anew, or over.
+pub(super) fn is_judged_first(finding: &FindingStatus) -> bool {
+    finding.remedy == JUDGED_FIRST
 }
 
 /// The remediation under way, with nothing in its way, is about to cure that.

@@ -1,0 +1,143 @@
+//! A primary that the kernel kills because its limit is too low, where that limit cannot be raised: each kill stops writes,
+//! and where nothing is saved it loses the data. Its role goes to a member whose limit is enough, by the same switchover and
+//! gates as any other; nobody is restarted ([ADR 0026](../../docs/adr/0026-the-role-leaves-a-killed-primary.md)).
+
+use super::{Context, candidate, order};
+use crate::{
+    assess::{
+        obstacle::{self, Obstacle},
+        start_roles,
+    },
+    domain::{
+        bytes::Bytes,
+        names::PodName,
+        oom::{Cause, PodKills},
+        pod::Container,
+        snapshot::Target,
+        step::PlannedStep,
+    },
+    topology::{Handover, Shard},
+};
+
+/// Bytes of a cause: the reason of a step says more beside it.
+const LONGEST_CAUSE: usize = 320;
+
+/// Who takes the role over from a primary that is killed, and why.
+#[derive(Clone, Debug)]
+pub(super) struct RoleMove<'a> {
+    from: &'a Target,
+    /// `None`: a Sentinel chooses, and the limit of everybody that it may choose is enough.
+    to: Option<&'a Target>,
+    cause: String,
+}
+
+impl RoleMove<'_> {
+    /// Moves the role, and restarts nobody.
+    pub(super) fn steps(&self, ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<PlannedStep> {
+        match self.to {
+            Some(to) => order::move_role(ctx, shard, self.from, to, &self.cause),
+            None => vec![order::by_sentinel(self.from, &self.cause)],
+        }
+    }
+
+    /// Whether it takes the role from that pod.
+    pub(super) fn is_from(&self, pod: &PodName) -> bool {
+        self.from.pod.name == *pod
+    }
+
+    /// "redis-1, whose limit is enough".
+    pub(super) fn successor(&self) -> String {
+        self.to.map_or_else(
+            || "the member that a Sentinel chooses, as the limit of each of them is enough".to_owned(),
+            |to| format!("{}, whose limit is enough", to.pod.name),
+        )
+    }
+}
+
+/// How the role of that set leaves its primary; `None`: it is not killed for its limit, its limit can be raised, or nobody has
+/// a limit that is enough.
+pub(super) fn role_move<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<RoleMove<'a>> {
+    let from = shard.primary()?;
+    let killed = kills(ctx, from).filter(|kills| is_for_the_limit(kills.cause))?;
+    let sample = from.sample().filter(|sample| !sample.persistence.loading)?;
+    let (container, maxmemory) = (from.pod.container.as_ref().ok()?, sample.memory.maxmemory);
+    let (limit, need) = (container.limit()?, ctx.look.demand(from).limit(maxmemory));
+    if maxmemory == Bytes::ZERO || limit >= need {
+        return None;
+    }
+    let why = not_raised(ctx, from, container, need)?;
+    let enough = |target: &Target| holds(target).is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
+    let to = match shard.handover() {
+        Handover::Switchover => Some(successor(ctx, shard, from, &enough)?),
+        Handover::BySentinel if all(&candidate::for_sentinels(shard), &enough) => None,
+        Handover::BySentinel | Handover::InPlace | Handover::Never => return None,
+    };
+    let times = if killed.times == 1 { String::new() } else { format!(" {} times", killed.times) };
+    let mut cause = format!(
+        "the kernel killed {}{times} ({}): its limit of {limit} is less than the {need} that maxmemory {maxmemory} needs, and is \
+         not raised: {why}",
+        from.pod.name, killed.cause
+    );
+    cause.truncate(cause.floor_char_boundary(LONGEST_CAUSE));
+    if let Some((to, limit)) = to.and_then(|to| Some((to, holds(to)?))) {
+        cause = format!("{cause}; {} has {limit}", to.pod.name);
+    }
+    Some(RoleMove { from, to, cause })
+}
+
+/// There are some, and each is so.
+fn all(targets: &[&Target], is_so: &dyn Fn(&Target) -> bool) -> bool {
+    !targets.is_empty() && targets.iter().all(|target| is_so(target))
+}
+
+/// Where one pod alone starts as the primary any restart of the set undoes it: then the role stays.
+fn successor<'a>(
+    ctx: &Context<'_>,
+    shard: &Shard<'a>,
+    from: &Target,
+    enough: &dyn Fn(&Target) -> bool,
+) -> Option<&'a Target> {
+    let alone = start_roles::alone_by_record(shard, ctx.records);
+    let next = order::next_primary(ctx, shard, from, &[], alone.as_ref(), enough)?;
+    alone.is_none_or(|start| start.target.pod.uid == next.pod.uid).then_some(next)
+}
+
+/// The primary answers, and its role need not leave it: its limit was raised, somebody has taken note of the kills, or nobody
+/// has a limit that is enough any more.
+pub(super) fn is_over(ctx: &Context<'_>, shard: &Shard<'_>) -> bool {
+    shard.primary().is_some_and(|primary| primary.sample().is_some()) && role_move(ctx, shard).is_none()
+}
+
+fn kills<'c>(ctx: &'c Context<'_>, target: &Target) -> Option<&'c PodKills> {
+    ctx.look.kills.iter().find(|kills| kills.pod == target.pod.name && kills.pod_uid == target.pod.uid)
+}
+
+/// More memory would have kept it alive. Without `maxmemory` nothing is enough, and of what is not known nobody can say.
+const fn is_for_the_limit(cause: Cause) -> bool {
+    match cause {
+        Cause::Loading
+        | Cause::Fork
+        | Cause::ClientBuffers
+        | Cause::ReplicaBuffers
+        | Cause::LimitBelowData
+        | Cause::Headroom => true,
+        Cause::NoMaxmemory | Cause::Unknown => false,
+    }
+}
+
+/// The limit that holds.
+fn holds(target: &Target) -> Option<Bytes> {
+    target.pod.container.as_ref().ok()?.limit()
+}
+
+/// Why the container does not get that limit soon; `None`: it does, or will.
+fn not_raised(ctx: &Context<'_>, target: &Target, container: &Container, need: Bytes) -> Option<String> {
+    match obstacle::judge(ctx.policy, Some(ctx.snapshot), target, container, need)? {
+        Obstacle::NotWritten(_) => None,
+        // A node without room may have some tomorrow: the next kill comes before.
+        obstacle => Some(obstacle.why()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
