@@ -9,7 +9,7 @@ use crate::domain::{
     oom::{ACKNOWLEDGED_ANNOTATION, Cause, Kill, PodKills},
     pod::Container,
     policy::Policy,
-    sample::Reading,
+    sample::{Reading, Sample},
     snapshot::{Snapshot, Target},
 };
 
@@ -94,13 +94,20 @@ fn one_more(target: &Target, kill: Kill, earlier: Option<&PodKills>) -> PodKills
 
 /// The last reading of the process that was killed.
 fn last_reading(target: &Target, kill: Kill) -> Option<&Reading> {
-    let present = target.sample().map(|sample| &sample.run_id);
+    // Until probes have failed the last answer is of the process that was killed.
+    let present = target.sample().filter(|sample| began_after(sample, kill)).map(|sample| &sample.run_id);
     let of_it = |reading: &&Reading| {
         Some(&reading.run_id) != present
             && reading.at <= kill.at.saturating_add(SKEW).unwrap_or(kill.at)
             && kill.started_at.is_none_or(|start| reading.at >= start.saturating_sub(SKEW).unwrap_or(start))
     };
     target.history.iter().rev().find(of_it)
+}
+
+/// Whether that process is one that began after the kill.
+fn began_after(sample: &Sample, kill: Kill) -> bool {
+    let began = sample.at.saturating_sub(sample.server.uptime).unwrap_or(sample.at);
+    began >= kill.at.saturating_sub(SKEW).unwrap_or(kill.at)
 }
 
 fn cause(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Cause {
