@@ -205,6 +205,24 @@ fn three_kills_within_an_hour_are_a_loop_and_as_many_in_a_week_are_none() {
     assert_eq!(code(seconds_ago(7 * 24 * 3600)), FindingCode::OomKilled);
 }
 
+// Found on a cluster: once the operator had set maxmemory, people were still told to set it as a finding says that was gone.
+#[test]
+fn who_has_a_maxmemory_by_now_is_not_told_to_set_one() {
+    let policy = fixtures::policy();
+    let remedy = |maxmemory: Bytes| {
+        let mut snapshot = killed(seconds_ago(10), 3600);
+        last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
+        answered(&mut snapshot, "after", seconds_ago(1), 8);
+        snapshot.targets[1].sample_mut().unwrap().memory.maxmemory = maxmemory;
+        let look = Assessment::of(&policy, &snapshot, &AssessSettings::default());
+        findings(&look).remove(0).remedy
+    };
+    let unset = "set maxmemory as MaxmemoryUnset says, in the template too; ";
+    assert!(remedy(Bytes::ZERO).starts_with(unset), "{}", remedy(Bytes::ZERO));
+    let set = "maxmemory is 64 MiB now: see that the template gives it one too, or the next start is without; ";
+    assert!(remedy(Bytes::mib(64)).starts_with(set), "{}", remedy(Bytes::mib(64)));
+}
+
 #[test]
 fn no_more_pods_are_remembered_than_the_status_holds() {
     let mut snapshot = killed(seconds_ago(10), 20);

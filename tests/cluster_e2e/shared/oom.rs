@@ -61,7 +61,7 @@ fn a_server_without_maxmemory_that_the_kernel_kills_gets_one_when_it_comes_back_
     let info = set.info("redis-0");
     assert!(info.number("used_memory") < BEARS + 4 * MIB && info.number("evicted_keys") > 0, "{info:?}");
     let code = if restarts < 3 { "OomKilled" } else { "OomKillLoop" };
-    let finding = policy.await_finding(code, "redis-0");
+    let finding = policy.await_remedy(code, "redis-0", "maxmemory is 64 MiB now");
     println!("{} {}", finding.evidence, finding.remedy);
     assert!(finding.evidence.contains("maxmemory is 0, so that nothing bounds the data"), "{finding:?}");
 }
