@@ -9,7 +9,7 @@ use crate::domain::{
     oom::{ACKNOWLEDGED_ANNOTATION, Cause, Kill, PodKills},
     pod::Container,
     policy::Policy,
-    sample::Reading,
+    sample::{Reading, Sample},
     snapshot::{Snapshot, Target},
 };
 
@@ -94,13 +94,20 @@ fn one_more(target: &Target, kill: Kill, earlier: Option<&PodKills>) -> PodKills
 
 /// The last reading of the process that was killed.
 fn last_reading(target: &Target, kill: Kill) -> Option<&Reading> {
-    let present = target.sample().map(|sample| &sample.run_id);
+    // Until probes have failed the last answer is of the process that was killed.
+    let present = target.sample().filter(|sample| began_after(sample, kill)).map(|sample| &sample.run_id);
     let of_it = |reading: &&Reading| {
         Some(&reading.run_id) != present
             && reading.at <= kill.at.saturating_add(SKEW).unwrap_or(kill.at)
             && kill.started_at.is_none_or(|start| reading.at >= start.saturating_sub(SKEW).unwrap_or(start))
     };
     target.history.iter().rev().find(of_it)
+}
+
+/// Whether that process is one that began after the kill.
+fn began_after(sample: &Sample, kill: Kill) -> bool {
+    let began = sample.at.saturating_sub(sample.server.uptime).unwrap_or(sample.at);
+    began >= kill.at.saturating_sub(SKEW).unwrap_or(kill.at)
 }
 
 fn cause(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Cause {
@@ -204,7 +211,8 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         1 => format!("killed by the kernel at {}", at(kills.last_at)),
         times => format!("killed by the kernel {times} times from {} to {}", at(kills.first_at), at(kills.last_at)),
     };
-    let remedy = in_a_loop(look, kills).unwrap_or_else(|| advice(kills.cause).to_owned());
+    let remedy = in_a_loop(look, kills).or_else(|| bounded_since(look, kills));
+    let remedy = remedy.unwrap_or_else(|| advice(kills.cause).to_owned());
     let note = match noted(look.snapshot) {
         Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
         _ => format!("; once you have taken note: {}", acknowledging(look.policy)),
@@ -231,6 +239,15 @@ fn in_a_loop(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
             "{MOST_RAISES} raises did not end it, and the operator raises the limit no further than {limit}: find out how \
              large the data are, and raise the limit in the template above that"
         ),
+    })
+}
+
+/// What is left to do where it was killed for want of a `maxmemory` and has one now, whoever set it.
+fn bounded_since(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
+    let sample = look.target(&kills.pod)?.sample().filter(|sample| !sample.is_unread("maxmemory"))?;
+    let maxmemory = sample.memory.maxmemory;
+    (kills.cause == Cause::NoMaxmemory && maxmemory > Bytes::ZERO).then(|| {
+        format!("maxmemory is {maxmemory} now: see that the template gives it one too, or the next start is without")
     })
 }
 

@@ -1,5 +1,7 @@
 //! Which kills are remembered, why they came, and what is done about them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use pretty_assertions::assert_eq;
 use rstest::rstest;
@@ -76,6 +78,35 @@ fn a_reading_of_the_process_before_explains_nothing() {
     let mut snapshot = killed(seconds_ago(10), 20);
     last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
     snapshot.targets[1].history[0].at = seconds_ago(300);
+    assert_eq!(remembered(&mut snapshot).cause, Cause::Loading);
+}
+
+/// That process of redis-1 answered last.
+fn answered(snapshot: &mut Snapshot, run_id: &str, at: Timestamp, uptime: u64) {
+    let target = &mut snapshot.targets[1];
+    target.redis = fixtures::three_pods().targets[1].redis.clone();
+    let sample = target.sample_mut().unwrap();
+    (sample.run_id, sample.at, sample.server.uptime) = (run_id.into(), at, Duration::from_secs(uptime));
+}
+
+// Found by reading: a pod tells its kill at once, and until two probes have failed the last answer is of the process that was
+// killed. It was taken for the one that came after, and the kill for one while it loaded.
+#[test]
+fn the_last_answer_of_the_killed_process_explains_its_kill_while_there_is_no_newer_one() {
+    let mut snapshot = killed(seconds_ago(2), 30);
+    last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
+    answered(&mut snapshot, "before", seconds_ago(9), 23);
+    assert_eq!(remembered(&mut snapshot).cause, Cause::NoMaxmemory);
+}
+
+/// The clock of its node may be some seconds ahead of ours.
+#[test]
+fn an_answer_of_the_process_that_came_after_explains_nothing() {
+    let mut snapshot = killed(seconds_ago(2), 20);
+    last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
+    let reading = &mut snapshot.targets[1].history[0];
+    (reading.at, reading.run_id) = (seconds_ago(3), "after".into());
+    answered(&mut snapshot, "after", seconds_ago(3), 0);
     assert_eq!(remembered(&mut snapshot).cause, Cause::Loading);
 }
 
@@ -172,6 +203,24 @@ fn three_kills_within_an_hour_are_a_loop_and_as_many_in_a_week_are_none() {
     };
     assert_eq!(code(seconds_ago(3500)), FindingCode::OomKillLoop);
     assert_eq!(code(seconds_ago(7 * 24 * 3600)), FindingCode::OomKilled);
+}
+
+// Found on a cluster: once the operator had set maxmemory, people were still told to set it as a finding says that was gone.
+#[test]
+fn who_has_a_maxmemory_by_now_is_not_told_to_set_one() {
+    let policy = fixtures::policy();
+    let remedy = |maxmemory: Bytes| {
+        let mut snapshot = killed(seconds_ago(10), 3600);
+        last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
+        answered(&mut snapshot, "after", seconds_ago(1), 8);
+        snapshot.targets[1].sample_mut().unwrap().memory.maxmemory = maxmemory;
+        let look = Assessment::of(&policy, &snapshot, &AssessSettings::default());
+        findings(&look).remove(0).remedy
+    };
+    let unset = "set maxmemory as MaxmemoryUnset says, in the template too; ";
+    assert!(remedy(Bytes::ZERO).starts_with(unset), "{}", remedy(Bytes::ZERO));
+    let set = "maxmemory is 64 MiB now: see that the template gives it one too, or the next start is without; ";
+    assert!(remedy(Bytes::mib(64)).starts_with(set), "{}", remedy(Bytes::mib(64)));
 }
 
 #[test]

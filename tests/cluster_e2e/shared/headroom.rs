@@ -1,7 +1,5 @@
 //! Headroom is enforced in place, by live values, and not where it must not be.
 
-use serde_json::Value;
-
 use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
 
 const MIB: u64 = 1 << 20;
@@ -9,10 +7,6 @@ const MIB: u64 = 1 << 20;
 const NEEDED: u64 = 384 * MIB;
 /// 1.1 x maxmemory.
 const TOO_SMALL: [(&str, &str); 3] = [("MAXMEMORY", "256mb"), ("LIMIT", "282Mi"), ("REQUEST", "64Mi")];
-
-fn spec_limit(pod: &Value) -> &Value {
-    &pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
-}
 
 /// Waits until the kernel enforces the needed limit in every pod.
 fn await_limits(set: &Redis<'_>) {
@@ -27,10 +21,7 @@ fn await_limits(set: &Redis<'_>) {
 /// The finding is there and the limit stays what it was.
 fn assert_not_resized(set: &Redis<'_>) {
     let pod = set.pods().remove(0);
-    throughout(6, || {
-        let object = set.space.get(&["pod", &pod]);
-        assert_eq!(spec_limit(&object), "282Mi", "{object}");
-    });
+    throughout(6, || assert_eq!(set.spec_limit(&pod), "282Mi"));
     assert_eq!(set.cgroup_limit(&pod), 282 * MIB);
     assert_eq!(set.container_restarts(), 0);
 }
@@ -53,12 +44,7 @@ fn a_limit_too_close_to_maxmemory_is_raised_in_place_and_again_after_an_eviction
     // The template is as small as before, and that is said.
     policy.await_finding("TemplateTooSmall", "redis-0");
 
-    space.evict("redis-2");
-    eventually("a new redis-2", 60, || {
-        let uid = set.uids().remove("redis-2");
-        require(uid.is_some_and(|uid| uid != uids["redis-2"]), || "the old one".to_owned())
-    });
-    space.must(&["wait", "--for=condition=Ready", "pod/redis-2", "--timeout=60s"]);
+    set.replace("redis-2");
     await_limits(&set);
     assert_eq!(set.container_restarts(), 0);
 }

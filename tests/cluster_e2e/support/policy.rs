@@ -119,6 +119,15 @@ impl<'a> Policy<'a> {
         })
     }
 
+    /// The same, until its remedy says this.
+    pub(crate) fn await_remedy(&self, code: &str, pod: &str, says: &str) -> Finding {
+        eventually(&format!("finding {code} on {pod:?} whose remedy says {says:?}"), 90, || {
+            let findings = self.findings();
+            let mut of_it = findings.iter().filter(|finding| finding.code == code && finding.pod == pod);
+            of_it.find(|finding| finding.remedy.contains(says)).cloned().ok_or_else(|| format!("{findings:?}"))
+        })
+    }
+
     /// Waits until there is a plan with steps.
     pub(crate) fn await_plan(&self) -> Vec<Step> {
         eventually("a plan in the status", 120, || {

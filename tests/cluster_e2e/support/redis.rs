@@ -11,6 +11,22 @@ pub(crate) const SMALL_KEYS: u32 = 400_000;
 /// `minimumWaste` that [`SMALL_KEYS`] reach.
 pub(crate) const SMALL_WASTE: &str = "24Mi";
 
+/// Writes keys of 1,000 bytes at the primary until it uses so many bytes, each thousand of them when the replicas have those
+/// before; says how many keys. A set that takes no more ends it.
+const FILL: &str = r#"
+set -e
+used() { redis-cli INFO memory | tr -d '\r' | sed -n 's/^used_memory://p'; }
+script='for i = 1, 1000 do redis.call("SET", "fill:" .. ARGV[1] .. ":" .. i, string.rep("x", 1000)) end'
+round=0
+while [ "$(used)" -lt "$1" ]; do
+  refused=$(redis-cli EVAL "$script" 0 "$round")
+  [ -z "$refused" ] && [ "$round" -lt 1000 ] || { echo "round $round: $refused" >&2; exit 1; }
+  [ "$(redis-cli WAIT "$2" 20000)" -ge "$2" ]
+  round=$((round + 1))
+done
+echo "$((round * 1000))"
+"#;
+
 /// The set `name` of a namespace.
 #[derive(Debug)]
 pub(crate) struct Redis<'a> {
@@ -41,6 +57,11 @@ impl Info {
 
     pub(crate) fn ratio(&self) -> f64 {
         self.field("mem_fragmentation_ratio").parse().unwrap()
+    }
+
+    /// A field that is a number.
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.field(name).parse().unwrap_or_else(|error| panic!("{name} is {:?}: {error}", self.field(name)))
     }
 }
 
@@ -73,6 +94,18 @@ impl<'a> Redis<'a> {
         let mut command = client::script("tests/manifests/fragment");
         command.args([&self.space.name, &self.name]).arg(keys.to_string());
         client::run(command).or_panic("fragmenting");
+    }
+
+    /// Fills the set until its primary uses so much: how many keys that took.
+    pub(crate) fn fill(&self, bytes: u64) -> u64 {
+        let replicas = self.replicas - 1;
+        self.script(&self.primary(), FILL, &[&bytes.to_string(), &replicas.to_string()]).trim().parse().unwrap()
+    }
+
+    /// What a shell script says in a pod; panics when it fails.
+    pub(crate) fn script(&self, pod: &str, script: &str, words: &[&str]) -> String {
+        let exec = ["exec", pod, "--container", "redis", "--", "sh", "-c", script, "sh"];
+        self.space.must(&[&exec, words].concat())
     }
 
     /// A writer through the Service of the set.
@@ -112,6 +145,29 @@ impl<'a> Redis<'a> {
     pub(crate) fn uids(&self) -> BTreeMap<String, String> {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.pod_objects().iter().map(|pod| (word(&pod["metadata"]["name"]), word(&pod["metadata"]["uid"]))).collect()
+    }
+
+    /// Which process serves in each pod.
+    pub(crate) fn run_ids(&self) -> BTreeMap<String, String> {
+        self.pods().into_iter().map(|pod| (pod.clone(), self.info(&pod).field("run_id").to_owned())).collect()
+    }
+
+    /// The memory limit in the pod's spec.
+    pub(crate) fn spec_limit(&self, pod: &str) -> String {
+        let object = self.space.get(&["pod", pod]);
+        let limit = &object["spec"]["containers"][0]["resources"]["limits"]["memory"];
+        limit.as_str().unwrap_or_else(|| panic!("{pod} has no limit: {object}")).to_owned()
+    }
+
+    /// Evicts that pod, and waits until the one that takes its place is ready.
+    pub(crate) fn replace(&self, pod: &str) {
+        let before = self.uids().remove(pod);
+        self.space.evict(pod);
+        eventually(&format!("a new {pod}"), 60, || {
+            let uid = self.uids().remove(pod);
+            require(uid.is_some() && uid != before, || "the old one".to_owned())
+        });
+        self.space.must(&["wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=60s"]);
     }
 
     /// All `CONFIG GET *` of all pods.

@@ -44,9 +44,15 @@ impl<'a> Writer<'a> {
     }
 
     /// Closes the window of its gap statistics; what it saw.
-    #[allow(dead_code, reason = "tests/cluster_deployments uses it")]
     pub(crate) fn mark(&self) -> Value {
         self.ask("mark").unwrap().1
+    }
+
+    /// Stops it and asserts that it has lost nothing, and that nothing of what it sent was refused or left without an answer.
+    pub(crate) fn assert_undisturbed(&self) -> Value {
+        let verdict = self.assert_nothing_lost();
+        assert_eq!(verdict["errors"], serde_json::json!({}), "{verdict}");
+        verdict
     }
 
     /// Stops it and asserts that it has lost nothing. Its record must be whole: it was never started again.
