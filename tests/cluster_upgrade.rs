@@ -26,8 +26,8 @@ use std::{
 };
 
 use place::{
-    DEFINITION, Helm, OTHER, Place, RELEASE, Version, eventually, everything, json_of, kubectl, left, long, root,
-    setting, try_kubectl,
+    DEFINITION, Helm, OTHER, Place, RELEASE, Version, eventually, everything, json_of, left, long, root, setting,
+    try_kubectl,
 };
 use redis_memory_operator::api::v1alpha1;
 use serde_json::{Map, Value, json};
