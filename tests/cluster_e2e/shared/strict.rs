@@ -35,6 +35,10 @@ fn objects(namespace: &str) -> Vec<Value> {
         if object["metadata"]["namespace"].is_string() {
             object["metadata"]["namespace"] = json!(namespace);
         }
+        // Which families there are is the cluster's: the test cluster has one, and refuses the other's name.
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("ipFamilies");
+        }
         if object["kind"] == "Deployment" {
             let mut pod = object["spec"]["template"].clone();
             (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
