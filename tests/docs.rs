@@ -8,6 +8,8 @@ mod book;
 mod commands;
 #[path = "docs/fences.rs"]
 mod fences;
+#[path = "docs/getting_started.rs"]
+mod getting_started;
 #[path = "docs/policies.rs"]
 mod policies;
 #[path = "docs/values.rs"]

@@ -101,10 +101,10 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
     output::progress(&format!("looking at the pods of namespace {} …", cluster.namespace));
     let mut namespace = read(&reader, &cluster.namespace).await?;
-    let policies = match cluster.policies(false).list().await {
-        Ok((policies, _)) => policies,
+    let (policies, defined) = match cluster.policies(false).list().await {
+        Ok((policies, _)) => (policies, true),
         // Without the definition there is no policy; doctor is what people run before they install it.
-        Err(KubeError::ListPolicies(Cause::Refused { code: 404, .. })) => Vec::new(),
+        Err(KubeError::ListPolicies(Cause::Refused { code: 404, .. })) => (Vec::new(), false),
         Err(error) => return Err(error.into()),
     };
     let mut sets = found::sets(&namespace);
@@ -121,6 +121,7 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
     }
     let mut out = String::new();
     let mut taken: Vec<String> = policies.iter().map(ResourceExt::name_any).collect();
+    let mut first = None;
     if args.output == Shown::Text {
         head(&mut out, &namespace.name, &sets);
     }
@@ -129,6 +130,9 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
         let name = found::unused(&set.name, &taken);
         let document = fit.document(&name, &namespace.name, set);
         if watched_by.is_none() {
+            if document.is_some() {
+                first.get_or_insert_with(|| name.clone());
+            }
             taken.push(name);
         }
         match args.output {
@@ -145,7 +149,19 @@ async fn look(args: &Args) -> Result<String, DoctorError> {
             }
         }
     }
+    if let (Shown::Text, Some(first)) = (args.output, first) {
+        let flags = args.flags();
+        report::next(&mut out, &report::Next { namespace: &namespace.name, flags: &flags, first: &first, defined });
+    }
     Ok(out)
+}
+
+impl Args {
+    /// What the same look is asked for with, besides the namespace.
+    fn flags(&self) -> String {
+        let given = [(self.reach.forwards(), " --port-forward"), (self.read_secrets, " --read-secrets")];
+        given.into_iter().filter(|(is, _)| *is).map(|(_, flag)| flag).collect()
+    }
 }
 
 /// How a set is reached and looked after, and what its servers said.

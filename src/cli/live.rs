@@ -47,6 +47,11 @@ pub(super) struct ReachArgs {
 }
 
 impl ReachArgs {
+    /// Whether it is through the API server.
+    pub(super) const fn forwards(&self) -> bool {
+        self.port_forward
+    }
+
     /// Sees to it that the pods of these namespaces are reached from here, before any is.
     pub(super) async fn prepare(&self, cluster: &Cluster, namespaces: &[&str]) -> Result<(), KubeError> {
         if !self.port_forward {

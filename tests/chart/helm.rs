@@ -8,11 +8,13 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::chart_values::option;
+
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `$HELM` or `$KUBECTL`, else the one that the test cluster's tool set builds.
+/// `$HELM`, `$HELM3` or `$KUBECTL`, else the one that the test cluster's tool set builds.
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 pub(crate) fn program(name: &str) -> PathBuf {
     let variable = name.to_uppercase();
@@ -38,21 +40,25 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// Runs helm on the chart as release `r` in namespace `ops`, without any cluster. Settings are `path=value`, or
 /// `json:path=value` for lists and maps.
 pub(crate) fn helm(verb: &[&str], settings: &[&str]) -> Output {
-    let mut command = Command::new(program("helm"));
+    by("helm", verb, settings)
+}
+
+fn by(name: &str, verb: &[&str], settings: &[&str]) -> Output {
+    let mut command = Command::new(program(name));
     command.env("KUBECONFIG", "/dev/null").args(verb).arg("r").arg(root().join("charts/redis-memory-operator"));
     command.args(["--namespace", "ops"]);
-    for setting in settings {
-        match setting.strip_prefix("json:") {
-            Some(setting) => command.args(["--set-json", setting]),
-            None => command.args(["--set", setting]),
-        };
-    }
+    command.args(settings.iter().flat_map(|setting| option(setting)));
     command.output().unwrap()
 }
 
 pub(crate) fn render(settings: &[&str]) -> Vec<Value> {
-    let output = helm(&["template", "--kube-version", "1.35.0"], settings);
-    assert!(output.status.success(), "helm template {settings:?}: {}", text(&output.stderr));
+    rendered_by("helm", settings)
+}
+
+/// What a program of that name renders: `helm`, or `helm3`, the one before it.
+pub(crate) fn rendered_by(name: &str, settings: &[&str]) -> Vec<Value> {
+    let output = by(name, &["template", "--kube-version", "1.35.0"], settings);
+    assert!(output.status.success(), "{name} template {settings:?}: {}", text(&output.stderr));
     documents(&text(&output.stdout))
 }
 

@@ -1,13 +1,23 @@
 //! The Helm chart: rights, security context, switches. Most tests render it, and so need helm:
 //! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL), those of
-//! alerts promtool (PROMTOOL), those of dashboards prometheus (PROMETHEUS) and the tool dashboards (DASHBOARDS).
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+//! alerts promtool (PROMTOOL), those of dashboards prometheus (PROMETHEUS) and the tool dashboards (DASHBOARDS), and on long
+//! runs one a helm 3 (HELM3).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "the helpers of a test are test code"
+)]
 
 mod alerts;
 mod arguments;
+#[path = "../common/chart_values.rs"]
+mod chart_values;
 mod dashboards;
 mod dashboards_data;
 mod helm;
+mod helm_three;
 mod kustomize;
 mod objects;
 mod platforms;

@@ -19,7 +19,7 @@ use rstest::rstest;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::helm::render;
+use crate::{chart_values, helm::render};
 
 /// What was written and is not there after its type has read and written it.
 fn lost(path: &str, before: &Value, after: Option<&Value>, found: &mut Vec<String>) {
@@ -145,38 +145,15 @@ pub(crate) fn identity(object: &Value) -> String {
 #[rstest]
 #[ignore = "needs helm (make test builds it, or set HELM)"]
 fn each_object_of_each_combination_of_switches_is_one_that_kubernetes_knows(
-    #[values("", "watchNamespaces={shop,cart}")] place: &str,
-    #[values("", "acting.resize=true,acting.restart=true,acting.roleLabel=true,replicas=2")] acting: &str,
-    #[values("", "admission.enabled=true,admission.action=Warn")] admission: &str,
-    #[values(
-        "",
-        "metrics.serviceMonitor.enabled=true",
-        "metrics.podMonitor.enabled=true,metrics.service.enabled=false"
-    )]
-    monitor: &str,
-    #[values("", "crds.install=false,networkPolicy.enabled=true", "networkPolicy.enabled=true,crds.keep=false")]
-    crds: &str,
+    #[values(0, 1)] place: usize,
+    #[values(0, 1)] acting: usize,
+    #[values(0, 1)] admission: usize,
+    #[values(0, 1, 2)] monitor: usize,
+    #[values(0, 1, 2)] crds: usize,
 ) {
-    let settings = [place, acting, admission, monitor, crds];
-    let mut settings: Vec<&str> = settings.into_iter().filter(|setting| !setting.is_empty()).collect();
-    // Whatever else is set, in half of them.
-    let more = [
-        r#"json:commonLabels={"team":"data"}"#,
-        r#"json:networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]"#,
-        r#"json:networkPolicy.healthFrom=[{"ipBlock":{"cidr":"10.0.0.0/8"}}]"#,
-        r#"json:networkPolicy.egress=[{"to":[{"podSelector":{}}],"ports":[{"port":6379,"protocol":"TCP"}]}]"#,
-        "updateStrategy.type=RollingUpdate,updateStrategy.rollingUpdate.maxSurge=50%,dnsPolicy=Default",
-        "metrics.service.ipFamilyPolicy=PreferDualStack,metrics.service.ipFamilies={IPv6,IPv4}",
-        "secretAccess[0].namespace=shop,secretAccess[0].names={redis-auth},imagePullSecrets[0].name=pull",
-        r#"json:serviceAccount.annotations={"a":"b"}"#,
-        "metrics.prometheusRule.enabled=true,dashboards.enabled=true,dashboards.folder=Redis",
-        r#"json:extraVolumes=[{"name":"v","emptyDir":{}}]"#,
-        r#"json:extraVolumeMounts=[{"name":"v","mountPath":"/v"}]"#,
-        r#"json:tolerations=[{"key":"a","operator":"Exists"}]"#,
-    ];
-    if settings.len().is_multiple_of(2) {
-        settings.extend(more);
-    }
+    let (place, acting) = (chart_values::PLACES[place], chart_values::ACTING[acting]);
+    let (admission, monitor) = (chart_values::ADMISSION[admission], chart_values::MONITORS[monitor]);
+    let settings = chart_values::settings([place, acting, admission, monitor, chart_values::CRDS[crds]]);
     let objects = render(&settings);
     let found: Vec<String> = objects.iter().flat_map(problems).collect();
     assert_eq!(Vec::<String>::new(), found, "{settings:?}");

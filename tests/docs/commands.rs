@@ -90,7 +90,7 @@ fn every_command_says_whether_a_test_runs_it() {
 #[case::twice("sh run not-run", "ls")]
 #[case::no_such_file("sh run-by=tests/nowhere.rs", "helm upgrade x")]
 #[case::no_such_test("sh run-by=tests/cluster_upgrade.rs::nowhere", "helm upgrade x")]
-#[case::another_verb("sh run-by=tests/cluster_upgrade.rs", "helm rollback x")]
+#[case::another_verb("sh run-by=tests/cluster_upgrade.rs", "helm history x")]
 fn a_wrong_mark_is_seen(#[case] info: &str, #[case] command: &str) {
     let found = blocks("x.md".as_ref(), &format!("```{info}\n{command}\n```\n"));
     assert!(wrong_mark(&found[0]).is_some());

@@ -46,6 +46,34 @@ pub(super) struct Told<'a> {
     pub(super) fit: Fit,
 }
 
+/// What the commands are about by which the policies that were printed are put to work.
+#[derive(Debug)]
+pub(super) struct Next<'a> {
+    pub(super) namespace: &'a str,
+    /// The flags that this look was asked for with, each after a space.
+    pub(super) flags: &'a str,
+    /// The first of the policies.
+    pub(super) first: &'a str,
+    /// Whether the cluster knows the resource.
+    pub(super) defined: bool,
+}
+
+/// The commands, each in one line, to be copied.
+pub(super) fn next(out: &mut String, next: &Next<'_>) {
+    let Next { namespace, flags, first, defined } = next;
+    let once = if *defined { "" } else { ", once the operator is installed (docs/getting-started.md)" };
+    line(out, "");
+    paragraph(out, "", "", &format!("To have them watched{once}; in mode Observe nothing is changed:"));
+    line(out, "");
+    for command in [
+        format!("doctor -n {namespace}{flags} -o yaml | kubectl apply -f -"),
+        format!("status -n {namespace}"),
+        format!("status {first} -n {namespace}"),
+    ] {
+        line(out, &format!("  kubectl redis-memory {command}"));
+    }
+}
+
 /// Refusals that rest on Kubernetes objects alone: true also where no Redis answers.
 const BY_OBJECTS: &[BlockReason] = &[
     BlockReason::DeploymentPod,
@@ -270,8 +298,8 @@ impl Told<'_> {
                 format!("{}: sets {kind} are watched but not restarted by this version", reason.as_str())
             }));
             texts.push(
-                "the rest is said only by the servers (roles, persistence, replication): run this in a pod of the cluster, or \
-                 apply the policy and read its status"
+                "the rest is said only by the servers (roles, persistence, replication): add --port-forward, run this in a pod \
+                 of the cluster, or apply the policy and read its status"
                     .to_owned(),
             );
         } else if texts.is_empty() {

@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod operator;
+pub(crate) mod outside;
 pub(crate) mod policy;
 #[path = "../../common/prometheus.rs"]
 pub(crate) mod prometheus;
