@@ -11,6 +11,7 @@ mod forgetting;
 mod found;
 mod hold;
 mod in_place;
+mod killed;
 mod meddling;
 mod obstacles;
 mod proxies;
@@ -199,9 +200,10 @@ impl World {
                 let (from, to) = (self.index(&order.from.pod), self.index(&order.to.pod));
                 assert_eq!(from, self.primary);
                 let clean = self.snapshot.targets[to].pod.uid.as_str().starts_with("replacement");
+                let around = &self.snapshot.surroundings;
                 assert!(
-                    clean || self.snapshot.surroundings.request.is_some(),
-                    "to a clean replica, unless somebody asks"
+                    clean || around.request.is_some() || !around.kills.is_empty(),
+                    "to a clean replica, unless somebody asks or the primary is killed"
                 );
                 self.done.push(("Switchover", order.to.pod.to_string()));
                 self.hand_over(from, to);

@@ -248,22 +248,31 @@ fn unchain(input: &Input<'_>) -> Option<String> {
     input.findings.iter().any(waits).then(|| command::unchain(input, set)).flatten()
 }
 
-/// In what order a person restarts what rules, and what that costs where no replica can take a role over.
-fn order_by_hand(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
-    let pods = ruling.pods();
+/// How a person restarts what rules where the operator never does: in what order, or not at all, where that would lose data.
+fn by_hand(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let (pods, namespace) = (ruling.pods(), &input.policy.namespace);
     let ruled = || input.sets.iter().filter(|set| pods.is_empty() || set.pods.iter().any(|pod| pods.contains(pod)));
-    if !ruled().all(|set| set.pods.len() == set.primaries.len()) {
-        return "replicas first, and a primary when a replica has taken its role over".to_owned();
-    }
+    let alone = ruled().all(|set| set.pods.len() == set.primaries.len());
     let persists = |target: &Target| target.sample()?.config.as_ref().ok().map(Config::persists);
     let saves_nothing = |pod: &&PodName| input.snapshot.target(pod).and_then(persists) == Some(false);
     let lost: Vec<PodName> = ruled().flat_map(|set| &set.pods).filter(saves_nothing).cloned().collect();
-    let lost = if lost.is_empty() {
-        String::new()
+    if alone && !lost.is_empty() {
+        // First: who reads a command first carries it out first.
+        return format!(
+            "delete none of these pods as they are: what {} holds is saved nowhere and would be lost, and no replica of them is \
+             selected; give each a replica or persistence first",
+            sets::list(&lost)
+        );
+    }
+    let order = if alone {
+        "no replica of them is selected, so that nobody serves a pod's data until it has loaded them"
     } else {
-        format!("; what {} holds is saved nowhere, and lost by it", sets::list(&lost))
+        "replicas first, and a primary when a replica has taken its role over"
     };
-    format!("no replica of them is selected, so that nobody serves one's data until it has loaded them{lost}")
+    format!(
+        "restart the pods by hand (kubectl delete pod … -n {namespace}), the next when the one before has loaded its data and is \
+         Ready: {order}"
+    )
 }
 
 /// What lifts that refusal.
@@ -285,14 +294,7 @@ fn against(input: &Input<'_>, ruling: &Ruling<'_>, blocked: &Blocked) -> String 
     match who {
         Lifter::Time => "nothing now".to_owned(),
         Lifter::ItPasses => format!("nothing now; in working hours, if it is still so, {explained} says where to look"),
-        Lifter::Nobody => {
-            format!(
-                "{what}: restart the pods by hand (kubectl delete pod … -n {}), the next when the one before has loaded its data \
-                 and is Ready: {}; {explained} says more",
-                input.policy.namespace,
-                order_by_hand(input, ruling)
-            )
-        }
+        Lifter::Nobody => format!("{what}: {}; {explained} says more", by_hand(input, ruling)),
         Lifter::You if ruling.code().is_none() && !ruling.found().is_empty() => command::against(input, ruling),
         Lifter::You => format!("{what}; {explained} says more"),
     }
