@@ -135,7 +135,7 @@ fn a_new_user_follows_the_page() {
         record.add(step.command, &said);
     }
     times.push(begun.elapsed());
-    let (verdict, policy) = (times[FIRST_VERDICT + 1] - times[INSTALL], begun.elapsed());
+    let (verdict, policy) = (times[FIRST_VERDICT + 1].saturating_sub(times[INSTALL]), begun.elapsed());
     println!("helm install to the first verdict: {verdict:.1?}; doctor to limits that are kept: {policy:.1?}");
     assert!(verdict < VERDICT_WITHIN && policy < POLICY_WITHIN, "{verdict:?}, {policy:?}: {times:?}");
     let limits = limits();

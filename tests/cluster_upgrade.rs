@@ -142,7 +142,7 @@ fn there_and_back(helm: Helm, place: &Place) {
         fields_of(&json_of(&["get", "crd", DEFINITION]))
     };
     let frozen = fs::read_to_string(first().join("chart/templates/crd.yaml")).unwrap();
-    let frozen: String = frozen.lines().filter(|line| !line.contains("{{")).map(|line| format!("{line}\n")).collect();
+    let frozen = frozen.lines().filter(|line| !line.contains("{{")).collect::<Vec<_>>().join("\n");
     assert_eq!(roll("1"), fields_of(&serde_yaml::from_str(&frozen).unwrap()), "the first definition");
     assert_kept(&specs(place), &before);
     assert_eq!(place.policies().iter().map(told).collect::<Vec<_>>(), told_before);
