@@ -389,6 +389,8 @@ pub struct Plan {
     pub hash: String,
     /// Pods that are to be restarted too and for which this plan had no room.
     pub left: Vec<PodName>,
+    /// The role leaves a primary that the kernel kills for its limit: that is all that it is for.
+    pub leaves_sick: bool,
     /// How long writes stop by it; `None`: they do not.
     pub write_gap: Option<WriteGap>,
 }

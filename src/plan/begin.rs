@@ -3,7 +3,7 @@
 use super::{
     Context,
     gates::{self, Phase, Scene},
-    order, request, sick,
+    order, request,
 };
 use crate::{
     assess::fragmentation,
@@ -15,7 +15,7 @@ use crate::{
         policy::Mode,
         sample::Config,
         snapshot::{RedisRights, Target},
-        step::{self, Plan},
+        step::Plan,
     },
     topology::Shard,
 };
@@ -85,7 +85,7 @@ fn acts(ctx: &Context<'_>) -> bool {
 }
 
 fn scene<'a>(ctx: &'a Context<'a>, shard: &'a Shard<'a>, plan: &'a Plan) -> Scene<'a> {
-    Scene::new(ctx, shard, &plan.hash, &plan.steps, Phase::Preflight)
+    Scene { sick: plan.leaves_sick, ..Scene::new(ctx, shard, &plan.hash, &plan.steps, Phase::Preflight) }
 }
 
 /// The first entry of the journal; `None` when a member lacks a sample (the gates have said so).
@@ -112,7 +112,7 @@ fn journal(ctx: &Context<'_>, shard: &Shard<'_>, plan: &Plan) -> Option<Journal>
         chained: shard.chained,
         left: plan.left.clone(),
         request: request::id_of(ctx, shard),
-        leaves_sick: step::only_move_the_role(&plan.steps) && sick::role_move(ctx, shard).is_some(),
+        leaves_sick: plan.leaves_sick,
         write_gap: plan.write_gap.clone(),
         led: None,
         owner: None,

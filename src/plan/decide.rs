@@ -113,6 +113,7 @@ fn frozen(journal: &Journal) -> Plan {
         steps: journal.steps.clone(),
         hash: journal.plan_hash.clone(),
         left: journal.left.clone(),
+        leaves_sick: journal.leaves_sick,
         write_gap: journal.write_gap.clone(),
     }
 }

@@ -94,14 +94,11 @@ pub fn whole(ctx: &Context<'_>, shard: &Shard<'_>) -> Plan {
 pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
     let restarts = restarts(ctx, shard);
     let owed = role_owed(ctx, shard);
-    if restarts.is_empty()
-        && owed.is_none()
-        && request::of(ctx, shard).is_none()
-        && sick::role_move(ctx, shard).is_none()
-    {
-        return None;
+    if !restarts.is_empty() || owed.is_some() || request::of(ctx, shard).is_some() {
+        return Some(frozen(ctx, shard, &restarts, owed));
     }
-    Some(frozen(ctx, shard, &restarts, owed))
+    let steps = sick::steps(ctx, shard)?;
+    Some(Plan { leaves_sick: true, ..of_steps(ctx, shard, steps, Vec::new()) })
 }
 
 fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed: Option<StartsAlone<'_>>) -> Plan {
@@ -114,25 +111,29 @@ fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed
         steps = request::switchover(ctx, shard, ask);
     } else if let (Some(start), Some(primary), false) = (owed, shard.primary(), moves) {
         hand_back(ctx, shard, primary, &start, &mut steps);
-    } else if restarts.is_empty()
-        && let Some(role_move) = sick::role_move(ctx, shard)
-    {
-        steps = role_move.steps(ctx, shard);
     }
-    let steps = prove_replicas_together(steps);
-    let (hash, write_gap) = (hash(shard, &steps), estimate::write_gap(ctx, shard, &steps));
-    Plan { shard: shard.id.clone(), workload_name: shard.name.clone(), steps, hash, left, write_gap }
+    of_steps(ctx, shard, prove_replicas_together(steps), left)
+}
+
+fn of_steps(ctx: &Context<'_>, shard: &Shard<'_>, steps: Vec<PlannedStep>, left: Vec<PodName>) -> Plan {
+    let write_gap = estimate::write_gap(ctx, shard, &steps);
+    Plan { write_gap, left, ..with_steps(shard, steps) }
 }
 
 /// Something is due, and no step of it can be taken.
 pub fn without_steps(shard: &Shard<'_>) -> Plan {
-    let hash = hash(shard, &[]);
+    with_steps(shard, Vec::new())
+}
+
+/// The plan of these steps that does nothing else.
+fn with_steps(shard: &Shard<'_>, steps: Vec<PlannedStep>) -> Plan {
     Plan {
         shard: shard.id.clone(),
         workload_name: shard.name.clone(),
-        steps: Vec::new(),
-        hash,
+        hash: hash(shard, &steps),
+        steps,
         left: Vec::new(),
+        leaves_sick: false,
         write_gap: None,
     }
 }
@@ -260,7 +261,8 @@ fn persist(primary: &Target) -> PlannedStep {
     PlannedStep { step: Step::Persist { pod: primary.pod.name.clone() }, reason: reason.to_owned() }
 }
 
-/// The best replica of those that are `wanted` to become primary: one that nobody holds, one that may before one that may not (the gates say why), the
+/// The best replica of those that are `wanted` to become primary: one that nobody holds, one that may before one that may not
+/// (the gates say why), the
 /// one that starts as a primary before any other, for there the role can stay, one that is not restarted (it is clean)
 /// before one that is, then by `replica-priority`, the lowest first; ties by name.
 pub(super) fn next_primary<'a>(

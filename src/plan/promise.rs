@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary, sick};
+use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -12,7 +12,7 @@ use crate::{
         journal::Journal,
         names::PodName,
         policy::Mode,
-        step::{self, Plan},
+        step::{PlannedStep, Step},
         surroundings::Kept,
     },
     topology::Handover,
@@ -109,11 +109,15 @@ fn role_leaves(ctx: &Context<'_>, decision: &Decision, finding: &Finding, pod: &
     if ![FindingCode::OomKilled, FindingCode::OomKillLoop].contains(&finding.code) {
         return None;
     }
-    let shard = ctx.look.shard_of(ctx.look.target(pod)?)?;
-    let role_move = sick::role_move(ctx, shard).filter(|role_move| role_move.is_from(pod))?;
-    let moves = |plan: &Plan| shard.id.is(&plan.shard) && step::only_move_the_role(&plan.steps);
-    let due = decision.due.iter().find(|one| one.plan.as_ref().is_some_and(moves))?;
-    let to = role_move.successor();
+    let of_it = |planned: &&PlannedStep| matches!(&planned.step, Step::Switchover { from, .. } if from == pod);
+    let (due, planned) = decision.due.iter().find_map(|due| {
+        let plan = due.plan.as_ref().filter(|plan| plan.leaves_sick)?;
+        Some((due, plan.steps.iter().find(of_it)?))
+    })?;
+    let to = match &planned.step {
+        Step::Switchover { to: Some(to), .. } => format!("{to}, whose limit is enough"),
+        _ => "the member that a Sentinel chooses, as the limit of each of them is enough".to_owned(),
+    };
     let role = match (due.blocked.first(), ctx.policy.mode) {
         (Some(first), _) => format!("its role is to go to {to}, and waits: {}", first.reason),
         (None, Mode::Observe) => format!("in mode Enforce the operator gives its role to {to}"),

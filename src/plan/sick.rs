@@ -10,7 +10,6 @@ use crate::{
     },
     domain::{
         bytes::Bytes,
-        names::PodName,
         oom::{Cause, PodKills},
         pod::Container,
         snapshot::Target,
@@ -22,41 +21,9 @@ use crate::{
 /// Bytes of a cause: the reason of a step says more beside it.
 const LONGEST_CAUSE: usize = 320;
 
-/// Who takes the role over from a primary that is killed, and why.
-#[derive(Clone, Debug)]
-pub(super) struct RoleMove<'a> {
-    from: &'a Target,
-    /// `None`: a Sentinel chooses, and the limit of everybody that it may choose is enough.
-    to: Option<&'a Target>,
-    cause: String,
-}
-
-impl RoleMove<'_> {
-    /// Moves the role, and restarts nobody.
-    pub(super) fn steps(&self, ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<PlannedStep> {
-        match self.to {
-            Some(to) => order::move_role(ctx, shard, self.from, to, &self.cause),
-            None => vec![order::by_sentinel(self.from, &self.cause)],
-        }
-    }
-
-    /// Whether it takes the role from that pod.
-    pub(super) fn is_from(&self, pod: &PodName) -> bool {
-        self.from.pod.name == *pod
-    }
-
-    /// "redis-1, whose limit is enough".
-    pub(super) fn successor(&self) -> String {
-        self.to.map_or_else(
-            || "the member that a Sentinel chooses, as the limit of each of them is enough".to_owned(),
-            |to| format!("{}, whose limit is enough", to.pod.name),
-        )
-    }
-}
-
-/// How the role of that set leaves its primary; `None`: it is not killed for its limit, its limit can be raised, or nobody has
-/// a limit that is enough.
-pub(super) fn role_move<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<RoleMove<'a>> {
+/// The steps by which the role of that set leaves its primary; `None`: it is not killed for its limit, its limit can be raised,
+/// or nobody has a limit that is enough.
+pub(super) fn steps(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Vec<PlannedStep>> {
     let from = shard.primary()?;
     let killed = kills(ctx, from).filter(|kills| is_for_the_limit(kills.cause))?;
     let sample = from.sample().filter(|sample| !sample.persistence.loading)?;
@@ -66,12 +33,6 @@ pub(super) fn role_move<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<Role
         return None;
     }
     let why = not_raised(ctx, from, container, need)?;
-    let enough = |target: &Target| holds(target).is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
-    let to = match shard.handover() {
-        Handover::Switchover => Some(successor(ctx, shard, from, &enough)?),
-        Handover::BySentinel if all(&candidate::for_sentinels(shard), &enough) => None,
-        Handover::BySentinel | Handover::InPlace | Handover::Never => return None,
-    };
     let times = if killed.times == 1 { String::new() } else { format!(" {} times", killed.times) };
     let mut cause = format!(
         "the kernel killed {}{times} ({}): its limit of {limit} is less than the {need} that maxmemory {maxmemory} needs, and is \
@@ -79,10 +40,18 @@ pub(super) fn role_move<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Option<Role
         from.pod.name, killed.cause
     );
     cause.truncate(cause.floor_char_boundary(LONGEST_CAUSE));
-    if let Some((to, limit)) = to.and_then(|to| Some((to, holds(to)?))) {
-        cause = format!("{cause}; {} has {limit}", to.pod.name);
+    let enough = |target: &Target| holds(target).is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
+    match shard.handover() {
+        Handover::Switchover => {
+            let to = successor(ctx, shard, from, &enough)?;
+            let has = holds(to).unwrap_or_default();
+            Some(order::move_role(ctx, shard, from, to, &format!("{cause}; {} has {has}", to.pod.name)))
+        }
+        Handover::BySentinel if all(&candidate::for_sentinels(shard), &enough) => {
+            Some(vec![order::by_sentinel(from, &cause)])
+        }
+        Handover::BySentinel | Handover::InPlace | Handover::Never => None,
     }
-    Some(RoleMove { from, to, cause })
 }
 
 /// There are some, and each is so.
@@ -105,7 +74,7 @@ fn successor<'a>(
 /// The primary answers, and its role need not leave it: its limit was raised, somebody has taken note of the kills, or nobody
 /// has a limit that is enough any more.
 pub(super) fn is_over(ctx: &Context<'_>, shard: &Shard<'_>) -> bool {
-    shard.primary().is_some_and(|primary| primary.sample().is_some()) && role_move(ctx, shard).is_none()
+    shard.primary().is_some_and(|primary| primary.sample().is_some()) && steps(ctx, shard).is_none()
 }
 
 fn kills<'c>(ctx: &'c Context<'_>, target: &Target) -> Option<&'c PodKills> {

@@ -20,7 +20,7 @@ pub use self::{history::last_start, time::APPROVE_ANNOTATION};
 pub(super) use self::{proxies::words as ways_in_words, time::next_window};
 use jiff::Timestamp;
 
-use super::{Context, forget, order, records, request, sick};
+use super::{Context, forget, order, records, request};
 use crate::{
     domain::{
         blocked::Blocked,
@@ -57,7 +57,7 @@ pub struct Scene<'a> {
     pub starts: Vec<StartRecord>,
     /// A person asked for it, and no threshold.
     pub asked: bool,
-    /// The kernel kills the primary for its limit.
+    /// The role leaves a primary that the kernel kills for its limit.
     pub sick: bool,
     /// A Sentinel was made to forget by it: what all of them say of time begins with that.
     pub forgot: bool,
@@ -115,7 +115,7 @@ impl<'a> Scene<'a> {
             phase,
             starts,
             asked: request::of(ctx, shard).is_some(),
-            sick: sick::role_move(ctx, shard).is_some(),
+            sick: false,
             forgot: false,
             ways: Vec::new(),
             since: None,

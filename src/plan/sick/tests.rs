@@ -12,6 +12,7 @@ use crate::{
         journal::{Journal, Outcome, WorkloadRecord},
         pod::ResizeProgress,
         policy::Policy,
+        request::{Ask, Request, Wanted},
         sample::Sample,
         snapshot::Snapshot,
         step::{Plan, Step},
@@ -219,4 +220,19 @@ fn a_hand_over_that_need_not_be_is_not_begun(#[case] meddle: Meddle) {
     meddle(&mut world);
     let Next::End(record) = world.decide(Some(&journal)).0.act else { panic!("it ends") };
     assert_eq!(record.outcome, Some(Outcome::Superseded));
+}
+
+/// What a person asks for is carried out whether the kills are taken note of or not.
+#[test]
+fn a_switchover_that_a_person_asks_for_is_theirs() {
+    let mut world = World::new();
+    let wanted = Wanted::Switchover { set: "redis".into(), to: Some(pod_name(1)) };
+    let ask = Ask { wanted, by: "alice".into(), at: NOW, reason: "kernel update".into() };
+    world.snapshot.surroundings.request = Some(Request { id: "0123456789abcdef".into(), ask: Ok(ask) });
+    let journal = world.begun();
+    assert_eq!(journal.steps[0].step, Step::Switchover { from: pod_name(0), to: Some(pod_name(1)) });
+    assert!(!journal.leaves_sick);
+    world.snapshot.surroundings.acknowledged = Some(NOW.to_string());
+    let next = world.decide(Some(&journal)).0.act;
+    assert!(!matches!(next, Next::End(_)), "{next:?}");
 }
