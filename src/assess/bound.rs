@@ -1,7 +1,7 @@
 //! What `maxmemory` servers may get that have none: one judgement for the finding of a pod and for the command of its set.
 
 use super::headroom::{self, Demand};
-use crate::domain::{bytes::Bytes, pod::Container, snapshot::Target};
+use crate::domain::{bytes::Bytes, snapshot::Target};
 
 /// Where the limit is to be raised first, the new bound leaves the data this much, in percent of what is used.
 const ROOM_TO_GROW_PERCENT: u32 = 125;
@@ -34,7 +34,7 @@ impl Room {
     pub fn of<'a>(members: impl IntoIterator<Item = &'a Target>) -> Option<Self> {
         let (mut limit, mut used): (Option<Bytes>, Option<Bytes>) = (None, None);
         for member in members {
-            let its = member.pod.container.as_ref().ok().and_then(Container::limit);
+            let its = member.pod.limit();
             limit = limit.into_iter().chain(its).min();
             used = used.into_iter().chain(member.sample().map(|sample| sample.memory.used)).max();
         }

@@ -51,7 +51,7 @@ fn suggested_maxmemory(view: &View<'_>) -> String {
     // One server that is looked at by itself is a set of its own.
     let room = if members.is_empty() { Room::of([view.target]) } else { Room::of(members.iter().copied()) };
     let Some(room) = room else { return "set maxmemory, and a container limit above it".into() };
-    let own = view.target.pod.container.as_ref().ok().and_then(Container::limit);
+    let own = view.target.pod.limit();
     let whose = if own == Some(room.limit) { "" } else { ", the least of its set," };
     match room.bound(&view.demand) {
         Bound::Fits(most) => {

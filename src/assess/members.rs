@@ -4,7 +4,6 @@ use super::{Assessment, Member, headroom::HeadroomVerdict};
 use crate::{
     domain::{
         finding::{Finding, FindingCode},
-        pod::Container,
         policy::HeadroomMethod,
         sample::{Config, Sample},
         snapshot::Target,
@@ -58,9 +57,7 @@ fn limits(look: &Assessment<'_>, shard: &Shard<'_>) -> Option<String> {
     if measured || !shard.members.iter().copied().all(|target| enough(&target)) {
         return None;
     }
-    different(shard, "the container limit", |target| {
-        target.pod.container.as_ref().ok().and_then(Container::limit).map(|limit| limit.to_string())
-    })
+    different(shard, "the container limit", |target| target.pod.limit().map(|limit| limit.to_string()))
 }
 
 /// By what two members authenticate differently as replicas, and which ones; never the credentials themselves.

@@ -7,7 +7,6 @@ use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
     oom::{ACKNOWLEDGED_ANNOTATION, Cause, Kill, PodKills},
-    pod::Container,
     policy::Policy,
     sample::{Reading, Sample},
     snapshot::{Snapshot, Target},
@@ -59,7 +58,7 @@ fn noted(snapshot: &Snapshot) -> Option<Result<Timestamp, &str>> {
 
 /// What is remembered once that kill has been seen.
 fn one_more(target: &Target, kill: Kill, earlier: Option<&PodKills>) -> PodKills {
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let limit = target.pod.limit();
     let reading = last_reading(target, kill);
     let now = target.sample().map(|sample| sample.memory.maxmemory);
     let cause = match cause(kill, reading, limit) {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
-    domain::{bytes::Bytes, pod::Container, quantity, sample::Role, snapshot::Target},
+    domain::{bytes::Bytes, quantity, sample::Role, snapshot::Target},
 };
 
 /// Arguments of `top`.
@@ -168,7 +168,7 @@ async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) ->
 fn of_pod(namespace: &str, policy: &str, target: &Target) -> OfPod {
     let sample = target.sample();
     let memory = sample.map(|sample| &sample.memory);
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let limit = target.pod.limit();
     OfPod {
         namespace: namespace.to_owned(),
         pod: target.pod.name.to_string(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{bytes::Bytes, names::NodeName, pod::Container, snapshot::Target};
+use super::{bytes::Bytes, names::NodeName, snapshot::Target};
 
 /// A node on which selected pods run. Looked at only where the operator may read nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,5 +53,5 @@ pub fn may_take(target: &Target) -> Option<Bytes> {
 
 /// Whether that pod counts by its limit.
 pub fn is_limited(target: &Target) -> bool {
-    target.pod.container.as_ref().ok().and_then(Container::limit).is_some()
+    target.pod.limit().is_some()
 }

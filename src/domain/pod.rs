@@ -82,6 +82,11 @@ impl Pod {
         self.owner.as_ref().filter(|owner| recognition::is_foreign(owner))
     }
 
+    /// The memory limit that holds for Redis ([`Container::limit`]); `None` also where its container is not known.
+    pub fn limit(&self) -> Option<Bytes> {
+        self.container.as_ref().ok()?.limit()
+    }
+
     /// "not Ready", with what Kubernetes says of it.
     pub fn not_ready(&self) -> String {
         match &self.trouble {

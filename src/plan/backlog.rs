@@ -114,7 +114,7 @@ fn write_rate(primary: &Target, ctx: &Context<'_>) -> Option<u64> {
 /// What the backlog may grow by: a share of what is left below the limit after a fork, and below `maxmemory`.
 fn room(primary: &Target) -> Option<Bytes> {
     let memory = &primary.sample()?.memory;
-    let limit = primary.pod.container.as_ref().ok()?.limit()?;
+    let limit = primary.pod.limit()?;
     let below_limit = limit.saturating_sub(memory.rss).saturating_sub(headroom::fork_need(primary.sample()?));
     let room = match memory.maxmemory {
         Bytes::ZERO => below_limit,

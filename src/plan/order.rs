@@ -22,7 +22,6 @@ use crate::{
     domain::{
         bytes::Bytes,
         names::PodName,
-        pod::Container,
         request::Ask,
         snapshot::Target,
         step::{Plan, PlannedStep, Step},
@@ -117,7 +116,7 @@ fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed
 
 fn of_steps(ctx: &Context<'_>, shard: &Shard<'_>, steps: Vec<PlannedStep>, left: Vec<PodName>) -> Plan {
     let write_gap = estimate::write_gap(ctx, shard, &steps);
-    Plan { write_gap, left, ..with_steps(shard, steps) }
+    Plan { left, write_gap, ..with_steps(shard, steps) }
 }
 
 /// Something is due, and no step of it can be taken.
@@ -396,7 +395,7 @@ fn why(ctx: &Context<'_>, candidate: &Candidate<'_>) -> String {
             format!("less than half of its resident memory is data; a restart gives back about {gain}")
         }
         Some(DueReason::NearLimit) => {
-            let limit = candidate.target.pod.container.as_ref().ok().and_then(Container::limit).unwrap_or_default();
+            let limit = candidate.target.pod.limit().unwrap_or_default();
             format!("at fragmentation {ratio} RSS is near the limit of {limit}; a restart gives back about {gain}")
         }
         None => format!(

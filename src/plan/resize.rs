@@ -68,7 +68,7 @@ fn lacking_for_a_restart(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, S
         return None;
     }
     let lacks = |member: &&Target| {
-        let (limit, sample) = (member.pod.container.as_ref().ok()?.limit()?, member.sample()?);
+        let (limit, sample) = (member.pod.limit()?, member.sample()?);
         let need = sample.memory.rss + headroom::fork_need(sample);
         (need > limit).then(|| need.round_up_mib())
     };

@@ -40,11 +40,12 @@ pub(super) fn steps(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Vec<PlannedS
         from.pod.name, killed.cause
     );
     cause.truncate(cause.floor_char_boundary(LONGEST_CAUSE));
-    let enough = |target: &Target| holds(target).is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
+    let enough =
+        |target: &Target| target.pod.limit().is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
     match shard.handover() {
         Handover::Switchover => {
             let to = successor(ctx, shard, from, &enough)?;
-            let has = holds(to).unwrap_or_default();
+            let has = to.pod.limit().unwrap_or_default();
             Some(order::move_role(ctx, shard, from, to, &format!("{cause}; {} has {has}", to.pod.name)))
         }
         Handover::BySentinel if all(&candidate::for_sentinels(shard), &enough) => {
@@ -92,11 +93,6 @@ const fn is_for_the_limit(cause: Cause) -> bool {
         | Cause::Headroom => true,
         Cause::NoMaxmemory | Cause::Unknown => false,
     }
-}
-
-/// The limit that holds.
-fn holds(target: &Target) -> Option<Bytes> {
-    target.pod.container.as_ref().ok()?.limit()
 }
 
 /// Why the container does not get that limit soon; `None`: it does, or will.

@@ -82,14 +82,14 @@ fn evidence(view: &View<'_>, verdict: &Verdict, memory: &Memory) -> String {
 
 /// The ratio at which this much data fills the container's limit, and the kernel kills the process.
 fn ratio_at_limit(view: &View<'_>, memory: &Memory) -> Option<Ratio> {
-    let limit = view.target.pod.container.as_ref().ok()?.limit()?;
+    let limit = view.target.pod.limit()?;
     Ratio::of(limit, memory.used.quantised())
 }
 
 /// The ratio from which on the container's limit leaves no room for a save or full sync: a restart that is due only
 /// then is refused.
 fn ratio_without_room(view: &View<'_>, sample: &Sample) -> Option<Ratio> {
-    let limit = view.target.pod.container.as_ref().ok()?.limit()?;
+    let limit = view.target.pod.limit()?;
     Ratio::of(limit.saturating_sub(headroom::fork_need(sample).quantised()), sample.memory.used.quantised())
 }
 

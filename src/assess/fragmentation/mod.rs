@@ -13,7 +13,6 @@ use super::{
 };
 use crate::domain::{
     bytes::Bytes,
-    pod::Container,
     policy::{FragmentationRule, Policy},
     ratio::Ratio,
     sample::{Memory, Reading},
@@ -228,7 +227,7 @@ pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &Assess
     };
     verdict.efficiency_low = verdict.efficiency.is_some_and(|now| now < EFFICIENCY_LOW)
         && sustained.readings.iter().all(|r| efficiency_of(memory, r.used, r.rss).is_some_and(|e| e < EFFICIENCY_LOW));
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let limit = target.pod.limit();
     let near = limit.is_some_and(|limit| sustained.readings.iter().all(|r| near(r.rss, limit, NEAR_LIMIT)));
     let near_limit = limit.filter(|_| near && verdict.band >= Band::Serious && worth_it(rule, &verdict));
     let clean = newest.rss.saturating_sub(verdict.expected_gain);

@@ -26,7 +26,7 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
         if !is_primary && !feeds(target) && scene.phase != Phase::Switchover {
             return None;
         }
-        let limit = target.pod.container.as_ref().ok()?.limit()?;
+        let limit = target.pod.limit()?;
         let need = headroom::fork_need(target.sample()?);
         let room = limit.saturating_sub(target.sample()?.memory.rss);
         (room < need).then(|| {

@@ -220,9 +220,8 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
             setting(most)
         )),
         Bound::AfterARaise { limit, maxmemory } => {
-            let limit_of = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
             let mut short: Vec<&Target> =
-                members().filter(|member| limit_of(member).is_some_and(|has| has < limit)).collect();
+                members().filter(|member| member.pod.limit().is_some_and(|has| has < limit)).collect();
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
@@ -255,17 +254,16 @@ fn for_others(target: &Target, pods: &[PodName], amount: impl Fn(&PodName) -> Op
 
 /// Raises maxmemory by a quarter, and before it the limits that do not bear it.
 pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    let limit = |target: &Target| target.pod.container.as_ref().ok().and_then(Container::limit);
     let to = |target: &Target| Some(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).round_down_mib());
     let of = |pod: &PodName| input.snapshot.target(pod);
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to(target)?)));
     let also = for_others(target, pods, |pod| to(of(pod)?).map(redis_text));
     let short = |target: &Target| {
-        let (Some(limit), Some(to)) = (limit(target), to(target)) else { return false };
+        let (Some(limit), Some(to)) = (target.pod.limit(), to(target)) else { return false };
         demand(input, target).limit(to) > limit
     };
     let short: Vec<PodName> = pods.iter().filter(|pod| of(pod).is_some_and(short)).cloned().collect();
-    let bears = limit(target).filter(|_| short.is_empty());
+    let bears = target.pod.limit().filter(|_| short.is_empty());
     let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
     let gains = gains(input, target, to(target)?);
     let set = format!(
@@ -292,7 +290,7 @@ fn raised(input: &Input<'_>, target: &Target, to: To) -> Option<Bytes> {
         To::Needed => lacking(input, target).map(|(need, _)| need),
         To::AQuarter => None,
     };
-    let by_a_quarter = || Some(target.pod.container.as_ref().ok()?.limit()?.percent(RAISED_PERCENT).round_up_mib());
+    let by_a_quarter = || Some(target.pod.limit()?.percent(RAISED_PERCENT).round_up_mib());
     need.or_else(by_a_quarter)
 }
 

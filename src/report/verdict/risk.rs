@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
-    domain::{blocked::BlockReason, bytes::Bytes, finding::FindingCode, pod::Container, snapshot::Target},
+    domain::{blocked::BlockReason, bytes::Bytes, finding::FindingCode, snapshot::Target},
 };
 
 /// Sets that are named before the rest is only counted.
@@ -32,7 +32,7 @@ impl<'a> Tightest<'a> {
     pub(super) fn of(input: &Input<'a>, previous: Option<&VerdictStatus>) -> Option<Self> {
         let rooms = || {
             input.snapshot.targets.iter().filter_map(|target| {
-                let limit = target.pod.container.as_ref().ok().and_then(Container::limit)?;
+                let limit = target.pod.limit()?;
                 let rss = target.sample()?.memory.rss;
                 (rss > Bytes::ZERO).then(|| (target, limit.saturating_sub(rss), limit))
             })

@@ -14,7 +14,7 @@ use crate::{
         finding::{FindingCode, Severity},
         journal::Journal,
         names::{PodName, in_short},
-        pod::{Container, StatefulSet},
+        pod::StatefulSet,
         ratio::Ratio,
         snapshot::Target,
         step::Step,
@@ -364,7 +364,7 @@ fn is_cured(input: &Input<'_>, finding: &FindingStatus) -> bool {
 fn has_room(input: &Input<'_>, finding: &FindingStatus) -> bool {
     let Some(target) = finding.pod.as_deref().and_then(|pod| input.snapshot.target(&pod.into())) else { return true };
     let Some(sample) = target.sample() else { return true };
-    let limit = target.pod.container.as_ref().ok().and_then(Container::limit);
+    let limit = target.pod.limit();
     let near = limit.and_then(|limit| Ratio::of(sample.memory.rss, limit)).is_some_and(|share| share >= NEAR_LIMIT);
     let full = Ratio::of(sample.memory.used, sample.memory.maxmemory).is_some_and(|share| share >= NEARLY_FULL);
     let evicts = sample.memory.maxmemory_policy.starts_with("allkeys-");
