@@ -80,6 +80,24 @@ impl<'a> Assessment<'a> {
         Self { policy, snapshot, shards, kills: oom::kills(snapshot), members, by_name }
     }
 
+    /// The same with what is remembered: what an eviction of ours left resident makes no restart due.
+    #[must_use]
+    pub fn with(mut self, records: &[WorkloadRecord], settings: &AssessSettings) -> Self {
+        let due = self.members.values().filter(|member| member.fragmentation.restart_due.is_some());
+        let evicted = due.filter_map(|member| {
+            let from = own_maxmemory::evicted_from(&self, records, member.target)?;
+            let verdict =
+                fragmentation::judge_as_before_eviction(self.policy, member.target, from, self.snapshot.at, settings);
+            verdict.restart_due.is_none().then_some(&member.target.pod.uid)
+        });
+        for uid in evicted.collect::<Vec<_>>() {
+            if let Some(member) = self.members.get_mut(uid) {
+                member.fragmentation.withdraw_for_eviction();
+            }
+        }
+        self
+    }
+
     /// The target of that name.
     pub fn target(&self, pod: &PodName) -> Option<&'a Target> {
         self.by_name.get(pod).copied()
@@ -98,6 +116,11 @@ impl<'a> Assessment<'a> {
     /// What its limit must be for a `maxmemory`.
     pub fn demand(&self, target: &Target) -> Demand {
         self.member(target).map_or_else(|| Demand::of(self.policy, &[target]), |member| member.demand)
+    }
+
+    /// The kills of that very pod by the kernel that nobody has taken note of.
+    pub fn kills_of(&self, target: &Target) -> Option<&PodKills> {
+        self.kills.iter().find(|kills| kills.pod == target.pod.name && kills.pod_uid == target.pod.uid)
     }
 
     /// The StatefulSet that owns that target, if it is one and could be read.

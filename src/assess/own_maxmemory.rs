@@ -25,6 +25,16 @@ pub(super) fn is_ours(look: &Assessment<'_>, records: &[WorkloadRecord], target:
     own.is_some_and(|own| has(own, target))
 }
 
+/// What that process used before the operator let it evict; `None`: it never did, or it is another process by now.
+pub(super) fn evicted_from(look: &Assessment<'_>, records: &[WorkloadRecord], target: &Target) -> Option<Bytes> {
+    let own = look.shard_of(target)?.record(records)?.maxmemory.as_deref()?;
+    let sample = target.sample()?;
+    let from = u64::try_from(own.evicted_from).ok().filter(|from| *from > 0).map(Bytes)?;
+    let is_it = own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id);
+    // A process that was restarted since never used as much.
+    is_it.then(|| from.min(sample.memory.peak))
+}
+
 fn has(own: &OwnMaxmemory, target: &Target) -> bool {
     let Some(sample) = target.sample() else { return false };
     let member = own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id);

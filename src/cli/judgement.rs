@@ -52,7 +52,7 @@ impl<'a> Judgement<'a> {
         journal: Option<&Journal>,
         settings: &PlanSettings,
     ) -> Self {
-        let look = Arc::new(Assessment::of(policy, snapshot, &settings.assess));
+        let look = Arc::new(Assessment::of(policy, snapshot, &settings.assess).with(records, &settings.assess));
         let ctx = Context::on(Arc::clone(&look), records, snapshot.at, settings);
         let decision = decide::decide(&ctx, journal, false, true);
         let findings = promise::findings(&ctx, journal, &decision);

@@ -117,6 +117,8 @@ reasons! {
     RequestRefused,
     /// A restart would not cure the dominating cause of the waste.
     CauseNotCurable,
+    /// The kernel killed a member that is to be restarted, and what it was killed for has not changed.
+    OomCauseRemains,
     /// A member's configuration cannot be read.
     ConfigUnreadable,
     /// Members differ in version, maxmemory or the credentials of replication.

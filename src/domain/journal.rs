@@ -440,6 +440,11 @@ impl Journal {
         self.split().1
     }
 
+    /// A Sentinel gives the role to another member by its plan.
+    pub fn by_sentinel(&self) -> bool {
+        self.steps.iter().any(|planned| matches!(planned.step, Step::Switchover { to: None, .. }))
+    }
+
     /// The record of the member of that name.
     pub fn member(&self, pod: &PodName) -> Option<&MemberRecord> {
         self.members.iter().find(|member| member.identity.pod == *pod)

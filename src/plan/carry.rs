@@ -86,7 +86,13 @@ pub(super) fn take_back(ctx: &Context<'_>, journal: &Journal, record: Box<Worklo
                 if let Some(carried) = journal.carried.get_mut(n) {
                     carried.back_attempt = carried.back_attempt.saturating_add(1);
                 }
-                return Next::Act(Box::new(journal), Box::new(Effect::Carry { peer, settings, back: true }));
+                // A Sentinel has every member that it leads elsewhere write its settings to its file, these too.
+                let effect = if journal.by_sentinel() {
+                    Effect::SetBack { peer, settings }
+                } else {
+                    Effect::Carry { peer, settings, back: true }
+                };
+                return Next::Act(Box::new(journal), Box::new(effect));
             }
         }
     }

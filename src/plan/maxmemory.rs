@@ -421,6 +421,7 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
         values: Vec::new(),
         end: 0,
         held: 0,
+        evicted_from: 0,
         before: change.lowered.iter().filter_map(had).min().unwrap_or_default(),
         at: ctx.now,
         members: Vec::new(),
@@ -429,6 +430,10 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
     let known = |target: &&Target| identity(target).is_some_and(|who| own.members.contains(&who));
     if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(known) {
         own.held = 0;
+    }
+    if change.evicts_to.is_some() {
+        let used = change.lowered.iter().filter_map(|target| Some(stored(target.sample()?.memory.used))).max();
+        own.evicted_from = own.evicted_from.max(used.unwrap_or_default());
     }
     if own.values.first() != Some(&value) {
         own.values.retain(|earlier| *earlier != value);

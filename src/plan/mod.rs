@@ -96,7 +96,8 @@ impl<'a> Context<'a> {
         now: Timestamp,
         settings: &'a PlanSettings,
     ) -> Self {
-        Self::on(Arc::new(Assessment::of(policy, snapshot, &settings.assess)), records, now, settings)
+        let look = Assessment::of(policy, snapshot, &settings.assess).with(records, &settings.assess);
+        Self::on(Arc::new(look), records, now, settings)
     }
 
     /// With a look that was judged before.

@@ -8,13 +8,7 @@ use crate::{
         obstacle::{self, Obstacle},
         start_roles,
     },
-    domain::{
-        bytes::Bytes,
-        oom::{Cause, PodKills},
-        pod::Container,
-        snapshot::Target,
-        step::PlannedStep,
-    },
+    domain::{bytes::Bytes, oom::Cause, pod::Container, snapshot::Target, step::PlannedStep},
     topology::{Handover, Shard},
 };
 
@@ -25,7 +19,7 @@ const LONGEST_CAUSE: usize = 320;
 /// or nobody has a limit that is enough.
 pub(super) fn steps(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Vec<PlannedStep>> {
     let from = shard.primary()?;
-    let killed = kills(ctx, from).filter(|kills| is_for_the_limit(kills.cause))?;
+    let killed = ctx.look.kills_of(from).filter(|kills| is_for_the_limit(kills.cause))?;
     let sample = from.sample().filter(|sample| !sample.persistence.loading)?;
     let (container, maxmemory) = (from.pod.container.as_ref().ok()?, sample.memory.maxmemory);
     let (limit, need) = (container.limit()?, ctx.look.demand(from).limit(maxmemory));
@@ -41,7 +35,7 @@ pub(super) fn steps(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Vec<PlannedS
     );
     cause.truncate(cause.floor_char_boundary(LONGEST_CAUSE));
     let enough =
-        |target: &Target| target.pod.limit().is_some_and(|limit| limit >= need) && kills(ctx, target).is_none();
+        |target: &Target| target.pod.limit().is_some_and(|limit| limit >= need) && ctx.look.kills_of(target).is_none();
     match shard.handover() {
         Handover::Switchover => {
             let to = successor(ctx, shard, from, &enough)?;
@@ -76,10 +70,6 @@ fn successor<'a>(
 /// has a limit that is enough any more.
 pub(super) fn is_over(ctx: &Context<'_>, shard: &Shard<'_>) -> bool {
     shard.primary().is_some_and(|primary| primary.sample().is_some()) && steps(ctx, shard).is_none()
-}
-
-fn kills<'c>(ctx: &'c Context<'_>, target: &Target) -> Option<&'c PodKills> {
-    ctx.look.kills.iter().find(|kills| kills.pod == target.pod.name && kills.pod_uid == target.pod.uid)
 }
 
 /// More memory would have kept it alive. Without `maxmemory` nothing is enough, and of what is not known nobody can say.

@@ -94,6 +94,7 @@ pub const fn lifted(reason: BlockReason) -> (Lifter, &'static str) {
         B::RoleLabelWrong => (ItPasses, "the role label says the live role"),
         B::RequestRefused => (You, "ask for what this set can do, or withdraw the request"),
         B::CauseNotCurable => (You, "look at the cause: a restart would not cure it"),
+        B::OomCauseRemains => (You, "raise the limit, set maxmemory, or take note of the kills"),
         B::ConfigUnreadable => (You, "give the Redis user the right config|get"),
         B::MembersDiffer => (You, "make the members alike"),
         B::CandidateUnfit => (You, "make a replica keep and let in what the primary does"),

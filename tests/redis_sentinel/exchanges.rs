@@ -26,9 +26,12 @@ use crate::{
     },
     exchange::failover,
     facts::{SYSTEM, addresses},
-    ours::{carry_out, die_at, hooked, is_as_before, order, resumed, winner},
+    ours::{carry_out, die_at, hooked, is_as_before, order, resumed, set_back, winner},
     set::{USUAL, Watched},
 };
+
+/// Clients turn it on by `CONFIG SET` where they find a primary.
+const EVENTS: &str = "notify-keyspace-events";
 
 /// A set under load, and what must not be lost.
 struct Scene {
@@ -314,4 +317,25 @@ async fn a_failover_that_comes_to_nothing_lets_writes_in_again() {
     // What they were told lies in their sockets: theirs to settle.
     let acknowledged = tokio::task::block_in_place(|| scene.load.stop());
     assert!(acknowledged.count() > 0);
+}
+
+/// What clients rely on is given to every replica that may be chosen. The Sentinel has each that was not write its settings
+/// to its file when it leads it to the new primary: it is taken out of there too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_that_was_not_chosen_was_given_is_taken_out_of_its_file() {
+    let mut scene = Scene::start(Path::new(SYSTEM), 7).await;
+    scene.set.others(0).for_each(|server| drop(server.run(&["CONFIG", "SET", EVENTS, "Ex"])));
+    let done = carry_out(&order(&scene.set, 0).await).await.expect("it is carried out");
+    let new = winner(&scene.set, &done).await;
+    scene.load.tell(new);
+    scene.set.all_follow(new).await;
+    let other = if new == 1 { 2 } else { 1 };
+    let starts_with = |set: &mut Watched| {
+        set.servers[other].restart();
+        set.servers[other].run(&["CONFIG", "GET", EVENTS]).lines().nth(1).unwrap_or_default().to_owned()
+    };
+    assert_ne!(starts_with(&mut scene.set), "", "a Sentinel had it written down");
+    set_back(&scene.set.servers[other], &[(EVENTS, "")]).await;
+    assert_eq!(starts_with(&mut scene.set), "");
+    tokio::task::block_in_place(|| scene.load.stop());
 }

@@ -11,14 +11,14 @@ use redis_memory_operator::{
         sample::Role,
     },
     execute::{
-        ExecuteError,
+        ExecuteError, Executor,
         switchover::{
             FailedOver,
             bare::{Bare, Hook},
             fail_over,
         },
     },
-    plan::effect::{FailoverOrder, SentinelPeer},
+    plan::effect::{Effect, FailoverOrder, SentinelPeer},
 };
 
 use crate::{
@@ -94,6 +94,14 @@ pub(crate) async fn winner(set: &Watched, done: &FailedOver) -> usize {
 pub(crate) fn is_as_before(server: &RedisServer) {
     let now = |name: &str| server.run(&["CONFIG", "GET", name]).lines().last().expect("a value").to_owned();
     assert_eq!((now("repl-ping-replica-period"), now("min-replicas-to-write")), ("10".into(), "0".into()));
+}
+
+/// Has the operator set these back on that server, as it does after an exchange.
+pub(crate) async fn set_back(server: &RedisServer, settings: &[(&str, &str)]) {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let effect = Effect::SetBack { peer: peer(server).await, settings };
+    let executor = Executor { ports: bare(), endpoint_sync: Duration::ZERO };
+    executor.carry_out(&fixtures::policy(), &effect, None).await.expect("it is set back");
 }
 
 /// Carries it out, with that hook.

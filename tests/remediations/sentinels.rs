@@ -164,8 +164,9 @@ fn whoever_is_chosen_has_what_clients_rely_on() {
     let done = done(&world);
     let at = |wanted: &str| done.iter().position(|done| done == wanted).unwrap_or_else(|| panic!("{wanted}: {done:?}"));
     assert!(at("Carry redis-1") < at("Failover redis-0") && at("Carry redis-2") < at("Failover redis-0"));
-    assert!(at("TakeBack redis-1") > at("Evict redis-0"), "{done:?}");
-    assert!(!done.contains(&"TakeBack redis-2".to_owned()), "it is primary: {done:?}");
+    // Into the file too: the Sentinel that led it to the new primary had it write its settings there.
+    assert!(at("SetBack redis-1") > at("Evict redis-0"), "{done:?}");
+    assert!(!done.contains(&"SetBack redis-2".to_owned()), "it is primary: {done:?}");
 }
 
 #[test]

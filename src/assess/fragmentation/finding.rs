@@ -146,6 +146,11 @@ fn remedy(view: &View<'_>, verdict: &Verdict, sample: &Sample, code: FindingCode
 fn not_due(view: &View<'_>, verdict: &Verdict, sample: &Sample) -> String {
     let rule = &view.policy.fragmentation;
     let (restart, minimum) = (rule.restart, rule.minimum_waste);
+    if verdict.left_by_eviction {
+        return "no restart is due: what it would give back is what the operator let the server evict \
+                (headroom.allowEviction), and goes with the next start; to have it earlier, ask for the restart by hand"
+            .to_owned();
+    }
     if verdict.stays_near_limit {
         return "RSS is above 80 % of the container limit, and a restart would leave it above 70 %, so none is due: raise the \
                 limit"

@@ -91,6 +91,8 @@ pub struct Verdict {
     /// The resident memory is near the container's limit, the band is at least serious, and a restart would not lead away from
     /// it: none is due for that.
     pub stays_near_limit: bool,
+    /// A restart would be due, but for what the operator itself let the server evict: none is.
+    pub left_by_eviction: bool,
     /// Why the band is `Unknown`.
     pub unknown_because: Option<String>,
 }
@@ -159,6 +161,7 @@ impl Verdict {
             efficiency_low: false,
             restart_due: None,
             stays_near_limit: false,
+            left_by_eviction: false,
             unknown_because: None,
         }
     }
@@ -179,9 +182,17 @@ impl Verdict {
             efficiency_low: false,
             restart_due: None,
             stays_near_limit: false,
+            left_by_eviction: false,
             unknown_because: None,
         };
         Self { unknown_because: Some(reason), ..memory.map_or(nothing, Self::of) }
+    }
+}
+
+impl Verdict {
+    /// Takes back that a restart is due: what it would give back is what our own eviction left.
+    pub(super) const fn withdraw_for_eviction(&mut self) {
+        (self.restart_due, self.stays_near_limit, self.left_by_eviction) = (None, false, true);
     }
 }
 
@@ -236,6 +247,26 @@ pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &Assess
     verdict.restart_due = restart_due(rule, memory, &verdict).or(by_the_limit);
     verdict.stays_near_limit = near_limit.is_some() && verdict.restart_due.is_none();
     verdict
+}
+
+/// How that target would be judged had what the operator let it evict since it used that much not been evicted.
+pub(super) fn judge_as_before_eviction(
+    policy: &Policy,
+    target: &Target,
+    used: Bytes,
+    now: Timestamp,
+    settings: &AssessSettings,
+) -> Verdict {
+    let ratio = |rss: Bytes, used: Bytes| Ratio::of(rss, used).unwrap_or_default();
+    let mut before = target.clone();
+    for reading in before.history.iter_mut().filter(|reading| reading.used < used) {
+        (reading.used, reading.ratio) = (used, ratio(reading.rss, used));
+    }
+    if let Some(memory) = before.sample_mut().map(|sample| &mut sample.memory).filter(|memory| memory.used < used) {
+        memory.dataset = memory.dataset + used.saturating_sub(memory.used);
+        (memory.used, memory.ratio) = (used, ratio(memory.rss, used));
+    }
+    judge(policy, &before, now, settings)
 }
 
 /// Whether that is more than this share of the limit.

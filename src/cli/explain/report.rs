@@ -218,7 +218,7 @@ impl<'a> Explained<'a> {
     }
 
     fn judged(&self) -> String {
-        let Verdict { band, falling, restart_due, unknown_because, .. } = &self.verdict;
+        let Verdict { band, falling, restart_due, left_by_eviction, unknown_because, .. } = &self.verdict;
         if let Some(why) = unknown_because {
             return format!("Unknown: {why}");
         }
@@ -226,6 +226,7 @@ impl<'a> Explained<'a> {
             Some(DueReason::Ratio) => "a restart is due, because of the ratio",
             Some(DueReason::Efficiency) => "a restart is due, because so little of the memory is data",
             Some(DueReason::NearLimit) => "a restart is due, because RSS is near the container limit",
+            None if *left_by_eviction => "no restart is due: what is wasted is what the operator let the server evict",
             None if *falling => "no restart is due: the ratio is falling",
             None => "no restart is due",
         };

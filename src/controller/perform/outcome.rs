@@ -62,7 +62,7 @@ pub(super) fn succeeded(
     }
     if let Effect::SetBack { settings, .. } = effect {
         let values = settings.iter().map(|(name, value)| format!("{name} is {value:?}")).collect::<Vec<_>>().join(", ");
-        note = format!("{pod}: {values} again, as before its role was to be given away");
+        note = format!("{pod}: {values} again, as before the exchange of the role");
     }
     if let Effect::Forget { set, .. } = effect {
         note = format!(

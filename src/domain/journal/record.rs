@@ -201,6 +201,11 @@ pub struct OwnMaxmemory {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub held: i64,
+    /// What was used when keys were first evicted for it, in bytes; 0: none were. What that leaves resident is no fragmentation
+    /// to restart a process for.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub evicted_from: i64,
     /// What people had set, the least of the members that had any, in bytes: it is never raised above that. 0: none had.
     #[schemars(range(min = 0))]
     pub before: i64,

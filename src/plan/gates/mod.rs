@@ -7,6 +7,7 @@ mod budget;
 mod capacity;
 mod copies;
 mod history;
+mod kills;
 mod proxies;
 mod rights;
 mod sentinel;
@@ -230,6 +231,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, services::role_service),
     (Beginning, structure::can_be_done),
     (Beginning, structure::cause_curable),
+    (Always, kills::cause_mended),
     (Beginning, history::not_ineffective),
     (Beginning, history::not_failed),
     (Beginning, history::not_given_up),

@@ -11,6 +11,7 @@ use crate::{
         fixtures::{self, NOW, pod_name, seconds_ago},
         journal::{Outcome, RestartRecord, WorkloadRecord},
         names::NodeAddress,
+        oom::Cause,
         pod::{Owner, ResizeProgress, Right},
         policy::{AuthorityRule, Mode, Policy},
         ratio::Ratio,
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod allowed;
+mod killed;
 
 /// Everything that a decision is made from, and may be broken.
 pub(super) struct World {
@@ -255,6 +257,19 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
     s.memory.rss_overhead = Bytes::mib(120);
     s.memory.allocator_frag = Bytes::mib(5);
 }))]
+#[case::killed_for_its_limit(BlockReason::OomCauseRemains, |w: &mut World| {
+    w.bound(Bytes::mib(900));
+    w.killed(1, Cause::Headroom, None);
+})]
+#[case::killed_without_bound(BlockReason::OomCauseRemains, |w: &mut World| {
+    w.bound(Bytes::ZERO);
+    w.killed(1, Cause::NoMaxmemory, None);
+})]
+#[case::killed_while_it_loaded(BlockReason::OomCauseRemains, |w: &mut World| {
+    w.bound(Bytes::mib(100));
+    let limit = w.snapshot.targets[1].pod.limit();
+    w.killed(1, Cause::Loading, limit);
+})]
 #[case(BlockReason::RemediationIneffective, |w: &mut World| w.records.push(record(Outcome::Ineffective)))]
 #[case(BlockReason::RemediationFailed, |w: &mut World| w.records.push(record(Outcome::SwitchoverFailed)))]
 #[case(BlockReason::LabelDidNotFollow, |w: &mut World| w.records.push(record(Outcome::LabelDidNotFollow)))]

@@ -10,6 +10,7 @@ use crate::{
         blocked::BlockReason,
         fixtures::{self, NOW, pod_name},
         journal::{Journal, Outcome, WorkloadRecord},
+        oom::PodKills,
         pod::ResizeProgress,
         policy::Policy,
         request::{Ask, Request, Wanted},

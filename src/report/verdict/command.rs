@@ -156,6 +156,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         )),
         Reason::ChainedReplicas => input.sets.iter().find_map(|set| unchain(input, set)),
         Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
+        Reason::OomCauseRemains => named().and_then(|target| {
+            memory::raise_to(input, target, std::slice::from_ref(&target.pod.name), memory::lacking(input, target))
+        }),
         Reason::ReplicaNotSynced => named()
             .map(|target| format!("nothing now; in working hours, if it is still so: {}", look_at(input, target))),
         Reason::SentinelsNotReady => {

@@ -9,6 +9,22 @@ fn reasons(world: &World) -> Vec<BlockReason> {
     world.consider().blocked.iter().map(|blocked| blocked.reason).collect()
 }
 
+/// What it was killed for is another by now.
+#[test]
+fn a_pod_that_was_killed_and_has_what_it_needs_is_restarted() {
+    let mut world = World::good();
+    world.bound(Bytes::mib(100));
+    world.killed(1, Cause::Headroom, None);
+    world.killed(2, Cause::Loading, Some(Bytes::mib(200)));
+    assert_eq!(reasons(&world), []);
+    // What another pod of that name was killed for is not its cause.
+    world.bound(Bytes::mib(300));
+    for kills in &mut world.snapshot.surroundings.kills {
+        kills.pod_uid = "before".to_owned().into();
+    }
+    assert_eq!(reasons(&world), []);
+}
+
 #[test]
 fn a_replica_that_connected_over_the_other_family_is_a_member() {
     let mut world = World::good();

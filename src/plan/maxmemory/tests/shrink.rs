@@ -20,7 +20,7 @@ use crate::{
         surroundings::{Kept, LeftAlone, Undone},
         window::Window,
     },
-    plan::{effect::Effect, next::Next},
+    plan::{Context, PlanSettings, effect::Effect, next::Next},
 };
 
 const USED: Bytes = Bytes::mib(900);
@@ -271,4 +271,56 @@ fn without_consent_no_key_goes() {
     let mut world = full();
     world.policy.headroom.allow_eviction = false;
     assert_eq!(settle(&mut world), []);
+}
+
+/// What is wasted after an eviction is what it left resident: no process is restarted for that.
+#[test]
+fn what_an_eviction_leaves_makes_no_restart_due() {
+    let mut world = full();
+    world.policy.fragmentation.restart = Ratio(130);
+    settle(&mut world);
+    let due = |world: &World| world.decide().plan.is_some();
+    world.resident(Bytes::mib(920));
+    assert!(!due(&world), "920 of 682 MiB, and 900 were used");
+    assert!(world.finding("Fragmentation").contains("what the operator let the server evict"));
+    // More than that is fragmentation.
+    world.resident(Bytes::mib(1300));
+    assert!(due(&world));
+    // Nor was it left in a process that has started since.
+    world.resident(Bytes::mib(920));
+    for n in 0..3 {
+        let before = world.sample(n).run_id.clone();
+        world.restart(n, BEARS);
+        let after = world.sample(n).run_id.clone();
+        assert_ne!(before, after);
+        world.snapshot.targets[n].history.iter_mut().for_each(|reading| reading.run_id = after.clone());
+    }
+    assert!(due(&world));
+}
+
+impl World {
+    /// Every member has been seen with that much resident for long enough.
+    fn resident(&mut self, rss: Bytes) {
+        let (_, usual) = fixtures::enforced();
+        for (n, usual) in usual.targets.into_iter().enumerate() {
+            let memory = &mut self.sample(n).memory;
+            let (used, ratio) = (memory.used, Ratio::of(rss, memory.used).unwrap());
+            (memory.rss, memory.ratio, memory.peak) = (rss, ratio, USED);
+            let waste = Bytes(rss.0 - used.0);
+            (memory.allocator_frag, memory.allocator_rss, memory.rss_overhead) = (waste, Bytes::ZERO, Bytes::ZERO);
+            let mut history = usual.history;
+            for reading in &mut history {
+                (reading.used, reading.rss, reading.ratio) = (used, rss, ratio);
+            }
+            self.snapshot.targets[n].history = history;
+        }
+    }
+
+    fn finding(&self, code: &str) -> String {
+        let settings = PlanSettings::default();
+        let ctx = Context::of(&self.policy, &self.snapshot, &self.records, NOW, &settings);
+        let findings = ctx.look.findings(&self.records, None);
+        let found = findings.iter().find(|finding| finding.code.as_str().starts_with(code));
+        found.unwrap_or_else(|| panic!("{findings:#?}")).remedy.clone()
+    }
 }
