@@ -12,6 +12,8 @@ mod fences;
 mod getting_started;
 #[path = "docs/policies.rs"]
 mod policies;
+#[path = "docs/typed.rs"]
+mod typed;
 #[path = "docs/values.rs"]
 mod values;
 
