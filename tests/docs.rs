@@ -6,6 +6,8 @@
 mod book;
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "docs/comparison.rs"]
+mod comparison;
 #[path = "docs/fences.rs"]
 mod fences;
 #[path = "docs/getting_started.rs"]
