@@ -125,6 +125,35 @@ fn the_architecture_names_files_that_exist() {
     assert_eq!(named_files("open `src/lib.rs` and `a b`"), ["src/lib.rs"]);
 }
 
+/// The files below src/plan, but for those of tests, as the table of its rooms names them.
+fn files_of_plan(below: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root().join("src/plan").join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{below}{}", entry.file_name().to_str().unwrap());
+        if name.ends_with("tests") || name.ends_with("tests.rs") {
+            continue;
+        }
+        if entry.path().is_dir() {
+            found.extend(files_of_plan(&format!("{name}/")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_architecture_has_every_file_of_plan_once() {
+    let page = read("ARCHITECTURE.md");
+    let table = page.split("\n## ").find(|part| part.starts_with("The rooms of `plan`")).unwrap();
+    let first_cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    let named: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let once: BTreeSet<String> = named.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(once.len(), named.len(), "a file is named twice");
+    assert_eq!(once, files_of_plan(""));
+}
+
 fn pages() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_owned()];
