@@ -12,6 +12,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -66,7 +67,7 @@ fn wrong_mark(block: &Block) -> Option<String> {
     let mut sources = Vec::new();
     for one in by.split(',') {
         let (file, name) = one.split_once("::").unwrap_or((one, ""));
-        if !file.starts_with("tests/") || !file.ends_with(".rs") {
+        if !file.starts_with("tests/") || Path::new(file).extension().is_none_or(|it| it != "rs") {
             return Some(format!("{file} is no file of tests"));
         }
         let Ok(text) = fs::read_to_string(root().join(file)) else { return Some(format!("{file} is not there")) };

@@ -67,7 +67,7 @@ impl Statement {
             let begins = |program: &&str| {
                 text.strip_prefix(*program).is_some_and(|it| it.split_whitespace().next() == Some(verb))
             };
-            text == verb || programs.iter().any(|it| begins(&it))
+            text == verb || programs.iter().any(begins)
         };
         self.texts.iter().any(whole) || self.calls.iter().any(|name| name == verb)
     }
@@ -137,7 +137,7 @@ mod tests {
             run(&["status", "-w"]);
             doctor(&api, &["-o=yaml"]);
             helm(&["upgrade", RELEASE, "--set", &format!("image.tag={tag}"), "--wait"]);
-            shell(r#"kubectl redis-memory top --live "x""#);
+            shell(r#"kubectl redis-memory top --live "x" y"#);
         }"##;
 
     #[rstest]
