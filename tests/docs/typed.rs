@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// A statement, or a part of one between braces.
+/// A statement, a part of one between braces, or an attribute.
 #[derive(Debug, Default)]
 struct Statement {
     texts: Vec<String>,
@@ -32,7 +32,7 @@ impl Source {
                 if c == '(' {
                     let before = source[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next();
                     now.calls.extend(before.map(str::to_owned));
-                } else if ";{}".contains(c) {
+                } else if ";{}#".contains(c) {
                     done.push(std::mem::take(&mut now));
                 }
                 at += c.len_utf8();
@@ -43,15 +43,19 @@ impl Source {
     }
 
     /// Whether a call of it is that command, but for the names of things: `programs` is what the command begins with, `verb`
-    /// its first argument. The flags and the values of a chart that it sets are there too; `whole`: and some call of the
-    /// verb has no other flag beside it.
-    pub(crate) fn types(&self, programs: &[&str], verb: &str, command: &str, whole: bool) -> bool {
+    /// its first argument. The call has its flags, and values that it sets of a chart are there. `exactly`: it has no others,
+    /// and what it lacks is given to it from one other place (`check(flags)`).
+    pub(crate) fn types(&self, programs: &[&str], verb: &str, command: &str, exactly: bool) -> bool {
         let wanted = flags(command.split_whitespace());
-        let all = flags(self.0.iter().flat_map(Statement::words));
+        let fits = |call: &Statement| {
+            let has = flags(call.words());
+            let lacks = &wanted - &has;
+            let given = || exactly && self.0.iter().any(|it| flags(it.words()) == lacks);
+            (!exactly || has.is_subset(&wanted)) && (lacks.is_empty() || given())
+        };
         let is_value = |key: &str| self.0.iter().flat_map(|it| &it.texts).any(|text| text.contains(&format!("{key}=")));
-        let called = self.0.iter().filter(|it| it.calls(programs, verb));
-        let mut called = called.filter(|it| !whole || flags(it.words()).is_subset(&wanted));
-        called.next().is_some() && wanted.is_subset(&all) && values(command).into_iter().all(is_value)
+        let mut calls = self.0.iter().filter(|it| it.calls(programs, verb));
+        calls.any(fits) && values(command).into_iter().all(is_value)
     }
 
     /// Whether one of its texts is that.
@@ -136,6 +140,8 @@ mod tests {
             run(&["plan", "sessions", "-n", &namespace, "--output", "snapshot"]);
             run(&["status", "-w"]);
             doctor(&api, &["-o=yaml"]);
+            let mutual = ["--cacert", ca, "--cert", cert];
+            command.args(["check", &address]).args(flags);
             helm(&["upgrade", RELEASE, "--set", &format!("image.tag={tag}"), "--wait"]);
             shell(r#"kubectl redis-memory top --live "x" y"#);
         }"##;
@@ -148,6 +154,9 @@ mod tests {
     #[case("plan sessions -o json", false)]
     #[case("doctor -o yaml", true)]
     #[case("explain redis-0", false)]
+    #[case("check redis-0", true)]
+    #[case("check redis-0 --cacert ca --cert c", true)]
+    #[case("check redis-0 --cert c", false)]
     #[case("top --live", true)]
     #[case("redis-memory", false)]
     fn a_call_of_ours_has_these_flags_and_no_others(#[case] command: &str, #[case] is: bool) {
