@@ -6,12 +6,16 @@
 mod book;
 #[path = "docs/commands.rs"]
 mod commands;
+#[path = "docs/comparison.rs"]
+mod comparison;
 #[path = "docs/fences.rs"]
 mod fences;
 #[path = "docs/getting_started.rs"]
 mod getting_started;
 #[path = "docs/policies.rs"]
 mod policies;
+#[path = "docs/typed.rs"]
+mod typed;
 #[path = "docs/values.rs"]
 mod values;
 
@@ -119,6 +123,39 @@ fn the_architecture_names_files_that_exist() {
     let missing: Vec<_> = named.into_iter().filter(|file| !root().join(file).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert_eq!(named_files("open `src/lib.rs` and `a b`"), ["src/lib.rs"]);
+}
+
+/// The files below src/plan, but for those of tests, as the table of its rooms names them.
+fn files_of_plan(below: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root().join("src/plan").join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{below}{}", entry.file_name().to_str().unwrap());
+        if name.ends_with("tests") || name.ends_with("tests.rs") {
+            continue;
+        }
+        if entry.path().is_dir() {
+            found.extend(files_of_plan(&format!("{name}/")));
+        } else {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_architecture_has_every_file_of_plan_once() {
+    let page = read("ARCHITECTURE.md");
+    let table = page.split("\n## ").find(|part| part.starts_with("The rooms of `plan`")).unwrap();
+    let first_cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    let named: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let once: BTreeSet<String> = named.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(once.len(), named.len(), "a file is named twice");
+    let files = files_of_plan("");
+    let gone: Vec<_> = once.iter().filter(|name| !name.ends_with('/') && !files.contains(*name)).collect();
+    let has = |file: &String| once.iter().any(|name| name == file || (name.ends_with('/') && file.starts_with(name)));
+    let missing: Vec<_> = files.iter().filter(|file| !has(file)).collect();
+    assert_eq!((gone, missing), (Vec::<&String>::new(), Vec::<&String>::new()), "gone, missing");
 }
 
 fn pages() -> Vec<PathBuf> {

@@ -28,6 +28,27 @@ fn pages_lie_at_most_one_folder_deep() {
     assert_eq!(deep, Vec::<String>::new());
 }
 
+/// A decision is known by the number of its file: in its heading, in the table of contents, and nowhere twice.
+#[test]
+fn decisions_are_called_what_their_files_are() {
+    let summary = read("docs/SUMMARY.md");
+    let pages: Vec<String> = below_docs().into_iter().filter(|page| page.starts_with("adr/")).collect();
+    assert!(pages.len() > 20, "{pages:?}");
+    let mut numbers = BTreeSet::new();
+    for page in pages {
+        let number = page.trim_start_matches("adr/").split('-').next().unwrap_or_default().to_owned();
+        let text = read(format!("docs/{page}"));
+        let heading = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+        assert!(heading.starts_with(&format!("{number}: ")), "{page} is headed {heading}");
+        assert!(
+            summary.contains(&format!("- [{heading}]({page})\n")),
+            "docs/SUMMARY.md does not have {page} as {heading}"
+        );
+        assert!(text.contains("\nDate: 20"), "{page}: when was it decided?");
+        assert!(numbers.insert(number), "{page}: that number is another decision's");
+    }
+}
+
 /// At three in the morning the name of an alert is what somebody has.
 #[test]
 fn where_an_alert_is_named_its_page_is_linked() {

@@ -2,7 +2,8 @@
 //!
 //! The first line of a shell block says one of
 //! - `run`: this file runs it, by our own program, without a cluster;
-//! - `run-by=FILE` or `run-by=FILE::NAME`: what is named there runs these verbs, with other names of things;
+//! - `run-by=FILE` or `run-by=FILE::NAME`, or several of these with commas: the tests of that file run each command, with other
+//!   names of things: the same verb, flags and values of the chart, and of our own program no other flags;
 //! - `not-run`: no test runs it.
 //!
 //! A block of text says `from=FILE` where it is what a test, or a run, has recorded: its lines stand there in this order,
@@ -11,6 +12,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -20,6 +22,7 @@ use crate::{
     all_blocks,
     fences::{Block, blocks},
     read, root,
+    typed::Source,
 };
 
 /// The two names of our program, and how it is called.
@@ -61,19 +64,43 @@ fn wrong_mark(block: &Block) -> Option<String> {
         return Some("say one of run, run-by=FILE::NAME, not-run after `sh`".into());
     }
     let by = block.value("run-by")?;
-    let (file, name) = by.split_once("::").unwrap_or((by, ""));
-    let Ok(text) = fs::read_to_string(root().join(file)) else { return Some(format!("{file} is not there")) };
-    if !name.is_empty() && !text.contains(&format!("fn {name}(")) {
-        return Some(format!("{file} has no {name}"));
+    let mut sources = Vec::new();
+    for one in by.split(',') {
+        let (file, name) = one.split_once("::").unwrap_or((one, ""));
+        if !file.starts_with("tests/") || Path::new(file).extension().is_none_or(|it| it != "rs") {
+            return Some(format!("{file} is no file of tests"));
+        }
+        let Ok(text) = fs::read_to_string(root().join(file)) else { return Some(format!("{file} is not there")) };
+        if !name.is_empty() && !text.contains(&format!("fn {name}(")) {
+            return Some(format!("{file} has no {name}"));
+        }
+        sources.push(Source::read(&text));
     }
-    let lacking = block.commands().into_iter().find(|command| !text.contains(verb(command)));
-    lacking.map(|command| format!("{file} does not have `{}`", verb(&command)))
+    let lacking = block.commands().into_iter().find(|command| !sources.iter().any(|source| runs(source, command)));
+    lacking.map(|command| format!("{by} does not run `{command}`"))
 }
 
-/// The word that says what a command does: `upgrade` of `helm upgrade …`.
-fn verb(command: &str) -> &str {
-    let ours = of_ours(command).and_then(|words| words.first().copied());
-    ours.or_else(|| command.split_whitespace().nth(1)).unwrap_or(command)
+/// Whether these tests run that command.
+fn runs(source: &Source, command: &str) -> bool {
+    if let Some(words) = of_ours(command) {
+        return words.first().is_some_and(|verb| source.types(&OURS, verb, command, true));
+    }
+    let mut words = command.split_whitespace();
+    match (words.next(), words.next()) {
+        // What a target is for is a script, and a test runs that.
+        (Some("make"), Some(target)) => {
+            recipe(target).split([' ', ';']).any(|word| word.contains('/') && source.names(word))
+        }
+        (Some(program), Some(verb)) => source.types(&[program], verb, command, false),
+        _ => false,
+    }
+}
+
+/// What the Makefile does for a target.
+fn recipe(target: &str) -> String {
+    let makefile = read("Makefile");
+    let lines = makefile.lines().skip_while(|line| !line.starts_with(&format!("{target}:"))).skip(1);
+    lines.map_while(|line| line.strip_prefix('\t')).collect::<Vec<_>>().join(" ").replace('@', "")
 }
 
 #[test]
@@ -91,6 +118,11 @@ fn every_command_says_whether_a_test_runs_it() {
 #[case::no_such_file("sh run-by=tests/nowhere.rs", "helm upgrade x")]
 #[case::no_such_test("sh run-by=tests/cluster_upgrade.rs::nowhere", "helm upgrade x")]
 #[case::another_verb("sh run-by=tests/cluster_upgrade.rs", "helm history x")]
+#[case::a_word_of_a_reason("sh run-by=tests/cluster_upgrade.rs", "helm test x")]
+#[case::another_value("sh run-by=tests/cluster_upgrade.rs", "helm upgrade x --set 'secretAccess[0].namespace=shop'")]
+#[case::another_output("sh run-by=tests/api_cli.rs", "kubectl redis-memory plan sessions")]
+#[case::a_target_of_make("sh run-by=tests/cluster_e2e/shared/demo.rs", "make image")]
+#[case::no_test("sh run-by=scripts/bench", "cargo bench --bench looks")]
 fn a_wrong_mark_is_seen(#[case] info: &str, #[case] command: &str) {
     let found = blocks("x.md".as_ref(), &format!("```{info}\n{command}\n```\n"));
     assert!(wrong_mark(&found[0]).is_some());
