@@ -54,7 +54,8 @@ fn monitor(object: &Value, endpoints: &str) -> Result<Value, String> {
     known(&object["spec"], &["selector", endpoints])?;
     known(&object["spec"]["selector"], &["matchLabels"])?;
     for endpoint in object["spec"][endpoints].as_array().ok_or("no endpoints")? {
-        known(endpoint, &["port", "path", "interval", "honorLabels"])?;
+        known(endpoint, &["port", "path", "interval", "honorLabels", "scheme", "tlsConfig", "bearerTokenFile"])?;
+        known(&endpoint["tlsConfig"], &["ca", "cert", "keySecret", "serverName", "insecureSkipVerify"])?;
     }
     Ok(object.clone())
 }

@@ -14,7 +14,7 @@ pub const CRDS: [&str; 3] =
     ["", "crds.install=false,networkPolicy.enabled=true", "networkPolicy.enabled=true,crds.keep=false"];
 
 /// Whatever else is set, in half of the combinations. `json:` begins lists and maps.
-const MORE: [&str; 12] = [
+const MORE: [&str; 13] = [
     r#"json:commonLabels={"team":"data"}"#,
     r#"json:networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"a":"b"}}}]"#,
     r#"json:networkPolicy.healthFrom=[{"ipBlock":{"cidr":"10.0.0.0/8"}}]"#,
@@ -27,13 +27,19 @@ const MORE: [&str; 12] = [
     r#"json:extraVolumes=[{"name":"v","emptyDir":{}}]"#,
     r#"json:extraVolumeMounts=[{"name":"v","mountPath":"/v"}]"#,
     r#"json:tolerations=[{"key":"a","operator":"Exists"}]"#,
+    "metrics.tls.secretName=metrics-tls,aggregateRoles=false",
 ];
+/// What more there is of rights on the whole cluster: about nodes and volumes, and about the tokens of those who scrape.
+const OF_THE_CLUSTER: &str = "nodeAccess=true,acting.restartInPlace=true,metrics.tls.clients=token";
+/// In namespaces those who scrape show a certificate instead.
+const OF_NAMESPACES: &str = "metrics.tls.clients=certificate";
 
 /// The settings of one combination.
 pub fn settings(switches: [&'static str; 5]) -> Vec<&'static str> {
     let mut settings: Vec<&str> = switches.into_iter().filter(|setting| !setting.is_empty()).collect();
     if settings.len().is_multiple_of(2) {
         settings.extend(MORE);
+        settings.push(if settings.contains(&PLACES[1]) { OF_NAMESPACES } else { OF_THE_CLUSTER });
     }
     settings
 }

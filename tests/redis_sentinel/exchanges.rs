@@ -111,7 +111,7 @@ fn rounds(name: &str, coordinated: bool) -> u64 {
         // Only the newest takes the word; what refuses it is asked once, and is moved by the pause.
         (true, true) if name.starts_with("valkey-9") => 20,
         (_, true) => u64::from(name == "system" || name.starts_with("valkey-9")),
-        (false, false) if name == "system" => 4,
+        (false, false) if name == "system" => 10,
         (false, false) => 0,
     }
 }
