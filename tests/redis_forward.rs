@@ -96,6 +96,13 @@ async fn the_verdict_is_the_same_through_the_api_server() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let top: Value = serde_json::from_str(&out).expect("it is JSON");
     assert!(top[0]["rssBytes"].as_u64().is_some_and(|bytes| bytes > 0), "{out}");
+
+    let (code, out, err) = run(&far, &["report", "--port-forward", "-o", "json"]);
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!(report["totals"]["answered"], 1, "{out}");
+    let (_, out, err) = run(&far, &["switchover", "redis", "--dry-run", "--port-forward"]);
+    assert!(out.contains("1 of 1 answered"), "{out}{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use super::{
     change,
     check::COULD_NOT_LOOK,
     cluster::{self, CannotStart, Cluster, ClusterArgs},
+    live::ReachArgs,
     output,
     plan::{self, PlanError},
 };
@@ -62,6 +63,9 @@ struct How {
     /// that asks for it.
     #[arg(long)]
     dry_run: bool,
+    /// For --dry-run, which looks at the pods: nothing else does.
+    #[command(flatten)]
+    reach: ReachArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -123,6 +127,7 @@ async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskErr
     }
     let change = Change::annotation(REQUEST_ANNOTATION, value);
     if how.dry_run {
+        how.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
         let code = plan::of_request(&cluster, clock, policy, &policies, read).await?;
         // Without a reason there is no request yet.
         if how.reason.is_some() {

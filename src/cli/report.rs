@@ -12,6 +12,7 @@ mod value;
 mod words;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
@@ -20,14 +21,15 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
 use self::{made::Looked, value::Report};
 use super::{
     check::COULD_NOT_LOOK,
     cluster::{self, CannotStart, Cluster, ClusterArgs},
     files::{self, FileError},
-    live, output,
+    live::{self, ReachArgs},
+    output,
     snapshot_file::{SnapshotFile, SnapshotFileError},
 };
 use crate::{
@@ -47,6 +49,8 @@ const AT_ONCE: usize = 4;
 pub(super) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
     /// Every namespace.
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -56,7 +60,7 @@ pub(super) struct Args {
     /// Without a cluster, from this snapshot, as `check --output yaml` or `plan NAME --output snapshot` writes one; may be
     /// given several times; `-` reads standard input.
     #[arg(long, short, value_name = "FILE",
-          conflicts_with_all = ["namespace", "context", "all_namespaces", "status_only"])]
+          conflicts_with_all = ["namespace", "context", "all_namespaces", "status_only", "port_forward"])]
     file: Vec<PathBuf>,
     /// What is written. Default: by the ending of --output-file (.html, .md, .json), else html.
     #[arg(long, short, value_enum)]
@@ -143,6 +147,8 @@ async fn of_cluster(args: &Args) -> Result<Report, ReportError> {
              words are those of its last look. The one may be newer than the other"
                 .to_owned(),
         );
+        let namespaces: BTreeSet<String> = policies.iter().filter_map(ResourceExt::namespace).collect();
+        args.reach.prepare(&cluster, &namespaces.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         output::progress(&format!("looking at the pods of {} policies …", policies.len()));
         look(&cluster, clock, policies).await
     };
