@@ -9,6 +9,7 @@ mod table;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod zeros;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -22,7 +23,10 @@ pub use policies::{PolicySeries, WriteGapSeries};
 pub use table::{Kind, Metric, TABLE};
 pub use targets::{Measured, PolicyKey, Source, TargetSeries};
 
-use crate::{domain::switchover::SwitchoverMethod, kube_io::client::AnswerObserver};
+use crate::{
+    domain::{journal::Outcome, switchover::SwitchoverMethod},
+    kube_io::client::AnswerObserver,
+};
 
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,6 +99,8 @@ pub enum ReconcileResult {
 }
 
 impl ReconcileResult {
+    const ALL: [Self; 3] = [Self::Success, Self::RequeueAfter, Self::Error];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -118,6 +124,8 @@ pub enum SwitchoverOutcome {
 }
 
 impl SwitchoverOutcome {
+    const ALL: [Self; 4] = [Self::HandedOver, Self::FoundHandedOver, Self::RoleStayed, Self::NotSettled];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::HandedOver => "HandedOver",
@@ -206,6 +214,7 @@ impl Metrics {
         table::BUILD_INFO.register(&mut registry, build);
         table::LEADER.register(&mut registry, masters);
         metrics.register(&mut registry);
+        metrics.begin_at_zero();
         Self { registry: Arc::new(registry), ..metrics }
     }
 
@@ -291,6 +300,7 @@ impl Metrics {
 
     /// A list or watch of the API server failed.
     pub fn watch_failed(&self, kind: &'static str) {
+        debug_assert!(zeros::KINDS.contains(&kind), "{kind} does not begin at zero");
         self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
@@ -309,8 +319,19 @@ impl Metrics {
         self.probe_errors.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// A step (its kind) or a whole remediation ended; `result` is a stable word.
-    pub fn remediated(&self, action: &'static str, result: &'static str) {
+    /// A step was taken, by the action of its effect, or failed.
+    pub fn step_taken(&self, action: &'static str, done: bool) {
+        debug_assert!(zeros::ACTIONS.contains(&action), "{action} does not begin at zero");
+        let [well, badly] = zeros::RESULTS;
+        self.remediated(action, if done { well } else { badly });
+    }
+
+    /// A whole remediation ended.
+    pub fn remediation_ended(&self, outcome: Outcome) {
+        self.remediated(zeros::REMEDIATION, outcome.as_str());
+    }
+
+    fn remediated(&self, action: &'static str, result: &'static str) {
         self.remediations.get_or_create(&RemediationLabels { action, result }).inc();
     }
 

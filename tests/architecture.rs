@@ -93,7 +93,7 @@ const WRITERS: &[(&str, &[&str])] = &[
     // What a person's command line writes into a policy, and the question who that person is.
     ("kube_io/ask.rs", &["create", "patch_metadata"]),
     // Asks what the operator may do: a SelfSubjectAccessReview is created, and stored nowhere.
-    ("kube_io/read.rs", &["create"]),
+    ("kube_io/read/rights.rs", &["create"]),
     // Asks whose a scraper's token is and what that one may do: neither review is stored.
     ("kube_io/review.rs", &["create"]),
 ];

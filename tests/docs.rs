@@ -355,6 +355,7 @@ text. A scrape shows what was measured and judged last: it causes no probe and n
   exchange included.
 - Outcomes of `redis_memory_policy_switchovers_total`: `HandedOver`; `FoundHandedOver` (by an attempt before, whose process
   died); `RoleStayed` (the old primary is primary); `NotSettled` (the next attempt looks).
+- Counters whose labels are closed lists are there from the start, with 0, so that `increase()` sees the first of each kind.
 - `level` is a state set: of the four series of a policy one is 1. Codes: [findings](findings.md); reasons:
   [refusals](blocked-reasons.md).
 

@@ -223,7 +223,7 @@ fn concluded(witness: &mut Witness, name: &str, seen: Observation) {
     let status = report::status(&input, &RedisMemoryPolicyStatus::default());
     witness.saw(format!("status of {name}"), serde_json::to_string(&status).unwrap());
     witness.saw(format!("findings of {name}"), format!("{findings:?}"));
-    let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status, |_| true);
+    let events = transitions::between(&RedisMemoryPolicyStatus::default(), &status, |_| true, |_| None);
     witness.saw(format!("events of {name}"), format!("{events:?}"));
     let metrics = Metrics::new("lease");
     metrics.show_targets(true);

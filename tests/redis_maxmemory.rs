@@ -11,18 +11,21 @@ use common::{
     server::RedisServer,
     writer::{Writer, lost},
 };
+use jiff::tz::TimeZone;
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     clock::Clock,
     domain::{
         addresses::PodAddresses,
         bytes::Bytes,
+        cron::Cron,
         fixtures::{self, NOW},
         journal::WorkloadRecord,
         policy::Policy,
         purpose::Purpose,
         sample::Sample,
         snapshot::{Observation, Snapshot},
+        window::Window,
     },
     execute::{ExecuteError, Executor, switchover::bare::Bare},
     plan::{Context, PlanSettings, decide, effect::Effect, next::Next},
@@ -237,6 +240,34 @@ async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
     .await;
     let evicted = set.servers[1].run(&["INFO", "stats"]);
     assert!(evicted.contains("evicted_keys:0"), "the replica evicted by itself: {evicted}");
+}
+
+/// The operator was stopped between its look and the command, and the window closed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_goes_once_the_window_has_closed() {
+    let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    set.fill(Bytes::mib(80)).await;
+    (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
+    let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };
+    set.records = records;
+    let Next::Upkeep(effects) = set.decide().await else { panic!("it is set then") };
+    let (effect, _) = effects.first().expect("the primary's").clone();
+    let now = Clock::start().now().to_zoned(TimeZone::UTC);
+    let daily = |hour: i8| Window {
+        schedule: Cron::parse(&format!("0 {hour} * * *")).expect("a schedule"),
+        duration: Duration::from_secs(3 * 3600),
+        zone: TimeZone::UTC,
+    };
+    set.policy.restart.windows = vec![daily((now.hour() + 6) % 24)];
+    let closed = set.executor.carry_out(&set.policy, &effect, None).await;
+    assert!(
+        matches!(&closed, Err(ExecuteError::NotSet { why, .. }) if why.contains("no window is open")),
+        "{closed:?}"
+    );
+    assert_eq!(set.have().await[0], Bytes::ZERO);
+    set.policy.restart.windows = vec![daily((now.hour() + 23) % 24)];
+    set.executor.carry_out(&set.policy, &effect, None).await.expect("it is open");
+    assert!(set.have().await[0] > Bytes::ZERO);
 }
 
 /// A server that stands still while it evicts gets back what it had.

@@ -15,7 +15,7 @@ pub mod headroom;
 pub mod judged;
 mod limits;
 pub mod members;
-mod nodes;
+pub mod nodes;
 pub mod obstacle;
 pub mod oom;
 mod own_maxmemory;

@@ -21,6 +21,14 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     snapshot.nodes.iter().flat_map(|node| of(snapshot, node)).collect()
 }
 
+/// Why nothing is found of that code, whether it holds or not; `None`: it would be.
+pub fn unseen(code: &str, snapshot: &Snapshot) -> Option<&'static str> {
+    let is_placed = |target: &Target| target.pod.node.is_some();
+    let hidden = snapshot.nodes.is_empty() && snapshot.targets.iter().any(is_placed);
+    (hidden && code == FindingCode::NodeOvercommitted.as_str())
+        .then_some("the operator may not read nodes any more (chart value nodeAccess)")
+}
+
 fn of(snapshot: &Snapshot, node: &Node) -> Vec<Finding> {
     let is_here = |target: &&Target| target.pod.node.as_ref() == Some(&node.name);
     let counted = |target| may_take(target).map(|takes| (target, takes));

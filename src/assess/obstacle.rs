@@ -214,11 +214,14 @@ impl Obstacle<'_> {
             Self::Refused(why) => {
                 let do_this = match why {
                     NotGiven::Quota(quota) => {
-                        format!(
-                            "raise quota {} to {} for this pod, or free that much",
-                            quota.name,
-                            quota.used + quota.needed
-                        )
+                        let to = match quota.lacks.as_slice() {
+                            [only] => only.wanted().to_string(),
+                            lacks => {
+                                let each = lacks.iter().map(|lack| format!("{} of {}", lack.wanted(), lack.resource));
+                                each.collect::<Vec<_>>().join(" and ")
+                            }
+                        };
+                        format!("raise quota {} to {to} for this pod, or free that much", quota.name)
                     }
                     NotGiven::LimitRange { asked, .. } => format!("raise the maximum of the LimitRange to {asked}"),
                     NotGiven::Node { .. } | NotGiven::Other(_) => "let the operator make the change".to_owned(),

@@ -35,14 +35,16 @@ pub(super) fn kills(snapshot: &Snapshot) -> Vec<PodKills> {
     let mut all: Vec<PodKills> =
         snapshot.surroundings.kills.iter().filter(|kills| open(kills.last_at)).cloned().collect();
     for target in &snapshot.targets {
-        let Some(kill) = target.pod.container.as_ref().ok().and_then(|container| container.killed) else { continue };
-        let earlier = all.iter().position(|kills| kills.pod == target.pod.name);
-        let earlier = earlier.map(|position| all.swap_remove(position));
-        let known = earlier.as_ref().is_some_and(|earlier| kill.at <= earlier.last_at);
-        match earlier {
-            Some(earlier) if known => all.push(earlier),
-            earlier if open(kill.at) => all.push(one_more(target, kill, earlier.as_ref())),
-            earlier => all.extend(earlier),
+        let Ok(container) = &target.pod.container else { continue };
+        for kill in [container.killed_before, container.killed].into_iter().flatten() {
+            let earlier = all.iter().position(|kills| kills.pod == target.pod.name);
+            let earlier = earlier.map(|position| all.swap_remove(position));
+            let known = earlier.as_ref().is_some_and(|earlier| kill.at <= earlier.last_at);
+            match earlier {
+                Some(earlier) if known => all.push(earlier),
+                earlier if open(kill.at) => all.push(one_more(target, kill, earlier.as_ref())),
+                earlier => all.extend(earlier),
+            }
         }
     }
     all.sort_by(|a, b| b.last_at.cmp(&a.last_at).then_with(|| a.pod.cmp(&b.pod)));

@@ -1,25 +1,22 @@
 //! Rights that the remedies of this policy need and that are missing. Said in Enforce only: in Observe none is used.
 
-use crate::{
-    domain::{
-        finding::{Finding, FindingCode},
-        pod::Right,
-        policy::{Mode, Policy},
-        snapshot::{RedisRights, Snapshot},
-        switchover,
-    },
-    topology::Follow,
+use crate::domain::{
+    finding::{Finding, FindingCode},
+    pod::Right,
+    policy::{Mode, Policy},
+    snapshot::{RedisRights, Snapshot},
+    switchover,
 };
 
 pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
     if policy.mode != Mode::Enforce {
         return Vec::new();
     }
-    let rights = &snapshot.rights;
-    let restarts = policy.fragmentation.restart_allowed;
+    let (rights, needed) = (&snapshot.rights, policy.needed_rights());
+    let restarts = needed.evict;
     let needs = [
         (
-            policy.headroom.resize_pod && snapshot.resize_supported,
+            needed.resize && snapshot.resize_supported,
             rights.resize,
             "patch pods/resize",
             "set the chart value acting.resize, or take ResizePod out of spec.headroom.remedies; until then no limit is raised",
@@ -31,7 +28,7 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
             "set the chart value acting.restart, or take Restart out of spec.fragmentation.remedies; until then no pod is restarted",
         ),
         (
-            Follow::by_policy(policy).is_ours(),
+            needed.label,
             rights.label,
             "patch pods",
             "set the chart value acting.roleLabel, or let another controller keep the label (roleAuthority: Label); until then no role label is kept",

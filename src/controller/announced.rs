@@ -24,7 +24,8 @@ impl Announced {
     fn may(&mut self, transition: &Transition, now: Duration) -> bool {
         let of = |kind: &str| (kind.to_owned(), about(transition));
         let kind = kind(transition);
-        let announced = kind.strip_suffix("Resolved").and_then(|kind| self.0.get(&of(kind)));
+        let over = ["Resolved", "Unseen"].into_iter().find_map(|end| kind.strip_suffix(end));
+        let announced = over.and_then(|kind| self.0.get(&of(kind)));
         if announced.is_some_and(|at| now.saturating_sub(*at) < MOMENT) || self.0.contains_key(&of(&kind)) {
             return false;
         }

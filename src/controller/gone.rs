@@ -15,13 +15,17 @@ use super::{
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicySpec},
     clock::Time as _,
+    domain::event::EventType,
+    kube_io::write::WriteError,
     metrics::PolicyKey,
-    report,
+    report::{self, transitions::event},
     validate::resolve::Problem,
 };
 
 /// A policy that cannot be evaluated now; looked at again when something changes, or after this time.
 const STALLED_AGAIN: Duration = Duration::from_secs(300);
+/// What is written is not taken: after this time it is tried again, for the definition may be updated at any time.
+const NOT_TAKEN_AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether policies are gone: nothing else tells of the last one.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
@@ -95,6 +99,20 @@ impl<W: World> Reconciler<W> {
         let key = PolicyKey::new(resource.namespace().unwrap_or_default(), resource.name_any());
         self.no_longer_watched(&resource.uid().unwrap_or_default(), &key);
         self.say_stalled(resource, problem).await
+    }
+
+    /// The definition in the cluster does not take what is to be written of it, and nothing is done that cannot be written
+    /// down: said in the log and an event, and in the status as far as that is taken.
+    pub(super) async fn not_taken(&self, stored: &Guarded, error: &WriteError) -> Result<Duration, ReconcileError> {
+        let (namespace, policy) = (stored.namespace().unwrap_or_default(), stored.name_any());
+        let text = error.to_string();
+        tracing::warn!(%namespace, %policy, reason = error.reason(), %text, "a policy cannot be written");
+        let (uid, now) = (stored.uid().unwrap_or_default(), self.time().uptime());
+        let news = vec![event(EventType::Warning, error.reason(), "Report", text.clone(), None)];
+        let resource = stored.clone().under(&RedisMemoryPolicySpec::default());
+        self.say(&resource, self.memory.to_tell(&uid, news, now)).await;
+        let again = self.say_stalled(&resource, &Problem::new(error.reason(), text)).await?;
+        Ok(again.min(NOT_TAKEN_AGAIN))
     }
 
     fn no_longer_watched(&self, uid: &str, key: &PolicyKey) {

@@ -230,7 +230,9 @@ async fn end<W: World>(
         policy = %policy.name, namespace = %policy.namespace, remediation = %record.remediation, outcome,
         message = %record.message, "remediation ended"
     );
-    reconciler.metrics.remediated("Remediation", outcome);
+    if let Some(outcome) = record.outcome {
+        reconciler.metrics.remediation_ended(outcome);
+    }
     let mut performed = Performed { journal: None, records, ..Performed::nothing(resource, AT_ONCE) };
     // A pause is what people asked for.
     let expected = matches!(record.outcome, Some(Outcome::Succeeded | Outcome::WindowClosed | Outcome::Paused));

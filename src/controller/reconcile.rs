@@ -22,6 +22,7 @@ use crate::{
     assess::judged::Judged,
     clock::Time as _,
     domain::blocked::BlockReason,
+    kube_io::write::WriteError,
     plan::{
         Context,
         decide::{self, Decision},
@@ -61,7 +62,12 @@ impl<W: World> Reconciler<W> {
         let resolved = resolve(stored);
         if stored.meta().deletion_timestamp.is_none() {
             return match resolved {
-                Ok(resolved) => Box::pin(self.reconcile(resolved)).await,
+                Ok(resolved) => match Box::pin(self.reconcile(resolved)).await {
+                    Err(ReconcileError::Write(error @ WriteError::OtherDefinition(_))) => {
+                        self.not_taken(stored, &error).await.map(Some)
+                    }
+                    looked => looked,
+                },
                 Err(problem) => self.stalled(stored, &problem).await.map(Some),
             };
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
-    assess::judged::Judged,
+    assess::{judged::Judged, nodes},
     clock::Time as _,
     domain::{oom::PodKills, policy::Policy, snapshot::Snapshot},
     kube_io::event::EventTarget,
@@ -152,7 +152,8 @@ impl<W: World> Reconciler<W> {
         snapshot: &Snapshot,
         remediating: bool,
     ) {
-        let mut news = transitions::between(before, status, |pod| findings::is_there(snapshot, pod));
+        let is_there = |pod: &str| findings::is_there(snapshot, pod);
+        let mut news = transitions::between(before, status, is_there, |code| nodes::unseen(code, snapshot));
         if remediating {
             news.retain(transitions::matters_while_remediating);
         }

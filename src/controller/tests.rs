@@ -297,6 +297,49 @@ async fn a_journal_of_another_policy_is_discarded() {
     assert_eq!(reasons(&bench.log), ["JournalDiscarded"]);
 }
 
+/// A definition that is older than this program: nothing is done that cannot be written down, and people are told what to do.
+#[tokio::test]
+async fn a_definition_that_does_not_take_the_journal_is_said_with_the_command() {
+    let object = remediated("ops/a", "u-0");
+    let keeps = keeps(object.clone());
+    let bench = bench(move |request| {
+        if request.uri.contains("fieldManager=redis-memory-operator-journal") {
+            let message = "failed to create typed patch object (shop/sessions): .status.journal.new: field not declared in schema";
+            return refusal(500, "", message, &json!([]));
+        }
+        keeps(request)
+    });
+    for _ in 0..2 {
+        let again = bench.reconciler.look(&stored(&object)).await.expect("said").expect("looked at again");
+        assert!(again <= Duration::from_secs(60), "{again:?}");
+    }
+    let sent = bench.log.all();
+    let conditions = |request: &Recorded| request.body["status"]["conditions"].as_array().cloned();
+    let written = sent.iter().find_map(conditions).expect("conditions are written");
+    let stalled = written.iter().find(|condition| condition["type"] == "Stalled").expect("Stalled");
+    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("OtherDefinition")));
+    let text = stalled["message"].as_str().expect("a message");
+    let command = "redis-memory-operator crd | kubectl apply --server-side -f -";
+    assert!(text.contains(".status.journal.new") && text.contains(command), "{text}");
+    assert_eq!(reasons(&bench.log), ["OtherDefinition"], "an event, once");
+}
+
+/// Not even that it is so can be written into the status: the event and the log say it.
+#[tokio::test]
+async fn a_definition_that_takes_nothing_is_said_in_an_event() {
+    let object = remediated("ops/a", "u-0");
+    let keeps = keeps(object.clone());
+    let bench = bench(move |request| {
+        if request.uri.contains("/status?") {
+            return refusal(500, "", ".status.verdict: field not declared in schema", &json!([]));
+        }
+        keeps(request)
+    });
+    let error = bench.reconciler.look(&stored(&object)).await.expect_err("not written");
+    assert_eq!(error.reason(), "OtherDefinition");
+    assert_eq!(reasons(&bench.log), ["OtherDefinition"]);
+}
+
 #[tokio::test]
 async fn another_installs_journal_is_left_alone_and_said_once() {
     let object = remediated("ops/b", "u-1");

@@ -356,6 +356,7 @@ pub fn container() -> Container {
         started_at: Some(seconds_ago(7 * 24 * 3600)),
         restarts: 0,
         killed: None,
+        killed_before: None,
         start_took: Duration::ZERO,
         ready_after: Duration::ZERO,
         mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],

@@ -37,6 +37,13 @@ pub enum NotGiven {
 pub struct Quota {
     /// Its name.
     pub name: String,
+    /// Of what it allows too little, which is memory; at least one.
+    pub lacks: Vec<Lack>,
+}
+
+/// What a ResourceQuota allows too little of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
     /// What it counts: `limits.memory`, `requests.memory` or `memory`.
     pub resource: String,
     /// What is needed beside what is used.
@@ -45,6 +52,13 @@ pub struct Quota {
     pub used: Bytes,
     /// What it allows.
     pub hard: Bytes,
+}
+
+impl Lack {
+    /// What it has to allow.
+    pub fn wanted(&self) -> Bytes {
+        self.used + self.needed
+    }
 }
 
 impl NotGiven {
@@ -60,8 +74,11 @@ impl NotGiven {
     /// The reason with its numbers. Words of others are cut to so many characters.
     pub fn why(&self, most: usize) -> String {
         match self {
-            Self::Quota(Quota { name, resource, needed, used, hard }) => {
-                format!("quota {name} allows {hard} of {resource}, {used} of it are used, and {needed} more are needed")
+            Self::Quota(Quota { name, lacks }) => {
+                let lack = |Lack { resource, needed, used, hard }: &Lack| {
+                    format!("{hard} of {resource}, {used} of it are used, and {needed} more are needed")
+                };
+                format!("quota {name} allows {}", lacks.iter().map(lack).collect::<Vec<_>>().join("; and "))
             }
             Self::LimitRange { of, most, asked } => {
                 format!("a LimitRange allows at most {most} of memory for a {of}, and {asked} are asked for")
@@ -84,19 +101,17 @@ fn quota(text: &str) -> Option<Quota> {
     let (requested, rest) = rest.split_once(", used: ")?;
     let (used, hard) = rest.split_once(", limited: ")?;
     let hard = hard.split_once(", ").map_or(hard, |(hard, _)| hard);
-    let resource = requested.split(',').filter_map(|item| Some(item.split_once('=')?.0));
-    let resource = resource.into_iter().find(|resource| resource.ends_with("memory"))?;
-    let amount = |list: &str| {
+    let amount = |list: &str, resource: &str| {
         let of_it = list.split(',').find_map(|item| item.split_once('=').filter(|(name, _)| *name == resource));
         amount(of_it?.1)
     };
-    Some(Quota {
-        name: name.to_owned(),
-        resource: resource.to_owned(),
-        needed: amount(requested)?,
-        used: amount(used)?,
-        hard: amount(hard)?,
-    })
+    let lack = |resource: &str| {
+        let (needed, used) = (amount(requested, resource)?, amount(used, resource)?);
+        Some(Lack { resource: resource.to_owned(), needed, used, hard: amount(hard, resource)? })
+    };
+    let resources = requested.split(',').filter_map(|item| Some(item.split_once('=')?.0));
+    let lacks: Vec<Lack> = resources.filter(|resource| resource.ends_with("memory")).filter_map(lack).collect();
+    (!lacks.is_empty()).then(|| Quota { name: name.to_owned(), lacks })
 }
 
 /// `maximum memory usage per Container is 1Gi, but limit is 1536Mi`
@@ -135,7 +150,8 @@ mod tests {
     #[case::quota(
         "cannot resize: pods \"redis-1\" is forbidden: exceeded quota: mem, requested: limits.memory=256Mi,requests.memory=1Mi, \
          used: limits.memory=3Gi,requests.memory=1Gi, limited: limits.memory=3Gi,requests.memory=1Gi",
-        "quota mem allows 3 GiB of limits.memory, 3 GiB of it are used, and 256 MiB more are needed"
+        "quota mem allows 3 GiB of limits.memory, 3 GiB of it are used, and 256 MiB more are needed; and 1 GiB of requests.memory, \
+         1 GiB of it are used, and 1 MiB more are needed"
     )]
     #[case::with_words_after_it(
         "exceeded quota: mem, requested: memory=1Gi, used: memory=2Gi, limited: memory=2Gi; it is tried again",

@@ -191,6 +191,9 @@ pub struct Container {
     /// Its last end, where the kernel killed it for want of memory. What runs now began after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Kill>,
+    /// The end before that, where Kubernetes still tells of it and it was such a kill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_before: Option<Kill>,
     /// From the creation of the pod to the start of the container, where that is its first: scheduling, volumes, image, init
     /// containers. Zero: not known.
     #[serde(default, with = "written::duration", skip_serializing_if = "Duration::is_zero")]

@@ -37,6 +37,29 @@ pub struct Policy {
     pub restart: RestartRule,
 }
 
+impl Policy {
+    /// The rights that its remedies need of the API server: none in Observe.
+    pub fn needed_rights(&self) -> NeededRights {
+        let acts = self.mode == Mode::Enforce;
+        NeededRights {
+            evict: acts && self.fragmentation.restart_allowed,
+            resize: acts && self.headroom.resize_pod,
+            label: acts && self.redis.authority == AuthorityRule::Operator,
+        }
+    }
+}
+
+/// What a policy needs of [`Rights`](super::pod::Rights).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeededRights {
+    /// `create pods/eviction`.
+    pub evict: bool,
+    /// `patch pods/resize`.
+    pub resize: bool,
+    /// `patch pods` (the role label).
+    pub label: bool,
+}
+
 /// Whether the operator only looks or also acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -289,6 +289,23 @@ impl ProbeFailure {
         }
     }
 
+    /// Every word of [`reason`](Self::reason).
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        let all = [
+            Self::Unreachable,
+            Self::TimedOut,
+            Self::AuthenticationFailed,
+            Self::SecretUnavailable,
+            Self::NotRedis,
+            Self::ReplyTooLarge,
+            Self::Refused,
+            Self::OwnerUnproven,
+            Self::HostNetwork,
+        ];
+        let plain = all.map(|of: fn(String) -> Self| of(String::new()).reason());
+        plain.into_iter().chain(TlsProblem::ALL.map(TlsProblem::reason))
+    }
+
     /// The text for people.
     pub fn text(&self) -> &str {
         match self {

@@ -29,6 +29,9 @@ pub enum SwitchoverChoice {
 }
 
 impl SwitchoverMethod {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Guarded, Self::Native, Self::Sentinel];
+
     /// The name as it is shown.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -8,7 +8,12 @@ use super::{
     redis::{CONNECT_DEADLINE, redis, set_all},
 };
 use crate::{
-    domain::{bytes::Bytes, policy::Policy, sample::Memory},
+    domain::{
+        bytes::Bytes,
+        policy::Policy,
+        sample::Memory,
+        window::{self, State},
+    },
     plan::effect::Peer,
 };
 
@@ -21,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 impl<P: Ports> Executor<P> {
     /// Sets `maxmemory` of that process, if it still is what was judged and what is used still fits: both are read right
-    /// before, over the same connection.
+    /// before, over the same connection. Where keys go by it a window must be open still.
     pub(super) async fn set_maxmemory(
         &self,
         policy: &Policy,
@@ -42,10 +47,15 @@ impl<P: Ports> Executor<P> {
         if !memory.is_measured() || memory.used > most_used {
             return not_set(format!("{} are used, and {value} is set for at most {most_used}", memory.used));
         }
+        let lowered = before == Bytes::ZERO || value < before;
+        let evicts = lowered && memory.used > value;
+        // The window that was open at the look may have closed since: this process may have been stopped in between.
+        if evicts && window::state(&policy.restart.windows, self.ports.now()) == State::Closed {
+            return not_set(format!("{} are used, and no window is open any more in which keys may go", memory.used));
+        }
         let settings = [("maxmemory".to_owned(), value.0.to_string())];
         set_all(&self.ports, &mut connection, peer, &settings).await?;
-        let lowered = before == Bytes::ZERO || value < before;
-        if lowered && memory.used > value {
+        if evicts {
             self.watch_eviction(&mut connection, peer, (value, before), usual).await?;
         }
         Ok(Done::MaxmemorySet)

@@ -1,6 +1,7 @@
 //! Live reads: what a decision rests on right before an effect. Each request has a limit of its own.
 
 mod nodes;
+mod rights;
 mod volumes;
 
 use std::{
@@ -11,15 +12,11 @@ use std::{
 
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
-use kube::{
-    Api, Client, Resource,
-    api::{ListParams, PostParams},
-};
+use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
 pub use self::volumes::{Behind, VolumesRead};
@@ -32,7 +29,7 @@ use crate::{
     clock::Clock,
     domain::{
         names::{ControllerUid, PodName},
-        pod::{Owner, Right, Rights},
+        pod::Owner,
     },
 };
 
@@ -42,10 +39,6 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const PAGE: u32 = 500;
 /// Pages of a list; 10,000 objects are far beyond what one policy may act on.
 const MAX_PAGES: usize = 20;
-/// How long an answer about our rights is believed.
-const RIGHTS_TTL: Duration = Duration::from_secs(60);
-/// What was said of our rights is forgotten after this time.
-const RIGHTS_KEPT: Duration = Duration::from_secs(3600);
 /// That a controller was there is forgotten after this time.
 const OWNERS_KEPT: Duration = Duration::from_secs(3600);
 /// What was read of disruption budgets is forgotten after this time.
@@ -69,7 +62,7 @@ type Budgets = Option<Arc<Vec<PodDisruptionBudget>>>;
 /// What is remembered for a while. All times are of the monotonic clock.
 #[derive(Debug, Default)]
 struct Memory {
-    rights: HashMap<String, (Rights, Duration)>,
+    rights: rights::Asked,
     resize: Option<(bool, Duration)>,
     /// Controllers that were there, and when.
     owners: HashMap<String, Duration>,
@@ -189,58 +182,13 @@ impl Reader {
         Ok(exists)
     }
 
-    /// What we may do in the namespace, by the API server's own word; remembered for 60 s. A question that fails is
-    /// `Unknown`, and asked again at the next call.
-    pub async fn rights(&self, namespace: &str) -> Rights {
-        self.rights_within(namespace, RIGHTS_TTL).await
-    }
-
-    /// The same while nothing is to be done: remembered for a minute for each namespace that is asked about, so that all of
-    /// them together cost three requests a minute.
-    pub async fn rights_lately(&self, namespace: &str) -> Rights {
-        let namespaces = self.with_memory(|memory| memory.rights.len()).max(1);
-        let age = RIGHTS_TTL.saturating_mul(u32::try_from(namespaces).unwrap_or(u32::MAX));
-        self.rights_within(namespace, age.min(RIGHTS_KEPT)).await
-    }
-
-    async fn rights_within(&self, namespace: &str, age: Duration) -> Rights {
-        let now = self.clock.uptime();
-        let remembered = self.with_memory(|memory| memory.rights.get(namespace).copied());
-        if let Some((rights, asked)) = remembered
-            && now.saturating_sub(asked) < age
-        {
-            return rights;
-        }
-        let word = |text: &str| Some(text.to_owned());
-        let of_pods = |verb: &str, subresource: Option<&str>| ResourceAttributes {
-            namespace: word(namespace),
-            verb: word(verb),
-            resource: word("pods"),
-            subresource: subresource.map(str::to_owned),
-            ..ResourceAttributes::default()
-        };
-        let (evict, resize, label) = futures::join!(
-            self.may(of_pods("create", Some("eviction"))),
-            self.may(of_pods("patch", Some("resize"))),
-            self.may(of_pods("patch", None)),
-        );
-        let rights = Rights { evict, resize, label };
-        if [evict, resize, label].iter().all(|right| *right != Right::Unknown) {
-            self.with_memory(|memory| {
-                memory.rights.retain(|_, (_, asked)| now.saturating_sub(*asked) < RIGHTS_KEPT);
-                memory.rights.insert(namespace.to_owned(), (rights, now));
-            });
-        }
-        rights
-    }
-
     /// The disruption budgets of the namespace, no older than that; `None`: they cannot be read, and the Eviction API is
     /// the only one to ask. That is believed for a minute.
     pub async fn disruption_budgets(&self, namespace: &str, age: Duration) -> Budgets {
         let now = self.clock.uptime();
         let remembered = self.with_memory(|memory| memory.budgets.get(namespace).cloned());
         if let Some((budgets, read)) = remembered
-            && now.saturating_sub(read) < if budgets.is_some() { age } else { RIGHTS_TTL }
+            && now.saturating_sub(read) < if budgets.is_some() { age } else { rights::BELIEVED }
         {
             return budgets;
         }
@@ -276,31 +224,6 @@ impl Reader {
             Err(cause) => {
                 tracing::warn!(%cause, "cannot ask the API server for its subresources");
                 false
-            }
-        }
-    }
-
-    /// Whether we may do that, by the API server's own word.
-    async fn may(&self, attributes: ResourceAttributes) -> Right {
-        let ResourceAttributes { namespace, verb, resource, subresource, .. } = attributes.clone();
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(attributes),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        match within(READ_TIMEOUT, api.create(&PostParams::default(), &review)).await {
-            Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.allowed => Right::Granted,
-            // "The authorizer could not say" is no refusal.
-            Ok(SelfSubjectAccessReview { status: Some(status), .. }) if status.evaluation_error.is_none() => {
-                Right::Denied
-            }
-            Ok(_) => Right::Unknown,
-            Err(cause) => {
-                tracing::warn!(namespace, verb, resource, subresource, %cause, "cannot ask for our own rights");
-                Right::Unknown
             }
         }
     }

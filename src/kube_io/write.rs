@@ -62,10 +62,22 @@ pub enum WriteError {
     /// The API server found the change invalid (400, 422); the text is its own.
     #[error("refused: {0}")]
     Invalid(String),
+    /// The definition of policies in the cluster does not take what this program writes into a status; the text says which
+    /// field. A field that it does not declare is an error 500 of the API server (kubernetes/kubernetes#139253).
+    #[error(
+        "the definition of RedisMemoryPolicy in the cluster is not the one of this operator, and does not take what it writes \
+         ({0}): update the definition: {update}",
+        update = UPDATE_DEFINITION
+    )]
+    OtherDefinition(String),
     /// Anything else: overload, no answer, an unreadable answer.
     #[error("not confirmed: {0}")]
     Unconfirmed(#[source] Cause),
 }
+
+/// Makes the definition in the cluster that of this program.
+const UPDATE_DEFINITION: &str = "redis-memory-operator crd | kubectl apply --server-side -f - (with the program of the operator's \
+                                 version; or upgrade the chart with crds.install=true)";
 
 impl WriteError {
     /// The write may have happened although it was not confirmed: read back before it is repeated.
@@ -88,6 +100,7 @@ impl WriteError {
             Self::Gone(_) => "Gone",
             Self::Forbidden(_) => "Forbidden",
             Self::Invalid(_) => "Invalid",
+            Self::OtherDefinition(_) => "OtherDefinition",
             Self::Unconfirmed(_) => "Unconfirmed",
         }
     }
@@ -365,6 +378,9 @@ fn names_field(status: &Status, field: &str) -> bool {
 
 fn write_error(status: &Status) -> WriteError {
     let message = plain(&status.message, TEXT_CAP);
+    if let (400 | 422 | 500, Some(what)) = (status.code, not_taken(status)) {
+        return WriteError::OtherDefinition(what);
+    }
     match status.code {
         403 => WriteError::Forbidden(message),
         404 => WriteError::Gone(message),
@@ -375,6 +391,18 @@ fn write_error(status: &Status) -> WriteError {
         400 | 422 => WriteError::Invalid(message),
         code => WriteError::Unconfirmed(Cause::Refused { code, message }),
     }
+}
+
+/// What of a status the definition does not take: a field that it does not declare, or a value that it does not know.
+fn not_taken(status: &Status) -> Option<String> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let value = causes.map(|cause| (&cause.field, &cause.message)).find(|(field, _)| field.starts_with("status."));
+    let value = value.map(|(field, message)| format!("{field}: {message}"));
+    let text = value.or_else(|| {
+        let field = status.message.split_once(": field not declared in schema")?.0.rsplit([' ', '\n']).next()?;
+        field.starts_with(".status").then(|| format!("{field}: not declared"))
+    })?;
+    Some(plain(&text, TEXT_CAP))
 }
 
 fn evict_error(status: &Status) -> EvictError {

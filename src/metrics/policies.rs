@@ -164,7 +164,8 @@ pub(super) fn encode<'a>(
     let mut family = encoder.encode_descriptor(metric.family(), metric.meaning, None, metric.kind.encoded())?;
     for (key, exported) in policies.clone() {
         let Some(workload) = &exported.active else { continue };
-        let labels = [("namespace", key.namespace.as_str()), ("workload", workload.as_str())];
+        let mut labels = own(key);
+        labels.push(("workload", workload.as_str()));
         ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
     }
     let metric = table::RECLAIMED;

@@ -115,7 +115,7 @@ metrics! {
         "1 while a remediation is due or under way, in the mode Observe too, else 0";
     PLAN_STEPS = Gauge "redis_memory_policy_plan_steps" ["namespace" "policy" "step"] ""
         "Steps of the plan that is due or under way, by kind, absent where there are none";
-    ACTIVE = Gauge "redis_memory_policy_remediation_active" ["namespace" "workload"] ""
+    ACTIVE = Gauge "redis_memory_policy_remediation_active" ["namespace" "policy" "workload"] ""
         "1 while pods of the workload are being restarted";
     LAST_REMEDIATION = Gauge "redis_memory_policy_last_remediation_timestamp_seconds" ["namespace" "policy" "workload" "outcome"] "seconds"
         "When the workload's last remediation ended, in Unix time, with how it ended";

@@ -330,13 +330,26 @@ mod tests {
             lines[1],
             "redis_memory_policy_blocked{namespace=\"shop\",policy=\"sessions\",reason=\"DisruptionBudget\"} 1.0"
         );
-        assert_eq!(lines[4], "redis_memory_policy_remediation_active{namespace=\"shop\",workload=\"redis\"} 1");
+        let active =
+            "redis_memory_policy_remediation_active{namespace=\"shop\",policy=\"sessions\",workload=\"redis\"} 1";
+        assert_eq!(lines[4], active);
         metrics.set_blocked(&policy, None);
         metrics.set_active(&policy, None);
         metrics.set_write_gaps(&policy, Vec::new());
         assert_eq!(series(&metrics).len(), 1);
         metrics.forget(&policy);
         assert_eq!(series(&metrics), Vec::<String>::new());
+    }
+
+    /// One series twice, and Prometheus refuses the whole page.
+    #[test]
+    fn workloads_of_one_name_are_told_apart_by_their_policies() {
+        let (metrics, policy) = watching();
+        metrics.set_active(&policy, Some("redis"));
+        metrics.set_active(&PolicyKey::new("shop", "carts"), Some("redis"));
+        let lines = series(&metrics);
+        assert_eq!(lines.len(), 2);
+        assert_ne!(lines[0], lines[1]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::domain::{
     finding::{FindingCode, Severity},
     journal::Outcome,
     ratio::Ratio,
+    snapshot::ProbeFailure,
     step::StepKind,
 };
 
@@ -23,7 +24,7 @@ fn lines(metrics: &Metrics, prefix: &str) -> Vec<String> {
 fn counters_have_the_names_that_dashboards_know() {
     let metrics = Metrics::new("operator");
     metrics.probe_failed("Unreachable");
-    metrics.remediated("Evict", "Succeeded");
+    metrics.step_taken("Evict", true);
     metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
     metrics.answer_observer()(&http::Method::PATCH, Some(http::StatusCode::CONFLICT));
     metrics.answer_observer()(&http::Method::GET, None);
@@ -32,7 +33,7 @@ fn counters_have_the_names_that_dashboards_know() {
     for line in [
         "redis_memory_policy_watch_errors_total{kind=\"Pod\"} 1",
         "redis_memory_policy_probe_errors_total{reason=\"Unreachable\"} 1",
-        "redis_memory_policy_remediations_total{action=\"Evict\",result=\"Succeeded\"} 1",
+        "redis_memory_policy_remediations_total{action=\"Evict\",result=\"Done\"} 1",
         "controller_runtime_reconcile_total{controller=\"redismemorypolicy\",result=\"error\"} 1",
         "controller_runtime_reconcile_errors_total{controller=\"redismemorypolicy\"} 1",
         "rest_client_requests_total{code=\"409\",method=\"PATCH\"} 1",
@@ -41,6 +42,30 @@ fn counters_have_the_names_that_dashboards_know() {
     ] {
         assert_eq!(lines(&metrics, line), [line], "in {}", metrics.render().expect("a page"));
     }
+}
+
+/// `increase()` sees nothing of a series that appears with 1.
+#[test]
+fn what_is_counted_begins_at_zero() {
+    let before = Metrics::new("operator");
+    let zeros: BTreeSet<String> = lines(&before, "").into_iter().filter(|line| line.ends_with(" 0")).collect();
+    let metrics = Metrics::new("operator");
+    for reason in ProbeFailure::reasons() {
+        metrics.probe_failed(reason);
+    }
+    metrics.watch_failed("Service");
+    metrics.step_taken("Evict", false);
+    for outcome in Outcome::ALL {
+        metrics.remediation_ended(outcome);
+    }
+    metrics.switchover_ended(SwitchoverMethod::Sentinel, SwitchoverOutcome::NotSettled, Duration::from_secs(3));
+    metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));
+    let counted: Vec<String> = lines(&metrics, "").into_iter().filter(|line| line.ends_with(" 1")).collect();
+    for line in counted.iter().filter(|line| line.contains("_total{")) {
+        let zero = format!("{} 0", line.strip_suffix(" 1").expect("a count"));
+        assert!(zeros.contains(&zero), "{line} is not there before");
+    }
+    assert!(counted.len() > 30, "{counted:#?}");
 }
 
 #[test]
@@ -120,7 +145,8 @@ fn full() -> Metrics {
     metrics.probe_failed("Unreachable");
     metrics.probe_took(Duration::from_millis(2));
     metrics.watch_failed("Pod");
-    metrics.remediated("Evict", "Done");
+    metrics.step_taken("Evict", true);
+    metrics.remediation_ended(Outcome::Succeeded);
     metrics.write_paused(Duration::from_millis(3));
     metrics.switchover_ended(SwitchoverMethod::Guarded, SwitchoverOutcome::HandedOver, Duration::from_secs(3));
     metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));

@@ -224,6 +224,7 @@ fn container(pod: &K8sPod, access: &RedisAccess) -> Result<Container, ContainerP
         started_at: status.and_then(started_at),
         restarts: status.map_or(0, |status| clamped(status.restart_count)),
         killed: status.and_then(trouble::killed),
+        killed_before: status.and_then(trouble::killed_before),
         start_took: status
             .filter(|status| status.restart_count == 0)
             .and_then(started_at)

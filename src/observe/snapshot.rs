@@ -86,7 +86,7 @@ impl Observer {
         }
         self.assign(policy, &pods, around, digester).await;
         let (services, fronting) = self.services(policy, found.iter().map(AsRef::as_ref), around).await?;
-        let rights = self.reader.rights_lately(&policy.namespace).await;
+        let rights = self.reader.rights_lately(&policy.namespace, policy.needed_rights()).await;
         let mut frame = Snapshot { services, ..self.frame(policy, &pods, around, claims, rights).await? };
         frame.budgets = self.remembered_budgets(policy, found, around).await;
         frame.nodes = self.reader.node_memory(&nodes::of(&pods)).await;

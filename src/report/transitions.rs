@@ -17,11 +17,13 @@ pub struct Transition {
 
 /// What changed between two statuses and is worth an event: findings that came or went (Warning and worse), and what
 /// blocks a remediation. What could not be judged is in both, marked stale: what is not in `after` was judged and not
-/// found, or is about a pod that is gone for good (`is_there` says which there are), of which nothing is said.
+/// found, or is about a pod that is gone for good (`is_there` says which there are), of which nothing is said. `unseen`: why a
+/// finding of that code, which is gone, is not known to be over.
 pub fn between(
     before: &RedisMemoryPolicyStatus,
     after: &RedisMemoryPolicyStatus,
     is_there: impl Fn(&str) -> bool,
+    unseen: impl Fn(&str) -> Option<&'static str>,
 ) -> Vec<Transition> {
     let mut events = Vec::new();
     let (earlier, now) = (findings::each(&before.findings), findings::each(&after.findings));
@@ -38,8 +40,11 @@ pub fn between(
         let over = earlier.iter().filter(weighty).filter(|finding| !known(&now, finding));
         let over: Vec<_> = over.filter(|finding| finding.pod.as_deref().is_none_or(&is_there)).cloned().collect();
         for finding in findings::grouped(&over) {
-            let reason = format!("{}Resolved", finding.code);
-            let note = about(&finding, "it was looked at again and does not hold any more");
+            let (end, said) = match unseen(&finding.code) {
+                Some(why) => ("Unseen", format!("whether it still holds is not known: {why}")),
+                None => ("Resolved", "it was looked at again and does not hold any more".to_owned()),
+            };
+            let (reason, note) = (format!("{}{end}", finding.code), about(&finding, &said));
             events.push(event(EventType::Normal, &reason, "Assess", note, only_pod(&finding)));
         }
     }

@@ -203,8 +203,9 @@ async fn a_resize_beyond_the_quota_is_forbidden_with_the_numbers() {
     assert!(matches!(error, WriteError::Forbidden(_)) && text.contains("exceeded quota"), "{text}");
     // The words that are read are those of this API server.
     let NotGiven::Quota(quota) = NotGiven::read(&text) else { panic!("{text}") };
-    assert_eq!((quota.name.as_str(), quota.resource.as_str()), ("memory", "limits.memory"));
-    assert_eq!((quota.needed, quota.used, quota.hard), (Bytes::mib(192), Bytes::mib(64), Bytes::mib(128)));
+    let [lack] = quota.lacks.as_slice() else { panic!("{quota:?}") };
+    assert_eq!((quota.name.as_str(), lack.resource.as_str()), ("memory", "limits.memory"));
+    assert_eq!((lack.needed, lack.used, lack.hard), (Bytes::mib(192), Bytes::mib(64), Bytes::mib(128)));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn go_on(metrics: &Metrics) {
     metrics.probe_failed("Unreachable");
     metrics.probe_took(Duration::from_millis(2));
     metrics.watch_failed("Pod");
-    metrics.remediated("Evict", "Succeeded");
+    metrics.step_taken("Evict", true);
     metrics.write_paused(Duration::from_millis(3));
     metrics.switchover_ended(SwitchoverMethod::Guarded, SwitchoverOutcome::HandedOver, Duration::from_secs(3));
     metrics.reconciled(ReconcileResult::Error, Duration::from_millis(3));

@@ -101,6 +101,13 @@ type Change = fn(&mut World);
 )]
 #[case::kubelet_fails(|w: &mut World| w.asked(ResizeProgress::Error("cgroup".into())), "fails to set a higher one: cgroup", "fails to set it: cgroup")]
 #[case::no_right(|w: &mut World| w.snapshot.rights.resize = Right::Denied, "may not patch pods/resize", "grant it, or TEMPLATE")]
+#[case::quota_of_two_resources(
+    |w: &mut World| w.refused(1, "exceeded quota: mem, requested: limits.memory=512Mi,requests.memory=256Mi, used: \
+                                  limits.memory=3Gi,requests.memory=2Gi, limited: limits.memory=3Gi,requests.memory=2Gi"),
+    "the API server refuses a higher one: quota mem allows 3 GiB of limits.memory, 3 GiB of it are used, and 512 MiB more are \
+     needed; and 2 GiB of requests.memory, 2 GiB of it are used, and 256 MiB more are needed",
+    "raise quota mem to 3.50 GiB of limits.memory and 2.25 GiB of requests.memory for this pod, or free that much"
+)]
 #[case::quota(
     |w: &mut World| w.refused(1, "exceeded quota: mem, requested: limits.memory=512Mi, used: limits.memory=3Gi, limited: limits.memory=3Gi"),
     "the API server refuses a higher one: quota mem allows 3 GiB of limits.memory, 3 GiB of it are used, and 512 MiB more are needed",

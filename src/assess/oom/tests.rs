@@ -67,6 +67,20 @@ fn a_kill_is_explained_by_the_last_reading(#[case] used: Bytes, #[case] pressure
     assert_eq!(remembered(&mut snapshot).cause, cause);
 }
 
+/// The second one came before anybody looked: the container stands at it, and tells of the one before.
+#[test]
+fn two_kills_between_two_looks_are_two() {
+    let mut snapshot = killed(seconds_ago(10), 1);
+    let container = snapshot.targets[1].pod.container.as_mut().unwrap();
+    container.killed_before = Some(Kill { started_at: Some(seconds_ago(3600)), at: seconds_ago(12) });
+    for _ in 0..2 {
+        let kills = remembered(&mut snapshot);
+        assert_eq!((kills.times, kills.first_at, kills.last_at), (2, seconds_ago(12), seconds_ago(10)));
+    }
+    snapshot.targets[1].pod.container.as_mut().unwrap().killed_before = None;
+    assert_eq!(remembered(&mut snapshot).times, 2, "what is told no longer is remembered");
+}
+
 #[test]
 fn without_a_reading_only_a_kill_soon_after_the_start_is_explained() {
     assert_eq!(remembered(&mut killed(seconds_ago(10), 20)).cause, Cause::Loading);

@@ -80,6 +80,7 @@ pub(super) fn stand_in(server: &str, address: SocketAddr, limit: Option<Bytes>) 
             started_at: None,
             restarts: 0,
             killed: None,
+            killed_before: None,
             start_took: std::time::Duration::ZERO,
             ready_after: std::time::Duration::ZERO,
             mounts: Vec::new(),

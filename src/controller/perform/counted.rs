@@ -11,7 +11,7 @@ use crate::{
 
 /// Counts an effect that took that long.
 pub(super) fn count(metrics: &Metrics, effect: &Effect, carried: &Result<Done, ExecuteError>, took: Duration) {
-    metrics.remediated(effect.words().action, if carried.is_ok() { "Done" } else { "Failed" });
+    metrics.step_taken(effect.words().action, carried.is_ok());
     if let Some(paused) = paused(carried) {
         metrics.write_paused(paused);
     }

@@ -74,6 +74,22 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one.
+    pub const ALL: [Self; 12] = [
+        Self::Succeeded,
+        Self::Superseded,
+        Self::TimedOut,
+        Self::Ineffective,
+        Self::ConfigDrift,
+        Self::SwitchoverFailed,
+        Self::LabelDidNotFollow,
+        Self::PersistFailed,
+        Self::Stopped,
+        Self::WindowClosed,
+        Self::Paused,
+        Self::GaveUp,
+    ];
+
     /// The name as it is shown.
     pub const fn as_str(self) -> &'static str {
         match self {

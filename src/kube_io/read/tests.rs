@@ -8,7 +8,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kube_io::testing::{Answer, Log, Recorded, fake, refusal};
+use crate::{
+    domain::pod::{Right, Rights},
+    kube_io::testing::{Answer, Log, Recorded, fake, refusal},
+};
 
 fn reader(handler: impl Fn(&Recorded) -> Answer + Send + Sync + 'static) -> (Reader, Log) {
     let (client, log) = fake(handler);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, PersistentVolume, PersistentVolumeClaim};
 use kube::{Api, api::ListParams};
 
-use super::{Cause, MAX_PAGES, PAGE, READ_TIMEOUT, RIGHTS_TTL, Reader, within};
+use super::{Cause, MAX_PAGES, PAGE, READ_TIMEOUT, Reader, rights, within};
 
 /// What was read is forgotten after this time.
 const KEPT: Duration = Duration::from_secs(600);
@@ -36,7 +36,7 @@ impl Reader {
         let now = self.clock.uptime();
         let key = (namespace.to_owned(), claims.to_vec());
         if let Some((read, at)) = self.with_memory(|memory| memory.volumes.get(&key).cloned())
-            && now.saturating_sub(at) < if matches!(read, VolumesRead::Denied) { RIGHTS_TTL } else { age }
+            && now.saturating_sub(at) < if matches!(read, VolumesRead::Denied) { rights::BELIEVED } else { age }
         {
             return read;
         }

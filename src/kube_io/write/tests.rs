@@ -201,6 +201,49 @@ async fn refusals_of_a_write(
     assert_eq!(log.len(), 1);
 }
 
+/// An operator that is newer than the definition: what is wrong, and the command that mends it.
+#[rstest]
+#[case::a_field(
+    500, "failed to create typed patch object (shop/sessions; redismemory.io/v1alpha1, Kind=RedisMemoryPolicy): \
+          .status.workloads[0].maxmemory.end: field not declared in schema",
+    json!([]), ".status.workloads[0].maxmemory.end: not declared"
+)]
+#[case::several_fields(
+    400, "failed to create typed patch object (shop/sessions; redismemory.io/v1alpha1, Kind=RedisMemoryPolicy): errors:\n  \
+          .status.summary.waste: field not declared in schema\n  .status.new: field not declared in schema",
+    json!([]), ".status.summary.waste: not declared"
+)]
+#[case::a_value(
+    422, "RedisMemoryPolicy \"sessions\" is invalid: status.journal.steps[0].step: Unsupported value",
+    json!([{ "reason": "FieldValueNotSupported", "field": "status.journal.steps[0].step", "message": "Unsupported value: \"Dance\"" }]),
+    "status.journal.steps[0].step: Unsupported value: \"Dance\""
+)]
+#[tokio::test]
+async fn a_definition_that_does_not_take_what_is_written_is_named(
+    #[case] code: u16,
+    #[case] message: &'static str,
+    #[case] causes: Value,
+    #[case] what: &str,
+) {
+    let (writer, _) = writer(move || refusal(code, "", message, &causes));
+    let error = writer.apply_journal(&Fence::always(), "shop", "sessions", "7", json!({})).await.expect_err("refused");
+    assert_eq!(error.reason(), "OtherDefinition", "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains(what) && text.contains("redis-memory-operator crd | kubectl apply --server-side -f -"),
+        "{text}"
+    );
+    assert!(!error.outcome_unknown());
+}
+
+#[tokio::test]
+async fn a_spec_that_is_invalid_is_no_other_definition() {
+    let causes = json!([{ "reason": "FieldValueInvalid", "field": "spec.selector", "message": "empty" }]);
+    let (writer, _) = writer(move || refusal(422, "Invalid", "spec.selector: empty", &causes));
+    let error = writer.apply_status(&Fence::always(), "shop", "sessions", "7", json!({})).await.expect_err("refused");
+    assert_eq!(error.reason(), "Invalid");
+}
+
 #[rstest]
 #[case::added(&["else/one"], true, Some(json!(["else/one", FINALIZER])))]
 #[case::there_already(&[FINALIZER, "else/one"], true, None)]

@@ -142,6 +142,7 @@ fn a_whole_pod() {
                 started_at: Some("2026-01-02T03:04:05Z".parse().expect("a time")),
                 restarts: 2,
                 killed: None,
+                killed_before: None,
                 start_took: Duration::ZERO,
                 ready_after: Duration::ZERO,
                 mounts: vec![

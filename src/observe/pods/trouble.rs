@@ -64,11 +64,24 @@ fn of_container(status: &ContainerStatus) -> Option<String> {
 /// Its last end, if the kernel killed it for want of memory: the one that it stands at, else the one before the present
 /// start.
 pub(super) fn killed(status: &ContainerStatus) -> Option<Kill> {
-    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
-    let last = ended(&status.state).or_else(|| ended(&status.last_state))?;
-    let killed = last.reason.as_deref() == Some(OOM_KILLED);
-    killed.then_some(())?;
-    Some(Kill { started_at: last.started_at.map(|time| time.0), at: last.finished_at?.0 })
+    kill(ended(status.state.as_ref()).or_else(|| ended(status.last_state.as_ref()))?)
+}
+
+/// The end before that, where it is told and was such a kill: while a container stands at its end both are. Two kills that
+/// follow each other at once are seen there alone.
+pub(super) fn killed_before(status: &ContainerStatus) -> Option<Kill> {
+    let _stands = ended(status.state.as_ref())?;
+    kill(ended(status.last_state.as_ref())?)
+}
+
+fn ended(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
+    state?.terminated.as_ref()
+}
+
+fn kill(end: &ContainerStateTerminated) -> Option<Kill> {
+    let started_at = end.started_at.as_ref().map(|time| time.0);
+    let at = end.finished_at.as_ref()?.0;
+    (end.reason.as_deref() == Some(OOM_KILLED)).then_some(Kill { started_at, at })
 }
 
 /// The reason and the exit code; what a container wrote about its end is its own and is not shown.
@@ -140,6 +153,21 @@ mod tests {
         let at = |text: &str| text.parse().expect("a time");
         let kill = Kill { started_at: Some(at("2026-01-02T03:00:00Z")), at: at("2026-01-02T03:04:05Z") };
         assert_eq!(killed(&serde_json::from_value(status).expect("a status")), seen.then_some(kill));
+    }
+
+    #[rstest]
+    #[case::it_stands_after_a_second_one(json!({"terminated": ended("OOMKilled")}), "OOMKilled", true)]
+    #[case::it_has_ended_otherwise_since(json!({"terminated": ended("Error")}), "OOMKilled", true)]
+    #[case::the_one_before_was_none(json!({"terminated": ended("OOMKilled")}), "Error", false)]
+    #[case::the_last_end_is_no_other(json!({"running": {}}), "OOMKilled", false)]
+    fn the_end_before_the_last_is_told_while_it_stands(#[case] state: Value, #[case] last: &str, #[case] seen: bool) {
+        let before = json!({"exitCode": 137, "reason": last, "startedAt": "2026-01-02T02:00:00Z",
+            "finishedAt": "2026-01-02T02:59:59Z"});
+        let status = json!({"name": "redis", "image": "", "imageID": "", "ready": false, "restartCount": 1, "state": state,
+            "lastState": {"terminated": before}});
+        let at = |text: &str| text.parse().expect("a time");
+        let kill = Kill { started_at: Some(at("2026-01-02T02:00:00Z")), at: at("2026-01-02T02:59:59Z") };
+        assert_eq!(killed_before(&serde_json::from_value(status).expect("a status")), seen.then_some(kill));
     }
 
     fn ended(reason: &str) -> Value {

@@ -7,10 +7,11 @@ use super::*;
 mod measured;
 
 use crate::{
-    assess::{AssessSettings, Assessment},
+    assess::{AssessSettings, Assessment, nodes},
     domain::{
         bytes::Bytes,
         fixtures::{self, NOW},
+        node::{Node, Others},
         policy::{AuthorityRule, Mode, Policy},
         ratio::Ratio,
         sample::{ConfigUnreadable, Role, Sample},
@@ -52,7 +53,7 @@ fn condition<'a>(status: &'a RedisMemoryPolicyStatus, kind: &str) -> (&'a str, &
 }
 
 fn events(before: &RedisMemoryPolicyStatus, after: &RedisMemoryPolicyStatus, snapshot: &Snapshot) -> Vec<String> {
-    let all = transitions::between(before, after, |pod| is_there(snapshot, pod));
+    let all = transitions::between(before, after, |pod| is_there(snapshot, pod), |code| nodes::unseen(code, snapshot));
     all.into_iter().map(|event| event.note.reason).collect()
 }
 
@@ -180,6 +181,25 @@ fn no_pods_where_there_were_some_is_a_warning_and_resolves_nothing() {
     assert_eq!(events(&before, &none, &empty), ["NoTargets"]);
     assert_eq!(condition(&none, "HeadroomSufficient").0, "Unknown");
     assert_eq!(severity(&look(&policy, &empty, &none)).as_deref(), Some("Warning"), "and stays one");
+}
+
+/// The right to read nodes was taken away: what was found with it goes, and nobody says that it is over.
+#[test]
+fn what_may_not_be_seen_any_more_is_not_resolved() {
+    let (policy, mut snapshot) = (fixtures::policy(), fixtures::three_pods());
+    snapshot.targets.iter_mut().for_each(|target| target.pod.node = Some("a".into()));
+    let node = |mib| Node { name: "a".into(), allocatable: Some(Bytes::mib(mib)), others: Others::default() };
+    snapshot.nodes = vec![node(2048)];
+    let before = first(&policy, &snapshot);
+    let has_it = |status: &RedisMemoryPolicyStatus| status.findings.iter().any(|it| it.code == "NodeOvercommitted");
+    assert!(has_it(&before), "{:#?}", before.findings);
+    let mut larger = snapshot.clone();
+    larger.nodes = vec![node(8192)];
+    assert_eq!(events(&before, &look(&policy, &larger, &before), &larger), ["NodeOvercommittedResolved"]);
+    snapshot.nodes.clear();
+    let after = look(&policy, &snapshot, &before);
+    assert!(!has_it(&after), "{:#?}", after.findings);
+    assert_eq!(events(&before, &after, &snapshot), ["NodeOvercommittedUnseen"]);
 }
 
 /// One way of being unwell.

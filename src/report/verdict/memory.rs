@@ -17,7 +17,7 @@ use crate::{
         bytes::Bytes,
         finding::FindingCode as Code,
         names::PodName,
-        not_given::{NotGiven, Quota},
+        not_given::{Lack, NotGiven, Quota},
         pod::Container,
         quantity,
         snapshot::Target,
@@ -155,10 +155,13 @@ pub(super) fn lets(input: &Input<'_>, why: &NotGiven, pods: &[PodName]) -> Optio
     let namespace = &input.policy.namespace;
     match why {
         NotGiven::Quota(quota) => {
-            let Quota { name, resource, .. } = quota;
-            let hard = quantity::format(allowing(input, quota, pods));
+            let Quota { name, lacks } = quota;
+            let of = |lack: &Lack| {
+                format!(r#""{}":"{}""#, lack.resource, quantity::format(allowing(input, name, lack, pods)))
+            };
+            let hard = lacks.iter().map(of).collect::<Vec<_>>().join(",");
             Some(format!(
-                r#"kubectl patch resourcequota {name} -n {namespace} --type merge -p '{{"spec":{{"hard":{{"{resource}":"{hard}"}}}}}}' (restarts nothing)"#
+                r#"kubectl patch resourcequota {name} -n {namespace} --type merge -p '{{"spec":{{"hard":{{{hard}}}}}}}' (restarts nothing)"#
             ))
         }
         NotGiven::LimitRange { of, asked, .. } => {
@@ -183,19 +186,19 @@ fn refusal(input: &Input<'_>, pod: &PodName) -> Option<NotGiven> {
     input.snapshot.surroundings.refused_limit(uid).map(NotGiven::read)
 }
 
-/// What that quota has to allow for all of those pods: what is used of it, and what each of them needs more than it has asked
-/// for.
-fn allowing(input: &Input<'_>, quota: &Quota, pods: &[PodName]) -> Bytes {
+/// What the quota of that name has to allow for all of those pods: what is used of it, and what each of them needs more than it
+/// has asked for.
+fn allowing(input: &Input<'_>, quota: &str, lack: &Lack, pods: &[PodName]) -> Bytes {
     let refused = |pod: &PodName| match refusal(input, pod)? {
-        NotGiven::Quota(its) if (&its.name, &its.resource) == (&quota.name, &quota.resource) => Some(its),
+        NotGiven::Quota(its) if its.name == quota => its.lacks.into_iter().find(|its| its.resource == lack.resource),
         _ => None,
     };
     // Some may have got theirs since.
-    let used = pods.iter().filter_map(refused).map(|its| its.used).fold(quota.used, Bytes::max);
+    let used = pods.iter().filter_map(refused).map(|its| its.used).fold(lack.used, Bytes::max);
     let rule = &input.policy.headroom;
     let known = |pod: &PodName| {
         let (target, container, need) = needs(input, std::slice::from_ref(pod)).next()?;
-        if quota.resource.starts_with("limits.") {
+        if lack.resource.starts_with("limits.") {
             return Some(need.saturating_sub(container.spec_limit.unwrap_or_default()));
         }
         let request = headroom::request_with(rule, &target.pod, container, need);
@@ -203,7 +206,7 @@ fn allowing(input: &Input<'_>, quota: &Quota, pods: &[PodName]) -> Bytes {
     };
     // Of one that does not answer what it was refused is known.
     let more = pods.iter().filter_map(|pod| known(pod).or_else(|| Some(refused(pod)?.needed)));
-    used + quota.needed.max(more.sum())
+    used + lack.needed.max(more.sum())
 }
 
 /// Bounds the members of a set that have no maxmemory, by what the limits of all its members bear.

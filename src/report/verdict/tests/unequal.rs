@@ -50,6 +50,16 @@ type Change = fn(&mut (Policy, Snapshot));
     },
     r#"{"spec":{"hard":{"requests.memory":"2764Mi"}}}"#
 )]
+#[case::a_quota_of_both(
+    |scene: &mut (Policy, Snapshot)| {
+        scene.0.headroom.requests = true;
+        refuse(scene, &[(
+            1, "exceeded quota: mem, requested: limits.memory=204Mi,requests.memory=204Mi, used: \
+                limits.memory=3Gi,requests.memory=2Gi, limited: limits.memory=3Gi,requests.memory=2Gi",
+        )]);
+    },
+    r#"{"spec":{"hard":{"limits.memory":"3788Mi","requests.memory":"2764Mi"}}}' (restarts nothing"#
+)]
 #[case::one_that_has_asked_already(
     |scene: &mut (Policy, Snapshot)| {
         refuse(scene, &[
