@@ -7,7 +7,7 @@ use crate::domain::{
     bytes::Bytes,
     duration,
     finding::{Finding, FindingCode, Severity},
-    purpose::{Purpose, danger},
+    purpose::{Purpose, danger, fitting_policies},
     ratio::Ratio,
     sample::{Role, Sample},
 };
@@ -31,7 +31,8 @@ pub(super) fn named(policy: &str) -> String {
     policy.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-').take(64).collect()
 }
 
-/// What people wrote into `eviction.allowed` holds; where they wrote nothing, the purpose decides.
+/// What people wrote into `eviction.allowed` holds; where they wrote nothing, the purpose decides, and without one only what
+/// fits none is a finding.
 fn policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     let (allowed, found) = (&view.policy.eviction_allowed, &sample.memory.maxmemory_policy);
     // Without the name there is nothing to judge.
@@ -39,7 +40,7 @@ fn policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         return None;
     }
     if allowed.is_empty() {
-        return view.policy.purpose.and_then(|purpose| against(view, sample, purpose));
+        return against(view, sample, view.policy.purpose);
     }
     Some(view.finding(
         FindingCode::EvictionPolicyUnsafe,
@@ -48,23 +49,20 @@ fn policy(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     ))
 }
 
-/// The policy does what data of that purpose does not bear.
-fn against(view: &View<'_>, sample: &Sample, purpose: Purpose) -> Option<Finding> {
+/// The policy does what data of that purpose does not bear; of none: what no data bears.
+fn against(view: &View<'_>, sample: &Sample, purpose: Option<Purpose>) -> Option<Finding> {
     let policy = sample.memory.maxmemory_policy.as_str();
     let ends = few_with_ttl(sample);
-    let as_it_ends = ends.as_ref().and_then(|_| danger(Some(purpose), "noeviction"));
+    let as_it_ends = ends.as_ref().and_then(|_| danger(purpose, "noeviction"));
     // Where no key has a time to live none goes before it.
     let evicts = ends.is_none() || sample.keys_with_ttl > 0;
-    let danger = as_it_ends.or_else(|| danger(Some(purpose), policy).filter(|_| evicts))?;
+    let danger = as_it_ends.or_else(|| danger(purpose, policy).filter(|_| evicts))?;
     let because = ends.filter(|_| as_it_ends.is_some()).map(|few| format!(" ({few})")).unwrap_or_default();
+    let of = purpose.map(|purpose| format!(", and spec.purpose is {purpose}")).unwrap_or_default();
     let finding = view.finding(
         FindingCode::EvictionPolicyUnsafe,
-        format!(
-            "maxmemory-policy is {}{because}, and spec.purpose is {purpose}: when it is full, {}",
-            named(policy),
-            danger.then()
-        ),
-        format!("set maxmemory-policy {}, or add this one to spec.eviction.allowed", purpose.fitting_policy()),
+        format!("maxmemory-policy is {}{because}{of}: when it is full, {}", named(policy), danger.then()),
+        format!("set maxmemory-policy {}, or add this one to spec.eviction.allowed", fitting_policies(purpose)),
     );
     Some(finding.with_severity(danger.severity()))
 }

@@ -34,7 +34,8 @@ type Keys = (u64, u64);
 
 #[rstest]
 #[case::as_before(None, "noeviction", (100, 0), None)]
-#[case::as_before_at_random(None, "allkeys-random", (100, 0), None)]
+#[case::at_random_fits_no_purpose(None, "allkeys-random", (100, 0), Some((Severity::Warning, "in use")))]
+#[case::without_a_purpose_the_rest_is_allowed(None, "volatile-random", (100, 0), None)]
 #[case::fits(Some(Cache), "allkeys-lru", (100, 0), None)]
 #[case::full_is_normal(Some(Cache), "noeviction", (100, 100), Some((Severity::Critical, "writes fail")))]
 #[case::at_random(Some(Cache), "allkeys-random", (100, 0), Some((Severity::Warning, "in use")))]
