@@ -129,6 +129,8 @@ finding_codes! {
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,
+    /// Under `allkeys-lfu` the keys that are kept get less than half of the lookups: no share of them is hot.
+    LfuWithoutHotKeys => Info,
     /// A full server that refuses writes instead of evicting, or one that will be full soon.
     EvictionStopsWrites => Critical,
     /// Data that was meant to stay is not written to anything that stays.
