@@ -217,7 +217,7 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         _ => format!("; once you have taken note: {}", acknowledging(look.policy)),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
-    Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}"))
+    Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}")).with_since(kills.first_at)
 }
 
 /// The command by which a person takes note of kills.
