@@ -241,7 +241,7 @@ fn in_a_loop(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
     })
 }
 
-/// What is left to do where it was killed for want of a `maxmemory` and has one now, whoever set it.
+/// What is left to do where it was killed for want of a `maxmemory` and has one now, from us or from a person.
 fn bounded_since(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
     let sample = look.target(&kills.pod)?.sample().filter(|sample| !sample.is_unread("maxmemory"))?;
     let maxmemory = sample.memory.maxmemory;
