@@ -12,7 +12,7 @@ use redis_memory_operator::{
     clock::Clock,
     domain::{
         bytes::{Bytes, GIB, MIB},
-        sample::{Engine, Role, Sample, Server},
+        sample::{Engine, Lookups, Role, Sample, Server},
         serving::CARRIED,
         snapshot::ProbeFailure,
     },
@@ -30,6 +30,7 @@ async fn sees_a_primary_and_its_replica() {
     replica.follow(&primary).await;
     primary.run(&["MSET", "a", "1", "b", "2"]);
     primary.run(&["EXPIRE", "a", "1000"]);
+    primary.run(&["MGET", "a", "c", "d"]);
 
     let sample = look_at(&primary).await;
     assert_eq!(sample.pod_uid, pod());
@@ -41,6 +42,7 @@ async fn sees_a_primary_and_its_replica() {
     assert_eq!(sample.replication.replicas.len(), 1);
     assert_eq!(sample.replication.replicas[0].address, replica.node());
     assert_eq!((sample.keys, sample.keys_with_ttl), (2, 1));
+    assert_eq!(sample.lookups, Some(Lookups { hits: 1, misses: 2, evicted: 0 }));
     assert_eq!(sample.sentinel_seen, Some(false));
     let config = sample.config.expect("CONFIG may be read");
     assert_eq!(config.maxmemory, Bytes(GIB));

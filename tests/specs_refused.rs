@@ -8,7 +8,6 @@
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::or_fun_call,
-    clippy::too_many_lines,
     clippy::similar_names,
     unreachable_pub,
     reason = "the helpers of a test are test code"

@@ -98,6 +98,7 @@ const fn needs(code: FindingCode) -> &'static [Need] {
         Code::MemoryEfficiencyLow => &[Need::Readings, Need::Dataset],
         Code::UtilizationWarning | Code::UtilizationCritical => &[Need::Used, Need::Maxmemory, Need::EvictionPolicy],
         Code::EvictionPolicyUnsafe => &[Need::EvictionPolicy],
+        Code::LfuWithoutHotKeys => &[Need::EvictionPolicy, Need::OwnRole, Need::Keys],
         Code::EvictionStopsWrites => {
             &[Need::Used, Need::Maxmemory, Need::EvictionPolicy, Need::OwnRole, Need::Keys, Need::Readings]
         }
@@ -301,6 +302,7 @@ const fn is_about_a_pod(code: FindingCode) -> bool {
             | Code::OomKillLoop
             | Code::ForkSlow
             | Code::EvictionPolicyUnsafe
+            | Code::LfuWithoutHotKeys
             | Code::EvictionStopsWrites
             | Code::PersistenceUnneeded
             | Code::PersistenceMissing

@@ -108,13 +108,20 @@ pub(super) fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> Str
 
 fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Option<Finding> {
     let request = container.spec_request.filter(|request| *request < maxmemory)?;
+    // No request is above its limit, and that of a Guaranteed pod is its limit.
+    let limit = container.spec_limit.filter(|limit| *limit < maxmemory).map(|_| view.demand.limit(maxmemory));
+    let to = limit.filter(|_| view.target.pod.guaranteed).unwrap_or_else(|| maxmemory.round_up_mib());
+    let snapshot = view.around.map(|around| around.snapshot);
+    let patch = snapshot.and_then(|all| patch::of_request(&view.policy.namespace, all, view.target, to, limit));
+    let change =
+        patch.map_or_else(|| format!("raise the memory request to {to} in the pod template"), |it| it.to_string());
     Some(view.finding(
         FindingCode::RequestBelowMaxmemory,
         {
             let (request, maxmemory) = told_apart(request, maxmemory);
             format!("memory request {request}, maxmemory {maxmemory}")
         },
-        format!("raise the memory request to at least {maxmemory}: the node may not have what Redis may take"),
+        format!("{change}; the node may not have what Redis may take"),
     ))
 }
 

@@ -123,7 +123,7 @@ pub fn judge<'a>(
     around.refused_limit(&target.pod.uid).map(|text| Obstacle::Refused(NotGiven::read(text)))
 }
 
-/// Since when a limit of that pod is asked for and not written, where that is longer than `stepTimeout`: whoever writes it is
+/// Since when a limit of that pod is asked for and not written, where that is longer than `stepTimeout`: the kubelet that writes it is
 /// waited for no longer. `None`: it is written, or may be within that time.
 pub fn never_written(policy: &Policy, snapshot: Option<&Snapshot>, target: &Target) -> Option<Timestamp> {
     let snapshot = snapshot?;

@@ -219,7 +219,7 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         _ => format!("; once you have taken note: {}", acknowledging(look.policy)),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
-    Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}"))
+    Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}")).with_since(kills.first_at)
 }
 
 /// The command by which a person takes note of kills.
@@ -243,7 +243,7 @@ fn in_a_loop(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
     })
 }
 
-/// What is left to do where it was killed for want of a `maxmemory` and has one now, whoever set it.
+/// What is left to do where it was killed for want of a `maxmemory` and has one now, from us or from a person.
 fn bounded_since(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
     let sample = look.target(&kills.pod)?.sample().filter(|sample| !sample.is_unread("maxmemory"))?;
     let maxmemory = sample.memory.maxmemory;

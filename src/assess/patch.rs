@@ -1,4 +1,5 @@
-//! The exact change that gives new pods of a set another memory limit: a command, or a value of a chart, with real names.
+//! The exact change that gives new pods of a set another memory limit or request: a command, or a value of a chart, with real
+//! names.
 //! Templates are never changed by the operator: this is what people are told.
 
 use std::fmt;
@@ -12,7 +13,7 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 
-/// A change that gives new pods another limit.
+/// A change that gives new pods another limit or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// What is done, and where: "set the limit to 768 MiB in the template of StatefulSet redis".
@@ -50,6 +51,39 @@ pub fn kept_in(snapshot: &Snapshot, target: &Target) -> Option<String> {
     }
 }
 
+/// What new pods are to have.
+struct Wanted {
+    /// "set the limit to 768 MiB".
+    what: String,
+    limit: Option<Bytes>,
+    request: Option<Bytes>,
+}
+
+impl Wanted {
+    /// That limit; of a Guaranteed pod the request is the same.
+    fn limit(to: Bytes, guaranteed: bool) -> Self {
+        Self { what: format!("set the limit to {to}"), limit: Some(to), request: guaranteed.then_some(to) }
+    }
+
+    /// That request, and the limit without which it may not be.
+    fn request(to: Bytes, limit: Option<Bytes>) -> Self {
+        let also = limit.map_or_else(String::new, |limit| format!(" and the limit to {limit}"));
+        Self { what: format!("set the memory request to {to}{also}"), limit, request: Some(to) }
+    }
+
+    /// The fields of `resources`, each with its amount of memory as Kubernetes writes it.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let fields = [("limits", self.limit), ("requests", self.request)];
+        fields.into_iter().filter_map(|(field, amount)| Some((field, quantity::format(amount?))))
+    }
+
+    /// Each of these, written so, one after the other.
+    fn each(&self, between: &str, write: impl Fn(&str, &str) -> String) -> String {
+        let written: Vec<String> = self.fields().map(|(field, amount)| write(field, &amount)).collect();
+        written.join(between)
+    }
+}
+
 /// What makes the pods of a target.
 struct Maker<'a> {
     /// "StatefulSet redis".
@@ -69,30 +103,47 @@ struct Maker<'a> {
 
 /// The change that gives new pods of that target's set the limit; `None`: what makes them is not known.
 pub fn of(namespace: &str, snapshot: &Snapshot, target: &Target, to: Bytes) -> Option<Patch> {
-    let container = target.pod.container.as_ref().ok()?;
-    if let Some(owner) = target.pod.foreign_controller() {
-        return Some(by_operator(namespace, owner, target.pod.limit_at.as_ref(), target.pod.guaranteed, container, to));
-    }
-    let maker = maker(snapshot, target, container)?;
-    let guaranteed = target.pod.guaranteed;
-    if let Some(gives) = maker.gives.filter(|gives| *gives >= to) {
+    if target.pod.foreign_controller().is_none()
+        && let Some(maker) = maker(snapshot, target, target.pod.container.as_ref().ok()?)
+        && let Some(gives) = maker.gives.filter(|gives| *gives >= to)
+    {
         let what = format!("let the pod be replaced, for the template of {} gives {gives} already", maker.name);
         let (command, effect) = replacement(namespace, &maker, target);
         return Some(Patch { what, command, effect });
     }
+    change(namespace, snapshot, target, &Wanted::limit(to, target.pod.guaranteed))
+}
+
+/// The change that gives them that memory request, and the limit where one is needed for it.
+pub fn of_request(
+    namespace: &str,
+    snapshot: &Snapshot,
+    target: &Target,
+    to: Bytes,
+    limit: Option<Bytes>,
+) -> Option<Patch> {
+    change(namespace, snapshot, target, &Wanted::request(to, limit))
+}
+
+fn change(namespace: &str, snapshot: &Snapshot, target: &Target, wanted: &Wanted) -> Option<Patch> {
+    let container = target.pod.container.as_ref().ok()?;
+    if let Some(owner) = target.pod.foreign_controller() {
+        return Some(by_operator(namespace, owner, target.pod.limit_at.as_ref(), container, wanted));
+    }
+    let maker = maker(snapshot, target, container)?;
     if let Some(owner) = maker.owner {
-        return Some(by_operator(namespace, owner, maker.limit_at, guaranteed, container, to));
+        return Some(by_operator(namespace, owner, maker.limit_at, container, wanted));
     }
     Some(match maker.limit_at {
         Some(LimitAt::Value { chart, release, path: Some(path) }) => {
-            by_chart(namespace, (chart, release), path, guaranteed, to, &maker.rolls)
+            by_chart(namespace, (chart, release), path, wanted, &maker.rolls)
         }
         at => {
             let release = match at {
                 Some(LimitAt::Value { release, .. }) => Some(release),
                 _ => None,
             };
-            in_template(namespace, &maker, container, release, guaranteed, to)
+            in_template(namespace, &maker, container, release, wanted)
         }
     })
 }
@@ -163,34 +214,34 @@ fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, 
 }
 
 /// At the resource of the operator that makes the pods.
-fn by_operator(
-    namespace: &str,
-    owner: &Owner,
-    at: Option<&LimitAt>,
-    guaranteed: bool,
-    container: &Container,
-    to: Bytes,
-) -> Patch {
+fn by_operator(namespace: &str, owner: &Owner, at: Option<&LimitAt>, container: &Container, wanted: &Wanted) -> Patch {
     let effect = "its operator then restarts the pods, the primary too".to_owned();
     match at {
         Some(LimitAt::Resource { kind, group, name, path: Some(path), .. }) => Patch {
-            what: format!("set the limit to {to} in {kind} {name}"),
+            what: format!("{} in {kind} {name}", wanted.what),
             command: format!(
                 "kubectl patch {} {name} -n {namespace} --type merge -p '{}'",
                 resource(kind, group.as_deref()),
-                merge(path, guaranteed, to)
+                merge(path, wanted)
             ),
             effect,
         },
         Some(LimitAt::Resource { kind, group, name, said, path: None }) => Patch {
-            what: format!("set the limit to {to} in {kind} {name}"),
+            what: format!("{} in {kind} {name}", wanted.what),
             command: format!("kubectl edit {} {name} -n {namespace}", resource(kind, group.as_deref())),
-            effect: format!("limits.memory: {} in {said}; {effect}", quantity::format(to)),
+            effect: format!(
+                "{} in {said}; {effect}",
+                wanted.each(", ", |field, amount| format!("{field}.memory: {amount}"))
+            ),
         },
         _ => Patch {
-            what: format!("set the limit to {to} in {} {}", owner.kind, owner.name),
+            what: format!("{} in {} {}", wanted.what, owner.kind, owner.name),
             command: format!("kubectl edit {} {} -n {namespace}", owner.kind.to_lowercase(), owner.name),
-            effect: format!("set the memory limit of {} to {} there; {effect}", container.name, quantity::format(to)),
+            effect: format!(
+                "set {} of {} there; {effect}",
+                wanted.each(" and ", |field, amount| format!("{field}.memory to {amount}")),
+                container.name
+            ),
         },
     }
 }
@@ -202,28 +253,16 @@ fn resource(kind: &str, group: Option<&str>) -> String {
 }
 
 /// `{"spec":{"redis":{"resources":{"limits":{"memory":"768Mi"}}}}}`
-fn merge(path: &str, guaranteed: bool, to: Bytes) -> String {
-    let amount = quantity::format(to);
-    let requests = if guaranteed { format!(r#","requests":{{"memory":"{amount}"}}"#) } else { String::new() };
-    let inner = format!(r#"{{"limits":{{"memory":"{amount}"}}{requests}}}"#);
-    path.rsplit('.').fold(inner, |inner, field| format!(r#"{{"{field}":{inner}}}"#))
+fn merge(path: &str, wanted: &Wanted) -> String {
+    let inner = wanted.each(",", |field, amount| format!(r#""{field}":{{"memory":"{amount}"}}"#));
+    path.rsplit('.').fold(format!("{{{inner}}}"), |inner, field| format!(r#"{{"{field}":{inner}}}"#))
 }
 
-fn by_chart(
-    namespace: &str,
-    (chart, release): (&str, &str),
-    path: &str,
-    guaranteed: bool,
-    to: Bytes,
-    rolls: &str,
-) -> Patch {
-    let amount = quantity::format(to);
-    let requests = if guaranteed { format!(" --set {path}.requests.memory={amount}") } else { String::new() };
+fn by_chart(namespace: &str, (chart, release): (&str, &str), path: &str, wanted: &Wanted, rolls: &str) -> Patch {
+    let set = wanted.each(" ", |field, amount| format!("--set {path}.{field}.memory={amount}"));
     Patch {
-        what: format!("set the limit to {to} in Helm release {release} ({chart})"),
-        command: format!(
-            "helm upgrade {release} CHART -n {namespace} --reuse-values --set {path}.limits.memory={amount}{requests}"
-        ),
+        what: format!("{} in Helm release {release} ({chart})", wanted.what),
+        command: format!("helm upgrade {release} CHART -n {namespace} --reuse-values {set}"),
         effect: format!("{rolls}; CHART as it was installed; where GitOps renders it, set the value there"),
     }
 }
@@ -233,23 +272,18 @@ fn in_template(
     maker: &Maker<'_>,
     container: &Container,
     release: Option<&String>,
-    guaranteed: bool,
-    to: Bytes,
+    wanted: &Wanted,
 ) -> Patch {
-    let amount = quantity::format(to);
-    let requests = if guaranteed { format!(" --requests=memory={amount}") } else { String::new() };
     let kept = match release {
         Some(release) => {
             format!("Helm release {release} made it, so change its values too, or the next upgrade undoes it")
         }
         None => "where a chart or GitOps writes it, change it there".to_owned(),
     };
+    let amounts = wanted.each(" ", |field, amount| format!("--{field}=memory={amount}"));
     Patch {
-        what: format!("set the limit to {to} in the pod template"),
-        command: format!(
-            "kubectl set resources {} -n {namespace} -c {} --limits=memory={amount}{requests}",
-            maker.object, container.name
-        ),
+        what: format!("{} in the pod template", wanted.what),
+        command: format!("kubectl set resources {} -n {namespace} -c {} {amounts}", maker.object, container.name),
         effect: format!("{}; {kept}", maker.rolls),
     }
 }

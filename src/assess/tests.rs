@@ -23,7 +23,7 @@ use crate::domain::{
     pod::{ContainerProblem, Deployment, ResizeProgress, Right},
     policy::{AuthorityRule, Mode},
     ratio::Ratio,
-    sample::{ConfigUnreadable, FailoverState, Role, Sample},
+    sample::{ConfigUnreadable, FailoverState, Lookups, Role, Sample},
     snapshot::{Observation, ProbeFailure, RedisRights},
 };
 

@@ -1,9 +1,11 @@
 //! What is over: policies that are deleted, or cannot be evaluated any more. No connection, login, Secret read or series
-//! of theirs is left.
+//! of theirs is left, and a `maxmemory` that stays on its servers is said.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{Resource as _, ResourceExt as _};
+
+pub(super) mod left_behind;
 
 use super::{
     outside::Outside,
@@ -34,6 +36,7 @@ pub(super) async fn sweep(reconciler: Arc<Reconciler<Outside>>) {
     loop {
         if reconciler.world.policies.is_complete() {
             reconciler.forget_gone();
+            reconciler.say_left_behind().await;
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
@@ -54,6 +57,20 @@ impl Reconciler<Outside> {
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
         let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
         self.metrics.retain(|policy| names.contains(policy));
+    }
+}
+
+impl Reconciler<Outside> {
+    /// Says once of each set what the operator set on its servers and leaves there: nobody looks after it any more. An event
+    /// that cannot be written is in the log.
+    pub(super) async fn say_left_behind(&self) {
+        for left in self.world.policies.left_behind() {
+            let (about, note) = (left.about(), left.note());
+            tracing::info!(namespace = %left.namespace, policy = %left.policy, text = %note.note, "a policy is deleted");
+            if let Err(error) = self.executor.ports.event(&about, &note).await {
+                tracing::warn!(%error, reason = %note.reason, "an event could not be written");
+            }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const EVERYWHERE: &str = "all";
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Policies that cannot be listed are asked for again after this time; where nothing waits for the answer after …
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// … so many times that.
+/// … this many times as long.
 const RARELY: u32 = 12;
 /// A named namespace that refuses so often in a row is not waited for: rights that were just granted take a moment.
 pub(super) const REFUSALS: u32 = 3;
@@ -62,7 +62,7 @@ impl Failures {
         }
     }
 
-    /// Whether that change is one; if so, it is told to whoever asks.
+    /// Whether that change is one; if so, it is told to those who read the metrics and the health.
     fn now_unreadable(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) -> bool {
         let mut all = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut all);

@@ -15,7 +15,10 @@ use kube::{
     },
 };
 
-use super::registry::{Guarded, PolicyRef};
+use super::{
+    gone::left_behind::{self, LeftBehind},
+    registry::{Guarded, PolicyRef},
+};
 use crate::{contention::cluster_budget, domain::surroundings::Elsewhere};
 
 /// Every policy, as last seen. Cheap to clone; clones are the same.
@@ -37,6 +40,8 @@ struct State {
     remediations: BTreeMap<String, Elsewhere>,
     /// Those that tell of restarts, by the newest; one with a journal counts as of now.
     restarted: BTreeSet<(Timestamp, String)>,
+    /// What deleted policies have left on servers, until somebody has said it.
+    left_behind: Vec<LeftBehind>,
     /// Those of the list that is being read.
     listed: HashSet<String>,
     complete: bool,
@@ -46,6 +51,8 @@ struct State {
 struct Row {
     policy: PolicyRef,
     restarted: Option<Timestamp>,
+    /// What it would leave on servers.
+    leaves: Vec<LeftBehind>,
 }
 
 impl Roster {
@@ -67,18 +74,23 @@ impl Roster {
                 let listed = std::mem::take(&mut state.listed);
                 let gone: Vec<String> = state.policies.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
                 for uid in &gone {
-                    state.remove(uid);
+                    state.delete(uid);
                 }
                 state.complete = true;
             }
             Event::Apply(policy) => state.put(policy),
-            Event::Delete(policy) => state.remove(&policy.uid().unwrap_or_default()),
+            Event::Delete(policy) => state.delete(&policy.uid().unwrap_or_default()),
         }
     }
 
     /// Whether every policy has been seen once.
     pub fn is_complete(&self) -> bool {
         self.state().complete
+    }
+
+    /// What policies that were deleted since the last call have left on servers.
+    pub(super) fn left_behind(&self) -> Vec<LeftBehind> {
+        std::mem::take(&mut self.state().left_behind)
     }
 
     /// The UIDs and names of all.
@@ -129,7 +141,7 @@ impl State {
         let uid = stored.uid().unwrap_or_default();
         let policy = ObjectRef::from_obj(stored);
         if let Some(before) = self.names.get(&policy).filter(|before| **before != uid).cloned() {
-            self.remove(&before);
+            self.delete(&before);
         }
         self.remove(&uid);
         let namespace = stored.namespace().unwrap_or_default();
@@ -144,11 +156,17 @@ impl State {
         let restarted = resource.and_then(cluster_budget::newest_restart);
         self.restarted.extend(restarted.map(|at| (at, uid.clone())));
         self.names.insert(policy.clone(), uid.clone());
-        self.policies.insert(uid, Row { policy, restarted });
+        self.policies.insert(uid, Row { policy, restarted, leaves: left_behind::of(stored) });
     }
 
-    fn remove(&mut self, uid: &str) {
-        let Some(Row { policy, restarted }) = self.policies.remove(uid) else { return };
+    fn delete(&mut self, uid: &str) {
+        let left = self.remove(uid);
+        self.left_behind.extend(left);
+    }
+
+    /// Takes it out; what it would leave on servers, should it be gone.
+    fn remove(&mut self, uid: &str) -> Vec<LeftBehind> {
+        let Some(Row { policy, restarted, leaves }) = self.policies.remove(uid) else { return Vec::new() };
         self.remediations.remove(uid);
         if let Some(at) = restarted {
             self.restarted.remove(&(at, uid.to_owned()));
@@ -161,6 +179,7 @@ impl State {
             }
         }
         self.names.remove(&policy);
+        leaves
     }
 }
 

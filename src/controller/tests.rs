@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::Method;
-use kube::{ResourceExt as _, runtime::reflector};
+use kube::{
+    ResourceExt as _,
+    runtime::{reflector, watcher::Event},
+};
 use pretty_assertions::assert_eq;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -352,6 +355,43 @@ async fn another_installs_journal_is_left_alone_and_said_once() {
     let patches = bench.log.all().into_iter().filter(|request| request.method == Method::PATCH).count();
     assert_eq!(patches, 0, "its owner writes the status");
     assert_eq!(stored(&object).name_any(), "sessions");
+}
+
+/// Deleting a policy leaves the value, and says so: once, however the deletion is heard of.
+#[tokio::test]
+async fn a_maxmemory_that_stays_is_said_when_its_policy_is_gone() {
+    let member = |n: u8| json!({"pod": format!("redis-{n}"), "uid": format!("p-{n}"), "runId": "a".repeat(40)});
+    let own = json!({
+        "values": [715_128_832], "end": 715_128_832, "held": 715_128_832, "before": 0, "at": "2026-01-02T03:04:05Z",
+        "members": [member(0), member(1)],
+    });
+    let record = json!({
+        "uid": "set", "name": "redis", "remediation": "", "endedAt": "2026-01-02T03:04:05Z", "generation": 1, "message": "",
+        "restarts": [], "maxmemory": own,
+    });
+    let object = object(&valid(), &json!({"workloads": [record]}), false);
+    let mut anew = object.clone();
+    (anew["metadata"]["uid"], anew["status"]) = (json!("u-2"), json!({}));
+    let (seen, gone) = (stored(&object), || vec![Event::Delete(stored(&object))]);
+    let ways = [gone(), vec![Event::Apply(stored(&anew))], vec![Event::Init, Event::InitDone]];
+    for way in ways {
+        let bench = bench(keeps(object.clone()));
+        let policies = &bench.reconciler.world.policies;
+        policies.told(&Event::Apply(seen.clone()));
+        policies.told(&Event::Apply(seen.clone()));
+        bench.reconciler.say_left_behind().await;
+        assert_eq!(reasons(&bench.log), [""; 0], "it is there");
+        way.iter().for_each(|event| policies.told(event));
+        for _ in 0..2 {
+            bench.reconciler.say_left_behind().await;
+        }
+        assert_eq!(reasons(&bench.log), ["MaxmemoryStays"]);
+        let event = bench.log.only().body;
+        let about = (&event["regarding"]["kind"], &event["regarding"]["name"], &event["metadata"]["namespace"]);
+        assert_eq!(about, (&json!("StatefulSet"), &json!("redis"), &json!("shop")));
+        let note = event["note"].as_str().expect("a note");
+        assert!(note.contains("682 MiB") && note.ends_with("redis-0, redis-1"), "{note}");
+    }
 }
 
 #[tokio::test]

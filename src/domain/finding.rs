@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use super::names::PodName;
 
 /// How bad a finding is. Ordered: `Info < Warning < Critical`.
@@ -28,6 +30,8 @@ pub struct Finding {
     pub evidence: String,
     /// What a person can do, or what the operator will do.
     pub remedy: String,
+    /// Since when it is so, where something tells; `None`: since it was first found.
+    pub since: Option<Timestamp>,
 }
 
 impl Finding {
@@ -38,7 +42,13 @@ impl Finding {
         evidence: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { code, severity: code.severity(), pod, evidence: evidence.into(), remedy: remedy.into() }
+        Self { code, severity: code.severity(), pod, evidence: evidence.into(), remedy: remedy.into(), since: None }
+    }
+
+    /// The same finding, which has been so since then, whenever it is found.
+    #[must_use]
+    pub fn with_since(self, since: Timestamp) -> Self {
+        Self { since: Some(since), ..self }
     }
 
     /// The same finding, as bad as its numbers say.
@@ -129,6 +139,8 @@ finding_codes! {
     ForkSlow => Warning,
     /// `maxmemory-policy` is not among the allowed ones.
     EvictionPolicyUnsafe => Critical,
+    /// Under `allkeys-lfu` the keys that are kept get less than half of the lookups: no share of them is hot.
+    LfuWithoutHotKeys => Info,
     /// A full server that refuses writes instead of evicting, or one that will be full soon.
     EvictionStopsWrites => Critical,
     /// Data that was meant to stay is not written to anything that stays.

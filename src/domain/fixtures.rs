@@ -418,6 +418,7 @@ pub fn sample(role: Role) -> Sample {
         latest_fork: Duration::from_millis(2),
         keys: 333_334,
         keys_with_ttl: 0,
+        lookups: None,
         config: Ok(config()),
         sentinel_seen: Some(false),
         sentinel_hosts: Vec::new(),

@@ -1,4 +1,4 @@
-//! The durable record of one remediation. It is written before an effect, so that whoever takes over knows.
+//! The durable record of one remediation. It is written before an effect, so that the operator that takes over knows.
 
 mod record;
 
@@ -233,7 +233,7 @@ pub struct CurrentStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub failure: Option<String>,
-    /// The hand-over that a Switchover step is carrying out; whoever takes over goes on from it.
+    /// The hand-over that a Switchover step is carrying out; the operator that takes over goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switchover: Option<SwitchoverRecord>,
     /// Saves (or AOF rewrites) that the process had begun when this step first asked for one: more of them mean that it
@@ -374,7 +374,7 @@ pub struct MemberRecord {
 /// The role in which a pod starts: by its arguments, its start script or its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum StartRole {
-    /// As a primary, whoever is primary then.
+    /// As a primary, also where another member is primary then.
     Primary,
     /// As a replica.
     Replica,
@@ -469,7 +469,7 @@ impl Journal {
         self.done().iter().any(|planned| matches!(&planned.step, Step::Evict { pod: p } if p == pod))
     }
 
-    /// Whether the eviction of that pod is under way; or ahead, and this remediation has taken its role: whoever replaces it
+    /// Whether the eviction of that pod is under way; or ahead, and this remediation has taken its role: what replaces it
     /// does our work then, and what it comes back as is still ours to see to.
     pub fn evicting(&self, pod: &PodName) -> bool {
         let evicts = |step: &Step| matches!(step, Step::Evict { pod: next } if next == pod);

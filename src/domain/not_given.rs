@@ -71,7 +71,7 @@ impl NotGiven {
             .unwrap_or_else(|| Self::Other(text.to_owned()))
     }
 
-    /// The reason with its numbers. Words of others are cut to so many characters.
+    /// The reason with its numbers. Words of others are cut to `most` characters.
     pub fn why(&self, most: usize) -> String {
         match self {
             Self::Quota(Quota { name, lacks }) => {

@@ -88,6 +88,11 @@ pub fn danger(purpose: Option<Purpose>, policy: &str) -> Option<Danger> {
     }
 }
 
+/// What people are told to set instead of a policy that endangers their data.
+pub fn fitting_policies(purpose: Option<Purpose>) -> &'static str {
+    purpose.map_or("allkeys-lru, or allkeys-lfu", Purpose::fitting_policy)
+}
+
 impl Danger {
     /// How bad it is.
     pub const fn severity(self) -> Severity {

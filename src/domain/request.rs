@@ -61,7 +61,7 @@ impl Ask {
     }
 }
 
-/// The last request that was answered: it is not carried out again, whoever reads the annotation.
+/// The last request that was answered: it is not carried out again, by this operator or by the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AnsweredRequest {

@@ -40,6 +40,9 @@ pub struct Sample {
     pub keys: u64,
     /// Keys with a time to live in all databases.
     pub keys_with_ttl: u64,
+    /// What was looked up and evicted so far; `None`: not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookups: Option<Lookups>,
     /// `CONFIG GET`, or why it could not be read.
     #[serde(with = "written::known")]
     pub config: Result<Config, ConfigUnreadable>,
@@ -96,6 +99,18 @@ impl Sample {
         let over_tls = self.config.as_ref().ok().filter(|config| config.tls_replication);
         over_tls.and_then(Config::tls_port).or(self.server.tcp_port)
     }
+}
+
+/// `INFO stats`: what was looked up and evicted since the process started, or since the last `CONFIG RESETSTAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lookups {
+    /// `keyspace_hits`: reads that found their key.
+    pub hits: u64,
+    /// `keyspace_misses`: reads that did not, also of keys that never were there.
+    pub misses: u64,
+    /// `evicted_keys`.
+    pub evicted: u64,
 }
 
 /// Which server answered.

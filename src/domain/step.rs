@@ -187,23 +187,19 @@ pub enum Begins {
     AtOnce,
 }
 
-/// The table of kinds: the name in crash points; when it begins; when a remediation may end at it; the situation in which
-/// the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands that it sends,
-/// beside those that look.
+/// The table of kinds: the name in crash points; the word for people; when it begins; when a remediation may end at it; the
+/// situation in which the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands
+/// that it sends, beside those that look.
 macro_rules! step_kinds {
-    ($($(#[$meaning:meta])* $kind:ident $name:literal begins $begins:ident, ends $ends:ident,
+    ($($(#[$meaning:meta])* $kind:ident $name:literal $word:literal begins $begins:ident, ends $ends:ident,
         arrives in $arrives:ident $(and acts in $acts:ident)?, sends [$($command:ident),*];)*) => {
         /// The kinds of steps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum StepKind { $($(#[$meaning])* $kind,)* }
 
         impl fmt::Display for StepKind {
-            /// The word for people: what is stored keeps its own.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    Self::Prove => f.write_str("Verify"),
-                    kind => write!(f, "{kind:?}"),
-                }
+                f.write_str(self.word())
             }
         }
 
@@ -214,6 +210,11 @@ macro_rules! step_kinds {
             /// The crash points' name of it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
+            }
+
+            /// The word for people, and in metrics: what is stored keeps its own.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$kind => $word,)* }
             }
 
             /// When it counts as begun.
@@ -248,36 +249,41 @@ macro_rules! step_kinds {
 
 step_kinds! {
     /// See [`Step::Evict`].
-    Evict "evict" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any, sends [];
+    Evict "evict" "Evict" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any, sends [];
     /// See [`Step::Resize`].
-    Resize "resize" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
+    Resize "resize" "Resize" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
     /// See [`Step::AwaitReplica`].
-    AwaitReplica "await-replica" begins AtOnce, ends OnDeletion, arrives in Any, sends [];
+    AwaitReplica "await-replica" "AwaitReplica" begins AtOnce, ends OnDeletion, arrives in Any, sends [];
     /// See [`Step::RestoreSettings`].
-    RestoreSettings "restore-settings" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [ConfigSet];
+    RestoreSettings "restore-settings" "RestoreSettings" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any,
+        sends [ConfigSet];
     // The first step of a plan is not arrived at.
     /// See [`Step::Persist`].
-    Persist "persist" begins AtGates, ends Always, arrives in AfterReplicas and acts in Standalone,
+    Persist "persist" "Persist" begins AtGates, ends Always, arrives in AfterReplicas and acts in Standalone,
         sends [BgSave, BgRewriteAof];
     /// See [`Step::AwaitPrimary`].
-    AwaitPrimary "await-primary" begins AtOnce, ends OnDeletion, arrives in Standalone, sends [];
+    AwaitPrimary "await-primary" "AwaitPrimary" begins AtOnce, ends OnDeletion, arrives in Standalone, sends [];
     /// See [`Step::RaiseBacklog`].
-    RaiseBacklog "raise-backlog" begins AtOnce, ends Always, arrives in Backlog and acts in Backlog, sends [ConfigSet];
-    /// See [`Step::Prove`].
-    Prove "prove" begins AtOnce, ends Always, arrives in Any, sends [];
+    RaiseBacklog "raise-backlog" "RaiseBacklog" begins AtOnce, ends Always, arrives in Backlog and acts in Backlog,
+        sends [ConfigSet];
+    /// See [`Step::Prove`]. The word in which it is stored is that of the first version, which an older operator reads after a
+    /// rollback; the word for people is read too, so that a later version may write it.
+    #[serde(alias = "Verify")]
+    Prove "prove" "Verify" begins AtOnce, ends Always, arrives in Any, sends [];
     /// See [`Step::Switchover`].
-    Switchover "switchover" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any,
+    Switchover "switchover" "Switchover" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any,
         sends [Failover, ReplicaOf, ConfigSet, ConfigRewrite, ClientPause, ClientUnpause, ClientKill];
     // Guarded has told the other replicas by then.
     /// See [`Step::Repoint`].
-    Repoint "repoint" begins AtOnce, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
+    Repoint "repoint" "Repoint" begins AtOnce, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
 }
 
 /// A step as the status stores it: flat, so that the schema is structural and `kubectl` shows it well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepRecord {
-    /// What is done.
+    /// What is done. `Prove` is stored for the step that people are told as Verify; both words are read.
+    #[schemars(transform = or_in_words)]
     pub kind: StepKind,
     /// The pod that it is done to; for a Switchover the old primary.
     pub pod: PodName,
@@ -292,6 +298,14 @@ pub struct StepRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub size_bytes: Option<i64>,
+}
+
+/// Where the stored word is another than the one for people, that one is accepted too.
+fn or_in_words(schema: &mut schemars::Schema) {
+    let Some(kinds) = schema.get_mut("oneOf").and_then(|kinds| kinds.as_array_mut()) else { return };
+    for kind in StepKind::ALL.iter().filter(|kind| format!("{kind:?}") != kind.word()) {
+        kinds.push(schemars::json_schema!({"type": "string", "const": kind.word()}).to_value());
+    }
 }
 
 impl From<Step> for StepRecord {

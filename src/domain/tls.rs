@@ -79,7 +79,7 @@ impl TlsProblem {
                 "put the certificate of the authority that signed the server's certificate into the Secret of spec.redis.tls.caSecret"
             }
             Self::Expired => "renew the server's certificate, and have Redis load it",
-            Self::NotYetValid => "check the clocks of the node and of whoever made the server's certificate",
+            Self::NotYetValid => "check the clocks of the node and of the issuer of the server's certificate",
             Self::NameMismatch => {
                 "set spec.redis.tls.serverName to a name in the server's certificate, or add the name to the certificate; without serverName it needs the pod's DNS name or its IP address"
             }

@@ -72,8 +72,8 @@ pub trait Cluster: Send + Sync {
 pub trait Redis: Send + Sync {
     /// A connection to one process.
     type Server: Acting;
-    /// A connection to exactly that process: same address, same `run_id`; with the credentials of that policy, whoever
-    /// else watches the pod.
+    /// A connection to exactly that process: same address, same `run_id`; with the credentials of that policy, also
+    /// where others watch the pod.
     fn connect(&self, policy: &Policy, peer: &Peer) -> impl Future<Output = Result<Self::Server, ExecuteError>> + Send;
     /// A connection to one Sentinel.
     type Sentinel: Watching;

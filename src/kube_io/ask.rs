@@ -14,7 +14,7 @@ use super::{
 };
 use crate::api::v1alpha1::RedisMemoryPolicy;
 
-/// The name under which the API server knows whoever asks; `None`: it does not say.
+/// The name under which the API server knows the person who asks; `None`: it does not say.
 async fn who(client: &Client) -> Option<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = within(READ_TIMEOUT, api.create(&PostParams::default(), &SelfSubjectReview::default())).await.ok()?;

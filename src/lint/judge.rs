@@ -13,7 +13,7 @@ use crate::{
     domain::{
         bytes::{Bytes, GIB, MIB},
         finding::{Finding, FindingCode, Severity},
-        purpose::danger,
+        purpose::{danger, fitting_policies},
         start::{Setting, redis_bytes, redis_text},
     },
 };
@@ -239,13 +239,8 @@ impl Look<'_> {
             });
         }
         let danger = danger(self.rule.purpose, policy)?;
-        let (of, remedy) = match self.rule.purpose {
-            Some(purpose) => (
-                format!(", and the purpose is {purpose}"),
-                format!("set maxmemory-policy {}", purpose.fitting_policy()),
-            ),
-            None => (String::new(), "set maxmemory-policy allkeys-lru, or allkeys-lfu".to_owned()),
-        };
+        let of = self.rule.purpose.map(|purpose| format!(", and the purpose is {purpose}")).unwrap_or_default();
+        let remedy = format!("set maxmemory-policy {}", fitting_policies(self.rule.purpose));
         let evidence = format!("maxmemory-policy is {policy}{of}: when it is full, {}", danger.then());
         Some(Self::finding(FindingCode::EvictionPolicyUnsafe, evidence, remedy).with_severity(danger.severity()))
     }

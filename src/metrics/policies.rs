@@ -120,7 +120,7 @@ fn write_gaps(of: &Exported) -> Vec<Series<'_>> {
 fn plan_steps(of: &Exported) -> Vec<Series<'_>> {
     let mut steps: BTreeMap<&'static str, u32> = BTreeMap::new();
     for kind in of.judged.iter().filter_map(|judged| judged.plan.as_ref()).flatten() {
-        *steps.entry(step_word(*kind)).or_default() += 1;
+        *steps.entry(kind.word()).or_default() += 1;
     }
     steps.into_iter().map(|(step, number)| (vec![("step", step)], f64::from(number))).collect()
 }
@@ -129,21 +129,6 @@ fn plan_steps(of: &Exported) -> Vec<Series<'_>> {
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; exact for the next million years")]
 fn seconds(at: Timestamp) -> f64 {
     at.as_second() as f64
-}
-
-const fn step_word(kind: StepKind) -> &'static str {
-    match kind {
-        StepKind::Evict => "Evict",
-        StepKind::Resize => "Resize",
-        StepKind::AwaitReplica => "AwaitReplica",
-        StepKind::RestoreSettings => "RestoreSettings",
-        StepKind::Persist => "Persist",
-        StepKind::AwaitPrimary => "AwaitPrimary",
-        StepKind::RaiseBacklog => "RaiseBacklog",
-        StepKind::Prove => "Verify",
-        StepKind::Switchover => "Switchover",
-        StepKind::Repoint => "Repoint",
-    }
 }
 
 pub(super) fn encode<'a>(

@@ -168,7 +168,7 @@ impl<'a> Advance<'a> {
     }
 
     /// A pod that gave its role away and whose container has restarted before its eviction, back as a replica: that is written down,
-    /// for whoever makes it a primary later is not undone.
+    /// for a person or a controller that makes it a primary later is not undone.
     fn restarted_as_replica(&self) -> Option<Next> {
         let restarted = |record: &&MemberRecord| {
             let MemberRecord { identity, returned_as: None, .. } = record else { return false };

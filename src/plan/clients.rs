@@ -81,7 +81,7 @@ fn standing(ctx: &Context<'_>, led: &LedClients, uptime: Duration) -> Duration {
     then.map_or_else(|| ctx.since(led.since), |then| uptime.saturating_sub(Duration::from_secs(then)))
 }
 
-/// Until the Services lead to the new primary alone, whoever is sent away may come back.
+/// Until the Services lead to the new primary alone, a client that is sent away may come back.
 fn following(ctx: &Context<'_>, journal: &Journal, next: Next) -> Next {
     match journal.current.waiting_since {
         None => {

@@ -138,7 +138,7 @@ pub enum Effect {
         /// Name and value, as `CONFIG SET` takes them.
         settings: Vec<(String, String)>,
     },
-    /// Make a Sentinel forget whoever is gone (`SENTINEL RESET`): what is there it finds again. Preconditions, read right
+    /// Make a Sentinel forget the servers that are gone (`SENTINEL RESET`): what is there it finds again. Preconditions, read right
     /// before: it names that primary, and carries no failover out.
     Forget {
         /// The Sentinel.
@@ -310,7 +310,7 @@ pub struct FailoverOrder {
     pub resumed: bool,
     /// An exchange may be begun. Else what was begun is ended, and nothing more.
     pub begins: bool,
-    /// It was begun so long ago that no Sentinel carries it out any more.
+    /// Too much time has passed since it was begun: no Sentinel carries it out any more.
     pub over: bool,
     /// Writes are held back for at most this long before they are refused instead.
     pub pause: Duration,

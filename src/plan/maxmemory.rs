@@ -113,7 +113,7 @@ pub(super) fn due(ctx: &Context<'_>, journal: Option<&Journal>) -> Vec<(Effect, 
     shards.flat_map(|shard| effects(ctx, shard)).collect()
 }
 
-/// What is remembered once that value is set on that process: it has held it, whoever sets it back before the next look.
+/// What is remembered once that value is set on that process: it has held it, even if somebody sets it back before the next look.
 /// `None`: nothing else than before.
 pub fn made(records: &[WorkloadRecord], peer: &Peer, value: Bytes) -> Option<Vec<WorkloadRecord>> {
     let is_it = |who: &MemberIdentity| who.pod == peer.pod && who.uid == peer.uid && who.run_id == peer.run_id;

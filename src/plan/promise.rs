@@ -27,81 +27,110 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     let mut findings = ctx.look.findings(ctx.records, journal);
     if let Some(journal) = journal {
         for finding in findings.iter_mut().filter(|finding| promises_a_restart(finding)) {
-            let Some(target) = finding.pod.as_ref().and_then(|pod| ctx.look.target(pod)) else { continue };
-            let Some(shard) = ctx.look.shard_of(target) else { continue };
-            if !shard.id.is(&journal.shard) {
-                finding.remedy = after(&journal.workload_name);
-            } else if journal.chained
-                && let Some(why) = chain::of(shard, target)
-            {
-                finding.remedy = beside_a_chain(&why);
+            if let Some(said) = beside(ctx, journal, finding) {
+                finding.remedy = said;
             }
         }
         return findings;
     }
-    let refused = refused_restarts(ctx, decision);
-    let frozen: HashSet<PodName> = rogue_primary::frozen_pods(ctx).into_iter().collect();
-    let (mut resized, mut labelled) = (HashSet::new(), HashSet::new());
-    for (effect, _) in &decision.upkeep {
-        match effect {
-            Effect::Resize { pod, .. } => resized.insert(pod),
-            Effect::Label { pod, .. } => labelled.insert(pod),
-            _ => false,
-        };
-    }
+    let decided = Decided::of(ctx, decision);
     for finding in &mut findings {
-        let Some(pod) = finding.pod.clone() else { continue };
-        if let Some(said) = role_leaves(ctx, decision, finding, &pod) {
-            finding.remedy = said;
-            continue;
-        }
-        if [FindingCode::MaxmemoryUnset, FindingCode::HeadroomInsufficient].contains(&finding.code)
-            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, &finding.remedy))
+        if let Some(pod) = finding.pod.clone()
+            && let Some(said) = decided.instead(finding, &pod)
         {
             finding.remedy = said;
-            continue;
-        }
-        let beside = match finding.code {
-            FindingCode::OomKilled | FindingCode::OomKillLoop => {
-                Some(format!("to end it for good: {}", finding.remedy))
-            }
-            FindingCode::TemplateTooSmall => {
-                Some("the template's limit is enough for that: write that maxmemory into it".to_owned())
-            }
-            FindingCode::RequestBelowMaxmemory => Some("the memory request is to be at least that".to_owned()),
-            _ => None,
-        };
-        if let Some(beside) = beside
-            && let Some(said) = ctx.look.target(&pod).and_then(|target| maxmemory::said(ctx, target, ""))
-            && said.starts_with(assess::WILL_SET)
-        {
-            finding.remedy = format!("{said}; {beside}");
-            continue;
-        }
-        if promises_a_restart(finding) {
-            if let Some(why) = refused.get(&pod) {
-                finding.remedy.clone_from(why);
-            }
-        } else if finding.remedy.starts_with(assess::WILL_RAISE) {
-            let stopped = ctx.snapshot.surroundings.stopped.as_ref();
-            let why = match stopped {
-                Some(how) => format!("the whole operator is stopped by {how}"),
-                None if frozen.contains(&pod) => "the roles of its set are not clear".to_owned(),
-                None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
-            };
-            if stopped.is_some() || !resized.contains(&pod) {
-                finding.remedy = format!("no limit is raised now: {why}; else the limit is raised in place");
-            }
-        } else if finding.remedy.starts_with(roles::WILL_LABEL) && !labelled.contains(&pod) {
-            let why = if left_alone(ctx, &pod, Kept::RoleLabel) {
-                "it was set back, or refused, again and again"
-            } else {
-                "another policy acts for this set, or a member does not answer"
-            };
-            finding.remedy = format!("no label is moved now: {why}");
         }
     }
     findings
+}
+
+/// What is said of a restart that is due and that the remediation under way is not about.
+fn beside(ctx: &Context<'_>, journal: &Journal, finding: &Finding) -> Option<String> {
+    let target = ctx.look.target(finding.pod.as_ref()?)?;
+    let shard = ctx.look.shard_of(target)?;
+    if !shard.id.is(&journal.shard) {
+        return Some(after(&journal.workload_name));
+    }
+    let why = chain::of(shard, target).filter(|_| journal.chained)?;
+    Some(beside_a_chain(&why))
+}
+
+/// What was decided, by pod.
+struct Decided<'a> {
+    ctx: &'a Context<'a>,
+    decision: &'a Decision,
+    /// Whose restart is due and is not begun, each with the reason.
+    refused: HashMap<PodName, String>,
+    frozen: HashSet<PodName>,
+    resized: HashSet<&'a PodName>,
+    labelled: HashSet<&'a PodName>,
+}
+
+impl<'a> Decided<'a> {
+    fn of(ctx: &'a Context<'_>, decision: &'a Decision) -> Self {
+        let (mut resized, mut labelled) = (HashSet::new(), HashSet::new());
+        for (effect, _) in &decision.upkeep {
+            match effect {
+                Effect::Resize { pod, .. } => resized.insert(pod),
+                Effect::Label { pod, .. } => labelled.insert(pod),
+                _ => false,
+            };
+        }
+        let frozen = rogue_primary::frozen_pods(ctx).into_iter().collect();
+        Self { ctx, decision, refused: refused_restarts(ctx, decision), frozen, resized, labelled }
+    }
+
+    /// What is said instead of the remedy; `None`: the remedy is right.
+    fn instead(&self, finding: &Finding, pod: &PodName) -> Option<String> {
+        role_leaves(self.ctx, self.decision, finding, pod)
+            .or_else(|| self.maxmemory_first(finding, pod))
+            .or_else(|| self.refused.get(pod).filter(|_| promises_a_restart(finding)).cloned())
+            .or_else(|| self.no_raise(finding, pod))
+            .or_else(|| self.no_label(finding, pod))
+    }
+
+    /// `maxmemory` is set, or why it is not; and what is left to do then.
+    fn maxmemory_first(&self, finding: &Finding, pod: &PodName) -> Option<String> {
+        let said = |remedy: &str| maxmemory::said(self.ctx, self.ctx.look.target(pod)?, remedy);
+        let then = match finding.code {
+            FindingCode::MaxmemoryUnset | FindingCode::HeadroomInsufficient => return said(&finding.remedy),
+            FindingCode::OomKilled | FindingCode::OomKillLoop => format!("to end it for good: {}", finding.remedy),
+            FindingCode::TemplateTooSmall => {
+                "the template's limit is enough for that: write that maxmemory into it".to_owned()
+            }
+            FindingCode::RequestBelowMaxmemory => "the memory request is to be at least that".to_owned(),
+            _ => return None,
+        };
+        let said = said("").filter(|said| said.starts_with(assess::WILL_SET))?;
+        Some(format!("{said}; {then}"))
+    }
+
+    /// Why a limit is not raised that a finding says is raised.
+    fn no_raise(&self, finding: &Finding, pod: &PodName) -> Option<String> {
+        let stopped = self.ctx.snapshot.surroundings.stopped.as_ref();
+        if !finding.remedy.starts_with(assess::WILL_RAISE) || (stopped.is_none() && self.resized.contains(pod)) {
+            return None;
+        }
+        let why = match stopped {
+            Some(how) => format!("the whole operator is stopped by {how}"),
+            None if self.frozen.contains(pod) => "the roles of its set are not clear".to_owned(),
+            None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
+        };
+        Some(format!("no limit is raised now: {why}; else the limit is raised in place"))
+    }
+
+    /// Why a label is not moved that a finding says is moved.
+    fn no_label(&self, finding: &Finding, pod: &PodName) -> Option<String> {
+        if !finding.remedy.starts_with(roles::WILL_LABEL) || self.labelled.contains(pod) {
+            return None;
+        }
+        let why = if left_alone(self.ctx, pod, Kept::RoleLabel) {
+            "it was set back, or refused, again and again"
+        } else {
+            "another policy acts for this set, or a member does not answer"
+        };
+        Some(format!("no label is moved now: {why}"))
+    }
 }
 
 /// What is said of kills of a primary whose role goes to another member.

@@ -2,7 +2,7 @@
 //! are the same, but for the cooldown: that is for what begins by itself.
 //!
 //! It waits for people and time (an approval, a window, a place in a budget) for a day; anything else that is in its way is its
-//! answer, at once: whoever asks is there, and asks again.
+//! answer, at once: the person who asks is there, and asks again.
 
 use std::time::Duration;
 

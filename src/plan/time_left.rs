@@ -1,4 +1,4 @@
-//! How long a remediation under way still takes, by its journal alone: what whoever watches it is told. Rather too long than
+//! How long a remediation under way still takes, by its journal alone: what a person who watches it is told. Rather too long than
 //! too short, as [`super::estimate`] is, whose rates these are.
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::domain::{
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
     sample::{
-        Config, ConfigUnreadable, Engine, FailoverState, Memory, Persistence, PreviousHistory, ReplicaLine,
+        Config, ConfigUnreadable, Engine, FailoverState, Lookups, Memory, Persistence, PreviousHistory, ReplicaLine,
         ReplicaLink, Replication, Role, Sample, Server, Version,
     },
 };
@@ -151,6 +151,7 @@ impl<'a> Info<'a> {
             latest_fork: Duration::from_micros(self.number("latest_fork_usec")),
             keys,
             keys_with_ttl,
+            lookups: self.lookups(),
             config,
             sentinel_seen,
             sentinel_hosts: Vec::new(),
@@ -363,6 +364,16 @@ impl<'a> Info<'a> {
         databases.fold((0, 0), |(keys, expires): (u64, u64), (_, line)| {
             let count = |name| pair(line, name).and_then(parse_number).unwrap_or(0);
             (keys.saturating_add(count("keys")), expires.saturating_add(count("expires")))
+        })
+    }
+
+    /// What was looked up and evicted; `None` where one of the three is not said.
+    fn lookups(&self) -> Option<Lookups> {
+        let count = |name| self.get(name).filter(|value| is_count(value)).and_then(parse_number);
+        Some(Lookups {
+            hits: count("keyspace_hits")?,
+            misses: count("keyspace_misses")?,
+            evicted: count("evicted_keys")?,
         })
     }
 

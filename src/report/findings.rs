@@ -166,13 +166,14 @@ fn of(
     }
 }
 
-/// When that was first found: one that a version wrote which kept no time is taken for new.
+/// Since when it is so, where that is known, else when it was first found: one that a version wrote which kept no time is
+/// taken for new.
 fn since(finding: &Finding, snapshot: &Snapshot, before: &[FindingStatus]) -> Timestamp {
     let same = |earlier: &&FindingStatus| {
         earlier.code == finding.code.as_str() && earlier.pod.as_deref() == finding.pod.as_ref().map(PodName::as_str)
     };
-    let before = before.iter().find(same).and_then(|earlier| earlier.since);
-    before.unwrap_or_else(|| Timestamp::from_second(snapshot.at.as_second()).unwrap_or(snapshot.at))
+    let known = finding.since.or_else(|| before.iter().find(same)?.since);
+    known.unwrap_or_else(|| Timestamp::from_second(snapshot.at.as_second()).unwrap_or(snapshot.at))
 }
 
 fn had_pods(previous: &RedisMemoryPolicyStatus) -> bool {

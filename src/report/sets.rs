@@ -23,7 +23,7 @@ use crate::{
 /// A replica that acknowledged longer ago than this does not count for `min-replicas-to-write` (`min-replicas-max-lag`,
 /// by default 10 s).
 const REPLICA_LAG: Duration = Duration::from_secs(10);
-/// A controller that has had no pod for so long is forgotten: somebody took it away on purpose.
+/// A controller that has had no pod for this long is forgotten: somebody took it away on purpose.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The status shows this many controllers.
 const MAX_SETS: usize = 100;

@@ -199,7 +199,7 @@ impl Follow {
         self == Self::TheirLabel
     }
 
-    /// Clients go by the role label, whoever keeps it.
+    /// Clients go by the role label, ours or another controller's.
     pub fn is_by_label(self) -> bool {
         self.is_ours() || self.is_theirs()
     }

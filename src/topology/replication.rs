@@ -17,7 +17,7 @@ impl Rules for Replication {
         sentinel::untold(shard)
     }
 
-    /// Where clients do not follow, the role stays where it is. Where a replica follows another one, whoever is primary is
+    /// Where clients do not follow, the role stays where it is. Where a replica follows another one, the primary is
     /// left alone.
     fn handover(&self, shard: &Shard<'_>) -> Handover {
         if shard.chained {

@@ -251,7 +251,7 @@ fn chains_are_seen_from_both_ends() {
 }
 
 #[test]
-fn amid_a_chain_are_the_primary_and_whoever_is_followed() {
+fn amid_a_chain_are_the_primary_and_each_replica_that_is_followed() {
     let of = |snapshot: &Snapshot| {
         let [shard] = find(&fixtures::policy(), snapshot).try_into().unwrap();
         let amid: Vec<bool> = shard.members.iter().map(|member| shard.is_amid_a_chain(member)).collect();

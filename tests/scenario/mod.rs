@@ -415,7 +415,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     }
     sample.persistence.child_running = yaml.child_running;
     sample.persistence.aof_enabled = yaml.appendonly;
-    (sample.keys, sample.keys_with_ttl) = (yaml.keys, yaml.keys_with_ttl);
+    (sample.keys, sample.keys_with_ttl, sample.lookups) = (yaml.keys, yaml.keys_with_ttl, yaml.lookups);
     if let Some(text) = &yaml.config_unreadable {
         sample.config = Err(ConfigUnreadable(text.clone()));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redis_memory_operator::domain::peaks::Peaks;
+use redis_memory_operator::domain::{peaks::Peaks, sample::Lookups};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -29,6 +29,7 @@ pub(super) struct PodYaml {
     pub(super) fork_ms: u64,
     pub(super) keys: u64,
     pub(super) keys_with_ttl: u64,
+    pub(super) lookups: Option<Lookups>,
     /// How much more it used at each reading than at the one before, every 15 s.
     pub(super) grows: Option<String>,
     // Replication.
@@ -95,6 +96,7 @@ impl Default for PodYaml {
             fork_ms: 2,
             keys: 333_334,
             keys_with_ttl: 0,
+            lookups: None,
             grows: None,
             min_replicas_to_write: 0,
             behind: "0".into(),

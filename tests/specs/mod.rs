@@ -16,6 +16,7 @@ pub enum By {
 }
 
 /// One bad spec.
+#[derive(Clone)]
 pub struct Bad {
     /// What is merged over [`good`].
     pub change: Value,
@@ -118,7 +119,14 @@ fn bad(by: By, change: Value, field: &'static str, says: &'static str) -> Bad {
 }
 
 fn rules() -> Vec<Bad> {
-    let rule = |change, field, says| bad(By::Rule, change, field, says);
+    [of_the_selector(), of_redis(), of_secrets(), of_sentinels(), of_memory(), of_restarts(), of_windows()].concat()
+}
+
+fn rule(change: Value, field: &'static str, says: &'static str) -> Bad {
+    bad(By::Rule, change, field, says)
+}
+
+fn of_the_selector() -> Vec<Bad> {
     let role = "must not select on redis.roleLabel.key";
     vec![
         rule(json!({"selector": {"matchLabels": null}}), "spec.selector", "must not be empty"),
@@ -140,6 +148,11 @@ fn rules() -> Vec<Bad> {
             "spec.selector.matchExpressions[0].key",
             "not a label key",
         ),
+    ]
+}
+
+fn of_redis() -> Vec<Bad> {
+    vec![
         rule(json!({"redis": {"container": "Redis!"}}), "spec.redis.container", "not a container name"),
         rule(json!({"redis": {"port": 0}}), "spec.redis.port", "port number from 1 to 65535"),
         rule(json!({"redis": {"port": 65536}}), "spec.redis.port", "port number from 1 to 65535"),
@@ -155,6 +168,11 @@ fn rules() -> Vec<Bad> {
         ),
         rule(json!({"redis": {"roleLabel": {"primary": "replica"}}}), "spec.redis.roleLabel.replica", "must differ"),
         rule(json!({"redis": {"roleLabel": {"primary": "-"}}}), "spec.redis.roleLabel.primary", "not a label value"),
+    ]
+}
+
+fn of_secrets() -> Vec<Bad> {
+    vec![
         rule(json!({"redis": {"username": "ann"}}), "spec.redis.username", "needs passwordSecret"),
         rule(
             json!({"redis": {"username": "an n", "passwordSecret": {"name": "a", "key": "b"}}}),
@@ -191,6 +209,11 @@ fn rules() -> Vec<Bad> {
             "spec.redis.tls.serverName",
             "not a DNS name",
         ),
+    ]
+}
+
+fn of_sentinels() -> Vec<Bad> {
+    vec![
         rule(
             json!({"redis": {"sentinel": {"selector": {"matchLabels": {}}}}}),
             "spec.redis.sentinel.selector",
@@ -212,6 +235,11 @@ fn rules() -> Vec<Bad> {
             "spec.redis.sentinel.tls.caSecret.key",
             "not a key of a Secret",
         ),
+    ]
+}
+
+fn of_memory() -> Vec<Bad> {
+    vec![
         rule(json!({"headroom": {"minimum": "64mi"}}), "spec.headroom.minimum", "not an amount of memory"),
         rule(json!({"headroom": {"minimum": "-1Gi"}}), "spec.headroom.minimum", "not an amount of memory"),
         rule(json!({"headroom": {"minimum": "64"}}), "spec.headroom.minimum", "from 1Mi"),
@@ -261,11 +289,22 @@ fn rules() -> Vec<Bad> {
             "spec.eviction.allowed[0]",
             "name of a maxmemory-policy",
         ),
+    ]
+}
+
+fn of_restarts() -> Vec<Bad> {
+    vec![
         rule(json!({"restart": {"cooldown": "1d"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"cooldown": "99999999999h"}}), "spec.restart.cooldown", "not a duration"),
         rule(json!({"restart": {"maxReplicationLag": "0"}}), "spec.restart.maxReplicationLag", "from 1 to"),
         rule(json!({"restart": {"maximumWriteGap": "2h"}}), "spec.restart.maximumWriteGap", "from 0s to 1h"),
         rule(json!({"restart": {"stepTimeout": "9s"}}), "spec.restart.stepTimeout", "from 10s to 24h"),
+        rule(json!({"restart": {"stepTimeout": ""}}), "spec.restart.stepTimeout", "not a duration"),
+    ]
+}
+
+fn of_windows() -> Vec<Bad> {
+    vec![
         rule(
             json!({"restart": {"windows": [{"schedule": "0 3 * *", "duration": "2h"}]}}),
             "spec.restart.windows[0].schedule",
@@ -296,7 +335,6 @@ fn rules() -> Vec<Bad> {
             "spec.restart.windows",
             "value twice",
         ),
-        rule(json!({"restart": {"stepTimeout": ""}}), "spec.restart.stepTimeout", "not a duration"),
     ]
 }
 

@@ -18,15 +18,15 @@ use crate::domain::{
 
 /// A pod that was sampled for less is not measured yet.
 pub const NEEDED: Duration = Duration::from_secs(3600);
-/// From so many bytes of writes a second a fork copies most pages. A child that writes 50 MB a second lives for used / 50 MB
+/// From this many bytes of writes a second on a fork copies most pages. A child that writes 50 MB a second lives for used / 50 MB
 /// seconds; writes of 100 bytes to random pages touch 1 − e^(−41 · rate / 50 MB/s) of them meanwhile, whatever the size: 58 %
 /// at 1 MiB a second, 92 % at 3.
 const WRITE_HEAVY: Bytes = Bytes(MIB);
 /// A fork that was measured counts for writes of up to twice the rate.
 const COUNTS_FOR: u64 = 2;
-/// The default of `repl-timeout`, in seconds: a replica that has not answered for so long is cut off.
+/// The default of `repl-timeout`, in seconds: a replica that has not answered for that time is cut off.
 const REPLICA_TIMEOUT: u64 = 60;
-/// The next fork may copy more than any that was seen, and there may be more writes: so many percent of it are provided for.
+/// The next fork may copy more than any that was seen, and there may be more writes: this share of it, in percent, is provided for.
 const ABOVE_SEEN_PERCENT: u32 = 150;
 /// Steps in which κ is rounded up, in percent.
 const COPIED_STEP: u32 = 5;
@@ -104,7 +104,7 @@ fn replicates(sample: &Sample) -> bool {
     sample.replication.role != Role::Primary || !sample.replication.replicas.is_empty() || sample.replicas_unread()
 }
 
-/// What it may hold for replicas before it cuts them off, of a set of so many members.
+/// What it may hold for replicas before it cuts them off, of a set with that number of members.
 fn buffer_limit(sample: &Sample, members: u64) -> Bytes {
     let Ok(config) = &sample.config else { return REPLICA_BUFFER };
     let each = match config.replica_output_limit {
@@ -114,7 +114,7 @@ fn buffer_limit(sample: &Sample, members: u64) -> Bytes {
     Bytes(each.0.saturating_mul(buffers(sample, members)))
 }
 
-/// How many buffers it holds for replicas, of a set of so many members: from 7.0 on all share one.
+/// How many buffers it holds for replicas, of a set with that number of members: from 7.0 on all share one.
 fn buffers(sample: &Sample, members: u64) -> u64 {
     let shared = sample.server.engine == Engine::Valkey || sample.server.version.major >= 7;
     if shared { 1 } else { members.saturating_sub(1).max(1) }
@@ -168,7 +168,7 @@ fn copied(members: &[&Target], samples: &[&Sample], replicates: bool, evidence: 
     }
 }
 
-/// What a fork copies under so many writes that none was measured under: as much of the data as they are of
+/// What a fork copies under more writes than any was measured under: as much of the data as they are of
 /// [`WRITE_HEAVY`], which is 1.2 to 1.7 times the share of pages that is given there.
 fn copied_under(writes: Bytes) -> Ratio {
     stepped(writes.0.saturating_mul(100).div_ceil(WRITE_HEAVY.0))

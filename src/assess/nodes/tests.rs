@@ -20,7 +20,7 @@ fn node(name: &str, allocatable: Bytes) -> Node {
     Node { name: name.into(), allocatable: Some(allocatable), others: Others::default() }
 }
 
-/// Three pods with a limit of 1 GiB each, all of them on node `a`, which gives so many MiB.
+/// Three pods with a limit of 1 GiB each, all of them on node `a`, which gives that number of MiB.
 fn on_one(mib: u64) -> Snapshot {
     let mut snapshot = fixtures::three_pods();
     snapshot.targets.iter_mut().for_each(|target| target.pod.node = Some("a".into()));

@@ -19,7 +19,7 @@ use crate::{
 
 const LIMIT: Bytes = Bytes::mib(100);
 
-/// Three pods, of which redis-1 was killed at that time, when it had run for so many seconds; it does not answer now.
+/// Three pods, of which redis-1 was killed at that time, when it had run for `ran` seconds; it does not answer now.
 fn killed(at: Timestamp, ran: i64) -> Snapshot {
     let mut snapshot = fixtures::three_pods();
     let target = &mut snapshot.targets[1];

@@ -74,7 +74,7 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
 )]
 #[case::an_unknown_owner(
     |s: &mut Snapshot| owned(s, "Strange", None),
-    "set the limit to 1.50 GiB in Strange cache: kubectl edit strange cache -n shop (set the memory limit of redis to 1536Mi \
+    "set the limit to 1.50 GiB in Strange cache: kubectl edit strange cache -n shop (set limits.memory to 1536Mi of redis \
      there; its operator then restarts the pods, the primary too)"
 )]
 #[case::pods_of_an_operator(
@@ -165,10 +165,50 @@ fn who_takes_a_change_of_the_set_back(#[case] change: fn(&mut Snapshot), #[case]
     assert_eq!(kept_in(&snapshot, &snapshot.targets[1]).as_deref(), expected);
 }
 
+#[rstest]
+#[case::stateful_set(
+    |_: &mut Snapshot| (),
+    "set the memory request to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     it there)"
+)]
+#[case::a_value(
+    |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", Some("replica.resources"))),
+    "set the memory request to 1.50 GiB in Helm release cache (Bitnami chart): helm upgrade cache CHART -n shop --reuse-values \
+     --set replica.resources.requests.memory=1536Mi (rolls all 3 pods, one after the other, the primary too; CHART as it was \
+     installed; where GitOps renders it, set the value there)"
+)]
+#[case::a_resource(
+    |s: &mut Snapshot| owned(s, "RedisFailover", Some(resource("RedisFailover", Some("spec.redis.resources")))),
+    "set the memory request to 1.50 GiB in RedisFailover cache: kubectl patch redisfailover cache -n shop --type merge -p \
+     '{\"spec\":{\"redis\":{\"resources\":{\"requests\":{\"memory\":\"1536Mi\"}}}}}' (its operator then restarts the pods, the \
+     primary too)"
+)]
+#[case::a_template_with_such_a_limit_may_have_another_request(
+    |s: &mut Snapshot| { has_it(s); },
+    "set the memory request to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     it there)"
+)]
+fn so_has_that_of_a_request(#[case] change: fn(&mut Snapshot), #[case] expected: &str) {
+    let mut snapshot = fixtures::three_pods();
+    change(&mut snapshot);
+    let patch = of_request("shop", &snapshot, &snapshot.targets[1], TO, None).expect("a patch");
+    assert_eq!(patch.to_string(), expected);
+}
+
+#[test]
+fn a_request_that_the_limit_does_not_bear_comes_with_another_limit() {
+    let snapshot = fixtures::three_pods();
+    let patch = of_request("shop", &snapshot, &snapshot.targets[1], TO, Some(Bytes::mib(2304))).expect("a patch");
+    assert_eq!(patch.what, "set the memory request to 1.50 GiB and the limit to 2.25 GiB in the pod template");
+    assert!(patch.command.ends_with("-c redis --limits=memory=2304Mi --requests=memory=1536Mi"), "{}", patch.command);
+}
+
 /// Every merge is JSON, and says what it says.
 #[test]
 fn what_is_merged_is_json() {
-    let merged: serde_json::Value = serde_json::from_str(&merge("spec.a.resources", true, TO)).unwrap();
+    let merged: serde_json::Value = serde_json::from_str(&merge("spec.a.resources", &Wanted::limit(TO, true))).unwrap();
     let amounts = serde_json::json!({"limits": {"memory": "1536Mi"}, "requests": {"memory": "1536Mi"}});
     assert_eq!(merged, serde_json::json!({"spec": {"a": {"resources": amounts}}}));
 }

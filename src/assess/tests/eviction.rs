@@ -34,7 +34,8 @@ type Keys = (u64, u64);
 
 #[rstest]
 #[case::as_before(None, "noeviction", (100, 0), None)]
-#[case::as_before_at_random(None, "allkeys-random", (100, 0), None)]
+#[case::at_random_fits_no_purpose(None, "allkeys-random", (100, 0), Some((Severity::Warning, "in use")))]
+#[case::without_a_purpose_the_rest_is_allowed(None, "volatile-random", (100, 0), None)]
 #[case::fits(Some(Cache), "allkeys-lru", (100, 0), None)]
 #[case::full_is_normal(Some(Cache), "noeviction", (100, 100), Some((Severity::Critical, "writes fail")))]
 #[case::at_random(Some(Cache), "allkeys-random", (100, 0), Some((Severity::Warning, "in use")))]
@@ -74,6 +75,51 @@ fn the_purpose_decides_which_policies_are_findings(
         other => panic!("{other:?}"),
     }
     assert_eq!(judged(&[policy]), [], "what people allow is none");
+}
+
+/// Hits, misses, evicted keys.
+type Counted = (u64, u64, u64);
+
+#[rstest]
+#[case::all_are_asked_for_alike("allkeys-lfu", (190, 810, 800), Some("fewer than 20 % of the lookups"))]
+#[case::just_below_half("allkeys-lfu", (499, 501, 100), Some("fewer than 50 % of the lookups"))]
+#[case::none_is_found("allkeys-lfu", (0, 1000, 1000), Some("fewer than 10 % of the lookups"))]
+#[case::a_hot_share("allkeys-lfu", (500, 500, 500), None)]
+#[case::all_of_it("allkeys-lfu", (u64::MAX, u64::MAX, u64::MAX), None)]
+#[case::it_has_evicted_little("allkeys-lfu", (190, 810, 99), None)]
+#[case::it_is_hardly_asked("allkeys-lfu", (0, 99, 1000), None)]
+#[case::it_is_never_asked("allkeys-lfu", (0, 0, 1000), None)]
+#[case::another_policy("allkeys-lru", (190, 810, 800), None)]
+#[case::not_all_keys("volatile-lfu", (190, 810, 800), None)]
+fn by_frequency_without_hot_keys(#[case] policy: &str, #[case] counted: Counted, #[case] says: Option<&str>) {
+    let judged = |change: Change| {
+        let findings = case(|c| {
+            let sample = c.sample(0);
+            sample.memory.maxmemory_policy = policy.into();
+            sample.keys = 100;
+            let (hits, misses, evicted) = counted;
+            sample.lookups = Some(Lookups { hits, misses, evicted });
+            change(c);
+        });
+        findings.into_iter().find(|finding| finding.code == LfuWithoutHotKeys)
+    };
+    match (judged(|_| {}), says) {
+        (Some(finding), Some(says)) => {
+            assert_eq!(finding.severity, Severity::Info);
+            assert!(finding.evidence.contains(says), "{}", finding.evidence);
+        }
+        (found, says) => assert_eq!((found, says), (None, None)),
+    }
+    let nothing: [Change; 5] = [
+        |c| c.sample(0).lookups = None,
+        |c| c.sample(0).keys = 0,
+        |c| c.sample(0).unread = vec!["db0".into()],
+        |c| c.policy.eviction_allowed = vec!["allkeys-lfu".into(), "allkeys-lru".into()],
+        |c| c.sample(0).replication.role = c.sample(1).replication.role.clone(),
+    ];
+    for change in nothing {
+        assert_eq!(judged(change), None);
+    }
 }
 
 #[rstest]

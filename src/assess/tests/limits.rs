@@ -93,7 +93,23 @@ fn request_below_maxmemory() {
     assert_eq!(case(|c| c.container(0).spec_request = Some(Bytes::mib(512))), []);
     let findings = case(|c| c.container(0).spec_request = Some(Bytes::mib(511)));
     assert_eq!(codes(&findings), [RequestBelowMaxmemory]);
+    let exact = "kubectl set resources statefulset/redis -n shop -c redis --requests=memory=512Mi (rolls all 3 pods";
+    assert!(findings[0].remedy.contains(exact), "{}", findings[0].remedy);
     assert_eq!(case(|c| c.container(0).spec_request = None), [], "without a request the API server copies the limit");
+}
+
+/// No request is above its limit, and a Guaranteed pod stays one.
+#[rstest]
+#[case(false, "--limits=memory=768Mi --requests=memory=512Mi")]
+#[case(true, "--limits=memory=768Mi --requests=memory=768Mi")]
+fn a_request_comes_with_the_limit_that_it_needs(#[case] guaranteed: bool, #[case] says: &str) {
+    let findings = case(|c| {
+        c.limit(0, 500);
+        c.container(0).spec_request = Some(Bytes::mib(500));
+        c.snapshot.targets[0].pod.guaranteed = guaranteed;
+    });
+    let remedy = &only(&findings, RequestBelowMaxmemory).remedy;
+    assert!(remedy.contains(says), "{remedy}");
 }
 
 #[test]

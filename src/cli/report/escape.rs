@@ -1,4 +1,4 @@
-//! Texts from a cluster in Markdown and HTML: whoever may name a pod or write a message writes no markup of ours. Pure.
+//! Texts from a cluster in Markdown and HTML: a person who may name a pod or write a message writes no markup of ours. Pure.
 
 use crate::cli::layout::clean;
 

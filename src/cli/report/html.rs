@@ -77,7 +77,7 @@ fn render_block(out: &mut String, ids: &mut Ids, block: &Block<'_>) {
 fn render_table(out: &mut String, ids: &mut Ids, table: &Table<'_>) {
     let id = ids.next("table");
     put(out, &format!("<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-labelledby=\"{id}\">\n<table>\n"));
-    // In the caption, so that whoever prints one table has what its colours mean.
+    // In the caption, so that a person who prints one table has what its colours mean.
     let legend = if table.head.iter().any(|column| column.1 == Kind::Picture) { chart::LEGEND } else { "" };
     put(out, &format!("<caption id=\"{id}\">{}{legend}</caption>\n<thead>\n<tr>", html(&table.caption)));
     for Column(name, kind) in table.head {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     AT_ONCE, LATER, Performed, counted,
     outcome::{AGAIN, failed, may_have_happened, succeeded},
@@ -62,57 +64,71 @@ pub(super) async fn upkeep<W: World>(
                 tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
                 performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
             }
-            // Another writer came first: what is true now is looked at again.
-            Err(ExecuteError::Write {
-                source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
-                ..
-            }) => performed.failed = true,
-            // The server is not as it was judged.
-            Err(
-                error @ (ExecuteError::NotSet { .. }
-                | ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }),
-            ) => {
-                tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %error, "looking again");
-                performed.failed = true;
-            }
-            // Its clients waited: it is left for a while, and a finding says so.
-            Err(error @ ExecuteError::EvictionStopped { .. }) => {
-                tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %error, "left alone for a while");
-                reconciler.reverts.stopped(&effect, &error.to_string(), now);
-            }
-            Err(error @ ExecuteError::Fenced(_)) => return Err(error.into()),
-            Err(error) => {
-                let pod = effect.words().pod;
-                tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
-                // A label that is refused must not keep a remediation from its end; of limits a quota may let go any time.
-                if let (Effect::Label { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
-                    && source.is_refusal()
-                {
-                    reconciler.reverts.refused(&effect, &source.to_string(), now);
-                }
-                if let (Effect::Resize { .. }, ExecuteError::Write { source, .. }) = (&effect, &error)
-                    && source.is_refusal()
-                {
-                    reconciler.reverts.limit_refused(&effect, &source.to_string(), now);
-                }
-                let reason = match (&effect, &error) {
-                    (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
-                        BlockReason::ResizeRefused
-                    }
-                    (_, ExecuteError::Write { source, .. }) if source.is_refusal() => BlockReason::PermissionMissing,
-                    (_, ExecuteError::Redis { source: RedisError::Refused { code, .. }, .. }) if code == "NOPERM" => {
-                        BlockReason::PermissionMissing
-                    }
-                    // An API server that is away says nothing about rights or quotas.
-                    _ => BlockReason::StepFailed,
-                };
-                performed.blocked.push(Blocked::new(reason, format!("{pod}: {error}; {AGAIN}")));
-                performed.failed = true;
-            }
+            Err(error) => not_done(reconciler, policy, (&effect, now), error, &mut performed)?,
         }
     }
     remember_made(reconciler, &mut performed).await;
     Ok(performed)
+}
+
+/// Upkeep that was not carried out: whether it is looked at again, left alone or said. Only a lost lease is a failure.
+fn not_done<W: World>(
+    reconciler: &Reconciler<W>,
+    policy: &Policy,
+    (effect, now): (&Effect, Timestamp),
+    error: ExecuteError,
+    performed: &mut Performed,
+) -> Result<(), ReconcileError> {
+    match error {
+        // Another writer came first: what is true now is looked at again.
+        ExecuteError::Write {
+            source: WriteError::Conflict(_) | WriteError::Gone(_) | WriteError::UidChanged(_),
+            ..
+        } => performed.failed = true,
+        // The server is not as it was judged.
+        error @ (ExecuteError::NotSet { .. } | ExecuteError::Redis { source: RedisError::RunIdChanged { .. }, .. }) => {
+            tracing::debug!(policy = %policy.name, namespace = %policy.namespace, %error, "looking again");
+            performed.failed = true;
+        }
+        // Its clients waited: it is left for a while, and a finding says so.
+        error @ ExecuteError::EvictionStopped { .. } => {
+            tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %error, "left alone for a while");
+            reconciler.reverts.stopped(effect, &error.to_string(), now);
+        }
+        error @ ExecuteError::Fenced(_) => return Err(error.into()),
+        error => {
+            let pod = effect.words().pod;
+            tracing::warn!(policy = %policy.name, namespace = %policy.namespace, %pod, %error, "upkeep failed");
+            if let ExecuteError::Write { source, .. } = &error
+                && source.is_refusal()
+            {
+                match effect {
+                    // A label that is refused must not keep a remediation from its end; of limits a quota may let go any time.
+                    Effect::Label { .. } => reconciler.reverts.refused(effect, &source.to_string(), now),
+                    Effect::Resize { .. } => reconciler.reverts.limit_refused(effect, &source.to_string(), now),
+                    _ => {}
+                }
+            }
+            performed.blocked.push(Blocked::new(refusal(effect, &error), format!("{pod}: {error}; {AGAIN}")));
+            performed.failed = true;
+        }
+    }
+    Ok(())
+}
+
+/// By which reason upkeep that failed is said.
+fn refusal(effect: &Effect, error: &ExecuteError) -> BlockReason {
+    match (effect, error) {
+        (Effect::Resize { .. }, ExecuteError::Write { source, .. }) if source.is_refusal() => {
+            BlockReason::ResizeRefused
+        }
+        (_, ExecuteError::Write { source, .. }) if source.is_refusal() => BlockReason::PermissionMissing,
+        (_, ExecuteError::Redis { source: RedisError::Refused { code, .. }, .. }) if code == "NOPERM" => {
+            BlockReason::PermissionMissing
+        }
+        // An API server that is away says nothing about rights or quotas.
+        _ => BlockReason::StepFailed,
+    }
 }
 
 /// Writes down what was set: who sets it back before the next look has the last word, too.

@@ -201,7 +201,7 @@ async fn health_waits_for_what_may_be_read(#[case] names: &str, #[case] ready: b
     asking.abort();
 }
 
-/// Namespaces shop and cart, each with a policy; cart refuses so many lists first, and nothing else may be asked.
+/// Namespaces shop and cart, each with a policy; cart refuses the first `refusals` lists, and nothing else may be asked.
 fn two_namespaces(refusals: usize) -> (kube::Client, Log) {
     let refusals = AtomicUsize::new(refusals);
     fake(move |request| {

@@ -24,7 +24,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How old answers may be while nothing is to be done: they are for the words of a plan.
 pub(super) const PROXIES_BELIEVED: Duration = Duration::from_secs(600);
-/// Pods of one proxy that are asked, by their names. Nobody has so many.
+/// Pods of one proxy that are asked, by their names: far more than any proxy has.
 const MOST: usize = 16;
 /// What proxies last said, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]

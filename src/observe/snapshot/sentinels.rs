@@ -28,7 +28,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How old answers may be while nothing is to be done.
 pub(super) const SENTINELS_BELIEVED: Duration = Duration::from_secs(30);
-/// Sentinels that are asked, by the names of their pods. Nobody has so many.
+/// Sentinels that are asked, by the names of their pods: far more than any set has.
 const MOST: usize = 32;
 /// What Sentinels last said, and how each is asked, by policy. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,7 @@ use crate::{
 /// A Sentinel that was told to fail over has given up this long after its `failover-timeout`.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
-/// Proxies in front of one set that a journal names. Nobody has so many.
+/// Proxies in front of one set that a journal names: far more than any set has.
 const MOST_PROXIES: usize = 16;
 
 impl Advance<'_> {
@@ -155,7 +155,7 @@ impl Advance<'_> {
     }
 
     /// The role is another's. What held for the exchange is set back, and the Sentinels must agree before anybody else is
-    /// disturbed: whoever is primary by their word is recorded.
+    /// disturbed: the member that is primary by their word is recorded.
     fn failed_over(&self, new: &Target, old: Option<&Target>) -> Next {
         if let (Some(_), Some(temporary)) = (old, &self.journal.temporary)
             && !temporary::is_back(self.ctx, temporary)

@@ -206,7 +206,7 @@ impl Advance<'_> {
         match identity(new) {
             Some(primary) => {
                 let mut journal = Journal { primary, ..self.proceed() };
-                // Writes go to whoever the label names: until it followed they did not arrive.
+                // Writes go to the pod that the label names: until it followed they did not arrive.
                 let exchanged = self.journal.current.switchover.as_ref().and_then(|record| record.exchanged_at);
                 if let (Some(gap), Some(since)) = (&mut journal.write_gap, exchanged) {
                     gap.add(self.ctx.since(since));

@@ -109,7 +109,7 @@ fn so_it_is_where_another_controller_keeps_the_label() {
 // Found by the simulator: somebody else, or an earlier remediation, had given the role to the recorded primary. Frozen, the
 // set was one failure away from the loss of everything.
 #[test]
-fn so_it_is_whoever_had_given_the_role_to_the_recorded_primary() {
+fn so_is_the_pod_that_had_given_the_role_to_the_recorded_primary() {
     let mut world = World::new();
     world.journal.steps.retain(|planned| !matches!(planned.step, Step::Switchover { .. } | Step::Repoint { .. }));
     let old = fixtures::pod_name(0);
@@ -135,7 +135,7 @@ fn before_its_eviction(w: &mut World) {
     w.journal.current = CurrentStep { waiting_since: Some(NOW), ..CurrentStep::default() };
 }
 
-// Found by reading: the set was frozen, with two writers where another controller labels whoever says that it is primary.
+// Found by reading: the set was frozen, with two writers where another controller labels each pod that says that it is primary.
 #[rstest]
 #[case::ours(AuthorityRule::Operator)]
 #[case::anothers(AuthorityRule::Label)]

@@ -166,7 +166,7 @@ impl Failure {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotCaughtUp => {
-                "whoever was to take over did not catch up in time; the old primary went on as primary"
+                "the member that was to take over did not catch up in time; the old primary went on as primary"
             }
             Self::Hung => "FAILOVER hung and was aborted; the old primary went on as primary",
             Self::NoOverlap => "the Services did not show the candidate as ready within 30 s",

@@ -15,7 +15,7 @@ use super::{
 /// How long writes are held back from the refusal on. Until the old primary follows, the Sentinels' greetings (PUBLISH) are
 /// held back too: one that reaches the replicas and not the new primary costs them a full sync.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
-/// The pause ends so long before a Sentinel could take the primary for dead because of it.
+/// The pause ends this long before a Sentinel could take the primary for dead because of it.
 const BEFORE_DEAD: Duration = Duration::from_secs(1);
 /// Writes are refused, and a replica still lacks something: it gets this long.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -105,7 +105,7 @@ pub struct View {
     pub resumed: bool,
     /// `COORDINATED` is tried first.
     pub coordinated: bool,
-    /// It was begun so long ago that no Sentinel carries it out any more, whatever those do not say that are silent.
+    /// Too much time has passed since it was begun: no Sentinel carries it out any more, not even one that does not answer.
     pub over: bool,
     /// What this process has done.
     pub did: Did,

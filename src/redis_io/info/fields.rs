@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use memchr::{memchr, memchr_iter};
 
 /// Every name that is read, but for those that end in a number.
-const NAMES: [&str; 68] = [
+const NAMES: [&str; 71] = [
     "active_defrag_running",
     "allocator_active",
     "allocator_frag_bytes",
@@ -24,7 +24,10 @@ const NAMES: [&str; 68] = [
     "connected_clients",
     "current_cow_peak",
     "dragonfly_version",
+    "evicted_keys",
     "executable",
+    "keyspace_hits",
+    "keyspace_misses",
     "latest_fork_usec",
     "lazyfree_pending_objects",
     "loading",

@@ -348,6 +348,18 @@ fn texts_come_out_clean() {
     assert_eq!(sample(&text).unwrap().memory.maxmemory_policy, "unreadable");
 }
 
+#[test]
+fn lookups_are_known_where_all_of_them_are_said() {
+    let said = sample(PRIMARY).unwrap().lookups.expect("every version says them");
+    let most = sample(&with("keyspace_hits", "18446744073709551615")).unwrap();
+    assert_eq!(most.lookups, Some(Lookups { hits: u64::MAX, ..said }));
+    for name in ["keyspace_hits", "keyspace_misses", "evicted_keys"] {
+        assert_eq!(sample(&with(name, "-1")).unwrap().lookups, None, "{name}");
+        assert_eq!(sample(&with(name, "18446744073709551616")).unwrap().lookups, None, "{name}");
+        assert_eq!(sample(&PRIMARY.replace(&format!("{name}:"), "other:")).unwrap().lookups, None, "{name}");
+    }
+}
+
 /// Names that the parser reads, so that noise reaches its inner parts.
 const NAMES: [&str; 16] = [
     "run_id",

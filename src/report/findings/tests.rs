@@ -12,6 +12,7 @@ use crate::{
         bytes::Bytes,
         fixtures::{self, NOW},
         node::{Node, Others},
+        oom::Kill,
         policy::{AuthorityRule, Mode, Policy},
         ratio::Ratio,
         sample::{ConfigUnreadable, Role, Sample},
@@ -309,4 +310,23 @@ fn what_is_read_back_is_stored_for_each_pod() {
     for code in [FindingCode::LimitReverted, FindingCode::LabelReverted, FindingCode::MaxmemoryReverted] {
         assert_eq!(of(code), 3, "{code}");
     }
+}
+
+/// A kill is told of since it came, also where it is seen late, or an earlier version wrote when it was seen.
+#[test]
+fn a_kill_is_since_it_came() {
+    let (policy, mut snapshot) = fixtures::enforced();
+    let at = fixtures::seconds_ago(7200);
+    snapshot.targets[1].pod.container.as_mut().unwrap().killed = Some(Kill { started_at: None, at });
+    let since = |status: &RedisMemoryPolicyStatus| {
+        let killed = status.findings.iter().find(|finding| finding.code == FindingCode::OomKilled.as_str());
+        killed.expect("it was killed").since
+    };
+    let seen = first(&policy, &snapshot);
+    assert_eq!(since(&seen), Some(at));
+    let verdict = seen.verdict.as_ref().expect("a verdict");
+    assert_eq!((verdict.reason.as_str(), verdict.since), ("OomKilled", at));
+    let mut earlier = seen;
+    earlier.findings.iter_mut().for_each(|finding| finding.since = Some(NOW));
+    assert_eq!(since(&look(&policy, &snapshot, &earlier)), Some(at));
 }

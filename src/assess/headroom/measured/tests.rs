@@ -80,7 +80,7 @@ fn of_a_measured_set() {
 }
 
 #[test]
-fn of_each_term_the_largest_member_counts_whoever_it_is() {
+fn of_each_term_the_largest_member_counts_primary_or_replica() {
     let terms = after(|targets| {
         targets[0].peaks.clients = Bytes::mib(100);
         targets[1].peaks.uncounted = Bytes::mib(33);

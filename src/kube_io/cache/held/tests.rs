@@ -106,7 +106,7 @@ fn who_leaves_takes_the_pods_along_that_only_it_selected() {
     assert_eq!(names(&held, "a2"), ["redis-0"], "another selects them too");
     held.leave("a2");
     assert_eq!((held.pods.len(), names(&held, "b")), (1, vec!["valkey-0".into()]));
-    assert!(follow(&mut held, "a", "redis"), "whoever comes back has to be listed for");
+    assert!(follow(&mut held, "a", "redis"), "for a policy that comes back they have to be listed");
     assert!(held.lacks() && !held.seen("a").synced);
     // A changed selector is the same.
     assert!(follow(&mut held, "b", "cart"));

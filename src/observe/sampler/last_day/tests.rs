@@ -38,7 +38,7 @@ impl Watched {
         self.history.note(&self.sample, KEEP);
     }
 
-    /// Looks every 15 s for so long, with that change at each.
+    /// Looks every 15 s for that number of seconds, with that change at each.
     fn watch(&mut self, seconds: u64, change: impl Fn(&mut Sample)) {
         (0..seconds / 15).for_each(|_| self.look(15, &change));
     }

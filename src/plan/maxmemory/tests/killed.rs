@@ -19,7 +19,7 @@ fn ago(hours: i32) -> Timestamp {
     NOW - HOUR * hours
 }
 
-/// The primary was killed that often, the last time so many hours ago.
+/// The primary was killed `times` times, the last time that number of hours ago.
 fn killed(times: u32, hours: i32) -> World {
     let mut world = World::new(PEOPLE);
     world.used(Bytes::mib(200), "allkeys-lru");

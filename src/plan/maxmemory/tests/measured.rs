@@ -6,7 +6,7 @@ use pretty_assertions::assert_eq;
 use super::*;
 use crate::domain::{peaks::Peaks, policy::HeadroomMethod, ratio::Ratio};
 
-/// Measured for a day, in which a fork copied so many percent.
+/// Measured for a day, in which a fork copied `copied` percent.
 fn world(copied: u32) -> World {
     let mut world = World::new(Bytes::ZERO);
     world.policy.headroom.method = HeadroomMethod::Measured;
@@ -31,7 +31,7 @@ impl World {
         self.records[0].maxmemory.as_deref_mut().expect("it is remembered")
     }
 
-    /// As if it had been set so many hours ago.
+    /// As if it had been set that number of hours ago.
     pub(super) fn hours_later(&mut self, hours: i64) {
         let at = NOW - SignedDuration::from_hours(hours);
         self.own().at = at;

@@ -179,7 +179,7 @@ fn writes_are_not_let_in_while_another_may_become_primary(#[case] view: View, #[
 #[case::and_its_settings(moved(found(follows()), |did| did.unpaused = true), Move::SetBack)]
 #[case::a_new_attempt(View { may_begin: true, ..found(start()) }, Move::Release)]
 #[case::begins_anew(moved(View { may_begin: true, ..found(start()) }, |did| did.released = true), Move::Quiet)]
-fn whoever_takes_over_ends_it(#[case] view: View, #[case] expected: Move) {
+fn the_operator_that_takes_over_ends_it(#[case] view: View, #[case] expected: Move) {
     assert_eq!(next(&view, PAUSE), expected);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{peaks::Peaks, policy::HeadroomMethod};
 
-/// Three members of which a fork copied so many percent within a day, each with that limit over a `maxmemory` of 512 MiB.
+/// Three members of which a fork copied `copied` percent within a day, each with that limit over a `maxmemory` of 512 MiB.
 fn world(copied: u32, limit: u64) -> (Policy, Snapshot) {
     let (mut policy, mut snapshot) = (fixtures::policy(), fixtures::three_pods());
     policy.headroom.method = HeadroomMethod::Measured;
