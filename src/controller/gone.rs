@@ -41,12 +41,10 @@ impl Reconciler<Outside> {
     fn forget_gone(&self) {
         let live = self.world.policies.all();
         let exists = |uid: &str| live.contains_key(uid);
-        self.cluster_budget.retain(exists);
+        self.remember_only(exists);
         self.world.registry.retain(exists);
         self.world.observer.sampler.retain(exists);
         self.world.observer.nodes.retain(exists);
-        self.backoff.retain(exists);
-        self.memory.retain(exists);
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
         let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
         self.metrics.retain(|policy| names.contains(policy));
@@ -54,6 +52,14 @@ impl Reconciler<Outside> {
 }
 
 impl<W: World> Reconciler<W> {
+    /// Forgets what this process remembers of policies that do not exist any more, and gives back the slots that they held: one
+    /// that is deleted just before its journal is written has no look of its own any more.
+    pub fn remember_only(&self, exists: impl Fn(&str) -> bool) {
+        self.cluster_budget.retain(&exists);
+        self.backoff.retain(&exists);
+        self.memory.retain(&exists);
+    }
+
     /// Nothing is watched for that policy any more.
     pub(super) fn forget(&self, stored: &Guarded) {
         let uid = stored.uid().unwrap_or_default();
