@@ -6,6 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::{
+    memory::Stage,
     outside::Outside,
     ports::{Policies as _, PolicyVersion, World},
     reconciler::{ReconcileError, Reconciler},
@@ -118,7 +119,9 @@ impl<W: World> Reconciler<W> {
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }
-        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.time().uptime()) {
+        let stage = Stage::of(status.observed_generation, previous.journal.as_ref());
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
+        if let Some(left) = self.memory.pause_of_news(&uid, &stage, now) {
             return Ok(left);
         }
         self.write_status(resource, &status).await?;
