@@ -8,6 +8,7 @@ use kube::{Resource as _, ResourceExt as _};
 pub(super) mod left_behind;
 
 use super::{
+    memory::Stage,
     outside::Outside,
     ports::{Policies as _, PolicyVersion, World},
     reconciler::{ReconcileError, Reconciler},
@@ -48,12 +49,10 @@ impl Reconciler<Outside> {
     fn forget_gone(&self) {
         let live = self.world.policies.all();
         let exists = |uid: &str| live.contains_key(uid);
-        self.cluster_budget.retain(exists);
+        self.remember_only(exists);
         self.world.registry.retain(exists);
         self.world.observer.sampler.retain(exists);
         self.world.observer.nodes.retain(exists);
-        self.backoff.retain(exists);
-        self.memory.retain(exists);
         let key = |policy: PolicyRef| PolicyKey::new(policy.namespace.unwrap_or_default(), policy.name);
         let names: HashSet<PolicyKey> = live.into_values().map(key).collect();
         self.metrics.retain(|policy| names.contains(policy));
@@ -75,6 +74,14 @@ impl Reconciler<Outside> {
 }
 
 impl<W: World> Reconciler<W> {
+    /// Forgets what this process remembers of policies that do not exist any more, and gives back the slots that they held: one
+    /// that is deleted just before its journal is written has no look of its own any more.
+    pub fn remember_only(&self, exists: impl Fn(&str) -> bool) {
+        self.cluster_budget.retain(&exists);
+        self.backoff.retain(&exists);
+        self.memory.retain(&exists);
+    }
+
     /// Nothing is watched for that policy any more.
     pub(super) fn forget(&self, stored: &Guarded) {
         let uid = stored.uid().unwrap_or_default();
@@ -147,7 +154,9 @@ impl<W: World> Reconciler<W> {
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }
-        if let Some(left) = self.memory.pause(&resource.uid().unwrap_or_default(), self.time().uptime()) {
+        let stage = Stage::of(status.observed_generation, previous.journal.as_ref());
+        let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
+        if let Some(left) = self.memory.pause_of_news(&uid, &stage, now) {
             return Ok(left);
         }
         self.write_status(resource, &status).await?;

@@ -7,11 +7,12 @@ use redis_memory_operator::domain::{
     bytes::Bytes,
     journal::{MemberIdentity, OwnMaxmemory, WorkloadRecord},
     shard::ShardId,
+    step::Step,
 };
 
 use crate::{
     headroom::{self, Headroom, MAXMEMORY_MIB, SET_BEFORE},
-    kubernetes::Set,
+    kubernetes::{Resource, Set},
     memory::Over,
     observer::Observer,
     redis::{Ms, Role, Server},
@@ -300,7 +301,15 @@ impl World {
         }
         let members = self.schedule.sets[set].members;
         let over = self.kube.policies.iter().filter(|policy| policy.shape.covers(set));
-        over.map(|policy| policy.shape.headroom.least_limit(server.maxmemory, members)).min().unwrap_or(0)
+        // What a replacement starts with is set to what the pod before it had, as others have it.
+        let replaces = |policy: &Resource| {
+            let step = policy.journal().and_then(|journal| journal.step());
+            matches!(step, Some(Step::Resize { pod: resized, .. }) if *resized == pod_name(pod))
+        };
+        let replaced = over.clone().any(replaces);
+        let had = self.servers.of_set(set).filter(|it| replaced || it.pod == pod).map(|it| it.maxmemory);
+        let maxmemory = had.min().unwrap_or(server.maxmemory);
+        over.map(|policy| policy.shape.headroom.least_limit(maxmemory, members)).min().unwrap_or(0)
     }
 
     /// What the operator had set before the schedule, and remembers.

@@ -224,6 +224,8 @@ where
         }
         let stored = process.cache.lock().expect("one thread").policies.get(p).cloned().flatten();
         let Some(stored) = stored else {
+            // What the sweep of the real process does: the policy is gone.
+            shared.remember_only(|uid| Body::number(uid) != p);
             process.pause(ATTENTIVE).await;
             continue;
         };

@@ -225,7 +225,10 @@ impl Sentinels {
             // Somebody else took away whom it was to take the role from, and who refused writes: what the next one says is lost
             // to that.
             let gone = attempt.from.is_some_and(|run| world.servers.by_ip.values().all(|it| it.run != run));
-            let cause = if over || gone { Cause::Foreign } else { attempt.cause };
+            // Or who it was that was chosen: whoever starts in its place meanwhile has not what that one had, and nobody can
+            // take the failover back.
+            let anew = server.started > attempt.since;
+            let cause = if over || gone || anew { Cause::Foreign } else { attempt.cause };
             // So is the configuration that comes of it, and what it makes of the primary before.
             if let Some(mine) = &mut self.all[at].attempt {
                 mine.cause = cause;
