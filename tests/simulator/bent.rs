@@ -29,6 +29,9 @@ use crate::{
     shape, view,
 };
 
+/// More than any limit of these worlds.
+const LARGE: Bytes = Bytes::mib(8_192);
+
 /// A connection that is bent.
 pub struct Bent {
     inner: Connection,
@@ -257,6 +260,20 @@ pub fn overlook(bounds: &BTreeMap<u32, Bytes>, target: &mut Target) {
         sample.memory.maxmemory = set;
         if let Ok(config) = sample.config.as_mut() {
             config.maxmemory = set;
+        }
+    }
+}
+
+/// Limits and kills are read wrongly; of the primary only kills.
+pub fn misread(bug: Bug, snapshot: &mut Snapshot) {
+    for target in &mut snapshot.targets {
+        let leads = target.sample().is_some_and(|sample| sample.replication.role == Role::Primary);
+        let Ok(container) = target.pod.container.as_mut() else { continue };
+        if bug == Bug::ReadLargeLimits && !leads {
+            (container.spec_limit, container.live_limit) = (Some(LARGE), Some(LARGE));
+        }
+        if bug == Bug::OverlookKills || bug == Bug::OverlookKilledReplicas && !leads {
+            container.killed = None;
         }
     }
 }

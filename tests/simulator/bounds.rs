@@ -346,7 +346,7 @@ impl World {
     pub fn person_limits(&mut self, set: usize, mib: u64) {
         let pods: Vec<usize> = self.kube.of_set(set).map(|(n, _)| n).collect();
         for n in pods {
-            self.kube.touch(n, |pod| pod.limit_mib = mib);
+            self.kube.touch(n, |pod| (pod.limit_mib, pod.asked_mib) = (mib, None));
         }
     }
 

@@ -17,7 +17,7 @@ const HEADROOM: [&str; 2] = ["HeadroomInsufficient", "MaxmemoryUnset"];
 /// What may stay in the way of a set of that shape, although nothing is wrong any more.
 fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
-    let struck = !schedule.faults.is_empty();
+    let struck = !schedule.faults.is_empty() || schedule.is_killed();
     let watch = shape.watch.as_ref();
     // Its first restart ends a remediation: people must have the Sentinels forget one. What was not proven by then, and did not
     // help, is found fragmented again within its cooldown.
@@ -36,8 +36,8 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (shape.cache.is_some(), "FullSyncHeadroom"),
         // A replica that ignores no maxmemory refuses writes, unless any key may go.
         (shape.cache.is_some_and(|cache| !cache.ignores), "CandidateUnfit"),
-        // While its primary comes down, or one of them has a bound that a person set.
-        (shape.cache.is_some() && policy.shape.headroom.sets, "MembersDiffer"),
+        // While its primary comes down, or one of them has a bound that a person set, or a limit that bears less.
+        ((shape.cache.is_some() || shape.killed.is_some()) && policy.shape.headroom.sets, "MembersDiffer"),
         (schedule.policies.len() > 1, "ClaimedByOlderPolicy"),
         (shape.members == 1 && !policy.shape.downtime, "DowntimeNotAllowed"),
         (shape.members == 1 && shape.storage(0) == Storage::Nothing, "PersistenceNotProven"),
@@ -120,6 +120,10 @@ impl World {
                 let now = self.now;
                 self.observer.flag(now, "L1", text);
             }
+            if let Some(text) = self.ought_to_leave(set).filter(|_| !self.says_why(set)) {
+                let now = self.now;
+                self.observer.flag(now, "L10", text);
+            }
         }
     }
 
@@ -144,13 +148,20 @@ impl World {
         Some(format!("the limit of {} does not bear its maxmemory, and no finding says so", pod_name(wrong)))
     }
 
+    /// What is shown as in the way is something that the set, or what struck it, gives.
+    fn says_why(&self, set: usize) -> bool {
+        self.kube.over(set).next().is_some_and(|policy| {
+            let shown = policy.shown();
+            refusals(&self.schedule, &self.schedule.sets[set], policy).iter().any(|reason| shown.contains(reason))
+        })
+    }
+
     fn uncured(&self, set: usize) -> Option<String> {
         let shape = &self.schedule.sets[set];
         // The oldest acts.
         let policy = self.kube.over(set).next()?;
         let shown = policy.shown();
-        let said = refusals(&self.schedule, shape, policy).iter().any(|reason| shown.contains(reason));
-        if said || self.schedule.obstructed(set) && !shown.is_empty() {
+        if self.says_why(set) || self.schedule.obstructed(set) && !shown.is_empty() {
             return None;
         }
         // Known from its own return. Where a person has moved it, it is theirs.

@@ -47,6 +47,8 @@ pub enum Fault {
     Fork { pod: usize, lasts: Ms },
     /// A Redis needs more and more memory, up to that, until everything heals or the kernel kills it.
     Grow { pod: usize, mib: u64 },
+    /// The kernel kills a Redis for want of memory.
+    OutOfMemory { pod: usize },
     /// Somebody sets `maxmemory` of a Redis at run time; zero: no bound.
     Bounds { pod: usize, kib: u64 },
     /// Somebody sets the memory limits of a set's pods.

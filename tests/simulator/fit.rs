@@ -39,7 +39,7 @@ impl Observer {
 }
 
 /// What is stored of the data, the more the higher.
-const fn rank(storage: Storage) -> u8 {
+pub const fn rank(storage: Storage) -> u8 {
     match storage {
         Storage::Nothing => 0,
         Storage::Dump => 1,

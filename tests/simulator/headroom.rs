@@ -197,7 +197,10 @@ impl Headroom {
     /// What of a policy's spec it is.
     pub fn write(&self, spec: &mut Value) {
         let remedies = [(self.resizes, "ResizePod"), (self.sets, "SetMaxmemory")];
-        let remedies: Vec<&str> = remedies.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name).collect();
+        let mut remedies: Vec<&str> = remedies.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name).collect();
+        if remedies.is_empty() {
+            remedies.push("Report");
+        }
         spec["headroom"] = json!({
             "method": if self.measured { "Measured" } else { "Fixed" }, "percent": self.percent, "remedies": remedies,
             "allowEviction": self.evicts,
@@ -256,9 +259,14 @@ impl Headroom {
         }
     }
 
+    /// The limit that it demands for that `maxmemory`, in MiB; where that is measured, at least.
+    pub fn need(&self, maxmemory: Bytes, members: usize) -> u64 {
+        self.demand(members).limit(maxmemory).0 / Bytes::mib(1).0
+    }
+
     /// The least limit that it can mean for that `maxmemory`.
     pub fn least_limit(&self, maxmemory: Bytes, members: usize) -> u64 {
-        let need = self.demand(members).limit(maxmemory).0 / Bytes::mib(1).0;
+        let need = self.need(maxmemory, members);
         self.maximum_mib.map_or(need, |most| need.min(most))
     }
 }

@@ -5,7 +5,7 @@ use redis_memory_operator::domain::bytes::Bytes;
 
 use crate::{
     headroom::FRAGMENTED_FROM_MIB,
-    kubernetes::{Place, Pod, Set},
+    kubernetes::{Kill, Place, Pod, Set},
     redis::{Cause, Host, Ms, Position, Role, Server},
     shape::{Start, Storage, ordinal, pod, pod_name, set_of},
     world::{World, configure},
@@ -60,6 +60,7 @@ impl World {
         if stays && !pending && self.kube.places[&n].container_at.is_some_and(|at| self.now >= at) {
             self.start(n);
         }
+        self.strain(n);
         self.outgrown(n);
         self.readiness(n);
     }
@@ -120,7 +121,7 @@ impl World {
         let Some(place) = self.kube.places.get_mut(&n) else { return };
         place.container_at = None;
         let Some(pod) = &place.pod else { return };
-        let (ip, uid, set) = (pod.ip, pod.uid, set_of(n));
+        let (ip, uid, set, led) = (pod.ip, pod.uid, set_of(n), pod.led);
         self.next_run += 1;
         let mut server = Server::fresh(self.next_run, ip, n, uid, self.now);
         server.loading_until = self.now + self.rng.range(100, 900);
@@ -141,20 +142,7 @@ impl World {
             let bound = server.set.remove("maxmemory").and_then(|value| value.parse().ok());
             server.maxmemory = bound.map_or(server.maxmemory, Bytes);
         }
-        if self.schedule.sets[set].start == Start::ByOrdinal {
-            let first = crate::shape::pod(set, 0);
-            server.searching = false;
-            server.role = if n == first { Role::Primary } else { Role::Replica(Host::Pod(first)) };
-            if n == first {
-                server.replid = 1_000_000 + server.run;
-                self.observer.became_primary(n, Cause::Initial, self.now);
-                // Its replicas take what it has, by nobody's doing but its start: we evict a primary only where it keeps
-                // its data (S3).
-                if !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
-                    self.observer.excuse(set, &self.servers, None, Some(&server.log));
-                }
-            }
-        }
+        self.finds_its_role(&mut server, led);
         self.note(|| format!("redis: process {} starts in {}", server.run, pod_name(n)));
         self.servers.by_ip.insert(ip, server);
         let now = self.now;
@@ -162,6 +150,33 @@ impl World {
             pod.started = now;
             pod.old = false;
         });
+    }
+
+    /// The role with which a process starts, where nobody has to be asked for it.
+    fn finds_its_role(&mut self, server: &mut Server, led: bool) {
+        let set = set_of(server.pod);
+        let first = pod(set, 0);
+        let nobody_leads = !self.servers.of_set(set).any(|it| it.role == Role::Primary);
+        let leads = match self.schedule.sets[set].start {
+            Start::Searches => return,
+            Start::ByOrdinal => server.pod == first,
+            // Else it searches.
+            Start::Remembers if led && nobody_leads => true,
+            Start::Remembers => return,
+        };
+        server.searching = false;
+        if !leads {
+            server.role = Role::Replica(Host::Pod(first));
+            return;
+        }
+        server.role = Role::Primary;
+        server.replid = 1_000_000 + server.run;
+        self.observer.became_primary(server.pod, Cause::Initial, self.now);
+        // Its replicas take what it has, by nobody's doing but its start: we evict a primary only where it keeps its data
+        // (S3).
+        if nobody_leads {
+            self.observer.excuse(set, &self.servers, None, Some(&server.log));
+        }
     }
 
     /// That server goes, by nobody's doing that is ours: what nobody else has is excused. Where starts go by ordinal, and
@@ -186,12 +201,18 @@ impl World {
         let Some(server) = self.servers.by_ip.get_mut(&ip).filter(grows) else { return };
         server.own_mib = (server.own_mib + 8).min(server.grows_to_mib);
         if server.resident(now) > Bytes::mib(limit) {
-            self.note(|| format!("kernel: kills {}, limit {limit} Mi", pod_name(n)));
-            self.restart(n, false);
+            self.note(|| format!("limit {limit} Mi of {} is too low", pod_name(n)));
+            self.kill_process(n);
         }
     }
 
-    /// The container of a pod ends, by nobody's doing that is ours, and starts again.
+    /// The kernel kills the process of a pod for want of memory.
+    pub fn kill_process(&mut self, n: usize) {
+        self.note(|| format!("kernel: kills {}", pod_name(n)));
+        self.restart(n, false);
+    }
+
+    /// The container of a pod ends, by nobody's doing that is ours, and starts again. Not `clean`: the kernel killed it.
     pub fn restart(&mut self, n: usize, clean: bool) {
         let Some((ip, uid)) = self.kube.pod(n).map(|pod| (pod.ip, pod.uid)) else { return };
         let Some(server) = self.servers.by_ip.get(&ip).filter(|server| server.uid == uid).cloned() else { return };
@@ -199,6 +220,13 @@ impl World {
         self.observer.progressed(self.now);
         self.servers.by_ip.remove(&ip);
         self.keep(&server, clean);
+        let now = self.now;
+        self.kube.touch(n, |pod| {
+            let since = (!pod.old).then_some(pod.started);
+            pod.killed = (!clean).then_some(Kill { since, at: now });
+            pod.restarts += 1;
+            pod.led = server.role == Role::Primary;
+        });
         if let Some(place) = self.kube.places.get_mut(&n) {
             place.container_at = Some(self.now + 500);
         }
@@ -249,6 +277,10 @@ impl Pod {
             pending: false,
             role: None,
             limit_mib: set.limit_mib,
+            asked_mib: None,
+            restarts: 0,
+            killed: None,
+            led: false,
             revision: set.revision,
             slice: false,
             proxied: false,

@@ -40,12 +40,27 @@ pub struct Pod {
     pub pending: bool,
     pub role: Option<&'static str>,
     pub limit_mib: u64,
+    /// A limit that was asked for, and that its node has no room for.
+    pub asked_mib: Option<u64>,
+    /// `restartCount`, and the last end of its container where the kernel killed it.
+    pub restarts: u32,
+    pub killed: Option<Kill>,
+    /// Who ran in it last led, by a file that stays with the pod.
+    pub led: bool,
     pub revision: u32,
     /// Behind a ready endpoint of the primary's Service: in the `EndpointSlice`, and in kube-proxy's rules.
     pub slice: bool,
     pub proxied: bool,
     pub slice_since: Ms,
     pub wanted_since: Ms,
+}
+
+/// The kernel killed a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kill {
+    /// Since when that had run; `None`: since long before the schedule.
+    pub since: Option<Ms>,
+    pub at: Ms,
 }
 
 /// A member's place: the pod that has the name now, or when the next one comes.
@@ -90,7 +105,12 @@ impl Set {
         Self {
             replicas: shape.members,
             revision: 1,
-            limit_mib: shape.cache.map_or(if shape.tight { 700 } else { 1024 }, |cache| cache.limit_mib),
+            limit_mib: match (shape.cache, shape.killed) {
+                (Some(cache), _) => cache.limit_mib,
+                (None, Some(killed)) => killed.limit_mib,
+                (None, None) if shape.tight => 700,
+                (None, None) => 1024,
+            },
             maxmemory_mib: match shape.cache {
                 Some(cache) => cache.maxmemory_mib,
                 None => {
@@ -231,6 +251,8 @@ pub enum Refusal {
     Gone,
     /// 429 with the cause DisruptionBudget.
     BudgetSaysNo,
+    /// 403: a quota.
+    OverQuota,
     /// 5xx, 429 without a cause, no answer: it may have happened.
     Unconfirmed,
 }

@@ -23,6 +23,7 @@ mod failover;
 mod faults;
 mod fit;
 mod headroom;
+mod killed;
 mod kubelet;
 mod kubernetes;
 mod memory;
@@ -42,6 +43,7 @@ mod sabotage;
 mod schedule;
 mod sentinels;
 mod shape;
+mod sick;
 mod sight;
 mod strikes;
 mod view;
@@ -73,6 +75,7 @@ type Failures = Vec<(Schedule, Outcome)>;
 fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Totals) {
     let only_watched = bug.is_none() && replay::only_watched();
     let only_full = bug.is_none() && replay::only_full();
+    let only_killed = bug.is_none() && replay::only_killed();
     let (next, stop) = (AtomicU64::new(first), AtomicU64::new(first + count));
     let worker = || {
         let (mut failed, mut totals) = (Vec::new(), Totals::default());
@@ -82,7 +85,12 @@ fn search(first: u64, count: u64, bug: Option<Bug>, all: bool) -> (Failures, Tot
                 return (failed, totals);
             }
             let mut schedule = Schedule::of(seed);
-            if only_watched && !schedule.is_watched() || only_full && !schedule.is_full() {
+            let left_out = [
+                only_watched && !schedule.is_watched(),
+                only_full && !schedule.is_full(),
+                only_killed && !schedule.is_killed(),
+            ];
+            if left_out.contains(&true) {
                 continue;
             }
             if let Some(bug) = bug.filter(|bug| !bug.near().is_empty()) {
@@ -129,6 +137,7 @@ struct Totals {
     keys_evicted: u64,
     steps: u64,
     raised: u64,
+    left: u64,
 }
 
 impl Totals {
@@ -143,6 +152,7 @@ impl Totals {
         self.keys_evicted += outcome.keys_evicted;
         self.steps += u64::from(outcome.steps);
         self.raised += u64::from(outcome.raised);
+        self.left += u64::from(outcome.left);
     }
 
     fn merge(&mut self, other: &Self) {
@@ -156,6 +166,7 @@ impl Totals {
         self.keys_evicted += other.keys_evicted;
         self.steps += other.steps;
         self.raised += other.raised;
+        self.left += other.left;
     }
 }
 
@@ -171,12 +182,13 @@ fn every_invariant_holds_in_every_schedule() {
     if let Some((schedule, outcome)) = failures.first() {
         panic!("{}\n{}", replay::report(schedule, outcome, None), replay::list(&failures));
     }
-    if wanted.count >= SCHEDULES && !replay::only_watched() && !replay::only_full() {
+    let all = !replay::only_watched() && !replay::only_full() && !replay::only_killed();
+    if wanted.count >= SCHEDULES && all {
         // A simulation in which nothing happens proves nothing.
         assert!(totals.cured * 2 > totals.schedules, "{totals:?}");
         assert!(totals.switchovers * 2 > totals.schedules, "{totals:?}");
         assert!(totals.in_place > 0 && totals.backlogs > 0, "{totals:?}");
-        assert!(totals.steps > 0 && totals.raised > 0, "{totals:?}");
+        assert!(totals.steps > 0 && totals.raised > 0 && totals.left > 0, "{totals:?}");
     }
 }
 
@@ -316,6 +328,23 @@ fn who_sets_a_step_back_at_once_has_the_last_word() {
         let outcome = run::run(&schedule, None, false);
         assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
         assert_eq!(outcome.steps, 1, "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
+// Redis-1 or redis-2 has more room, or nobody has; or who has was killed itself.
+#[test]
+fn the_role_leaves_a_killed_primary_for_whoever_has_room_and_for_nobody_else() {
+    for seed in 0..10 {
+        for (roomy, struck) in [(Some(1), false), (Some(2), false), (Some(2), true), (None, false)] {
+            let mut schedule = killed::calm(seed, roomy);
+            if struck {
+                schedule.faults.push((Trigger::At(10_000), Fault::OutOfMemory { pod: 2 }));
+            }
+            let outcome = run::run(&schedule, None, false);
+            assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+            let left = u32::from(roomy.is_some() && !struck);
+            assert_eq!((outcome.left, outcome.evictions), (left, 0), "{}", replay::report(&schedule, &outcome, None));
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     redis::{Cause, Failover, Ms, Role, Server},
     replication::Servers,
     shape::{SetShape, Start, Storage, pod_name, set_of},
+    sick::Sick,
 };
 
 /// A broken invariant.
@@ -63,6 +64,7 @@ pub struct Observer {
     pub pace: Pace,
     /// By set.
     pub bounds: Vec<Bounds>,
+    pub sick: Vec<Sick>,
     sets: Vec<Record>,
     evicted: BTreeMap<(String, usize), Vec<u32>>,
     answered: BTreeMap<(u32, usize), Ms>,
@@ -114,12 +116,18 @@ impl Observer {
             ..Record::default()
         });
         let bounds = shapes.iter().map(Bounds::of).collect();
-        Self { sets: sets.collect(), bounds, ..Self::default() }
+        let sick = vec![Sick::default(); shapes.len()];
+        Self { sets: sets.collect(), bounds, sick, ..Self::default() }
     }
 
     /// Whoever is primary of that set became so by our doing.
     pub fn ours(&self, set: usize) -> bool {
         self.sets[set].last_primary == Some(Cause::Ours)
+    }
+
+    /// When writes of that set were last held back by us.
+    pub fn held_at(&self, set: usize) -> Ms {
+        self.sets[set].held_at
     }
 
     /// Somebody else gave the role to who has it.
@@ -380,7 +388,8 @@ impl Observer {
                 self.flag(now, "S7", text);
             }
         }
-        if kube.pod(pod).is_some_and(|pod| !pod.old) {
+        // What the kernel ended is no start that somebody chose.
+        if kube.pod(pod).is_some_and(|pod| !pod.old && pod.killed.is_none()) {
             self.flag(now, "S7", format!("{name} was evicted within the cooldown of its last start"));
         }
         let Some(server) = servers.of_pod(pod) else { return };

@@ -6,6 +6,7 @@ use redis_memory_operator::domain::switchover::SwitchoverMethod;
 use crate::{
     faults::{Fault, Trigger, Trouble, Whose},
     headroom::{Cache, Headroom},
+    killed,
     kubernetes::Mood,
     people::Field,
     redis::Ms,
@@ -90,6 +91,12 @@ pub enum Bug {
     ForgetPeople,
     /// When a value was set is not remembered.
     ForgetTheDay,
+    /// Whatever limit a replica has is read as a large one.
+    ReadLargeLimits,
+    /// That a replica was killed is not seen.
+    OverlookKilledReplicas,
+    /// No kill is seen.
+    OverlookKills,
     /// Sentinel: every replica is taken for caught up when one is told to fail over.
     TellTooSoon,
     /// Sentinel: the old primary is told to follow before the Sentinels have switched.
@@ -148,6 +155,9 @@ impl Bug {
         (Self::OverlookPeople, &["S19"]),
         (Self::ForgetPeople, &["S19"]),
         (Self::ForgetTheDay, &["S20"]),
+        (Self::ReadLargeLimits, &["S21"]),
+        (Self::OverlookKilledReplicas, &["S21"]),
+        (Self::OverlookKills, &["L10"]),
         (Self::TellTooSoon, &["S2"]),
         (Self::DemoteTooSoon, &["L4", "S2"]),
         (Self::NoRefusal, &["S1", "S2", "S8"]),
@@ -220,6 +230,14 @@ impl Bug {
             | Self::LeaveClients => self.plain(schedule),
             Self::OverlookHalf | Self::StepTooFar | Self::OverlookPeople | Self::ForgetPeople | Self::ForgetTheDay => {
                 self.full(schedule);
+            }
+            Self::ReadLargeLimits | Self::OverlookKills => {
+                let roomy = (self == Self::OverlookKills).then_some(2);
+                *schedule = killed::calm(schedule.seed, roomy);
+            }
+            Self::OverlookKilledReplicas => {
+                *schedule = killed::calm(schedule.seed, Some(2));
+                schedule.faults.push((Trigger::At(10_000), Fault::OutOfMemory { pod: 2 }));
             }
             Self::TellTooSoon
             | Self::DemoteTooSoon

@@ -33,6 +33,7 @@ use redis_memory_operator::{
 use serde_json::Value;
 
 use crate::{
+    killed::Raise,
     kubernetes::{self, Refusal, Resource},
     observer::Evicted,
     operator::{Body, Process},
@@ -69,11 +70,16 @@ fn overloaded() -> Cause {
     Cause::Refused { code: 503, message: "the API server is in a mood".into() }
 }
 
+/// What a quota on memory says.
+const OVER_QUOTA: &str =
+    "exceeded quota: memory, requested: limits.memory=1Gi, used: limits.memory=3Gi, limited: limits.memory=3Gi";
+
 fn write_error(refusal: Refusal) -> WriteError {
     match refusal {
         Refusal::Conflict | Refusal::BudgetSaysNo => WriteError::Conflict("another version".into()),
         Refusal::UidChanged => WriteError::UidChanged("another pod".into()),
         Refusal::Gone => WriteError::Gone("not found".into()),
+        Refusal::OverQuota => WriteError::Forbidden(OVER_QUOTA.into()),
         Refusal::Unconfirmed => WriteError::Unconfirmed(overloaded()),
     }
 }
@@ -133,6 +139,7 @@ impl Process {
                 let World { observer, kube, servers, .. } = world;
                 let what = Evicted { pod: n, lied, sent_at };
                 observer.evicting(kube, servers, sender, remediation.as_ref(), what, now);
+                world.restarts_nobody_for_it(n);
                 world.disturbs(sender.identity, set_of(n), Some(n));
                 let grace = world.rng.range(200, 2500);
                 world.kube.delete(n, now, grace);
@@ -144,7 +151,7 @@ impl Process {
             Err(Refusal::BudgetSaysNo) => Err(EvictError::BudgetSaysNo("it allows 0 disruptions".into())),
             Err(Refusal::Gone) => Err(EvictError::Gone),
             Err(Refusal::UidChanged) => Err(EvictError::UidChanged("another pod".into())),
-            Err(Refusal::Conflict | Refusal::Unconfirmed) => Err(EvictError::Other(overloaded())),
+            Err(Refusal::Conflict | Refusal::Unconfirmed | Refusal::OverQuota) => Err(EvictError::Other(overloaded())),
         }
     }
 }
@@ -188,8 +195,14 @@ impl Cluster for Process {
         let what = format!("resize {} to {limit} Mi", pod_name(n));
         let sent = self.write(&what, true, move |world| {
             let before = world.kube.pod(n).map_or(0, |pod| pod.limit_mib);
-            let required = world.least_limit(n);
-            world.kube.patch(n, Some(uid), rv, |pod| pod.limit_mib = limit)?;
+            let (required, raise) = (world.least_limit(n), world.raise(n));
+            if raise == Raise::OverQuota {
+                return Err(Refusal::OverQuota);
+            }
+            world.kube.patch(n, Some(uid), rv, |pod| match raise {
+                Raise::NoRoom => pod.asked_mib = Some(limit),
+                Raise::Given | Raise::OverQuota => pod.limit_mib = limit,
+            })?;
             let now = world.now;
             if limit != before {
                 world.observer.set(uid, format!("{limit} Mi"), now);

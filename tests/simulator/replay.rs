@@ -39,6 +39,12 @@ pub fn only_full() -> bool {
     std::env::var("RMO_SIM_FULL").is_ok_and(|value| value == "1")
 }
 
+/// `RMO_SIM_KILLED=1`: of these only those in which the kernel kills the primary of a set for its limit.
+#[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
+pub fn only_killed() -> bool {
+    std::env::var("RMO_SIM_KILLED").is_ok_and(|value| value == "1")
+}
+
 /// `RMO_SIM_BUG`: only the planted bug of that name.
 #[allow(clippy::disallowed_methods, reason = "a test target has no flags of its own")]
 pub fn wants(bug: Bug) -> bool {

@@ -46,6 +46,8 @@ pub struct Outcome {
     pub keys_evicted: u64,
     pub steps: u32,
     pub raised: u32,
+    /// Roles that left a primary which was killed.
+    pub left: u32,
     /// `maxmemory` of every server in the end.
     pub bounds: Vec<Bytes>,
     pub ended: String,
@@ -147,6 +149,7 @@ impl Runner {
             keys_evicted: world.evicted,
             steps: world.steps,
             raised: world.raised,
+            left: world.left,
             bounds: world.servers.by_ip.values().map(|server| server.maxmemory).collect(),
             ended,
             trace: world.trace(),
@@ -380,6 +383,7 @@ fn digest(process: &Process) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (n, pod) in &cache.pods {
         (pod.uid, pod.ready, pod.terminating.is_some(), pod.role, pod.limit_mib).hash(&mut hasher);
+        (pod.asked_mib, pod.killed).hash(&mut hasher);
         let Some(Observation::Seen(sample)) = memory.latest.get(&pod.uid) else { continue };
         let replication = &sample.replication;
         match &replication.role {

@@ -141,6 +141,9 @@ impl Sabotaged {
                     bent::overlook(&bounds, target);
                 }
             }
+            Bug::ReadLargeLimits | Bug::OverlookKilledReplicas | Bug::OverlookKills => {
+                bent::misread(self.bug, &mut snapshot);
+            }
             Bug::CountSilentSentinels => bent::count_silent(&mut snapshot),
             Bug::TakenToAgree => bent::take_to_agree(&mut snapshot),
             Bug::IgnoreChildren => samples.for_each(|sample| sample.persistence.child_running = false),

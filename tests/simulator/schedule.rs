@@ -6,7 +6,7 @@ use redis_memory_operator::domain::switchover::SwitchoverMethod;
 
 use crate::{
     faults::{Fault, Lie, POINTS, Trigger, Whose},
-    headroom,
+    headroom, killed,
     kubernetes::Mood,
     people::Field,
     planted::Bug,
@@ -52,6 +52,7 @@ impl Schedule {
         // Of a stream of its own: what other seeds mean stays.
         shape::under_sentinel(&mut Rng::new(seed, 6), &mut sets);
         headroom::fill(&mut Rng::new(seed, 9), &mut sets, &mut policies);
+        killed::afflict(&mut Rng::new(seed, 11), &mut sets, &mut policies);
         let mut chooser = Rng::new(seed, 3);
         let guarded = chooser.percent(50);
         let mut schedule = Self {
@@ -94,6 +95,8 @@ impl Schedule {
         let more = sentinels::faults(&mut Rng::new(seed, 8), &schedule.sets);
         schedule.faults.extend(more);
         let more = headroom::faults(&mut Rng::new(seed, 10), &schedule.sets);
+        schedule.faults.extend(more);
+        let more = killed::faults(&mut Rng::new(seed, 12), &schedule.sets);
         schedule.faults.extend(more);
         schedule
     }
@@ -141,6 +144,11 @@ impl Schedule {
     /// It has a full set.
     pub fn is_full(&self) -> bool {
         self.sets.iter().any(|set| set.cache.is_some())
+    }
+
+    /// It has a set whose primary is killed for its limit.
+    pub fn is_killed(&self) -> bool {
+        self.sets.iter().any(|set| set.killed.is_some())
     }
 
     fn pod(&self, rng: &mut Rng) -> usize {

@@ -4,6 +4,7 @@ use redis_memory_operator::domain::names::{ControllerUid, PodName};
 
 use crate::{
     headroom::{Cache, Headroom},
+    killed::Killed,
     redis::Ms,
     rng::Rng,
 };
@@ -77,6 +78,8 @@ pub enum Start {
     Searches,
     /// Pod 0 alone starts as a primary; the others start as its replicas.
     ByOrdinal,
+    /// As the first; but where nobody is primary, who led when its container ended starts as one: a file in its pod says so.
+    Remembers,
 }
 
 /// In what one member is not as the others are, by its own configuration: a restart does not change it.
@@ -227,6 +230,8 @@ pub struct SetShape {
     pub watch: Option<Watch>,
     /// It is as full as a cache.
     pub cache: Option<Cache>,
+    /// The kernel kills who leads it.
+    pub killed: Option<Killed>,
 }
 
 impl SetShape {

@@ -156,6 +156,7 @@ impl World {
             Fault::Kill { pod, hard } => self.kill(pod, if hard { 0 } else { 1500 }),
             Fault::Drain { pod, prestop } => self.drain(pod, prestop),
             Fault::Restart { pod } => self.restart(pod, true),
+            Fault::OutOfMemory { pod } => self.kill_process(pod),
             Fault::MoveRole { to } => self.move_role(to),
             Fault::Relabel { pod } => self.kube.touch(pod, |pod| {
                 pod.role = Some(if pod.role == Some("primary") { "replica" } else { "primary" });

@@ -10,8 +10,9 @@ use redis_memory_operator::{
         bytes::Bytes,
         fixtures,
         names::{NodeAddress, PodUid, RunId},
+        oom,
         peaks::Peaks,
-        pod::{Mount, Owner, Pod as DomainPod, Service, StatefulSet, VolumeKind},
+        pod::{Mount, Owner, Pod as DomainPod, ResizeProgress, Service, StatefulSet, VolumeKind},
         policy::{HeadroomMethod, Policy},
         ratio::Ratio,
         sample::{self, FailoverState, PreviousHistory, Reading, ReplicaLine, ReplicaLink, Sample},
@@ -60,6 +61,10 @@ impl Memory {
 
 /// Readings are kept for this long: for what is demanded of a judgement and of a rate of writes, and a margin.
 const KEEP: SignedDuration = SignedDuration::from_secs(70);
+
+/// What the kubelet says of a limit that its node has no room for.
+const NO_ROOM: &str =
+    "Node didn't have enough resource: memory, requested: 2147483648, used: 3221225472, capacity: 4294967296";
 
 /// Virtual time as a wall clock shows it that is off by `skew` seconds.
 pub fn wall(now: Ms, skew: i64) -> Timestamp {
@@ -235,11 +240,20 @@ impl World {
         domain.ready = pod.ready;
         domain.terminating = pod.terminating.is_some();
         domain.running = self.kube.places.get(&n).is_some_and(|place| place.container_at.is_none());
+        if pod.asked_mib.is_some() {
+            domain.resize = ResizeProgress::Deferred(NO_ROOM.to_owned());
+        }
         domain.role_label = pod.role.map(str::to_owned);
         domain.revision = Some(format!("{set}-{}", pod.revision));
         if let Ok(container) = domain.container.as_mut() {
-            container.spec_limit = Some(Bytes::mib(pod.limit_mib));
+            container.spec_limit = Some(Bytes::mib(pod.asked_mib.unwrap_or(pod.limit_mib)));
             container.live_limit = Some(Bytes::mib(pod.limit_mib));
+            container.restarts = pod.restarts;
+            // Kubernetes counts in whole seconds.
+            container.killed = pod.killed.map(|kill| oom::Kill {
+                started_at: kill.since.map_or(container.started_at, |since| Some(wall(since / 1000 * 1000, 0))),
+                at: wall(kill.at / 1000 * 1000, 0),
+            });
             if !pod.old {
                 container.started_at = Some(wall(pod.started, 0));
             }

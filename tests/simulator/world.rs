@@ -68,6 +68,8 @@ pub struct World {
     pub evicted: u64,
     pub steps: u32,
     pub raised: u32,
+    /// Roles that left a primary which was killed, because of that.
+    pub left: u32,
     /// The remediations that were begun by hand, and the answers to what was asked for.
     pub by_hand: BTreeSet<String>,
     pub answers: u32,
@@ -141,6 +143,7 @@ impl World {
             evicted: 0,
             steps: 0,
             raised: 0,
+            left: 0,
             by_hand: BTreeSet::new(),
             answers: 0,
             volumes,
@@ -197,6 +200,7 @@ impl World {
                 let denied = !self.lies.is_empty() && self.kube.of_set(set).any(|(n, _)| lied(n));
                 self.observer.leaderless(set, &self.servers, self.someone_works && !denied, dt, self.now);
                 self.stranded(set, dt);
+                self.stays(set, dt);
             }
             self.observer.look(&self.kube, &self.servers, self.someone_works, dt, self.now);
         }
@@ -227,6 +231,7 @@ impl World {
         self.observer.promoted(server, &self.servers, cause, remediation.as_ref(), now);
         if cause == Cause::Ours {
             self.observer.stays(&self.kube, pod, now);
+            self.leaves_for(pod);
         }
     }
 
@@ -284,7 +289,7 @@ impl World {
         const LARGE: usize = 7;
         let Some(set) = (0..self.schedule.sets.len()).find(|set| shard.sets.contains(&set_uid(*set))) else { return };
         let misread = |fault: &Fault| matches!(fault, Fault::Grow { .. } | Fault::Lie { .. } | Fault::Scale { .. });
-        let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault));
+        let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault)) || self.schedule.is_killed();
         if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
             return;
         }
