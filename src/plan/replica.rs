@@ -48,7 +48,7 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
         return Err(format!("{name} is receiving a full sync"));
     }
     if !link.link_up {
-        return Err(format!("{name}'s link to its primary is down"));
+        return Err(format!("{name}'s link to its primary is down{}", since_and_behind(upstream, sample)));
     }
     let Some(seen) = line_of(shard, upstream, replica) else {
         return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
@@ -61,6 +61,27 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
         return Err(format!("{name} is {behind} behind its primary; at most {max_lag} is allowed"));
     }
     Ok(())
+}
+
+/// Since when the link of that replica is down, how far it is behind, and what it needs when the link is up again: as far as both
+/// servers say.
+fn since_and_behind(upstream: &Sample, replica: &Sample) -> String {
+    let since = replica.replication.link_down_for.and_then(|time| replica.at.checked_sub(time).ok());
+    // In minutes, so that what two looks see is the same.
+    let since = since.map_or_else(String::new, |at| format!(" since about {}", at.strftime("%Y-%m-%dT%H:%MZ")));
+    let (primary, own) = (&upstream.replication, &replica.replication);
+    if own.replid.is_empty() || primary.replid.is_empty() {
+        return since;
+    }
+    let continued = primary.previous.as_ref().filter(|it| it.replid == own.replid && own.offset < it.end);
+    if primary.replid != own.replid && continued.is_none() {
+        return format!("{since}; it has another history than its primary: a full sync is expected");
+    }
+    let behind = Bytes(primary.offset.saturating_sub(own.offset));
+    let (backlog, missing) = (primary.backlog_size, behind.quantised());
+    let sync = if behind > backlog { "more" } else { "no more" };
+    let full = if behind > backlog { "a full sync is expected" } else { "no full sync is expected" };
+    format!("{since}; it is about {missing} behind, {sync} than the backlog of {backlog} holds: {full}")
 }
 
 /// Key counts of replica and primary at one moment may differ by this share of the primary's: keys that expired on

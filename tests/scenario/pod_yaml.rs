@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use redis_memory_operator::domain::peaks::Peaks;
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -34,6 +35,7 @@ pub(super) struct PodYaml {
     // Replication.
     pub(super) min_replicas_to_write: u32,
     pub(super) behind: String,
+    pub(super) link_down_minutes: Option<u64>,
     pub(super) diskless_load: String,
     pub(super) priority: Option<u64>,
     // Persistence.
@@ -98,6 +100,7 @@ impl Default for PodYaml {
             grows: None,
             min_replicas_to_write: 0,
             behind: "0".into(),
+            link_down_minutes: None,
             diskless_load: "disabled".into(),
             priority: None,
             appendonly: false,
@@ -131,5 +134,21 @@ impl Default for PodYaml {
             started_minutes_ago: None,
             killed_minutes_ago: None,
         }
+    }
+}
+
+/// What `over` says, and what `base` says where it is silent.
+pub(super) fn merged(base: &Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            let mut all = base.clone();
+            for (key, value) in over {
+                let value = base.get(key).map_or_else(|| value.clone(), |old| merged(old, value));
+                all.insert(key.clone(), value);
+            }
+            Value::Object(all)
+        }
+        (base, Value::Null) => base.clone(),
+        (_, over) => over.clone(),
     }
 }

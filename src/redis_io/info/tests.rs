@@ -74,6 +74,7 @@ fn reads_a_primary_of_7_0() {
             }],
             failover_state: FailoverState::None,
             backlog_size: Bytes(1_048_576),
+            link_down_for: None,
         }
     );
     assert_eq!(

@@ -267,7 +267,7 @@ fn a_set_that_is_scaled_to_zero_beside_another_is_not_missing() {
     let missing = look(&scene, &before);
     assert_eq!(word(&missing), ("Plan", "PodsMissing"));
     let sentence = &said(&missing).sentence;
-    assert!(sentence.contains("of the 1 pods that StatefulSet cache wants none is there and selected"), "{sentence}");
+    assert!(sentence.contains("of the 1 pod that StatefulSet cache wants none is there and selected"), "{sentence}");
     scene.1.stateful_sets[1].replicas = 0;
     scene.1.targets[0].sample_mut().expect("a sample").replication.replicas.truncate(1);
     assert_eq!(word(&look(&scene, &missing)), ("Fine", "Healthy"));
@@ -318,7 +318,7 @@ fn a_set_that_is_gone_beside_another_is_not_fine_for_a_day() {
 
 #[rstest]
 #[case::goes_on(&[], "carries out step 1 of ")]
-#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady: redis-1 is not Ready; it goes on by itself once every member is Ready")]
+#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady since 2026-01-02T03:04:05Z: redis-1 is not Ready; it goes on by itself once every member is Ready")]
 fn a_remediation_is_said_with_its_step(#[case] blocked: &[Blocked], #[case] operator: &str) {
     let scene = (fixtures::policy(), fixtures::three_pods());
     let journal = journal();
