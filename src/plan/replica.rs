@@ -145,10 +145,46 @@ pub fn own_name(configured: &NodeAddress, to: &Pod) -> Option<MemberName> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::domain::fixtures;
+    use crate::{
+        domain::{fixtures, sample::PreviousHistory},
+        topology,
+    };
     use pretty_assertions::assert_eq;
     use rstest::rstest;
+
+    #[rstest]
+    #[case::within_the_backlog(|_: &mut Sample, _: &mut Sample| {}, "; it is about 60 MiB behind, no more than the backlog of 64 MiB holds: no full sync is expected")]
+    #[case::beyond_it(|upstream: &mut Sample, _: &mut Sample| upstream.replication.offset += 10 << 20, "; it is about 70 MiB behind, more than the backlog of 64 MiB holds: a full sync is expected")]
+    #[case::of_another_history(|_: &mut Sample, own: &mut Sample| own.replication.replid = "f".repeat(40), "; it has another history than its primary: a full sync is expected")]
+    #[case::before_a_promotion(|upstream: &mut Sample, own: &mut Sample| {
+        let end = own.replication.offset + 1;
+        let replid = std::mem::replace(&mut upstream.replication.replid, "f".repeat(40));
+        upstream.replication.previous = Some(PreviousHistory { replid, end });
+    }, "no full sync is expected")]
+    #[case::unread(|_: &mut Sample, own: &mut Sample| own.replication.replid.clear(), " is down since about 2026-01-02T02:52Z")]
+    fn a_link_that_is_down_is_told_with_what_it_needs(
+        #[case] change: fn(&mut Sample, &mut Sample),
+        #[case] told: &str,
+    ) {
+        let mut snapshot = fixtures::three_pods();
+        let mut upstream = snapshot.targets[0].sample().expect("a sample").clone();
+        upstream.replication.offset = 100 << 20;
+        let own = snapshot.targets[1].sample_mut().expect("a sample");
+        own.at = fixtures::NOW;
+        own.replication.offset = 40 << 20;
+        own.replication.link_down_for = Some(Duration::from_secs(12 * 60));
+        let Role::Replica(link) = &mut own.replication.role else { panic!("a replica") };
+        link.link_up = false;
+        change(&mut upstream, own);
+        *snapshot.targets[0].sample_mut().expect("a sample") = upstream;
+        let shards = topology::find(&fixtures::policy(), &snapshot);
+        let why = synced(&shards[0], &snapshot.targets[0], &snapshot.targets[1], Bytes::ZERO).expect_err("it is down");
+        assert!(why.starts_with("redis-1's link to its primary is down since about 2026-01-02T02:52Z"), "{why}");
+        assert!(why.ends_with(told), "{why}");
+    }
 
     #[rstest]
     #[case("redis-0.redis", "redis-1.redis", "redis-1.redis.shop.svc")]

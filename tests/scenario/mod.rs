@@ -364,7 +364,7 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     let mut sample = fixtures::sample(role(yaml, pods));
     sample.run_id = fixtures::run_id(n);
     let used = bytes(&yaml.used);
-    sample.replication.offset = sample.replication.offset.saturating_sub(bytes(&yaml.behind).0);
+    sample.replication.offset = yaml.offset - bytes(&yaml.behind).0.min(yaml.offset);
     sample.replication.link_down_for = yaml.link_down_minutes.map(|minutes| Duration::from_secs(minutes * 60));
     let memory = &mut sample.memory;
     memory.used = used;
@@ -435,7 +435,7 @@ fn lines(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Vec<ReplicaLine
     let follows_us = |pod: &PodYaml| pod.follows.as_deref() == own && pod.listed && pod.link == "up";
     let members = pods.iter().filter(|(_, _, pod)| follows_us(pod)).map(|(m, _, pod)| {
         let line = fixtures::replica_line(*m);
-        ReplicaLine { offset: line.offset.saturating_sub(bytes(&pod.behind).0), ..line }
+        ReplicaLine { offset: pod.offset.saturating_sub(bytes(&pod.behind).0), ..line }
     });
     let others = yaml.lists.iter().map(|host| ReplicaLine {
         address: NodeAddress { host: host.clone(), port: fixtures::PORT },

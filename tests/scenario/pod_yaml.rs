@@ -34,6 +34,8 @@ pub(super) struct PodYaml {
     pub(super) grows: Option<String>,
     // Replication.
     pub(super) min_replicas_to_write: u32,
+    /// Of the stream of writes, where it is not behind.
+    pub(super) offset: u64,
     pub(super) behind: String,
     pub(super) link_down_minutes: Option<u64>,
     pub(super) diskless_load: String,
@@ -99,6 +101,7 @@ impl Default for PodYaml {
             keys_with_ttl: 0,
             grows: None,
             min_replicas_to_write: 0,
+            offset: 1_000_000,
             behind: "0".into(),
             link_down_minutes: None,
             diskless_load: "disabled".into(),

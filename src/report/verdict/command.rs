@@ -50,6 +50,11 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     // What is raised on a replica first is never evicted by it while its primary keeps it.
     let leads = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
     let mut pods = ruling.pods();
+    if ruling.code() == Some(Code::EvictionStopsWrites) {
+        // A replica says nothing of writes, and is to have what its primary has.
+        let of_set = |pod: &PodName| input.sets.iter().find(|set| set.pods.contains(pod)).map(|set| set.pods.clone());
+        pods = pods.into_iter().flat_map(|pod| of_set(&pod).unwrap_or_else(|| vec![pod])).collect();
+    }
     pods.sort_by_key(|pod| leads(pod));
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
@@ -192,7 +197,7 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::ReplicaNotSynced => named().map(|target| {
             let look = look_at(input, target);
             format!(
-                "nothing now; in working hours, if it is still so: {look} (lines with MASTER, auth or timeout say why)"
+                "nothing now; in working hours, if it is still so: {look}; lines with MASTER, auth or timeout say why"
             )
         }),
         Reason::SentinelsNotReady => {

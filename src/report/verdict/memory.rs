@@ -135,7 +135,7 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
     let stays = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
     format!(
         "one of the two: (a) a smaller maxmemory, which helps at once: {set} (restarts nothing, and no key goes: about {} are \
-         used{also}; it holds until the next start: write it into the template too, whose limit then stays as it is); or (b) keep \
+         used{also}; write it into the template too, instead of a higher limit); or (b) keep \
          {stays}: {room}; then raise the limit in the template too, as TemplateTooSmall says",
         used.quantised()
     )
@@ -231,8 +231,12 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
+            let (of, to) = (input.policy.namespace.as_str(), redis_text(maxmemory));
+            let written = patch::of(of, input.snapshot, target, limit).map_or_else(String::new, |patch| {
+                format!(": {}, and maxmemory {to} where its configuration is", patch.command)
+            });
             Some(format!(
-                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods)",
+                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods{written})",
                 setting(maxmemory)
             ))
         }

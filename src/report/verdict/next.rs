@@ -215,7 +215,7 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
-            in_the_template(input).to_owned()
+            in_the_template(input)
         }
         _ => command::against(input, ruling),
     }
@@ -227,16 +227,21 @@ fn is_to_be_judged(ruling: &Ruling<'_>) -> bool {
 }
 
 /// Besides what the operator is about to do.
-fn in_the_template(input: &Input<'_>) -> &'static str {
-    let starts_otherwise = |finding: &FindingStatus| {
-        finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy)
+fn in_the_template(input: &Input<'_>) -> String {
+    // "the operator will set maxmemory to 682 MiB: the limit of …".
+    let set = |finding: &FindingStatus| {
+        let promised = finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy);
+        promised.then(|| finding.remedy.split(": ").next()?.rsplit_once(" to ").map(|(_, value)| value.to_owned()))?
     };
-    if input.findings.iter().any(starts_otherwise) {
-        "nothing now; when it suits, write that maxmemory into the template, by which new pods start (rolls the pods, the \
-         primary too)"
-    } else {
-        "nothing"
-    }
+    input.findings.iter().find_map(set).map_or_else(
+        || "nothing".to_owned(),
+        |value| {
+            format!(
+                "nothing now; when it suits, write a maxmemory of {value} into the template, by which new pods start (rolls the \
+                 pods, the primary too)"
+            )
+        },
+    )
 }
 
 /// Where the plan restarts the ends of a chain of replicas, and the rest waits for a person: what that one does, now as well as
