@@ -74,6 +74,7 @@ pub fn validate(resource: &RedisMemoryPolicy) -> Result<Policy, Vec<Invalid>> {
         uid: resource.uid().unwrap_or_default(),
         generation: resource.metadata.generation.unwrap_or_default(),
         created_at: created_at(resource),
+        selector: selector_string(&spec.selector),
         mode: match spec.mode {
             api::Mode::Observe => Mode::Observe,
             api::Mode::Enforce => Mode::Enforce,

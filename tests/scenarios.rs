@@ -142,24 +142,34 @@ fn act(act: &Next) -> String {
 /// What docs/verdicts.md begins with.
 const VERDICTS: &str = include_str!("verdicts/head.txt");
 
+/// The status of that situation, after that one.
+fn told(file: &SnapshotFile, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
+    let (policy, settings) = (file.policy().unwrap(), file.settings());
+    let ctx = Context::of(&policy, &file.snapshot, &file.workloads, file.snapshot.at, &settings);
+    let decision = decide::decide(&ctx, None, false, true);
+    status(&ctx, &decision, &promise::findings(&ctx, None, &decision), previous)
+}
+
 /// docs/verdicts.md: twelve situations as a reader meets them. `INSTA_UPDATE=always` writes it.
 #[test]
 fn the_page_of_verdicts_is_current() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let folder = fs::read_dir(root.join("tests/verdicts")).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    let folder = root.join("tests/verdicts");
+    let none = RedisMemoryPolicyStatus::default();
+    let found = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = found.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
     files.sort();
     assert_eq!(files.len(), 12);
     let mut page = VERDICTS.to_owned();
     for (n, path) in files.iter().enumerate() {
         let file = file(path);
-        let policy = file.policy().unwrap();
-        let settings = file.settings();
-        let ctx = Context::of(&policy, &file.snapshot, &file.workloads, file.snapshot.at, &settings);
-        let decision = decide::decide(&ctx, None, false, true);
-        let findings = promise::findings(&ctx, None, &decision);
-        let status = status(&ctx, &decision, &findings, &RedisMemoryPolicyStatus::default());
-        let shown = describe(&status, &format!("{:?}", policy.mode));
+        // Where something was before, the operator remembers it.
+        let before = folder.join("before").join(path.file_name().unwrap());
+        let before = if before.exists() { told(&self::file(&before), &none) } else { none.clone() };
+        let status = told(&file, &before);
+        let sentence = &status.verdict.as_ref().unwrap().sentence;
+        assert!(sentence.chars().count() < 2048, "cut: {sentence}");
+        let shown = describe(&status, &format!("{:?}", file.policy().unwrap().mode));
         let intro = file.shows.as_deref().unwrap();
         write!(page, "\n### {}\n\n{intro}\n\n```\n{shown}```\n", n + 1).unwrap();
     }

@@ -23,6 +23,9 @@ use crate::{
     topology::{self, Shard},
 };
 
+/// A selector that is longer is cut.
+const SELECTOR_SHOWN: usize = 160;
+
 /// One snapshot under one policy: its shards, and every member judged once.
 #[derive(Clone, Debug)]
 pub struct Assessment<'a> {
@@ -145,7 +148,7 @@ impl<'a> Assessment<'a> {
             findings.push(Finding::new(
                 FindingCode::NoTargets,
                 None,
-                format!("the selector matches no pod in namespace {}", policy.namespace),
+                format!("the selector {} matches no pod in namespace {}", short(&policy.selector), policy.namespace),
                 "check spec.selector against the labels of the Redis pods",
             ));
         }
@@ -169,4 +172,12 @@ impl<'a> Assessment<'a> {
         sort(&mut findings);
         findings
     }
+}
+
+/// So much of a selector as fits beside other words.
+fn short(selector: &str) -> String {
+    if selector.chars().count() <= SELECTOR_SHOWN {
+        return selector.to_owned();
+    }
+    format!("{} …", selector.chars().take(SELECTOR_SHOWN).collect::<String>())
 }

@@ -104,10 +104,16 @@ pub fn shortfall(who: &str, demand: &Demand, maxmemory: Bytes, have: Bytes, need
     }
 }
 
-/// Two different amounts never read the same: where three digits do not tell them apart, all are shown.
+/// Two different amounts never read the same: where three digits do not tell them apart, or tell them in two units, all are shown.
 pub fn told_apart(have: Bytes, need: Bytes) -> (String, String) {
     let (short, other) = (have.to_string(), need.to_string());
-    if short == other { (quantity::format(have), quantity::format(need)) } else { (short, other) }
+    let near = have.0.abs_diff(need.0) < need.0.div_ceil(100);
+    let unit = |text: &str| text.rsplit(' ').next().map(str::to_owned);
+    if short == other || (near && unit(&short) != unit(&other)) {
+        (quantity::format(have), quantity::format(need))
+    } else {
+        (short, other)
+    }
 }
 
 /// The least limit with which a replacement can load the data at all: `1.10 x used + buffers + P`, with

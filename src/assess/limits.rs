@@ -4,7 +4,8 @@ use super::{
     View,
     bound::{Bound, Room},
     headroom::{self, HeadroomVerdict, told_apart},
-    obstacle, patch,
+    obstacle::{self, Obstacle},
+    patch,
 };
 use crate::domain::{
     bytes::Bytes,
@@ -13,6 +14,7 @@ use crate::domain::{
     policy::Mode,
     ratio::Ratio,
     sample::Sample,
+    snapshot::Target,
 };
 
 /// A limit that the operator raises begins like this.
@@ -78,7 +80,11 @@ fn limit_missing(view: &View<'_>, maxmemory: Bytes) -> Finding {
 
 fn insufficient(view: &View<'_>, container: &Container, maxmemory: Bytes, have: Bytes, need: Bytes) -> Vec<Finding> {
     let evidence = headroom::shortfall("the policy", &view.demand, maxmemory, have, need);
-    let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy(view, container, need))];
+    let instead = less_instead(view).map_or_else(String::new, |less| {
+        format!("; or, instead, set maxmemory to {less} on every member of its set, which their limits bear")
+    });
+    let remedy = format!("{}{instead}", remedy(view, container, need));
+    let mut findings = vec![view.finding(FindingCode::HeadroomInsufficient, evidence, remedy)];
     if container.resize_restarts && view.policy.headroom.resize_pod {
         findings.push(view.finding(
             FindingCode::ResizeWouldRestart,
@@ -125,6 +131,23 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
     ))
 }
 
+/// The `maxmemory` by which a set needs no higher limit and loses no key, where the node of a member has no room for a higher limit:
+/// one of the two is done, not both.
+fn less_instead(view: &View<'_>) -> Option<Bytes> {
+    let around = view.around.as_ref()?;
+    let without_room = |member: &&Target| {
+        let (Ok(container), HeadroomVerdict::Insufficient { need, .. }) =
+            (&member.pod.container, headroom::judge(&view.demand, member))
+        else {
+            return false;
+        };
+        let obstacle = obstacle::judge(view.policy, Some(around.snapshot), member, container, need);
+        matches!(obstacle, Some(Obstacle::Deferred(_) | Obstacle::Infeasible(_)))
+    };
+    let members = || around.members.iter().copied();
+    if members().any(|member| without_room(&member)) { Room::of(members())?.bears(&view.demand) } else { None }
+}
+
 /// What gives the next new pod that limit: where the template has it already, the pod is from before.
 fn in_template(view: &View<'_>, need: Bytes) -> String {
     let snapshot = view.around.map(|around| around.snapshot);
@@ -158,7 +181,10 @@ fn template(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     let need = view.demand.limit(maxmemory);
     let (gives, needed) = told_apart(limit, need);
     let evidence = format!("the template of {made_by} gives {gives}, needed {needed} for maxmemory {maxmemory}");
-    let change = in_template(view, need);
+    let mut change = in_template(view, need);
+    if let Some(less) = less_instead(view) {
+        change = format!("only where maxmemory stays {maxmemory} and is not set to {less}: {change}");
+    }
     let remedy = if limit < headroom::template_floor(&sample.memory) {
         format!("{change}; with {limit} a new pod could not even load the data, so none is evicted")
     } else if view.policy.headroom.resize_pod {

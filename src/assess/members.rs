@@ -18,7 +18,7 @@ pub(super) fn finding(look: &Assessment<'_>, shard: &Shard<'_>) -> Option<Findin
         return None;
     }
     let evidence = of_samples(shard, "the server version", |sample| sample.server.version.to_string())
-        .or_else(|| of_config(shard, "maxmemory", |config| config.maxmemory.to_string()))
+        .or_else(|| of_config(shard, "maxmemory", |config| config.maxmemory.or_none()))
         .or_else(|| of_config(shard, "maxmemory-policy", |config| config.maxmemory_policy.clone()))
         .or_else(|| of_config(shard, "appendonly", |config| yes_no(config.appendonly)))
         .or_else(|| of_config(shard, "save", |config| quoted(&config.save)))

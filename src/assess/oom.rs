@@ -148,7 +148,7 @@ fn evidence(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Stri
             "last seen with used about {}, resident about {}, maxmemory {}; {limit}",
             reading.used.quantised(),
             reading.rss.quantised(),
-            reading.pressure.maxmemory
+            reading.pressure.maxmemory.or_none()
         ),
         (None, Some(start)) => {
             let ran = kill.at.duration_since(start).as_secs().max(0);
@@ -216,15 +216,18 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
     let remedy = remedy.unwrap_or_else(|| advice(kills.cause).to_owned());
     let note = match noted(look.snapshot) {
         Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
-        _ => format!("; once you have taken note: {}", acknowledging(look.policy)),
+        _ => acknowledging(look.policy, &look.kills)
+            .map_or_else(String::new, |command| format!("; once you have taken note: {command}")),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
     Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}")).with_since(kills.first_at)
 }
 
-/// The command by which a person takes note of kills.
-pub fn acknowledging(policy: &Policy) -> String {
-    format!("kubectl redis-memory ack {} -n {}", policy.name, policy.namespace)
+/// The command by which a person takes note of these kills: what comes after the last of them stays. `None`: there is none.
+pub fn acknowledging(policy: &Policy, kills: &[PodKills]) -> Option<String> {
+    let last = kills.iter().map(|kills| kills.last_at).max()?;
+    let (name, namespace) = (&policy.name, &policy.namespace);
+    Some(format!("kubectl annotate rmp {name} -n {namespace} --overwrite {ACKNOWLEDGED_ANNOTATION}={last}"))
 }
 
 /// What is done, or what a person can do, about a pod that is killed while it loads.

@@ -295,6 +295,7 @@ fn rolls(set: &StatefulSet) -> String {
             .to_owned();
     }
     match set.partition {
+        0 if set.replicas == 1 => "rolls its only pod: Redis starts anew".to_owned(),
         0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),
         partition => format!("rolls its pods from number {partition} on, one after the other"),
     }

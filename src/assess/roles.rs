@@ -8,7 +8,7 @@ use crate::{
         names::in_short,
         pod::{Right, StatefulSet},
         policy::{Mode, Policy},
-        sample::Role,
+        sample::{Role, Sample},
         snapshot::{Snapshot, Target},
     },
     topology::{Follow, Lead, Shard},
@@ -49,7 +49,12 @@ fn two_primaries(shard: &Shard<'_>) -> Option<Finding> {
     }
     Some(about_the_set(
         FindingCode::TwoPrimaries,
-        format!("{}: {} each say that they are primary ({})", shard.name, names(shard.lead.all()), held(shard)),
+        format!(
+            "{}: {} each say that they are primary ({}); how that came is not known",
+            shard.name,
+            names(shard.lead.all()),
+            held(shard)
+        ),
         format!("{}; until then the operator restarts none of them", with_two_primaries(shard)),
     ))
 }
@@ -68,17 +73,28 @@ fn no_primary(shard: &Shard<'_>) -> Option<Finding> {
     ))
 }
 
-/// What each member holds, for who has to compare them: keys, offset, and the history (replication ID) that it is of.
+/// What each member holds, for who has to compare them: keys, offset, the history (replication ID) that it is of, and of a replica
+/// whom it follows.
 pub fn held(shard: &Shard<'_>) -> String {
     let of = |target: &&Target| {
         let sample = target.sample()?;
         let keys = if sample.keys_unread() { "an unknown number of".to_owned() } else { sample.keys.to_string() };
         let history: String = sample.replication.replid.chars().take(HISTORY_SHOWN).collect();
-        Some(format!("{}: {keys} keys, offset {}, history {history}", target.pod.name, sample.replication.offset))
+        let follows = followed(shard, sample);
+        let offset = sample.replication.offset;
+        Some(format!("{}: {keys} keys, offset {offset}, history {history}{follows}", target.pod.name))
     };
     let all: Vec<String> = shard.members.iter().filter_map(of).collect();
     let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
     if all.len() > SHOWN { format!("{shown} and {} more", all.len() - SHOWN) } else { shown }
+}
+
+/// ", follows redis-0", of a replica.
+fn followed(shard: &Shard<'_>, sample: &Sample) -> String {
+    let Role::Replica(link) = &sample.replication.role else { return String::new() };
+    let whom = shard.resolve(&link.primary).map_or_else(|| link.primary.to_string(), |it| it.pod.name.to_string());
+    let down = if link.link_up { "" } else { " (link down)" };
+    format!(", follows {whom}{down}")
 }
 
 /// Who else decides the roles of that set.
@@ -118,8 +134,8 @@ pub fn with_two_primaries(shard: &Shard<'_>) -> String {
     }
     format!(
         "{STOP_THE_WRITERS}; keep the one that clients have written to, or the one with more keys where they wrote to both; \
-         BGSAVE on each, and copy the dumps away; then REPLICAOF on the others, with that one's address: a server throws away \
-         by it what only it has"
+         BGSAVE each that goes, and copy its dump away; then REPLICAOF on it, with the address of the one that stays: it \
+         throws away by that what only it has"
     )
 }
 

@@ -12,7 +12,7 @@ use super::{
     output, yaml,
 };
 use crate::{
-    domain::{bytes::Bytes, purpose::Purpose, quantity},
+    domain::{bytes::Bytes, names, purpose::Purpose, quantity},
     lint::recommend::{HUGE_PAGES, Memory, Persistence, Recommendation, Wish, recommend},
 };
 
@@ -98,7 +98,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 fn text(made: &Recommendation) -> String {
     let mut out = String::new();
     let each = if made.servers > 1 { format!("{} servers of ", made.servers) } else { String::new() };
-    let pods = if made.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", made.pods) };
+    let pods = names::pods(made.pods);
     line(&mut out, &format!("{each}{pods}; each has"));
     line(&mut out, "");
     line(&mut out, "redis.conf");

@@ -48,7 +48,7 @@ impl Bytes {
     /// Rounded to two significant decimal digits of its unit: what a status shows, so that noise writes nothing.
     #[must_use]
     pub fn quantised(self) -> Self {
-        let unit = self.unit().0;
+        let unit = self.unit_of_two_digits();
         if unit > 1 && self.0 < unit.saturating_mul(10) {
             // A tenth of a unit is no whole number of bytes: count tenths, and leave the fraction to the end.
             let tenths = (u128::from(self.0) * 10 + u128::from(unit) / 2) / u128::from(unit);
@@ -62,12 +62,28 @@ impl Bytes {
     /// The step of [`Self::quantised`] at this size, in bytes, rounded down.
     #[must_use]
     pub fn quantum(self) -> u64 {
-        let unit = self.unit().0;
+        let unit = self.unit_of_two_digits();
         match self.0 / unit {
             0..10 => (unit / 10).max(1),
             10..100 => unit,
             _ => unit.saturating_mul(10),
         }
+    }
+
+    /// In words, of a `maxmemory`: zero is no bound, and not a bound of nothing.
+    pub fn or_none(self) -> String {
+        if self == Self::ZERO { "none".to_owned() } else { self.to_string() }
+    }
+
+    /// Two digits of 1020 MiB are 1 GiB: what would be rounded to a thousand of a unit is told in the next one.
+    const fn unit_of_two_digits(self) -> u64 {
+        let unit = self.unit().0;
+        if unit <= GIB && self.0 >= unit.saturating_mul(995) { unit << 10 } else { unit }
+    }
+
+    /// Whole mebibytes that three digits of gibibytes would round: they read as a command writes them, 1200 MiB for `1200Mi`.
+    const fn reads_in_mib(self) -> bool {
+        GIB <= self.0 && self.0 < 10 * GIB && self.0 % MIB == 0 && (self.0 * 100) % GIB != 0
     }
 
     const fn unit(self) -> (u64, &'static str) {
@@ -82,11 +98,14 @@ impl Bytes {
 }
 
 impl fmt::Display for Bytes {
-    /// Three significant digits in binary units: `1.50 GiB`, `69.4 MiB`, `512 MiB`.
+    /// Three significant digits in binary units: `1.50 GiB`, `69.4 MiB`, `512 MiB`; and `1200 MiB`, which they would round.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, name) = self.unit();
         if unit == 1 {
             return write!(f, "{} B", self.0);
+        }
+        if self.reads_in_mib() {
+            return write!(f, "{} MiB", self.0 / MIB);
         }
         // Rounded to the nearest; the border between the forms is tested after rounding, so that 9.999 is 10.
         let rounded = |parts: u128| (u128::from(self.0) * parts + u128::from(unit) / 2) / u128::from(unit);
@@ -125,6 +144,9 @@ mod tests {
     #[case(1024, "1 KiB")]
     #[case(MIB * 512, "512 MiB")]
     #[case(GIB + GIB / 2, "1.50 GiB")]
+    #[case(MIB * 1200, "1200 MiB")]
+    #[case(MIB * 1020, "1020 MiB")]
+    #[case(GIB * 11 + MIB, "11 GiB")]
     #[case(72_771_174, "69.4 MiB")]
     #[case(GIB * 10 - 1, "10 GiB")]
     #[case(MIB * 3 / 2 + 1, "1.50 MiB")]
@@ -138,6 +160,11 @@ mod tests {
     #[rstest]
     #[case(GIB * 163 / 100, "1.60 GiB")]
     #[case(MIB * 57 / 10, "5.70 MiB")]
+    #[case(MIB * 994, "990 MiB")]
+    #[case(MIB * 995, "1 GiB")]
+    #[case(MIB * 1020, "1 GiB")]
+    #[case(MIB * 1026, "1 GiB")]
+    #[case(1010, "1 KiB")]
     fn what_is_quantised_reads_as_two_digits(#[case] bytes: u64, #[case] text: &str) {
         assert_eq!(Bytes(bytes).quantised().to_string(), text);
         assert_eq!(Bytes(bytes).quantised().quantised(), Bytes(bytes).quantised());

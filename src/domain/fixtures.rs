@@ -65,6 +65,7 @@ pub fn policy() -> Policy {
         uid: "00000000-0000-4000-8000-00000000000f".into(),
         generation: 1,
         created_at: seconds_ago(30 * 24 * 3600),
+        selector: "app=redis".into(),
         mode: Mode::Enforce,
         suspend: false,
         purpose: None,
@@ -399,6 +400,7 @@ pub fn sample(role: Role) -> Sample {
             previous: None,
             replicas: Vec::new(),
             failover_state: FailoverState::None,
+            link_down_for: None,
             backlog_size: Bytes::mib(64),
         },
         persistence: Persistence {

@@ -81,6 +81,11 @@ pub fn in_short<T: fmt::Display>(names: &[T], most: usize) -> String {
     }
 }
 
+/// "1 pod", "3 pods".
+pub fn pods<N: Copy + PartialEq + From<u8> + fmt::Display>(n: N) -> String {
+    if n == N::from(1) { "1 pod".to_owned() } else { format!("{n} pods") }
+}
+
 /// Where a Redis listens or says that another one listens: a host (an IP address or a DNS name) and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,8 @@ pub struct Policy {
     pub generation: i64,
     /// When the resource was made: of two policies that match a pod, the older acts.
     pub created_at: Timestamp,
+    /// Which pods it is about, in the form of a query.
+    pub selector: String,
     /// Whether the operator may change anything for this policy.
     pub mode: Mode,
     /// No new disruption is begun; a running remediation stops at the next safe boundary.

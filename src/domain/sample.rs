@@ -264,6 +264,9 @@ pub struct Replication {
     pub failover_state: FailoverState,
     /// `repl_backlog_size`.
     pub backlog_size: Bytes,
+    /// Of a replica: for how long its link has been down (`master_link_down_since_seconds`). `None`: it is up, or never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_down_for: Option<Duration>,
 }
 
 /// The history that a promoted replica continues.

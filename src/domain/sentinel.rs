@@ -27,6 +27,9 @@ pub struct Sentinel {
     /// The port at which it is asked.
     #[serde(default = "usual_port")]
     pub port: u16,
+    /// The container that declares that port, or the only one of the pod; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// What it said, or why it said nothing.
     #[serde(with = "written::known")]
     pub said: Result<Said, ProbeFailure>,

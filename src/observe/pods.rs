@@ -324,6 +324,14 @@ pub fn sentinel_port(pod: &K8sPod, access: &SentinelAccess, known: bool) -> Opti
     }
 }
 
+/// The container that declares that port, or the only one of the pod.
+pub fn container_of_port(pod: &K8sPod, port: u16) -> Option<String> {
+    let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();
+    let found = containers.iter().find(|container| declared(container, &PortRef::Number(port)).is_some());
+    let only = || containers.first().filter(|_| containers.len() == 1);
+    found.or_else(only).map(|container| container.name.clone())
+}
+
 /// The number of the TCP port to which a container of the pod gives that name.
 pub(super) fn named_port(pod: &K8sPod, name: &str) -> Option<u16> {
     let containers = pod.spec.as_ref().map(lasting).unwrap_or_default();

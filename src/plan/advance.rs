@@ -27,7 +27,7 @@ use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
         journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, StartRole, WorkloadRecord},
-        names::PodName,
+        names::{self, PodName},
         policy::Mode,
         sample::Role,
         snapshot::Target,
@@ -439,5 +439,5 @@ fn summary(journal: &Journal) -> String {
         return format!("the primary role is back at {}", journal.primary.pod);
     }
     let bytes = crate::domain::bytes::Bytes(u64::try_from(bytes).unwrap_or(0));
-    format!("{pods} pods restarted, {} came back", bytes.quantised())
+    format!("{} restarted, {} came back", names::pods(pods), bytes.quantised())
 }

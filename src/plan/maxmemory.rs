@@ -138,14 +138,23 @@ pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<S
     match judge(ctx, shard) {
         Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
         Verdict::Set(change) if change.is_of(target) && is_ours(ctx, shard, None) => {
-            Some(format!("{WILL_SET}{}: {}", change.end(), change.because))
+            Some(format!("{WILL_SET}{}: {}{}", change.end(), change.because, keys_kept(shard, &change)))
         }
         Verdict::Set(change) if change.is_of(target) && ctx.policy.mode == Mode::Observe => {
-            let (value, because) = (change.end(), change.because);
-            Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}"))
+            let (value, because, keys) = (change.end(), &change.because, keys_kept(shard, &change));
+            Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}{keys}"))
         }
         Verdict::Nothing | Verdict::Set(_) => None,
     }
+}
+
+/// What becomes of the keys, where that is not what the change itself says.
+fn keys_kept(shard: &Shard<'_>, change: &Change<'_>) -> String {
+    if change.evicts_to.is_some() {
+        return String::new();
+    }
+    let used = shard.members.iter().filter_map(|it| it.sample()).map(|sample| sample.memory.used).max();
+    format!("; about {} are used, so that no key goes", used.unwrap_or_default().quantised())
 }
 
 fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
@@ -165,8 +174,9 @@ fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
         let (before, used) = (sample.memory.maxmemory, sample.memory.used);
         let keys = if change.evicts_to.is_some() { "what is above it goes" } else { "no key goes by it" };
         let reason = format!(
-            "maxmemory is {}, was {before}: {}; about {} are used, and {keys}",
+            "maxmemory is {}, was {}: {}; about {} are used, and {keys}",
             change.value,
+            before.or_none(),
             change.because,
             used.quantised()
         );

@@ -48,7 +48,7 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
         return Err(format!("{name} is receiving a full sync"));
     }
     if !link.link_up {
-        return Err(format!("{name}'s link to its primary is down"));
+        return Err(format!("{name}'s link to its primary is down{}", since_and_behind(upstream, sample)));
     }
     let Some(seen) = line_of(shard, upstream, replica) else {
         return Err(format!("{} does not list {name} among its replicas", primary.pod.name));
@@ -61,6 +61,27 @@ pub fn synced(shard: &Shard<'_>, primary: &Target, replica: &Target, max_lag: By
         return Err(format!("{name} is {behind} behind its primary; at most {max_lag} is allowed"));
     }
     Ok(())
+}
+
+/// Since when the link of that replica is down, how far it is behind, and what it needs when the link is up again: as far as both
+/// servers say.
+fn since_and_behind(upstream: &Sample, replica: &Sample) -> String {
+    let since = replica.replication.link_down_for.and_then(|time| replica.at.checked_sub(time).ok());
+    // In minutes, so that what two looks see is the same.
+    let since = since.map_or_else(String::new, |at| format!(" since about {}", at.strftime("%Y-%m-%dT%H:%MZ")));
+    let (primary, own) = (&upstream.replication, &replica.replication);
+    if own.replid.is_empty() || primary.replid.is_empty() {
+        return since;
+    }
+    let continued = primary.previous.as_ref().filter(|it| it.replid == own.replid && own.offset < it.end);
+    if primary.replid != own.replid && continued.is_none() {
+        return format!("{since}; it has another history than its primary: a full sync is expected");
+    }
+    let behind = Bytes(primary.offset.saturating_sub(own.offset));
+    let (backlog, missing) = (primary.backlog_size, behind.quantised());
+    let sync = if behind > backlog { "more" } else { "no more" };
+    let full = if behind > backlog { "a full sync is expected" } else { "no full sync is expected" };
+    format!("{since}; it is about {missing} behind, {sync} than the backlog of {backlog} holds: {full}")
 }
 
 /// Key counts of replica and primary at one moment may differ by this share of the primary's: keys that expired on
@@ -124,10 +145,46 @@ pub fn own_name(configured: &NodeAddress, to: &Pod) -> Option<MemberName> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::domain::fixtures;
+    use crate::{
+        domain::{fixtures, sample::PreviousHistory},
+        topology,
+    };
     use pretty_assertions::assert_eq;
     use rstest::rstest;
+
+    #[rstest]
+    #[case::within_the_backlog(|_: &mut Sample, _: &mut Sample| {}, "; it is about 60 MiB behind, no more than the backlog of 64 MiB holds: no full sync is expected")]
+    #[case::beyond_it(|upstream: &mut Sample, _: &mut Sample| upstream.replication.offset += 10 << 20, "; it is about 70 MiB behind, more than the backlog of 64 MiB holds: a full sync is expected")]
+    #[case::of_another_history(|_: &mut Sample, own: &mut Sample| own.replication.replid = "f".repeat(40), "; it has another history than its primary: a full sync is expected")]
+    #[case::before_a_promotion(|upstream: &mut Sample, own: &mut Sample| {
+        let end = own.replication.offset + 1;
+        let replid = std::mem::replace(&mut upstream.replication.replid, "f".repeat(40));
+        upstream.replication.previous = Some(PreviousHistory { replid, end });
+    }, "no full sync is expected")]
+    #[case::unread(|_: &mut Sample, own: &mut Sample| own.replication.replid.clear(), " is down since about 2026-01-02T02:52Z")]
+    fn a_link_that_is_down_is_told_with_what_it_needs(
+        #[case] change: fn(&mut Sample, &mut Sample),
+        #[case] told: &str,
+    ) {
+        let mut snapshot = fixtures::three_pods();
+        let mut upstream = snapshot.targets[0].sample().expect("a sample").clone();
+        upstream.replication.offset = 100 << 20;
+        let own = snapshot.targets[1].sample_mut().expect("a sample");
+        own.at = fixtures::NOW;
+        own.replication.offset = 40 << 20;
+        own.replication.link_down_for = Some(Duration::from_secs(12 * 60));
+        let Role::Replica(link) = &mut own.replication.role else { panic!("a replica") };
+        link.link_up = false;
+        change(&mut upstream, own);
+        *snapshot.targets[0].sample_mut().expect("a sample") = upstream;
+        let shards = topology::find(&fixtures::policy(), &snapshot);
+        let why = synced(&shards[0], &snapshot.targets[0], &snapshot.targets[1], Bytes::ZERO).expect_err("it is down");
+        assert!(why.starts_with("redis-1's link to its primary is down since about 2026-01-02T02:52Z"), "{why}");
+        assert!(why.ends_with(told), "{why}");
+    }
 
     #[rstest]
     #[case("redis-0.redis", "redis-1.redis", "redis-1.redis.shop.svc")]

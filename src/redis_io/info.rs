@@ -283,6 +283,11 @@ impl<'a> Info<'a> {
                 Some(_) => FailoverState::InProgress,
             },
             backlog_size: self.bytes("repl_backlog_size"),
+            // Below zero: it never was up.
+            link_down_for: self
+                .get("master_link_down_since_seconds")
+                .and_then(|seconds| seconds.parse().ok())
+                .map(Duration::from_secs),
         }
     }
 

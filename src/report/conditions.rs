@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::findings::{self, each, grouped};
 use crate::{
-    api::v1alpha1::FindingStatus,
+    api::v1alpha1::{FindingStatus, VerdictStatus},
     assess::judged::Judged,
     domain::{
         blocked::{BlockReason, Blocked},
@@ -32,6 +32,8 @@ pub struct Known<'a> {
     pub journal: Option<&'a Journal>,
     /// What is remembered of each workload.
     pub records: &'a [WorkloadRecord],
+    /// What is said first.
+    pub verdict: &'a VerdictStatus,
 }
 
 /// Status, reason and message of one condition.
@@ -44,8 +46,11 @@ const MESSAGE_CAP: usize = 1024;
 
 /// All conditions of an evaluated policy. `lastTransitionTime` moves only when the status does.
 pub fn evaluated(known: &Known<'_>, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    // `kubectl describe` shows this first, and the verdict last.
+    let VerdictStatus { level, brief, .. } = known.verdict;
+    let ready = format!("evaluated; the verdict, in full at the end of this status: {level}: {brief}");
     let all = [
-        ("Ready", said(Some(true), "Evaluated", "this generation of the policy has been evaluated")),
+        ("Ready", said(Some(true), "Evaluated", ready)),
         ("Reconciling", said(Some(false), "Evaluated", "")),
         ("Stalled", said(Some(false), "Evaluated", "")),
         ("HeadroomSufficient", no_finding(known, HEADROOM, "Sufficient")),

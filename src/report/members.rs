@@ -17,11 +17,11 @@ const WHY_CAP: usize = 500;
 
 /// Every member of the set that the plan is about, the primary first.
 pub(super) fn of(input: &Input<'_>, plan: &Plan) -> Vec<PlanMember> {
-    let Some(set) = input.sets.iter().find(|set| set.id == plan.shard) else { return Vec::new() };
-    let mut members: Vec<PlanMember> = set
-        .pods
-        .iter()
-        .map(|pod| {
+    // The shards of a Redis Cluster have one name as yet.
+    let sets = input.sets.iter().filter(|set| set.id == plan.shard);
+    let mut members: Vec<PlanMember> = sets
+        .flat_map(|set| set.pods.iter().map(move |pod| (set, pod)))
+        .map(|(set, pod)| {
             let role = if set.primaries.contains(pod) {
                 "primary"
             } else if set.silent.contains(pod) {

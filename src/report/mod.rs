@@ -68,6 +68,7 @@ pub struct Input<'a> {
 /// The part of the status that the main field manager writes: everything but journal and workloads.
 pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
     let sampled = input.snapshot.targets.iter().filter(|target| target.sample().is_some()).count();
+    let verdict = verdict::of(input, previous);
     let known = Known {
         findings: input.findings,
         judged: input.judged,
@@ -75,16 +76,17 @@ pub fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> RedisMem
         due: input.plan,
         journal: input.journal,
         records: input.records,
+        verdict: &verdict,
     };
-    let verdict = verdict::of(input, previous);
     let mut findings = findings::grouped(input.findings);
     // What rules comes first; the rest stays in its order.
     findings.sort_by_key(|finding| finding.code != verdict.reason);
     findings.truncate(MAX_FINDINGS);
+    let conditions = conditions::evaluated(&known, &previous.conditions, input.generation, input.now);
     RedisMemoryPolicyStatus {
         verdict: Some(verdict),
         observed_generation: Some(input.generation),
-        conditions: conditions::evaluated(&known, &previous.conditions, input.generation, input.now),
+        conditions,
         summary: Some(summary(input, sampled, previous)),
         findings,
         oom_kills: input.kills.to_vec(),

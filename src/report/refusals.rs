@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use super::Input;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, RefusalStatus},
-    domain::blocked::BlockReason::{self, self as B},
+    domain::blocked::{
+        BlockReason::{self, self as B},
+        Blocked,
+    },
 };
 
 /// The status shows this many refusals.
@@ -15,13 +18,11 @@ const TEXT_CAP: usize = 1000;
 
 /// What is in the way, since when, and what lifts it.
 pub(super) fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<RefusalStatus> {
-    let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
     let shown = input.blocked.iter().take(MAX_REFUSALS).map(|blocked| {
-        let before = previous.refusals.iter().find(|refusal| refusal.reason == blocked.reason.as_str());
         let (who, what) = lifted(blocked.reason);
         RefusalStatus {
             reason: blocked.reason.to_string(),
-            since: before.map_or(now, |refusal| refusal.since),
+            since: since(blocked, previous, input.now),
             text: blocked.text.chars().take(TEXT_CAP).collect(),
             lifted_by: match who {
                 Lifter::ItPasses => format!("{}: it goes on once {what}", who.as_str()),
@@ -30,6 +31,12 @@ pub(super) fn status(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> V
         }
     });
     shown.collect()
+}
+
+/// Since when that is in the way: as was said before, else it is so now for the first time.
+pub(super) fn since(blocked: &Blocked, previous: &RedisMemoryPolicyStatus, now: Timestamp) -> Timestamp {
+    let before = previous.refusals.iter().find(|refusal| refusal.reason == blocked.reason.as_str());
+    before.map_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now), |refusal| refusal.since)
 }
 
 /// Who lifts a refusal.

@@ -33,7 +33,7 @@ pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Verdi
         part(&ruling.what(input)),
         risk::sentence(input, &ruling, tightest.as_ref()),
         risk::primary(input, &ruling),
-        part(&next::operator(input, &ruling)),
+        part(&next::operator(input, &ruling, previous)),
         next::you(input, &ruling),
     );
     VerdictStatus {

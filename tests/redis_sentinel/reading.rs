@@ -126,6 +126,7 @@ async fn told(set: &Watched) -> Snapshot {
             pod_uid,
             addresses,
             port: sentinel.address().port(),
+            container: None,
             said: said.map_err(Into::into),
         });
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use pod_yaml::PodYaml;
+use pod_yaml::{PodYaml, merged};
 use redis_memory_operator::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
     domain::{
@@ -131,21 +131,6 @@ fn percent(ratio: f64) -> Ratio {
     Ratio((ratio * 100.0).round() as u32)
 }
 
-fn merged(base: &Value, over: &Value) -> Value {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
-            let mut all = base.clone();
-            for (key, value) in over {
-                let value = base.get(key).map_or_else(|| value.clone(), |old| merged(old, value));
-                all.insert(key.clone(), value);
-            }
-            Value::Object(all)
-        }
-        (base, Value::Null) => base.clone(),
-        (_, over) => over.clone(),
-    }
-}
-
 impl Scenario {
     /// Reads a file.
     pub fn read(path: &Path) -> Self {
@@ -255,6 +240,8 @@ impl Scenario {
             .filter(|(_, _, pod)| pod.owner_kind == "StatefulSet")
             .filter_map(|(_, _, pod)| pod.set.as_deref())
             .collect();
+        // One that wants pods and has none selected is known too.
+        names.extend(self.sets.iter().filter(|(_, set)| set.replicas.is_some()).map(|(name, _)| name.as_str()));
         names.sort_unstable();
         names.dedup();
         names.into_iter().map(|name| self.stateful_set(name, pods)).collect()
@@ -377,6 +364,8 @@ fn sample(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Sample {
     let mut sample = fixtures::sample(role(yaml, pods));
     sample.run_id = fixtures::run_id(n);
     let used = bytes(&yaml.used);
+    sample.replication.offset = yaml.offset - bytes(&yaml.behind).0.min(yaml.offset);
+    sample.replication.link_down_for = yaml.link_down_minutes.map(|minutes| Duration::from_secs(minutes * 60));
     let memory = &mut sample.memory;
     memory.used = used;
     memory.rss = rss(used, yaml.newest_ratio.unwrap_or(yaml.ratio));
@@ -446,7 +435,7 @@ fn lines(n: u8, yaml: &PodYaml, pods: &[(u8, &str, PodYaml)]) -> Vec<ReplicaLine
     let follows_us = |pod: &PodYaml| pod.follows.as_deref() == own && pod.listed && pod.link == "up";
     let members = pods.iter().filter(|(_, _, pod)| follows_us(pod)).map(|(m, _, pod)| {
         let line = fixtures::replica_line(*m);
-        ReplicaLine { offset: line.offset.saturating_sub(bytes(&pod.behind).0), ..line }
+        ReplicaLine { offset: pod.offset.saturating_sub(bytes(&pod.behind).0), ..line }
     });
     let others = yaml.lists.iter().map(|host| ReplicaLine {
         address: NodeAddress { host: host.clone(), port: fixtures::PORT },

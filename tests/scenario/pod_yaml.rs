@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use redis_memory_operator::domain::{peaks::Peaks, sample::Lookups};
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -34,7 +35,10 @@ pub(super) struct PodYaml {
     pub(super) grows: Option<String>,
     // Replication.
     pub(super) min_replicas_to_write: u32,
+    /// Of the stream of writes, where it is not behind.
+    pub(super) offset: u64,
     pub(super) behind: String,
+    pub(super) link_down_minutes: Option<u64>,
     pub(super) diskless_load: String,
     pub(super) priority: Option<u64>,
     // Persistence.
@@ -99,7 +103,9 @@ impl Default for PodYaml {
             lookups: None,
             grows: None,
             min_replicas_to_write: 0,
+            offset: 1_000_000,
             behind: "0".into(),
+            link_down_minutes: None,
             diskless_load: "disabled".into(),
             priority: None,
             appendonly: false,
@@ -133,5 +139,21 @@ impl Default for PodYaml {
             started_minutes_ago: None,
             killed_minutes_ago: None,
         }
+    }
+}
+
+/// What `over` says, and what `base` says where it is silent.
+pub(super) fn merged(base: &Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            let mut all = base.clone();
+            for (key, value) in over {
+                let value = base.get(key).map_or_else(|| value.clone(), |old| merged(old, value));
+                all.insert(key.clone(), value);
+            }
+            Value::Object(all)
+        }
+        (base, Value::Null) => base.clone(),
+        (_, over) => over.clone(),
     }
 }

@@ -62,7 +62,7 @@ fn it_is_said_of_each_pod_in_the_same_words_and_is_a_warning() {
     assert_eq!(said[0].2, Severity::Warning);
     assert_eq!(
         found[0].evidence,
-        "on node a redis-0, redis-1, redis-2 may take 3 GiB by their limits, 86 % of the 3.52 GiB that it gives to pods"
+        "on node a redis-0, redis-1, redis-2 may take 3 GiB by their limits, 86 % of the 3600 MiB that it gives to pods"
     );
     for words in ["node a ", "podAntiAffinity", "topologySpreadConstraints", "StatefulSet redis", "requests"] {
         assert!(found[0].remedy.contains(words), "{words}: {}", found[0].remedy);

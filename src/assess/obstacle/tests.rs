@@ -64,7 +64,7 @@ type Change = fn(&mut World);
 /// The reason with its numbers, and what the finding says.
 #[rstest]
 #[case::no_remedy(|w: &mut World| w.policy.headroom.resize_pod = false, "ResizePod is not among spec.headroom.remedies", "TEMPLATE, or add ResizePod")]
-#[case::maximum(|w: &mut World| w.policy.headroom.maximum_limit = Some(Bytes::mib(1200)), "spec.headroom.maximumLimit is 1.17 GiB", "is below the 1.50 GiB needed")]
+#[case::maximum(|w: &mut World| w.policy.headroom.maximum_limit = Some(Bytes::mib(1200)), "spec.headroom.maximumLimit is 1200 MiB", "is below the 1.50 GiB needed")]
 #[case::restarts(|w: &mut World| w.container().resize_restarts = true, "a resize would restart Redis (resizePolicy)", "restart Redis: TEMPLATE")]
 #[case::pod_level(|w: &mut World| w.snapshot.targets[1].pod.pod_level_resources = true, "pod-level resources", "raise them too, and TEMPLATE")]
 #[case::foreign(|w: &mut World| w.snapshot.targets[1].pod.owner.as_mut().unwrap().kind = "InstanceSet".into(), "InstanceSet redis owns the pod", "template says: TEMPLATE")]

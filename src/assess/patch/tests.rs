@@ -48,6 +48,11 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
      --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
      it there)"
 )]
+#[case::of_one_pod(
+    |s: &mut Snapshot| s.stateful_sets[0].replicas = 1,
+    "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
+     --limits=memory=1536Mi (rolls its only pod: Redis starts anew; where a chart or GitOps writes it, change it there)"
+)]
 #[case::guaranteed(
     |s: &mut Snapshot| s.targets[1].pod.guaranteed = true,
     "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \

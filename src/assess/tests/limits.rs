@@ -48,7 +48,7 @@ fn headroom_names_the_minimum_when_that_is_what_counts() {
     });
     let finding = &findings[0];
     assert_eq!(finding.code, HeadroomInsufficient);
-    assert!(finding.evidence.contains("needed 1.09 GiB") && finding.evidence.contains("at least 600 MiB above it"));
+    assert!(finding.evidence.contains("needed 1112 MiB") && finding.evidence.contains("at least 600 MiB above it"));
 }
 
 #[rstest]

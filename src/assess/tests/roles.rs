@@ -30,8 +30,9 @@ fn no_primary() {
     assert_eq!(codes(&findings), [NoPrimary]);
     assert_eq!(
         findings[0].evidence,
-        "redis: redis-0, redis-1, redis-2 are replicas and no member is primary (redis-0: 333334 keys, offset 1000000, history aaaaaaaa; redis-1: 333334 keys, \
-         offset 1000000, history aaaaaaaa; redis-2: 333334 keys, offset 1000000, history aaaaaaaa)"
+        "redis: redis-0, redis-1, redis-2 are replicas and no member is primary (redis-0: 333334 keys, offset 1000000, history aaaaaaaa, \
+         follows redis-0; redis-1: 333334 keys, offset 1000000, history aaaaaaaa, follows redis-0; redis-2: 333334 keys, \
+         offset 1000000, history aaaaaaaa, follows redis-0)"
     );
     let under_sentinel = case(|c| {
         orphaned(c);
@@ -78,7 +79,8 @@ fn two_primaries() {
     assert_eq!(
         findings[0].evidence,
         "redis: redis-0, redis-2 each say that they are primary (redis-0: 333334 keys, offset 1000000, history aaaaaaaa; redis-1: 333334 keys, \
-         offset 1000000, history aaaaaaaa; redis-2: 333334 keys, offset 1000000, history aaaaaaaa)"
+         offset 1000000, history aaaaaaaa, follows redis-0; redis-2: 333334 keys, offset 1000000, history aaaaaaaa); how that came \
+         is not known"
     );
 }
 

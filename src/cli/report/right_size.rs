@@ -138,7 +138,7 @@ mod tests {
         let found = judged(&fixtures::policy(), &snapshot);
         assert_eq!(
             (found.saves_bytes, found.why.as_str()),
-            (Some(0), "3 of 3 limits are below the 1.17 GiB that is needed")
+            (Some(0), "3 of 3 limits are below the 1200 MiB that is needed")
         );
     }
 

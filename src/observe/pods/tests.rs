@@ -448,3 +448,14 @@ fn the_port_of_a_sentinel(
     assert_eq!(sentinel_port(&pod, &access(PortRef::Number(26379)), known), by_number);
     assert_eq!(sentinel_port(&pod, &access(PortRef::Name("sent".into())), known), by_name);
 }
+
+#[rstest]
+#[case::declares_it(json!([{"name": "r"}, {"name": "s", "ports": [{"containerPort": 26379}]}]), Some("s"))]
+#[case::is_the_only_one(json!([{"name": "s"}]), Some("s"))]
+#[case::not_known(json!([{"name": "r"}, {"name": "s"}]), None)]
+fn the_container_of_a_sentinel(#[case] containers: Value, #[case] expected: Option<&str>) {
+    let mut pod = object();
+    pod["spec"]["containers"] = containers;
+    let pod: K8sPod = serde_json::from_value(pod).expect("a pod");
+    assert_eq!(container_of_port(&pod, 26379).as_deref(), expected);
+}

@@ -90,7 +90,9 @@ impl Observer {
             let (Some(ip), Some(port)) = (facts.addresses.first(), port) else { continue };
             let wanted = self.credentials_for(&as_redis, &facts, around, &mut proven).await;
             accesses.insert(facts.uid.clone(), wanted.clone());
-            asked.push(self.ask_twice(facts, SocketAddr::new(ip, port), wanted, access.master_name.as_deref()));
+            let container = pods::container_of_port(pod, port);
+            let at = SocketAddr::new(ip, port);
+            asked.push(self.ask_twice((facts, container), at, wanted, access.master_name.as_deref()));
         }
         let mut said = join_all(asked).await;
         said.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -99,12 +101,18 @@ impl Observer {
     }
 
     /// A single question that fails says nothing yet.
-    async fn ask_twice(&self, pod: Pod, at: SocketAddr, wanted: CredentialsFor, only: Option<&str>) -> Sentinel {
+    async fn ask_twice(
+        &self,
+        (pod, container): (Pod, Option<String>),
+        at: SocketAddr,
+        wanted: CredentialsFor,
+        only: Option<&str>,
+    ) -> Sentinel {
         let said = match self.ask(at, &wanted, only).await {
             Err(ProbeFailure::Unreachable(_) | ProbeFailure::TimedOut(_)) => self.ask(at, &wanted, only).await,
             said => said,
         };
-        Sentinel { pod: pod.name, pod_uid: pod.uid, addresses: pod.addresses, port: at.port(), said }
+        Sentinel { pod: pod.name, pod_uid: pod.uid, addresses: pod.addresses, port: at.port(), container, said }
     }
 
     async fn ask(&self, at: SocketAddr, wanted: &CredentialsFor, only: Option<&str>) -> Result<Said, ProbeFailure> {

@@ -95,7 +95,7 @@ fn differing<T: PartialEq + std::fmt::Display>(
 
 pub(super) fn members_equal(scene: &Scene<'_>) -> Option<Blocked> {
     differing(scene, "the server version", |sample, _| sample.server.version)
-        .or_else(|| differing(scene, "maxmemory", |_, config| config.maxmemory))
+        .or_else(|| differing(scene, "maxmemory", |_, config| config.maxmemory.or_none()))
         .or_else(|| credentials_differ(scene))
 }
 

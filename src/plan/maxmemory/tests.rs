@@ -254,7 +254,7 @@ fn what_fits_is_left_as_people_set_it() {
 fn a_limit_that_can_be_raised_is_raised_and_nothing_is_set() {
     let mut world = World::new(Bytes::mib(1000));
     world.policy.headroom.resize_pod = true;
-    assert_eq!(world.settle().concat().iter().filter(|it| it.contains("limit 1.46 GiB")).count(), 3);
+    assert_eq!(world.settle().concat().iter().filter(|it| it.contains("limit 1500 MiB")).count(), 3);
     assert_eq!(world.have(), [Bytes::mib(1000); 3]);
     assert_eq!(world.records, []);
 }
@@ -335,7 +335,7 @@ fn our_value_follows_the_limit_upward_the_replicas_first() {
     world.limit(1, Bytes::mib(2048));
     assert_eq!(world.settle(), Vec::<Vec<String>>::new(), "the smallest counts");
     world.limit(2, Bytes::mib(2048));
-    assert_eq!(world.settle(), [vec!["redis-1=1.33 GiB", "redis-2=1.33 GiB"], vec!["redis-0=1.33 GiB"]]);
+    assert_eq!(world.settle(), [vec!["redis-1=1365 MiB", "redis-2=1365 MiB"], vec!["redis-0=1365 MiB"]]);
     // What people set meanwhile is theirs.
     world.maxmemory(0, Bytes::mib(500));
     (0..3).for_each(|n| world.limit(n, Bytes::mib(3072)));

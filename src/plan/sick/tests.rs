@@ -127,11 +127,11 @@ fn the_role_goes_to_the_member_whose_limit_is_enough_and_nobody_is_restarted() {
     assert!(
         reason.starts_with(
             "the kernel killed redis-0 2 times (the limit leaves too little above maxmemory): its limit of 1 GiB is less than \
-             the 1.17 GiB that maxmemory 800 MiB needs, and is not raised: "
+             the 1200 MiB that maxmemory 800 MiB needs, and is not raised: "
         ),
         "{reason}"
     );
-    assert!(reason.contains("; redis-2 has 1.17 GiB; "), "{reason}");
+    assert!(reason.contains("; redis-2 has 1200 MiB; "), "{reason}");
     assert!(remedy.starts_with("the operator gives its role to redis-2, whose limit is enough; to end it"), "{remedy}");
     let Next::Begin(journal) = decision.act else { panic!("{:?}", decision.act) };
     assert!(journal.leaves_sick && !journal.hands_back());

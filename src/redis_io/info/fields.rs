@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use memchr::{memchr, memchr_iter};
 
 /// Every name that is read, but for those that end in a number.
-const NAMES: [&str; 71] = [
+const NAMES: [&str; 72] = [
     "active_defrag_running",
     "allocator_active",
     "allocator_frag_bytes",
@@ -33,6 +33,7 @@ const NAMES: [&str; 71] = [
     "loading",
     "master_failover_state",
     "master_host",
+    "master_link_down_since_seconds",
     "master_link_status",
     "master_port",
     "master_repl_offset",

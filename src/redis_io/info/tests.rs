@@ -74,6 +74,7 @@ fn reads_a_primary_of_7_0() {
             }],
             failover_state: FailoverState::None,
             backlog_size: Bytes(1_048_576),
+            link_down_for: None,
         }
     );
     assert_eq!(
@@ -454,4 +455,16 @@ fn what_lua_and_a_full_sync_hold_is_read_by_whichever_name_it_has() {
     assert_eq!(memory(VALKEY_9).sync_buffer, Some(Bytes::ZERO), "mem_replicas_repl_buffer");
     let hidden = memory(&with("used_memory_vm_total", "99999999999999999999").replace("used_memory_lua:", "other:"));
     assert_eq!(hidden.scripts, None, "what cannot be is not said");
+}
+
+#[rstest]
+#[case::down("master_link_status:down\r\nmaster_link_down_since_seconds:720", Some(720))]
+#[case::never_up("master_link_status:down\r\nmaster_link_down_since_seconds:-1", None)]
+#[case::up("master_link_status:up", None)]
+fn for_how_long_a_link_is_down(#[case] more: &str, #[case] seconds: Option<u64>) {
+    let text = format!(
+        "role:slave\r\nmaster_host:a\r\nmaster_port:6379\r\nmaster_replid:a1\r\nmaster_repl_offset:7\r\n{more}\r\n"
+    );
+    let replication = Info::parse(&text).replication().expect("readable");
+    assert_eq!(replication.link_down_for, seconds.map(Duration::from_secs));
 }

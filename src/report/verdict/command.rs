@@ -14,11 +14,11 @@ use crate::{
     domain::{
         blocked::{BlockReason as Reason, Blocked},
         finding::FindingCode as Code,
-        names::PodName,
+        names::{NodeAddress, PodName},
         not_given::NotGiven,
         pod::StatefulSet,
         sample::{Engine, Role},
-        sentinel::Sentinel,
+        sentinel::{Sentinel, WatchedSet},
         snapshot::Target,
         start,
         tls::TlsRule,
@@ -35,11 +35,13 @@ const SAID: &[Code] = &[
     Code::OomKilled,
     Code::OomKillLoop,
     Code::TwoPrimaries,
+    Code::NoTargets,
 ];
 
-/// What explains that code or reason.
+/// What explains that code or reason, with and without the plugin.
 pub(super) fn explain(code: &str) -> String {
-    format!("kubectl redis-memory explain {code}")
+    let page = if Code::named(code).is_some() { "findings" } else { "blocked-reasons" };
+    format!("docs/{page}.md (or, with the plugin of docs/cli.md: kubectl redis-memory explain {code})")
 }
 
 /// What the reader does about what rules.
@@ -48,6 +50,11 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     // What is raised on a replica first is never evicted by it while its primary keeps it.
     let leads = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
     let mut pods = ruling.pods();
+    if ruling.code() == Some(Code::EvictionStopsWrites) {
+        // A replica says nothing of writes, and is to have what its primary has.
+        let of_set = |pod: &PodName| input.sets.iter().find(|set| set.pods.contains(pod)).map(|set| set.pods.clone());
+        pods = pods.into_iter().flat_map(|pod| of_set(&pod).unwrap_or_else(|| vec![pod])).collect();
+    }
     pods.sort_by_key(|pod| leads(pod));
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
@@ -89,29 +96,60 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 secret.name, input.policy.namespace, secret.key.replace('.', "\\.")
             )
         }),
-        (Some(Code::NoTargets), _) => {
-            Some(format!("kubectl get statefulsets,pods -n {} --show-labels", input.policy.namespace))
-        }
+        (Some(Code::NoTargets), _) => Some(select(input)),
         (None, _) if ruling.reason == ruling::PODS_MISSING => Some(missing(input)),
         (None, _) if ruling.reason == ruling::WRITES_STOPPED => writes_stopped(input),
         (Some(Code::RoleLabelMissing), Some(target)) => relabel(input, target),
         _ => None,
     };
-    said(ruling, exact, remedy)
+    said(input, ruling, exact, remedy)
 }
 
 /// The command first, and what it does not say.
-fn said(ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
+fn said(input: &Input<'_>, ruling: &Ruling<'_>, exact: Option<String>, remedy: &str) -> String {
     match (exact, remedy) {
         (Some(exact), "") => exact,
         // These commands are what the remedy says.
         (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
-        (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => format!("{exact}; by then: {remedy}"),
+        (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => {
+            format!("{exact}; by then: {}{remedy}", largest_keys(input, ruling))
+        }
         // Once is enough.
         (Some(exact), remedy) => format!("{exact}; {}", remedy.replacen(&format!(": {exact}"), "", 1)),
         (None, "") => "nothing now".to_owned(),
         (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
     }
+}
+
+/// Lets the policy match its pods again.
+fn select(input: &Input<'_>) -> String {
+    let (name, namespace) = (&input.policy.name, &input.policy.namespace);
+    format!(
+        "kubectl get statefulsets,pods -n {namespace} --show-labels (what labels the Redis pods have), then kubectl edit rmp {name} \
+         -n {namespace} (write those into spec.selector; it restarts nothing)"
+    )
+}
+
+/// How a person finds out which keys take the memory: nothing here knows. A replica is asked, where there is one.
+fn largest_keys(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let pods = ruling.pods();
+    let Some(set) = input.sets.iter().find(|set| set.pods.iter().any(|pod| pods.contains(pod))) else {
+        return String::new();
+    };
+    let answers = |pod: &PodName| input.snapshot.target(pod).filter(|target| target.sample().is_some());
+    let mut replicas = set.pods.iter().filter(|pod| !set.primaries.contains(pod));
+    let (target, slowly) = match replicas.find_map(answers) {
+        Some(replica) => (replica, "--memkeys"),
+        // A pause after every hundred keys, for clients wait meanwhile.
+        None => match set.primaries.iter().find_map(answers) {
+            Some(primary) => (primary, "--memkeys -i 0.1"),
+            None => return String::new(),
+        },
+    };
+    format!(
+        "which keys take the memory is not known here: {} names the largest (twice, some time apart: what grows); then ",
+        redis_cli(input, target, slowly)
+    )
 }
 
 /// Where a set takes no writes: what its replicas or its primary say.
@@ -159,8 +197,12 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::OomCauseRemains => named().and_then(|target| {
             memory::raise_to(input, target, std::slice::from_ref(&target.pod.name), memory::lacking(input, target))
         }),
-        Reason::ReplicaNotSynced => named()
-            .map(|target| format!("nothing now; in working hours, if it is still so: {}", look_at(input, target))),
+        Reason::ReplicaNotSynced => named().map(|target| {
+            let look = look_at(input, target);
+            format!(
+                "nothing now; in working hours, if it is still so: {look}; lines with MASTER, auth or timeout say why"
+            )
+        }),
         Reason::SentinelsNotReady => {
             sentinel(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
         }
@@ -218,12 +260,14 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
     let directory = other.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
     let container = &other.pod.container.as_ref().ok()?.name;
     let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
+    let log = format!("kubectl logs {other_pod} -n {namespace} -c {container} | grep 'MASTER MODE'");
     Some(format!(
-        "{} on each of {each}: keep the one to which clients write (cmd= of their lines), or if both, {kept_pod}, which has no \
-         fewer keys. Then stop the writers, or {} on each (ten minutes). Then save the one that goes: {}, and when its INFO \
-         persistence has rdb_bgsave_in_progress:0, kubectl cp -c {container} {namespace}/{other_pod}:{directory}/dump.rdb \
-         {other_pod}.rdb. Then, to keep {kept_pod}: {}; or to keep {other_pod}: {} (it throws away what only it has; the same on \
-         each replica that follows the one that goes). Then CLIENT UNPAUSE on each",
+        "(1) {} on each of {each}: the one to which clients write stays (cmd= of their lines), or if both, {kept_pod}, which has no \
+         fewer keys. (2) Stop the writers, or on each: {} (ten minutes). (3) Save the one that goes, here {other_pod}: {}; when its \
+         INFO persistence has rdb_bgsave_in_progress:0 and rdb_last_bgsave_status:ok: kubectl cp -c {container} \
+         {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb. (4) To keep {kept_pod}: {}; to keep {other_pod}: {} (the one \
+         that goes throws away what only it has; the same on each replica that follows it). (5) CLIENT UNPAUSE on each. Who made a \
+         primary: {log}",
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
         redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),
@@ -363,8 +407,31 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 /// Asks the Sentinel that a refusal names last: the one that differs.
 fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
-    let ask = sentinel_cli(input, input.snapshot.sentinels.iter().rfind(named)?, "SENTINEL MASTERS");
-    Some(format!("{ask} (whom it names now; {} has the repair)", explain(blocked.reason.as_str())))
+    let odd = input.snapshot.sentinels.iter().rfind(named)?;
+    let ask = sentinel_cli(input, odd, "SENTINEL MASTERS");
+    let explained = explain(blocked.reason.as_str());
+    let Some((set, right)) = outvoted(input, odd) else {
+        return Some(format!("{ask} (whom it names now; the repair: {explained})"));
+    };
+    Some(format!(
+        "{ask} (whom it names now). If it goes on naming another than {right}, tell it anew, on it alone: SENTINEL REMOVE {0}, then \
+         SENTINEL MONITOR {0} {1} {2} {3}, then its settings: {explained}",
+        set.name, right.host, right.port, set.quorum
+    ))
+}
+
+/// The set of which that Sentinel names another primary than all the others, and whom they name.
+fn outvoted<'a>(input: &'a Input<'_>, odd: &'a Sentinel) -> Option<(&'a WatchedSet, &'a NodeAddress)> {
+    let own = odd.said.as_ref().ok()?.sets.iter();
+    let others = || {
+        input.snapshot.sentinels.iter().filter(|it| it.pod_uid != odd.pod_uid).filter_map(|it| it.said.as_ref().ok())
+    };
+    own.into_iter().find_map(|set| {
+        let mut named =
+            others().flat_map(|said| &said.sets).filter(|other| other.name == set.name).map(|it| &it.primary);
+        let right = named.next().filter(|right| **right != set.primary)?;
+        named.all(|other| other == right).then_some((set, right))
+    })
 }
 
 /// Has the Sentinel forget who is gone that a text says it of, as `topology` words it.
@@ -379,7 +446,8 @@ fn forget(input: &Input<'_>, text: &str) -> Option<String> {
 /// A command for that Sentinel.
 fn sentinel_cli(input: &Input<'_>, sentinel: &Sentinel, command: &str) -> String {
     let namespace = &input.policy.namespace;
-    let Sentinel { pod, port, .. } = sentinel;
+    let Sentinel { pod, port, container, .. } = sentinel;
+    let container = container.as_ref().map_or_else(String::new, |name| format!(" -c {name}"));
     let redis = &input.policy.redis;
     let (password, tls) = match &redis.sentinel {
         Some(access) => (&access.password, &access.tls),
@@ -387,7 +455,7 @@ fn sentinel_cli(input: &Input<'_>, sentinel: &Sentinel, command: &str) -> String
     };
     let login = if password.is_some() { " --askpass" } else { "" };
     let tls = tls.as_ref().map_or_else(String::new, |rule| over_tls(input, None, rule));
-    format!("kubectl exec -it {pod} -n {namespace} -- redis-cli -p {port}{tls}{login} {command}")
+    format!("kubectl exec -it {pod} -n {namespace}{container} -- redis-cli -p {port}{tls}{login} {command}")
 }
 
 /// Why pods are not there.

@@ -53,8 +53,10 @@ pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName])
     } else {
         raise(input, target, pods, To::AQuarter)
     };
-    let acknowledging = oom::acknowledging(input.policy);
-    done.map(|done| format!("{done}; once you have taken note: {acknowledging} (it takes the kill out of this status)"))
+    let noted = oom::acknowledging(input.policy, input.kills).map_or_else(String::new, |it| {
+        format!("; once you have taken note: {it} (it takes the kill out of this status)")
+    });
+    done.map(|done| format!("{done}{noted}"))
 }
 
 /// Raises the limit of the one that has no room for a full sync.
@@ -113,7 +115,8 @@ pub(super) fn raise_to(
     }
 }
 
-/// Where the node has no room for the limit that is needed: room, or less data, as far as that costs no key.
+/// Where the node has no room for the limit that is needed: less data, as far as that costs no key, or room. Of the two the one that
+/// helps at once comes first.
 pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
     let room = format!(
         "make room on the node of {0} (kubectl describe pod {0} -n {1} names it), or move it to a larger one, which restarts it: {2}",
@@ -123,16 +126,19 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
     );
     // All members get the same: what one holds another has to bear.
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name));
-    let members = set.into_iter().flat_map(|set| &set.pods).filter_map(|pod| input.snapshot.target(pod));
-    match Room::of(members).and_then(|room| room.bears(&demand(input, target))) {
-        Some(bears) => {
-            let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-            format!(
-                "{room}; or {set} (deletes nothing, restarts nothing; the same for the other members, and in the template, which rolls the pods)"
-            )
-        }
-        None => room,
-    }
+    let pods = set.map(|set| set.pods.as_slice()).unwrap_or_default();
+    let all = Room::of(pods.iter().filter_map(|pod| input.snapshot.target(pod)));
+    let bears = all.and_then(|room| Some((room.used, room.bears(&demand(input, target))?)));
+    let Some((used, bears)) = bears else { return room };
+    let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
+    let also = for_others(target, pods, |_| None);
+    let stays = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
+    format!(
+        "one of the two: (a) a smaller maxmemory, which helps at once: {set} (restarts nothing, and no key goes: about {} are \
+         used{also}; write it into the template too, instead of a higher limit); or (b) keep \
+         {stays}: {room}; then raise the limit in the template too, as TemplateTooSmall says",
+        used.quantised()
+    )
 }
 
 /// That the limit which is lacking has been asked for, and is asked for again.
@@ -228,8 +234,12 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
+            let (of, to) = (input.policy.namespace.as_str(), redis_text(maxmemory));
+            let written = patch::of(of, input.snapshot, target, limit).map_or_else(String::new, |patch| {
+                format!(": {}, and maxmemory {to} where its configuration is", patch.command)
+            });
             Some(format!(
-                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods)",
+                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods{written})",
                 setting(maxmemory)
             ))
         }

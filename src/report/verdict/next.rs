@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{
     super::{
         Input,
@@ -11,7 +13,7 @@ use super::{
     command, memory, part,
     ruling::{self, Level, Ruling},
 };
-use crate::api::v1alpha1::FindingStatus;
+use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     duration,
@@ -33,9 +35,10 @@ const BY_A_RESTART: [FindingCode; 4] = [
 ];
 
 /// What the operator does next, and when.
-pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>, previous: &RedisMemoryPolicyStatus) -> String {
+    let refused = |blocked: &Blocked| refused(blocked, refusals::since(blocked, previous, input.now));
     if let Some(journal) = input.journal {
-        return under_way(input, journal);
+        return under_way(journal, input.blocked.first().map(refused));
     }
     match (input.plan, input.blocked.first()) {
         (Some(plan), Some(first)) if !plan.steps.is_empty() => {
@@ -83,7 +86,7 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
 }
 
-fn under_way(input: &Input<'_>, journal: &Journal) -> String {
+fn under_way(journal: &Journal, waits: Option<String>) -> String {
     let since = super::shown(journal.started_at);
     let Some(planned) = journal.planned() else {
         return format!("is finishing the restart of {} that began {since}", journal.workload_name);
@@ -99,8 +102,8 @@ fn under_way(input: &Input<'_>, journal: &Journal) -> String {
         planned.step.kind(),
         planned.step.pod()
     );
-    match input.blocked.first() {
-        Some(first) => format!("{doing}; it waits: {}{failed}", refused(first)),
+    match waits {
+        Some(refused) => format!("{doing}; it waits: {refused}{failed}"),
         None => format!("{doing}{failed}"),
     }
 }
@@ -146,14 +149,15 @@ fn beside(input: &Input<'_>) -> String {
     }
 }
 
-/// A refusal, and what lifts it where no person does; a command in it is the reader's part.
-fn refused(blocked: &Blocked) -> String {
+/// A refusal, since when, and what lifts it where no person does; a command in it is the reader's part.
+fn refused(blocked: &Blocked, since: Timestamp) -> String {
+    let since = super::shown(since);
     let text = blocked.text.find("kubectl ").map_or(blocked.text.as_str(), |at| blocked.text.split_at(at).0);
     let text = part(text.trim_end_matches([' ', ':']));
     let (who, what) = refusals::lifted(blocked.reason);
     match who {
-        Lifter::You | Lifter::Nobody | Lifter::Time => format!("{}: {text}", blocked.reason),
-        Lifter::ItPasses => format!("{}: {text}; it goes on by itself once {what}", blocked.reason),
+        Lifter::You | Lifter::Nobody | Lifter::Time => format!("{} since {since}: {text}", blocked.reason),
+        Lifter::ItPasses => format!("{} since {since}: {text}; it goes on by itself once {what}", blocked.reason),
     }
 }
 
@@ -211,7 +215,7 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
-            in_the_template(input).to_owned()
+            in_the_template(input)
         }
         _ => command::against(input, ruling),
     }
@@ -223,16 +227,21 @@ fn is_to_be_judged(ruling: &Ruling<'_>) -> bool {
 }
 
 /// Besides what the operator is about to do.
-fn in_the_template(input: &Input<'_>) -> &'static str {
-    let starts_otherwise = |finding: &FindingStatus| {
-        finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy)
+fn in_the_template(input: &Input<'_>) -> String {
+    // "the operator will set maxmemory to 682 MiB: the limit of …".
+    let set = |finding: &FindingStatus| {
+        let promised = finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy);
+        promised.then(|| finding.remedy.split(": ").next()?.rsplit_once(" to ").map(|(_, value)| value.to_owned()))?
     };
-    if input.findings.iter().any(starts_otherwise) {
-        "nothing now; when it suits, write that maxmemory into the template, by which new pods start (rolls the pods, the \
-         primary too)"
-    } else {
-        "nothing"
-    }
+    input.findings.iter().find_map(set).map_or_else(
+        || "nothing".to_owned(),
+        |value| {
+            format!(
+                "nothing now; when it suits, write a maxmemory of {value} into the template, by which new pods start (rolls the \
+                 pods, the primary too)"
+            )
+        },
+    )
 }
 
 /// Where the plan restarts the ends of a chain of replicas, and the rest waits for a person: what that one does, now as well as

@@ -83,10 +83,14 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         (Level::Fine | Level::Unknown, _) => String::new(),
     };
     if ruling.code() == Some(FindingCode::NoTargets) {
-        // What had pods lately is PodsMissing.
-        return "can wait until working hours; nothing is guarded by it, and none that it selected lately is gone (that would be \
-                PodsMissing)"
-            .to_owned();
+        return match ruling.level {
+            Level::ActNow => {
+                "cannot wait; nothing is guarded by it, and whether the pods that it matched run and take writes \
+                              cannot be said"
+            }
+            _ => "can wait until working hours; nothing is guarded by it; whether writes go on cannot be said",
+        }
+        .to_owned();
     }
     let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();
     format!("{urgency}{memory}; {}{copies}", writes(input, ruling))
@@ -131,6 +135,9 @@ fn writes(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
 /// Who is primary of each set.
 pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     let sets = ordered(input, ruling);
+    if let Some(shards) = shards(&sets) {
+        return shards;
+    }
     let several = sets.iter().any(|set| Some(&set.name) != sets.first().map(|first| &first.name));
     let told = sets.iter().map(|set| {
         let who = match (set.primaries.as_slice(), set.silent.as_slice()) {
@@ -146,6 +153,14 @@ pub(super) fn primary(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         [] => "not known, no pod is selected".to_owned(),
         told => counted(told),
     }
+}
+
+/// The shards of a Redis Cluster: one set each, by one name.
+fn shards(sets: &[&SetSeen]) -> Option<String> {
+    let first = sets.first().filter(|_| sets.len() > 1)?;
+    let one_name = sets.iter().all(|set| set.name == first.name && set.primaries.len() == 1);
+    let primaries: Vec<_> = sets.iter().flat_map(|set| set.primaries.iter().cloned()).collect();
+    one_name.then(|| format!("{}, each of a shard of its own", sets::list(&primaries)))
 }
 
 /// The sets, those that the ruling is about first.

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         finding::{FindingCode, Severity},
         journal::Journal,
-        names::{PodName, in_short},
+        names::{PodName, in_short, pods as counted},
         pod::StatefulSet,
         ratio::Ratio,
         snapshot::Target,
@@ -142,6 +142,14 @@ impl<'a> Ruling<'a> {
             let stale = if first.stale { " (found earlier, not judged again yet)" } else { "" };
             let pods = self.pods();
             return match pods.as_slice() {
+                [] if self.code() == Some(FindingCode::NoTargets) => {
+                    let before = if self.missing.is_empty() {
+                        "no pod that it matched before is remembered".to_owned()
+                    } else {
+                        self.missing.join("; ")
+                    };
+                    format!("{}; {before}", first.evidence)
+                }
                 [] => format!("{}{stale}", first.evidence),
                 [one] => format!("{one}: {}{stale}", first.evidence),
                 // Not "each" where the others' numbers are the same just now: they waver.
@@ -167,8 +175,7 @@ impl<'a> Ruling<'a> {
                 format!("no pod is there, and none is wanted: spec.replicas of StatefulSet {} is 0", sets.join(", "))
             }
             HEALTHY => {
-                let pods = input.snapshot.targets.len();
-                format!("{pods} pods are judged and have no finding worse than Info")
+                format!("{}, all judged, none with a finding worse than Info", counted(input.snapshot.targets.len()))
             }
             reason => input.blocked.first().map_or_else(|| reason.to_owned(), |first| first.text.clone()),
         }
@@ -187,7 +194,7 @@ impl<'a> Ruling<'a> {
                 format!(" {there} of {wanted} pods are there")
             }
             ([], NOT_JUDGED) => format!(" {}", many(&unjudged(input))),
-            ([], HEALTHY) => format!(" {} pods", input.snapshot.targets.len()),
+            ([], HEALTHY) => format!(" {}", counted(input.snapshot.targets.len())),
             // Of a set as a whole its name comes first.
             ([], _) => {
                 let evidence = self.findings.first().map(|finding| finding.evidence.as_str()).unwrap_or_default();
@@ -421,19 +428,22 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
     };
     let few = sets::short(input).filter(|(set, _)| !on_purpose(set)).map(|(set, there)| {
         let (name, wanted) = (&set.name, set.replicas);
-        format!("of the {wanted} pods that StatefulSet {name} wants {there} are there and selected")
+        let wanted = counted(wanted);
+        format!("of the {wanted} that StatefulSet {name} wants {there} are there and selected")
     });
     let gone = sets::summary(input, previous).into_iter().filter(|set| set.pods == 0);
     let none = gone.filter_map(|set| {
         let primary = set.last_primary.map_or_else(String::new, |primary| format!(", {primary} was its primary"));
+        let since = set.gone_since.map_or_else(String::new, |since| format!(" since {}", super::shown(since)));
         match sets::without(input.snapshot, &set.name).map(|set| set.replicas) {
             // Nobody wants any.
             Some(0) => None,
             Some(wanted) => Some(format!(
-                "of the {wanted} pods that StatefulSet {} wants none is there and selected{primary}",
+                "of the {} that StatefulSet {} wants none is there and selected{since}{primary}",
+                counted(wanted),
                 set.name
             )),
-            None => Some(format!("{} had pods and has none any more{primary}", set.name)),
+            None => Some(format!("{} had pods and has none any more{since}{primary}", set.name)),
         }
     });
     let restarted = input.journal.is_some();

@@ -207,6 +207,16 @@ fn a_pod_that_is_gone_is_not_fine() {
     scene.1.targets.clear();
     let gone = look(&scene, &before);
     assert_eq!(word(&gone), ("ActNow", "NoTargets"));
+    let sentence = &said(&gone).sentence;
+    assert!(
+        sentence.contains("the selector app=redis matches no pod in namespace shop; of the 3 pods that"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("since 2026-01-02T03:04:05Z, redis-0 was its primary. Risk: cannot wait; "),
+        "{sentence}"
+    );
+    assert!(sentence.contains("kubectl edit rmp sessions -n shop (write those into spec.selector"), "{sentence}");
     assert_eq!(word(&look(&scene, &gone)), ("ActNow", "NoTargets"), "also at the next look");
     assert_eq!(word(&first(&scene)), ("Unknown", "NoTargets"), "there never was one");
 }
@@ -267,7 +277,7 @@ fn a_set_that_is_scaled_to_zero_beside_another_is_not_missing() {
     let missing = look(&scene, &before);
     assert_eq!(word(&missing), ("Plan", "PodsMissing"));
     let sentence = &said(&missing).sentence;
-    assert!(sentence.contains("of the 1 pods that StatefulSet cache wants none is there and selected"), "{sentence}");
+    assert!(sentence.contains("of the 1 pod that StatefulSet cache wants none is there and selected"), "{sentence}");
     scene.1.stateful_sets[1].replicas = 0;
     scene.1.targets[0].sample_mut().expect("a sample").replication.replicas.truncate(1);
     assert_eq!(word(&look(&scene, &missing)), ("Fine", "Healthy"));
@@ -318,7 +328,7 @@ fn a_set_that_is_gone_beside_another_is_not_fine_for_a_day() {
 
 #[rstest]
 #[case::goes_on(&[], "carries out step 1 of ")]
-#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady: redis-1 is not Ready; it goes on by itself once every member is Ready")]
+#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady since 2026-01-02T03:04:05Z: redis-1 is not Ready; it goes on by itself once every member is Ready")]
 fn a_remediation_is_said_with_its_step(#[case] blocked: &[Blocked], #[case] operator: &str) {
     let scene = (fixtures::policy(), fixtures::three_pods());
     let journal = journal();
@@ -349,7 +359,8 @@ fn what_a_sentinel_is_to_forget_is_a_command() {
     let mut scene = (fixtures::policy(), fixtures::three_pods());
     scene.1.sentinels = fixtures::sentinels(&scene.1);
     let status = look_with(&scene, &RedisMemoryPolicyStatus::default(), &blocked, None);
-    let command = "kubectl exec -it redis-1 -n shop -- redis-cli -p 26379 SENTINEL RESET mymaster (restarts nothing";
+    let command =
+        "kubectl exec -it redis-1 -n shop -c sentinel -- redis-cli -p 26379 SENTINEL RESET mymaster (restarts nothing";
     assert!(said(&status).sentence.contains(command), "{}", said(&status).sentence);
 }
 

@@ -29,7 +29,7 @@ fn a_finding_is_not_over_because_its_measurements_are_forgotten() {
     assert_eq!(headroom(&before), ("False", "HeadroomInsufficient"));
     let found = before.findings.iter().find(|finding| finding.code == "HeadroomInsufficient").expect("a finding");
     assert!(
-        found.evidence.starts_with("limit 1 GiB, needed 1.33 GiB for maxmemory 512 MiB: data 589 MiB"),
+        found.evidence.starts_with("limit 1 GiB, needed 1362 MiB for maxmemory 512 MiB: data 589 MiB"),
         "{found:?}"
     );
 

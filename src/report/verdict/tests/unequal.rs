@@ -119,7 +119,7 @@ fn what_bounds_a_server_is_one_number_for_its_set() {
     let status = first(&scene);
     let first = status.findings.iter().find(|it| it.code == "MaxmemoryUnset").expect("it is found");
     assert!(
-        first.remedy.contains("to 1.28 GiB first, then set maxmemory to 875 MiB: with about 700 MiB used"),
+        first.remedy.contains("to 1313 MiB first, then set maxmemory to 875 MiB: with about 700 MiB used"),
         "{}",
         first.remedy
     );
