@@ -105,7 +105,7 @@ fn limits() -> BTreeSet<String> {
 #[ignore = "needs the test cluster (make test-cluster); only with RMO_LONG=1"]
 #[allow(clippy::disallowed_methods, reason = "it measures real time")]
 fn a_new_user_follows_the_page() {
-    if !place::long() {
+    if !place::is_long() {
         println!("skipped: only with RMO_LONG=1, for it waits until the operator has asked for its rights again");
         return;
     }

@@ -26,7 +26,7 @@ use std::{
 };
 
 use place::{
-    DEFINITION, Helm, OTHER, Place, RELEASE, Version, eventually, everything, json_of, left, long, root, setting,
+    DEFINITION, Helm, OTHER, Place, RELEASE, Version, eventually, everything, is_long, json_of, left, root, setting,
     try_kubectl,
 };
 use redis_memory_operator::api::v1alpha1;
@@ -162,7 +162,7 @@ fn from_the_first_version_to_this_one_and_away() {
 #[test]
 #[ignore = "needs the test cluster (make test-cluster); only with RMO_LONG=1"]
 fn by_the_helm_before_too() {
-    if long() {
+    if is_long() {
         upgraded_and_removed(Helm::Three);
     } else {
         eprintln!("skipped: only with RMO_LONG=1");

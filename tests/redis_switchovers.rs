@@ -11,6 +11,7 @@ mod common;
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use common::{
+    long::is_long,
     rounds::{Arena, Tally, Way},
     versions,
 };
@@ -32,8 +33,7 @@ fn seeds() -> RangeInclusive<u64> {
         let seed = seed.parse().expect("RMO_SWITCHOVER_SEED is a number");
         return seed..=seed;
     }
-    let long = std::env::var("RMO_LONG").is_ok_and(|value| value == "1");
-    1..=if long { 200 } else { 10 }
+    1..=if is_long() { 200 } else { 10 }
 }
 
 #[rstest]

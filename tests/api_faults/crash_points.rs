@@ -3,8 +3,8 @@
 use redis_memory_operator::execute::crash::{self, Place, Situation};
 
 use crate::{
+    common::long::is_long,
     end::{End, assert_ends_as, assert_settles_as, assert_undisturbed},
-    long,
     operator::{Operator, Options},
     shape::Shape,
     world::{self, SET, World, eventually},
@@ -53,7 +53,7 @@ async fn assert_survives(world: World, method: &str, points: &[String]) -> World
 
 /// All of these in one run every day; each alone when the long list is wanted.
 async fn assert_survives_all(name: &str, shape: Shape, method: &str, points: &[String]) {
-    let runs = if long() { 1 } else { points.len() };
+    let runs = if is_long() { 1 } else { points.len() };
     for points in points.chunks(runs) {
         let world = World::with(name, shape, "redis-server".into()).await;
         assert_survives(world, method, points).await;
@@ -96,7 +96,7 @@ async fn under_sentinel() {
 async fn what_is_left_under_sentinel() {
     let mut points = crash::reached_in(&[Situation::Forgotten]);
     points.extend(crash::reached_in(&[Situation::Sentinel]).into_iter().filter(|point| is_last(point)));
-    for points in points.chunks(if long() { 1 } else { points.len() }) {
+    for points in points.chunks(if is_long() { 1 } else { points.len() }) {
         let world = World::with("sentinel-last", Shape::Moving, "redis-server".into()).await;
         let world = assert_survives(world, "auto", points).await;
         // The last of them has just forgotten, and finds the others again.
@@ -118,7 +118,7 @@ fn is_last(point: &str) -> bool {
 #[ignore = "needs a cluster: make test"]
 async fn maxmemory() {
     let points = crash::reached_in(&[Situation::Maxmemory]);
-    for points in points.chunks(if long() { 1 } else { points.len() }) {
+    for points in points.chunks(if is_long() { 1 } else { points.len() }) {
         let world = World::with("maxmemory", Shape::Bounded, "redis-server".into()).await;
         let mut operator = Operator::start(&world, dying("auto", points)).await;
         let writer = world.writer().await;

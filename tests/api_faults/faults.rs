@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use crate::{
+    common::long::is_long,
     end::assert_undisturbed,
     fault_proxy::{Call, Fault, FaultProxy, Kind, Seen, Times},
-    long,
     operator::{Operator, Options},
     world::{REPLICAS, World, eventually},
 };
@@ -197,7 +197,7 @@ async fn assert_patient((name, during, matches, fault): Lasting) {
 
 /// Every one of them when the long list is wanted, else the first so many.
 async fn assert_all_patient(cases: Vec<Lasting>, every_day: usize) {
-    let count = if long() { cases.len() } else { every_day };
+    let count = if is_long() { cases.len() } else { every_day };
     join_all(cases.into_iter().take(count).map(assert_patient)).await;
 }
 

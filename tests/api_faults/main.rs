@@ -26,9 +26,3 @@ mod rest;
 mod shape;
 mod surroundings;
 mod world;
-
-/// Whether the long list is wanted.
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-fn long() -> bool {
-    std::env::var("RMO_LONG").is_ok_and(|value| value == "1")
-}

@@ -8,6 +8,8 @@
 
 #[path = "../common/api_server.rs"]
 mod api_server;
+#[path = "../common/long.rs"]
+mod long;
 #[path = "../common/metrics.rs"]
 mod metrics;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use api_server::eventually;
 use fleet::{Fleet, Size};
+use long::is_long;
 use process::{Cost, Operator};
 use redis_memory_operator::clock::Clock;
 
@@ -41,7 +44,7 @@ fn setting(name: &str) -> Option<String> {
 }
 
 fn size() -> Size {
-    let size = if setting("RMO_LONG").is_some_and(|value| value == "1") { MANY } else { FEW };
+    let size = if is_long() { MANY } else { FEW };
     let policies = setting("RMO_POLICIES").map_or(size.policies, |text| text.parse().expect("a number of policies"));
     Size { policies, ..size }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     chart_values::combinations,
     helm::{render, rendered_by},
+    long::is_long,
     strict::identity,
 };
 
@@ -17,9 +18,8 @@ fn by_name(objects: Vec<Value>) -> BTreeMap<String, Value> {
 
 #[test]
 #[ignore = "needs helm 3 (tests/cluster/tools helm3 builds it, or set HELM3); only with RMO_LONG=1"]
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
 fn helm_3_renders_what_helm_4_does() {
-    if std::env::var("RMO_LONG").is_ok_and(|value| value == "1") {
+    if is_long() {
         for settings in combinations() {
             assert_eq!(by_name(rendered_by("helm3", &settings)), by_name(render(&settings)), "{settings:?}");
         }

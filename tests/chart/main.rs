@@ -19,6 +19,8 @@ mod dashboards_data;
 mod helm;
 mod helm_three;
 mod kustomize;
+#[path = "../common/long.rs"]
+mod long;
 mod objects;
 mod platforms;
 #[path = "../common/prometheus.rs"]

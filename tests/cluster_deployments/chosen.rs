@@ -4,17 +4,12 @@ use std::{env, process::Command};
 
 use super::{
     deployments::{ALL, Deployment},
+    long::is_long,
     support::client,
 };
 
 /// How many of them an everyday run takes.
 const A_RUN: usize = 3;
-
-/// Everything is looked at for as long, and is done to every pod, as the page says; else enough to see that it works.
-#[allow(clippy::disallowed_methods, reason = "the choice of a run comes from its environment")]
-pub(crate) fn is_long() -> bool {
-    env::var("RMO_LONG").is_ok_and(|long| long == "1")
-}
 
 /// Whether this one is run now: all with `RMO_LONG=1`, those that `RMO_DEPLOYMENTS` names, else three by the commit.
 #[allow(clippy::disallowed_methods, reason = "the choice of a run comes from its environment")]

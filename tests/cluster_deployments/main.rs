@@ -17,6 +17,8 @@
 mod chosen;
 mod deployments;
 mod doctor;
+#[path = "../common/long.rs"]
+mod long;
 mod record;
 mod run;
 mod set;

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::{
     chosen,
     deployments::{Deployment, Primary},
-    doctor, record,
+    doctor,
+    long::is_long,
+    record,
     set::Set,
     support::{
         client, eventually, operator,
@@ -167,7 +169,7 @@ fn assert_cured(set: &Set<'_>) -> BTreeMap<String, f64> {
 fn stays_as_wished(set: &Set<'_>, writer: &Writer<'_>) {
     let primary = set.as_wished().unwrap();
     let mut written = 0;
-    throughout_every(AFTERWARDS[usize::from(!chosen::is_long())], Duration::from_secs(4), || {
+    throughout_every(AFTERWARDS[usize::from(!is_long())], Duration::from_secs(4), || {
         assert_eq!(set.as_wished().as_deref(), Ok(primary.as_str()));
         let now = writer.status()["acknowledged"].as_u64().unwrap();
         assert!(now > written, "nothing was written since the last look: {now}");
@@ -205,7 +207,7 @@ fn assert_gap(of: &Deployment, status: &Value, window: &Value) {
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 fn loses_each_pod(set: &Set<'_>, writer: &Writer<'_>) -> BTreeMap<String, u64> {
     let mut back = BTreeMap::new();
-    let pods = if chosen::is_long() { set.of.pods.len() } else { 1 };
+    let pods = if is_long() { set.of.pods.len() } else { 1 };
     for pod in &set.of.pods[..pods] {
         let before = set.uids();
         let clock = Clock::start();

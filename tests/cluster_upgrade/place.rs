@@ -1,6 +1,9 @@
 //! A namespace in which the operator is installed and removed, and what is left in the cluster then. The definition is one for
 //! the whole cluster, so of these there is one at a time.
 
+#[path = "../common/long.rs"]
+mod long;
+
 use std::{
     collections::BTreeSet,
     io::Write as _,
@@ -11,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use long::is_long;
 use serde_json::Value;
 
 pub(crate) const RELEASE: &str = "rmo-upgrade";
@@ -238,10 +242,4 @@ pub(crate) fn image() -> (String, Version) {
 pub(crate) enum Version {
     Tag(String),
     Digest(String),
-}
-
-/// Whether what is too long for every day is wanted.
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-pub(crate) fn long() -> bool {
-    std::env::var("RMO_LONG").is_ok_and(|value| value == "1")
 }

@@ -7,6 +7,7 @@
 pub mod fake;
 pub mod garbage;
 pub mod load;
+pub mod long;
 pub mod pki;
 #[allow(clippy::cast_possible_truncation, reason = "as in the simulator, whose file it is")]
 #[path = "../simulator/rng.rs"]

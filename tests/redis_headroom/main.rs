@@ -20,7 +20,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use common::versions;
+use common::{long::is_long, versions};
 use redis_memory_operator::domain::{bytes::Bytes, policy::HeadroomMethod};
 
 use self::{
@@ -45,7 +45,7 @@ fn seeds(name: &str) -> Vec<u64> {
     if let Ok(asked) = std::env::var("RMO_HEADROOM_SEEDS") {
         return asked.split_whitespace().map(|seed| seed.parse().expect("RMO_HEADROOM_SEEDS are numbers")).collect();
     }
-    match (std::env::var("RMO_LONG").is_ok_and(|value| value == "1"), name) {
+    match (is_long(), name) {
         (true, _) => (0..20).collect(),
         (false, "system") => vec![0],
         (false, _) => Vec::new(),

@@ -19,6 +19,7 @@ use crate::{
     common::{
         eventually,
         load::{Load, Shape},
+        long::is_long,
         rng::Rng,
         server::RedisServer,
         switching::hook_at,
@@ -85,12 +86,6 @@ struct End {
 
 /// Attempts of one exchange that may come to nothing, on a busy machine.
 const MOST_GIVEN_UP: u32 = 3;
-
-/// The long list is wanted.
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-fn is_long() -> bool {
-    std::env::var("RMO_LONG").is_ok_and(|value| value == "1")
-}
 
 /// Whether it ended without exchange, for that reason.
 fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
