@@ -48,7 +48,7 @@ impl World {
             Err(ProbeFailure::TimedOut("no answer within 1 s".into()))
         };
         let addresses = PodAddresses::of([view::ip_text(ip).as_str()]);
-        Some(Asked { pod, pod_uid: view::uid_text(uid), addresses, port: SENTINEL_PORT, said })
+        Some(Asked { pod, pod_uid: view::uid_text(uid), addresses, port: SENTINEL_PORT, container: None, said })
     }
 
     fn says(&self, me: &Sentinel, watch: &Watch) -> Said {
