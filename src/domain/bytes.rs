@@ -82,8 +82,8 @@ impl Bytes {
     }
 
     /// Whole mebibytes that three digits of gibibytes would round: they read as a command writes them, 1200 MiB for `1200Mi`.
-    const fn reads_in_mib(self) -> bool {
-        GIB <= self.0 && self.0 < 10 * GIB && self.0 % MIB == 0 && (self.0 * 100) % GIB != 0
+    fn reads_in_mib(self) -> bool {
+        (GIB..10 * GIB).contains(&self.0) && self.0.is_multiple_of(MIB) && !(self.0 * 100).is_multiple_of(GIB)
     }
 
     const fn unit(self) -> (u64, &'static str) {

@@ -217,7 +217,7 @@ fn arithmetic(wish: &Wish, made: &Recommendation) -> Vec<String> {
             format!("the most for which {limit} is enough by method Measured: {}", demand.short(maxmemory))
         }
     };
-    lines.push(format!("maxmemory: {fits}, in whole mebibytes = {} ({maxmemory})", redis_text(maxmemory)));
+    lines.push(format!("maxmemory: {fits}, in whole mebibytes = {}", redis_text(maxmemory)));
     let process = headroom::PROCESS_BASE + headroom::metadata(maxmemory);
     let buffer = if wish.replicas > 0 { replica_buffer(maxmemory) } else { Bytes::ZERO };
     let room = limit.saturating_sub(maxmemory);
