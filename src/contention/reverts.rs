@@ -120,6 +120,17 @@ impl Reverts {
         });
     }
 
+    /// Roles are moved, and the role labels of these pods with them: that those are not as they were set is our own doing, and
+    /// nobody has set them back.
+    pub fn labels_move(&self, pods: [&PodUid; 2]) {
+        let mut entries = self.entries();
+        for uid in pods {
+            if let Some(entry) = entries.get_mut(&(uid.clone(), Kept::RoleLabel)) {
+                entry.set.clear();
+            }
+        }
+    }
+
     /// The API server refused the effect with this text.
     pub fn refused(&self, effect: &Effect, text: &str, now: Timestamp) {
         self.note(effect, |entry| {
@@ -315,6 +326,31 @@ mod tests {
         assert_eq!(fight(&reverts, 0, 600, 10), 3);
         let [left] = reverts.left_alone(at(600)).try_into().unwrap();
         assert_eq!((left.times, left.undone), (3, Undone::By(Some("vpa-updater".into()))));
+    }
+
+    // A hand-over that is tried again and again labels its candidate each time, and the label is set back when it ends.
+    #[test]
+    fn a_label_that_a_hand_over_has_set_meanwhile_was_set_back_by_nobody() {
+        let label = Effect::Label {
+            pod: fixtures::pod_name(1),
+            uid: fixtures::pod_uid(1),
+            resource_version: "1".into(),
+            key: "redismemory.io/role".into(),
+            value: "replica".into(),
+        };
+        let reverts = Reverts::default();
+        for second in 0..9 {
+            assert!(reverts.may(&label, &world(), at(second)));
+            reverts.made(&label, at(second));
+            reverts.labels_move([&fixtures::pod_uid(0), &fixtures::pod_uid(1)]);
+        }
+        for second in 9..12 {
+            assert!(reverts.may(&label, &world(), at(second)));
+            reverts.made(&label, at(second));
+        }
+        assert!(!reverts.may(&label, &world(), at(12)), "somebody does it besides");
+        reverts.labels_move([&fixtures::pod_uid(0), &fixtures::pod_uid(1)]);
+        assert!(!reverts.may(&label, &world(), at(13)), "who has won has won");
     }
 
     #[test]

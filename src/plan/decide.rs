@@ -47,6 +47,8 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let due = begin::every(ctx);
     let Considered { plan, blocked, begin } = begin::next(ctx, &due).cloned().unwrap_or_default();
     let blocked = with_the_others(blocked, &due);
+    // A limit that the API server refuses is asked for again and again: that keeps nothing from its beginning.
+    let first = upkeep.holds_what_was_not_refused(ctx);
     let upkeep = upkeep.all();
     let wanted = plan.is_some()
         && blocked.is_empty()
@@ -56,10 +58,11 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         (Some(_), ..) if !live => Next::LookLive,
         (Some(records), ..) => Next::Remember(records),
         (None, ..) if !upkeep.is_empty() && !live => Next::LookLive,
-        (None, ..) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
+        (None, ..) if first => Next::Upkeep(upkeep.clone()),
         (None, _, Some(_)) if !live => Next::LookLive,
         (None, _, Some(answer)) => Next::Answer(answer),
         (None, Some(journal), None) if live => Next::Begin(Box::new(journal)),
+        (None, ..) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
         (None, ..) if wanted && !live => Next::LookLive,
         (None, ..) => Next::Rest,
     };
@@ -145,6 +148,15 @@ impl Upkeep {
         self.labels.retain(|(effect, _)| !nameless(ctx, effect));
         self.limits.retain(|(effect, _)| !nameless(ctx, effect));
         self
+    }
+
+    /// There is more to do than to ask again for limits that the API server has lately refused.
+    fn holds_what_was_not_refused(&self, ctx: &Context<'_>) -> bool {
+        let refused = |effect: &Effect| match effect {
+            Effect::Resize { uid, .. } => ctx.snapshot.surroundings.refused_limit(uid).is_some(),
+            _ => false,
+        };
+        self.labels.iter().chain(&self.limits).any(|(effect, _)| !refused(effect))
     }
 
     /// Labels before limits: clients are waiting for the first.

@@ -294,7 +294,8 @@ impl World {
     /// The least limit that a policy over that pod can mean, in MiB.
     pub fn least_limit(&self, pod: usize) -> u64 {
         let (set, now) = (set_of(pod), self.now);
-        let Some(server) = self.servers.of_pod(pod) else { return 0 };
+        // Of one that lets nobody in nobody knows what it may hold.
+        let Some(server) = self.servers.of_pod(pod).filter(|server| !server.locked) else { return 0 };
         // Whoever decided did not know that yet.
         if self.observer.bounds[set].was_told_lately(server.run, now) {
             return 0;

@@ -267,7 +267,12 @@ impl Headroom {
     /// The least limit that it can mean for that `maxmemory`.
     pub fn least_limit(&self, maxmemory: Bytes, members: usize) -> u64 {
         let need = self.need(maxmemory, members);
-        self.maximum_mib.map_or(need, |most| need.min(most))
+        match self.maximum_mib.filter(|most| *most < need) {
+            None => need,
+            Some(most) if self.sets => most,
+            // What it demands it does not get; what a full sync takes may be given it.
+            Some(_) => 0,
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{
     world::{World, configure},
 };
 
+/// A server that grows takes a bit more this often.
+const GROWS_EVERY: Ms = 200;
+
 /// What a pod's volume holds.
 #[derive(Clone, Debug, Default)]
 pub struct Volume {
@@ -186,6 +189,12 @@ impl World {
         self.observer.excuse(set, &self.servers, Some(ip), None);
         let mut primaries = self.servers.of_set(set).filter(|it| it.ip != ip && it.role == Role::Primary);
         let (one, other) = (primaries.next(), primaries.next());
+        // Under Sentinel all follow the one that is left, whoever follows the other yet.
+        let led = self.servers.by_ip.get(&ip).is_some_and(|it| it.role == Role::Primary);
+        let theirs = led && self.is_watched(set) && !self.observer.ours(set);
+        if let (Some(left), None, true) = (one, other, theirs) {
+            self.observer.excuse(set, &self.servers, None, Some(&left.log));
+        }
         let first = one.filter(|it| other.is_none() && it.pod == crate::shape::pod(set, 0));
         if let Some(first) = first.filter(|_| self.schedule.sets[set].start == Start::ByOrdinal) {
             self.observer.excuse(set, &self.servers, None, Some(&first.log));
@@ -196,10 +205,14 @@ impl World {
     fn outgrown(&mut self, n: usize) {
         let Some(pod) = self.kube.pod(n) else { return };
         let (limit, ip) = (pod.limit_mib, pod.ip);
-        let now = self.now;
+        let (now, killed) = (self.now, self.shape(n).killed.is_some());
         let grows = |server: &&mut Server| server.grows_to_mib > 0 || server.cache.is_some();
         let Some(server) = self.servers.by_ip.get_mut(&ip).filter(grows) else { return };
-        server.own_mib = (server.own_mib + 8).min(server.grows_to_mib);
+        // Of a killed set however small the steps are in which time passes.
+        if !killed || now >= server.grown_at + GROWS_EVERY {
+            server.own_mib = (server.own_mib + 8).min(server.grows_to_mib);
+            server.grown_at = now;
+        }
         if server.resident(now) > Bytes::mib(limit) {
             self.note(|| format!("limit {limit} Mi of {} is too low", pod_name(n)));
             self.kill_process(n);

@@ -169,6 +169,8 @@ pub struct Server {
     /// Memory of its own, of clients, say; it grows to `grows_to_mib`.
     pub own_mib: u64,
     pub grows_to_mib: u64,
+    /// When it last grew.
+    pub grown_at: Ms,
     /// Other settings that were set at run time.
     pub set: BTreeMap<String, String>,
     pub child: Option<Child>,
@@ -228,6 +230,7 @@ impl Server {
             keys: 0,
             own_mib: 0,
             grows_to_mib: 0,
+            grown_at: 0,
             set: BTreeMap::new(),
             child: None,
             child_at: now,

@@ -17,7 +17,7 @@ use crate::{
     killed::Raise,
     kubernetes::Resource,
     redis::{Link, Ms, Role, Server},
-    shape::{Start, pod_name, set_of, set_uid},
+    shape::{Start, Watch, pod_name, set_of, set_uid},
     view,
     world::World,
 };
@@ -96,8 +96,12 @@ impl World {
     pub fn ought_to_leave(&self, set: usize) -> Option<String> {
         let shape = &self.schedule.sets[set];
         let killed = shape.killed.filter(|_| !self.schedule.obstructed(set) && self.schedule.installs == 1)?;
-        // Where one pod alone starts as the primary the role stays, or goes by what was seen of starts.
-        if shape.start == Start::ByOrdinal {
+        // Where one pod alone starts as the primary the role stays, or goes by what was seen of starts; hasty Sentinels leave it
+        // nowhere; of one that lets nobody in nothing is known.
+        let unmoved = shape.start == Start::ByOrdinal || shape.watch.as_ref().is_some_and(Watch::is_hasty);
+        // Restarts that are due come first, and what keeps them keeps the role, too.
+        let unmoved = unmoved || self.servers.of_set(set).any(|it| it.locked || it.is_to_be_cured(self.now));
+        if unmoved {
             return None;
         }
         // The oldest acts.

@@ -176,6 +176,9 @@ pub(super) async fn step<W: World>(
         }
         record(reconciler, resource, journal).await?
     };
+    if let Effect::Switchover(order) = effect {
+        reconciler.reverts.labels_move([&order.from.uid, &order.to.uid]);
+    }
     let begun = reconciler.time().uptime();
     let carried = reconciler.executor.carry_out(policy, effect, kind).await;
     counted::count(&reconciler.metrics, effect, &carried, reconciler.time().uptime().saturating_sub(begun));

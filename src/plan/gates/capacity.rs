@@ -8,6 +8,7 @@ use crate::{
     domain::blocked::{BlockReason, Blocked},
     domain::pod::{Pod, StatefulSet},
     domain::snapshot::Target,
+    plan::candidate,
 };
 
 /// Spare time beyond save and shutdown-timeout, for preStop hooks and the kubelet (10 s).
@@ -16,16 +17,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
     let alone = scene.shard.members.len() == 1;
     let forks = if alone { "a save or rewrite" } else { "a full sync" };
-    // Every member that may have to serve a full sync: the primary now, whom a restarted replica follows, and the candidate.
-    let feeds = |target: &Target| {
-        let mut feeders = scene.restarted_now().filter_map(|restarted| scene.shard.feeder(restarted));
-        feeders.any(|feeder| feeder.pod.uid == target.pod.uid)
-    };
-    scene.shard.members.iter().find_map(|target| {
-        let is_primary = scene.shard.primary().is_some_and(|primary| primary.pod.uid == target.pod.uid);
-        if !is_primary && !feeds(target) && scene.phase != Phase::Switchover {
-            return None;
-        }
+    scene.shard.members.iter().filter(|target| may_feed(scene, target)).find_map(|target| {
         let limit = target.pod.limit()?;
         let need = headroom::fork_need(target.sample()?);
         let room = limit.saturating_sub(target.sample()?.memory.rss);
@@ -43,6 +35,20 @@ pub(super) fn full_sync_headroom(scene: &Scene<'_>) -> Option<Blocked> {
             )
         })
     })
+}
+
+/// Whether that member may have to serve a full sync: the primary now, whom a restarted replica follows, and the candidate. From
+/// a primary that is left because its limit is too low nobody syncs any more, and room is what it lacks.
+fn may_feed(scene: &Scene<'_>, target: &Target) -> bool {
+    let is = |other: &Target| other.pod.uid == target.pod.uid;
+    if scene.sick {
+        return match scene.hand_overs.as_slice() {
+            [] => candidate::for_sentinels(scene.shard).into_iter().any(is),
+            named => named.iter().any(|(_, to)| *to == target.pod.name),
+        };
+    }
+    let mut feeders = scene.restarted_now().filter_map(|restarted| scene.shard.feeder(restarted));
+    scene.shard.primary().is_some_and(is) || feeders.any(is) || scene.phase == Phase::Switchover
 }
 
 pub(super) fn min_replicas_to_write(scene: &Scene<'_>) -> Option<Blocked> {

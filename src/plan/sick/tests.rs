@@ -17,6 +17,7 @@ use crate::{
         sample::Sample,
         snapshot::Snapshot,
         step::{Plan, Step},
+        surroundings::RefusedLimit,
         window::Window,
     },
     plan::{
@@ -180,6 +181,47 @@ fn a_node_without_room_is_not_waited_for() {
     pod.resize = ResizeProgress::Deferred("node has no room".into());
     let plan = world.plan().expect("it is due");
     assert_eq!(steps(&plan)[0], Step::Switchover { from: pod_name(0), to: Some(pod_name(2)) });
+}
+
+/// It is asked for again and again, and nothing waits for it.
+#[test]
+fn limits_that_a_quota_refuses_keep_nothing_from_its_beginning() {
+    let mut world = World::new();
+    world.policy.headroom.resize_pod = true;
+    assert!(matches!(world.decide(None).0.act, Next::Upkeep(_)), "they are asked for first");
+    for target in &world.snapshot.targets[..2] {
+        let refused = RefusedLimit { uid: target.pod.uid.clone(), text: "exceeded quota: mem".into() };
+        world.snapshot.surroundings.refused_limits.push(refused);
+    }
+    let (decision, _) = world.decide(None);
+    let Next::Begin(journal) = decision.act else { panic!("{:?}", decision.act) };
+    assert!(journal.leaves_sick);
+    world.limit(2, Bytes::mib(1199));
+    world
+        .snapshot
+        .surroundings
+        .refused_limits
+        .push(RefusedLimit { uid: world.snapshot.targets[2].pod.uid.clone(), text: "exceeded quota: mem".into() });
+    let (decision, _) = world.decide(None);
+    assert!(matches!(decision.act, Next::Upkeep(_)), "nothing else is due: {:?}", decision.act);
+}
+
+/// Of the primary that is left nobody asks for one any more.
+#[test]
+fn room_for_a_full_sync_is_asked_of_who_takes_over() {
+    let mut world = World::new();
+    let full = |world: &mut World, n: usize, limit: Bytes| {
+        let memory = &mut world.sample(n).memory;
+        (memory.rss, memory.used) = (limit.saturating_sub(Bytes::mib(4)), limit.saturating_sub(Bytes::mib(14)));
+    };
+    full(&mut world, 0, Bytes::mib(1024));
+    full(&mut world, 1, Bytes::mib(1024));
+    let journal = world.begun();
+    let next = world.decide(Some(&journal)).0.act;
+    assert!(!matches!(next, Next::Gate(..) | Next::End(_)), "{next:?}");
+    full(&mut world, 2, NEED);
+    let reasons: Vec<BlockReason> = world.decide(None).0.blocked.iter().map(|blocked| blocked.reason).collect();
+    assert_eq!(reasons, [BlockReason::FullSyncHeadroom]);
 }
 
 #[test]
