@@ -12,7 +12,8 @@ use redis_memory_operator::{
     clock::Clock,
     domain::{
         bytes::{Bytes, GIB, MIB},
-        sample::{Engine, Lookups, Role, Sample, Server},
+        lookups::Lookups,
+        sample::{Engine, Role, Sample, Server},
         serving::CARRIED,
         snapshot::ProbeFailure,
     },

@@ -189,11 +189,11 @@ fn our_types_read_it_and_lose_nothing() {
 /// accepted and read. What is written is still the first version's word, which an operator of that version reads.
 #[test]
 fn a_step_is_read_in_either_word_and_written_in_the_first_versions() {
-    let in_words = |object: &Value| object.to_string().replace(r#""kind":"Prove""#, r#""kind":"Verify""#);
-    let proving: Vec<_> = stored().into_iter().filter(|(_, object)| in_words(object) != object.to_string()).collect();
+    const STORED: &str = r#""kind":"Prove""#;
+    let proving: Vec<_> = stored().into_iter().filter(|(_, object)| object.to_string().contains(STORED)).collect();
     assert!(!proving.is_empty(), "nothing that is stored has such a step");
     for (name, object) in proving {
-        let later: Value = serde_json::from_str(&in_words(&object)).unwrap();
+        let later: Value = serde_json::from_str(&object.to_string().replace(STORED, r#""kind":"Verify""#)).unwrap();
         assert_eq!(misfits_of(&new_schema(), &later), Vec::<String>::new(), "{name}");
         let resource: RedisMemoryPolicy = serde_json::from_value(later).unwrap();
         let written = serde_json::to_value(&resource).unwrap();

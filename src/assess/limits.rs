@@ -114,9 +114,13 @@ pub(super) fn remedy(view: &View<'_>, container: &Container, need: Bytes) -> Str
 
 fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Option<Finding> {
     let request = container.spec_request.filter(|request| *request < maxmemory)?;
+    // One template is for all.
+    let of_it = |other: &&Target| other.pod.owner.is_some() && other.pod.owner == view.target.pod.owner;
+    let members = view.around.map_or(&[][..], |around| around.members).iter().copied().filter(of_it);
+    let all = members.filter_map(Target::sample).map(|sample| sample.memory.maxmemory).fold(maxmemory, Bytes::max);
     // No request is above its limit, and that of a Guaranteed pod is its limit.
-    let limit = container.spec_limit.filter(|limit| *limit < maxmemory).map(|_| view.demand.limit(maxmemory));
-    let to = limit.filter(|_| view.target.pod.guaranteed).unwrap_or_else(|| maxmemory.round_up_mib());
+    let limit = container.spec_limit.filter(|limit| *limit < all).map(|_| view.demand.limit(all));
+    let to = limit.filter(|_| view.target.pod.guaranteed).unwrap_or_else(|| all.round_up_mib());
     let snapshot = view.around.map(|around| around.snapshot);
     let patch = snapshot.and_then(|all| patch::of_request(&view.policy.namespace, all, view.target, to, limit));
     let change =
@@ -127,7 +131,7 @@ fn request_below(view: &View<'_>, container: &Container, maxmemory: Bytes) -> Op
             let (request, maxmemory) = told_apart(request, maxmemory);
             format!("memory request {request}, maxmemory {maxmemory}")
         },
-        format!("{change}; the node may not have what Redis may take"),
+        format!("{change}; until then the node may not have what Redis may take"),
     ))
 }
 

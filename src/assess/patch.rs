@@ -238,9 +238,8 @@ fn by_operator(namespace: &str, owner: &Owner, at: Option<&LimitAt>, container: 
             what: format!("{} in {} {}", wanted.what, owner.kind, owner.name),
             command: format!("kubectl edit {} {} -n {namespace}", owner.kind.to_lowercase(), owner.name),
             effect: format!(
-                "set {} of {} there; {effect}",
-                wanted.each(" and ", |field, amount| format!("{field}.memory to {amount}")),
-                container.name
+                "set {} there; {effect}",
+                wanted.each(" and ", |field, amount| format!("{field}.memory of {} to {amount}", container.name))
             ),
         },
     }

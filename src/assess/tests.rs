@@ -19,11 +19,12 @@ use crate::domain::{
         Severity,
     },
     fixtures::{self, policy, three_pods},
+    lookups::Lookups,
     names::PodName,
     pod::{ContainerProblem, Deployment, ResizeProgress, Right},
     policy::{AuthorityRule, Mode},
     ratio::Ratio,
-    sample::{ConfigUnreadable, FailoverState, Lookups, Role, Sample},
+    sample::{ConfigUnreadable, FailoverState, Role, Sample},
     snapshot::{Observation, ProbeFailure, RedisRights},
 };
 

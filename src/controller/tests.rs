@@ -382,7 +382,9 @@ async fn a_maxmemory_that_stays_is_said_when_its_policy_is_gone() {
         policies.told(&Event::Apply(seen.clone()));
         bench.reconciler.say_left_behind().await;
         assert_eq!(reasons(&bench.log), [""; 0], "it is there");
-        way.iter().for_each(|event| policies.told(event));
+        for event in &way {
+            policies.told(event);
+        }
         for _ in 0..2 {
             bench.reconciler.say_left_behind().await;
         }

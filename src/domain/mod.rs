@@ -16,6 +16,7 @@ pub mod finding;
 pub mod fixtures;
 pub mod journal;
 pub mod lineage;
+pub mod lookups;
 pub mod names;
 pub mod node;
 pub mod not_given;

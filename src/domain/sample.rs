@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bytes::Bytes,
+    lookups::Lookups,
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
     serving::Serving,
@@ -99,18 +100,6 @@ impl Sample {
         let over_tls = self.config.as_ref().ok().filter(|config| config.tls_replication);
         over_tls.and_then(Config::tls_port).or(self.server.tcp_port)
     }
-}
-
-/// `INFO stats`: what was looked up and evicted since the process started, or since the last `CONFIG RESETSTAT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Lookups {
-    /// `keyspace_hits`: reads that found their key.
-    pub hits: u64,
-    /// `keyspace_misses`: reads that did not, also of keys that never were there.
-    pub misses: u64,
-    /// `evicted_keys`.
-    pub evicted: u64,
 }
 
 /// Which server answered.

@@ -12,10 +12,11 @@ use self::fields::Fields;
 use super::text::word;
 use crate::domain::{
     bytes::Bytes,
+    lookups::Lookups,
     names::{NodeAddress, PodUid, RunId},
     ratio::Ratio,
     sample::{
-        Config, ConfigUnreadable, Engine, FailoverState, Lookups, Memory, Persistence, PreviousHistory, ReplicaLine,
+        Config, ConfigUnreadable, Engine, FailoverState, Memory, Persistence, PreviousHistory, ReplicaLine,
         ReplicaLink, Replication, Role, Sample, Server, Version,
     },
 };

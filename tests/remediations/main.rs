@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 #![allow(missing_docs, clippy::missing_docs_in_private_items, unreachable_pub, reason = "nothing is exported")]
 
+mod any_numbers;
 mod backlog;
 mod carry;
 mod chains;

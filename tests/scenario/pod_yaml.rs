@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redis_memory_operator::domain::{peaks::Peaks, sample::Lookups};
+use redis_memory_operator::domain::{lookups::Lookups, peaks::Peaks};
 use serde::Deserialize;
 use serde_json::Value;
 

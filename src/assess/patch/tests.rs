@@ -79,7 +79,7 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
 )]
 #[case::an_unknown_owner(
     |s: &mut Snapshot| owned(s, "Strange", None),
-    "set the limit to 1.50 GiB in Strange cache: kubectl edit strange cache -n shop (set limits.memory to 1536Mi of redis \
+    "set the limit to 1.50 GiB in Strange cache: kubectl edit strange cache -n shop (set limits.memory of redis to 1536Mi \
      there; its operator then restarts the pods, the primary too)"
 )]
 #[case::pods_of_an_operator(

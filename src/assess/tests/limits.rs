@@ -98,6 +98,17 @@ fn request_below_maxmemory() {
     assert_eq!(case(|c| c.container(0).spec_request = None), [], "without a request the API server copies the limit");
 }
 
+#[test]
+fn one_template_is_for_the_member_with_the_largest_maxmemory() {
+    let findings = case(|c| {
+        c.container(0).spec_request = Some(Bytes::mib(100));
+        c.sample(1).memory.maxmemory = Bytes::mib(600);
+    });
+    let found = findings.iter().find(|finding| finding.code == RequestBelowMaxmemory && finding.pod == pod(0));
+    let remedy = &found.expect("its request is below its own").remedy;
+    assert!(remedy.contains("--requests=memory=600Mi ("), "{remedy}");
+}
+
 /// No request is above its limit, and a Guaranteed pod stays one.
 #[rstest]
 #[case(false, "--limits=memory=768Mi --requests=memory=512Mi")]

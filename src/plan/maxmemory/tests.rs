@@ -2,11 +2,11 @@
 
 use jiff::SignedDuration;
 use pretty_assertions::assert_eq;
-use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
 
+mod any;
 mod measured;
 
 use crate::{
@@ -464,36 +464,4 @@ fn who_sets_it_back_again_and_again_is_left_alone() {
     }];
     world.settle();
     assert_eq!(world.have(), [BEARS, Bytes::ZERO, BEARS]);
-}
-
-proptest! {
-    /// Whatever is used, has been set and is allowed: no key goes, nothing fits worse than before, and it comes to rest.
-    #[test]
-    fn no_value_is_set_that_what_is_used_does_not_bear(
-        members in prop::array::uniform3((any::<u64>(), any::<u64>(), 1_u64..1 << 42, any::<bool>())),
-        policy in prop::sample::select(vec!["noeviction", "volatile-ttl", "allkeys-lru", ""]),
-        (resize, maximum) in (any::<bool>(), prop::option::of(1_u64..1 << 43)),
-        percent in 10_u32..=400,
-    ) {
-        let mut world = World::new(Bytes::ZERO);
-        (world.policy.headroom.resize_pod, world.policy.headroom.percent) = (resize, percent);
-        world.policy.headroom.maximum_limit = maximum.map(Bytes);
-        for (n, (used, maxmemory, limit, bounded)) in members.into_iter().enumerate() {
-            world.limit(n, Bytes(limit));
-            let memory = &mut world.sample(n).memory;
-            memory.used = Bytes(used % (limit.max(2)));
-            memory.maxmemory_policy = policy.into();
-            world.maxmemory(n, Bytes(if bounded { maxmemory % (limit.saturating_mul(2)) } else { 0 }));
-        }
-        let before = world.have();
-        world.settle();
-        let most_used = world.snapshot.targets.iter().map(|it| it.sample().unwrap().memory.used).max().unwrap();
-        for (now, before) in world.have().into_iter().zip(before) {
-            if now != before {
-                let part = if policy == "allkeys-lru" { most_used.percent(110) } else { Bytes(most_used.0 * 4 / 3) };
-                prop_assert!(now >= part, "{now:?} for {most_used:?}");
-                prop_assert!(before == Bytes::ZERO || now < before, "what people set is never raised");
-            }
-        }
-    }
 }
