@@ -41,17 +41,26 @@ impl Growth {
         self.fills(room).map(roughly)
     }
 
+    /// The same as a length: "about 3 h".
+    pub fn about(self, room: Bytes) -> Option<String> {
+        let within = self.within(room)?;
+        Some(if within == SOON { within } else { format!("about {within}") })
+    }
+
     /// The same with how fast it grows: "about 3 h at 40 MiB/h".
     pub fn told(self, room: Bytes) -> Option<String> {
-        Some(format!("about {} at {}/h", self.within(room)?, self.an_hour.quantised()))
+        Some(format!("{} at {}/h", self.about(room)?, self.an_hour.quantised()))
     }
 }
+
+/// What is full within this time is full soon.
+const SOON: &str = "less than 10 min";
 
 /// In steps that a steady growth crosses seldom: ten minutes below two hours, then hours.
 fn roughly(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     match minutes {
-        0..10 => "less than 10 min".to_owned(),
+        0..10 => SOON.to_owned(),
         10..120 => format!("{} min", minutes / 10 * 10),
         _ => format!("{} h", minutes / 60),
     }
@@ -135,6 +144,14 @@ mod tests {
             [0, 9, 10, 59, 119, 120, 239].map(told).join(", "),
             "less than 10 min, less than 10 min, 10 min, 50 min, 110 min, 2 h, 3 h"
         );
+    }
+
+    #[test]
+    fn what_is_nearly_full_is_told_in_plain_words() {
+        let growth = growth(|n| 70_000 + n * 1024).expect("it grows");
+        let told = |of: u64| growth.told(Bytes(growth.an_hour.0 / of)).expect("soon");
+        assert!(told(60).starts_with("less than 10 min at "), "{}", told(60));
+        assert!(told(2).starts_with("about 30 min at "), "{}", told(2));
     }
 
     #[test]

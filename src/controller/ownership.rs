@@ -146,7 +146,7 @@ mod tests {
     // Found by seed 5519 of the simulator: who stood back looked at each heartbeat, and once more just before the next one came.
     #[test]
     fn who_stands_back_is_woken_by_heartbeats_and_looks_besides_only_when_something_is_due() {
-        let at = |seconds| Duration::from_secs(seconds);
+        let at = Duration::from_secs;
         let next = |silent: Duration, waits| silent.saturating_add(next_look_at(silent, waits));
         assert!(next(at(0), None) > HEARTBEAT, "each heartbeat comes first");
         assert_eq!(next(at(0), None), QUIET);

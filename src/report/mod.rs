@@ -275,7 +275,8 @@ fn essence(status: &RedisMemoryPolicyStatus) -> impl PartialEq + '_ {
     (verdict, status.observed_generation, conditions, findings, counts, refusals, (kills, plan))
 }
 
-/// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB waver too.
+/// A text that is the same as another when only their numbers differ. Units go with them, for 999 KiB and 1 MiB, or 110 min and
+/// 2 h, waver too.
 struct Words<'a>(&'a str);
 
 impl PartialEq for Words<'_> {
@@ -286,8 +287,11 @@ impl PartialEq for Words<'_> {
 
 impl<'a> Words<'a> {
     fn without_numbers(&self) -> impl Iterator<Item = &'a str> {
-        let unit =
-            |word: &&str| !matches!(word.trim_end_matches([',', ';', ':', ')']), "B" | "KiB" | "MiB" | "GiB" | "TiB");
+        let unit = |word: &&str| {
+            let word = word.trim_end_matches([',', ';', ':', ')', '.']);
+            let bytes = word.strip_suffix("/h").unwrap_or(word);
+            !matches!(bytes, "B" | "KiB" | "MiB" | "GiB" | "TiB" | "s" | "min" | "h")
+        };
         let number =
             |word: &str| word.trim_start_matches(['(', '-', '<', '>', '=']).starts_with(|c: char| c.is_ascii_digit());
         self.0.split_whitespace().filter(unit).map(move |word| if number(word) { "" } else { word })
@@ -335,6 +339,8 @@ mod tests {
         let written = |a: &str, b: &str| worth_writing(&status(a), &status(b), Some(Duration::ZERO));
         assert!(written("Secret redis-auth does not exist", "Secret redis-auth has no key password"));
         assert!(!written("fragmentation 2.40, waste 999 KiB", "fragmentation 2.50, waste 1.20 MiB"));
+        assert!(!written("full in about 110 min at 999 KiB/h, and", "full in about 2 h at 1.1 MiB/h, and"));
+        assert!(written("full in about 10 min at 9 MiB/h", "full in less than 10 min at 9 MiB/h"), "now it is soon");
     }
 
     // Found by the simulator: a remediation gave up on two primaries, whose offsets stood in the text, and the status was

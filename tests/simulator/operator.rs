@@ -218,14 +218,16 @@ where
     loop {
         let now = process.instant();
         let turn = std::mem::take(&mut process.kept.lock().expect("one thread")[p].due);
+        let stored = process.cache.lock().expect("one thread").policies.get(p).cloned().flatten();
+        if stored.is_none() {
+            // As the sweep of the real process does, whenever the policy's turn would be.
+            shared.remember_only(|uid| Body::number(uid) != p);
+        }
         if now < due && !turn {
             process.pause((due - now).min(ATTENTIVE)).await;
             continue;
         }
-        let stored = process.cache.lock().expect("one thread").policies.get(p).cloned().flatten();
         let Some(stored) = stored else {
-            // What the sweep of the real process does: the policy is gone.
-            shared.remember_only(|uid| Body::number(uid) != p);
             process.pause(ATTENTIVE).await;
             continue;
         };

@@ -292,8 +292,8 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
 fn gains(input: &Input<'_>, target: &Target, maxmemory: Bytes) -> String {
     let growth = input.sets.iter().find(|set| set.pods.contains(&target.pod.name)).and_then(|set| set.growth);
     let more = target.sample().map(|sample| maxmemory.saturating_sub(sample.memory.maxmemory));
-    let time = growth.zip(more).and_then(|(growth, more)| growth.within(more));
-    time.map_or_else(String::new, |time| format!("; it gains about {time}"))
+    let time = growth.zip(more).and_then(|(growth, more)| growth.about(more));
+    time.map_or_else(String::new, |time| format!("; it gains {time}"))
 }
 
 /// The limit to which that target's is raised by hand.
