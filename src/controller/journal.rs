@@ -62,7 +62,8 @@ pub(super) async fn write_answered<W: World>(
     }
     let of = PolicyVersion::of(&resource.metadata);
     let written = ports.apply_journal(of, part.into()).await?.under(&resource.spec);
-    reconciler.memory.beat(&uid, written.resource_version(), ports.uptime());
+    reconciler.memory.beat(&uid, ports.uptime());
+    reconciler.memory.made(&uid, written.resource_version());
     Ok(written)
 }
 

@@ -2,7 +2,7 @@
 //! is waited for. All times are of the monotonic clock, but for those that people are told.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -35,6 +35,9 @@ const NEWS_AGAIN: Duration = Duration::from_secs(10);
 /// Events of a policy that may follow each other without a pause, and then one in this time. Each is kept by the API server for
 /// an hour.
 const EVENTS: Allowance = Allowance { burst: 40, every: Duration::from_secs(6) };
+
+/// The writes of one look: announcement, journal, heartbeat, records and status.
+const OWN_VERSIONS: usize = 8;
 
 /// How much may be done at once, and how often once that is used up.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +108,8 @@ struct Remembered {
     /// The heartbeat of another install, and since when it stands still.
     other: Option<(JournalOwner, Duration)>,
     heartbeat_at: Option<Duration>,
-    /// The version that our last heartbeat made, until it was seen.
-    heartbeat_version: Option<String>,
+    /// The versions that our last writes made, until they are seen.
+    own_versions: VecDeque<String>,
     next_look: Duration,
     /// Limits that are asked for and not written, by pod: what was asked for, and since when that is seen.
     unwritten: HashMap<PodUid, (Bytes, Timestamp)>,
@@ -229,9 +232,18 @@ impl Memory {
         })
     }
 
-    /// The journal was written, and made this version.
-    pub fn beat(&self, uid: &str, version: Option<String>, now: Duration) {
-        self.with(uid, |it| (it.heartbeat_at, it.heartbeat_version) = (Some(now), version));
+    /// The journal was written.
+    pub fn beat(&self, uid: &str, now: Duration) {
+        self.with(uid, |it| it.heartbeat_at = Some(now));
+    }
+
+    /// A write of ours, of the journal or of the rest of the status, made this version.
+    pub fn made(&self, uid: &str, version: Option<String>) {
+        self.with(uid, |it| {
+            it.own_versions.extend(version);
+            let old = it.own_versions.len().saturating_sub(OWN_VERSIONS);
+            it.own_versions.drain(..old);
+        });
     }
 
     /// Time since the journal was last written.
@@ -244,11 +256,12 @@ impl Memory {
         self.with(uid, |it| it.next_look = now.saturating_add(again));
     }
 
-    /// What is left until the next look is wanted, if nothing but our own heartbeat has changed the policy. Said once.
-    pub fn only_our_heartbeat(&self, uid: &str, version: Option<&str>, now: Duration) -> Option<Duration> {
+    /// What is left until the next look is wanted, if the policy is as a write of ours made it. Said once of each.
+    pub fn only_ours(&self, uid: &str, version: Option<&str>, now: Duration) -> Option<Duration> {
         self.with(uid, |it| {
-            let ours = it.heartbeat_version.take_if(|ours| Some(ours.as_str()) == version).is_some();
-            Some(it.next_look.saturating_sub(now)).filter(|left| ours && !left.is_zero())
+            let seen = it.own_versions.iter().position(|ours| Some(ours.as_str()) == version)?;
+            it.own_versions.drain(..=seen);
+            Some(it.next_look.saturating_sub(now)).filter(|left| !left.is_zero())
         })
     }
 
@@ -394,13 +407,21 @@ mod tests {
         assert_eq!(memory.unwritten("a", &snapshot, wall(720)), [], "it is written");
     }
 
+    // Each write of a status was answered by one more look, which asked the API server and every Redis.
     #[test]
-    fn our_own_heartbeat_wakes_nobody() {
+    fn what_we_wrote_ourselves_wakes_nobody() {
         let memory = Memory::default();
-        memory.beat("a", Some("7".into()), at(100));
+        let written = |versions: &[&str]| versions.iter().for_each(|it| memory.made("a", Some((*it).to_owned())));
+        written(&["7"]);
         memory.look_again("a", at(10), at(100));
-        assert_eq!(memory.only_our_heartbeat("a", Some("8"), at(101)), None, "somebody wrote since");
-        assert_eq!(memory.only_our_heartbeat("a", Some("7"), at(101)), Some(at(9)));
-        assert_eq!(memory.only_our_heartbeat("a", Some("7"), at(102)), None, "once");
+        assert_eq!(memory.only_ours("a", Some("8"), at(101)), None, "somebody wrote since");
+        assert_eq!(memory.only_ours("a", Some("7"), at(101)), Some(at(9)));
+        assert_eq!(memory.only_ours("a", Some("7"), at(102)), None, "once");
+        written(&["9", "10", "11"]);
+        assert_eq!(memory.only_ours("a", Some("10"), at(102)), Some(at(8)), "the last of them has not been seen yet");
+        assert_eq!(memory.only_ours("a", Some("9"), at(103)), None, "what is older is not seen any more");
+        assert_eq!(memory.only_ours("a", Some("11"), at(103)), Some(at(7)));
+        written(&["12"]);
+        assert_eq!(memory.only_ours("a", Some("12"), at(110)), None, "it is time");
     }
 }

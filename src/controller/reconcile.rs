@@ -203,8 +203,6 @@ impl<W: World> Reconciler<W> {
         // Without pods nothing changes by itself: a pod that comes wakes.
         let again = if rests && told.snapshot.targets.is_empty() { again.max(NOTHING_AGAIN) } else { again };
         self.backoff.through(uid, again, self.time().uptime());
-        let again = later.map_or(again, |later| again.min(later));
-        self.memory.look_again(uid, again, self.time().uptime());
-        Ok(again)
+        Ok(later.map_or(again, |later| again.min(later)))
     }
 }

@@ -189,6 +189,7 @@ impl<W: World> Reconciler<W> {
         let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let before = resource.status.clone().unwrap_or_default();
         self.memory.wrote(&uid, &before, written.status.clone().unwrap_or_default(), now);
+        self.memory.made(&uid, written.resource_version());
         self.world.written(&uid, now);
         Ok(written)
     }

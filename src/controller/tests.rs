@@ -25,6 +25,7 @@ use super::{
     roster::Roster,
     run::FromKubernetes,
     tell::Told,
+    turn,
     wakes::Wakes,
 };
 use crate::{
@@ -395,6 +396,24 @@ async fn a_maxmemory_that_stays_is_said_when_its_policy_is_gone() {
         let note = event["note"].as_str().expect("a note");
         assert!(note.contains("682 MiB") && note.ends_with("redis-0, redis-1"), "{note}");
     }
+}
+
+#[tokio::test]
+async fn a_status_that_we_wrote_ourselves_is_no_reason_to_look_again() {
+    let mut object =
+        object(&json!({"selector": {"matchLabels": {"app": "redis"}}, "redis": {"port": 0}}), &json!({}), false);
+    object["metadata"]["finalizers"] = json!([]);
+    let Bench { reconciler, log, _sampling } = bench(keeps(object.clone()));
+    let reconciler = Arc::new(reconciler);
+    let turn = async || turn::timed(Arc::new(stored(&object)), Arc::clone(&reconciler)).await.expect("looked at");
+    let again = turn().await.expect("looked at again");
+    let sent = log.all().len();
+    assert!(sent > 0, "its status is written");
+    let left = turn().await.expect("looked at again");
+    assert_eq!(log.all().len(), sent, "its new version is ours");
+    assert!(left <= again && left > again / 2, "{left:?} of {again:?}");
+    let pause = turn().await.expect("looked at again");
+    assert!(pause <= Duration::from_secs(1), "the same version once more is looked at: {pause:?}");
 }
 
 #[tokio::test]

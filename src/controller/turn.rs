@@ -30,7 +30,7 @@ pub async fn timed<W: World>(
         return Ok(Some(left));
     }
     let woken = reconciler.world.woken(&ObjectRef::from_obj(&*policy));
-    if let Some(left) = reconciler.memory.only_our_heartbeat(&uid, policy.resource_version().as_deref(), now)
+    if let Some(left) = reconciler.memory.only_ours(&uid, policy.resource_version().as_deref(), now)
         && !woken
     {
         return Ok(Some(left));
@@ -40,6 +40,9 @@ pub async fn timed<W: World>(
     }
     let begun = reconciler.time().uptime();
     let result = Box::pin(reconcile::reconcile(policy, Arc::clone(&reconciler))).await;
+    // What failed is looked at again by its own pace, whoever wrote last.
+    let again = result.as_ref().ok().copied().flatten().unwrap_or_default();
+    reconciler.memory.look_again(&uid, again, reconciler.time().uptime());
     let outcome = if result.is_ok() { ReconcileResult::RequeueAfter } else { ReconcileResult::Error };
     reconciler.metrics.reconciled(outcome, reconciler.time().uptime().saturating_sub(begun));
     result
