@@ -91,13 +91,14 @@ pub fn whole(ctx: &Context<'_>, shard: &Shard<'_>) -> Plan {
 /// The frozen plan for a workload, or `None` when nothing is due. Without exactly one primary the order is not known
 /// and the gates say so; the plan then lists no steps.
 pub fn plan(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Plan> {
+    let asked = request::of(ctx, shard).is_some();
+    // Each further kill stops writes: the role leaves before anybody is restarted, whatever keeps that from being done.
+    if let Some(steps) = sick::steps(ctx, shard).filter(|_| !asked) {
+        return Some(Plan { leaves_sick: true, ..of_steps(ctx, shard, steps, Vec::new()) });
+    }
     let restarts = restarts(ctx, shard);
     let owed = role_owed(ctx, shard);
-    if !restarts.is_empty() || owed.is_some() || request::of(ctx, shard).is_some() {
-        return Some(frozen(ctx, shard, &restarts, owed));
-    }
-    let steps = sick::steps(ctx, shard)?;
-    Some(Plan { leaves_sick: true, ..of_steps(ctx, shard, steps, Vec::new()) })
+    (!restarts.is_empty() || owed.is_some() || asked).then(|| frozen(ctx, shard, &restarts, owed))
 }
 
 fn frozen(ctx: &Context<'_>, shard: &Shard<'_>, restarts: &[Candidate<'_>], owed: Option<StartsAlone<'_>>) -> Plan {

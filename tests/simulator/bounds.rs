@@ -333,7 +333,15 @@ impl World {
             let members = members.collect();
             let at = view::wall(0, 0).saturating_sub(headroom::ago(before)).expect("in range");
             let (value, had) = (SET_BEFORE.0 as i64, template.0 as i64);
-            let own = OwnMaxmemory { values: vec![value], end: value, held: value, evicted_from: 0, before: had, at, members };
+            let own = OwnMaxmemory {
+                values: vec![value],
+                end: value,
+                held: value,
+                evicted_from: 0,
+                before: had,
+                at,
+                members,
+            };
             let record = WorkloadRecord {
                 maxmemory: Some(Box::new(own)),
                 ..WorkloadRecord::new(ShardId::whole(set_uid(set)), set_name(set).to_owned(), at)

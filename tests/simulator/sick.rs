@@ -99,8 +99,7 @@ impl World {
         // Where one pod alone starts as the primary the role stays, or goes by what was seen of starts; hasty Sentinels leave it
         // nowhere; of one that lets nobody in nothing is known.
         let unmoved = shape.start == Start::ByOrdinal || shape.watch.as_ref().is_some_and(Watch::is_hasty);
-        // Restarts that are due come first, and what keeps them keeps the role, too.
-        let unmoved = unmoved || self.servers.of_set(set).any(|it| it.locked || it.is_to_be_cured(self.now));
+        let unmoved = unmoved || self.servers.of_set(set).any(|it| it.locked);
         if unmoved {
             return None;
         }

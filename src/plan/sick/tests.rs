@@ -172,6 +172,29 @@ fn the_role_stays(#[case] meddle: Meddle) {
 }
 
 /// The kubelet tries again, and the next kill may come before.
+/// What keeps a restart would keep the role with it.
+#[test]
+fn it_leaves_before_anybody_is_restarted() {
+    let mut world = World::new();
+    let (_, usual) = fixtures::enforced();
+    for (target, usual) in world.snapshot.targets.iter_mut().zip(usual.targets) {
+        let maxmemory = target.sample().unwrap().memory.maxmemory;
+        (target.redis, target.history) = (usual.redis, usual.history);
+        target.sample_mut().unwrap().memory.maxmemory = maxmemory;
+    }
+    let plan = world.plan().expect("it is due");
+    assert!(
+        plan.leaves_sick && plan.steps.iter().all(|planned| !matches!(planned.step, Step::Evict { .. })),
+        "{plan:?}"
+    );
+    world.snapshot.surroundings.kills.clear();
+    let plan = world.plan().expect("they are due");
+    assert!(
+        !plan.leaves_sick && plan.steps.iter().any(|planned| matches!(planned.step, Step::Evict { .. })),
+        "{plan:?}"
+    );
+}
+
 #[test]
 fn a_node_without_room_is_not_waited_for() {
     let mut world = World::new();
