@@ -3,7 +3,7 @@
 
 use crate::{
     domain::{
-        sample::{Config, Sample},
+        sample::{Config, Memory, Sample},
         snapshot::{Snapshot, Target},
     },
     topology::Shard,
@@ -60,6 +60,7 @@ fn weaker(snapshot: &Snapshot, primary: &Target, candidate: &Target) -> Vec<Stri
         ("appendfsync", fsync(from, to)),
         ("save", save_points(from, to)),
         ("replica-ignore-maxmemory", refuses_writes(primary.sample(), to)),
+        ("used memory", fuller(primary.sample(), candidate.sample())),
         ("maxclients", fewer(from.serving.max_clients, to.serving.max_clients)),
         ("databases", fewer(from.serving.databases, to.serving.databases)),
         ("port", elsewhere(from.serving.port, to.serving.port)),
@@ -164,6 +165,18 @@ fn refuses_writes(primary: Option<&Sample>, to: &Config) -> Values {
     let before = if before == Some(false) { "no" } else { "yes" };
     let cache = to.maxmemory_policy.starts_with("allkeys-");
     differs_if(to.serving.ignores_maxmemory == Some(false) && bounded && !cache, before, "no")
+}
+
+/// What a replica may use above its `maxmemory`, in percent of it, and still take over: the sums waver.
+const FULL_PERCENT: u32 = 105;
+
+/// A replica that ignores its `maxmemory` may use more (buffers of its own clients count). As the primary it would evict at once,
+/// or refuse writes.
+fn fuller(from: Option<&Sample>, to: Option<&Sample>) -> Values {
+    let is_over = |memory: &Memory| memory.maxmemory.0 > 0 && memory.used > memory.maxmemory.percent(FULL_PERCENT);
+    let shown = |memory: &Memory| format!("{} of maxmemory {}", memory.used.quantised(), memory.maxmemory);
+    let (from, to) = (&from?.memory, &to?.memory);
+    differs_if(is_over(to) && !is_over(from), &shown(from), &shown(to))
 }
 
 fn fewer(from: Option<u64>, to: Option<u64>) -> Values {

@@ -184,3 +184,22 @@ fn the_lowest_priority_is_chosen_and_zero_never() {
     assert_eq!(world.candidate().as_deref(), Some("redis-1"));
     assert_eq!(world.refusal(), None);
 }
+
+/// A replica ignores its `maxmemory`; what it uses above that it would evict, or refuse writes for, as the primary.
+#[test]
+fn one_that_uses_more_than_its_maxmemory_does_not_take_over() {
+    let mut world = World::new();
+    let mut used = |n: usize, used: Bytes| {
+        let memory = &mut world.snapshot.targets[n].sample_mut().unwrap().memory;
+        (memory.used, memory.maxmemory) = (used, Bytes::mib(512));
+        weaker(&world.snapshot, &world.snapshot.targets[0], &world.snapshot.targets[1])
+    };
+    used(0, Bytes::mib(500));
+    assert_eq!(used(1, Bytes::mib(530)), [""; 0]);
+    let less = used(1, Bytes::mib(900));
+    assert_eq!(
+        less,
+        ["used memory is 900 MiB of maxmemory 512 MiB on redis-1 and 500 MiB of maxmemory 512 MiB on redis-0"]
+    );
+    assert_eq!(used(0, Bytes::mib(900)), [""; 0], "the primary has evicted already, or refuses writes already");
+}
