@@ -9,12 +9,14 @@ use crate::domain::{journal::Outcome, snapshot::ProbeFailure, switchover::Switch
 
 /// What is counted of a whole remediation, by its outcome.
 pub(super) const REMEDIATION: &str = "Remediation";
-/// What is counted of a step: the actions of effects that belong to steps.
-pub(super) const ACTIONS: [&str; 10] = [
+/// What is counted of a step: the actions of effects.
+pub(super) const ACTIONS: [&str; 12] = [
     "Evict",
     "Persist",
     "RaiseBacklog",
     "Resize",
+    "SetMaxmemory",
+    "Label",
     "RestoreSettings",
     "Switchover",
     "Repoint",

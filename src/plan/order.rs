@@ -46,8 +46,8 @@ pub struct Candidate<'a> {
 }
 
 /// The members that a remediation would restart: when any member's restart is due, every member whose own expected
-/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold, or that is
-/// amid a chain of replicas; when only such are left, the gates say so. For what is wrong amid a chain nobody else is
+/// gain reaches `minimumWaste`. Empty: nothing is due. Nobody is kept waiting for a member that people hold, that is
+/// amid a chain of replicas, or that the kernel kills; when only such are left, the gates say so. For what is wrong amid a chain nobody else is
 /// restarted. A person who asks by hand names the members instead.
 pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> {
     let asked = request::of(ctx, shard);
@@ -65,7 +65,11 @@ pub fn restarts<'a>(ctx: &Context<'_>, shard: &Shard<'a>) -> Vec<Candidate<'a>> 
     if asked.is_none() && !candidates.iter().any(|candidate| candidate.verdict.restart_due.is_some()) {
         return Vec::new();
     }
-    let alone = |target: &Target| hold::of(ctx, shard, target).is_some() || chain::of(shard, target).is_some();
+    let alone = |target: &Target| {
+        hold::of(ctx, shard, target).is_some()
+            || chain::of(shard, target).is_some()
+            || gates::oom_cause_remains(ctx, target).is_some()
+    };
     let (left, free): (Vec<_>, Vec<_>) =
         candidates.into_iter().filter(due).partition(|candidate| alone(candidate.target));
     let wanted = |candidate: &Candidate<'_>| candidate.asked.is_some() || candidate.verdict.restart_due.is_some();
@@ -279,7 +283,8 @@ pub(super) fn next_primary<'a>(
         let fit = candidate::is_fit(ctx.snapshot, primary, target);
         let (priority, name) = (candidate::priority(target), target.pod.name.clone());
         let held = hold::of(ctx, shard, target).is_some();
-        (held, priority == 0, !fit, elsewhere(target), restarted(target), priority, name)
+        let killed = ctx.look.kills_of(target).is_some();
+        (held, priority == 0, !fit, killed, elsewhere(target), restarted(target), priority, name)
     })
 }
 

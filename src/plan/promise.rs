@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, chain, decide::Decision, effect::Effect, estimate, hold, maxmemory, order, rogue_primary};
+use super::{Context, chain, decide::Decision, effect::Effect, estimate, gates, hold, maxmemory, order, rogue_primary};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -184,7 +184,10 @@ fn refused_restarts(ctx: &Context<'_>, decision: &Decision) -> HashMap<PodName, 
         let planned = order::restarted_pods(steps);
         let left = considered.plan.as_ref().map(|plan| plan.left.as_slice()).unwrap_or_default();
         let first = considered.blocked.first();
-        let held = |pod: &PodName| hold::of(ctx, shard, ctx.look.target(pod)?);
+        let held = |pod: &PodName| {
+            let target = ctx.look.target(pod)?;
+            hold::of(ctx, shard, target).or_else(|| gates::oom_cause_remains(ctx, target))
+        };
         let before = decision.plan.as_ref().filter(|plan| plan.shard != shard.id);
         // Several may have one name as yet: the members of a Redis Cluster.
         let members = ctx.look.shards.iter().filter(|shard| shard.id.is(&plan.shard)).flat_map(|shard| &shard.members);

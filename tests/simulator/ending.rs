@@ -26,6 +26,7 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (struck || leaves_an_id && !schedule.restart_helps, "Cooldown"),
         (struck, "RemediationFailed"),
         (struck, "RemediationGaveUp"),
+        (struck, "OomCauseRemains"),
         (struck, "ChainedReplicas"),
         (struck, "NoPrimary"),
         (struck || !schedule.restart_helps, "RemediationIneffective"),

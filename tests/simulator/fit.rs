@@ -3,7 +3,7 @@
 use redis_memory_operator::domain::bytes::Bytes;
 
 use crate::{
-    observer::Observer,
+    observer::{FRESH, Observer},
     redis::{Ms, Server},
     shape::{Storage, pod_name},
 };
@@ -31,7 +31,9 @@ impl Observer {
             let bound = it.cache.is_some_and(|cache| cache.evicts()) && it.maxmemory > Bytes::ZERO;
             bound && it.used(now) > it.maxmemory.percent(105)
         };
-        if evicts(server) && !before.is_some_and(evicts) {
+        // What its clients took since it was looked at nobody could know.
+        let known = server.grown_at + FRESH < now;
+        if known && evicts(server) && !before.is_some_and(evicts) {
             let (name, used, bound) = (pod_name(server.pod), server.used(now), server.maxmemory);
             self.flag(now, "S17", format!("{name} became primary with {used} used, and evicts down to {bound}"));
         }

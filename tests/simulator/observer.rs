@@ -31,7 +31,7 @@ const MOST_REFUSED: Ms = 10_000;
 /// What is half done is ended within this time of an operator's being at work (S8, L4).
 const HALF_DONE: Ms = 45_000;
 /// A member that does not answer for this long blocks (S5).
-const FRESH: Ms = 15_000;
+pub const FRESH: Ms = 15_000;
 /// A child that has run for this long was there to be seen (S15).
 const LONG_CHILD: Ms = 15_000;
 /// A primary that is restarted in place wrote its data out no longer ago than this (S3).

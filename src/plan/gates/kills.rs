@@ -1,7 +1,7 @@
 //! Gate on kills by the kernel: a pod that was killed for want of memory is not restarted before what it was killed for is
 //! another. A restart would only bring the next kill forward, and where the server is killed while it loads, end in a loop.
 
-use super::Scene;
+use super::{Context, Scene};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     bytes::Bytes,
@@ -10,25 +10,28 @@ use crate::domain::{
 };
 
 pub(super) fn cause_mended(scene: &Scene<'_>) -> Option<Blocked> {
-    scene.restarted_now().find_map(|target| {
-        let kills = scene.ctx.look.kills_of(target)?;
-        let remains = remains(scene, target, kills)?;
-        let text = format!(
-            "the kernel killed {} ({}), and a restart changes nothing about that: {remains}; or take note of the kills",
-            target.pod.name, kills.cause
-        );
-        Some(Blocked::new(BlockReason::OomCauseRemains, text))
-    })
+    let why = scene.restarted_now().find_map(|target| oom_cause_remains(scene.ctx, target))?;
+    Some(Blocked::new(BlockReason::OomCauseRemains, why))
+}
+
+/// Why that pod is not restarted after a kill by the kernel, for people; `None`: it may be.
+pub fn oom_cause_remains(ctx: &Context<'_>, target: &Target) -> Option<String> {
+    let kills = ctx.look.kills_of(target)?;
+    let remains = remains(ctx, target, kills)?;
+    let (pod, cause) = (&target.pod.name, kills.cause);
+    Some(format!(
+        "the kernel killed {pod} ({cause}), and a restart changes nothing about that: {remains}; or take note of the kills"
+    ))
 }
 
 /// What of the cause is as it was, and what would change it; `None`: it is mended, or a member is not known well enough, which
 /// other gates say.
-fn remains(scene: &Scene<'_>, target: &Target, kills: &PodKills) -> Option<String> {
+fn remains(ctx: &Context<'_>, target: &Target, kills: &PodKills) -> Option<String> {
     let (maxmemory, limit) = (target.sample()?.memory.maxmemory, target.pod.limit()?);
     if maxmemory == Bytes::ZERO {
         return Some("maxmemory is 0; set it".to_owned());
     }
-    let need = scene.ctx.look.demand(target).limit(maxmemory);
+    let need = ctx.look.demand(target).limit(maxmemory);
     if limit < need {
         return Some(format!(
             "its limit of {limit} is less than the {need} that maxmemory {maxmemory} needs; raise it to that"

@@ -17,7 +17,7 @@ mod structure;
 mod time;
 mod volume;
 
-pub use self::{history::last_start, time::APPROVE_ANNOTATION};
+pub use self::{history::last_start, kills::oom_cause_remains, time::APPROVE_ANNOTATION};
 pub(super) use self::{proxies::words as ways_in_words, time::next_window};
 use jiff::Timestamp;
 

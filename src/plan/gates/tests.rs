@@ -259,16 +259,16 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
 }))]
 #[case::killed_for_its_limit(BlockReason::OomCauseRemains, |w: &mut World| {
     w.bound(Bytes::mib(900));
-    w.killed(1, Cause::Headroom, None);
+    (0..3).for_each(|n| w.killed(n, Cause::Headroom, None));
 })]
 #[case::killed_without_bound(BlockReason::OomCauseRemains, |w: &mut World| {
     w.bound(Bytes::ZERO);
-    w.killed(1, Cause::NoMaxmemory, None);
+    (0..3).for_each(|n| w.killed(n, Cause::NoMaxmemory, None));
 })]
 #[case::killed_while_it_loaded(BlockReason::OomCauseRemains, |w: &mut World| {
     w.bound(Bytes::mib(100));
     let limit = w.snapshot.targets[1].pod.limit();
-    w.killed(1, Cause::Loading, limit);
+    (0..3).for_each(|n| w.killed(n, Cause::Loading, limit));
 })]
 #[case(BlockReason::RemediationIneffective, |w: &mut World| w.records.push(record(Outcome::Ineffective)))]
 #[case(BlockReason::RemediationFailed, |w: &mut World| w.records.push(record(Outcome::SwitchoverFailed)))]

@@ -1,11 +1,28 @@
 //! Members that the kernel killed.
 
+use pretty_assertions::assert_eq;
+
 use super::World;
-use crate::domain::{
-    bytes::Bytes,
-    fixtures::seconds_ago,
-    oom::{Cause, PodKills},
+use crate::{
+    domain::{
+        bytes::Bytes,
+        fixtures::{pod_name, seconds_ago},
+        oom::{Cause, PodKills},
+    },
+    plan::order,
 };
+
+/// Its restart would be in vain; theirs would not.
+#[test]
+fn the_others_are_not_kept_waiting() {
+    let mut world = World::good();
+    world.bound(Bytes::mib(900));
+    world.killed(1, Cause::Headroom, None);
+    let considered = world.consider();
+    assert_eq!(considered.blocked, Vec::new());
+    let plan = considered.plan.expect("they are due");
+    assert_eq!(order::restarted_pods(&plan.steps), [pod_name(2), pod_name(0)]);
+}
 
 impl World {
     /// What that needs by the policy's 50 % is more than a limit, or less.
