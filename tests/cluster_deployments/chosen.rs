@@ -1,10 +1,10 @@
 //! Which deployments are run: each takes minutes, so an everyday run takes three, and every commit others.
 
-use std::{env, process::Command};
+use std::env;
 
 use super::{
     deployments::{ALL, Deployment},
-    long::is_long,
+    long::{by_commit, commit, is_long},
     support::client,
 };
 
@@ -25,9 +25,9 @@ pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
     if is_long() {
         return true;
     }
-    let chosen = match env::var("RMO_DEPLOYMENTS") {
+    let chosen: Vec<String> = match env::var("RMO_DEPLOYMENTS") {
         Ok(listed) => listed.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        Err(_) => by_commit(&commit(), &names),
+        Err(_) => by_commit(&commit(), &names, A_RUN).into_iter().map(str::to_owned).collect(),
     };
     let unknown: Vec<&String> = chosen.iter().filter(|name| !names.contains(&name.as_str())).collect();
     assert!(unknown.is_empty(), "RMO_DEPLOYMENTS names none of {names:?}: {unknown:?}");
@@ -38,27 +38,12 @@ pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
     is
 }
 
-/// The commit that is tested, in short; empty outside of a checkout.
-pub(crate) fn commit() -> String {
-    let mut git = Command::new("git");
-    git.args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"]);
-    client::run(git).stdout.trim().to_owned()
-}
-
-/// Three that follow each other, from a place that the commit's hash gives.
-fn by_commit(commit: &str, names: &[&str]) -> Vec<String> {
-    let hash = u64::from_str_radix(commit, 16).unwrap_or(0);
-    let count = u64::try_from(names.len()).unwrap_or(u64::MAX).max(1);
-    let first = usize::try_from(hash % count).unwrap_or(0);
-    names.iter().cycle().skip(first).take(A_RUN.min(names.len())).map(|name| (*name).to_owned()).collect()
-}
-
 #[test]
 fn each_commit_takes_three_and_all_are_taken_by_some() {
     let names = ["a", "b", "c", "d", "e"];
-    assert_eq!(by_commit("4", &names), ["e", "a", "b"]);
-    assert_eq!(by_commit("", &names), ["a", "b", "c"], "outside of a checkout");
-    let taken: std::collections::BTreeSet<String> =
-        (0..50).flat_map(|n| by_commit(&format!("{n:x}00f"), &names)).collect();
+    assert_eq!(by_commit("4", &names, A_RUN), ["e", "a", "b"]);
+    assert_eq!(by_commit("", &names, A_RUN), ["a", "b", "c"], "outside of a checkout");
+    let taken: std::collections::BTreeSet<&str> =
+        (0..50).flat_map(|n| by_commit(&format!("{n:x}00f"), &names, A_RUN)).collect();
     assert_eq!(taken.len(), names.len());
 }

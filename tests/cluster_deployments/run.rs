@@ -13,7 +13,7 @@ use super::{
     chosen,
     deployments::{Deployment, Primary},
     doctor,
-    long::is_long,
+    long::{commit, is_long},
     record,
     set::Set,
     support::{
@@ -87,7 +87,7 @@ pub(crate) fn run(name: &str) {
             "cured": cured.outcome, "seconds": cured.seconds, "refusals": cured.refusals, "replaced": replaced,
             "gap": {"status": cured.gap, "client_milliseconds": window["gap_ms_max"]},
             "acknowledged": verdict["acknowledged"], "lost": verdict["lost"], "back": back,
-            "commit": chosen::commit(), "date": today(),
+            "commit": commit(), "date": today(),
         }),
     );
 }

@@ -14,6 +14,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../common/long.rs"]
+mod long;
 mod shared;
 mod solo;
 mod support;

@@ -303,11 +303,11 @@ impl World {
         let members = self.schedule.sets[set].members;
         let over = self.kube.policies.iter().filter(|policy| policy.shape.covers(set));
         // What a replacement starts with is set to what the pod before it had, as others have it.
-        let replaces = |policy: &Resource| {
+        let is_new = |policy: &Resource| {
             let step = policy.journal().and_then(|journal| journal.step());
             matches!(step, Some(Step::Resize { pod: resized, .. }) if *resized == pod_name(pod))
         };
-        let replaced = over.clone().any(replaces);
+        let replaced = over.clone().any(is_new);
         let had = self.servers.of_set(set).filter(|it| replaced || it.pod == pod).map(|it| it.maxmemory);
         let maxmemory = had.min().unwrap_or(server.maxmemory);
         over.map(|policy| policy.shape.headroom.least_limit(maxmemory, members)).min().unwrap_or(0)

@@ -161,11 +161,9 @@ impl World {
         let first = pod(set, 0);
         let nobody_leads = !self.servers.of_set(set).any(|it| it.role == Role::Primary);
         let leads = match self.schedule.sets[set].start {
-            Start::Searches => return,
             Start::ByOrdinal => server.pod == first,
-            // Else it searches.
             Start::Remembers if led && nobody_leads => true,
-            Start::Remembers => return,
+            Start::Searches | Start::Remembers => return,
         };
         server.searching = false;
         if !leads {

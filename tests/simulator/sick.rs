@@ -120,7 +120,7 @@ impl World {
         if pod.limit_mib >= need || remembered(policy, leader.uid).is_some_and(unknown) {
             return None;
         }
-        let fit = |it: &&Server| {
+        let fit = |it: &Server| {
             let there = matches!(it.role, Role::Replica(_)) && it.link == Link::Up && !it.locked;
             let equal = rank(it.storage) >= rank(leader.storage);
             let roomy = self.kube.pod(it.pod).is_some_and(|pod| pod.restarts == 0 && pod.limit_mib >= need);
@@ -130,7 +130,7 @@ impl World {
         let others: Vec<&Server> = self.servers.of_set(set).filter(may).collect();
         let to = others.iter().find(|it| fit(it))?;
         // A Sentinel may choose any.
-        if self.is_watched(set) && !others.iter().all(|it| fit(it)) {
+        if self.is_watched(set) && !others.iter().copied().all(fit) {
             return None;
         }
         let (from, limit) = (pod_name(leader.pod), pod.limit_mib);

@@ -2,8 +2,9 @@
 //!
 //! The image is built with crash points: the process aborts at a named place, once, and says so before.
 
+use crate::long::is_long;
 use crate::support::{
-    client, eventually, operator,
+    eventually, operator,
     operator::Options,
     policy::Policy,
     redis::{Redis, SMALL_KEYS, SMALL_WASTE},
@@ -85,7 +86,7 @@ fn assert_survives(method: &str, point: &str) {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn killed_at_a_crash_point_its_successor_finishes_as_if_nothing_had_happened() {
-    let more = if client::setting("RMO_LONG") == "1" { &MORE_POINTS[..] } else { &[] };
+    let more = if is_long() { &MORE_POINTS[..] } else { &[] };
     for (method, point) in POINTS.iter().chain(more) {
         assert_survives(method, point);
     }

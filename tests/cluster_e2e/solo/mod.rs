@@ -8,3 +8,4 @@ mod nodes;
 mod outage;
 mod secrets;
 mod slots;
+mod turns;

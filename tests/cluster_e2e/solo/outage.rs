@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
+use super::turns;
 use crate::support::{
     client, eventually, operator,
     operator::Options,
@@ -75,6 +76,9 @@ fn assert_still_bad(policy: &Policy<'_>) {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn an_operator_that_is_started_again_calls_nothing_resolved_that_still_stands() {
+    if !turns::takes("restarted") {
+        return;
+    }
     // Of a time until something may be judged that the test can watch.
     let slow = Options { set: vec![r#"timing.warmUp="20s""#.to_owned()], crash_image: false };
     let _operator = operator::special(&slow);
@@ -95,6 +99,9 @@ fn an_operator_that_is_started_again_calls_nothing_resolved_that_still_stands() 
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn while_the_api_server_is_away_probing_and_series_go_on() {
+    if !turns::takes("outage") {
+        return;
+    }
     if client::setting("USE_EXISTING_CLUSTER") == "1" {
         println!("skipped: the API server of an existing cluster is not ours to stop");
         return;

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use super::turns;
 use crate::support::{
     client, eventually, operator,
     operator::Options,
@@ -40,6 +41,9 @@ fn allow(space: &Space) {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn a_budget_that_never_allows_leaves_the_one_slot_to_the_next_set() {
+    if !turns::takes("free-slot") {
+        return;
+    }
     let one = Options { set: vec!["budget.maximumRemediations=1".to_owned()], crash_image: false };
     let _operator = operator::special(&one);
     let (held, free) = (Space::new("held"), Space::new("free"));
@@ -74,6 +78,9 @@ fn a_budget_that_never_allows_leaves_the_one_slot_to_the_next_set() {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn a_budget_that_never_allows_has_no_data_written_out_for_nothing() {
+    if !turns::takes("nothing-written") {
+        return;
+    }
     let usual = Options { set: vec!["budget.maximumRemediations=2".to_owned()], crash_image: false };
     let _operator = operator::special(&usual);
     let space = Space::new("unwritten");
