@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{AssessSettings, readings::Sustained};
 use crate::domain::{
@@ -34,6 +34,13 @@ impl Growth {
         let seconds = u128::from(room.0) * 3600 / u128::from(self.an_hour.0.max(1));
         let time = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
         (time <= self.shown_for.saturating_mul(FORETOLD)).then_some(time)
+    }
+
+    /// When that is, by the clock and in steps of ten minutes downwards: "2026-01-02T05:10Z".
+    pub fn by(self, room: Bytes, now: Timestamp) -> Option<String> {
+        let at = now.saturating_add(SignedDuration::try_from(self.fills(room)?).ok()?).ok()?;
+        let step = at.as_second().rem_euclid(600);
+        Some(Timestamp::from_second(at.as_second() - step).ok()?.strftime("%Y-%m-%dT%H:%MZ").to_string())
     }
 
     /// The same in words: "3 h".

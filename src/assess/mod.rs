@@ -34,7 +34,7 @@ mod usage;
 
 pub use assessment::{Assessment, Member};
 pub use limits::{RSS_NEAR_LIMIT, WILL_RAISE};
-pub use own_maxmemory::WILL_SET;
+pub use own_maxmemory::{WILL_SET, in_start};
 
 use std::time::Duration;
 

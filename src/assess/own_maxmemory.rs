@@ -6,7 +6,7 @@ use crate::{
         bytes::Bytes,
         finding::{Finding, FindingCode},
         journal::{OwnMaxmemory, WorkloadRecord},
-        snapshot::Target,
+        snapshot::{Snapshot, Target},
         start::redis_text,
     },
     topology::Shard,
@@ -51,21 +51,7 @@ fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Opti
         Ok(before) if before > 0 => format!("was {}", Bytes(before)),
         _ => "was 0".to_owned(),
     };
-    let container = members.iter().find_map(|target| target.pod.container.as_ref().ok());
-    let container = container.map(|container| container.name.as_str()).unwrap_or_default();
-    let owner = members.first()?.pod.owner.as_ref();
-    let owner = owner.map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
-    let line = redis_text(value);
-    // What is changed in a set that something else makes is taken back.
-    let place = match members.first().and_then(|target| patch::kept_in(look.snapshot, target)) {
-        Some(kept_in) => {
-            format!("the line \"maxmemory {line}\" of the Redis configuration in {kept_in}, which makes {owner}")
-        }
-        None => format!(
-            "args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or the line \"maxmemory {line}\" of its \
-             configuration file"
-        ),
-    };
+    let place = members.first().map(|target| in_start(look.snapshot, target, value)).unwrap_or_default();
     Some(Finding::new(
         FindingCode::ConfigDrift,
         None,
@@ -79,4 +65,21 @@ fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Opti
              value stays when this policy is deleted"
         ),
     ))
+}
+
+/// Where a `maxmemory` is written that holds for new pods of that target's set, with the very words.
+pub fn in_start(snapshot: &Snapshot, target: &Target, value: Bytes) -> String {
+    let container = target.pod.container.as_ref().map(|container| container.name.as_str()).unwrap_or_default();
+    let owner = target.pod.owner.as_ref().map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
+    let line = redis_text(value);
+    // What is changed in a set that something else makes is taken back.
+    match patch::kept_in(snapshot, target) {
+        Some(kept_in) => {
+            format!("the line \"maxmemory {line}\" of the Redis configuration in {kept_in}, which makes {owner}")
+        }
+        None => format!(
+            "args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or the line \"maxmemory {line}\" of its \
+             configuration file"
+        ),
+    }
 }

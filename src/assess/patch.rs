@@ -9,7 +9,7 @@ use crate::domain::{
     pod::{Container, Owner, StatefulSet},
     quantity,
     recognition::limit_at::LimitAt,
-    sample::Role,
+    sample::{Config, Role},
     snapshot::{Snapshot, Target},
 };
 
@@ -161,7 +161,7 @@ fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> 
             owner: set.owner.as_ref(),
             limit_at: set.limit_at.as_ref(),
             gives: gives(&set.template_limits),
-            rolls: rolls(set),
+            rolls: rolls(set, target),
         });
     }
     let deployment = snapshot.deployment(uid)?;
@@ -288,14 +288,21 @@ fn in_template(
 }
 
 /// What a change of its template does to its pods.
-fn rolls(set: &StatefulSet) -> String {
+fn rolls(set: &StatefulSet, target: &Target) -> String {
+    let saves = target.sample().and_then(|sample| sample.config.as_ref().ok()).map(Config::persists);
+    let primary = match saves {
+        Some(false) => {
+            "it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then"
+        }
+        _ => "no writes until it is back, or a replica is primary",
+    };
     if set.on_delete {
         return "rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last"
             .to_owned();
     }
     match set.partition {
         0 if set.replicas == 1 => "rolls its only pod: Redis starts anew".to_owned(),
-        0 => format!("rolls all {} pods, one after the other, the primary too", set.replicas),
+        0 => format!("rolls all {} pods, one after the other, the primary too: {primary}", set.replicas),
         partition => format!("rolls its pods from number {partition} on, one after the other"),
     }
 }

@@ -6,6 +6,7 @@ mod memory;
 mod next;
 mod risk;
 mod ruling;
+mod sentinels;
 
 use jiff::Timestamp;
 

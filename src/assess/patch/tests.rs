@@ -45,7 +45,7 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
 #[case::stateful_set(
     |_: &mut Snapshot| (),
     "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; where a chart or GitOps writes it, change \
      it there)"
 )]
 #[case::of_one_pod(
@@ -56,19 +56,19 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
 #[case::guaranteed(
     |s: &mut Snapshot| s.targets[1].pod.guaranteed = true,
     "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --limits=memory=1536Mi --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or \
+     --limits=memory=1536Mi --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; where a chart or \
      GitOps writes it, change it there)"
 )]
 #[case::a_release_of_an_unknown_chart(
     |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", None)),
     "set the limit to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; Helm release cache made it, so change its \
+     --limits=memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; Helm release cache made it, so change its \
      values too, or the next upgrade undoes it)"
 )]
 #[case::a_value(
     |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", Some("replica.resources"))),
     "set the limit to 1.50 GiB in Helm release cache (Bitnami chart): helm upgrade cache CHART -n shop --reuse-values --set \
-     replica.resources.limits.memory=1536Mi (rolls all 3 pods, one after the other, the primary too; CHART as it was installed; \
+     replica.resources.limits.memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; CHART as it was installed; \
      where GitOps renders it, set the value there)"
 )]
 #[case::a_resource(
@@ -94,7 +94,7 @@ fn has_it(snapshot: &mut Snapshot) -> &mut StatefulSet {
 #[case::the_template_has_it(
     |s: &mut Snapshot| s.stateful_sets[0].template_limits = vec![("redis".into(), Some(TO))],
     "let the pod be replaced, for the template of StatefulSet redis gives 1.50 GiB already: kubectl rollout restart \
-     statefulset/redis -n shop (rolls all 3 pods, one after the other, the primary too)"
+     statefulset/redis -n shop (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then)"
 )]
 #[case::on_delete(
     |s: &mut Snapshot| s.stateful_sets[0].on_delete = true,
@@ -174,13 +174,13 @@ fn who_takes_a_change_of_the_set_back(#[case] change: fn(&mut Snapshot), #[case]
 #[case::stateful_set(
     |_: &mut Snapshot| (),
     "set the memory request to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; where a chart or GitOps writes it, change \
      it there)"
 )]
 #[case::a_value(
     |s: &mut Snapshot| s.stateful_sets[0].limit_at = Some(value("cache", Some("replica.resources"))),
     "set the memory request to 1.50 GiB in Helm release cache (Bitnami chart): helm upgrade cache CHART -n shop --reuse-values \
-     --set replica.resources.requests.memory=1536Mi (rolls all 3 pods, one after the other, the primary too; CHART as it was \
+     --set replica.resources.requests.memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; CHART as it was \
      installed; where GitOps renders it, set the value there)"
 )]
 #[case::a_resource(
@@ -192,7 +192,7 @@ fn who_takes_a_change_of_the_set_back(#[case] change: fn(&mut Snapshot), #[case]
 #[case::a_template_with_such_a_limit_may_have_another_request(
     |s: &mut Snapshot| { has_it(s); },
     "set the memory request to 1.50 GiB in the pod template: kubectl set resources statefulset/redis -n shop -c redis \
-     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too; where a chart or GitOps writes it, change \
+     --requests=memory=1536Mi (rolls all 3 pods, one after the other, the primary too: it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then; where a chart or GitOps writes it, change \
      it there)"
 )]
 fn so_has_that_of_a_request(#[case] change: fn(&mut Snapshot), #[case] expected: &str) {

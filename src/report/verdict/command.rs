@@ -8,17 +8,18 @@ use super::{
     memory::{self, To},
     next::patch as patch_policy,
     ruling::{self, Ruling},
+    sentinels,
 };
 use crate::{
+    api::v1alpha1::FindingStatus,
     assess::{obstacle::Obstacle, roles},
     domain::{
         blocked::{BlockReason as Reason, Blocked},
         finding::FindingCode as Code,
-        names::{NodeAddress, PodName},
+        names::PodName,
         not_given::NotGiven,
         pod::StatefulSet,
         sample::{Engine, Role},
-        sentinel::{Sentinel, WatchedSet},
         snapshot::Target,
         start,
         tls::TlsRule,
@@ -55,6 +56,14 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         let of_set = |pod: &PodName| input.sets.iter().find(|set| set.pods.contains(pod)).map(|set| set.pods.clone());
         pods = pods.into_iter().flat_map(|pod| of_set(&pod).unwrap_or_else(|| vec![pod])).collect();
     }
+    // What the operator does is not for people; what a quota gives is for all.
+    let promised = |pod: &PodName| {
+        let of_it = |finding: &&&FindingStatus| finding.pod.as_deref() == Some(pod.as_str());
+        ruling.found().iter().filter(of_it).any(|finding| ruling::is_promised(&finding.remedy))
+    };
+    if ruling.code() != Some(Code::HeadroomInsufficient) && !pods.iter().all(promised) {
+        pods.retain(|pod| !promised(pod));
+    }
     pods.sort_by_key(|pod| leads(pod));
     let target = pods.first().and_then(|pod| input.snapshot.target(pod));
     let exact = match (ruling.code(), target) {
@@ -69,7 +78,15 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             Some((_, Some(full @ (Obstacle::Deferred(_) | Obstacle::Infeasible(_))))) => {
                 return memory::smaller(input, target, &full);
             }
-            lacking => memory::raise_to(input, target, &pods, lacking),
+            lacking => {
+                let refused = matches!(lacking, Some((_, Some(Obstacle::Refused(_)))));
+                let exact = memory::raise_to(input, target, &pods, lacking);
+                // The amount of the command is for all of them.
+                if let (true, Some(exact)) = (refused && pods.len() > 1, &exact) {
+                    return format!("{exact}; {}", remedy.split("; raise ").next().unwrap_or(remedy));
+                }
+                exact
+            }
         },
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
             memory::by_maxmemory(input, target, &pods)
@@ -126,7 +143,8 @@ fn select(input: &Input<'_>) -> String {
     let (name, namespace) = (&input.policy.name, &input.policy.namespace);
     format!(
         "kubectl get statefulsets,pods -n {namespace} --show-labels (what labels the Redis pods have), then kubectl edit rmp {name} \
-         -n {namespace} (write those into spec.selector; it restarts nothing)"
+         -n {namespace} (write those into spec.selector; it restarts nothing); where no Redis pod is there: kubectl get events -n \
+         {namespace} --sort-by=.lastTimestamp (says who removed them, for an hour), and bring them back"
     )
 }
 
@@ -204,9 +222,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             )
         }),
         Reason::SentinelsNotReady => {
-            sentinel(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
+            sentinels::ask(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
         }
-        Reason::SentinelsUnfit => forget(input, &blocked.text),
+        Reason::SentinelsUnfit => sentinels::forget(input, &blocked.text),
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
         Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
@@ -344,7 +362,7 @@ const KEY_FILE: &str = "KEY_FILE";
 
 /// Without the authority no certificate is accepted, and without one of its own nobody is let in by a server that asks for one:
 /// by the files that the server itself is started with, where its arguments name them.
-fn over_tls(input: &Input<'_>, target: Option<&Target>, rule: &TlsRule) -> String {
+pub(super) fn over_tls(input: &Input<'_>, target: Option<&Target>, rule: &TlsRule) -> String {
     let started = |setting: &str| {
         let pod = &target?.pod;
         let set = input.snapshot.stateful_set(&pod.owner.as_ref()?.uid)?;
@@ -404,64 +422,18 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
     )
 }
 
-/// Asks the Sentinel that a refusal names last: the one that differs.
-fn sentinel(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
-    let named = |sentinel: &&Sentinel| blocked.text.contains(&format!("Sentinel in {})", sentinel.pod));
-    let odd = input.snapshot.sentinels.iter().rfind(named)?;
-    let ask = sentinel_cli(input, odd, "SENTINEL MASTERS");
-    let explained = explain(blocked.reason.as_str());
-    let Some((set, right)) = outvoted(input, odd) else {
-        return Some(format!("{ask} (whom it names now; the repair: {explained})"));
-    };
-    Some(format!(
-        "{ask} (whom it names now). If it goes on naming another than {right}, tell it anew, on it alone: SENTINEL REMOVE {0}, then \
-         SENTINEL MONITOR {0} {1} {2} {3}, then its settings: {explained}",
-        set.name, right.host, right.port, set.quorum
-    ))
-}
-
-/// The set of which that Sentinel names another primary than all the others, and whom they name.
-fn outvoted<'a>(input: &'a Input<'_>, odd: &'a Sentinel) -> Option<(&'a WatchedSet, &'a NodeAddress)> {
-    let own = odd.said.as_ref().ok()?.sets.iter();
-    let others = || {
-        input.snapshot.sentinels.iter().filter(|it| it.pod_uid != odd.pod_uid).filter_map(|it| it.said.as_ref().ok())
-    };
-    own.into_iter().find_map(|set| {
-        let mut named =
-            others().flat_map(|said| &said.sets).filter(|other| other.name == set.name).map(|it| &it.primary);
-        let right = named.next().filter(|right| **right != set.primary)?;
-        named.all(|other| other == right).then_some((set, right))
-    })
-}
-
-/// Has the Sentinel forget who is gone that a text says it of, as `topology` words it.
-fn forget(input: &Input<'_>, text: &str) -> Option<String> {
-    let (set, rest) = text.split_once("run SENTINEL RESET ")?.1.split_once(" on the Sentinel in ")?;
-    let pod = rest.split([';', ',', ' ']).next()?;
-    let sentinel = input.snapshot.sentinels.iter().find(|sentinel| sentinel.pod.as_str() == pod)?;
-    let exact = sentinel_cli(input, sentinel, &format!("SENTINEL RESET {set}"));
-    Some(format!("{exact} (restarts nothing: it forgets all but its primary, and finds again who is there)"))
-}
-
-/// A command for that Sentinel.
-fn sentinel_cli(input: &Input<'_>, sentinel: &Sentinel, command: &str) -> String {
-    let namespace = &input.policy.namespace;
-    let Sentinel { pod, port, container, .. } = sentinel;
-    let container = container.as_ref().map_or_else(String::new, |name| format!(" -c {name}"));
-    let redis = &input.policy.redis;
-    let (password, tls) = match &redis.sentinel {
-        Some(access) => (&access.password, &access.tls),
-        None => (&redis.password, &redis.tls),
-    };
-    let login = if password.is_some() { " --askpass" } else { "" };
-    let tls = tls.as_ref().map_or_else(String::new, |rule| over_tls(input, None, rule));
-    format!("kubectl exec -it {pod} -n {namespace}{container} -- redis-cli -p {port}{tls}{login} {command}")
-}
-
 /// Why pods are not there.
 fn missing(input: &Input<'_>) -> String {
     let namespace = &input.policy.namespace;
     if let Some(target) = ruling::not_running(input).next() {
+        let name = target.pod.name.as_str();
+        let of_it = |finding: &&FindingStatus| finding.pod.as_deref() == Some(name);
+        if input.findings.iter().filter(of_it).any(|finding| ruling::is_promised(&finding.remedy)) {
+            return format!(
+                "nothing now: with what the operator does {name} starts by itself; where it does not: kubectl describe pod {name} \
+                 -n {namespace}"
+            );
+        }
         return format!(
             "kubectl describe pod {} -n {namespace} (its events say what it lacks: make room on a node or add one where none \
              fits; it then starts by itself)",

@@ -10,6 +10,7 @@ use crate::{
     assess::{
         bound::{Bound, Room},
         headroom::{self, Demand, HeadroomVerdict},
+        in_start,
         obstacle::{self, Obstacle},
         oom, patch,
     },
@@ -234,12 +235,11 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
-            let (of, to) = (input.policy.namespace.as_str(), redis_text(maxmemory));
-            let written = patch::of(of, input.snapshot, target, limit).map_or_else(String::new, |patch| {
-                format!(": {}, and maxmemory {to} where its configuration is", patch.command)
-            });
+            let place = in_start(input.snapshot, target, maxmemory);
+            let written = patch::of(&input.policy.namespace, input.snapshot, target, limit)
+                .map_or_else(String::new, |patch| format!(": first {place}, then {}", patch.exact()));
             Some(format!(
-                "{raised}, and then {} (restarts nothing{also}; write both into the template too, which rolls the pods{written})",
+                "{raised}, and then {} (restarts nothing{also}; write both into the template too{written})",
                 setting(maxmemory)
             ))
         }

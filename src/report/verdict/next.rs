@@ -14,6 +14,7 @@ use super::{
     ruling::{self, Level, Ruling},
 };
 use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus};
+use crate::assess::{self, fragmentation::WILL_RESTART};
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     duration,
@@ -21,6 +22,7 @@ use crate::domain::{
     journal::Journal,
     names::PodName,
     policy::Mode,
+    quantity,
     sample::Config,
     snapshot::Target,
     step::{Plan, Step},
@@ -65,6 +67,8 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
     let pods: BTreeSet<PodName> =
         promised.iter().filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
     let what = first.remedy.strip_prefix("the operator ").unwrap_or(&first.remedy);
+    // What a person does besides is no promise.
+    let what = what.split("; once you").next().unwrap_or(what);
     Some(format!("{what} (within a minute, for {})", sets::list(&pods.into_iter().collect::<Vec<_>>())))
 }
 
@@ -175,17 +179,17 @@ pub(super) fn you(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     if what.starts_with("nothing") {
         return what;
     }
-    let until = until_full(input, ruling).map_or(until, |time| format!("within {time}"));
+    let until = until_full(input, ruling).map_or(until, |time| format!("before {time}"));
     format!("{until}: {what}")
 }
 
-/// How long it is until the server that rules is full, where it grows.
+/// When the server that rules is full, by the clock, where it grows.
 pub(super) fn until_full(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
     let pods = if ruling.code()? == FindingCode::EvictionStopsWrites { ruling.pods() } else { return None };
     pods.iter().find_map(|pod| {
         let memory = &input.snapshot.target(pod)?.sample()?.memory;
         let growth = input.sets.iter().find(|set| set.pods.contains(pod))?.growth?;
-        growth.within(memory.maxmemory.saturating_sub(memory.counted()))
+        growth.by(memory.maxmemory.saturating_sub(memory.counted()), input.now)
     })
 }
 
@@ -208,7 +212,10 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let lets = format!("from then on the operator {}", restarts(plan));
             patch(input, r#"{"spec":{"mode":"Enforce"}}"#, &lets)
         }
-        (None, Some(_)) if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code)) => {
+        (None, Some(_))
+            if ruling.code().is_none_or(|code| BY_A_RESTART.contains(&code))
+                || is_cured_by_a_restart(input, ruling) =>
+        {
             unchain(input).unwrap_or_else(|| "nothing".to_owned())
         }
         _ if is_to_be_judged(ruling) => "nothing".to_owned(),
@@ -221,6 +228,15 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     }
 }
 
+/// What is near its limit is about to be restarted, each of them, and that leads it away from there.
+fn is_cured_by_a_restart(input: &Input<'_>, ruling: &Ruling<'_>) -> bool {
+    let restarts = |pod: &PodName| {
+        let of_it = |finding: &&FindingStatus| finding.pod.as_deref() == Some(pod.as_str());
+        input.findings.iter().filter(of_it).any(|finding| finding.remedy == WILL_RESTART)
+    };
+    ruling.code() == Some(FindingCode::RssNearLimit) && ruling.pods().iter().all(restarts)
+}
+
 /// All that rules was found at another look, when the operator was about to end it.
 fn is_to_be_judged(ruling: &Ruling<'_>) -> bool {
     !ruling.found().is_empty() && ruling.found().iter().all(|finding| ruling::is_judged_first(finding))
@@ -231,13 +247,16 @@ fn in_the_template(input: &Input<'_>) -> String {
     // "the operator will set maxmemory to 682 MiB: the limit of …".
     let set = |finding: &FindingStatus| {
         let promised = finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy);
-        promised.then(|| finding.remedy.split(": ").next()?.rsplit_once(" to ").map(|(_, value)| value.to_owned()))?
+        let value = finding.remedy.split(": ").next()?.rsplit_once(" to ")?.1.replace(' ', "");
+        let value = quantity::parse(value.strip_suffix('B')?).ok().filter(|_| promised)?;
+        let target = input.snapshot.target(&PodName::from(finding.pod.as_deref()?))?;
+        Some(assess::in_start(input.snapshot, target, value))
     };
     input.findings.iter().find_map(set).map_or_else(
         || "nothing".to_owned(),
-        |value| {
+        |place| {
             format!(
-                "nothing now; when it suits, write a maxmemory of {value} into the template, by which new pods start (rolls the \
+                "nothing now; when it suits, write it where new pods start by it too: {place} (a change of the template rolls the \
                  pods, the primary too)"
             )
         },

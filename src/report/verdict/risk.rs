@@ -11,7 +11,13 @@ use super::{
 };
 use crate::{
     api::v1alpha1::VerdictStatus,
-    domain::{blocked::BlockReason, bytes::Bytes, finding::FindingCode, snapshot::Target},
+    domain::{
+        blocked::BlockReason,
+        bytes::Bytes,
+        finding::FindingCode,
+        sample::{Config, Role},
+        snapshot::Target,
+    },
 };
 
 /// Sets that are named before the rest is only counted.
@@ -78,7 +84,7 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
     };
     let urgency = match (ruling.level, next::until_full(input, ruling)) {
         (Level::ActNow, None) => "cannot wait; ".to_owned(),
-        (Level::ActNow | Level::Plan, Some(time)) => format!("can wait for {time}; "),
+        (Level::ActNow | Level::Plan, Some(time)) => format!("can wait until {time}; "),
         (Level::Plan, None) => "can wait until working hours; ".to_owned(),
         (Level::Fine | Level::Unknown, _) => String::new(),
     };
@@ -92,8 +98,39 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         }
         .to_owned();
     }
+    let memory = format!("{memory}{}{}", grows(input, ruling), after_a_kill(input, ruling));
     let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();
     format!("{urgency}{memory}; {}{copies}", writes(input, ruling))
+}
+
+/// That nobody can say when the room is gone, where that is the question.
+fn grows(input: &Input<'_>, ruling: &Ruling<'_>) -> &'static str {
+    let asked =
+        matches!(ruling.code(), Some(FindingCode::OomKilled | FindingCode::MaxmemoryUnset | FindingCode::RssNearLimit));
+    let steady = input.sets.iter().any(|set| set.growth.is_some());
+    if asked && !steady { " (no steady growth is seen, so that when it is used up is not known)" } else { "" }
+}
+
+/// What became of the pod that the kernel killed last, and of what it held.
+fn after_a_kill(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    if !matches!(ruling.code(), Some(FindingCode::OomKilled | FindingCode::OomKillLoop)) {
+        return String::new();
+    }
+    let Some(target) = ruling.pods().first().and_then(|pod| input.snapshot.target(pod)) else { return String::new() };
+    let pod = &target.pod.name;
+    let Some(sample) = target.sample() else { return format!("; {pod} does not answer") };
+    let what = match &sample.replication.role {
+        Role::Replica(link) if link.link_up => {
+            "runs again and follows its primary: it has what that one has".to_owned()
+        }
+        Role::Replica(_) => "runs again as a replica whose link is down".to_owned(),
+        Role::Primary if sample.config.as_ref().is_ok_and(Config::persists) => {
+            "runs again as the primary: what it had not saved when it was killed is lost".to_owned()
+        }
+        Role::Primary => "runs again as the primary and saves nothing: what no replica had is lost".to_owned(),
+        Role::Unknown => "runs again, and its role is not known".to_owned(),
+    };
+    format!("; {pod} {what}")
 }
 
 /// What is at stake as long as that is in the way.
