@@ -170,6 +170,7 @@ impl World {
             server.role = Role::Replica(Host::Pod(first));
             return;
         }
+        server.second = !nobody_leads && self.kube.pod(server.pod).is_some_and(|pod| pod.restarts > 0);
         server.role = Role::Primary;
         server.replid = 1_000_000 + server.run;
         self.observer.became_primary(server.pod, Cause::Initial, self.now);

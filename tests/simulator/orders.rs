@@ -125,9 +125,14 @@ impl World {
             Order::Follow(host) => {
                 let host = *host;
                 let (led, run, pod) = (server.role == Role::Primary, server.run, server.pod);
+                let second = std::mem::take(&mut server.second);
                 self.servers.replicaof(ip, host, now)?;
                 let set = set_of(pod);
                 if led && self.is_watched(set) && self.observer.theirs(set) {
+                    self.follows_theirs(set, host);
+                }
+                // What it took since goes by that start.
+                if led && second {
                     self.follows_theirs(set, host);
                 }
                 if led && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {

@@ -166,6 +166,8 @@ pub struct Server {
     pub locked: bool,
     /// Keys beside those that this schedule writes.
     pub keys: u64,
+    /// Somebody else had ended the process before it, and its start made it a primary beside another one.
+    pub second: bool,
     /// Memory of its own, of clients, say; it grows to `grows_to_mib`.
     pub own_mib: u64,
     pub grows_to_mib: u64,
@@ -228,6 +230,7 @@ impl Server {
             priority: None,
             locked: false,
             keys: 0,
+            second: false,
             own_mib: 0,
             grows_to_mib: 0,
             grown_at: 0,
