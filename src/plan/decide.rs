@@ -47,7 +47,8 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let due = begin::every(ctx);
     let Considered { plan, blocked, begin } = begin::next(ctx, &due).cloned().unwrap_or_default();
     let blocked = with_the_others(blocked, &due);
-    // A limit that the API server refuses is asked for again and again: that keeps nothing from its beginning.
+    // A limit that the API server refuses is asked for again and again: that keeps no role where it is, and no answer back. A
+    // restart waits: the new pod would need the limit again.
     let first = upkeep.holds_what_was_not_refused(ctx);
     let upkeep = upkeep.all();
     let wanted = plan.is_some()
@@ -61,7 +62,9 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         (None, ..) if first => Next::Upkeep(upkeep.clone()),
         (None, _, Some(_)) if !live => Next::LookLive,
         (None, _, Some(answer)) => Next::Answer(answer),
-        (None, Some(journal), None) if live => Next::Begin(Box::new(journal)),
+        (None, Some(journal), None) if live && (upkeep.is_empty() || journal.leaves_sick) => {
+            Next::Begin(Box::new(journal))
+        }
         (None, ..) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
         (None, ..) if wanted && !live => Next::LookLive,
         (None, ..) => Next::Rest,

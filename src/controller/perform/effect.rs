@@ -52,7 +52,7 @@ pub(super) async fn upkeep<W: World>(
         if !reconciler.reverts.may(&effect, snapshot, now) {
             continue;
         }
-        match reconciler.executor.carry_out(policy, &effect, None).await {
+        match Box::pin(reconciler.executor.carry_out(policy, &effect, None)).await {
             Ok(_) => {
                 reconciler.reverts.made(&effect, now);
                 if let Effect::SetMaxmemory { peer, value, .. } = &effect
@@ -180,7 +180,7 @@ pub(super) async fn step<W: World>(
         reconciler.reverts.labels_move([&order.from.uid, &order.to.uid]);
     }
     let begun = reconciler.time().uptime();
-    let carried = reconciler.executor.carry_out(policy, effect, kind).await;
+    let carried = Box::pin(reconciler.executor.carry_out(policy, effect, kind)).await;
     counted::count(&reconciler.metrics, effect, &carried, reconciler.time().uptime().saturating_sub(begun));
     match carried {
         Ok(done) => {
