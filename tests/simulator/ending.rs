@@ -27,6 +27,8 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
         (struck, "RemediationFailed"),
         (struck, "RemediationGaveUp"),
         (struck, "OomCauseRemains"),
+        // Restarts wait for a limit that is refused.
+        (shape.killed.is_some(), "ResizeRefused"),
         (struck, "ChainedReplicas"),
         (struck, "NoPrimary"),
         (struck || !schedule.restart_helps, "RemediationIneffective"),
