@@ -6,6 +6,7 @@ use crate::{
         bytes::Bytes,
         finding::{Finding, FindingCode},
         journal::{OwnMaxmemory, WorkloadRecord},
+        sample::Sample,
         snapshot::{Snapshot, Target},
         start::redis_text,
     },
@@ -30,15 +31,19 @@ pub(super) fn evicted_from(look: &Assessment<'_>, records: &[WorkloadRecord], ta
     let own = look.shard_of(target)?.record(records)?.maxmemory.as_deref()?;
     let sample = target.sample()?;
     let from = u64::try_from(own.evicted_from).ok().filter(|from| *from > 0).map(Bytes)?;
-    let is_it = own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id);
     // A process that was restarted since never used as much.
-    is_it.then(|| from.min(sample.memory.peak))
+    is_member(own, target, sample).then(|| from.min(sample.memory.peak))
+}
+
+/// It is one of the processes on which it was set.
+fn is_member(own: &OwnMaxmemory, target: &Target, sample: &Sample) -> bool {
+    own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id)
 }
 
 fn has(own: &OwnMaxmemory, target: &Target) -> bool {
     let Some(sample) = target.sample() else { return false };
-    let member = own.members.iter().any(|who| who.uid == target.pod.uid && who.run_id == sample.run_id);
-    member && own.values.iter().any(|value| u64::try_from(*value) == Ok(sample.memory.maxmemory.0))
+    is_member(own, target, sample)
+        && own.values.iter().any(|value| u64::try_from(*value) == Ok(sample.memory.maxmemory.0))
 }
 
 fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Option<Finding> {

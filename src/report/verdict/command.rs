@@ -11,7 +11,6 @@ use super::{
     sentinels,
 };
 use crate::{
-    api::v1alpha1::FindingStatus,
     assess::{obstacle::Obstacle, roles},
     domain::{
         blocked::{BlockReason as Reason, Blocked},
@@ -57,10 +56,7 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         pods = pods.into_iter().flat_map(|pod| of_set(&pod).unwrap_or_else(|| vec![pod])).collect();
     }
     // What the operator does is not for people; what a quota gives is for all.
-    let promised = |pod: &PodName| {
-        let of_it = |finding: &&&FindingStatus| finding.pod.as_deref() == Some(pod.as_str());
-        ruling.found().iter().filter(of_it).any(|finding| ruling::is_promised(&finding.remedy))
-    };
+    let promised = |pod: &PodName| ruling::is_in_hand(ruling.found().iter().copied(), pod);
     if ruling.code() != Some(Code::HeadroomInsufficient) && !pods.iter().all(promised) {
         pods.retain(|pod| !promised(pod));
     }
@@ -426,9 +422,8 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
 fn missing(input: &Input<'_>) -> String {
     let namespace = &input.policy.namespace;
     if let Some(target) = ruling::not_running(input).next() {
-        let name = target.pod.name.as_str();
-        let of_it = |finding: &&FindingStatus| finding.pod.as_deref() == Some(name);
-        if input.findings.iter().filter(of_it).any(|finding| ruling::is_promised(&finding.remedy)) {
+        let name = &target.pod.name;
+        if ruling::is_in_hand(input.findings, name) {
             return format!(
                 "nothing now: with what the operator does {name} starts by itself; where it does not: kubectl describe pod {name} \
                  -n {namespace}"

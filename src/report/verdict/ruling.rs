@@ -352,6 +352,12 @@ pub(in crate::report) fn is_promised(remedy: &str) -> bool {
         .any(|promise| remedy.starts_with(promise))
 }
 
+/// The operator is about to do something about that pod, of what these findings say.
+pub(super) fn is_in_hand<'a>(findings: impl IntoIterator<Item = &'a FindingStatus>, pod: &PodName) -> bool {
+    let mut of_it = findings.into_iter().filter(|finding| finding.pod.as_deref() == Some(pod.as_str()));
+    of_it.any(|finding| is_promised(&finding.remedy))
+}
+
 /// It was promised at another look: it is judged again, and then promised anew, or over.
 pub(super) fn is_judged_first(finding: &FindingStatus) -> bool {
     finding.remedy == JUDGED_FIRST
