@@ -153,8 +153,13 @@ fn keys_kept(shard: &Shard<'_>, change: &Change<'_>) -> String {
     if change.evicts_to.is_some() {
         return String::new();
     }
-    let used = shard.members.iter().filter_map(|it| it.sample()).map(|sample| sample.memory.used).max();
-    format!("; about {} are used, so that no key goes", used.unwrap_or_default().quantised())
+    format!("; about {} are used, so that no key goes", most_in_use(shard).quantised())
+}
+
+/// What the fullest member uses, of those too that say nothing of their own `maxmemory`: the set holds that much.
+fn most_in_use(shard: &Shard<'_>) -> Bytes {
+    let used = shard.members.iter().filter_map(|target| target.sample()).map(|sample| sample.memory.used);
+    used.max().unwrap_or_default()
 }
 
 fn effects(ctx: &Context<'_>, shard: &Shard<'_>) -> Vec<(Effect, String)> {
@@ -259,7 +264,7 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
         ));
     }
     let bears = if stays.is_some() { "bore that when it was set" } else { "bears that" };
-    let most_used = most_used(own, &seen, value);
+    let most_used = most_used(own, shard, value);
     let change = Change { value, most_used, lowered, raised, because: String::new(), evicts_to: None };
     fits(ctx, shard, &seen, change, (format!("the limit of {limit} {bears}"), limit, because))
 }
@@ -285,7 +290,7 @@ fn fits<'a>(
     mut change: Change<'a>,
     (bears, limit, why): (String, Bytes, String),
 ) -> Verdict<'a> {
-    let used = seen.iter().map(|(_, sample)| sample.memory.used).max().unwrap_or_default();
+    let used = most_in_use(shard);
     change.because = bears;
     if !why.is_empty() {
         let _ = write!(change.because, ", and is not raised: {why}");
@@ -403,15 +408,16 @@ fn follows(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)], bears: Bytes
 }
 
 /// What may be used when `value` is set: less than it where it comes back, else as much as leaves room.
-fn most_used(own: Option<&OwnMaxmemory>, seen: &[(&Target, &Sample)], value: Bytes) -> Bytes {
+fn most_used(own: Option<&OwnMaxmemory>, shard: &Shard<'_>, value: Bytes) -> Bytes {
     let held = own.and_then(|own| u64::try_from(own.held).ok()).filter(|held| *held > 0);
     if held.is_some_and(|held| value >= Bytes(held)) {
         return value.saturating_sub(Bytes(1));
     }
-    let evicts = seen.iter().all(|(_, sample)| sample.memory.maxmemory_policy.starts_with("allkeys-"));
-    let share = |by: u128, of: u128| Bytes(u64::try_from(u128::from(value.0) * by / of).unwrap_or(u64::MAX));
-    let above = share(100, headroom::ABOVE_USED_PERCENT.into());
-    if evicts { above } else { above.min(share(FILLED_AT_MOST_PERCENT.into(), 100)) }
+    let mut samples = shard.members.iter().filter_map(|target| target.sample());
+    let evicts = samples.all(|sample| sample.memory.maxmemory_policy.starts_with("allkeys-"));
+    let part = |by: u128, of: u128| Bytes(u64::try_from(u128::from(value.0) * by / of).unwrap_or(u64::MAX));
+    let above = part(100, headroom::ABOVE_USED_PERCENT.into());
+    if evicts { above } else { above.min(part(FILLED_AT_MOST_PERCENT.into(), 100)) }
 }
 
 /// The newest value, once a member has it.

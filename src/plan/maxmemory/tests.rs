@@ -235,6 +235,14 @@ fn the_fullest_member_and_the_strictest_policy_count() {
 }
 
 #[test]
+fn a_member_that_says_nothing_of_its_own_maxmemory_counts_too() {
+    let mut world = World::new(Bytes::ZERO);
+    world.sample(2).unread.push("maxmemory".into());
+    world.sample(2).memory.used = Bytes::mib(900);
+    assert_eq!(world.settle(), Vec::<Vec<String>>::new());
+}
+
+#[test]
 fn the_smallest_limit_counts_and_all_get_the_same() {
     let mut world = World::new(Bytes::ZERO);
     world.limit(2, Bytes::mib(768));
