@@ -47,8 +47,7 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
     let due = begin::every(ctx);
     let Considered { plan, blocked, begin } = begin::next(ctx, &due).cloned().unwrap_or_default();
     let blocked = with_the_others(blocked, &due);
-    // A limit that the API server refuses is asked for again and again: that keeps no role where it is, no
-    // answer back, and no other set. A restart of its own set waits: each new pod would need the limit again, and would not get it.
+    // A limit that the API server refuses is asked for again and again: that keeps nothing else back.
     let first = upkeep.holds_what_was_not_refused(ctx);
     let upkeep = upkeep.all();
     let wanted = plan.is_some()
@@ -62,23 +61,12 @@ pub fn decide(ctx: &Context<'_>, journal: Option<&Journal>, deleting: bool, live
         (None, ..) if first => Next::Upkeep(upkeep.clone()),
         (None, _, Some(_)) if !live => Next::LookLive,
         (None, _, Some(answer)) => Next::Answer(answer),
-        (None, Some(journal), None) if live && (journal.leaves_sick || !resizes_a_member(&upkeep, &journal)) => {
-            Next::Begin(Box::new(journal))
-        }
+        (None, Some(journal), None) if live => Next::Begin(Box::new(journal)),
         (None, ..) if !upkeep.is_empty() => Next::Upkeep(upkeep.clone()),
         (None, ..) if wanted && !live => Next::LookLive,
         (None, ..) => Next::Rest,
     };
     Decision { plan, blocked, act, due, upkeep }
-}
-
-/// One of these is a limit of a pod that the remediation restarts.
-fn resizes_a_member(upkeep: &[(Effect, String)], journal: &Journal) -> bool {
-    let of_it = |effect: &Effect| match effect {
-        Effect::Resize { pod, .. } => journal.member(pod).is_some(),
-        _ => false,
-    };
-    upkeep.iter().any(|(effect, _)| of_it(effect))
 }
 
 /// What is in the way of the set that would be next, and where nothing can begin what is first in the way of each other.

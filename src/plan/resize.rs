@@ -128,20 +128,27 @@ pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
         return Vec::new();
     }
     let targets = ctx.snapshot.targets.iter().filter(|target| !busy.contains(&target.pod.name));
-    targets
-        .filter_map(|target| {
-            if obstacle::claimed_by(ctx.snapshot, target).is_some() {
-                return None;
-            }
-            let wanted = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
-            let around = &ctx.snapshot.surroundings;
-            let possible = wanted.into_iter().flatten().filter_map(|(need, reason)| {
-                let left_alone = around.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string());
-                Some((need, effect(ctx, target, need).filter(|_| !left_alone)?, reason))
-            });
-            possible.max_by_key(|(need, ..)| *need).map(|(_, effect, reason)| (effect, reason))
-        })
-        .collect()
+    targets.filter_map(|target| wanted(ctx, target)).collect()
+}
+
+/// The largest limit that is due of that pod and possible, and why.
+fn wanted(ctx: &Context<'_>, target: &Target) -> Option<(Effect, String)> {
+    if obstacle::claimed_by(ctx.snapshot, target).is_some() {
+        return None;
+    }
+    let due = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
+    let around = &ctx.snapshot.surroundings;
+    let possible = due.into_iter().flatten().filter_map(|(need, reason)| {
+        let left_alone = around.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string());
+        Some((need, effect(ctx, target, need).filter(|_| !left_alone)?, reason))
+    });
+    possible.max_by_key(|(need, ..)| *need).map(|(_, effect, reason)| (effect, reason))
+}
+
+/// What the API server said when it refused the limit that is still due of that pod, and why it is due.
+pub(super) fn refused<'a>(ctx: &Context<'a>, target: &Target) -> Option<(String, &'a str)> {
+    let said = ctx.snapshot.surroundings.refused_limit(&target.pod.uid)?;
+    wanted(ctx, target).map(|(_, reason)| (reason, said))
 }
 
 /// The Resize step that must follow the eviction of that member: its template gives less than the policy demands, so

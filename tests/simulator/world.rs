@@ -7,7 +7,6 @@ use redis_memory_operator::domain::{
     bytes::Bytes,
     journal::{Journal, Outcome, WorkloadRecord},
     request::AnsweredRequest,
-    shard::ShardId,
     step::Step,
 };
 
@@ -260,7 +259,7 @@ impl World {
             let record = records.iter().find(|record| record.shard == set);
             let by_threshold = ended.request.is_none();
             if by_threshold && record.is_some_and(|record| record.outcome == Some(Outcome::Succeeded)) {
-                self.succeeded(&set);
+                self.succeeded(&ended);
             }
         }
         let old = self.kube.policies[p].journal();
@@ -284,18 +283,19 @@ impl World {
     }
 
     /// Success means that everything is done.
-    fn succeeded(&mut self, shard: &ShardId) {
+    fn succeeded(&mut self, ended: &Journal) {
         /// A plan of so many members may leave some for the next.
         const LARGE: usize = 7;
-        let Some(set) = (0..self.schedule.sets.len()).find(|set| shard.sets.contains(&set_uid(*set))) else { return };
+        let ours = |set: &usize| ended.shard.sets.contains(&set_uid(*set));
+        let Some(set) = (0..self.schedule.sets.len()).find(ours) else { return };
         let misread = |fault: &Fault| matches!(fault, Fault::Grow { .. } | Fault::Lie { .. } | Fault::Scale { .. });
         let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault)) || self.schedule.is_killed();
         if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
             return;
         }
-        // Where Sentinels are hasty the primary is left as it is.
+        // Where Sentinels are hasty the primary that it began with is left as it is.
         let hasty = self.schedule.sets[set].watch.as_ref().is_some_and(Watch::is_hasty);
-        let left = self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && it.role == Role::Primary));
+        let left = self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && pod_name(it.pod) == ended.primary.pod));
         let left: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         if !left.is_empty() {
             let now = self.now;

@@ -245,6 +245,7 @@ const GATES: &[(When, Gate)] = &[
     (Always, state::members_ready),
     (Always, state::members_idle),
     (Always, state::resizes_end),
+    (Beginning, state::limits_given),
     (Always, state::persistence_ok),
     (Always, state::replicas_synced),
     (Always, copies::persistence_proven),

@@ -10,7 +10,7 @@ use crate::{
         sample::{Config, FailoverState, Role, Sample},
         snapshot::Target,
     },
-    plan::{labels, replica, rogue_primary},
+    plan::{labels, replica, resize, rogue_primary},
     topology::Lead,
 };
 
@@ -131,6 +131,18 @@ pub(super) fn resizes_end(scene: &Scene<'_>) -> Option<Blocked> {
              node; nothing is restarted beside it",
             target.pod.name,
             since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        );
+        Some(Blocked::new(BlockReason::ResizeRefused, text))
+    })
+}
+
+/// Each new pod would need its limit again, and would not get it.
+pub(super) fn limits_given(scene: &Scene<'_>) -> Option<Blocked> {
+    scene.restarted_now().find_map(|target| {
+        let (due, said) = resize::refused(scene.ctx, target)?;
+        let text = format!(
+            "the API server refuses the limit of {}, which its replacement would need again: {said} ({due})",
+            target.pod.name
         );
         Some(Blocked::new(BlockReason::ResizeRefused, text))
     })

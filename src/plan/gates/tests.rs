@@ -17,7 +17,7 @@ use crate::{
         ratio::Ratio,
         sample::{ConfigUnreadable, Engine, FailoverState, ReplicaLine, Role, Sample, Version},
         snapshot::{Observation, ProbeFailure, RedisRights, Snapshot},
-        surroundings::UnwrittenLimit,
+        surroundings::{RefusedLimit, UnwrittenLimit},
     },
     plan::{
         Context, PlanSettings,
@@ -308,6 +308,12 @@ fn a_member_that_could_not_be_asked_for_its_rights_is_said_and_counts_for_its_ow
     w.snapshot.targets[1].pod.resize = ResizeProgress::InProgress;
     let since = seconds_ago(24 * 3600);
     w.snapshot.surroundings.unwritten = vec![UnwrittenLimit { uid: fixtures::pod_uid(1), since }];
+})]
+#[case::limit_refused(BlockReason::ResizeRefused, |w: &mut World| {
+    let container = w.snapshot.targets[1].pod.container.as_mut().unwrap();
+    (container.spec_limit, container.live_limit) = (Some(Bytes::mib(600)), Some(Bytes::mib(600)));
+    let text = "exceeded quota: mem".to_owned();
+    w.snapshot.surroundings.refused_limits = vec![RefusedLimit { uid: fixtures::pod_uid(1), text }];
 })]
 #[case::resizing(BlockReason::MemberBusy, |w: &mut World| {
     w.snapshot.targets[0].pod.resize = ResizeProgress::InProgress;
