@@ -88,9 +88,9 @@ impl<'a> Assessment<'a> {
     pub fn with(mut self, records: &[WorkloadRecord], settings: &AssessSettings) -> Self {
         let due = self.members.values().filter(|member| member.fragmentation.restart_due.is_some());
         let evicted = due.filter_map(|member| {
-            let from = own_maxmemory::evicted_from(&self, records, member.target)?;
+            let was = own_maxmemory::before_eviction(&self, records, member.target)?;
             let verdict =
-                fragmentation::judge_as_before_eviction(self.policy, member.target, from, self.snapshot.at, settings);
+                fragmentation::judge_as_before_eviction(self.policy, member.target, was, self.snapshot.at, settings);
             verdict.restart_due.is_none().then_some(&member.target.pod.uid)
         });
         for uid in evicted.collect::<Vec<_>>() {

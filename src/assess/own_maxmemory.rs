@@ -5,7 +5,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         finding::{Finding, FindingCode},
-        journal::{OwnMaxmemory, WorkloadRecord},
+        journal::{MemberIdentity, OwnMaxmemory, WorkloadRecord},
         sample::Sample,
         snapshot::{Snapshot, Target},
         start::redis_text,
@@ -26,13 +26,19 @@ pub(super) fn is_ours(look: &Assessment<'_>, records: &[WorkloadRecord], target:
     own.is_some_and(|own| has(own, target))
 }
 
-/// What that process used before the operator let it evict; `None`: it never did, or it is another process by now.
-pub(super) fn evicted_from(look: &Assessment<'_>, records: &[WorkloadRecord], target: &Target) -> Option<Bytes> {
+/// What that process used and what was resident before the operator let it evict; `None`: it never did, or it is another
+/// process by now.
+pub(super) fn before_eviction(
+    look: &Assessment<'_>,
+    records: &[WorkloadRecord],
+    target: &Target,
+) -> Option<(Bytes, Bytes)> {
     let own = look.shard_of(target)?.record(records)?.maxmemory.as_deref()?;
     let sample = target.sample()?;
-    let from = u64::try_from(own.evicted_from).ok().filter(|from| *from > 0).map(Bytes)?;
-    // A process that was restarted since never used as much.
-    is_member(own, target, sample).then(|| from.min(sample.memory.peak))
+    let is_it = |who: &MemberIdentity| who.uid == target.pod.uid && who.run_id == sample.run_id;
+    let before = own.before_eviction.iter().find(|before| is_it(&before.identity))?;
+    let bytes = |number: i64| u64::try_from(number).ok().map(Bytes);
+    Some((bytes(before.used_bytes)?, bytes(before.rss_bytes)?))
 }
 
 /// It is one of the processes on which it was set.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::record::{
-    Outcome, OwnMaxmemory, PastRemediation, RestartRecord, StartRecord, StartValue, WorkloadRecord,
+    BeforeEviction, Outcome, OwnMaxmemory, PastRemediation, RestartRecord, StartRecord, StartValue, WorkloadRecord,
 };
 use super::{
     names::{PodName, PodUid, RunId},

@@ -5,25 +5,13 @@ use super::{
     CONTROLLER, ControllerLabel, KindLabel, Metrics, ReasonLabel, ReconcileLabels, ReconcileResult, RemediationLabels,
     SwitchoverLabels, SwitchoverOutcome,
 };
-use crate::domain::{journal::Outcome, snapshot::ProbeFailure, switchover::SwitchoverMethod};
+use crate::{
+    domain::{journal::Outcome, snapshot::ProbeFailure, switchover::SwitchoverMethod},
+    plan::effect,
+};
 
 /// What is counted of a whole remediation, by its outcome.
 pub(super) const REMEDIATION: &str = "Remediation";
-/// What is counted of a step: the actions of effects.
-pub(super) const ACTIONS: [&str; 12] = [
-    "Evict",
-    "Persist",
-    "RaiseBacklog",
-    "Resize",
-    "SetMaxmemory",
-    "Label",
-    "RestoreSettings",
-    "Switchover",
-    "Repoint",
-    "Demote",
-    "LeadClients",
-    "Forget",
-];
 /// What comes of a step.
 pub(super) const RESULTS: [&str; 2] = ["Done", "Failed"];
 /// What is listed and watched.
@@ -40,7 +28,7 @@ impl Metrics {
         for kind in KINDS {
             let _zero = self.watch_errors.get_or_create(&KindLabel { kind });
         }
-        let steps = ACTIONS.into_iter().flat_map(|action| RESULTS.map(|result| (action, result)));
+        let steps = effect::ACTIONS.into_iter().flat_map(|action| RESULTS.map(|result| (action, result)));
         for (action, result) in steps.chain(Outcome::ALL.map(|outcome| (REMEDIATION, outcome.as_str()))) {
             let _zero = self.remediations.get_or_create(&RemediationLabels { action, result });
         }

@@ -26,7 +26,7 @@ use crate::{
     assess::start_roles,
     domain::{
         blocked::{BlockReason, Blocked},
-        journal::{CurrentStep, Journal, MemberRecord, Outcome, RestartRecord, StartRole, WorkloadRecord},
+        journal::{CurrentStep, Journal, MemberRecord, Outcome, StartRole, WorkloadRecord},
         names::{self, PodName},
         policy::Mode,
         sample::Role,
@@ -42,10 +42,6 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
 /// What was answered well and cannot be seen is made again at least this often.
 const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
-/// Restarts are remembered this long at least: the budget of a day counts them.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
-/// The record keeps at most this many; a budget of a day is never larger.
-const MAX_RESTARTS: usize = 64;
 
 /// One advance. Before the remediation ends, however it ends, what was changed for its time only is set back.
 pub fn next(ctx: &Context<'_>, journal: &Journal, deleting: bool) -> Next {
@@ -341,15 +337,7 @@ fn start_as_primary(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<P
 /// Ends the remediation: what is remembered of the workload.
 fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) -> Next {
     let before = ctx.record(&journal.shard);
-    let mut restarts: Vec<RestartRecord> = before.map(|record| record.restarts.clone()).unwrap_or_default();
-    for MemberRecord { identity, caught_up_at, .. } in &journal.members {
-        let evicted = journal.evicted(&identity.pod);
-        if evicted {
-            let at = caught_up_at.unwrap_or(ctx.now);
-            restarts.push(RestartRecord { pod: identity.pod.clone(), at });
-        }
-    }
-    let restarts = remembered(restarts, ctx);
+    let restarts = records::restarts(ctx, before, journal);
     let starts = records::starts(before, journal);
     let mut message = message.to_owned();
     message.truncate(message.floor_char_boundary(512));
@@ -379,19 +367,6 @@ fn end(ctx: &Context<'_>, journal: &Journal, outcome: Outcome, message: &str) ->
         started_at: Some(journal.started_at),
         earlier: records::earlier(before, journal),
     }))
-}
-
-/// Restarts of the last day are kept for the budgets, and the last of each pod for its cooldown.
-fn remembered(mut restarts: Vec<RestartRecord>, ctx: &Context<'_>) -> Vec<RestartRecord> {
-    restarts.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.pod.cmp(&b.pod)));
-    let mut seen: Vec<PodName> = Vec::new();
-    restarts.retain(|restart| {
-        let last = !seen.contains(&restart.pod);
-        seen.push(restart.pod.clone());
-        last || ctx.since(restart.at) < REMEMBERED
-    });
-    restarts.truncate(MAX_RESTARTS);
-    restarts
 }
 
 /// "; the other 3 pods follow in the next plan": what a plan that had no room for all pods leaves.

@@ -163,6 +163,22 @@ impl Effect {
     }
 }
 
+/// Every action of [`Effect::words`]: the metrics of each begin at zero.
+pub const ACTIONS: [&str; 12] = [
+    "Evict",
+    "Persist",
+    "RaiseBacklog",
+    "Resize",
+    "SetMaxmemory",
+    "Label",
+    "RestoreSettings",
+    "Switchover",
+    "Repoint",
+    "Demote",
+    "LeadClients",
+    "Forget",
+];
+
 /// The words of one effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words<'a> {

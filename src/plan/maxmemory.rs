@@ -20,7 +20,7 @@ use crate::{
     },
     domain::{
         bytes::Bytes,
-        journal::{Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
+        journal::{BeforeEviction, Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
         policy::Mode,
         sample::{Engine, Role, Sample},
         snapshot::Target,
@@ -85,7 +85,7 @@ pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<V
         let mut next =
             before.map(|own| OwnMaxmemory { members: still(ctx, shard, own), held: held(shard, own), ..own.clone() });
         if let Verdict::Set(change) = judge(ctx, shard) {
-            next = Some(named(ctx, next, &change));
+            next = Some(named(ctx, shard, next, &change));
         }
         let next = next.filter(|own| !own.members.is_empty());
         (next.as_ref() != before).then(|| (shard, next.map(Box::new)))
@@ -221,8 +221,13 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     let demand = shard.members.first().map_or_else(|| Demand::of(ctx.policy, &[]), |target| ctx.look.demand(target));
     let bearable = demand.bearable(limit);
     let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > bearable && !has_arrived(own, &seen);
-    let stays = stays(ctx, own, &demand).filter(|value| relief.is_none() && !evicts(value));
+    let (stays, lowered) = match stays(ctx, own, &demand) {
+        // A kill lowers it at any time, and never raises it.
+        Some(value) if relief.is_some() => (None, Some(value)),
+        stays => (stays.filter(|value| !evicts(value)), None),
+    };
     let bears = stays.unwrap_or_else(|| less(relief.as_ref(), own, &seen, bearable));
+    let bears = lowered.map_or(bears, |value| bears.min(value));
     let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
     let wrong = |target: &Target, sample: &Sample| {
         let too_much = relief.as_ref().filter(|_| over(sample)).map(|relief| Some(relief.why.clone()));
@@ -430,14 +435,14 @@ fn held(shard: &Shard<'_>, own: &OwnMaxmemory) -> i64 {
 }
 
 /// What is remembered once that is to be set.
-fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> OwnMaxmemory {
+fn named(ctx: &Context<'_>, shard: &Shard<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> OwnMaxmemory {
     let value = stored(change.value);
     let had = |target: &&Target| target.sample().map(|sample| stored(sample.memory.maxmemory)).filter(|had| *had > 0);
     let mut own = own.unwrap_or_else(|| OwnMaxmemory {
         values: Vec::new(),
         end: 0,
         held: 0,
-        evicted_from: 0,
+        before_eviction: Vec::new(),
         before: change.lowered.iter().filter_map(had).min().unwrap_or_default(),
         at: ctx.now,
         members: Vec::new(),
@@ -448,14 +453,17 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
         own.held = 0;
     }
     if change.evicts_to.is_some() {
-        let used = change.lowered.iter().filter_map(|target| Some(stored(target.sample()?.memory.used))).max();
-        own.evicted_from = own.evicted_from.max(used.unwrap_or_default());
+        own.before_eviction = before_eviction(shard, own.before_eviction);
     }
     if own.values.first() != Some(&value) {
         own.values.retain(|earlier| *earlier != value);
         own.values.insert(0, value);
         own.values.truncate(MAX_VALUES);
         (own.at, own.end) = (ctx.now, stored(change.end()));
+    }
+    // What was a step is the end where the limit bears it by now.
+    if change.end() == change.value {
+        own.end = value;
     }
     for who in change.lowered.iter().chain(&change.raised).filter_map(|target| identity(target)) {
         own.members.retain(|known| known.pod != who.pod);
@@ -464,6 +472,23 @@ fn named(ctx: &Context<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> O
     let surplus = own.members.len().saturating_sub(MAX_MEMBERS);
     own.members.drain(..surplus);
     own
+}
+
+/// The members as they are before the next keys go, where they did not use more before that.
+fn before_eviction(shard: &Shard<'_>, mut known: Vec<BeforeEviction>) -> Vec<BeforeEviction> {
+    for target in &shard.members {
+        let (Some(identity), Some(sample)) = (identity(target), target.sample()) else { continue };
+        let (used_bytes, rss_bytes) = (stored(sample.memory.used), stored(sample.memory.rss));
+        let now = BeforeEviction { identity, used_bytes, rss_bytes };
+        match known.iter_mut().find(|before| before.identity.pod == now.identity.pod) {
+            Some(before) if before.identity == now.identity && before.used_bytes >= used_bytes => {}
+            Some(before) => *before = now,
+            None => known.push(now),
+        }
+    }
+    let surplus = known.len().saturating_sub(MAX_MEMBERS);
+    known.drain(..surplus);
+    known
 }
 
 /// Of the processes that it was set on those that are not known to have been replaced by one that starts with what it should

@@ -1,13 +1,17 @@
 //! What is remembered of a member: made right before its own eviction, not when the remediation began, because days may
 //! lie between; and how its replacement started, which is all that shows what a start file or a script says.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use super::{
     Context,
     begin::{self, settings},
 };
 use crate::{
     domain::{
-        journal::{Journal, MemberRecord, PastRemediation, Settings, StartRecord, StartValue, WorkloadRecord},
+        journal::{
+            Journal, MemberRecord, PastRemediation, RestartRecord, Settings, StartRecord, StartValue, WorkloadRecord,
+        },
         sample::Config,
         snapshot::Target,
     },
@@ -18,6 +22,10 @@ use crate::{
 const NOTABLE_PERCENT: u64 = 10;
 /// Pods whose starts the record keeps, at most.
 const MAX_STARTS: usize = 64;
+/// Restarts are remembered this long at least: the budget of a day counts them.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// The record keeps at most this many; a budget of a day is never larger.
+const MAX_RESTARTS: usize = 64;
 
 /// The journal with the record of that member as it is now, if it is the pod that is recorded and something of it changed.
 pub(super) fn renewed(mut journal: Journal, target: &Target) -> Journal {
@@ -96,6 +104,23 @@ pub(super) fn starts(before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<
     starts.retain(|start| !start.settings.is_empty());
     starts.truncate(MAX_STARTS);
     starts
+}
+
+/// Restarts of the last day, for the budgets, and the last one of each pod, for its cooldown: those of this remediation among
+/// them, the newest first.
+pub(super) fn restarts(ctx: &Context<'_>, before: Option<&WorkloadRecord>, journal: &Journal) -> Vec<RestartRecord> {
+    let evicted = journal.members.iter().filter(|member| journal.evicted(&member.identity.pod));
+    let now = evicted.map(|MemberRecord { identity, caught_up_at, .. }| RestartRecord {
+        pod: identity.pod.clone(),
+        at: caught_up_at.unwrap_or(ctx.now),
+    });
+    let earlier = before.into_iter().flat_map(|record| record.restarts.iter().cloned());
+    let mut restarts: Vec<RestartRecord> = earlier.chain(now).collect();
+    restarts.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.pod.cmp(&b.pod)));
+    let mut seen = BTreeSet::new();
+    restarts.retain(|restart| seen.insert(restart.pod.clone()) || ctx.since(restart.at) < REMEMBERED);
+    restarts.truncate(MAX_RESTARTS);
+    restarts
 }
 
 /// The remediations before this one, the newest first.

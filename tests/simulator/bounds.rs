@@ -66,6 +66,8 @@ struct Arrival<'a> {
     all: Option<Bytes>,
     /// It has started within this schedule.
     replaces: bool,
+    /// When the kernel last killed one of the set.
+    killed_at: Option<Ms>,
     /// No member refuses writes instead of evicting.
     evict: bool,
     ignores: bool,
@@ -155,7 +157,9 @@ impl Bounds {
     fn lowered(&self, it: &Arrival<'_>, now: Ms) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         let settled = self.last.filter(|(last, _)| it.all == Some(Bytes(*last)));
-        if it.headroom.measured && settled.is_some_and(|(_, at)| now as i64 + CLOCKS < at + DAY) {
+        // What the kernel has killed for since was too much.
+        let killed = |at: i64| it.killed_at.is_some_and(|killed| killed as i64 >= at);
+        if it.headroom.measured && settled.is_some_and(|(_, at)| now as i64 + CLOCKS < at + DAY && !killed(at)) {
             wrong.push(("S20", it.text("it had come to its end within the day")));
         }
         if !it.leads {
@@ -264,6 +268,7 @@ impl World {
             value: Bytes(value),
             all: self.servers.all_have(set),
             replaces: !server.old,
+            killed_at: self.kube.of_set(set).filter_map(|(n, _)| Some(self.kube.pod(n)?.killed?.at)).max(),
             evict: evicts,
             ignores: server.cache.is_none_or(|cache| cache.ignores),
             headroom: &headroom,
@@ -337,7 +342,7 @@ impl World {
                 values: vec![value],
                 end: value,
                 held: value,
-                evicted_from: 0,
+                before_eviction: Vec::new(),
                 before: had,
                 at,
                 members,

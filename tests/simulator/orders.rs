@@ -135,7 +135,9 @@ impl World {
                 if led && second {
                     self.follows_theirs(set, host);
                 }
-                if led && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
+                // Whom the Sentinels name, and who is lost right then, they replace.
+                let named = self.sentinels.all_name(set, host, &self.servers, now);
+                if led && !named && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.demoted(set, run);
                 }
             }

@@ -253,8 +253,7 @@ impl World {
         const JUST: Ms = 10_000;
         let by_hand = new.filter(|journal| journal.request.is_some());
         self.by_hand.extend(by_hand.map(|journal| journal.id.clone()));
-        let old = self.kube.policies[p].journal();
-        if let (Some(ended), None) = (old, new) {
+        if let (Some(ended), None) = (self.kube.policies[p].journal().cloned(), new) {
             let set = ended.shard.clone();
             let record = records.iter().find(|record| record.shard == set);
             let by_threshold = ended.request.is_none();
@@ -295,7 +294,8 @@ impl World {
         }
         // Where Sentinels are hasty the primary that it began with is left as it is.
         let hasty = self.schedule.sets[set].watch.as_ref().is_some_and(Watch::is_hasty);
-        let left = self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && pod_name(it.pod) == ended.primary.pod));
+        let left =
+            self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && pod_name(it.pod) == ended.primary.pod));
         let left: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         if !left.is_empty() {
             let now = self.now;

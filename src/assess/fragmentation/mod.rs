@@ -249,22 +249,24 @@ pub fn judge(policy: &Policy, target: &Target, now: Timestamp, settings: &Assess
     verdict
 }
 
-/// How that target would be judged had what the operator let it evict since it used that much not been evicted.
+/// How that target would be judged had the operator let it evict nothing since it used that much, with that much resident.
 pub(super) fn judge_as_before_eviction(
     policy: &Policy,
     target: &Target,
-    used: Bytes,
+    (used, resident): (Bytes, Bytes),
     now: Timestamp,
     settings: &AssessSettings,
 ) -> Verdict {
     let ratio = |rss: Bytes, used: Bytes| Ratio::of(rss, used).unwrap_or_default();
     let mut before = target.clone();
     for reading in before.history.iter_mut().filter(|reading| reading.used < used) {
-        (reading.used, reading.ratio) = (used, ratio(reading.rss, used));
+        let rss = reading.rss.max(resident);
+        (reading.used, reading.rss, reading.ratio) = (used, rss, ratio(rss, used));
     }
     if let Some(memory) = before.sample_mut().map(|sample| &mut sample.memory).filter(|memory| memory.used < used) {
         memory.dataset = memory.dataset + used.saturating_sub(memory.used);
-        (memory.used, memory.ratio) = (used, ratio(memory.rss, used));
+        let rss = memory.rss.max(resident);
+        (memory.used, memory.rss, memory.ratio) = (used, rss, ratio(rss, used));
     }
     judge(policy, &before, now, settings)
 }

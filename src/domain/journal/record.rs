@@ -217,11 +217,11 @@ pub struct OwnMaxmemory {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub held: i64,
-    /// What was used when keys were first evicted for it, in bytes; 0: none were. What that leaves resident is no fragmentation
-    /// to restart a process for.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
-    pub evicted_from: i64,
+    /// The processes as they were before keys were evicted for it: what that leaves resident is no fragmentation to restart a
+    /// process for, and what was wasted before is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub before_eviction: Vec<BeforeEviction>,
     /// What people had set, the least of the members that had any, in bytes: it is never raised above that. 0: none had.
     #[schemars(range(min = 0))]
     pub before: i64,
@@ -231,6 +231,20 @@ pub struct OwnMaxmemory {
     /// The processes on which it is set, or was about to be.
     #[schemars(length(max = 64))]
     pub members: Vec<MemberIdentity>,
+}
+
+/// A process before keys were evicted from it by consent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BeforeEviction {
+    /// Which process.
+    pub identity: MemberIdentity,
+    /// What it used when it used most, in bytes.
+    #[schemars(range(min = 0))]
+    pub used_bytes: i64,
+    /// What was resident then, in bytes.
+    #[schemars(range(min = 0))]
+    pub rss_bytes: i64,
 }
 
 /// When we restarted a pod.

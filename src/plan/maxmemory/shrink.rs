@@ -39,7 +39,8 @@ pub(super) fn step<'a>(
     let Some((lead, memory)) = shard.primary().and_then(|lead| Some((lead, &lead.sample()?.memory))) else {
         return Err("the set has no primary".to_owned());
     };
-    if memory.maxmemory == to.value {
+    // People may have gone further with it: that is not raised.
+    if memory.maxmemory > Bytes::ZERO && memory.maxmemory <= to.value {
         let most_used = to.value.percent(100 + STEP_PERCENT);
         return followers(lead, to).map(|lowered| change(to.value, most_used, lowered, to.value));
     }

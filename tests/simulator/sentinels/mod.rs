@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     redis::{Cause, Host, Ms, Role, Server},
+    replication::Servers,
     rng::Rng,
     shape::{self, Watch, set_name},
     world::World,
@@ -147,6 +148,12 @@ impl Sentinels {
     /// Those of a set that answer now.
     pub fn awake(&self, set: usize, now: Ms) -> impl Iterator<Item = &Sentinel> {
         self.all.iter().filter(move |it| it.set == set && it.awake(now))
+    }
+
+    /// The Sentinels of that set name that server, but for the one that still moves the role.
+    pub fn all_name(&self, set: usize, host: Host, servers: &Servers, now: Ms) -> bool {
+        let mut awake = self.awake(set, now).filter(|it| it.attempt.is_none()).peekable();
+        awake.peek().is_some() && awake.all(|it| servers.is_same(it.primary, host))
     }
 
     /// A Sentinel of that set carries a failover out.

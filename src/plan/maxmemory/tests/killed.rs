@@ -9,6 +9,7 @@ use crate::domain::{
     bytes::Bytes,
     fixtures::NOW,
     oom::{Cause, PodKills},
+    policy::HeadroomMethod,
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -66,6 +67,21 @@ fn it_rises_again_to_what_people_had_and_is_forgotten_as_a_difference() {
     }
     world.policy.headroom.set_maxmemory = true;
     assert_eq!(world.settle(), Vec::<Vec<String>>::new(), "it rests");
+}
+
+/// By method Measured a limit may bear more by now than was set, and nine tenths of that be more, too.
+#[test]
+fn a_kill_raises_nothing() {
+    let mut world = World::new(PEOPLE);
+    world.used(Bytes::mib(200), "allkeys-lru");
+    world.policy.headroom.method = HeadroomMethod::Measured;
+    world.measured(60);
+    world.settle();
+    let set = world.have();
+    world.measured(0);
+    world.snapshot.surroundings.kills = killed(1, 0).snapshot.surroundings.kills;
+    assert!(set[0] < PEOPLE.percent(90), "{set:?}");
+    assert_eq!(world.settle(), Vec::<Vec<String>>::new());
 }
 
 #[rstest]

@@ -298,6 +298,44 @@ fn what_an_eviction_leaves_makes_no_restart_due() {
     assert!(due(&world));
 }
 
+/// A person has lowered it further than the limit asks.
+#[test]
+fn what_people_lowered_further_is_not_raised_on_the_way() {
+    let mut world = full();
+    world.used(Bytes::mib(700), "allkeys-lru");
+    world.maxmemory(0, Bytes::mib(500));
+    world.sample(0).memory.used = Bytes::mib(500);
+    let done = settle(&mut world);
+    assert_eq!(done, [("redis-1".to_owned(), BEARS), ("redis-2".to_owned(), BEARS)]);
+}
+
+/// A step that the limit bears by now is the end: what it bears later is for another day.
+#[test]
+fn where_a_step_is_enough_by_now_is_the_end_for_the_day() {
+    let mut world = full();
+    world.policy.headroom.method = HeadroomMethod::Measured;
+    world.measured(20);
+    steps(&mut world, 2);
+    let limits = |world: &mut World, limit: Bytes| (0..3).for_each(|n| world.limit(n, limit));
+    limits(&mut world, Bytes::mib(4096));
+    settle(&mut world);
+    let [end, ..] = world.have();
+    assert!(end > BEARS && world.have() == [end; 3], "{:?}", world.have());
+    limits(&mut world, Bytes::mib(1024));
+    assert_eq!(settle(&mut world), []);
+}
+
+/// What was wasted before is not left by it.
+#[test]
+fn what_was_fragmented_before_an_eviction_is_restarted_after_it() {
+    let mut world = full();
+    world.policy.fragmentation.restart = Ratio(130);
+    world.resident(Bytes::mib(1300));
+    settle(&mut world);
+    world.resident(Bytes::mib(1000));
+    assert!(world.decide().plan.is_some(), "1300 of 900 MiB before, 1000 of 682 MiB now");
+}
+
 impl World {
     /// Every member has been seen with that much resident for long enough.
     fn resident(&mut self, rss: Bytes) {
