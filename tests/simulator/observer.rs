@@ -476,9 +476,13 @@ impl Observer {
         }
     }
 
-    /// In the end: every acknowledged write is on the primary.
+    /// In the end: every acknowledged write is on the primary. Of two that others made, each has its own.
     pub fn finish(&mut self, servers: &Servers, now: Ms) {
+        let primaries = |set: usize| servers.of_set(set).filter(|it| it.role == Role::Primary).count();
         for server in servers.by_ip.values().filter(|server| server.role == Role::Primary) {
+            if self.theirs(set_of(server.pod)) && primaries(set_of(server.pod)) > 1 {
+                continue;
+            }
             let missing = self.missing(set_of(server.pod), &[&server.log]);
             if missing > 0 {
                 let name = pod_name(server.pod);
