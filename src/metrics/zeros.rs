@@ -5,10 +5,7 @@ use super::{
     CONTROLLER, ControllerLabel, KindLabel, Metrics, ReasonLabel, ReconcileLabels, ReconcileResult, RemediationLabels,
     SwitchoverLabels, SwitchoverOutcome,
 };
-use crate::{
-    domain::{journal::Outcome, snapshot::ProbeFailure, switchover::SwitchoverMethod},
-    plan::effect,
-};
+use crate::domain::{journal::Outcome, snapshot::ProbeFailure, switchover::SwitchoverMethod};
 
 /// What is counted of a whole remediation, by its outcome.
 pub(super) const REMEDIATION: &str = "Remediation";
@@ -28,9 +25,8 @@ impl Metrics {
         for kind in KINDS {
             let _zero = self.watch_errors.get_or_create(&KindLabel { kind });
         }
-        let steps = effect::ACTIONS.into_iter().flat_map(|action| RESULTS.map(|result| (action, result)));
-        for (action, result) in steps.chain(Outcome::ALL.map(|outcome| (REMEDIATION, outcome.as_str()))) {
-            let _zero = self.remediations.get_or_create(&RemediationLabels { action, result });
+        for result in Outcome::ALL.map(Outcome::as_str) {
+            let _zero = self.remediations.get_or_create(&RemediationLabels { action: REMEDIATION, result });
         }
         for outcome in SwitchoverOutcome::ALL.map(SwitchoverOutcome::as_str) {
             for method in SwitchoverMethod::ALL.map(SwitchoverMethod::as_str) {
@@ -43,5 +39,12 @@ impl Metrics {
         }
         let _zero = self.reconcile_errors.get_or_create(&ControllerLabel { controller });
         let _zero = self.reconcile_time.get_or_create(&ControllerLabel { controller });
+    }
+
+    /// Steps of these actions, too: whoever takes them knows their names.
+    pub fn steps_begin_at_zero(&self, actions: &[&'static str]) {
+        for (action, result) in actions.iter().flat_map(|action| RESULTS.map(|result| (*action, result))) {
+            let _zero = self.remediations.get_or_create(&RemediationLabels { action, result });
+        }
     }
 }

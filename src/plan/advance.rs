@@ -106,8 +106,9 @@ impl<'a> Advance<'a> {
 
     /// The role was to leave a primary that is killed for its limit, and need not any more.
     fn is_well(&self) -> Option<Next> {
-        let over = self.journal.leaves_sick && sick::is_over(self.ctx, self.shard);
-        let text = "the limit is enough by now, or the kills were taken note of, or no other limit is enough any more";
+        let over = self.journal.leaves_sick && sick::is_over(self.ctx, self.shard, &self.journal.steps);
+        let text = "the limit is enough by now, the kills were taken note of, no other limit is enough any more, or who was to take over \
+                    was killed too";
         over.then(|| self.end(Outcome::Superseded, text))
     }
 

@@ -214,6 +214,7 @@ impl Effect {
             Self::Failover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
             Self::Forget { sentinel, .. } => ("SentinelForgot", "Forget", &sentinel.pod),
         };
+        debug_assert!(ACTIONS.contains(&action), "{action} does not begin at zero");
         Words { event, action, pod }
     }
 }

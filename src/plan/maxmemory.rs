@@ -20,7 +20,7 @@ use crate::{
     },
     domain::{
         bytes::Bytes,
-        journal::{BeforeEviction, Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
+        journal::{Journal, MemberIdentity, OwnMaxmemory, WorkloadRecord},
         policy::Mode,
         sample::{Engine, Role, Sample},
         snapshot::Target,
@@ -33,10 +33,6 @@ use crate::{
 const FILLED_AT_MOST_PERCENT: u32 = 75;
 /// By method Measured what was set is moved no more often.
 const MOVES_AT_MOST_ONCE_IN: Duration = Duration::from_secs(24 * 3600);
-/// Earlier values by which a member is known to have it from us.
-const MAX_VALUES: usize = 8;
-/// Processes that are remembered.
-const MAX_MEMBERS: usize = 64;
 
 /// What is to be set on the members of one set.
 struct Change<'a> {
@@ -82,10 +78,13 @@ pub(super) fn remember(ctx: &Context<'_>, journal: Option<&Journal>) -> Option<V
     let ours = ctx.look.shards.iter().filter(|shard| is_ours(ctx, shard, journal));
     let changes = ours.filter_map(|shard| {
         let before = own(ctx, shard);
-        let mut next =
-            before.map(|own| OwnMaxmemory { members: still(ctx, shard, own), held: held(shard, own), ..own.clone() });
+        let mut next = before.map(|own| OwnMaxmemory {
+            members: remembered::still(ctx, shard, own),
+            held: remembered::held(shard, own),
+            ..own.clone()
+        });
         if let Verdict::Set(change) = judge(ctx, shard) {
-            next = Some(named(ctx, shard, next, &change));
+            next = Some(remembered::named(ctx, shard, next, &change));
         }
         let next = next.filter(|own| !own.members.is_empty());
         (next.as_ref() != before).then(|| (shard, next.map(Box::new)))
@@ -425,93 +424,8 @@ fn most_used(own: Option<&OwnMaxmemory>, shard: &Shard<'_>, value: Bytes) -> Byt
     if evicts { above } else { above.min(part(FILLED_AT_MOST_PERCENT.into(), 100)) }
 }
 
-/// The newest value, once a member has it.
-fn held(shard: &Shard<'_>, own: &OwnMaxmemory) -> i64 {
-    let has = |value: i64| {
-        let mut seen = shard.members.iter().filter_map(|target| target.sample());
-        seen.any(|sample| !sample.is_unread("maxmemory") && stored(sample.memory.maxmemory) == value)
-    };
-    own.values.first().copied().filter(|value| has(*value)).unwrap_or(own.held)
-}
-
-/// What is remembered once that is to be set.
-fn named(ctx: &Context<'_>, shard: &Shard<'_>, own: Option<OwnMaxmemory>, change: &Change<'_>) -> OwnMaxmemory {
-    let value = stored(change.value);
-    let had = |target: &&Target| target.sample().map(|sample| stored(sample.memory.maxmemory)).filter(|had| *had > 0);
-    let mut own = own.unwrap_or_else(|| OwnMaxmemory {
-        values: Vec::new(),
-        end: 0,
-        held: 0,
-        before_eviction: Vec::new(),
-        before: change.lowered.iter().filter_map(had).min().unwrap_or_default(),
-        at: ctx.now,
-        members: Vec::new(),
-    });
-    // Who is to evict and never did holds nothing of ours.
-    let known = |target: &&Target| identity(target).is_some_and(|who| own.members.contains(&who));
-    if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(known) {
-        own.held = 0;
-    }
-    if change.evicts_to.is_some() {
-        own.before_eviction = before_eviction(shard, own.before_eviction);
-    }
-    if own.values.first() != Some(&value) {
-        own.values.retain(|earlier| *earlier != value);
-        own.values.insert(0, value);
-        own.values.truncate(MAX_VALUES);
-        (own.at, own.end) = (ctx.now, stored(change.end()));
-    }
-    // What was a step is the end where the limit bears it by now.
-    if change.end() == change.value {
-        own.end = value;
-    }
-    for who in change.lowered.iter().chain(&change.raised).filter_map(|target| identity(target)) {
-        own.members.retain(|known| known.pod != who.pod);
-        own.members.push(who);
-    }
-    let surplus = own.members.len().saturating_sub(MAX_MEMBERS);
-    own.members.drain(..surplus);
-    own
-}
-
-/// The members as they are before the next keys go, where they did not use more before that.
-fn before_eviction(shard: &Shard<'_>, mut known: Vec<BeforeEviction>) -> Vec<BeforeEviction> {
-    for target in &shard.members {
-        let (Some(identity), Some(sample)) = (identity(target), target.sample()) else { continue };
-        let (used_bytes, rss_bytes) = (stored(sample.memory.used), stored(sample.memory.rss));
-        let now = BeforeEviction { identity, used_bytes, rss_bytes };
-        match known.iter_mut().find(|before| before.identity.pod == now.identity.pod) {
-            Some(before) if before.identity == now.identity && before.used_bytes >= used_bytes => {}
-            Some(before) => *before = now,
-            None => known.push(now),
-        }
-    }
-    let surplus = known.len().saturating_sub(MAX_MEMBERS);
-    known.drain(..surplus);
-    known
-}
-
-/// Of the processes that it was set on those that are not known to have been replaced by one that starts with what it should
-/// have: then the start is mended. One that a remediation has given it again counts as one of them.
-fn still(ctx: &Context<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Vec<MemberIdentity> {
-    let given_back = |target: &Target| {
-        let starts = shard.record(ctx.records).map(|record| record.starts.as_slice()).unwrap_or_default();
-        let of_pod = starts.iter().filter(|start| start.pod == target.pod.name);
-        of_pod.flat_map(|start| &start.settings).any(|setting| setting.name == "maxmemory")
-    };
-    let kept = own.members.iter().filter_map(|who| {
-        let Some(target) = shard.member(&who.pod) else { return Some(who.clone()) };
-        let (Some(now), Some(sample)) = (identity(target), target.sample()) else { return Some(who.clone()) };
-        // What is not right yet is not judged yet.
-        if now == *who || is_busy(target, sample) || why_wrong(ctx, target, sample).is_some() {
-            return Some(who.clone());
-        }
-        (has_ours(Some(own), sample) && given_back(target)).then_some(now)
-    });
-    kept.collect()
-}
-
 mod killed;
+mod remembered;
 mod shrink;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,13 @@ use crate::{
         obstacle::{self, Obstacle},
         start_roles,
     },
-    domain::{bytes::Bytes, oom::Cause, pod::Container, snapshot::Target, step::PlannedStep},
+    domain::{
+        bytes::Bytes,
+        oom::Cause,
+        pod::Container,
+        snapshot::Target,
+        step::{PlannedStep, Step},
+    },
     topology::{Handover, Shard},
 };
 
@@ -66,10 +72,15 @@ fn successor<'a>(
     alone.is_none_or(|start| start.target.pod.uid == next.pod.uid).then_some(next)
 }
 
-/// The primary answers, and its role need not leave it: its limit was raised, somebody has taken note of the kills, or nobody
-/// has a limit that is enough any more.
-pub(super) fn is_over(ctx: &Context<'_>, shard: &Shard<'_>) -> bool {
-    shard.primary().is_some_and(|primary| primary.sample().is_some()) && steps(ctx, shard).is_none()
+/// The primary answers, and what was planned need not be done, or not so: its limit was raised, somebody has taken note of the
+/// kills, nobody has a limit that is enough any more, or the member that was to take over was killed itself.
+pub(super) fn is_over(ctx: &Context<'_>, shard: &Shard<'_>, planned: &[PlannedStep]) -> bool {
+    let next = planned.iter().find_map(|planned| match &planned.step {
+        Step::Switchover { to, .. } => shard.member(to.as_ref()?),
+        _ => None,
+    });
+    shard.primary().is_some_and(|primary| primary.sample().is_some())
+        && (steps(ctx, shard).is_none() || next.is_some_and(|next| ctx.look.kills_of(next).is_some()))
 }
 
 /// More memory would have kept it alive. Without `maxmemory` nothing is enough, and of what is not known nobody can say.

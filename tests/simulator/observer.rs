@@ -456,8 +456,8 @@ impl Observer {
     }
 
     /// A policy's status is written.
-    pub fn wrote(&mut self, policy: usize, answered: bool, now: Ms) {
-        if let Some(text) = self.pace.wrote(policy, answered, now) {
+    pub fn wrote(&mut self, policy: usize, installs: usize, answered: bool, now: Ms) {
+        if let Some(text) = self.pace.wrote(policy, installs, answered, now) {
             self.flag(now, "L7", text);
         }
     }

@@ -73,11 +73,12 @@ impl Pace {
             .then(|| format!("{looks} reconciles of policy {} within a minute, nothing happens", by.1))
     }
 
-    /// A policy's status is written.
-    pub fn wrote(&mut self, policy: usize, answered: bool, now: Ms) -> Option<String> {
+    /// A policy's status is written, by one of that number of installs: what one has measured and the other has not is said by
+    /// each, later each time.
+    pub fn wrote(&mut self, policy: usize, installs: usize, answered: bool, now: Ms) -> Option<String> {
         let times = within(self.written.entry((policy, answered)).or_default(), MINUTE, now);
         let most = if answered { WRITES } else { WRITES_UNANSWERED };
-        (now > self.progress + STEADY && times > most)
+        (now > self.progress + STEADY && times > most * installs)
             .then(|| format!("the status of policy {policy} is written {times} times within a minute, nothing happens"))
     }
 

@@ -289,6 +289,8 @@ impl World {
         let Some(set) = (0..self.schedule.sets.len()).find(ours) else { return };
         let misread = |fault: &Fault| matches!(fault, Fault::Grow { .. } | Fault::Lie { .. } | Fault::Scale { .. });
         let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault)) || self.schedule.is_killed();
+        // In the middle of a chain nobody is restarted.
+        let unclear = unclear || ended.chained;
         if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
             return;
         }
@@ -307,7 +309,7 @@ impl World {
     pub fn wrote(&mut self, p: usize) {
         let now = self.now;
         let unanswered = now < self.kube.mood_until && self.kube.mood == Mood::LostReplies;
-        self.observer.wrote(p, !unanswered, now);
+        self.observer.wrote(p, self.schedule.installs, !unanswered, now);
     }
 
     /// An event is written, with that reason and subject.

@@ -313,9 +313,20 @@ impl Advance<'_> {
 
     fn close_with(&self, way: &Direction<'_>, end: impl FnOnce() -> Next) -> Next {
         match &self.journal.current.switchover {
-            Some(record) if !record.settled => self.go_on(way),
+            Some(record) if !record.settled && !self.both_are_gone(record) => self.go_on(way),
             _ => end(),
         }
+    }
+
+    /// Neither process of the exchange is there any more: nothing that was begun with them is left to be ended.
+    fn both_are_gone(&self, record: &SwitchoverRecord) -> bool {
+        let gone = |identity: &MemberIdentity| match self.target(&identity.pod) {
+            None => true,
+            Some(target) => {
+                target.pod.uid != identity.uid || target.sample().is_some_and(|sample| sample.run_id != identity.run_id)
+            }
+        };
+        gone(&record.primary) && record.candidate.as_ref().is_some_and(gone)
     }
 
     /// The gates of a switchover that has not begun.

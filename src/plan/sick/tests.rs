@@ -16,7 +16,7 @@ use crate::{
         request::{Ask, Request, Wanted},
         sample::Sample,
         snapshot::Snapshot,
-        step::{Plan, Step},
+        step::Plan,
         surroundings::RefusedLimit,
         window::Window,
     },
@@ -227,6 +227,23 @@ fn limits_that_a_quota_refuses_keep_nothing_from_its_beginning() {
         .push(RefusedLimit { uid: world.snapshot.targets[2].pod.uid.clone(), text: "exceeded quota: mem".into() });
     let (decision, _) = world.decide(None);
     assert!(matches!(decision.act, Next::Upkeep(_)), "nothing else is due: {:?}", decision.act);
+}
+
+/// Seen in the simulator: it has room, and is killed between the plan and the hand-over.
+#[test]
+fn who_is_killed_before_it_takes_over_does_not() {
+    let mut world = World::new();
+    world.limit(1, NEED);
+    let journal = world.begun();
+    let to = journal.steps.iter().find_map(|planned| match &planned.step {
+        Step::Switchover { to, .. } => to.clone(),
+        _ => None,
+    });
+    let n = (1..3).find(|n| to.as_ref() == Some(&pod_name(*n))).expect("one of the two");
+    world.killed(usize::from(n), Cause::Headroom);
+    let (decision, _) = world.decide(Some(&journal));
+    let Next::End(record) = decision.act else { panic!("{:?}", decision.act) };
+    assert_eq!(record.outcome, Some(Outcome::Superseded));
 }
 
 /// Of the primary that is left nobody asks for one any more.

@@ -240,6 +240,15 @@ fn a_candidate_that_is_another_process_is_another_plan() {
     assert_eq!(world.closed().0, Outcome::Superseded);
 }
 
+// Seen in the simulator: the candidate was scaled away, and the kernel killed the old primary: the attempt could never answer.
+#[test]
+fn it_ends_when_neither_process_is_there_any_more() {
+    let mut world = World::begun();
+    world.snapshot.targets.remove(1);
+    world.snapshot.targets[0].sample_mut().unwrap().run_id = RunId::from("another");
+    assert_eq!(world.outcome().0, Outcome::Superseded);
+}
+
 // Seen in the simulator: of two attempts the second was cut short, and its demotion arrived after the plan had ended.
 #[test]
 fn it_never_ends_with_the_old_primary_before_an_attempt_has_answered() {
