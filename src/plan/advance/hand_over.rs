@@ -111,22 +111,20 @@ impl Advance<'_> {
             return Some(format!("somebody made {} the primary again", way.from.pod.name));
         }
         // The candidate's process is another one by now, and primary: what we wait for is gone, and nobody is without a primary.
-        let another = self.journal.current.switchover.as_ref().is_some_and(|record| {
+        let record = self.journal.current.switchover.as_ref();
+        let another = record.is_some_and(|record| {
             new.sample().is_some_and(|sample| {
                 let known = |identity: &MemberIdentity| sample.run_id == identity.run_id;
                 !record.candidate.as_ref().is_some_and(known) && !known(&record.primary)
             })
         });
-        if begun && another && is_primary(new) && is_replica(way.from) && is_free(way.from) {
+        let old_is_over = is_replica(way.from) && is_free(way.from) || record.is_some_and(|it| self.both_are_gone(it));
+        if begun && another && is_primary(new) && old_is_over {
             return Some(format!("the Redis of {} has restarted and is primary", new.pod.name));
         }
         // Nor is the old primary's process there any more, which what was begun could be ended with.
-        let restarted = self
-            .journal
-            .current
-            .switchover
-            .as_ref()
-            .is_some_and(|record| way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id));
+        let restarted =
+            record.is_some_and(|record| way.from.sample().is_some_and(|sample| sample.run_id != record.primary.run_id));
         if begun && restarted && is_primary(new) && is_replica(way.from) && is_free(way.from) {
             let (old, new) = (&way.from.pod.name, &new.pod.name);
             return Some(format!("the Redis of {old} has restarted, and {new} is primary"));

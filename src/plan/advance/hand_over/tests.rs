@@ -249,6 +249,17 @@ fn it_ends_when_neither_process_is_there_any_more() {
     assert_eq!(world.outcome().0, Outcome::Superseded);
 }
 
+// Seen in the simulator: the old primary was drained, and no node had room for it; the new one was killed and came back as primary.
+#[test]
+fn it_ends_when_the_new_primary_restarted_and_the_old_one_finds_no_room() {
+    let mut world = World::begun();
+    world.primary_is(Some(1));
+    world.sample(1).run_id = RunId::from("another");
+    world.snapshot.targets[0].pod.uid = PodUid::from("replacement");
+    world.snapshot.targets[0].redis = Observation::Pending;
+    assert_eq!(world.outcome().0, Outcome::Superseded);
+}
+
 // Seen in the simulator: of two attempts the second was cut short, and its demotion arrived after the plan had ended.
 #[test]
 fn it_never_ends_with_the_old_primary_before_an_attempt_has_answered() {
