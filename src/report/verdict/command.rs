@@ -29,6 +29,8 @@ use crate::{
 /// Findings whose command does what their remedy says.
 const SAID: &[Code] = &[
     Code::RssNearLimit,
+    Code::HeadroomInsufficient,
+    Code::PrimaryEmpty,
     Code::UtilizationCritical,
     Code::UtilizationWarning,
     Code::MaxmemoryUnset,
@@ -76,14 +78,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 return memory::smaller(input, target, &full);
             }
             lacking => {
-                let refused = lacking.as_ref().and_then(|(_, obstacle)| obstacle.as_ref());
-                let why = refused.filter(|it| matches!(it, Obstacle::Refused(_))).map(Obstacle::why);
-                let exact = memory::raise_to(input, target, &pods, lacking);
-                // The amount of the command is for all of them, that of the remedy for one.
-                if let (Some(why), Some(exact)) = (why, &exact) {
-                    return format!("{exact}; {why}");
-                }
-                exact
+                // What keeps the operator from it is the operator's part.
+                memory::raise_to(input, target, &pods, lacking)
             }
         },
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
@@ -96,7 +92,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => Some(pods::missing(input)),
         (Some(Code::NoPrimary), _) => promote(input, remedy),
         (Some(Code::TwoPrimaries), _) if remedy.starts_with(roles::STOP_THE_WRITERS) => one_of_two(input),
-        (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
+        (Some(Code::PrimaryEmpty), _) => keep_what_is_left(input),
+        (Some(Code::TwoPrimaries), _) => {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
             let target =
                 members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
@@ -201,7 +198,8 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         )),
         Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(pods::missing(input)),
         Reason::TooFewReplicas => Some(format!(
-            "better add a replica; else, the primary being the only copy while its replica restarts: {}",
+            "better add a replica{}; else, the primary being the only copy while its replica restarts: {}",
+            pods::one_more(input).map_or_else(String::new, |more| format!(": {more}")),
             patch_policy(
                 input,
                 r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
@@ -223,6 +221,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             sentinels::ask(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
         }
         Reason::SentinelsUnfit => sentinels::forget(input, &blocked.text),
+        Reason::MemberUnknown | Reason::MemberNotReady if ruling::not_running(input).next().is_some() => {
+            Some(pods::missing(input))
+        }
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
         Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
@@ -253,7 +254,11 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             ))
         }
         Reason::PermissionMissing if blocked.text.contains("acting.") => {
-            Some("restarts only the operator: helm upgrade it with the chart value that the refusal names".to_owned())
+            let value = blocked.text.split([' ', ',', ';']).find(|word| word.starts_with("acting."))?;
+            Some(format!(
+                "restarts only the operator: helm upgrade RELEASE CHART -n ITS_NAMESPACE --reset-then-reuse-values --set {value} (helm \
+                 list -A names the release; CHART as it was installed)"
+            ))
         }
         _ => None,
     }
@@ -268,10 +273,6 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
     primaries.sort_by_key(|target| (std::cmp::Reverse(keys(target)), &target.pod.name));
     let [kept, other, ..] = primaries.as_slice() else { return None };
     let each = sets::list(&primaries.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>());
-    let follow = |who: &Target, whom: &Target| {
-        let (port, address) = (whom.replication_port()?, whom.pod.addresses.first()?);
-        Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
-    };
     let directory = other.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
     let container = &other.pod.container.as_ref().ok()?.name;
     let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
@@ -286,8 +287,8 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
         redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),
-        follow(other, kept)?,
-        follow(kept, other)?,
+        follow(input, other, kept)?,
+        follow(input, kept, other)?,
     ))
 }
 
@@ -307,6 +308,32 @@ pub(super) fn replicas_first(input: &Input<'_>) -> Option<String> {
         input.policy.namespace,
         redis_cli(input, first, &format!("--cluster add-node NEW_IP:{port} {address}:{port} --cluster-slave")),
     ))
+}
+
+/// Keeps what replicas still hold of a primary that came back empty, and how it goes on with that, or without.
+fn keep_what_is_left(input: &Input<'_>) -> Option<String> {
+    let keys = |target: &Target| target.sample().map(|sample| sample.keys);
+    let set = input.sets.iter().find(|set| {
+        let primary = set.primaries.first().and_then(|pod| input.snapshot.target(pod));
+        primary.and_then(keys) == Some(0)
+    })?;
+    let primary = input.snapshot.target(set.primaries.first()?)?;
+    let members = set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
+    let holder = members.filter(|it| keys(it) > Some(0)).max_by_key(|it| (keys(it), std::cmp::Reverse(&it.pod.name)))?;
+    let (from, to, held) = (&primary.pod.name, &holder.pod.name, keys(holder)?);
+    Some(format!(
+        "(1) {} ({to} keeps its {held} keys, which its next full sync would wipe; restarts nothing). (2) Decide: with those, {}, and let \
+         clients write to {to}; or empty, as {from} is, {} (wipes {to})",
+        redis_cli(input, holder, "REPLICAOF NO ONE"),
+        follow(input, primary, holder)?,
+        follow(input, holder, primary)?,
+    ))
+}
+
+/// Lets that server follow that one.
+fn follow(input: &Input<'_>, who: &Target, whom: &Target) -> Option<String> {
+    let (port, address) = (whom.replication_port()?, whom.pod.addresses.first()?);
+    Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
 }
 
 /// Promotes the member that has everything, where all are of one history and nobody else decides.

@@ -162,16 +162,16 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
 }
 
 /// That the limit which is lacking has been asked for, and is asked for again.
-pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
+pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
     if ruling.code() != Some(Code::HeadroomInsufficient) {
         return None;
     }
     ruling.pods().iter().find_map(|pod| match lacking(input, input.snapshot.target(pod)?)?.1? {
-        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
-            Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
-        }
-        Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
-        _ => None,
+        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => Some(
+            "has asked for the higher limit; the kubelet raises it in place as soon as the node has room".to_owned(),
+        ),
+        refused @ Obstacle::Refused(_) => Some(format!("asks for the higher limit again within minutes: {}", refused.why())),
+        other => Some(format!("raises no limit: {}; it looks on, and says so when this is over", other.why())),
     })
 }
 
@@ -236,7 +236,7 @@ fn allowing(input: &Input<'_>, quota: &str, lack: &Lack, pods: &[PodName]) -> By
 }
 
 /// Where a reader finds what the template needs, which is nothing for the night.
-const BY_DAY: &str = "what new pods need is by day, as the finding MaxmemoryUnset says (Remedy Afterwards)";
+const BY_DAY: &str = "for new pods, by day, Remedy Afterwards of the finding MaxmemoryUnset";
 
 /// Bounds the members of a set that have no maxmemory, by what the limits of all its members bear.
 pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {

@@ -83,7 +83,7 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
         Level::ActNow | Level::Plan => {
-            let tried = memory::tried(input, ruling).map(str::to_owned);
+            let tried = memory::tried(input, ruling).filter(|_| input.policy.mode == Mode::Enforce);
             tried.unwrap_or_else(|| format!("{}; it looks on, and says so when this is over", not_here(input, ruling)))
         }
     }

@@ -25,6 +25,18 @@ pub(super) fn select(input: &Input<'_>) -> String {
     )
 }
 
+/// One more pod for the set that is to be restarted.
+pub(super) fn one_more(input: &Input<'_>) -> Option<String> {
+    let plan = input.plan?;
+    let set = input.snapshot.stateful_sets.iter().find(|set| set.name == plan.workload_name)?;
+    Some(format!(
+        "kubectl scale statefulset/{} -n {} --replicas={} (where new pods start as replicas)",
+        set.name,
+        input.policy.namespace,
+        set.replicas.saturating_add(1)
+    ))
+}
+
 /// Why pods are not there.
 pub(super) fn missing(input: &Input<'_>) -> String {
     let namespace = &input.policy.namespace;
@@ -63,8 +75,8 @@ fn events_of(input: &Input<'_>, set: &StatefulSet) -> String {
 pub(super) fn make_room(target: &Target) -> String {
     match &target.pod.node {
         Some(node) => format!(
-            "kubectl describe node {node} (what its pods request), kubectl cordon {node}, kubectl delete pod of one that may run \
-             elsewhere and is no Redis, and when it does, kubectl uncordon {node}"
+            "kubectl describe node {node} (what its pods request), kubectl cordon {node}, kubectl delete pod NAME -n NAMESPACE (of one \
+             that may run elsewhere and is no Redis), and when it does, kubectl uncordon {node}"
         ),
         None => "add a node, or kubectl get pods -A -o wide (what runs where), and scale down what is not needed: kubectl scale \
                  deployment NAME -n NAMESPACE --replicas=N"

@@ -48,7 +48,7 @@ fn link_down(snapshot: &mut Snapshot, n: usize) {
 )]
 #[case::no_replica_has_it(
     |s: &mut Snapshot| { link_down(s, 1); link_down(s, 2); },
-    "should redis-0 die, ALL its data (about 69 MiB) is lost: it saves nothing, and no replica of it has it; no copy is up to date \
+    "should redis-0 die, ALL its data (about 69 MiB) is lost: it saves nothing, and no replica that is selected has it; no copy is up to date \
      (redis-1, redis-2 not)"
 )]
 #[case::a_file_of_each_write(
