@@ -302,7 +302,7 @@ pub(super) fn replicas_first(input: &Input<'_>) -> Option<String> {
     Some(format!(
         ". First (1) {} (a replica that is not selected is a line with slave). (2) Where there is none: kubectl scale statefulset/{} -n \
          {} --replicas={twice}, and for each new pod: {} (NEW_IP: its address). (3) Then restart each: CLUSTER FAILOVER on its replica, \
-         and when that is primary, kubectl delete pod of the one before",
+         and when that is primary, kubectl delete pod of the one before (without a volume it comes back as no member: (2) again)",
         redis_cli(input, first, "CLUSTER NODES"),
         set.name,
         input.policy.namespace,
@@ -319,7 +319,8 @@ fn keep_what_is_left(input: &Input<'_>) -> Option<String> {
     })?;
     let primary = input.snapshot.target(set.primaries.first()?)?;
     let members = set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
-    let holder = members.filter(|it| keys(it) > Some(0)).max_by_key(|it| (keys(it), std::cmp::Reverse(&it.pod.name)))?;
+    let holder =
+        members.filter(|it| keys(it) > Some(0)).max_by_key(|it| (keys(it), std::cmp::Reverse(&it.pod.name)))?;
     let (from, to, held) = (&primary.pod.name, &holder.pod.name, keys(holder)?);
     Some(format!(
         "(1) {} ({to} keeps its {held} keys, which its next full sync would wipe; restarts nothing). (2) Decide: with those, {}, and let \

@@ -137,7 +137,9 @@ fn told(fate: &Fate, who: &[PodName], first: &Target) -> String {
             )
         }
         Fate::Lost => {
-            format!("should {one} die, ALL its data{all} is lost: it saves nothing, and no replica that is selected has it")
+            format!(
+                "should {one} die, ALL its data{all} is lost: it saves nothing, and no replica that is selected has it"
+            )
         }
     }
 }

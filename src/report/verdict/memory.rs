@@ -170,7 +170,9 @@ pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
         Obstacle::NotWritten(_) | Obstacle::Deferred(_) => Some(
             "has asked for the higher limit; the kubelet raises it in place as soon as the node has room".to_owned(),
         ),
-        refused @ Obstacle::Refused(_) => Some(format!("asks for the higher limit again within minutes: {}", refused.why())),
+        refused @ Obstacle::Refused(_) => {
+            Some(format!("asks for the higher limit again within minutes: {}", refused.why()))
+        }
         other => Some(format!("raises no limit: {}; it looks on, and says so when this is over", other.why())),
     })
 }
