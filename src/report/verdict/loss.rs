@@ -67,9 +67,9 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     if let Some(replicas) = only_replicas(&pods, sets()) {
         return replicas;
     }
-    let mut fates: Vec<(Fate, &Target, &SetSeen)> = sets().filter_map(|set| fate(input, set)).collect();
-    fates.sort_by(|a, b| b.0.cmp(&a.0));
-    let Some((worst, first, set)) = fates.first() else { return String::new() };
+    let fates: Vec<(Fate, &Target, &SetSeen)> = sets().filter_map(|set| fate(input, set)).collect();
+    // Of those that are alike the first.
+    let Some((worst, first, set)) = fates.iter().min_by(|a, b| b.0.cmp(&a.0)) else { return String::new() };
     let alike = fates.iter().filter(|(fate, ..)| std::mem::discriminant(fate) == std::mem::discriminant(worst));
     let who: Vec<PodName> = alike.map(|(_, primary, _)| primary.pod.name.clone()).collect();
     format!("; {}{}", told(worst, &who, first), behind(input, set))
