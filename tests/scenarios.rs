@@ -196,16 +196,35 @@ fn the_verdict_answers_five_questions_and_stays(#[files("tests/scenarios/*.yaml"
     // But for the time by which something is full, where what is read has not grown in that hour.
     let stays = |verdict: Option<VerdictStatus>| {
         let verdict = verdict.unwrap();
-        let sentence = verdict.sentence.split(". Risk: can wait until 2").next().unwrap().to_owned();
+        let sentence = verdict.sentence.split(". Risk: there is time until 2").next().unwrap().to_owned();
         VerdictStatus { sentence, ..verdict }
     };
     assert_eq!(stays(status(&ctx, &decision, &findings, &before).verdict), stays(before.verdict.clone()));
     let VerdictStatus { brief, sentence, .. } = before.verdict.unwrap();
     // NAME of 15, VERDICT, MODE and AGE, with three spaces between: 100 columns.
     assert!(brief.chars().count() <= 56, "{brief}");
-    let parts = [" since ", ". Risk: ", ". Primary: ", ". Operator: ", ". You: "];
+    assert!(!sentence.ends_with(" …"), "cut: {sentence}");
+    let since = if sentence.contains(", noticed 2026-") { ", noticed " } else { " since " };
+    let parts = [since, ". Risk: ", ". Primary: ", ". Operator: ", ". You: "];
     let places: Vec<_> = parts.iter().map(|part| sentence.find(part).unwrap_or_else(|| panic!("{sentence}"))).collect();
     assert!(places.is_sorted(), "{sentence}");
+}
+
+/// Whoever reads a command carries it out: what it costs, and what comes first, stands before it.
+#[rstest]
+fn a_template_is_changed_after_what_that_costs_is_said(#[files("tests/scenarios/*.yaml")] path: PathBuf) {
+    let file = file(&path);
+    let status = told(&file, &RedisMemoryPolicyStatus::default());
+    let mut texts = vec![status.verdict.unwrap().sentence];
+    texts.extend(status.findings.into_iter().flat_map(|finding| [finding.remedy, finding.remedy_afterwards]));
+    for text in texts {
+        let changes = ["kubectl set resources", "kubectl rollout restart", "kubectl edit statefulset", "helm upgrade "];
+        for at in changes.iter().filter_map(|command| text.find(command)) {
+            let before = &text[..at];
+            let warned = ["this rolls ", "its operator then restarts", "restarts only the operator"];
+            assert!(warned.iter().any(|words| before.contains(words)), "{text}");
+        }
+    }
 }
 
 /// What servers breathe at rest is written to nobody: which of two equals is worse is no news either.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::View;
+use super::{View, bound::Room};
 use crate::domain::{
     bytes::Bytes,
     duration,
@@ -15,6 +15,8 @@ use crate::domain::{
 /// From here on a server that refuses writes when it is full counts as full: it refuses a write, something is deleted or
 /// expires, and it takes the next one.
 const FULL: Ratio = Ratio(99);
+/// To so much of what it is a full server's `maxmemory` is raised by hand, in percent.
+pub const MORE_PERCENT: u32 = 125;
 /// A server that is full within this time is Critical, one that has longer a Warning.
 const SOON: Duration = Duration::from_secs(8 * 3600);
 /// Fewer keys with a time to live than this, in percent: under `volatile-*` they are evicted in no time, and then writes are
@@ -148,12 +150,13 @@ fn stops_writes(view: &View<'_>, sample: &Sample) -> Option<Finding> {
     }
     let because = refuses_because(sample)?;
     let state = format!("used about {} of maxmemory {} under {because}", memory.used.quantised(), memory.maxmemory);
-    let remedy = "delete data, give keys a time to live, raise the container limit and then maxmemory, or set a \
-                  maxmemory-policy that evicts where keys may go";
+    let remedy = more_room(view, memory.maxmemory);
+    let for_good =
+        "for good: delete data, give keys a time to live, or set a maxmemory-policy that evicts where keys may go";
     if is_full(sample) {
         let when = if refuses_writes(sample) { "" } else { " as soon as those are evicted" };
         let evidence = format!("{state}: it is full, and writes that need memory are refused{when}");
-        return Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy));
+        return Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy).with_afterwards(for_good));
     }
     let growth = view.growth?;
     if memory.maxmemory == Bytes::ZERO {
@@ -167,5 +170,25 @@ fn stops_writes(view: &View<'_>, sample: &Sample) -> Option<Finding> {
         duration::format(Duration::from_secs(growth.shown_for.as_secs() / 60 * 60)),
     );
     let severity = if left <= SOON { Severity::Critical } else { Severity::Warning };
-    Some(view.finding(FindingCode::EvictionStopsWrites, evidence, remedy).with_severity(severity))
+    let finding = view.finding(FindingCode::EvictionStopsWrites, evidence, remedy);
+    Some(finding.with_afterwards(for_good).with_severity(severity))
+}
+
+/// How much more a full server may hold: what the least limit of its set bears, or after a higher one.
+fn more_room(view: &View<'_>, maxmemory: Bytes) -> String {
+    let members = view.around.map_or(&[][..], |around| around.members);
+    let room = if members.is_empty() { Room::of([view.target]) } else { Room::of(members.iter().copied()) };
+    let (to, bears) = (
+        maxmemory.percent(MORE_PERCENT).round_down_mib(),
+        room.map(|room| (room.limit, view.demand.bearable(room.limit))),
+    );
+    match bears {
+        Some((limit, bears)) if bears >= to => {
+            format!("raise maxmemory to {to}; the limit of {limit} is enough for up to {bears}")
+        }
+        Some((limit, _)) => {
+            format!("raise the limit of {limit} to {}, and then maxmemory to {to}", view.demand.limit(to))
+        }
+        None => format!("set a container limit of {}, and then maxmemory to {to}", view.demand.limit(to)),
+    }
 }

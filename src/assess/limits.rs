@@ -5,6 +5,8 @@ use super::{
     bound::{Bound, Room},
     headroom::{self, HeadroomVerdict, told_apart},
     obstacle::{self, Obstacle},
+    oom,
+    own_maxmemory::in_start,
     patch,
 };
 use crate::domain::{
@@ -28,11 +30,9 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     let mut findings = Vec::new();
     let maxmemory = sample.memory.maxmemory;
     if maxmemory == Bytes::ZERO && !sample.is_unread("maxmemory") {
-        findings.push(view.finding(
-            FindingCode::MaxmemoryUnset,
-            "maxmemory is 0: nothing bounds the data but the kernel's OOM killer",
-            suggested_maxmemory(view),
-        ));
+        let (remedy, afterwards) = suggested_maxmemory(view);
+        let evidence = "maxmemory is 0: nothing bounds the data but the kernel's OOM killer";
+        findings.push(view.finding(FindingCode::MaxmemoryUnset, evidence, remedy).with_afterwards(afterwards));
     }
     let Ok(container) = &view.target.pod.container else { return findings };
     if container.limit().is_none() {
@@ -47,23 +47,33 @@ pub(super) fn findings(view: &View<'_>, sample: &Sample) -> Vec<Finding> {
     findings
 }
 
-/// The `maxmemory` for which the limits of its set are enough; headroom is computed from live values, so this only advises.
-fn suggested_maxmemory(view: &View<'_>) -> String {
+/// The `maxmemory` for which the limits of its set are enough, and how new pods get it; headroom is computed from live values, so
+/// this only advises.
+fn suggested_maxmemory(view: &View<'_>) -> (String, String) {
     let members = view.around.map_or(&[][..], |around| around.members);
     // One server that is looked at by itself is a set of its own.
     let room = if members.is_empty() { Room::of([view.target]) } else { Room::of(members.iter().copied()) };
-    let Some(room) = room else { return "set maxmemory, and a container limit above it".into() };
+    let Some(room) = room else { return ("set maxmemory, and a container limit above it".into(), String::new()) };
     let own = view.target.pod.limit();
     let whose = if own == Some(room.limit) { "" } else { ", the least of its set," };
+    let for_good = |maxmemory, limit| {
+        let around = view.around.as_ref()?;
+        let place = in_start(&view.policy.namespace, around.snapshot, view.target, (maxmemory, limit));
+        Some(format!("by day, for new pods start without it: {place}"))
+    };
     match room.bound(&view.demand) {
-        Bound::Fits(most) => {
-            format!("set maxmemory to at most {most}, for which the limit of {}{whose} is enough", room.limit)
-        }
-        Bound::AfterARaise { limit, maxmemory } => format!(
-            "raise the limit of {}{whose} to {limit} first, then set maxmemory to {maxmemory}: with about {} used, a maxmemory that \
-             fits would evict data or refuse writes at once",
-            room.limit,
-            room.used.quantised()
+        Bound::Fits(most) => (
+            format!("set maxmemory to at most {most}, for which the limit of {}{whose} is enough", room.limit),
+            for_good(most, None).unwrap_or_default(),
+        ),
+        Bound::AfterARaise { limit, maxmemory } => (
+            format!(
+                "raise the limit of {}{whose} to {limit} first, then set maxmemory to {maxmemory}: with about {} used, a maxmemory that \
+                 fits would evict data or refuse writes at once",
+                room.limit,
+                room.used.quantised()
+            ),
+            for_good(maxmemory, Some(limit)).unwrap_or_default(),
         ),
     }
 }
@@ -207,8 +217,11 @@ fn rss_near_limit(view: &View<'_>, container: &Container, sample: &Sample) -> Op
         view.finding(
             FindingCode::RssNearLimit,
             format!("RSS about {}, limit {limit}", sample.memory.rss.quantised()),
-            "raise the limit before the kernel kills Redis; where much of it is fragmentation, a restart gives that back. \
-             Lowering maxmemory evicts data and gives no resident memory back",
+            format!(
+                "raise the limit to {} before the kernel kills Redis; where much of it is fragmentation, a restart gives that back. \
+                 Lowering maxmemory evicts data and gives no resident memory back",
+                oom::raised(limit)
+            ),
         )
     };
     (share >= RSS_NEAR_LIMIT).then(|| finding().with_severity(severity))

@@ -194,8 +194,8 @@ pub fn rescue(policy: &Policy, target: &Target, kills: &PodKills) -> Option<Resc
     })
 }
 
-/// One raise, in whole mebibytes.
-fn raised(limit: Bytes) -> Bytes {
+/// One raise, in whole mebibytes, by hand too: from 90 % resident it leaves 72 %.
+pub fn raised(limit: Bytes) -> Bytes {
     Bytes(limit.0.saturating_mul(RAISE_PERCENT) / 100).round_up_mib()
 }
 
@@ -213,14 +213,17 @@ fn finding(look: &Assessment<'_>, kills: &PodKills) -> Finding {
         times => format!("killed by the kernel {times} times from {} to {}", at(kills.first_at), at(kills.last_at)),
     };
     let remedy = in_a_loop(look, kills).or_else(|| bounded_since(look, kills));
-    let remedy = remedy.unwrap_or_else(|| advice(kills.cause).to_owned());
+    let limit = look.target(&kills.pod).and_then(|target| target.pod.limit());
+    let remedy = remedy.unwrap_or_else(|| advice(kills.cause, limit));
+    let noting = acknowledging(look.policy, &look.kills).unwrap_or_default();
     let note = match noted(look.snapshot) {
-        Some(Err(text)) => format!("; the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}", plain(text)),
-        _ => acknowledging(look.policy, &look.kills)
-            .map_or_else(String::new, |command| format!("; once you have taken note: {command}")),
+        Some(Err(text)) => {
+            format!("the annotation {ACKNOWLEDGED_ANNOTATION} is no time (RFC 3339): {}; {noting}", plain(text))
+        }
+        _ => format!("once you have taken note: {noting}"),
     };
     let evidence = format!("{often}: {}; {}", kills.cause, kills.evidence);
-    Finding::new(code, Some(kills.pod.clone()), evidence, format!("{remedy}{note}")).with_since(kills.first_at)
+    Finding::new(code, Some(kills.pod.clone()), evidence, remedy).with_afterwards(note).with_since(kills.first_at)
 }
 
 /// The command by which a person takes note of these kills: what comes after the last of them stays. `None`: there is none.
@@ -236,9 +239,10 @@ fn in_a_loop(look: &Assessment<'_>, kills: &PodKills) -> Option<String> {
     Some(match rescue(look.policy, target, kills)? {
         Rescue::Raise(limit) => limits::remedy(&look.view(target)?, target.pod.container.as_ref().ok()?, limit),
         Rescue::Raised(limit) => format!("the limit is {limit} now; it is to load with that"),
-        Rescue::AtMaximum(limit) => {
-            format!("spec.headroom.maximumLimit allows no more than {limit}: raise it, or store less data")
-        }
+        Rescue::AtMaximum(limit) => format!(
+            "spec.headroom.maximumLimit allows no more than {limit}: raise it to {}, or store less data",
+            raised(limit)
+        ),
         Rescue::Exhausted(limit) => format!(
             "{MOST_RAISES} raises did not end it, and the operator raises the limit no further than {limit}: find out how \
              large the data are, and raise the limit in the template above that"
@@ -260,17 +264,21 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-fn advice(cause: Cause) -> &'static str {
+fn advice(cause: Cause, limit: Option<Bytes>) -> String {
+    let raise =
+        limit.map_or_else(|| "raise the limit".to_owned(), |it| format!("raise the limit of {it} to {}", raised(it)));
     match cause {
-        Cause::Loading => "it has loaded since: raise the limit in the template before it starts anew",
-        Cause::NoMaxmemory => "set maxmemory as MaxmemoryUnset says, in the template too",
-        Cause::Fork => "raise the limit: saving, rewriting and full syncs need room for what is written meanwhile",
-        Cause::ClientBuffers => "raise the limit, or bound the buffers (maxmemory-clients, client-output-buffer-limit)",
-        Cause::ReplicaBuffers => "raise the limit, or bound the buffers (client-output-buffer-limit replica)",
-        Cause::LimitBelowData => "raise the limit, then maxmemory; or lower maxmemory and store less data",
-        Cause::Headroom => "raise the limit to what the policy demands, or lower maxmemory",
+        Cause::Loading => format!("it has loaded since: {raise}, in the template too, before it starts anew"),
+        Cause::NoMaxmemory => "set maxmemory as MaxmemoryUnset says, in the template too".to_owned(),
+        Cause::Fork => format!("{raise}: saving, rewriting and full syncs need room for what is written meanwhile"),
+        Cause::ClientBuffers => {
+            format!("{raise}, or bound the buffers (maxmemory-clients, client-output-buffer-limit)")
+        }
+        Cause::ReplicaBuffers => format!("{raise}, or bound the buffers (client-output-buffer-limit replica)"),
+        Cause::LimitBelowData => format!("{raise}, then maxmemory; or lower maxmemory and store less data"),
+        Cause::Headroom => format!("{raise}, or to what HeadroomInsufficient demands; or lower maxmemory"),
         Cause::Unknown => {
-            "see what the server and its clients did then; a limit above maxmemory with headroom prevents most"
+            format!("see what the server and its clients did then; {raise}: room above maxmemory prevents most")
         }
     }
 }

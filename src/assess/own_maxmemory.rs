@@ -6,6 +6,7 @@ use crate::{
         bytes::Bytes,
         finding::{Finding, FindingCode},
         journal::{MemberIdentity, OwnMaxmemory, WorkloadRecord},
+        quantity,
         sample::Sample,
         snapshot::{Snapshot, Target},
         start::redis_text,
@@ -62,7 +63,10 @@ fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Opti
         Ok(before) if before > 0 => format!("was {}", Bytes(before)),
         _ => "was 0".to_owned(),
     };
-    let place = members.first().map(|target| in_start(look.snapshot, target, value)).unwrap_or_default();
+    let place = members
+        .first()
+        .map(|target| in_start(&look.policy.namespace, look.snapshot, target, (value, None)))
+        .unwrap_or_default();
     Some(Finding::new(
         FindingCode::ConfigDrift,
         None,
@@ -72,25 +76,38 @@ fn finding(look: &Assessment<'_>, shard: &Shard<'_>, own: &OwnMaxmemory) -> Opti
             pods.join(", ")
         ),
         format!(
-            "write it into what the pods start with: {place}; until then the operator sets it again after each start, and the \
+            "write it into what the pods start with; {place}; until then the operator sets it again after each start, and the \
              value stays when this policy is deleted"
         ),
     ))
 }
 
-/// Where a `maxmemory` is written that holds for new pods of that target's set, with the very words.
-pub fn in_start(snapshot: &Snapshot, target: &Target, value: Bytes) -> String {
+/// Where a `maxmemory`, and a limit for it, are written that hold for new pods of that target's set: what that does to pods, and
+/// then the command with the very words.
+pub fn in_start(
+    namespace: &str,
+    snapshot: &Snapshot,
+    target: &Target,
+    (value, limit): (Bytes, Option<Bytes>),
+) -> String {
     let container = target.pod.container.as_ref().map(|container| container.name.as_str()).unwrap_or_default();
-    let owner = target.pod.owner.as_ref().map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default();
     let line = redis_text(value);
-    // What is changed in a set that something else makes is taken back.
-    match patch::kept_in(snapshot, target) {
-        Some(kept_in) => {
-            format!("the line \"maxmemory {line}\" of the Redis configuration in {kept_in}, which makes {owner}")
+    let also = limit.map_or_else(String::new, |it| format!("resources.limits.memory {} and ", quantity::format(it)));
+    let place = match (patch::kept_in(snapshot, target), patch::edit(namespace, snapshot, target)) {
+        // What is changed in a set that something else makes is taken back.
+        (None, Some(edit)) => {
+            format!(
+                "{edit} (container {container}: {also}args \"--maxmemory\", \"{line}\"; or, instead of args, the line \"maxmemory \
+                 {line}\" of its configuration file)"
+            )
         }
-        None => format!(
-            "args of container {container} of {owner}: \"--maxmemory\", \"{line}\", or the line \"maxmemory {line}\" of its \
-             configuration file"
-        ),
+        (kept_in, _) => {
+            let kept_in = kept_in.map_or_else(String::new, |it| format!(" in {it}"));
+            format!("{also}the line \"maxmemory {line}\" of the Redis configuration{kept_in}")
+        }
+    };
+    match patch::rolling(namespace, snapshot, target) {
+        Some(before) => format!("{before}: {place}"),
+        None => place,
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::domain::{
     bytes::Bytes,
+    names::in_short,
     pod::{Container, Owner, StatefulSet},
     quantity,
     recognition::limit_at::LimitAt,
@@ -13,27 +14,33 @@ use crate::domain::{
     snapshot::{Snapshot, Target},
 };
 
+/// What a change of the resource that an operator makes pods from does to them.
+const BY_ITS_OPERATOR: &str = "its operator then restarts the pods, the primary too";
+
 /// A change that gives new pods another limit or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// What is done, and where: "set the limit to 768 MiB in the template of StatefulSet redis".
     pub what: String,
+    /// What it does to pods, and what comes before it for that reason: whoever reads a command carries it out.
+    pub before: String,
     /// The command.
     pub command: String,
-    /// What it does to pods, and what else is to be known.
-    pub effect: String,
+    /// What else is to be known; empty: nothing.
+    pub note: String,
 }
 
 impl Patch {
-    /// The command, and what it does to pods.
+    /// What it does to pods, and then the command.
     pub fn exact(&self) -> String {
-        format!("{} ({})", self.command, self.effect)
+        let note = if self.note.is_empty() { String::new() } else { format!(" ({})", self.note) };
+        format!("{}: {}{note}", self.before, self.command)
     }
 }
 
 impl fmt::Display for Patch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.exact())
+        write!(f, "{}; {}", self.what, self.exact())
     }
 }
 
@@ -97,8 +104,16 @@ struct Maker<'a> {
     limit_at: Option<&'a LimitAt>,
     /// What its template gives the Redis container.
     gives: Option<Bytes>,
-    /// What a change of it does to its pods.
-    rolls: String,
+}
+
+impl Maker<'_> {
+    /// What a change of it does to its pods, and what comes before that.
+    fn rolls(&self, namespace: &str, snapshot: &Snapshot, target: &Target) -> String {
+        match self.set {
+            Some(set) => rolls(namespace, snapshot, set),
+            None => format!("this rolls its pods: {}", anew(target)),
+        }
+    }
 }
 
 /// The change that gives new pods of that target's set the limit; `None`: what makes them is not known.
@@ -108,8 +123,8 @@ pub fn of(namespace: &str, snapshot: &Snapshot, target: &Target, to: Bytes) -> O
         && let Some(gives) = maker.gives.filter(|gives| *gives >= to)
     {
         let what = format!("let the pod be replaced, for the template of {} gives {gives} already", maker.name);
-        let (command, effect) = replacement(namespace, &maker, target);
-        return Some(Patch { what, command, effect });
+        let (command, before) = replacement(namespace, snapshot, &maker, target);
+        return Some(Patch { what, before, command, note: String::new() });
     }
     change(namespace, snapshot, target, &Wanted::limit(to, target.pod.guaranteed))
 }
@@ -134,16 +149,17 @@ fn change(namespace: &str, snapshot: &Snapshot, target: &Target, wanted: &Wanted
     if let Some(owner) = maker.owner {
         return Some(by_operator(namespace, owner, maker.limit_at, container, wanted));
     }
+    let rolls = maker.rolls(namespace, snapshot, target);
     Some(match maker.limit_at {
         Some(LimitAt::Value { chart, release, path: Some(path) }) => {
-            by_chart(namespace, (chart, release), path, wanted, &maker.rolls)
+            by_chart(namespace, (chart, release), path, wanted, rolls)
         }
         at => {
             let release = match at {
                 Some(LimitAt::Value { release, .. }) => Some(release),
                 _ => None,
             };
-            in_template(namespace, &maker, container, release, wanted)
+            in_template(namespace, (&maker, rolls), container, release, wanted)
         }
     })
 }
@@ -161,7 +177,6 @@ fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> 
             owner: set.owner.as_ref(),
             limit_at: set.limit_at.as_ref(),
             gives: gives(&set.template_limits),
-            rolls: rolls(set, target),
         });
     }
     let deployment = snapshot.deployment(uid)?;
@@ -172,17 +187,17 @@ fn maker<'a>(snapshot: &'a Snapshot, target: &Target, container: &Container) -> 
         owner: None,
         limit_at: deployment.limit_at.as_ref(),
         gives: gives(&deployment.template_limits),
-        rolls: "rolls its pods: Redis starts anew".to_owned(),
     })
 }
 
 /// What has a pod made anew from its template, and what that does. A roll-out that is asked for leaves alone the pods of a set
 /// whose strategy is OnDelete, and those below its partition; and the mark by which it is asked for (an annotation of the
 /// template) is taken back by a controller that owns the set.
-fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, String) {
+fn replacement(namespace: &str, snapshot: &Snapshot, maker: &Maker<'_>, target: &Target) -> (String, String) {
+    let rolls = || maker.rolls(namespace, snapshot, target);
     let pod = &target.pod.name;
     let Some(set) = maker.set else {
-        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), maker.rolls.clone());
+        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), rolls());
     };
     let held = set.ordinal(pod).filter(|ordinal| !set.on_delete && *ordinal < set.partition);
     if let Some(ordinal) = held.filter(|_| set.current_revision != set.update_revision) {
@@ -190,13 +205,14 @@ fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, 
         return (
             format!("kubectl patch {} -n {namespace} --type merge -p '{change}'", maker.object),
             format!(
-                "below its partition of {} pods are left alone: this rolls those from number {ordinal} on",
+                "below its partition of {} pods are left alone, and this rolls those from number {ordinal} on, a primary among them \
+                 only after a replica has taken its role",
                 set.partition
             ),
         );
     }
     if !set.on_delete && held.is_none() && set.owner.is_none() {
-        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), maker.rolls.clone());
+        return (format!("kubectl rollout restart {} -n {namespace}", maker.object), rolls());
     }
     let because = match (set.on_delete, held, &set.owner) {
         (true, ..) => format!("the strategy of {} is OnDelete, so that a roll-out replaces no pod", maker.name),
@@ -204,41 +220,43 @@ fn replacement(namespace: &str, maker: &Maker<'_>, target: &Target) -> (String, 
         (.., Some(owner)) => format!("{} {} owns {}, and takes a roll-out back", owner.kind, owner.name, maker.name),
         (.., None) => String::new(),
     };
-    let is_primary = target.sample().is_some_and(|sample| sample.replication.role == Role::Primary);
-    let care = if is_primary {
-        "it is a primary: let a replica take its role over first, or writes stop until it has loaded"
-    } else {
-        "one pod after the other, each when the one before has caught up, and a primary last"
+    let care = match (is_primary(target), saves(target)) {
+        (true, Some(false)) => {
+            "it is a primary that saves nothing: first let a replica take its role over, or it comes back EMPTY, and its replicas \
+             copy that"
+        }
+        (true, _) => "it is a primary: first let a replica take its role over, or writes stop until it has loaded",
+        (false, _) => "one pod after the other, each when the one before has caught up, and a primary last",
     };
     (format!("kubectl delete pod {pod} -n {namespace}"), format!("{because}; {care}"))
 }
 
 /// At the resource of the operator that makes the pods.
 fn by_operator(namespace: &str, owner: &Owner, at: Option<&LimitAt>, container: &Container, wanted: &Wanted) -> Patch {
-    let effect = "its operator then restarts the pods, the primary too".to_owned();
+    let before = BY_ITS_OPERATOR.to_owned();
     match at {
         Some(LimitAt::Resource { kind, group, name, path: Some(path), .. }) => Patch {
             what: format!("{} in {kind} {name}", wanted.what),
+            before,
             command: format!(
                 "kubectl patch {} {name} -n {namespace} --type merge -p '{}'",
                 resource(kind, group.as_deref()),
                 merge(path, wanted)
             ),
-            effect,
+            note: String::new(),
         },
         Some(LimitAt::Resource { kind, group, name, said, path: None }) => Patch {
             what: format!("{} in {kind} {name}", wanted.what),
+            before,
             command: format!("kubectl edit {} {name} -n {namespace}", resource(kind, group.as_deref())),
-            effect: format!(
-                "{} in {said}; {effect}",
-                wanted.each(", ", |field, amount| format!("{field}.memory: {amount}"))
-            ),
+            note: format!("{} in {said}", wanted.each(", ", |field, amount| format!("{field}.memory: {amount}"))),
         },
         _ => Patch {
             what: format!("{} in {} {}", wanted.what, owner.kind, owner.name),
+            before,
             command: format!("kubectl edit {} {} -n {namespace}", owner.kind.to_lowercase(), owner.name),
-            effect: format!(
-                "set {} there; {effect}",
+            note: format!(
+                "set {} there",
                 wanted.each(" and ", |field, amount| format!("{field}.memory of {} to {amount}", container.name))
             ),
         },
@@ -257,18 +275,19 @@ fn merge(path: &str, wanted: &Wanted) -> String {
     path.rsplit('.').fold(format!("{{{inner}}}"), |inner, field| format!(r#"{{"{field}":{inner}}}"#))
 }
 
-fn by_chart(namespace: &str, (chart, release): (&str, &str), path: &str, wanted: &Wanted, rolls: &str) -> Patch {
+fn by_chart(namespace: &str, (chart, release): (&str, &str), path: &str, wanted: &Wanted, rolls: String) -> Patch {
     let set = wanted.each(" ", |field, amount| format!("--set {path}.{field}.memory={amount}"));
     Patch {
         what: format!("{} in Helm release {release} ({chart})", wanted.what),
+        before: rolls,
         command: format!("helm upgrade {release} CHART -n {namespace} --reuse-values {set}"),
-        effect: format!("{rolls}; CHART as it was installed; where GitOps renders it, set the value there"),
+        note: "CHART as it was installed; where GitOps renders it, set the value there".to_owned(),
     }
 }
 
 fn in_template(
     namespace: &str,
-    maker: &Maker<'_>,
+    (maker, rolls): (&Maker<'_>, String),
     container: &Container,
     release: Option<&String>,
     wanted: &Wanted,
@@ -282,29 +301,88 @@ fn in_template(
     let amounts = wanted.each(" ", |field, amount| format!("--{field}=memory={amount}"));
     Patch {
         what: format!("{} in the pod template", wanted.what),
+        before: rolls,
         command: format!("kubectl set resources {} -n {namespace} -c {} {amounts}", maker.object, container.name),
-        effect: format!("{}; {kept}", maker.rolls),
+        note: kept,
     }
 }
 
-/// What a change of its template does to its pods.
-fn rolls(set: &StatefulSet, target: &Target) -> String {
-    let saves = target.sample().and_then(|sample| sample.config.as_ref().ok()).map(Config::persists);
-    let primary = match saves {
-        Some(false) => {
-            "it saves nothing, comes back EMPTY, and its replicas with it, unless a replica is primary by then"
-        }
-        _ => "no writes until it is back, or a replica is primary",
-    };
+/// What a change of what that target's pods are made from does to them, and what comes before it for that reason; `None`: what
+/// makes them is not known.
+pub fn rolling(namespace: &str, snapshot: &Snapshot, target: &Target) -> Option<String> {
+    let container = target.pod.container.as_ref().ok()?;
+    let maker = maker(snapshot, target, container);
+    if target.pod.foreign_controller().is_some() || maker.as_ref().is_some_and(|maker| maker.owner.is_some()) {
+        return Some(BY_ITS_OPERATOR.to_owned());
+    }
+    Some(maker?.rolls(namespace, snapshot, target))
+}
+
+/// The command by which that target's template is edited; `None`: what makes its pods is not known.
+pub fn edit(namespace: &str, snapshot: &Snapshot, target: &Target) -> Option<String> {
+    let maker = maker(snapshot, target, target.pod.container.as_ref().ok()?)?;
+    Some(format!("kubectl edit {} -n {namespace}", maker.object))
+}
+
+fn rolls(namespace: &str, snapshot: &Snapshot, set: &StatefulSet) -> String {
+    let of_it = |target: &&Target| target.pod.owner.as_ref().is_some_and(|owner| owner.uid == set.uid);
+    let rolled = |target: &&Target| set.ordinal(&target.pod.name).is_none_or(|ordinal| ordinal >= set.partition);
+    let members = || snapshot.targets.iter().filter(of_it);
     if set.on_delete {
-        return "rolls no pod, for its strategy is OnDelete: delete them then, one after the other, a primary last"
+        return "this rolls no pod, for its strategy is OnDelete: delete them then, one after the other, and a primary only when a \
+                replica has taken its role over"
             .to_owned();
     }
-    match set.partition {
-        0 if set.replicas == 1 => "rolls its only pod: Redis starts anew".to_owned(),
-        0 => format!("rolls all {} pods, one after the other, the primary too: {primary}", set.replicas),
-        partition => format!("rolls its pods from number {partition} on, one after the other"),
+    if let (0, 1, Some(only)) = (set.partition, set.replicas, members().next()) {
+        return format!("this rolls its only pod: {}", anew(only));
     }
+    let which = match set.partition {
+        0 => format!("this rolls all {} pods, one after the other", set.replicas),
+        partition => format!("this rolls its pods from number {partition} on, one after the other"),
+    };
+    let primaries: Vec<&Target> = members().filter(|target| is_primary(target)).filter(rolled).collect();
+    let names = in_short(&primaries.iter().map(|target| &target.pod.name).collect::<Vec<_>>(), 3);
+    match primaries.as_slice() {
+        [] => which,
+        some if some.iter().any(|target| saves(target) == Some(false)) => {
+            let first = keep_out(namespace, set, some, &names);
+            format!(
+                "{which}, the primary {names} too, which saves nothing and comes back EMPTY, and its replicas copy that: {first}"
+            )
+        }
+        _ => format!("{which}, the primary {names} too: no writes until it is back, or a replica is primary"),
+    }
+}
+
+/// How the primaries are kept out of a roll-out, which goes from the highest number down.
+fn keep_out(namespace: &str, set: &StatefulSet, primaries: &[&Target], names: &str) -> String {
+    let highest = primaries.iter().filter_map(|target| set.ordinal(&target.pod.name)).max();
+    match highest.map(|ordinal| ordinal.saturating_add(1)).filter(|above| *above < set.replicas) {
+        Some(above) => format!(
+            "first kubectl patch statefulset/{} -n {namespace} --type merge -p \
+             '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":{above}}}}}}}}}' (leaves {names} alone; back to {} when \
+             a replica is primary instead), then",
+            set.name, set.partition
+        ),
+        None => format!("first let a replica take the role of {names} over, then"),
+    }
+}
+
+/// What a start does to a server on which nobody else follows.
+fn anew(target: &Target) -> &'static str {
+    match saves(target) {
+        Some(false) => "Redis starts anew, and EMPTY, for it saves nothing",
+        _ => "Redis starts anew, and takes no writes until it has loaded",
+    }
+}
+
+fn is_primary(target: &Target) -> bool {
+    target.sample().is_some_and(|sample| sample.replication.role == Role::Primary)
+}
+
+/// Whether it writes its data to disk; `None`: not known.
+fn saves(target: &Target) -> Option<bool> {
+    target.sample().and_then(|sample| sample.config.as_ref().ok()).map(Config::persists)
 }
 
 #[cfg(test)]

@@ -264,7 +264,8 @@ fn every_text_fits_the_status() {
     });
     assert!(findings.len() >= 8);
     for finding in findings {
-        assert!(finding.evidence.chars().count() <= 512 && finding.remedy.chars().count() <= 512, "{finding:?}");
+        assert!(finding.evidence.chars().count() <= 512 && finding.remedy.chars().count() <= 1024, "{finding:?}");
+        assert!(finding.afterwards.chars().count() <= 1024, "{finding:?}");
         assert!(!finding.evidence.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
     }
 }

@@ -168,6 +168,7 @@ mod tests {
             stale: false,
             evidence: String::new(),
             remedy: String::new(),
+            remedy_afterwards: String::new(),
         };
         let findings = [
             finding("RssNearLimit", "Warning", &["redis-0", "redis-1"]),

@@ -154,6 +154,7 @@ fn status(code: &str) -> RedisMemoryPolicyStatus {
         stale: false,
         evidence: "it is so".into(),
         remedy: "mend it".into(),
+        remedy_afterwards: String::new(),
     };
     RedisMemoryPolicyStatus { findings: vec![finding], ..RedisMemoryPolicyStatus::default() }
 }

@@ -30,6 +30,8 @@ pub struct Finding {
     pub evidence: String,
     /// What a person can do, or what the operator will do.
     pub remedy: String,
+    /// What a person does when that is done, or for good when it suits: takes note, changes the template. Empty: nothing.
+    pub afterwards: String,
     /// Since when it is so, where something tells; `None`: since it was first found.
     pub since: Option<Timestamp>,
 }
@@ -42,7 +44,14 @@ impl Finding {
         evidence: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { code, severity: code.severity(), pod, evidence: evidence.into(), remedy: remedy.into(), since: None }
+        let (evidence, remedy) = (evidence.into(), remedy.into());
+        Self { code, severity: code.severity(), pod, evidence, remedy, afterwards: String::new(), since: None }
+    }
+
+    /// The same finding, with what is left to a person when its remedy is done.
+    #[must_use]
+    pub fn with_afterwards(self, afterwards: impl Into<String>) -> Self {
+        Self { afterwards: afterwards.into(), ..self }
     }
 
     /// The same finding, which has been so since then, whenever it is found.
@@ -56,6 +65,11 @@ impl Finding {
     pub fn with_severity(self, severity: Severity) -> Self {
         Self { severity, ..self }
     }
+}
+
+/// The remedy of a finding, and what is left to a person then.
+pub fn advice(remedy: &str, afterwards: &str) -> String {
+    if afterwards.is_empty() { remedy.to_owned() } else { format!("{remedy}; {afterwards}") }
 }
 
 macro_rules! finding_codes {

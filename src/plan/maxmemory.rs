@@ -127,21 +127,22 @@ pub fn made(records: &[WorkloadRecord], peer: &Peer, value: Bytes) -> Option<Vec
     Some(records)
 }
 
-/// What is said of that target's `maxmemory` in place of that remedy: that it is set, or why not, with the numbers. `None`:
-/// the remedy is right.
-pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<String> {
+/// What is said of that target's `maxmemory` in place of that remedy: that it is set, and to what, or why not, with the numbers.
+/// `None`: the remedy is right.
+pub(super) fn said(ctx: &Context<'_>, target: &Target, remedy: &str) -> Option<(String, Option<Bytes>)> {
     if !ctx.policy.headroom.set_maxmemory {
         return None;
     }
     let shard = ctx.look.shard_of(target)?;
     match judge(ctx, shard) {
-        Verdict::Refused(why) => Some(format!("{why}; {remedy}")),
+        Verdict::Refused(why) => Some((format!("{why}; {remedy}"), None)),
         Verdict::Set(change) if change.is_of(target) && is_ours(ctx, shard, None) => {
-            Some(format!("{WILL_SET}{}: {}{}", change.end(), change.because, keys_kept(shard, &change)))
+            let value = change.end();
+            Some((format!("{WILL_SET}{value}: {}{}", change.because, keys_kept(shard, &change)), Some(value)))
         }
         Verdict::Set(change) if change.is_of(target) && ctx.policy.mode == Mode::Observe => {
             let (value, because, keys) = (change.end(), &change.because, keys_kept(shard, &change));
-            Some(format!("in mode Enforce the operator would set maxmemory to {value}: {because}{keys}"))
+            Some((format!("in mode Enforce the operator would set maxmemory to {value}: {because}{keys}"), None))
         }
         Verdict::Nothing | Verdict::Set(_) => None,
     }

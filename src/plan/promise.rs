@@ -35,9 +35,11 @@ pub fn findings(ctx: &Context<'_>, journal: Option<&Journal>, decision: &Decisio
     }
     let decided = Decided::of(ctx, decision);
     for finding in &mut findings {
-        if let Some(pod) = finding.pod.clone()
-            && let Some(said) = decided.instead(finding, &pod)
-        {
+        let Some(pod) = finding.pod.clone() else { continue };
+        if let Some(place) = decided.for_new_pods(finding, &pod) {
+            finding.afterwards = place;
+        }
+        if let Some(said) = decided.instead(finding, &pod) {
             finding.remedy = said;
         }
     }
@@ -93,16 +95,27 @@ impl<'a> Decided<'a> {
     fn maxmemory_first(&self, finding: &Finding, pod: &PodName) -> Option<String> {
         let said = |remedy: &str| maxmemory::said(self.ctx, self.ctx.look.target(pod)?, remedy);
         let then = match finding.code {
-            FindingCode::MaxmemoryUnset | FindingCode::HeadroomInsufficient => return said(&finding.remedy),
-            FindingCode::OomKilled | FindingCode::OomKillLoop => format!("to end it for good: {}", finding.remedy),
-            FindingCode::TemplateTooSmall => {
-                "the template's limit is enough for that: write that maxmemory into it".to_owned()
+            FindingCode::MaxmemoryUnset | FindingCode::HeadroomInsufficient => {
+                return said(&finding.remedy).map(|(said, _)| said);
             }
+            FindingCode::OomKilled | FindingCode::OomKillLoop => format!("to end it for good: {}", finding.remedy),
+            FindingCode::TemplateTooSmall => "the template's limit is enough for that".to_owned(),
             FindingCode::RequestBelowMaxmemory => "the memory request is to be at least that".to_owned(),
             _ => return None,
         };
-        let said = said("").filter(|said| said.starts_with(assess::WILL_SET))?;
+        let (said, _) = said("").filter(|(_, value)| value.is_some())?;
         Some(format!("{said}; {then}"))
+    }
+
+    /// How new pods get the `maxmemory` that is set.
+    fn for_new_pods(&self, finding: &Finding, pod: &PodName) -> Option<String> {
+        if ![FindingCode::MaxmemoryUnset, FindingCode::TemplateTooSmall].contains(&finding.code) {
+            return None;
+        }
+        let target = self.ctx.look.target(pod)?;
+        let (_, value) = maxmemory::said(self.ctx, target, "")?;
+        let place = assess::in_start(&self.ctx.policy.namespace, self.ctx.snapshot, target, (value?, None));
+        Some(format!("by day, for new pods start without it: {place}"))
     }
 
     /// Why a limit is not raised that a finding says is raised.

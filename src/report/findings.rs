@@ -17,8 +17,10 @@ use crate::{
     },
 };
 
-/// Longest text of a finding.
-const TEXT_CAP: usize = 500;
+/// Longest evidence of a finding.
+const EVIDENCE_CAP: usize = 500;
+/// Longest text of what is done about it: a command that is cut is none.
+const REMEDY_CAP: usize = 1000;
 
 /// Instead of what the operator said that it was about to do when it found that: it acts on what it sees now alone.
 pub(super) const JUDGED_FIRST: &str = "nothing is done about it before it has been judged again";
@@ -60,6 +62,7 @@ pub fn grouped(findings: &[FindingStatus]) -> Vec<FindingStatus> {
                 && group.severity == finding.severity
                 && group.stale == finding.stale
                 && group.remedy == finding.remedy
+                && group.remedy_afterwards == finding.remedy_afterwards
                 && group.pod.is_some()
                 && group.pods.len() < MAX_PODS
         };
@@ -147,7 +150,7 @@ fn of(
     previous: &RedisMemoryPolicyStatus,
     before: &[FindingStatus],
 ) -> FindingStatus {
-    let cap = |text: &str| text.chars().take(TEXT_CAP).collect::<String>();
+    let cap = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let uid = |pod: &PodName| snapshot.target(pod).map(|target| target.pod.uid.to_string());
     // Where there were pods, none is more than something to know, unless none is wanted.
     let vanished =
@@ -161,8 +164,9 @@ fn of(
         pods: Vec::new(),
         since: Some(since(finding, snapshot, before)),
         stale: false,
-        evidence: cap(&finding.evidence),
-        remedy: cap(&finding.remedy),
+        evidence: cap(&finding.evidence, EVIDENCE_CAP),
+        remedy: cap(&finding.remedy, REMEDY_CAP),
+        remedy_afterwards: cap(&finding.afterwards, REMEDY_CAP),
     }
 }
 

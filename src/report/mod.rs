@@ -333,6 +333,7 @@ mod tests {
                 stale: false,
                 evidence: evidence.into(),
                 remedy: String::new(),
+                remedy_afterwards: String::new(),
             }],
             ..RedisMemoryPolicyStatus::default()
         };

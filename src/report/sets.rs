@@ -75,8 +75,8 @@ pub fn of(look: &Assessment<'_>) -> Vec<SetSeen> {
             [] if !shard.live_outside().is_empty() => Writes::Unknown("its primary is not selected".to_owned()),
             [] => Writes::Stopped("no member is primary".to_owned()),
             several if shard.has_too_many_primaries() => Writes::Split(format!(
-                "{} each take them, and what one takes the other never has (how much that is by now is not known: the keys of each \
-                 are counted, not compared)",
+                "{} each take them, and what one takes the other never has (how much that is is not known: keys are counted, not \
+                 compared)",
                 list(&names(several))
             )),
             primaries => primaries.iter().map(|primary| writes(primary)).max_by_key(badness).unwrap_or(Writes::GoOn),

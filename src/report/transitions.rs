@@ -3,7 +3,10 @@
 use super::findings;
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus},
-    domain::event::{EventNote, EventType},
+    domain::{
+        event::{EventNote, EventType},
+        finding::advice,
+    },
 };
 
 /// One event, and the pod that it concerns.
@@ -32,7 +35,11 @@ pub fn between(
     let new: Vec<_> = now.iter().filter(weighty).filter(|finding| !known(&earlier, finding)).cloned().collect();
     for finding in findings::grouped(&new) {
         // An event stays when the mode or the decision changes: it says what held then.
-        let note = format!("{}. When this was written: {}", about(&finding, &finding.evidence), finding.remedy);
+        let note = format!(
+            "{}. When this was written: {}",
+            about(&finding, &finding.evidence),
+            advice(&finding.remedy, &finding.remedy_afterwards)
+        );
         events.push(event(EventType::Warning, &finding.code, "Assess", note, only_pod(&finding)));
     }
     // The list is capped: a finding that fell off its end is not over.

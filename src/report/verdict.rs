@@ -1,9 +1,11 @@
 //! The verdict: whether a person has to act, in one word and one sentence, from everything that was judged and decided.
-//! Pure. What rules it: `ruling`; what is at stake: `risk`; what is done by whom: `next`, `command`, `memory`.
+//! Pure. What rules it: `ruling`; what is at stake: `risk`, `loss`; what is done by whom: `next`, `command`, `memory`, `pods`.
 
 mod command;
+mod loss;
 mod memory;
 mod next;
+mod pods;
 mod risk;
 mod ruling;
 mod sentinels;
@@ -13,7 +15,10 @@ use jiff::Timestamp;
 pub use self::ruling::Level;
 pub(super) use self::ruling::is_promised;
 use super::Input;
-use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus, VerdictStatus};
+use crate::{
+    api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus, VerdictStatus},
+    domain::finding::FindingCode,
+};
 
 /// Longest brief: `kubectl get rmp` stays within 100 columns.
 const BRIEF_CAP: usize = 56;
@@ -28,9 +33,9 @@ pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Verdi
     let tightest = risk::Tightest::of(input, previous.verdict.as_ref());
     let since = since(&ruling.reason, ruling.found(), previous, input.now);
     let sentence = format!(
-        "{} since {}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}",
+        "{}{}: {}. Risk: {}. Primary: {}. Operator: {}. You: {}",
         ruling.reason,
-        shown(since),
+        when(&ruling, since),
         part(&ruling.what(input)),
         risk::sentence(input, &ruling, tightest.as_ref()),
         risk::primary(input, &ruling),
@@ -41,7 +46,7 @@ pub(super) fn of(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Verdi
         level: ruling.level.as_str().to_owned(),
         since,
         brief: cap(&ruling.brief(input), BRIEF_CAP),
-        sentence: cap(&sentence, SENTENCE_CAP),
+        sentence: shortened(&sentence, SENTENCE_CAP),
         reason: ruling.reason,
         free_pod: tightest.as_ref().map(|it| it.pod().to_owned()),
         free: tightest.map(|it| it.free),
@@ -86,14 +91,29 @@ fn since(reason: &str, found: &[&FindingStatus], previous: &RedisMemoryPolicySta
     first.unwrap_or_else(|| Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
+/// " since …", where that is when it began, else that it was noticed then: it may have been so before.
+fn when(ruling: &ruling::Ruling<'_>, since: Timestamp) -> String {
+    let began = match ruling.code() {
+        Some(code) => matches!(code, FindingCode::OomKilled | FindingCode::OomKillLoop),
+        None => {
+            ruling.level == Level::Fine || [ruling::REMEDIATING, ruling::NOT_JUDGED].contains(&ruling.reason.as_str())
+        }
+    };
+    format!("{} {}", if began { " since" } else { ", noticed" }, shown(since))
+}
+
 /// A time as it is shown.
 pub(super) fn shown(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn part(text: &str) -> String {
-    let text = text.trim_end_matches('.');
-    if text.chars().count() <= PART_CAP { text.to_owned() } else { format!("{} …", cap(text, PART_CAP)) }
+    shortened(text.trim_end_matches('.'), PART_CAP)
+}
+
+/// Nobody takes a part of a command for all of it.
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most { text.to_owned() } else { format!("{} …", cap(text, most.saturating_sub(2))) }
 }
 
 fn cap(text: &str, most: usize) -> String {

@@ -166,7 +166,7 @@ pub struct FindingStatus {
     /// What was found.
     #[schemars(length(max = 64))]
     pub code: String,
-    /// Info, Warning or Critical.
+    /// Info, Warning or Critical: how bad it can get. How soon somebody has to act is the level of the verdict.
     #[schemars(length(max = 16))]
     pub severity: String,
     /// The pod, unless it is about the whole policy.
@@ -192,8 +192,12 @@ pub struct FindingStatus {
     #[schemars(length(max = 512))]
     pub evidence: String,
     /// What can be done.
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 1024))]
     pub remedy: String,
+    /// What a person does when that is done, or for good when it suits; absent: nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub remedy_afterwards: String,
 }
 
 /// A plan as it is shown.

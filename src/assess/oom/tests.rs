@@ -152,7 +152,8 @@ fn what_is_taken_note_of_does_not_come_back_from_the_pod() {
     let policy = fixtures::policy();
     let look = Assessment::of(&policy, &snapshot, &AssessSettings::default());
     let [finding] = findings(&look).try_into().unwrap();
-    assert!(finding.remedy.ends_with("redismemory.io/acknowledged is no time (RFC 3339): yesterday"), "{finding:?}");
+    let said = "redismemory.io/acknowledged is no time (RFC 3339): yesterday; kubectl annotate rmp sessions -n shop --overwrite";
+    assert!(finding.afterwards.contains(said), "{finding:?}");
 }
 
 /// The limit that is wanted after each kill while it loads, and what is said of it.
@@ -231,9 +232,9 @@ fn who_has_a_maxmemory_by_now_is_not_told_to_set_one() {
         let look = Assessment::of(&policy, &snapshot, &AssessSettings::default());
         findings(&look).remove(0).remedy
     };
-    let unset = "set maxmemory as MaxmemoryUnset says, in the template too; ";
+    let unset = "set maxmemory as MaxmemoryUnset says, in the template too";
     assert!(remedy(Bytes::ZERO).starts_with(unset), "{}", remedy(Bytes::ZERO));
-    let set = "maxmemory is 64 MiB now: see that the template gives it one too, or the next start is without; ";
+    let set = "maxmemory is 64 MiB now: see that the template gives it one too, or the next start is without";
     assert!(remedy(Bytes::mib(64)).starts_with(set), "{}", remedy(Bytes::mib(64)));
 }
 

@@ -93,7 +93,7 @@ fn request_below_maxmemory() {
     assert_eq!(case(|c| c.container(0).spec_request = Some(Bytes::mib(512))), []);
     let findings = case(|c| c.container(0).spec_request = Some(Bytes::mib(511)));
     assert_eq!(codes(&findings), [RequestBelowMaxmemory]);
-    let exact = "kubectl set resources statefulset/redis -n shop -c redis --requests=memory=512Mi (rolls all 3 pods";
+    let exact = "kubectl set resources statefulset/redis -n shop -c redis --requests=memory=512Mi (where a chart";
     assert!(findings[0].remedy.contains(exact), "{}", findings[0].remedy);
     assert_eq!(case(|c| c.container(0).spec_request = None), [], "without a request the API server copies the limit");
 }

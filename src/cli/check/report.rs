@@ -12,7 +12,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         duration,
-        finding::{Finding, Severity},
+        finding::{Finding, Severity, advice},
         sample::{Engine, Role, Sample},
     },
 };
@@ -241,7 +241,7 @@ fn shown(finding: &Finding) -> Shown {
         severity: finding.severity.to_string(),
         code: finding.code.as_str(),
         evidence: finding.evidence.clone(),
-        remedy: finding.remedy.clone(),
+        remedy: advice(&finding.remedy, &finding.afterwards),
         rank: finding.severity,
     }
 }

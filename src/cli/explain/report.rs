@@ -18,6 +18,7 @@ use crate::{
     domain::{
         bytes::Bytes,
         duration,
+        finding::advice,
         policy::{Mode, Policy},
         ratio::Ratio,
         sample::{Memory, Role, Sample},
@@ -312,7 +313,7 @@ impl<'a> Explained<'a> {
             let about = if finding.pod.is_some() { "" } else { "  (policy)" };
             line(out, &format!("{:<8}  {}{about}", finding.severity.to_string(), finding.code));
             paragraph(out, "          ", "          ", &finding.evidence);
-            paragraph(out, "          -> ", "             ", &finding.remedy);
+            paragraph(out, "          -> ", "             ", &advice(&finding.remedy, &finding.afterwards));
         }
         if none {
             line(out, "none");

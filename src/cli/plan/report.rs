@@ -11,7 +11,7 @@ use crate::{
     },
     domain::blocked::Blocked,
     domain::{
-        finding::Finding,
+        finding::{Finding, advice},
         policy::{Mode, Policy},
         step::PlannedStep,
         write_gap::WriteGap,
@@ -69,7 +69,7 @@ impl From<&Finding> for Found {
             code: finding.code.as_str(),
             pod: finding.pod.as_ref().map(ToString::to_string),
             evidence: finding.evidence.clone(),
-            remedy: finding.remedy.clone(),
+            remedy: advice(&finding.remedy, &finding.afterwards),
         }
     }
 }

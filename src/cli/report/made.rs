@@ -178,6 +178,7 @@ fn found_now(finding: &Finding) -> FindingStatus {
         stale: false,
         evidence: finding.evidence.clone(),
         remedy: finding.remedy.clone(),
+        remedy_afterwards: finding.afterwards.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FindingStatus, Mode},
+    domain::finding::advice,
     report::findings,
 };
 
@@ -393,7 +394,7 @@ fn finding(finding: &FindingStatus) -> Vec<Cell<'_>> {
         Cell::Text(findings::about(finding)),
         Cell::Text(since),
         Cell::Text(format!("{stale}{of}{}", finding.evidence)),
-        Cell::Text(finding.remedy.clone()),
+        Cell::Text(advice(&finding.remedy, &finding.remedy_afterwards)),
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::{
         layout::{line, paragraph, table},
         steps,
     },
-    domain::journal::Journal,
+    domain::{finding::advice, journal::Journal},
     report::findings,
 };
 
@@ -247,7 +247,7 @@ fn found(out: &mut String, status: &RedisMemoryPolicyStatus) {
         let of =
             finding.pod.as_ref().filter(|_| finding.pods.len() > 1).map_or_else(String::new, |pod| format!("{pod}: "));
         paragraph(out, "          ", "          ", &format!("{of}{}", finding.evidence));
-        paragraph(out, "          -> ", "             ", &finding.remedy);
+        paragraph(out, "          -> ", "             ", &advice(&finding.remedy, &finding.remedy_afterwards));
     }
 }
 

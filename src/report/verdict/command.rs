@@ -7,6 +7,7 @@ use super::{
     },
     memory::{self, To},
     next::patch as patch_policy,
+    pods,
     ruling::{self, Ruling},
     sentinels,
 };
@@ -14,7 +15,7 @@ use crate::{
     assess::{obstacle::Obstacle, roles},
     domain::{
         blocked::{BlockReason as Reason, Blocked},
-        finding::FindingCode as Code,
+        finding::{FindingCode as Code, advice},
         names::PodName,
         not_given::NotGiven,
         pod::StatefulSet,
@@ -28,6 +29,8 @@ use crate::{
 /// Findings whose command does what their remedy says.
 const SAID: &[Code] = &[
     Code::RssNearLimit,
+    Code::HeadroomInsufficient,
+    Code::PrimaryEmpty,
     Code::UtilizationCritical,
     Code::UtilizationWarning,
     Code::MaxmemoryUnset,
@@ -75,13 +78,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 return memory::smaller(input, target, &full);
             }
             lacking => {
-                let refused = matches!(lacking, Some((_, Some(Obstacle::Refused(_)))));
-                let exact = memory::raise_to(input, target, &pods, lacking);
-                // The amount of the command is for all of them.
-                if let (true, Some(exact)) = (refused && pods.len() > 1, &exact) {
-                    return format!("{exact}; {}", remedy.split("; raise ").next().unwrap_or(remedy));
-                }
-                exact
+                // What keeps the operator from it is the operator's part.
+                memory::raise_to(input, target, &pods, lacking)
             }
         },
         (Some(Code::TemplateTooSmall | Code::LimitMissing), Some(target)) => {
@@ -91,10 +89,11 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             let set = redis_cli(input, target, &format!("CONFIG SET maxmemory-policy {allowed}"));
             format!("{set} (restarts nothing, and holds until the next start: write it into the template too)")
         }),
-        (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => Some(missing(input)),
+        (Some(Code::NoPrimary), _) if remedy.starts_with("wait for the pods") => Some(pods::missing(input)),
         (Some(Code::NoPrimary), _) => promote(input, remedy),
         (Some(Code::TwoPrimaries), _) if remedy.starts_with(roles::STOP_THE_WRITERS) => one_of_two(input),
-        (Some(Code::TwoPrimaries | Code::PrimaryEmpty), _) => {
+        (Some(Code::PrimaryEmpty), _) => keep_what_is_left(input),
+        (Some(Code::TwoPrimaries), _) => {
             let members = input.sets.iter().find(|set| set.primaries.len() > 1 || remedy.contains(&set.name));
             let target =
                 members.or_else(|| input.sets.first()).and_then(|set| input.snapshot.target(set.pods.first()?));
@@ -109,8 +108,8 @@ pub(super) fn against(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
                 secret.name, input.policy.namespace, secret.key.replace('.', "\\.")
             )
         }),
-        (Some(Code::NoTargets), _) => Some(select(input)),
-        (None, _) if ruling.reason == ruling::PODS_MISSING => Some(missing(input)),
+        (Some(Code::NoTargets), _) => Some(pods::select(input)),
+        (None, _) if ruling.reason == ruling::PODS_MISSING => Some(pods::missing(input)),
         (None, _) if ruling.reason == ruling::WRITES_STOPPED => writes_stopped(input),
         (Some(Code::RoleLabelMissing), Some(target)) => relabel(input, target),
         _ => None,
@@ -125,23 +124,18 @@ fn said(input: &Input<'_>, ruling: &Ruling<'_>, exact: Option<String>, remedy: &
         // These commands are what the remedy says.
         (Some(exact), _) if SAID.iter().any(|code| ruling.code() == Some(*code)) => exact,
         (Some(exact), _) if ruling.code() == Some(Code::EvictionStopsWrites) => {
-            format!("{exact}; by then: {}{remedy}", largest_keys(input, ruling))
+            format!("{exact}; {}{}", largest_keys(input, ruling), afterwards(ruling))
         }
         // Once is enough.
         (Some(exact), remedy) => format!("{exact}; {}", remedy.replacen(&format!(": {exact}"), "", 1)),
         (None, "") => "nothing now".to_owned(),
-        (None, remedy) => format!("{remedy}; {} says more", explain(&ruling.reason)),
+        (None, remedy) => format!("{}; {} says more", advice(remedy, afterwards(ruling)), explain(&ruling.reason)),
     }
 }
 
-/// Lets the policy match its pods again.
-fn select(input: &Input<'_>) -> String {
-    let (name, namespace) = (&input.policy.name, &input.policy.namespace);
-    format!(
-        "kubectl get statefulsets,pods -n {namespace} --show-labels (what labels the Redis pods have), then kubectl edit rmp {name} \
-         -n {namespace} (write those into spec.selector; it restarts nothing); where no Redis pod is there: kubectl get events -n \
-         {namespace} --sort-by=.lastTimestamp (says who removed them, for an hour), and bring them back"
-    )
+/// What is left to a person when the remedy of what rules is done.
+fn afterwards<'a>(ruling: &Ruling<'a>) -> &'a str {
+    ruling.found().first().map(|finding| finding.remedy_afterwards.as_str()).unwrap_or_default()
 }
 
 /// How a person finds out which keys take the memory: nothing here knows. A replica is asked, where there is one.
@@ -194,17 +188,23 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     };
     match blocked.reason {
         Reason::Suspended => Some(patch_policy(input, r#"{"spec":{"suspend":false}}"#, "lets the operator go on")),
-        Reason::DowntimeNotAllowed => Some(patch_policy(
-            input,
-            r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
-            "the primary stops while it restarts and loads: no writes, and no reads from it; choose a quiet hour, and set it back \
-             afterwards",
+        Reason::DowntimeNotAllowed => Some(format!(
+            "in a quiet hour, for the primary then stops, and there are no writes and no reads from it while it restarts and loads: {}",
+            patch_policy(
+                input,
+                r#"{"spec":{"restart":{"allowDowntime":true}}}"#,
+                "the operator then begins within a minute; set it back to false afterwards"
+            )
         )),
-        Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(missing(input)),
-        Reason::TooFewReplicas => Some(patch_policy(
-            input,
-            r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
-            "lets the primary be the only copy while a replica restarts; better add a replica",
+        Reason::TooFewReplicas if blocked.text.contains("missing pods") => Some(pods::missing(input)),
+        Reason::TooFewReplicas => Some(format!(
+            "better add a replica{}; else, the primary being the only copy while its replica restarts: {}",
+            pods::one_more(input).map_or_else(String::new, |more| format!(": {more}")),
+            patch_policy(
+                input,
+                r#"{"spec":{"restart":{"minimumSyncedReplicas":0}}}"#,
+                "the operator then begins by itself"
+            )
         )),
         Reason::ChainedReplicas => input.sets.iter().find_map(|set| unchain(input, set)),
         Reason::FullSyncHeadroom => Some(memory::raise_feeder(input, named())),
@@ -221,6 +221,9 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
             sentinels::ask(input, blocked).map(|ask| format!("nothing now; in working hours, if it is still so: {ask}"))
         }
         Reason::SentinelsUnfit => sentinels::forget(input, &blocked.text),
+        Reason::MemberUnknown | Reason::MemberNotReady if ruling::not_running(input).next().is_some() => {
+            Some(pods::missing(input))
+        }
         Reason::MemberUnknown => named().map(|target| look_at(input, target)),
         Reason::TemplateTooSmall => memory::by_maxmemory(input, named()?, &[]),
         Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
@@ -250,10 +253,13 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
                 set.name
             ))
         }
-        Reason::PermissionMissing if blocked.text.contains("acting.") => Some(
-            "helm upgrade the operator with the chart value that the refusal names (restarts only the operator)"
-                .to_owned(),
-        ),
+        Reason::PermissionMissing if blocked.text.contains("acting.") => {
+            let value = blocked.text.split([' ', ',', ';']).find(|word| word.starts_with("acting."))?;
+            Some(format!(
+                "restarts only the operator: helm upgrade RELEASE CHART -n ITS_NAMESPACE --reset-then-reuse-values --set {value} (helm \
+                 list -A names the release; CHART as it was installed)"
+            ))
+        }
         _ => None,
     }
 }
@@ -267,10 +273,6 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
     primaries.sort_by_key(|target| (std::cmp::Reverse(keys(target)), &target.pod.name));
     let [kept, other, ..] = primaries.as_slice() else { return None };
     let each = sets::list(&primaries.iter().map(|target| target.pod.name.clone()).collect::<Vec<_>>());
-    let follow = |who: &Target, whom: &Target| {
-        let (port, address) = (whom.replication_port()?, whom.pod.addresses.first()?);
-        Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
-    };
     let directory = other.sample()?.config.as_ref().map_or("DIR", |config| config.dir.as_str());
     let container = &other.pod.container.as_ref().ok()?.name;
     let (namespace, kept_pod, other_pod) = (&input.policy.namespace, &kept.pod.name, &other.pod.name);
@@ -285,9 +287,54 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
         redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),
-        follow(other, kept)?,
-        follow(kept, other)?,
+        follow(input, other, kept)?,
+        follow(input, kept, other)?,
     ))
+}
+
+/// How the primaries of a Redis Cluster, which have no replica that is selected, get one each before they are restarted.
+pub(super) fn replicas_first(input: &Input<'_>) -> Option<String> {
+    let primaries = || input.sets.iter().filter_map(|set| input.snapshot.target(set.primaries.first()?));
+    let first = primaries().next().filter(|it| it.sample().is_some_and(|sample| sample.server.cluster_enabled))?;
+    let set = input.snapshot.stateful_set(&first.pod.owner.as_ref()?.uid)?;
+    let twice = set.replicas.saturating_add(u32::try_from(primaries().count()).ok()?);
+    let (address, port) = (first.pod.addresses.first()?, first.pod.container.as_ref().ok()?.port);
+    Some(format!(
+        ". First (1) {} (a replica that is not selected is a line with slave). (2) Where there is none: kubectl scale statefulset/{} -n \
+         {} --replicas={twice}, and for each new pod: {} (NEW_IP: its address). (3) Then restart each: CLUSTER FAILOVER on its replica, \
+         and when that is primary, kubectl delete pod of the one before (without a volume it comes back as no member: (2) again)",
+        redis_cli(input, first, "CLUSTER NODES"),
+        set.name,
+        input.policy.namespace,
+        redis_cli(input, first, &format!("--cluster add-node NEW_IP:{port} {address}:{port} --cluster-slave")),
+    ))
+}
+
+/// Keeps what replicas still hold of a primary that came back empty, and how it goes on with that, or without.
+fn keep_what_is_left(input: &Input<'_>) -> Option<String> {
+    let keys = |target: &Target| target.sample().map(|sample| sample.keys);
+    let set = input.sets.iter().find(|set| {
+        let primary = set.primaries.first().and_then(|pod| input.snapshot.target(pod));
+        primary.and_then(keys) == Some(0)
+    })?;
+    let primary = input.snapshot.target(set.primaries.first()?)?;
+    let members = set.pods.iter().filter_map(|pod| input.snapshot.target(pod));
+    let holder =
+        members.filter(|it| keys(it) > Some(0)).max_by_key(|it| (keys(it), std::cmp::Reverse(&it.pod.name)))?;
+    let (from, to, held) = (&primary.pod.name, &holder.pod.name, keys(holder)?);
+    Some(format!(
+        "(1) {} ({to} keeps its {held} keys, which its next full sync would wipe; restarts nothing). (2) Decide: with those, {}, and let \
+         clients write to {to}; or empty, as {from} is, {} (wipes {to})",
+        redis_cli(input, holder, "REPLICAOF NO ONE"),
+        follow(input, primary, holder)?,
+        follow(input, holder, primary)?,
+    ))
+}
+
+/// Lets that server follow that one.
+fn follow(input: &Input<'_>, who: &Target, whom: &Target) -> Option<String> {
+    let (port, address) = (whom.replication_port()?, whom.pod.addresses.first()?);
+    Some(redis_cli(input, who, &format!("REPLICAOF {address} {port}")))
 }
 
 /// Promotes the member that has everything, where all are of one history and nobody else decides.
@@ -415,33 +462,5 @@ fn look_at(input: &Input<'_>, target: &Target) -> String {
         target.pod.container.as_ref().map_or_else(|_| String::new(), |container| format!(" -c {}", container.name));
     format!(
         "kubectl describe pod {pod} -n {namespace} (its events), then kubectl logs {pod} -n {namespace}{container} --tail=50 (its log)"
-    )
-}
-
-/// Why pods are not there.
-fn missing(input: &Input<'_>) -> String {
-    let namespace = &input.policy.namespace;
-    if let Some(target) = ruling::not_running(input).next() {
-        let name = &target.pod.name;
-        if ruling::is_in_hand(input.findings, name) {
-            return format!(
-                "nothing now: with what the operator does {name} starts by itself; where it does not: kubectl describe pod {name} \
-                 -n {namespace}"
-            );
-        }
-        return format!(
-            "kubectl describe pod {} -n {namespace} (its events say what it lacks: make room on a node or add one where none \
-             fits; it then starts by itself)",
-            target.pod.name
-        );
-    }
-    let Some((set, _)) = sets::short(input).next() else {
-        return format!(
-            "kubectl get statefulsets,deployments,pods -n {namespace} (removed on purpose: it is forgotten in a day)"
-        );
-    };
-    format!(
-        "kubectl describe statefulset {} -n {namespace} (its events say why a pod is not made: quota, node, admission)",
-        set.name
     )
 }

@@ -4,15 +4,17 @@ use super::{
     super::{Input, sets},
     command::{explain, redis_cli},
     next::patch as patch_policy,
+    pods,
     ruling::Ruling,
 };
 use crate::{
     assess::{
         bound::{Bound, Room},
+        eviction::MORE_PERCENT,
         headroom::{self, Demand, HeadroomVerdict},
-        in_start,
         obstacle::{self, Obstacle},
-        oom, patch,
+        oom::{self, Rescue},
+        patch,
     },
     domain::{
         bytes::Bytes,
@@ -26,14 +28,13 @@ use crate::{
     },
 };
 
-/// A limit that is raised by hand: by so much, in percent of what it is. From 90 % resident it leaves 72 %.
-const RAISED_PERCENT: u32 = 125;
-
 /// How far a limit is raised by hand.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum To {
     /// By a quarter of what it is.
     AQuarter,
+    /// To what a `maxmemory` needs that is raised by hand.
+    MoreRoom,
     /// To what the policy needs, where that is known, else by a quarter.
     Needed,
     /// To this.
@@ -43,8 +44,20 @@ pub(super) enum To {
 /// Against the next kill, and how this one is acknowledged. `None`: the operator has its own word for a server that is killed
 /// while it loads.
 pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    if input.kills.iter().any(|kills| oom::rescue(input.policy, target, kills).is_some()) {
-        return None;
+    let rescue = input.kills.iter().find_map(|kills| oom::rescue(input.policy, target, kills));
+    let noted = oom::acknowledging(input.policy, input.kills).map_or_else(String::new, |it| {
+        format!("; once you have taken note: {it} (it takes the kill out of this status)")
+    });
+    match rescue {
+        Some(Rescue::AtMaximum(limit)) => {
+            let change =
+                format!(r#"{{"spec":{{"headroom":{{"maximumLimit":"{}"}}}}}}"#, quantity::format(oom::raised(limit)));
+            let raise =
+                patch_policy(input, &change, "the operator then raises the limit in place and restarts nothing");
+            return Some(format!("{raise}, or store less data{noted}"));
+        }
+        Some(_) => return None,
+        None => {}
     }
     // One without a bound is not alone with it.
     let unset = input.findings.iter().filter(|finding| finding.code == Code::MaxmemoryUnset.as_str());
@@ -54,9 +67,6 @@ pub(super) fn after_a_kill(input: &Input<'_>, target: &Target, pods: &[PodName])
     } else {
         raise(input, target, pods, To::AQuarter)
     };
-    let noted = oom::acknowledging(input.policy, input.kills).map_or_else(String::new, |it| {
-        format!("; once you have taken note: {it} (it takes the kill out of this status)")
-    });
     done.map(|done| format!("{done}{noted}"))
 }
 
@@ -119,40 +129,51 @@ pub(super) fn raise_to(
 /// Where the node has no room for the limit that is needed: less data, as far as that costs no key, or room. Of the two the one that
 /// helps at once comes first.
 pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -> String {
-    let room = format!(
-        "make room on the node of {0} (kubectl describe pod {0} -n {1} names it), or move it to a larger one, which restarts it: {2}",
-        target.pod.name,
-        input.policy.namespace,
-        full.why()
-    );
+    let pod = &target.pod.name;
+    let moves = input.sets.iter().any(|set| set.primaries.contains(pod));
+    let moves = if moves {
+        "only when a replica is primary instead".to_owned()
+    } else {
+        format!("once its node is cordoned: kubectl delete pod {pod} -n {}", input.policy.namespace)
+    };
+    let room = match full {
+        Obstacle::Infeasible(_) => format!("{}: move {pod} to a larger node, {moves}", full.why()),
+        _ => format!(
+            "{}: {}; the limit then rises by itself; or move {pod} elsewhere, {moves}",
+            full.why(),
+            pods::make_room(target)
+        ),
+    };
     // All members get the same: what one holds another has to bear.
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name));
-    let pods = set.map(|set| set.pods.as_slice()).unwrap_or_default();
-    let all = Room::of(pods.iter().filter_map(|pod| input.snapshot.target(pod)));
+    let members = set.map(|set| set.pods.as_slice()).unwrap_or_default();
+    let all = Room::of(members.iter().filter_map(|pod| input.snapshot.target(pod)));
     let bears = all.and_then(|room| Some((room.used, room.bears(&demand(input, target))?)));
     let Some((used, bears)) = bears else { return room };
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
-    let also = for_others(target, pods, |_| None);
+    let also = for_others(target, members, |_| None);
     let stays = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
     format!(
         "one of the two: (a) a smaller maxmemory, which helps at once: {set} (restarts nothing, and no key goes: about {} are \
-         used{also}; write it into the template too, instead of a higher limit); or (b) keep \
-         {stays}: {room}; then raise the limit in the template too, as TemplateTooSmall says",
+         used{also}; new pods start without it: by day write it into the template too, which rolls the pods, instead of a higher \
+         limit); or (b) keep {stays}, and by day the template gets the higher limit as TemplateTooSmall says: {room}",
         used.quantised()
     )
 }
 
 /// That the limit which is lacking has been asked for, and is asked for again.
-pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<&'static str> {
+pub(super) fn tried(input: &Input<'_>, ruling: &Ruling<'_>) -> Option<String> {
     if ruling.code() != Some(Code::HeadroomInsufficient) {
         return None;
     }
     ruling.pods().iter().find_map(|pod| match lacking(input, input.snapshot.target(pod)?)?.1? {
-        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => {
-            Some("has asked for the higher limit; the kubelet raises it in place as soon as the node has room")
+        Obstacle::NotWritten(_) | Obstacle::Deferred(_) => Some(
+            "has asked for the higher limit; the kubelet raises it in place as soon as the node has room".to_owned(),
+        ),
+        refused @ Obstacle::Refused(_) => {
+            Some(format!("asks for the higher limit again within minutes: {}", refused.why()))
         }
-        Obstacle::Refused(_) => Some("asks for the higher limit again within minutes"),
-        _ => None,
+        other => Some(format!("raises no limit: {}; it looks on, and says so when this is over", other.why())),
     })
 }
 
@@ -216,6 +237,9 @@ fn allowing(input: &Input<'_>, quota: &str, lack: &Lack, pods: &[PodName]) -> By
     used + lack.needed.max(more.sum())
 }
 
+/// Where a reader finds what the template needs, which is nothing for the night.
+const BY_DAY: &str = "for new pods, by day, Remedy Afterwards of the finding MaxmemoryUnset";
+
 /// Bounds the members of a set that have no maxmemory, by what the limits of all its members bear.
 pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
     let set = input.sets.iter().find(|set| set.pods.contains(&target.pod.name))?;
@@ -225,21 +249,17 @@ pub(super) fn bound(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Opt
         |maxmemory: Bytes| redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(maxmemory)));
     let also = for_others(target, &unbound, |_| None);
     match Room::of(members())?.bound(&demand(input, target)) {
-        Bound::Fits(most) => Some(format!(
-            "{} (restarts nothing{also}; it holds until the next start: write maxmemory into the template too)",
-            setting(most)
-        )),
+        Bound::Fits(most) => {
+            Some(format!("{} (restarts nothing{also}; it holds until the next start: {BY_DAY})", setting(most)))
+        }
         Bound::AfterARaise { limit, maxmemory } => {
             let mut short: Vec<&Target> =
                 members().filter(|member| member.pod.limit().is_some_and(|has| has < limit)).collect();
             short.sort_by_key(|member| set.primaries.contains(&member.pod.name));
             let names: Vec<PodName> = short.iter().map(|member| member.pod.name.clone()).collect();
             let raised = raise(input, short.first()?, &names, To::This(limit))?;
-            let place = in_start(input.snapshot, target, maxmemory);
-            let written = patch::of(&input.policy.namespace, input.snapshot, target, limit)
-                .map_or_else(String::new, |patch| format!(": first {place}, then {}", patch.exact()));
             Some(format!(
-                "{raised}, and then {} (restarts nothing{also}; write both into the template too{written})",
+                "{raised}, and then {} (restarts nothing{also}; both hold until the next start: {BY_DAY})",
                 setting(maxmemory)
             ))
         }
@@ -267,7 +287,7 @@ fn for_others(target: &Target, pods: &[PodName], amount: impl Fn(&PodName) -> Op
 
 /// Raises maxmemory by a quarter, and before it the limits that do not bear it.
 pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) -> Option<String> {
-    let to = |target: &Target| Some(target.sample()?.memory.maxmemory.percent(RAISED_PERCENT).round_down_mib());
+    let to = |target: &Target| Some(more(target.sample()?.memory.maxmemory));
     let of = |pod: &PodName| input.snapshot.target(pod);
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(to(target)?)));
     let also = for_others(target, pods, |pod| to(of(pod)?).map(redis_text));
@@ -280,12 +300,18 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
     let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
     let gains = gains(input, target, to(target)?);
     let set = format!(
-        "{set} (restarts nothing{also}{bears}{gains}; for new pods it belongs into the template, which rolls the pods)"
+        "{set} (restarts nothing{also}{bears}{gains}; it holds until the next start: by day write it into the template too, which \
+         rolls the pods)"
     );
     match short.first().and_then(of) {
         None => Some(set),
-        Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::AQuarter)?)),
+        Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::MoreRoom)?)),
     }
+}
+
+/// A `maxmemory` that is raised by hand.
+fn more(maxmemory: Bytes) -> Bytes {
+    maxmemory.percent(MORE_PERCENT).round_down_mib()
 }
 
 /// How much time that maxmemory gains, where the set grows.
@@ -301,10 +327,10 @@ fn raised(input: &Input<'_>, target: &Target, to: To) -> Option<Bytes> {
     let need = match to {
         To::This(limit) => Some(limit),
         To::Needed => lacking(input, target).map(|(need, _)| need),
+        To::MoreRoom => target.sample().map(|sample| demand(input, target).limit(more(sample.memory.maxmemory))),
         To::AQuarter => None,
     };
-    let by_a_quarter = || Some(target.pod.limit()?.percent(RAISED_PERCENT).round_up_mib());
-    need.or_else(by_a_quarter)
+    need.or_else(|| target.pod.limit().map(oom::raised))
 }
 
 /// Raises the limit of those pods: in place where that restarts nothing, else in the template.

@@ -14,7 +14,7 @@ use super::{
     ruling::{self, Level, Ruling},
 };
 use crate::api::v1alpha1::{FindingStatus, RedisMemoryPolicyStatus};
-use crate::assess::{self, fragmentation::WILL_RESTART};
+use crate::assess::fragmentation::WILL_RESTART;
 use crate::domain::{
     blocked::{BlockReason, Blocked},
     duration,
@@ -22,7 +22,6 @@ use crate::domain::{
     journal::Journal,
     names::PodName,
     policy::Mode,
-    quantity,
     sample::Config,
     snapshot::Target,
     step::{Plan, Step},
@@ -38,7 +37,11 @@ const BY_A_RESTART: [FindingCode; 4] = [
 
 /// What the operator does next, and when.
 pub(super) fn operator(input: &Input<'_>, ruling: &Ruling<'_>, previous: &RedisMemoryPolicyStatus) -> String {
-    let refused = |blocked: &Blocked| refused(blocked, refusals::since(blocked, previous, input.now));
+    let refused = |blocked: &Blocked| match blocked.reason.as_str() {
+        // What is the matter is not said twice.
+        reason if reason == ruling.reason => reason.to_owned(),
+        _ => refused(blocked, refusals::since(blocked, previous, input.now)),
+    };
     if let Some(journal) = input.journal {
         return under_way(journal, input.blocked.first().map(refused));
     }
@@ -67,8 +70,6 @@ fn in_hand(input: &Input<'_>) -> Option<String> {
     let pods: BTreeSet<PodName> =
         promised.iter().filter_map(|finding| finding.pod.as_deref().map(PodName::from)).collect();
     let what = first.remedy.strip_prefix("the operator ").unwrap_or(&first.remedy);
-    // What a person does besides is no promise.
-    let what = what.split("; once you").next().unwrap_or(what);
     Some(format!("{what} (within a minute, for {})", sets::list(&pods.into_iter().collect::<Vec<_>>())))
 }
 
@@ -77,16 +78,42 @@ fn idle(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Level::Plan if is_to_be_judged(ruling) => {
             "judges it again, by readings of now, before it does anything about it".to_owned()
         }
-        Level::ActNow | Level::Plan if input.policy.mode == Mode::Observe => {
-            "changes nothing in mode Observe, and goes on looking".to_owned()
-        }
         Level::Fine => "has nothing to do and goes on watching".to_owned(),
         Level::Unknown => {
             "does nothing on what it cannot judge; it goes on asking, and judges as soon as it can".to_owned()
         }
-        Level::ActNow | Level::Plan => memory::tried(input, ruling)
-            .unwrap_or("changes nothing here, for a person has to decide; it goes on looking")
-            .to_owned(),
+        Level::ActNow | Level::Plan => {
+            let tried = memory::tried(input, ruling).filter(|_| input.policy.mode == Mode::Enforce);
+            tried.unwrap_or_else(|| format!("{}; it looks on, and says so when this is over", not_here(input, ruling)))
+        }
+    }
+}
+
+/// Why nothing is done about what rules, and what lifts that.
+fn not_here(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    use FindingCode as C;
+    let unset = input.findings.iter().any(|finding| finding.code == C::MaxmemoryUnset.as_str());
+    let why = match ruling.code() {
+        Some(C::MaxmemoryUnset | C::OomKilled) if unset && !input.policy.headroom.set_maxmemory => {
+            "it sets no maxmemory as long as SetMaxmemory is not among spec.headroom.remedies"
+        }
+        Some(C::TwoPrimaries | C::PrimaryEmpty | C::NoPrimary) => {
+            "it makes nobody primary, and restarts none of them until it is clear who is"
+        }
+        Some(C::EvictionStopsWrites | C::UtilizationWarning | C::UtilizationCritical) => {
+            "it deletes no data, and raises no maxmemory that people set"
+        }
+        Some(C::NoTargets) => "it begins by itself as soon as the selector matches a pod",
+        Some(C::TemplateTooSmall | C::LimitMissing | C::RequestBelowMaxmemory) => "templates are for people",
+        _ => "",
+    };
+    let would = ruling.found().iter().find(|finding| finding.remedy.starts_with("in mode Enforce "));
+    match (input.policy.mode, would, why) {
+        (Mode::Observe, Some(would), _) => format!("changes nothing in mode Observe; {}", would.remedy),
+        (Mode::Observe, None, "") => "changes nothing in mode Observe".to_owned(),
+        (Mode::Observe, None, why) => format!("changes nothing in mode Observe, nor would it in Enforce: {why}"),
+        (Mode::Enforce, _, "") => "changes nothing here, for a person has to decide".to_owned(),
+        (Mode::Enforce, _, why) => format!("changes nothing here: {why}"),
     }
 }
 
@@ -159,9 +186,10 @@ fn refused(blocked: &Blocked, since: Timestamp) -> String {
     let text = blocked.text.find("kubectl ").map_or(blocked.text.as_str(), |at| blocked.text.split_at(at).0);
     let text = part(text.trim_end_matches([' ', ':']));
     let (who, what) = refusals::lifted(blocked.reason);
+    let noticed = format!("{} (noticed {since}): {text}", blocked.reason);
     match who {
-        Lifter::You | Lifter::Nobody | Lifter::Time => format!("{} since {since}: {text}", blocked.reason),
-        Lifter::ItPasses => format!("{} since {since}: {text}; it goes on by itself once {what}", blocked.reason),
+        Lifter::You | Lifter::Nobody | Lifter::Time => noticed,
+        Lifter::ItPasses => format!("{noticed}; it goes on by itself once {what}"),
     }
 }
 
@@ -222,7 +250,7 @@ fn by_day(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         _ if !ruling.found().is_empty()
             && ruling.found().iter().all(|finding| ruling::is_promised(&finding.remedy)) =>
         {
-            in_the_template(input)
+            besides(input)
         }
         _ => command::against(input, ruling),
     }
@@ -243,24 +271,10 @@ fn is_to_be_judged(ruling: &Ruling<'_>) -> bool {
 }
 
 /// Besides what the operator is about to do.
-fn in_the_template(input: &Input<'_>) -> String {
-    // "the operator will set maxmemory to 682 MiB: the limit of …".
-    let set = |finding: &FindingStatus| {
-        let promised = finding.code == FindingCode::TemplateTooSmall.as_str() && ruling::is_promised(&finding.remedy);
-        let value = finding.remedy.split(": ").next()?.rsplit_once(" to ")?.1.replace(' ', "");
-        let value = quantity::parse(value.strip_suffix('B')?).ok().filter(|_| promised)?;
-        let target = input.snapshot.target(&PodName::from(finding.pod.as_deref()?))?;
-        Some(assess::in_start(input.snapshot, target, value))
-    };
-    input.findings.iter().find_map(set).map_or_else(
-        || "nothing".to_owned(),
-        |place| {
-            format!(
-                "nothing now; when it suits, write it where new pods start by it too: {place} (a change of the template rolls the \
-                 pods, the primary too)"
-            )
-        },
-    )
+fn besides(input: &Input<'_>) -> String {
+    let left = |finding: &&FindingStatus| ruling::is_promised(&finding.remedy) && !finding.remedy_afterwards.is_empty();
+    let left = input.findings.iter().find(left);
+    left.map_or_else(|| "nothing".to_owned(), |finding| format!("nothing now; {}", finding.remedy_afterwards))
 }
 
 /// Where the plan restarts the ends of a chain of replicas, and the rest waits for a person: what that one does, now as well as
@@ -288,18 +302,23 @@ fn by_hand(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         // First: who reads a command first carries it out first.
         return format!(
             "delete none of these pods as they are: what {} holds is saved nowhere and would be lost, and no replica of them is \
-             selected; give each a replica or persistence first",
-            sets::list(&lost)
+             selected{}",
+            sets::list(&lost),
+            command::replicas_first(input).unwrap_or_else(|| "; give each a replica or persistence first".to_owned())
         );
     }
     let order = if alone {
         "no replica of them is selected, so that nobody serves a pod's data until it has loaded them"
     } else {
-        "replicas first, and a primary when a replica has taken its role over"
+        "replicas first, and a primary only when a replica has taken its role over"
     };
+    let last = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
+    let mut named = pods;
+    named.sort_by_key(last);
+    let first = named.first().map_or("POD", PodName::as_str);
     format!(
-        "restart the pods by hand (kubectl delete pod … -n {namespace}), the next when the one before has loaded its data and is \
-         Ready: {order}"
+        "restart the pods by hand, {order}, the next when the one before has loaded its data and is Ready: kubectl delete pod {first} \
+         -n {namespace}, then the next"
     )
 }
 

@@ -6,7 +6,7 @@ use super::{
         sets::{self, SetSeen, Writes},
         steady_bytes,
     },
-    next,
+    loss, next,
     ruling::{self, Level, Ruling},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     domain::{
         blocked::BlockReason,
         bytes::Bytes,
-        finding::FindingCode,
+        finding::{FindingCode, Severity},
         sample::{Config, Role},
         snapshot::Target,
     },
@@ -82,25 +82,35 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
         ),
         None => unlimited(input).unwrap_or_else(|| "how much memory is left is not known".to_owned()),
     };
-    let urgency = match (ruling.level, next::until_full(input, ruling)) {
-        (Level::ActNow, None) => "cannot wait; ".to_owned(),
-        (Level::ActNow | Level::Plan, Some(time)) => format!("can wait until {time}; "),
-        (Level::Plan, None) => "can wait until working hours; ".to_owned(),
-        (Level::Fine | Level::Unknown, _) => String::new(),
-    };
+    let urgency = urgency(input, ruling);
     if ruling.code() == Some(FindingCode::NoTargets) {
-        return match ruling.level {
-            Level::ActNow => {
-                "cannot wait; nothing is guarded by it, and whether the pods that it matched run and take writes \
-                              cannot be said"
-            }
-            _ => "can wait until working hours; nothing is guarded by it; whether writes go on cannot be said",
-        }
-        .to_owned();
+        let whose =
+            if ruling.level == Level::ActNow { "the pods that it matched run and take writes" } else { "writes go on" };
+        return format!("{urgency}nothing is guarded by this policy, and whether {whose} cannot be said");
     }
     let memory = format!("{memory}{}{}", grows(input, ruling), after_a_kill(input, ruling));
-    let copies = input.blocked.iter().find_map(|blocked| of_waiting(blocked.reason)).unwrap_or_default();
-    format!("{urgency}{memory}; {}{copies}", writes(input, ruling))
+    let failover = input.blocked.iter().any(|blocked| blocked.reason == BlockReason::SentinelsNotReady);
+    let failover = if failover { "; a failover may not succeed now" } else { "" };
+    format!("{urgency}{memory}; {}{failover}{}", writes(input, ruling), loss::sentence(input, ruling))
+}
+
+/// How soon it has to end; and, where the severity of its findings seems to say otherwise, what that is.
+fn urgency(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
+    let severity = ruling.found().iter().map(|finding| Severity::named(&finding.severity)).max();
+    match (ruling.level, next::until_full(input, ruling)) {
+        (Level::ActNow, None) => match severity {
+            Some(Severity::Warning) => "cannot wait (Warning tells how bad it can get, not how soon); ".to_owned(),
+            _ => "cannot wait; ".to_owned(),
+        },
+        (Level::ActNow | Level::Plan, Some(time)) => format!("there is time until {time}; "),
+        (Level::Plan, None) => match severity {
+            Some(Severity::Critical) => {
+                "can wait until working hours (Critical tells how bad it can get, not how soon); ".to_owned()
+            }
+            _ => "can wait until working hours; ".to_owned(),
+        },
+        (Level::Fine | Level::Unknown, _) => String::new(),
+    }
 }
 
 /// That nobody can say when the room is gone, where that is the question.
@@ -131,15 +141,6 @@ fn after_a_kill(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
         Role::Unknown => "runs again, and its role is not known".to_owned(),
     };
     format!("; {pod} {what}")
-}
-
-/// What is at stake as long as that is in the way.
-const fn of_waiting(reason: BlockReason) -> Option<&'static str> {
-    match reason {
-        BlockReason::SentinelsNotReady => Some("; a failover may not succeed now"),
-        BlockReason::ReplicaNotSynced => Some("; a replica has not all that the primary has"),
-        _ => None,
-    }
 }
 
 fn unlimited(input: &Input<'_>) -> Option<String> {

@@ -440,7 +440,7 @@ fn missing(input: &Input<'_>, previous: &RedisMemoryPolicyStatus) -> Vec<String>
     let gone = sets::summary(input, previous).into_iter().filter(|set| set.pods == 0);
     let none = gone.filter_map(|set| {
         let primary = set.last_primary.map_or_else(String::new, |primary| format!(", {primary} was its primary"));
-        let since = set.gone_since.map_or_else(String::new, |since| format!(" since {}", super::shown(since)));
+        let since = set.gone_since.map_or_else(String::new, |since| format!(" (noticed {})", super::shown(since)));
         match sets::without(input.snapshot, &set.name).map(|set| set.replicas) {
             // Nobody wants any.
             Some(0) => None,

@@ -24,7 +24,7 @@ pub(super) fn ask(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
     };
     Some(format!(
         "{ask} (whom it names now); why it does is not known here: {logs} says. If it goes on naming another than {right}, tell it \
-         anew, on it alone, which the others do not notice: SENTINEL REMOVE {0}, then SENTINEL MONITOR {0} {1} {2} {3}, then \
+         anew by the same kubectl exec, on it alone, which the others do not notice: SENTINEL REMOVE {0}, then SENTINEL MONITOR {0} {1} {2} {3}, then \
          SENTINEL SET {0} down-after-milliseconds {4} failover-timeout {5}{login}; {explained}",
         set.name,
         right.host,

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod commands;
+mod loss;
 mod unequal;
 
 /// A healthy shop.
@@ -213,7 +214,7 @@ fn a_pod_that_is_gone_is_not_fine() {
         "{sentence}"
     );
     assert!(
-        sentence.contains("since 2026-01-02T03:04:05Z, redis-0 was its primary. Risk: cannot wait; "),
+        sentence.contains("(noticed 2026-01-02T03:04:05Z), redis-0 was its primary. Risk: cannot wait (Warning tells how bad it can get, not how soon); "),
         "{sentence}"
     );
     assert!(sentence.contains("kubectl edit rmp sessions -n shop (write those into spec.selector"), "{sentence}");
@@ -328,7 +329,7 @@ fn a_set_that_is_gone_beside_another_is_not_fine_for_a_day() {
 
 #[rstest]
 #[case::goes_on(&[], "carries out step 1 of ")]
-#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady since 2026-01-02T03:04:05Z: redis-1 is not Ready; it goes on by itself once every member is Ready")]
+#[case::waits(&[Blocked::new(BlockReason::MemberNotReady, "redis-1 is not Ready")], "it waits: MemberNotReady (noticed 2026-01-02T03:04:05Z): redis-1 is not Ready; it goes on by itself once every member is Ready")]
 fn a_remediation_is_said_with_its_step(#[case] blocked: &[Blocked], #[case] operator: &str) {
     let scene = (fixtures::policy(), fixtures::three_pods());
     let journal = journal();
