@@ -45,7 +45,7 @@ generate: ## Write crds/, docs/reference.md, the chart's README, config and othe
 bench: ## Measure what watching costs and how long writes pause (docs/performance.md)
 	@scripts/bench
 
-book: ## Build the book of docs/ into target/book (needs mdbook; no part of the tests)
+book: ## Build the book of docs/ into target/book, by an mdBook that is built once
 	@scripts/book
 
 image: ## Build the operator's image as a docker-archive file and print its path

@@ -1,8 +1,8 @@
 //! What GitOps tools make of a policy's status: Argo CD by the chart's health.lua, and Flux, `helm --wait` and others by the
 //! rules of kstatus. The statuses are the operator's own, of scenarios; `INSTA_UPDATE=always` writes them as the testdata.
 //!
-//! The Lua is run by Debian's lua5.1 (or `LUA`), the language that Argo CD embeds by a library of its own; Argo CD itself is
-//! not run.
+//! The Lua is run by the library that Argo CD embeds, with what a check from argocd-cm is given there: by
+//! tests/cluster/tools.d/argohealth, which `make test` builds (or `ARGOHEALTH`). Argo CD itself is not run.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -17,12 +17,13 @@
 mod scenario;
 #[path = "scenario/status.rs"]
 mod status;
+#[path = "common/tool.rs"]
+mod tool;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
-    io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -150,64 +151,51 @@ fn kstatus_waits_for_an_evaluation_and_for_nothing_else() {
     assert_eq!(said, expected);
 }
 
-/// A value as Lua writes it.
-fn lua(value: &Value) -> String {
-    match value {
-        Value::Null => "nil".into(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::String(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")),
-        Value::Array(items) => format!("{{{}}}", items.iter().map(lua).collect::<Vec<_>>().join(",")),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("[{}]={}", lua(&json!(name)), lua(value)));
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-        }
-    }
-}
-
-/// Status and message that this check gives of an object.
-fn health(check: &str, object: &Value) -> (String, String) {
-    let program = env::var("LUA").unwrap_or_else(|_| "lua5.1".into());
-    let mut child = Command::new(&program)
-        .arg("-")
+/// What Argo CD would say of each of these objects by the check in that file: status and message, or why it cannot tell.
+fn health(check: &Path, objects: &[Value]) -> Vec<Result<(String, String), String>> {
+    let mut child = Command::new(tool::program("argohealth"))
+        .arg(check)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{program}: {error}: install lua5.1, or set LUA"));
-    let script = format!(
-        "obj = {}\nlocal function check()\n{check}\nend\nlocal hs = check()\nio.write(hs.status, \"\\n\", hs.message)\n",
-        lua(object)
-    );
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        .unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), objects).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    let (status, message) = said.split_once('\n').unwrap();
-    (status.to_owned(), message.to_owned())
+    let said: Vec<BTreeMap<String, String>> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said.len(), objects.len());
+    let of = |answer: &BTreeMap<String, String>, name| answer.get(name).cloned().unwrap_or_default();
+    said.iter()
+        .map(|answer| match answer.get("error") {
+            Some(error) => Err(error.clone()),
+            None => Ok((of(answer, "status"), of(answer, "message"))),
+        })
+        .collect()
 }
 
-fn script() -> String {
-    fs::read_to_string(folder().join("health.lua")).unwrap()
+fn check() -> PathBuf {
+    folder().join("health.lua")
 }
 
 #[test]
-#[ignore = "needs lua5.1 (make test-chart installs it, or set LUA)"]
+#[ignore = "needs the tool argohealth (tests/cluster/tools builds it, or set ARGOHEALTH)"]
 fn argo_cd_is_told_what_the_operator_says() {
     let table: Value = serde_yaml::from_str(&fs::read_to_string(folder().join("health_test.yaml")).unwrap()).unwrap();
-    let check = script();
-    let mut seen = BTreeSet::new();
-    for test in table["tests"].as_array().unwrap() {
-        let path = test["inputPath"].as_str().unwrap();
-        let object: Value = serde_yaml::from_str(&fs::read_to_string(folder().join(path)).unwrap()).unwrap();
+    let tests = table["tests"].as_array().unwrap();
+    let paths: Vec<&str> = tests.iter().map(|test| test["inputPath"].as_str().unwrap()).collect();
+    let read = |path: &&str| serde_yaml::from_str(&fs::read_to_string(folder().join(path)).unwrap()).unwrap();
+    let objects: Vec<Value> = paths.iter().map(read).collect();
+    for ((test, path), said) in tests.iter().zip(&paths).zip(health(&check(), &objects)) {
         let expected = &test["healthStatus"];
-        let (status, message) = health(&check, &object);
+        let (status, message) = said.unwrap();
         assert_eq!(
             (json!(status), json!(message)),
             (expected["status"].clone(), expected["message"].clone()),
             "{path}"
         );
-        seen.insert(path.trim_start_matches("testdata/").to_owned());
     }
+    let seen: BTreeSet<String> = paths.iter().map(|path| path.trim_start_matches("testdata/").to_owned()).collect();
     assert_eq!(seen, cases().iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<String>>());
 }
 
@@ -223,8 +211,40 @@ fn argo_cd_is_told_what_the_operator_says() {
     "Progressing"
 )]
 #[case::no_verdict(json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]}), "Healthy")]
-#[ignore = "needs lua5.1 (make test-chart installs it, or set LUA)"]
+#[ignore = "needs the tool argohealth (tests/cluster/tools builds it, or set ARGOHEALTH)"]
 fn argo_cd_is_told_nothing_better_than_is_known(#[case] status: Value, #[case] expected: &str) {
     let object = json!({"metadata": {"generation": 1}, "spec": {}, "status": status});
-    assert_eq!(health(&script(), &object).0, expected);
+    let said = health(&check(), &[object]).remove(0);
+    assert_eq!(said.unwrap().0, expected);
+}
+
+/// The runner is as strict as Argo CD: a check that reaches for more than it is given there fails here too.
+#[rstest]
+#[case::no_string_library(
+    r#"return {status = string.lower("HEALTHY")}"#,
+    Err("attempt to index a non-table object(nil)")
+)]
+#[case::no_methods_of_texts(
+    r#"return {status = ("HEALTHY"):lower()}"#,
+    Err("attempt to index a non-table object(string)")
+)]
+#[case::no_files(r#"return {status = "Healthy", message = tostring(io)}"#, Ok("nil"))]
+#[case::no_os_unasked(r#"return {status = "Healthy", message = tostring(os)}"#, Ok("nil"))]
+#[case::little_of_os(
+    r#"local os = require("os") return {status = "Healthy", message = type(os.time()) .. tostring(os.execute)}"#,
+    Ok("numbernil")
+)]
+#[case::no_other_status(r#"return {status = "Fine"}"#, Err("Fine is no status of Argo CD"))]
+#[case::nothing_returned("local hs = {}", Err("expected a table from the script"))]
+#[case::no_end("while true do end", Err("deadline exceeded"))]
+#[ignore = "needs the tool argohealth (tests/cluster/tools builds it, or set ARGOHEALTH)"]
+fn a_check_that_argo_cd_would_not_run_is_not_run(#[case] check: &str, #[case] expected: Result<&str, &str>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("health.lua");
+    fs::write(&file, check).unwrap();
+    match (health(&file, &[json!({})]).remove(0), expected) {
+        (Ok((_, message)), Ok(expected)) => assert_eq!(message, expected),
+        (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+        (said, _) => panic!("{said:?}"),
+    }
 }

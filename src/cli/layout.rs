@@ -1,18 +1,41 @@
 //! Text for people: of a bounded width, and nothing in it that a terminal would obey.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::stdout,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-/// Columns of a line.
+/// Columns of a line: longer ones are hard to read.
 const WIDTH: usize = 100;
+/// Narrower than this a text in columns is no text any more, and the terminal may break its lines.
+const LEAST: usize = 40;
+
+/// Columns that a line has here: one fact of the process, as its standard output is.
+static COLUMNS: AtomicUsize = AtomicUsize::new(WIDTH);
+
+/// Decides once, before anything is printed, how wide answers for people are: no wider than the terminal that shows them.
+pub(super) fn fit() {
+    COLUMNS.store(width(rustix::termios::tcgetwinsize(stdout()).ok().map(|size| size.ws_col)), Ordering::Relaxed);
+}
+
+/// Of a terminal with that many columns; 0, which some say, and `None` are no terminal that tells it.
+fn width(terminal: Option<u16>) -> usize {
+    terminal.filter(|columns| *columns > 0).map_or(WIDTH, |columns| usize::from(columns).clamp(LEAST, WIDTH))
+}
+
+fn columns_here() -> usize {
+    COLUMNS.load(Ordering::Relaxed)
+}
 
 /// One line. Control characters become spaces: texts may come from a server that we do not trust.
 pub(super) fn line(out: &mut String, text: &str) {
     let _writing_to_a_string_cannot_fail = writeln!(out, "{}", clean(text).trim_end());
 }
 
-/// A text in lines of at most [`WIDTH`] columns: the first begins with `first`, the others with `rest`.
+/// A text in lines of as many columns as there are here: the first begins with `first`, the others with `rest`.
 pub(super) fn paragraph(out: &mut String, first: &str, rest: &str, text: &str) {
-    wrapped(out, first, rest, text, WIDTH);
+    wrapped(out, first, rest, text, columns_here());
 }
 
 fn wrapped(out: &mut String, first: &str, rest: &str, text: &str, most: usize) {
@@ -36,7 +59,7 @@ fn wrapped(out: &mut String, first: &str, rest: &str, text: &str, most: usize) {
 
 /// Rows in columns that are as wide as they need be, the last one wrapped.
 pub(super) fn table(out: &mut String, rows: &[Vec<String>]) {
-    columns(out, rows, WIDTH);
+    columns(out, rows, columns_here());
 }
 
 /// The same, each row in one line, however long.
@@ -79,6 +102,12 @@ mod tests {
         assert_eq!(out.lines().count(), 3, "{out}");
         assert!(out.lines().all(|line| line.len() <= WIDTH), "{out}");
         assert!(out.lines().skip(1).all(|line| line.starts_with("   word")), "{out}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        assert_eq!([None, Some(0)].map(width), [WIDTH; 2], "nobody says how wide it is");
+        assert_eq!([Some(300), Some(80), Some(7)].map(width), [WIDTH, 80, LEAST]);
     }
 
     #[test]

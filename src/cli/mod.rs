@@ -14,6 +14,7 @@ pub mod crd;
 mod doctor;
 mod explain;
 mod files;
+mod found;
 mod history;
 mod judgement;
 mod layout;
@@ -22,6 +23,7 @@ mod lint;
 mod list;
 mod live;
 mod output;
+mod parts;
 mod plan;
 mod recommend;
 mod report;
@@ -161,6 +163,7 @@ pub fn main() -> ExitCode {
         }
     };
     output::colour(cli.color);
+    layout::fit();
     match cli.verb {
         Verb::Run(args) => run::main(&args),
         Verb::Crd(args) => crd::main(&args),

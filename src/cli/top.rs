@@ -187,24 +187,26 @@ fn of_pod(namespace: &str, policy: &str, target: &Target) -> OfPod {
     }
 }
 
-/// A row for each pod. What has no numbers says why in the last column.
+/// A row for each pod. Why one has no numbers stands in a column of its own, where there is such a pod.
 fn table(found: &[OfPod], wide: bool) -> Vec<Vec<String>> {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(none, |bytes| Bytes(bytes).to_string());
+    let any_silent = found.iter().any(|one| one.silent.is_some());
     let row = |one: &OfPod| {
         let mut row = vec![one.namespace.clone(), one.pod.clone(), one.role.to_owned()];
         row.extend([bytes(one.waste_bytes), one.ratio.clone().unwrap_or_else(none), bytes(one.used_bytes)]);
         if wide {
-            row.extend([bytes(one.rss_bytes), one.policy.clone()]);
+            row.push(bytes(one.rss_bytes));
         }
-        let why = one.silent.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-        row.push(bytes(one.limit_bytes) + &why);
+        row.push(bytes(one.limit_bytes));
+        if wide {
+            row.push(one.policy.clone());
+        }
+        row.extend(any_silent.then(|| one.silent.clone().unwrap_or_else(none)));
         row
     };
     let mut head = vec!["NAMESPACE", "POD", "ROLE", "WASTE", "RATIO", "USED"];
-    if wide {
-        head.extend(["RSS", "POLICY"]);
-    }
-    head.push("LIMIT");
+    head.extend(if wide { ["RSS", "LIMIT", "POLICY"].as_slice() } else { &["LIMIT"] });
+    head.extend(any_silent.then_some("WHY NO NUMBERS"));
     std::iter::once(head.into_iter().map(str::to_owned).collect()).chain(found.iter().map(row)).collect()
 }
 

@@ -8,6 +8,7 @@ use redis_memory_operator::domain::{blocked::BlockReason, finding::FindingCode};
 use serde_json::{Value, json};
 
 use crate::{
+    boards::word,
     helm::{of_kind, refusal, render, root, text},
     promql,
 };
@@ -28,10 +29,6 @@ pub(crate) fn alerts() -> Vec<Value> {
         groups().as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
     assert!(all.len() >= 15, "the rules were not found");
     all
-}
-
-pub(crate) fn word<'a>(alert: &'a Value, path: &str) -> &'a str {
-    alert.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("{path} of {alert}"))
 }
 
 #[test]

@@ -2,10 +2,7 @@
 //! what no data means; each query names metrics and labels that exist, and every metric is looked at somewhere.
 //! `dashboards_data` asks a real Prometheus each query.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Command,
-};
+use std::{collections::BTreeSet, process::Command};
 
 use pretty_assertions::assert_eq;
 use redis_memory_operator::metrics;
@@ -14,71 +11,23 @@ use serde_json::{Value, json};
 
 use crate::{
     NAME,
-    alerts::{alerts, read, word},
-    helm::{of_kind, program, render, root, text},
+    alerts::{alerts, read},
+    boards::{BOARDS, asked_variables, dashboard, file, list, plain, queries, variables, word},
+    helm::{of_kind, render, root, text},
     promql,
+    tool::program,
 };
 
-pub(crate) const BOARDS: [&str; 2] = ["fleet", "set"];
 /// Grafana 10.4's; a newer one makes its own of it when it reads it.
 const SCHEMA_VERSION: u64 = 39;
 /// Units of Grafana: it shows a word that it does not know behind the number, and says nothing.
 const UNITS: &[&str] =
     &["bytes", "s", "dtdurations", "dateTimeFromNow", "short", "none", "percentunit", "ops", "reqps"];
-/// What Grafana puts into a query by itself.
-const BUILT_IN: &[&str] = &["__rate_interval", "__range"];
 /// Metrics that no dashboard and no alert looks at, and why.
 const UNUSED: &[(&str, &str)] = &[];
 
-pub(crate) fn file(board: &str) -> String {
-    format!("charts/redis-memory-operator/files/dashboards/{board}.json")
-}
-
-pub(crate) fn dashboard(board: &str) -> Value {
-    serde_json::from_str(&read(&file(board))).unwrap_or_else(|error| panic!("{board}: {error}"))
-}
-
-fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
-    value.pointer(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
 fn is_row(panel: &Value) -> bool {
     panel["type"] == "row"
-}
-
-/// Every query of a dashboard, by its place: panel and legend, or the name of the annotation.
-pub(crate) fn queries(board: &Value) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for panel in list(board, "/panels") {
-        for target in list(panel, "/targets") {
-            let name = target["legendFormat"].as_str().unwrap_or_else(|| word(target, "/refId"));
-            found.insert(format!("{} / {name}", word(panel, "/title")), word(target, "/expr").to_owned());
-        }
-    }
-    for annotation in list(board, "/annotations/list") {
-        found.insert(format!("annotation {}", word(annotation, "/name")), word(annotation, "/expr").to_owned());
-    }
-    found
-}
-
-/// The variables of a dashboard that are asked of Prometheus: name, selector and label.
-pub(crate) fn variables(board: &Value) -> Vec<(String, String, String)> {
-    let asked = list(board, "/templating/list").iter().filter(|it| it["type"] == "query");
-    asked
-        .map(|variable| {
-            let query = word(variable, "/query");
-            let inside = query.strip_prefix("label_values(").and_then(|it| it.strip_suffix(')'));
-            let (selector, label) =
-                inside.and_then(|it| it.rsplit_once(", ")).unwrap_or_else(|| panic!("{query}: not label_values"));
-            (word(variable, "/name").to_owned(), selector.to_owned(), label.to_owned())
-        })
-        .collect()
-}
-
-/// The words behind `$` in a query.
-fn asked_variables(expr: &str) -> BTreeSet<&str> {
-    let words = expr.split('$').skip(1);
-    words.map(|it| it.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()).collect()
 }
 
 fn cells(panel: &Value) -> Option<[u64; 4]> {
@@ -173,7 +122,7 @@ fn problems(board: &Value) -> Vec<String> {
     let names: BTreeSet<&str> = list(board, "/templating/list").iter().filter_map(|it| it["name"].as_str()).collect();
     for (place, expr) in queries(board) {
         let unknown = asked_variables(&expr);
-        let mut unknown = unknown.iter().filter(|it| !names.contains(**it) && !BUILT_IN.contains(it));
+        let mut unknown = unknown.iter().filter(|it| !names.contains(**it));
         problems.extend(unknown.next().map(|it| format!("{place}: no variable {it}")));
     }
     problems
@@ -223,8 +172,7 @@ fn queries_name_metrics_and_labels_that_exist() {
     for board in BOARDS {
         let board = dashboard(board);
         for (place, expr) in queries(&board) {
-            let plain = BUILT_IN.iter().fold(expr, |expr, name| expr.replace(&format!("${name}"), "1m"));
-            assert_eq!(promql::problems(&plain), Vec::<String>::new(), "{} / {place}", board["title"]);
+            assert_eq!(promql::problems(&plain(&expr)), Vec::<String>::new(), "{} / {place}", board["title"]);
         }
         for (name, selector, label) in variables(&board) {
             assert_eq!(promql::problems(&selector), Vec::<String>::new(), "{} / ${name}", board["title"]);

@@ -27,7 +27,7 @@ use redis_memory_operator::{
 use serde_json::Value;
 
 use crate::{
-    dashboards::{BOARDS, dashboard, queries, variables},
+    boards::{BOARDS, chosen, dashboard, number, queries, variables},
     prometheus::Prometheus,
 };
 
@@ -119,20 +119,15 @@ fn go_on(metrics: &Metrics) {
     metrics.answer_observer()(&http::Method::GET, Some(http::StatusCode::OK));
 }
 
-/// The query as Grafana sends it.
-fn chosen(expr: &str, choice: &[(&str, &str)]) -> String {
-    let intervals = [("__rate_interval", "10s"), ("__range", "1m")];
-    let chosen = intervals
-        .iter()
-        .chain(choice)
-        .fold(expr.to_owned(), |expr, (name, value)| expr.replace(&format!("${name}"), value));
-    assert!(!chosen.contains('$'), "{chosen}: not every variable is chosen");
-    chosen
-}
-
-/// The number of a series; infinite and undefined ones are none.
-fn number(series: &Value) -> Option<f64> {
-    series["value"][1].as_str()?.parse().ok().filter(|number: &f64| number.is_finite())
+/// Every query as Grafana sends it, by board and place.
+fn sent() -> BTreeMap<(String, String), String> {
+    let mut all = BTreeMap::new();
+    for (board, choice) in CHOSEN {
+        let of_board = queries(&dashboard(board)).into_iter();
+        all.extend(of_board.map(|(place, expr)| (((*board).to_owned(), place), chosen(&expr, choice))));
+    }
+    assert!(all.len() > 60, "the queries were not found");
+    all
 }
 
 /// What Prometheus finds for each query, by board and place.
@@ -141,18 +136,13 @@ type Answers = BTreeMap<(String, String), Vec<Value>>;
 /// Asks until every query finds numbers; panics with those that do not.
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
 fn ask(prometheus: &Prometheus, metrics: &Metrics) -> Answers {
-    let mut open = BTreeMap::new();
-    for (board, choice) in CHOSEN {
-        let all = queries(&dashboard(board)).into_iter();
-        open.extend(all.map(|(place, expr)| (((*board).to_owned(), place), chosen(&expr, choice))));
-    }
-    assert!(open.len() > 60, "the queries were not found");
+    let mut open = sent();
     let (started, mut answers) = (Instant::now(), Answers::new());
     while !open.is_empty() {
         go_on(metrics);
         open.retain(|place, expr| {
             let found = prometheus.query(expr).unwrap_or_else(|error| panic!("{place:?}: {error}"));
-            let is_there = !found.is_empty() && found.iter().all(|series| number(series).is_some());
+            let is_there = !found.is_empty() && found.iter().all(|series| number(&series["value"][1]).is_some());
             if is_there {
                 answers.insert(place.clone(), found);
             }
@@ -204,7 +194,7 @@ fn has(found: &[Value], label: &str, wanted: f64) -> bool {
     found.iter().any(|series| {
         let labels = series["metric"].as_object().unwrap();
         let named = if label.is_empty() { labels.is_empty() } else { labels.values().any(|value| value == label) };
-        named && number(series).is_some_and(|number| (number - wanted).abs() < 1e-9)
+        named && number(&series["value"][1]).is_some_and(|number| (number - wanted).abs() < 1e-9)
     })
 }
 
@@ -223,6 +213,13 @@ async fn every_query_finds_the_right_numbers() {
         let found = &answers[&((*board).to_owned(), (*place).to_owned())];
         let right = found.len() == wanted.len() && wanted.iter().all(|(label, number)| has(found, label, *number));
         assert!(right, "{board}, {place}: {wanted:?} in {found:#?}");
+    }
+
+    // And looked back at, as the test on the cluster does.
+    let exprs: Vec<String> = sent().into_values().collect();
+    for (expr, found) in exprs.iter().zip(prometheus.over_time(&exprs, PATIENCE).unwrap()) {
+        let mut values = found.iter().flat_map(|series| series["values"].as_array().unwrap());
+        assert!(values.any(|it| number(&it[1]).is_some()), "{expr}: {found:?}");
     }
 
     // What is not there has no number: a zero would say that all is well.

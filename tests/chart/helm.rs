@@ -8,23 +8,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::chart_values::option;
+use crate::{chart_values::option, tool::program};
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// `$HELM`, `$HELM3` or `$KUBECTL`, else the one that the test cluster's tool set builds.
-#[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-pub(crate) fn program(name: &str) -> PathBuf {
-    let variable = name.to_uppercase();
-    if let Ok(path) = std::env::var(&variable) {
-        return path.into();
-    }
-    let tools = root().join("tests/cluster/tools");
-    let built = Command::new(&tools).arg(name).output().unwrap();
-    assert!(built.status.success(), "set {variable}; tests/cluster/tools {name}: {}", text(&built.stderr));
-    text(&built.stdout).split_whitespace().last().unwrap().into()
 }
 
 /// Where `make generate` wants what is generated; `None`: it is compared with what is there.

@@ -7,9 +7,10 @@ use rstest::rstest;
 use serde_json::Value;
 
 use crate::{
-    helm::{documents, generate_into, program, root, text},
+    helm::{documents, generate_into, root, text},
     rights::is_for_people,
     strict::{identity, problems},
+    tool::program,
 };
 
 const CONFIG: &str = "config";

@@ -12,6 +12,8 @@
 
 mod alerts;
 mod arguments;
+#[path = "../common/boards.rs"]
+mod boards;
 #[path = "../common/chart_values.rs"]
 mod chart_values;
 mod dashboards;
@@ -30,6 +32,8 @@ mod readme;
 mod rights;
 mod strict;
 mod switches;
+#[path = "../common/tool.rs"]
+mod tool;
 mod values;
 
 /// Release `r`, full name of its objects.

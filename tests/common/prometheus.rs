@@ -103,13 +103,48 @@ impl Prometheus {
         Ok(values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect())
     }
 
+    /// What each query has found within the last `past`, looked at every second, as it scrapes: series with `metric` and
+    /// `values`. One curl asks all of them.
+    pub(crate) fn over_time(&self, exprs: &[String], past: Duration) -> Result<Vec<Vec<Value>>, String> {
+        let now = self.query("vector(time())")?;
+        let end = now.first().and_then(|it| it["value"][0].as_f64()).ok_or_else(|| format!("no time: {now:?}"))?;
+        let (start, end) = ((end - past.as_secs_f64()).to_string(), end.to_string());
+        let asked: Vec<Vec<(&str, &str)>> = exprs
+            .iter()
+            .map(|expr| vec![("query", expr.as_str()), ("start", start.as_str()), ("end", end.as_str()), ("step", "1")])
+            .collect();
+        let said = self.ask("api/v1/query_range", &asked)?;
+        let answers = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+        let series: Vec<Vec<Value>> = answers
+            .zip(exprs)
+            .map(|(answer, expr)| {
+                let answer = answer.map_err(|error| format!("{expr}: {error}"))?;
+                let found = answer["data"]["result"].as_array().filter(|_| answer["status"] == "success");
+                found.cloned().ok_or_else(|| format!("{expr}: {answer}"))
+            })
+            .collect::<Result<_, String>>()?;
+        let all = series.len() == exprs.len();
+        if all { Ok(series) } else { Err(format!("{} answers to {} queries", series.len(), exprs.len())) }
+    }
+
     fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        self.ask(path, &[parameters.to_vec()])
+    }
+
+    /// The answers to a path, asked with each of these parameters: one after the other, without anything between them.
+    fn ask(&self, path: &str, each: &[Vec<(&str, &str)>]) -> Result<String, String> {
         let mut command = inside(self.within.as_deref(), "curl");
-        command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "10", "--get"]);
-        for (name, value) in parameters {
-            command.args(["--data-urlencode", &format!("{name}={value}")]);
+        for (n, parameters) in each.iter().enumerate() {
+            if n > 0 {
+                command.arg("--next");
+            }
+            command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "10", "--get"]);
+            for (name, value) in parameters {
+                command.args(["--data-urlencode", &format!("{name}={value}")]);
+            }
+            command.arg(format!("http://127.0.0.1:{}/{path}", self.port));
         }
-        let output = command.arg(format!("http://127.0.0.1:{}/{path}", self.port)).output().unwrap();
+        let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

@@ -9,13 +9,17 @@ use super::{
     selector,
 };
 use crate::{
-    api::v1alpha1::RoleAuthority,
-    cli::layout::{line, paragraph, table},
+    api::v1alpha1::{FindingStatus, RoleAuthority},
+    cli::{
+        found,
+        layout::{line, paragraph, table},
+    },
     domain::{
         blocked::{BlockReason, Blocked},
         finding::{Finding, Severity},
         recognition::Shape,
     },
+    report::findings,
 };
 
 /// Names in a list before it is cut.
@@ -169,12 +173,14 @@ impl Told<'_> {
 
     fn found(&self) -> Vec<String> {
         let bad = self.fit.looked.findings.iter().filter(|finding| finding.severity > Severity::Info);
-        bad.take(NAMED)
-            .map(|finding| {
-                let of = finding.pod.as_ref().map(|pod| format!(" of {pod}")).unwrap_or_default();
-                format!("{}{of}: {}", finding.code.as_str(), finding.evidence)
-            })
-            .collect()
+        let grouped = findings::grouped(&found::of(bad));
+        let one = |finding: &FindingStatus| {
+            let of = if finding.pod.is_some() { format!(" of {}", findings::about(finding)) } else { String::new() };
+            let numbers_of = finding.pod.as_ref().filter(|_| finding.pods.len() > 1);
+            let numbers_of = numbers_of.map(|pod| format!("{pod}: ")).unwrap_or_default();
+            format!("{}{of}: {numbers_of}{}", finding.code, finding.evidence)
+        };
+        grouped.iter().take(NAMED).map(one).collect()
     }
 
     /// Rights by the chart's values, the Secret, the ACL.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::{
+    api::v1alpha1::FindingStatus,
     cli::{
+        found,
         judgement::Judgement,
         layout::{line, paragraph, table},
         snapshot_file::SnapshotFile,
@@ -30,6 +32,9 @@ pub(super) struct Report {
     answered: usize,
     notes: Vec<String>,
     findings: Vec<Found>,
+    /// The same for people.
+    #[serde(skip)]
+    listed: Vec<FindingStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Planned>,
     blocked: Vec<InTheWay>,
@@ -93,6 +98,7 @@ impl Report {
             answered: targets.iter().filter(|target| target.sample().is_some()).count(),
             notes: file.shows.iter().cloned().chain(notes).collect(),
             findings: findings.iter().map(Found::from).collect(),
+            listed: found::of(findings),
             plan: decision.plan.as_ref().map(|plan| Planned {
                 workload: plan.workload_name.clone(),
                 hash: plan.hash.clone(),
@@ -129,14 +135,7 @@ impl Report {
 
     fn findings_text(&self, out: &mut String) {
         heading(out, "FINDINGS");
-        if self.findings.is_empty() {
-            line(out, "none");
-        }
-        for Found { severity, code, pod, evidence, remedy } in &self.findings {
-            line(out, &format!("{severity:<8}  {code}  {}", pod.as_deref().unwrap_or("(policy)")));
-            paragraph(out, "          ", "          ", evidence);
-            paragraph(out, "          -> ", "             ", remedy);
-        }
+        found::list(out, &self.listed);
     }
 
     fn plan_text(&self, out: &mut String) {

@@ -12,6 +12,7 @@ use super::{
     page::{self, Block, Cell, Column, Kind, Table},
     value::Report,
 };
+use crate::cli::parts;
 
 /// Even if something got through that is no text, nothing of it would be loaded or run.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
@@ -58,19 +59,32 @@ fn render_block(out: &mut String, ids: &mut Ids, block: &Block<'_>) {
         Block::Text(text) => element(out, "p", "", text),
         Block::Note(text) => element(out, "p", "note", &format!("Note: {text}")),
         Block::Verdict { level, sentence } => {
-            put(out, &format!("<p class=\"verdict\">{} {}</p>\n", badge(level), html(sentence)));
+            let (what, parts) = parts::of(sentence);
+            put(out, &format!("<p class=\"verdict\">{} {}</p>\n", badge(level), html(what)));
+            render_facts(out, " class=\"parts\"", &parts, |text| {
+                parts::steps(text).into_iter().map(html).collect::<Vec<_>>().join("<br/>")
+            });
         }
         Block::Facts(facts) => {
-            put(out, "<dl>\n");
-            for (name, value) in facts {
-                put(out, &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", html(name), html(value)));
-            }
-            put(out, "</dl>\n");
+            let facts: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            render_facts(out, "", &facts, html);
         }
         Block::Table(table) => render_table(out, ids, table),
         Block::History(pod) => put(out, &chart::history(pod, ids)),
         Block::TimeLine { about, events } => put(out, &chart::time_line(about, events, ids)),
     }
+}
+
+/// Names and values; nothing where there are none, for a list has entries.
+fn render_facts(out: &mut String, class: &str, facts: &[(&str, &str)], value_as: impl Fn(&str) -> String) {
+    if facts.is_empty() {
+        return;
+    }
+    put(out, &format!("<dl{class}>\n"));
+    for (name, value) in facts {
+        put(out, &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", html(name), value_as(value)));
+    }
+    put(out, "</dl>\n");
 }
 
 /// A table in a region of its own: one that is too wide for the screen can be moved by the keyboard.
@@ -88,7 +102,7 @@ fn render_table(out: &mut String, ids: &mut Ids, table: &Table<'_>) {
         put(out, "<tr>");
         for (n, (cell, column)) in row.iter().zip(table.head).enumerate() {
             let (name, scope) = if n == 0 { ("th", " scope=\"row\"") } else { ("td", "") };
-            put(out, &format!("<{name}{scope}{}>{}</{name}>", class_of(column.1), content(cell, ids)));
+            put(out, &format!("<{name}{scope}{}>{}</{name}>", class_of(column.1), content(cell, column.1, ids)));
         }
         put(out, "</tr>\n");
     }
@@ -104,9 +118,13 @@ const fn class_of(kind: Kind) -> &'static str {
     }
 }
 
-fn content(cell: &Cell<'_>, ids: &mut Ids) -> String {
+fn content(cell: &Cell<'_>, kind: Kind, ids: &mut Ids) -> String {
     match cell {
-        Cell::Text(text) => html(text),
+        // Of how many a sum is stands below it: numbers are not broken, and a table of them is to fit a screen.
+        Cell::Text(text) => match text.split_once(" (").filter(|_| kind == Kind::Number) {
+            Some((number, rest)) => format!("{}<br/>({}", html(number), html(rest)),
+            None => html(text),
+        },
         Cell::Link { text, to } => format!("<a href=\"#{}\">{}</a>", html(to), html(text)),
         Cell::Level(text) => badge(text),
         Cell::Bar { pod, scale } => chart::bar(pod, *scale, ids),

@@ -7,6 +7,7 @@ use super::{
     page::{self, Block, Cell, Column, Kind, Table},
     value::Report,
 };
+use crate::cli::parts;
 
 /// The whole report.
 pub(super) fn render(report: &Report) -> String {
@@ -32,7 +33,19 @@ fn render_block(out: &mut String, block: &Block<'_>) {
         }
         Block::Text(text) => line(out, &markdown(text)),
         Block::Note(text) => line(out, &format!("> Note: {}", markdown(text))),
-        Block::Verdict { level, sentence } => line(out, &format!("**{}** {}", markdown(level), markdown(sentence))),
+        Block::Verdict { level, sentence } => {
+            let (what, parts) = parts::of(sentence);
+            line(out, &format!("**{}** {}", markdown(level), markdown(what)));
+            if !parts.is_empty() {
+                out.push('\n');
+            }
+            for (name, text) in parts {
+                for (n, step) in parts::steps(text).into_iter().enumerate() {
+                    let first = if n == 0 { format!("- {}: ", markdown(name)) } else { "  - ".to_owned() };
+                    line(out, &format!("{first}{}", markdown(step.trim_end())));
+                }
+            }
+        }
         Block::Facts(facts) => {
             for (name, value) in facts {
                 line(out, &format!("- {}: {}", markdown(name), markdown(value)));

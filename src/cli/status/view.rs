@@ -8,11 +8,11 @@ use super::progress;
 use crate::{
     api::v1alpha1::{Mode, PlanStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
     cli::{
+        found,
         layout::{line, paragraph, table},
-        steps,
+        parts, steps,
     },
-    domain::{finding::advice, journal::Journal},
-    report::findings,
+    domain::journal::Journal,
 };
 
 /// A policy for programs: the resource without what only Kubernetes needs.
@@ -128,7 +128,11 @@ pub(super) fn full(policy: &RedisMemoryPolicy, now: Timestamp) -> String {
     let generation = policy.metadata.generation.unwrap_or_default();
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     if let Some(verdict) = policy.status.as_ref().and_then(|status| status.verdict.as_ref()) {
-        paragraph(&mut out, &format!("{}  ", verdict.level), "        ", &verdict.sentence);
+        let (what, parts) = parts::of(&verdict.sentence);
+        paragraph(&mut out, &format!("{}  ", verdict.level), "        ", what);
+        for (name, text) in parts {
+            part(&mut out, name, text);
+        }
         line(&mut out, "");
     }
     line(&mut out, &format!("policy {namespace}/{name}, {}, generation {generation}", mode(policy)));
@@ -151,7 +155,8 @@ pub(super) fn full(policy: &RedisMemoryPolicy, now: Timestamp) -> String {
         paragraph(&mut out, "     ", "     ", &progress::left(policy, journal, now));
     }
     refusals(&mut out, status);
-    found(&mut out, status);
+    heading(&mut out, "FINDINGS");
+    found::list(&mut out, &status.findings);
     match &status.plan {
         Some(plan) if status.journal.is_none() => {
             heading(&mut out, &format!("PLAN {} for {}", plan.hash, plan.workload));
@@ -162,6 +167,18 @@ pub(super) fn full(policy: &RedisMemoryPolicy, now: Timestamp) -> String {
     }
     workloads(&mut out, status);
     out
+}
+
+/// A part of a verdict's sentence. What the reader is asked to do is broken by the terminal alone: a command that is copied from
+/// it is whole.
+fn part(out: &mut String, name: &str, text: &str) {
+    if name != parts::YOU {
+        return paragraph(out, &format!("        {name}: "), "          ", text);
+    }
+    for (n, step) in parts::steps(text).into_iter().enumerate() {
+        let first = if n == 0 { format!("        {name}: ") } else { "          ".to_owned() };
+        line(out, &format!("{first}{step}"));
+    }
 }
 
 fn heading(out: &mut String, text: &str) {
@@ -228,26 +245,9 @@ fn refusals(out: &mut String, status: &RedisMemoryPolicyStatus) {
 
 fn members(out: &mut String, plan: &PlanStatus) {
     for member in &plan.members {
-        let what = if member.restarted { "restarted" } else { "left alone" };
-        paragraph(out, &format!("{} ({}), {what}: ", member.pod, member.role), "      ", &member.why);
-    }
-}
-
-fn found(out: &mut String, status: &RedisMemoryPolicyStatus) {
-    heading(out, "FINDINGS");
-    if status.findings.is_empty() {
-        line(out, "none");
-    }
-    for finding in &status.findings {
-        let about = findings::about(finding);
-        let stale = if finding.stale { "  (stale: found earlier, not judged again yet)" } else { "" };
-        let since =
-            finding.since.map_or_else(String::new, |since| format!("  since {}", since.strftime("%Y-%m-%dT%H:%M:%SZ")));
-        line(out, &format!("{:<8}  {}  {about}{since}{stale}", finding.severity, finding.code));
-        let of =
-            finding.pod.as_ref().filter(|_| finding.pods.len() > 1).map_or_else(String::new, |pod| format!("{pod}: "));
-        paragraph(out, "          ", "          ", &format!("{of}{}", finding.evidence));
-        paragraph(out, "          -> ", "             ", &advice(&finding.remedy, &finding.remedy_afterwards));
+        // Why it is restarted begins with that it is.
+        let what = if member.restarted { "" } else { ", left alone" };
+        paragraph(out, &format!("{} ({}){what}: ", member.pod, member.role), "      ", &member.why);
     }
 }
 

@@ -4,20 +4,20 @@
 # pin builds anew and an old one is still there.
 
 TOOLS_D=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tools.d" && pwd)
-# The sets that the cluster needs; dashboards and helm3 are only asked for by name.
+# The sets that the cluster needs; the others are only asked for by name.
 # shellcheck disable=SC2034  # for those who source this file
 ALL_SETS=(kubernetes coredns helm)
 
 tools_of_set() {
 	case $1 in
 	kubernetes) echo kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl kube-proxy ;;
-	coredns | helm | helm3 | dashboards) echo "$1" ;;
+	coredns | helm | helm3 | dashboards | argohealth) echo "$1" ;;
 	esac
 }
 
 set_of_tool() {
 	case $1 in
-	coredns | helm | helm3 | dashboards) echo "$1" ;;
+	coredns | helm | helm3 | dashboards | argohealth) echo "$1" ;;
 	*) echo kubernetes ;;
 	esac
 }

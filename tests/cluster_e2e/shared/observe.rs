@@ -1,11 +1,11 @@
 //! Observe changes nothing, and its plan is what Enforce then does. The chart's alert says that a restart is due, and no
-//! longer when it is done.
+//! longer when it is done; its dashboards show all of it.
 
 use serde_json::{Value, json};
 
 use crate::support::{
     alerts::Alerts,
-    operator,
+    operator, panels,
     policy::{Policy, Step},
     redis::{Redis, SMALL_KEYS, SMALL_WASTE},
     space::Space,
@@ -102,13 +102,20 @@ fn observe_changes_nothing_and_its_plan_is_what_enforce_does() {
     // Now the same in earnest. The label and the limits, which are upkeep and no steps, are settled by the operator.
     let still_planned = policy.await_plan();
     assert_eq!(strip(&still_planned), strip(&planned), "the plan is stable");
+    if let Some(alerts) = &alerts {
+        // For the dashboards: until now nothing was in the way.
+        policy.patch_spec(&json!({"suspend": true}));
+        policy.await_blocked("Suspended");
+        alerts.await_shown("redis_memory_policy_refusals", &space.name, "redis");
+    }
     let watch = PodWatch::of(&set);
-    policy.patch_spec(&json!({"mode": "Enforce"}));
+    policy.patch_spec(&json!({"mode": "Enforce", "suspend": false}));
     let done = policy.await_journal();
     assert_eq!(strip(&done), strip(&planned), "what Enforce does is what Observe said, with the same reasons");
     policy.await_success(240);
     if let Some(alerts) = &alerts {
         alerts.await_resolved(DUE, &space.name, "redis", ("redis_memory_policy_plan_due", "== 0"));
+        panels::have_shown(alerts, &space.name, "redis", &["redis-0", "redis-1", "redis-2"]);
     }
     assert_eq!(watch.events(), visible(&planned), "and it happened in this order");
     let notes = policy.event_notes();

@@ -1,10 +1,14 @@
 //! What the tests share: the clients, a namespace, a Redis, a policy, the operator, and waiting.
 
 pub(crate) mod alerts;
+#[allow(dead_code, reason = "the tests of the chart use the rest")]
+#[path = "../../common/boards.rs"]
+pub(crate) mod boards;
 pub(crate) mod client;
 pub(crate) mod disk;
 pub(crate) mod operator;
 pub(crate) mod outside;
+pub(crate) mod panels;
 pub(crate) mod policy;
 #[path = "../../common/prometheus.rs"]
 pub(crate) mod prometheus;

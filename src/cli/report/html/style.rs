@@ -92,6 +92,10 @@ dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,14rem),1fr
 dl div{background:var(--surface);border-radius:.375rem;padding:.5rem .75rem;min-width:0}
 dt{color:var(--muted);font-size:.875rem}
 dd{margin:0;overflow-wrap:anywhere}
+@media (max-width:40rem){main{padding:.5rem 1rem 2rem}dl{grid-template-columns:1fr 1fr}}
+.parts{display:block;max-width:75ch}
+.parts div{background:none;padding:.125rem 0;display:grid;grid-template-columns:5.5rem 1fr;gap:.5rem}
+.parts dt{font-size:1rem}
 .wide{overflow-x:auto;margin:.75rem 0}
 table{border-collapse:collapse;width:100%;font-size:.875rem}
 caption{text-align:left;color:var(--muted);padding-bottom:.375rem}
@@ -99,10 +103,10 @@ th,td{text-align:left;vertical-align:top;padding:.375rem .5rem;border-bottom:1px
 thead th{background:var(--surface);vertical-align:bottom}
 tbody th{font-weight:600;min-width:6.5rem}
 th,td{overflow-wrap:break-word}
-td{min-width:4.5rem}
+td{min-width:5.5rem}
 .number{text-align:right;font-variant-numeric:tabular-nums}
-td.number{white-space:nowrap}
-td.picture{min-width:14rem}
+td.number{white-space:nowrap;min-width:3.5rem}
+td.picture{min-width:9rem}
 .when{white-space:nowrap}
 .badge{font-weight:700;border:1px solid;border-radius:.25rem;padding:0 .375rem;white-space:nowrap}
 .bad{color:var(--bad)}
@@ -114,7 +118,7 @@ td.picture{min-width:14rem}
 .legend svg{vertical-align:-1px}
 figure{margin:.75rem 0}
 figcaption{color:var(--muted);font-size:.875rem;max-width:90ch}
-.history{display:inline-block;width:min(100%,27rem);margin-right:1.5rem;vertical-align:top}
+.history{display:inline-block;width:min(100%,23.5rem);margin-right:1.5rem;vertical-align:top}
 .bar,.time,.lines{display:block}
 .bar{overflow:visible}
 .lines{width:100%;height:5rem;background:var(--surface)}
@@ -139,12 +143,12 @@ const PAPER: &str = "\
 body{font-size:1rem}
 main{max-width:none;padding:0}
 h2{margin-top:1.5rem}
-p{max-width:none}
+p,.parts{max-width:none}
 dl{grid-template-columns:repeat(auto-fit,minmax(14rem,1fr))}
 .skip{display:none}
 .wide{overflow:visible}
 th,td{padding:.2rem .35rem}
-td{min-width:0}
+td,td.number{min-width:0}
 td.picture{min-width:9rem}
 thead{display:table-header-group;break-after:avoid}
 thead tr{break-after:avoid}

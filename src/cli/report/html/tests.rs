@@ -49,7 +49,7 @@ fn well_made(page: &Document<'_>) {
             }
         }
         let known = "html head meta title style body a svg defs pattern rect main h1 h2 h3 p span dl div dt dd table \
-                     caption thead tbody tr th td desc figure figcaption polyline line circle";
+                     caption thead tbody tr th td desc figure figcaption polyline line circle br";
         assert!(known.split_whitespace().any(|known| node.has_tag_name(known)), "{:?}", node.tag_name());
     }
     assert_eq!(named(page, "h1").count(), 1);
