@@ -6,7 +6,7 @@ use std::{future::ready, path::Path};
 use redis_memory_operator::plan::{effect::FailoverOrder, switchover::Failure};
 
 use crate::{
-    common::{eventually, load::Shape, rng::Rng, switching::hook_at},
+    common::{eventually, load::Shape, long::is_long, rng::Rng, switching::hook_at},
     exchanges::{Scene, gave_up},
     facts::SYSTEM,
     ours::{carry_out, die_at, hooked, order, resumed, winner},
@@ -87,9 +87,13 @@ async fn with_a_minority_alone_nobody_is_told() {
 }
 
 /// The same when it was told: that one fails over, and whether the majority has followed is not known until it is heard of
-/// again. Writes are refused on the old primary as long as that.
+/// again. Writes are refused on the old primary as long as that. (14 s; every day Sentinels that stand still take its place.)
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_is_ended_when_the_majority_is_heard_again() {
+    if !is_long() {
+        println!("left out: it takes 14 s (RMO_LONG=1)");
+        return;
+    }
     let (scene, roads) = start(14).await;
     let order = order_by(&roads, &scene).await;
     die_at("switchover:sentinel-told", &order).await;

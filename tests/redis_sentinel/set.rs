@@ -30,7 +30,8 @@ impl Watched {
     pub(crate) async fn start_with(program: &Path, sentinel: impl Fn(&RedisServer, usize) -> RedisServer) -> Self {
         // Sentinels that call from addresses of their own are no strangers (roads.rs), and all of it is on loopback. A writer that
         // follows at once has a second before the others are led to the new primary.
-        let server = |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb", "--protected-mode", "no"]);
+        let server =
+            |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb", "--protected-mode", "no"]);
         let servers: Vec<_> = (0..3).map(server).collect();
         for replica in &servers[1..] {
             replica.follow(&servers[0]).await;
