@@ -86,6 +86,7 @@ fn what_would_be_refused_is_said_by_the_gates() {
     give_password(&api);
     let told = doctor(&api, &["--read-secrets"]);
     assert!(!told.contains(SECRET), "{told}");
+    the_users_can_be_made(&server, &told);
     let told = flat(&told);
     for part in [
         "1 of 1 answered: Redis",
@@ -97,6 +98,22 @@ fn what_would_be_refused_is_said_by_the_gates() {
         assert!(told.contains(part), "{part} in {told}");
     }
     assert!(!told.contains("the rest is said only by the servers"), "{told}");
+}
+
+/// The server takes every line as it is printed, and the user that acts may then do all that a restart in place sends.
+fn the_users_can_be_made(server: &RedisServer, told: &str) {
+    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("ACL SETUSER ")).collect();
+    assert_eq!(lines.len(), 2, "one to look and one to act: {told}");
+    let as_default = |words: &[&str]| server.run(&[&["--no-auth-warning", "-a", SECRET], words].concat());
+    for line in lines {
+        let line = line.replace(">PASSWORD", ">its-own");
+        assert_eq!(as_default(&line.split(' ').collect::<Vec<_>>()), "OK", "{line}");
+    }
+    for command in [["CONFIG", "SET", "maxmemory", "1"].as_slice(), &["BGSAVE"], &["ACL", "WHOAMI"], &["INFO"]] {
+        assert_eq!(as_default(&[&["ACL", "DRYRUN", "memory-operator"], command].concat()), "OK", "{command:?}");
+    }
+    let refused = as_default(&["ACL", "DRYRUN", "memory-operator", "REPLICAOF", "NO", "ONE"]);
+    assert!(refused.contains("no permissions"), "{refused}");
 }
 
 /// Nothing that Kubernetes shows says that these two are one set: a file of the replica does.

@@ -163,7 +163,7 @@ impl<'a> Assessment<'a> {
         findings.extend(own_maxmemory::findings(self, records));
         findings.extend(self.shards.iter().filter_map(|shard| persistence::finding(policy, shard)));
         findings.extend(services::findings(policy, &self.shards));
-        findings.extend(rights::findings(policy, snapshot));
+        findings.extend(rights::findings(policy, snapshot, &self.shards));
         findings.extend(reverted::findings(snapshot));
         findings.extend(drift::of_records(policy, records));
         findings.extend(drift::of_starts(self, records, journal));

@@ -1,14 +1,19 @@
 //! Rights that the remedies of this policy need and that are missing. Said in Enforce only: in Observe none is used.
 
-use crate::domain::{
-    finding::{Finding, FindingCode},
-    pod::Right,
-    policy::{Mode, Policy},
-    snapshot::{RedisRights, Snapshot},
-    switchover,
+use crate::{
+    domain::{
+        acl,
+        finding::{Finding, FindingCode},
+        names::PodName,
+        pod::Right,
+        policy::{Mode, Policy},
+        snapshot::{RedisRights, Snapshot},
+        switchover,
+    },
+    topology::{Handover, Shard},
 };
 
-pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
+pub(super) fn findings(policy: &Policy, snapshot: &Snapshot, shards: &[Shard<'_>]) -> Vec<Finding> {
     if policy.mode != Mode::Enforce {
         return Vec::new();
     }
@@ -39,14 +44,26 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
         let evidence = format!("the operator may not {action} in namespace {}", policy.namespace);
         Finding::new(FindingCode::PermissionMissing, None, evidence, remedy)
     });
+    kubernetes.chain(of_redis(policy, snapshot, shards)).collect()
+}
+
+/// What the Redis users may not run, of what the restart of their set sends.
+fn of_redis<'a>(
+    policy: &'a Policy,
+    snapshot: &'a Snapshot,
+    shards: &'a [Shard<'_>],
+) -> impl Iterator<Item = Finding> + use<'a> {
     let redis = match &snapshot.redis_rights {
-        RedisRights::Known(missing) if restarts => missing.as_slice(),
+        RedisRights::Known(missing) if policy.needed_rights().evict => missing.as_slice(),
         RedisRights::Known(_) | RedisRights::Unknown => &[],
     };
-    let redis = redis.iter().filter_map(|(pod, commands)| {
+    redis.iter().filter_map(move |(pod, commands)| {
         // Only a primary that is restarted as such is made to write its data out.
         let persists = |command: &&str| policy.restart.allow_downtime || !["bgsave", "bgrewriteaof"].contains(command);
-        let missing: Vec<&str> = switchover::in_every_way(commands).into_iter().filter(persists).collect();
+        let stays = role_stays(shards, pod);
+        let sent = commands.iter().filter(|command| !(stays && acl::is_only_to_move_a_role(command)));
+        let sent: Vec<String> = sent.cloned().collect();
+        let missing: Vec<&str> = switchover::in_every_way(&sent).into_iter().filter(persists).collect();
         (!missing.is_empty()).then(|| {
             Finding::new(
                 FindingCode::PermissionMissing,
@@ -56,6 +73,11 @@ pub(super) fn findings(policy: &Policy, snapshot: &Snapshot) -> Vec<Finding> {
                  out: no ACL helps there; until then no pod of this workload is restarted",
             )
         })
-    });
-    kubernetes.chain(redis).collect()
+    })
+}
+
+/// Its set keeps its primary: that one is restarted in place, and nothing is sent that only moves a role.
+fn role_stays(shards: &[Shard<'_>], pod: &PodName) -> bool {
+    let mut of = shards.iter().filter(|shard| shard.members.iter().any(|member| member.pod.name == *pod));
+    of.next().is_some_and(|shard| shard.handover() == Handover::InPlace)
 }

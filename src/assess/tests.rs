@@ -225,6 +225,21 @@ fn permission_missing_in_redis() {
     assert_eq!(lacking(false), []);
 }
 
+/// Where clients follow no label the primary is restarted in place.
+#[test]
+fn a_right_that_only_moves_a_role_is_not_missed_where_none_is_moved() {
+    let lacking = |commands: &[&str]| {
+        let commands: Vec<String> = commands.iter().map(|command| (*command).to_owned()).collect();
+        let findings = case(move |c| {
+            c.policy.redis.authority = AuthorityRule::Auto;
+            c.snapshot.redis_rights = RedisRights::Known(vec![(fixtures::pod_name(1), commands)]);
+        });
+        findings.into_iter().filter(|it| it.code == PermissionMissing).map(|it| it.evidence).collect::<Vec<_>>()
+    };
+    assert_eq!(lacking(&["failover", "replicaof", "client|pause", "client|unpause"]), [""; 0]);
+    assert_eq!(lacking(&["replicaof", "config|set"]), ["the Redis user may not run config|set"]);
+}
+
 #[test]
 fn a_config_that_cannot_be_read_is_a_missing_right_where_settings_would_be_restored() {
     let unreadable = |change: Change| {

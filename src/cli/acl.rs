@@ -10,8 +10,10 @@ use crate::domain::{
 };
 
 /// The name of each user unless another is given; docs and SECURITY.md use them.
-const OBSERVER: &str = "memory-observe";
-const ACTOR: &str = "memory-operator";
+pub(super) const OBSERVER: &str = "memory-observe";
+pub(super) const ACTOR: &str = "memory-operator";
+/// What stands where a password or its hash is to be written.
+const PASSWORD: &str = ">PASSWORD";
 
 /// Arguments of `acl`.
 #[derive(Debug, clap::Args)]
@@ -83,15 +85,19 @@ fn lines(args: &Args) -> String {
         Some(RoleArgument::Sentinel) => vec![(OBSERVER, acl::sentinel_rules())],
         None => vec![(OBSERVER, rules(Role::Observe)), (ACTOR, rules(Role::Act))],
     };
-    let begin = if args.file { "user" } else { "ACL SETUSER" };
     let mut lines = String::new();
     for (name, rules) in users {
         let name = args.user.as_deref().unwrap_or(name);
-        // A user that exists is begun anew: what it could do before is gone. A file states users from nothing.
-        let reset = if args.file { "" } else { "reset " };
-        let _writing_to_a_string_cannot_fail = writeln!(lines, "{begin} {name} {reset}on >PASSWORD {rules}");
+        let line = if args.file { format!("user {name} on {PASSWORD} {rules}") } else { command(name, &rules) };
+        let _writing_to_a_string_cannot_fail = writeln!(lines, "{line}");
     }
     lines
+}
+
+/// The command that gives a user exactly these rights. One that exists is begun anew: what it could do before is gone. (A file
+/// states users from nothing.)
+pub(super) fn command(name: &str, rules: &str) -> String {
+    format!("ACL SETUSER {name} reset on {PASSWORD} {rules}")
 }
 
 /// As `spec.redis.username` takes it.

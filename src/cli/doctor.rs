@@ -6,6 +6,7 @@ mod found;
 mod policy;
 mod report;
 mod selector;
+mod users;
 
 use std::{collections::BTreeMap, io, net::IpAddr, process::ExitCode, sync::Arc};
 
@@ -30,7 +31,13 @@ use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     assess::Assessment,
     clock::Clock,
-    domain::{blocked::Blocked, pod::Owner, recognition::Shape, sample::Role, snapshot::Snapshot},
+    domain::{
+        blocked::Blocked,
+        pod::Owner,
+        recognition::Shape,
+        sample::{Role, Version},
+        snapshot::{Observation, ProbeFailure, Snapshot, Target},
+    },
     kube_io::{
         error::{Cause, KubeError},
         read::Reader,
@@ -290,7 +297,19 @@ async fn ask(
     };
     let findings = if answered == 0 { Vec::new() } else { judgement.findings };
     let snapshot = &file.snapshot;
-    Ok(Looked { answered, redis, findings, blocked, follows: follows(snapshot), watched_from: watched_from(snapshot) })
+    let (oldest, wants_login) = (users::oldest(versions(snapshot)), wants_login(snapshot));
+    let (follows, watched_from) = (follows(snapshot), watched_from(snapshot));
+    Ok(Looked { answered, redis, findings, blocked, follows, watched_from, oldest, wants_login })
+}
+
+fn versions(snapshot: &Snapshot) -> impl Iterator<Item = Version> {
+    snapshot.targets.iter().filter_map(|target| Some(target.sample()?.server.version))
+}
+
+/// Whether a server let nobody in without a password.
+fn wants_login(snapshot: &Snapshot) -> bool {
+    let failed = |target: &Target| matches!(target.redis, Observation::Failed(ProbeFailure::AuthenticationFailed(_)));
+    snapshot.targets.iter().any(failed)
 }
 
 /// The hosts from which Sentinels are connected, by pod.

@@ -138,13 +138,21 @@ pub fn is_own_of(rule: &str, method: Method) -> bool {
     methods_of(rule).is_some_and(|methods| methods.contains(&method))
 }
 
-/// The acting commands that are sent where the role is handed over by one of these methods, in the order of the table.
+/// The acting commands that are sent where the role is handed over by one of these methods, in the order of the table; by
+/// none of them: where every primary is restarted in place, and no role is moved.
 pub fn acting(methods: &[Method]) -> Vec<Command> {
-    let sent = |command: &&Command| StepKind::ALL.iter().any(|kind| kind.sends().contains(command));
+    let done = |kind: &&StepKind| !methods.is_empty() || !kind.moves_a_role();
+    let sent = |command: &&Command| StepKind::ALL.iter().filter(done).any(|kind| kind.sends().contains(command));
     let meant = |command: &&Command| {
         command.methods().is_none_or(|senders| senders.iter().any(|sender| methods.contains(sender)))
     };
     Command::ALL.iter().filter(sent).filter(meant).copied().collect()
+}
+
+/// Whether the command of that rule is sent for no other purpose than to move a role.
+pub fn is_only_to_move_a_role(rule: &str) -> bool {
+    let named = |commands: &[Command]| commands.iter().any(|command| command.rule() == rule);
+    named(Command::ALL) && !named(&acting(&[]))
 }
 
 /// The rules of a user, after its name and password: no keys, no channels, and no command but these. The same words
@@ -154,7 +162,9 @@ pub fn rules(role: Role, methods: &[Method], server: Version) -> String {
     rules.extend(OBSERVING.iter().map(|rule| format!("+{rule}")));
     if role == Role::Act {
         rules.extend(acting(methods).into_iter().map(|command| format!("+{}", command.rule())));
-        rules.extend(COMPARING.iter().map(|rule| format!("+{rule}")));
+        if !methods.is_empty() {
+            rules.extend(COMPARING.iter().map(|rule| format!("+{rule}")));
+        }
         if server >= DRYRUN_SINCE {
             rules.extend(ASKING.iter().map(|rule| format!("+{rule}")));
         }
@@ -196,6 +206,15 @@ mod tests {
         let guarded =
             "+replicaof +config|set +client|pause +client|unpause +client|kill +bgsave +bgrewriteaof +acl|list";
         assert_eq!(rules(Role::Act, &[Method::Guarded], SIX), format!("{observe} {guarded}"));
+        let in_place = "+config|set +bgsave +bgrewriteaof";
+        assert_eq!(rules(Role::Act, &[], SIX), format!("{observe} {in_place}"));
+    }
+
+    #[test]
+    fn what_only_moves_a_role_is_told_from_the_rest() {
+        let moves = |rule: &&str| is_only_to_move_a_role(rule);
+        let all = ["replicaof", "client|pause", "failover", "config|set", "bgsave", "acl|whoami"];
+        assert_eq!(all.iter().copied().filter(moves).collect::<Vec<_>>(), ["replicaof", "client|pause", "failover"]);
     }
 
     #[test]

@@ -237,6 +237,11 @@ macro_rules! step_kinds {
                 match self { $(Self::$kind => step_kinds!(@ $($acts)?),)* }
             }
 
+            /// Whether it is there to give the role of primary to another member.
+            pub const fn moves_a_role(self) -> bool {
+                matches!(self, Self::Switchover | Self::Repoint)
+            }
+
             /// The commands that it sends, beside those that look.
             pub const fn sends(self) -> &'static [Command] {
                 match self { $(Self::$kind => &[$(Command::$command,)*],)* }

@@ -93,6 +93,11 @@ impl TlsProblem {
             Self::Failed => "compare tls-protocols and ciphers of Redis: TLS 1.2 or 1.3 is needed",
         }
     }
+
+    /// The same of a Sentinel: its fields are those of `spec.redis`, in `spec.redis.sentinel`.
+    pub fn sentinels_remedy(self) -> String {
+        self.remedy().replace("spec.redis.", "spec.redis.sentinel.")
+    }
 }
 
 #[cfg(test)]

@@ -216,7 +216,13 @@ impl<'a> Watch<'a> {
     fn silence(&self) -> Vec<Fault> {
         let silent = self.silent.iter();
         silent
-            .map(|(it, why)| Fault::passing(format!("the Sentinel in {} gives no answer ({})", it.pod, text(why))))
+            .map(|(it, why)| {
+                let cure = match why {
+                    ProbeFailure::Tls(problem, _) => format!(": {}", problem.sentinels_remedy()),
+                    _ => String::new(),
+                };
+                Fault::passing(format!("the Sentinel in {} gives no answer ({}){cure}", it.pod, text(why)))
+            })
             .collect()
     }
 

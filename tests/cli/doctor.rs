@@ -223,6 +223,38 @@ fn a_deployment_is_told_as_it_is(#[case] name: &str) {
     insta::assert_snapshot!(format!("doctor_{name}"), ran.out);
 }
 
+/// Where a login is wanted its lines are those that `acl` prints for the way in which this set is restarted; else nobody
+/// is told to make users.
+#[rstest]
+#[case::fixed("bitnami-static", &["--role", "observe"], true)]
+#[case::sentinel("bitnami-sentinel", &["--role", "act", "--switchover", "sentinel"], true)]
+#[case::of_the_sentinels("bitnami-sentinel", &["--role", "sentinel"], true)]
+#[case::never_restarted("operators", &["--role", "observe"], true)]
+#[case::never_restarted_and_so_nothing_to_act("operators", &["--role", "act", "--switchover", "guarded"], false)]
+#[case::no_login("groundhog2k", &["--role", "act", "--switchover", "sentinel"], false)]
+fn the_users_that_it_wants_are_printed(#[case] name: &str, #[case] arguments: &[&str], #[case] printed: bool) {
+    let (_, file) = FILES.iter().find(|(of, _)| *of == name).unwrap();
+    let told = doctor(&Shop::of(&[file]).serve(&[]), &[]).out;
+    let mut acl = command(binary());
+    acl.arg("acl").args(arguments);
+    let wanted = finish(acl, "").out;
+    assert!(wanted.starts_with("ACL SETUSER "), "{wanted}");
+    let has = told.lines().any(|line| line.trim() == wanted.trim());
+    assert_eq!(has, printed, "{wanted} in {told}");
+}
+
+/// No role is moved there: no right that only a moved role needs is asked for.
+#[test]
+fn a_fixed_primary_needs_no_right_to_move_it() {
+    let told = doctor(&Shop::of(&[FILES[0].1]).serve(&[]), &[]).out;
+    let acts: Vec<&str> = told.lines().filter(|line| line.contains("ACL SETUSER memory-operator")).collect();
+    assert!(!acts.is_empty(), "{told}");
+    for line in acts {
+        assert!(line.contains("+bgsave") && line.contains("+config|set"), "{line}");
+        assert!(!line.contains("replicaof") && !line.contains("failover") && !line.contains("pause"), "{line}");
+    }
+}
+
 #[test]
 fn each_policy_takes_exactly_its_set_beside_all_the_others() {
     let files: Vec<&str> = FILES.iter().map(|(_, file)| *file).collect();

@@ -19,6 +19,7 @@ mod deployments;
 mod doctor;
 #[path = "../common/long.rs"]
 mod long;
+mod losses;
 mod record;
 mod run;
 mod set;

@@ -47,18 +47,31 @@ impl<'a> Set<'a> {
         set
     }
 
+    /// Its servers' pods by name, as they are now.
+    pub(crate) fn names(&self) -> Vec<String> {
+        if self.of.pods.is_empty() {
+            return self.pods().into_keys().collect();
+        }
+        self.of.pods.iter().map(|pod| (*pod).to_owned()).collect()
+    }
+
+    /// How many pods it has.
+    pub(crate) const fn size(&self) -> usize {
+        if self.of.pods.is_empty() { 1 } else { self.of.pods.len() }
+    }
+
     /// Makes most pages of its memory mostly empty.
     pub(crate) fn fragment(&self) {
         let mut command = client::script("tests/manifests/fragment");
         command.args([&self.space.name, self.of.name]).arg(KEYS.to_string());
-        command.env("PODS", self.of.pods.join(" ")).env("CONTAINER", self.of.container);
+        command.env("PODS", self.names().join(" ")).env("CONTAINER", self.of.container);
         if self.of.secret.is_some() {
             command.env("PASSWORD", PASSWORD);
         }
         client::run(command).or_panic("fragmenting");
     }
 
-    /// A writer that goes the clients' way.
+    /// A writer that goes the clients' way, in a pod called `writer`.
     pub(crate) fn writer(&self) -> Writer<'a> {
         let at = |service: &str, port: u16| format!("--address={service}.{}.svc:{port}", self.space.name);
         let mut words = match self.of.way {
@@ -89,12 +102,16 @@ impl<'a> Set<'a> {
         if text.contains("role:") { Ok(Info::parse(&text)) } else { Err(format!("{pod} answers {text:?}")) }
     }
 
-    /// The pods as the API server has them, by name.
+    /// The pods as the API server has them, by name; of a Deployment those that stay.
     pub(crate) fn pods(&self) -> BTreeMap<String, Value> {
         let list = self.space.get(&["pods", "--selector", self.of.selector]);
         let pods = list["items"].as_array().cloned().unwrap_or_default();
         let named = pods.into_iter().filter_map(|pod| Some((pod["metadata"]["name"].as_str()?.to_owned(), pod)));
-        named.filter(|(name, _)| self.of.pods.contains(&name.as_str())).collect()
+        let is_its = |(name, pod): &(String, Value)| {
+            let stays = self.of.pods.is_empty() && pod["metadata"]["deletionTimestamp"].is_null();
+            stays || self.of.pods.contains(&name.as_str())
+        };
+        named.filter(is_its).collect()
     }
 
     /// UID by pod.
@@ -115,7 +132,7 @@ impl<'a> Set<'a> {
 
     /// Fragmentation by pod.
     pub(crate) fn ratios(&self) -> Result<BTreeMap<String, f64>, String> {
-        self.of.pods.iter().map(|pod| Ok(((*pod).to_owned(), self.info(pod)?.ratio()))).collect()
+        self.names().into_iter().map(|pod| Ok((pod.clone(), self.info(&pod)?.ratio()))).collect()
     }
 }
 

@@ -18,8 +18,9 @@ impl Set<'_> {
     /// The primary, when everything is as it should be; else what is not.
     pub(crate) fn as_wished(&self) -> Result<String, String> {
         let pods = self.pods();
-        for pod in self.of.pods {
-            let found = pods.get(*pod).ok_or_else(|| format!("{pod} is not there"))?;
+        require(pods.len() == self.size(), || format!("{} pods, not {}", pods.len(), self.size()))?;
+        for pod in &self.names() {
+            let found = pods.get(pod).ok_or_else(|| format!("{pod} is not there"))?;
             require(is_ready(found), || format!("{pod} is not Ready, or goes"))?;
         }
         let primary = self.one_primary()?;
@@ -42,13 +43,13 @@ impl Set<'_> {
     /// Exactly one, with every other linked to it.
     fn one_primary(&self) -> Result<String, String> {
         let mut primaries = Vec::new();
-        for pod in self.of.pods {
+        for pod in &self.names() {
             let info = self.info(pod)?;
             if info.is_primary() {
                 let linked = info.field("connected_slaves");
-                let others = (self.of.pods.len() - 1).to_string();
+                let others = (self.size() - 1).to_string();
                 require(linked == others, || format!("{pod} has {linked} replicas, not {others}"))?;
-                primaries.push((*pod).to_owned());
+                primaries.push(pod.clone());
             } else {
                 let link = info.field("master_link_status");
                 require(link == "up", || format!("{pod} follows {}, link {link}", info.field("master_host")))?;
@@ -94,7 +95,7 @@ impl Set<'_> {
             let enough = if sentinels.remember_the_dead { known >= wanted } else { known == wanted };
             require(enough, || format!("the Sentinel in {pod}: {name} is {known}, not {wanted}"))
         };
-        others("num-slaves", self.of.pods.len() - 1)?;
+        others("num-slaves", self.size() - 1)?;
         others("num-other-sentinels", sentinels.pods.len() - 1)?;
         if sentinels.remember_the_dead {
             // After some restarts, whoever's, no majority of all that were ever known is left: the owner's own trouble.

@@ -57,11 +57,23 @@ impl RedisServer {
 
     /// Starts a Sentinel of that program and quorum, with these settings of the set "demo" that it watches.
     pub fn start_sentinel_as(program: &Path, watched: &Self, quorum: u32, settings: &[(&str, &str)]) -> Self {
-        let (port, quorum) = (watched.port.to_string(), quorum.to_string());
+        Self::start_sentinel_at(program, watched.port, quorum, settings, &[])
+    }
+
+    /// The same of a server that it reaches at that port, with these options of its own.
+    pub fn start_sentinel_at(
+        program: &Path,
+        watched: u16,
+        quorum: u32,
+        settings: &[(&str, &str)],
+        own: &[&str],
+    ) -> Self {
+        let (port, quorum) = (watched.to_string(), quorum.to_string());
         let mut options = vec!["--sentinel", "monitor", "demo", "127.0.0.1", &port, &quorum];
         for (name, value) in settings {
             options.extend(["--sentinel", name, "demo", value]);
         }
+        options.extend(own);
         Self::start_as(program, &["--sentinel"], &options)
     }
 

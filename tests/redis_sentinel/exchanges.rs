@@ -35,9 +35,9 @@ use crate::{
 const EVENTS: &str = "notify-keyspace-events";
 
 /// A set under load, and what must not be lost.
-struct Scene {
-    set: Watched,
-    load: Load,
+pub(crate) struct Scene {
+    pub(crate) set: Watched,
+    pub(crate) load: Load,
     full_syncs: u64,
 }
 
@@ -47,7 +47,11 @@ impl Scene {
     }
 
     async fn under(program: &Path, seed: u64, shape: Shape) -> Self {
-        let set = Watched::start(program, USUAL).await;
+        Self::of(Watched::start(program, USUAL).await, seed, shape).await
+    }
+
+    /// That set under such a load.
+    pub(crate) async fn of(set: Watched, seed: u64, shape: Shape) -> Self {
         let load = Load::start(addresses(&set), seed, shape);
         load.settled_at(0).await;
         let full_syncs = set.full_syncs();
@@ -56,7 +60,7 @@ impl Scene {
     }
 
     /// The role is that server's: nothing was lost, and nobody had to sync fully.
-    async fn ends_at(self, primary: usize) -> Watched {
+    pub(crate) async fn ends_at(self, primary: usize) -> Watched {
         let (set, end) = self.ended_at(primary).await;
         assert_eq!((end.lost, end.full_syncs), (0, 0), "lost, and full syncs");
         set.servers.iter().for_each(is_as_before);
@@ -91,7 +95,7 @@ struct End {
 const MOST_GIVEN_UP: u32 = 3;
 
 /// Whether it ended without exchange, for that reason.
-fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
+pub(crate) fn gave_up(result: &Result<impl Sized, ExecuteError>, reason: Failure) -> bool {
     matches!(result, Err(ExecuteError::Switchover { failure, .. }) if *failure == reason)
 }
 

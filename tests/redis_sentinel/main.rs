@@ -9,5 +9,8 @@ mod exchange;
 mod exchanges;
 mod facts;
 mod ours;
+mod partition;
 mod reading;
+mod roads;
+mod secured;
 mod set;

@@ -106,7 +106,7 @@ async fn observed(set: &Watched) -> Snapshot {
 }
 
 /// The same without a look at the servers, which may be away: what the Sentinels say of these pods.
-async fn told(set: &Watched) -> Snapshot {
+pub(crate) async fn told(set: &Watched) -> Snapshot {
     let mut snapshot = fixtures::three_pods();
     for (target, server) in snapshot.targets.iter_mut().zip(&set.servers) {
         target.pod.addresses = server.address().ip().into();
@@ -133,12 +133,12 @@ async fn told(set: &Watched) -> Snapshot {
     snapshot
 }
 
-fn texts(faults: Vec<topology::Fault>) -> Vec<String> {
+pub(crate) fn texts(faults: Vec<topology::Fault>) -> Vec<String> {
     faults.into_iter().map(|fault| fault.text).collect()
 }
 
 /// What is wrong with the Sentinels, and why a replica must not be restarted.
-async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
+pub(crate) async fn judged(set: &Watched) -> (Vec<String>, Option<String>) {
     let snapshot = observed(set).await;
     let shards = topology::find(&fixtures::policy(), &snapshot);
     let [shard] = shards.as_slice() else { panic!("one set") };

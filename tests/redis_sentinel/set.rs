@@ -22,14 +22,21 @@ pub(crate) struct Watched {
 impl Watched {
     /// The first server is primary, and every Sentinel knows everybody.
     pub(crate) async fn start(program: &Path, settings: &[(&str, &str)]) -> Self {
-        // A writer that follows at once has a second before the others are led to the new primary.
-        let server = |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb"]);
+        let sentinel = |server: &RedisServer, _| RedisServer::start_sentinel_as(program, server, 2, settings);
+        Self::start_with(program, sentinel).await
+    }
+
+    /// The same with Sentinels that are started so, each by the primary and its number.
+    pub(crate) async fn start_with(program: &Path, sentinel: impl Fn(&RedisServer, usize) -> RedisServer) -> Self {
+        // Sentinels that call from addresses of their own are no strangers (roads.rs), and all of it is on loopback. A writer that
+        // follows at once has a second before the others are led to the new primary.
+        let server =
+            |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb", "--protected-mode", "no"]);
         let servers: Vec<_> = (0..3).map(server).collect();
         for replica in &servers[1..] {
             replica.follow(&servers[0]).await;
         }
-        let sentinel = |_| RedisServer::start_sentinel_as(program, &servers[0], 2, settings);
-        let sentinels = (0..3).map(sentinel).collect();
+        let sentinels = (0..3).map(|n| sentinel(&servers[0], n)).collect();
         let set = Self { servers, sentinels };
         set.settled(0).await;
         set

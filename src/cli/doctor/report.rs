@@ -6,7 +6,7 @@ use super::{
     Fit, clients,
     found::{Maker, Member, RedisSet},
     policy::{self, Reach},
-    selector,
+    selector, users,
 };
 use crate::{
     api::v1alpha1::{FindingStatus, RoleAuthority},
@@ -18,6 +18,7 @@ use crate::{
         blocked::{BlockReason, Blocked},
         finding::{Finding, Severity},
         recognition::Shape,
+        sample::Version,
     },
     report::findings,
 };
@@ -40,6 +41,10 @@ pub(super) struct Looked {
     pub(super) follows: Vec<(String, String)>,
     /// Pods, each with the hosts from which Sentinels are connected to its server.
     pub(super) watched_from: Vec<(String, Vec<IpAddr>)>,
+    /// The oldest version of a server that answered.
+    pub(super) oldest: Option<Version>,
+    /// A server let nobody in without a password.
+    pub(super) wants_login: bool,
 }
 
 /// One set and everything that is said of it.
@@ -114,6 +119,9 @@ impl Told<'_> {
         say("refused", self.refused());
         say("note", self.notes());
         table(out, &rows);
+        if watched_by.is_none() && users::are_used(set, &self.fit) {
+            users::text(out, set, &self.fit);
+        }
         line(out, "");
         match (watched_by, document) {
             (Some(policy), _) => {
@@ -235,6 +243,15 @@ impl Told<'_> {
         if let Some(values) = acting {
             needs.push(format!("only to act, chart values: {values}"));
         }
+        needs.push(self.user());
+        needs
+    }
+
+    /// The user of Redis.
+    fn user(&self) -> String {
+        if users::are_used(self.set, &self.fit) {
+            return "not the default user of Redis but one with fewer rights: see the commands below".to_owned();
+        }
         let (flags, sentinels) = match self.fit.shape {
             Shape::Sentinel => (
                 " --switchover sentinel",
@@ -242,11 +259,10 @@ impl Told<'_> {
             ),
             _ => ("", ""),
         };
-        needs.push(format!(
+        format!(
             "not the default user of Redis but one with these rights only: `kubectl redis-memory acl{flags}` prints its lines, \
              its name goes into spec.redis.username{sentinels}"
-        ));
-        needs
+        )
     }
 
     fn restart(&self) -> &'static str {

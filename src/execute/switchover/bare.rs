@@ -45,6 +45,8 @@ pub type Hook = Arc<dyn Fn(Boundary) -> BoxFuture<'static, ()> + Send + Sync>;
 pub struct Bare {
     /// What every server takes; `None`: no AUTH is sent.
     pub credentials: Option<Credentials>,
+    /// What every Sentinel takes; `None`: no AUTH is sent.
+    pub sentinels: Option<Credentials>,
     /// The clock.
     pub clock: Clock,
     /// Every pod carries this label with the primary's value, as where another controller keeps it and has not moved it.
@@ -56,7 +58,7 @@ pub struct Bare {
 impl Bare {
     /// Servers that take everybody.
     pub const fn new(clock: Clock, label: RoleLabel) -> Self {
-        Self { credentials: None, clock, label, hook: None }
+        Self { credentials: None, sentinels: None, clock, label, hook: None }
     }
 }
 
@@ -115,7 +117,7 @@ impl Redis for Bare {
     async fn connect_sentinel(&self, _policy: &Policy, peer: &SentinelPeer) -> Result<Connection, ExecuteError> {
         let failed =
             |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
-        Connection::open(peer.address, None, CONNECT_DEADLINE).await.map_err(failed)
+        Connection::open(peer.address, self.sentinels.as_ref(), CONNECT_DEADLINE).await.map_err(failed)
     }
 
     async fn connect(&self, _policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {

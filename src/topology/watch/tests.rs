@@ -10,6 +10,7 @@ use crate::{
         fixtures::{self, three_pods},
         names::RunId,
         sample::Role,
+        tls::TlsProblem,
     },
     topology::{Disturbance, Kind, Remains, find},
 };
@@ -96,6 +97,10 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
 #[case::one_is_silent(|s: &mut Snapshot| s.sentinels[1].said = Err(ProbeFailure::TimedOut("no answer within 1 s".into())), &[
     "the Sentinel in redis-1 gives no answer (no answer within 1 s)",
 ])]
+#[case::one_of_another_authority(|s: &mut Snapshot| {
+    s.sentinels[1].said = Err(ProbeFailure::Tls(TlsProblem::UnknownAuthority, "of none of the authorities".into()));
+}, &["the Sentinel in redis-1 gives no answer (of none of the authorities): put the certificate of the authority that signed \
+      the server's certificate into the Secret of spec.redis.sentinel.tls.caSecret"])]
 #[case::two_names(|s: &mut Snapshot| set(s, 1).name = "cart".into(), &[
     "Sentinels know the set by several names (cart, mymaster): set spec.redis.sentinel.masterName",
 ])]
