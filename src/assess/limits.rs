@@ -59,7 +59,7 @@ fn suggested_maxmemory(view: &View<'_>) -> (String, String) {
     let for_good = |maxmemory, limit| {
         let around = view.around.as_ref()?;
         let place = in_start(&view.policy.namespace, around.snapshot, view.target, (maxmemory, limit));
-        Some(format!("by day, for new pods start without it: {place}"))
+        Some(format!("by day, because new pods start without it: {place}"))
     };
     match room.bound(&view.demand) {
         Bound::Fits(most) => (

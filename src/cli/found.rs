@@ -1,7 +1,11 @@
 //! Findings as a list for people: those of one code with one remedy are one, with the pods that they are about.
 
 use super::layout::{line, paragraph};
-use crate::{api::v1alpha1::FindingStatus, domain::finding::{Finding, advice}, report::findings};
+use crate::{
+    api::v1alpha1::FindingStatus,
+    domain::finding::{Finding, advice},
+    report::findings,
+};
 
 /// What was found just now, as the status would show it; since when is not known.
 pub(super) fn of<'a>(found: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingStatus> {

@@ -115,7 +115,7 @@ impl<'a> Decided<'a> {
         let target = self.ctx.look.target(pod)?;
         let (_, value) = maxmemory::said(self.ctx, target, "")?;
         let place = assess::in_start(&self.ctx.policy.namespace, self.ctx.snapshot, target, (value?, None));
-        Some(format!("by day, for new pods start without it: {place}"))
+        Some(format!("by day, because new pods start without it: {place}"))
     }
 
     /// Why a limit is not raised that a finding says is raised.

@@ -281,9 +281,8 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
         "(1) {} on each of {each}: the one to which clients write stays (cmd= of their lines), or if both, {kept_pod}, which has no \
          fewer keys. (2) Stop the writers, or on each: {} (ten minutes). (3) Save the one that goes, here {other_pod}: {}; when its \
          INFO persistence has rdb_bgsave_in_progress:0 and rdb_last_bgsave_status:ok: kubectl cp -c {container} \
-         {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb. (4) To keep {kept_pod}: {}; to keep {other_pod}: {} (the one \
-         that goes throws away what only it has; the same on each replica that follows it). (5) CLIENT UNPAUSE on each. Who made a \
-         primary: {log}",
+         {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb. (4) To keep {kept_pod}: {}; to keep {other_pod}: {} (this restarts \
+         nothing; the one that goes loses what only it has; its replicas, which its INFO replication lists, are told the same). (5) CLIENT UNPAUSE on each. Who made a primary: {log}",
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
         redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),
@@ -301,12 +300,17 @@ pub(super) fn replicas_first(input: &Input<'_>) -> Option<String> {
     let (address, port) = (first.pod.addresses.first()?, first.pod.container.as_ref().ok()?.port);
     Some(format!(
         ". First (1) {} (a replica that is not selected is a line with slave). (2) Where there is none: kubectl scale statefulset/{} -n \
-         {} --replicas={twice}, and for each new pod: {} (NEW_IP: its address). (3) Then restart each: CLUSTER FAILOVER on its replica, \
-         and when that is primary, kubectl delete pod of the one before (without a volume it comes back as no member: (2) again)",
+         {} --replicas={twice}, and for each new pod: {} (NEW_IP: its address). (3) Then each primary \
+         in turn: when its replica shows master_link_status:up, on that replica: {}; when that is primary: kubectl delete pod \
+         {} -n {} (or the next; it restarts that pod only; without a volume it comes back as no member: (2) for it, from a pod \
+         that is one)",
         redis_cli(input, first, "CLUSTER NODES"),
         set.name,
         input.policy.namespace,
         redis_cli(input, first, &format!("--cluster add-node NEW_IP:{port} {address}:{port} --cluster-slave")),
+        redis_cli_in("REPLICA", input, first, "CLUSTER FAILOVER"),
+        first.pod.name,
+        input.policy.namespace,
     ))
 }
 
@@ -385,6 +389,11 @@ pub(super) fn unchain(input: &Input<'_>, set: &SetSeen) -> Option<String> {
 
 /// A command for that server.
 pub(super) fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> String {
+    redis_cli_in(target.pod.name.as_str(), input, target, command)
+}
+
+/// The same in that pod, which is like the target's.
+fn redis_cli_in(pod: &str, input: &Input<'_>, target: &Target, command: &str) -> String {
     let redis = &input.policy.redis;
     let container = target.pod.container.as_ref().map_or("redis", |container| container.name.as_str());
     let port = target.pod.container.as_ref().map_or(6379, |container| container.port);
@@ -393,8 +402,8 @@ pub(super) fn redis_cli(input: &Input<'_>, target: &Target, command: &str) -> St
     let login = if redis.password.is_some() { " --askpass" } else { "" };
     let tls = redis.tls.as_ref().map_or_else(String::new, |rule| over_tls(input, Some(target), rule));
     format!(
-        "kubectl exec -it {} -n {} -c {container} -- {program} -p {port}{tls}{login} {command}",
-        target.pod.name, input.policy.namespace
+        "kubectl exec -it {pod} -n {} -c {container} -- {program} -p {port}{tls}{login} {command}",
+        input.policy.namespace
     )
 }
 

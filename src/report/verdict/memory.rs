@@ -12,6 +12,7 @@ use crate::{
         bound::{Bound, Room},
         eviction::MORE_PERCENT,
         headroom::{self, Demand, HeadroomVerdict},
+        in_start,
         obstacle::{self, Obstacle},
         oom::{self, Rescue},
         patch,
@@ -152,11 +153,12 @@ pub(super) fn smaller(input: &Input<'_>, target: &Target, full: &Obstacle<'_>) -
     let Some((used, bears)) = bears else { return room };
     let set = redis_cli(input, target, &format!("CONFIG SET maxmemory {}", redis_text(bears)));
     let also = for_others(target, members, |_| None);
+    let start = in_start(&input.policy.namespace, input.snapshot, target, (bears, None));
     let stays = target.sample().map(|sample| sample.memory.maxmemory).unwrap_or_default();
     format!(
         "one of the two: (a) a smaller maxmemory, which helps at once: {set} (restarts nothing, and no key goes: about {} are \
-         used{also}; new pods start without it: by day write it into the template too, which rolls the pods, instead of a higher \
-         limit); or (b) keep {stays}, and by day the template gets the higher limit as TemplateTooSmall says: {room}",
+         used{also}), and by day, because new pods start without it, instead of a higher limit: {start}; or (b) keep {stays}, and by \
+         day the template gets the higher limit as TemplateTooSmall says: {room}",
         used.quantised()
     )
 }
@@ -299,10 +301,9 @@ pub(super) fn more_room(input: &Input<'_>, target: &Target, pods: &[PodName]) ->
     let bears = target.pod.limit().filter(|_| short.is_empty());
     let bears = bears.map_or_else(String::new, |limit| format!("; the limit of {limit} is enough for it"));
     let gains = gains(input, target, to(target)?);
-    let set = format!(
-        "{set} (restarts nothing{also}{bears}{gains}; it holds until the next start: by day write it into the template too, which \
-         rolls the pods)"
-    );
+    let start = in_start(&input.policy.namespace, input.snapshot, target, (to(target)?, None));
+    let set =
+        format!("{set} (restarts nothing{also}{bears}{gains}), and by day, because new pods start without it: {start}");
     match short.first().and_then(of) {
         None => Some(set),
         Some(first) => Some(format!("{}, and then {set}", raise(input, first, &short, To::MoreRoom)?)),

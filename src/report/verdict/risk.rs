@@ -86,7 +86,8 @@ pub(super) fn sentence(input: &Input<'_>, ruling: &Ruling<'_>, tightest: Option<
     if ruling.code() == Some(FindingCode::NoTargets) {
         let whose =
             if ruling.level == Level::ActNow { "the pods that it matched run and take writes" } else { "writes go on" };
-        return format!("{urgency}nothing is guarded by this policy, and whether {whose} cannot be said");
+        let lost = if ruling.level == Level::ActNow { ", nor whether what they held is saved" } else { "" };
+        return format!("{urgency}nothing is guarded by this policy, and whether {whose} cannot be said{lost}");
     }
     let memory = format!("{memory}{}{}", grows(input, ruling), after_a_kill(input, ruling));
     let failover = input.blocked.iter().any(|blocked| blocked.reason == BlockReason::SentinelsNotReady);
