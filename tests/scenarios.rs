@@ -168,7 +168,7 @@ fn the_page_of_verdicts_is_current() {
         let before = if before.exists() { told(&self::file(&before), &none) } else { none.clone() };
         let status = told(&file, &before);
         let sentence = &status.verdict.as_ref().unwrap().sentence;
-        assert!(sentence.chars().count() < 2048, "cut: {sentence}");
+        assert!(sentence.chars().count() < 4096, "cut: {sentence}");
         let shown = describe(&status, &format!("{:?}", file.policy().unwrap().mode));
         let intro = file.shows.as_deref().unwrap();
         write!(page, "\n### {}\n\n{intro}\n\n```\n{shown}```\n", n + 1).unwrap();

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use self::Lifter as L;
 use super::Input;
 use crate::{
     api::v1alpha1::{RedisMemoryPolicyStatus, RefusalStatus},
@@ -66,7 +67,6 @@ impl Lifter {
 
 /// Who lifts that refusal, and what is done, or has to come.
 pub const fn lifted(reason: BlockReason) -> (Lifter, &'static str) {
-    use Lifter as L;
     match reason {
         B::Suspended => (L::You, "set spec.suspend to false"),
         B::ClusterStopped => (L::You, "take the stop of the whole operator away"),

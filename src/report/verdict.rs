@@ -23,7 +23,7 @@ use crate::{
 /// Longest brief: `kubectl get rmp` stays within 100 columns.
 const BRIEF_CAP: usize = 56;
 /// Longest sentence.
-const SENTENCE_CAP: usize = 2048;
+const SENTENCE_CAP: usize = 4096;
 /// Longest part of a sentence that comes from another text.
 const PART_CAP: usize = 400;
 

@@ -96,7 +96,7 @@ pub struct VerdictStatus {
     #[schemars(length(max = 64))]
     pub brief: String,
     /// What is the matter, what is at stake, who is primary, what the operator does next, and what the reader does.
-    #[schemars(length(max = 2048))]
+    #[schemars(length(max = 4096))]
     pub sentence: String,
     /// The least memory that any pod has between its resident memory and its limit; absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -181,7 +181,6 @@ fn writes_stopped(input: &Input<'_>) -> Option<String> {
 
 /// The exact command that lifts that refusal, where there is one.
 pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
-    let namespace = &input.policy.namespace;
     let named = || {
         let mut targets = input.snapshot.targets.iter();
         targets.find(|target| blocked.text.split([' ', ':', ',', '\'']).any(|word| word == target.pod.name.as_str()))
@@ -229,30 +228,8 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         Reason::ResizeRefused => memory::lets(input, &NotGiven::read(&blocked.text), &[])
             .or_else(|| named().map(|target| look_at(input, target))),
         Reason::PersistenceFailing => named().map(|target| look_at(input, target)),
-        Reason::DisruptionBudget if blocked.text.contains("never") => {
-            let mut budgets = input.snapshot.budgets.iter().flatten();
-            let budget = budgets.find(|budget| blocked.text.contains(&budget.name))?;
-            Some(format!(
-                "kubectl edit pdb {} -n {namespace} (maxUnavailable: 1 instead of what it has lets one pod restart at a time)",
-                budget.name
-            ))
-        }
-        Reason::EvictionWouldRollOut => {
-            let sets = &input.snapshot.stateful_sets;
-            let says = |set: &&StatefulSet| blocked.text.split([' ', ':']).any(|word| word == set.name);
-            let set = sets.iter().find(says).or_else(|| sets.first())?;
-            if set.on_delete {
-                return Some(format!(
-                    "kubectl rollout undo statefulset/{} -n {namespace} (takes the pending change back; or let it in, by kubectl \
-                     delete pod for one pod after the other, a primary last: its strategy is OnDelete)",
-                    set.name
-                ));
-            }
-            Some(format!(
-                "kubectl rollout status statefulset/{} -n {namespace} (let the pending change roll out, or take it back: kubectl rollout undo)",
-                set.name
-            ))
-        }
+        Reason::DisruptionBudget if blocked.text.contains("never") => one_at_a_time(input, blocked),
+        Reason::EvictionWouldRollOut => let_roll_out(input, blocked),
         Reason::PermissionMissing if blocked.text.contains("acting.") => {
             let value = blocked.text.split([' ', ',', ';']).find(|word| word.starts_with("acting."))?;
             Some(format!(
@@ -262,6 +239,35 @@ pub(super) fn lifting(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Lets a budget that never allows an eviction allow one pod at a time.
+fn one_at_a_time(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
+    let mut budgets = input.snapshot.budgets.iter().flatten();
+    let budget = budgets.find(|budget| blocked.text.contains(&budget.name))?;
+    Some(format!(
+        "kubectl edit pdb {} -n {} (maxUnavailable: 1 instead of what it has lets one pod restart at a time)",
+        budget.name, input.policy.namespace
+    ))
+}
+
+/// Ends a change of a template that no pod, or not every pod, has got yet.
+fn let_roll_out(input: &Input<'_>, blocked: &Blocked) -> Option<String> {
+    let (sets, namespace) = (&input.snapshot.stateful_sets, &input.policy.namespace);
+    let says = |set: &&StatefulSet| blocked.text.split([' ', ':']).any(|word| word == set.name);
+    let set = sets.iter().find(says).or_else(|| sets.first())?;
+    Some(if set.on_delete {
+        format!(
+            "kubectl rollout undo statefulset/{} -n {namespace} (takes the pending change back; or let it in, by kubectl delete pod \
+             for one pod after the other, a primary last: its strategy is OnDelete)",
+            set.name
+        )
+    } else {
+        format!(
+            "kubectl rollout status statefulset/{} -n {namespace} (let the pending change roll out, or take it back: kubectl rollout undo)",
+            set.name
+        )
+    })
 }
 
 /// Keeps one of several primaries of which nobody else decides, and a copy of what the other has: first whom clients write to,

@@ -312,9 +312,9 @@ fn by_hand(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
     } else {
         "replicas first, and a primary only when a replica has taken its role over"
     };
-    let last = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
+    let leads = |pod: &PodName| input.sets.iter().any(|set| set.primaries.contains(pod));
     let mut named = pods;
-    named.sort_by_key(last);
+    named.sort_by_key(leads);
     let first = named.first().map_or("POD", PodName::as_str);
     format!(
         "restart the pods by hand, {order}, the next when the one before has loaded its data and is Ready: kubectl delete pod {first} \
