@@ -299,8 +299,9 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
 
 /// How the primaries of a Redis Cluster, which have no replica that is selected, get one each before they are restarted.
 pub(super) fn replicas_first(input: &Input<'_>) -> Option<String> {
+    input.blocked.iter().find(|blocked| blocked.reason == Reason::ClusterMode)?;
     let primaries = || input.sets.iter().filter_map(|set| input.snapshot.target(set.primaries.first()?));
-    let first = primaries().next().filter(|it| it.sample().is_some_and(|sample| sample.server.cluster_enabled))?;
+    let first = primaries().next()?;
     let set = input.snapshot.stateful_set(&first.pod.owner.as_ref()?.uid)?;
     let twice = set.replicas.saturating_add(u32::try_from(primaries().count()).ok()?);
     let (address, port) = (first.pod.addresses.first()?, first.pod.container.as_ref().ok()?.port);
