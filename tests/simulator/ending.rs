@@ -19,11 +19,11 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'s
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
     let struck = !schedule.faults.is_empty() || schedule.is_killed();
     let watch = shape.watch.as_ref();
-    // Its first restart ends a remediation: people must have the Sentinels forget one. What was not proven by then, and did not
-    // help, is found fragmented again within its cooldown.
-    let leaves_an_id = watch.is_some_and(Watch::leaves_an_id);
+    // Its first restart may end a remediation: people must have the Sentinels forget one, or an address. What was not proven by
+    // then, and did not help, is found fragmented again within its cooldown.
+    let leaves_one = watch.is_some_and(|watch| watch.leaves_an_id() || !watch.by_name);
     let grounds = [
-        (struck || leaves_an_id && !schedule.restart_helps, "Cooldown"),
+        (struck || leaves_one && !schedule.restart_helps, "Cooldown"),
         (struck, "RemediationFailed"),
         (struck, "RemediationGaveUp"),
         (struck, "OomCauseRemains"),
