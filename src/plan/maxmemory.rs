@@ -220,14 +220,15 @@ fn judge<'a>(ctx: &Context<'a>, shard: &Shard<'a>) -> Verdict<'a> {
     let relief = killed::relief(ctx, shard);
     let demand = shard.members.first().map_or_else(|| Demand::of(ctx.policy, &[]), |target| ctx.look.demand(target));
     let bearable = demand.bearable(limit);
-    let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > bearable && !has_arrived(own, &seen);
-    let (stays, lowered) = match stays(ctx, own, &demand) {
+    let end = less(relief.as_ref(), own, &seen, bearable);
+    let evicts = |value: &Bytes| ctx.policy.headroom.allow_eviction && *value > end && !has_arrived(own, &seen);
+    let killed_since = |own: &OwnMaxmemory| relief.as_ref().is_some_and(|relief| relief.killed_at >= own.at);
+    let (stays, most) = match stays(ctx, own, &demand) {
         // A kill lowers it at any time, and never raises it.
-        Some(value) if relief.is_some() => (None, Some(value)),
-        stays => (stays.filter(|value| !evicts(value)), None),
+        Some(value) if own.is_some_and(killed_since) => (None, value),
+        stays => (stays.filter(|value| !evicts(value)), Bytes(u64::MAX)),
     };
-    let bears = stays.unwrap_or_else(|| less(relief.as_ref(), own, &seen, bearable));
-    let bears = lowered.map_or(bears, |value| bears.min(value));
+    let bears = stays.unwrap_or_else(|| end.min(most));
     let over = |sample: &Sample| sample.memory.maxmemory == Bytes::ZERO || sample.memory.maxmemory > bears;
     let wrong = |target: &Target, sample: &Sample| {
         let too_much = relief.as_ref().filter(|_| over(sample)).map(|relief| Some(relief.why.clone()));

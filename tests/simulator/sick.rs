@@ -22,7 +22,8 @@ use crate::{
     world::World,
 };
 
-/// From the last look at limits and kills to the arrival of the first command, and a step of the world.
+/// From the last look at limits and kills to the arrival of the first command, and a step of the world; besides, Services are
+/// waited for until they lead to both pods.
 const LAST_LOOK: Ms = 500;
 /// Nothing is in the way of the role's leaving, and it leaves within this time of an operator's being at work (L10).
 const STAYS: Ms = 45_000;
@@ -64,7 +65,8 @@ impl World {
         self.left += 1;
         let (now, held_at) = (self.now, self.observer.held_at(set));
         let fit_at = self.observer.sick[set].fit_at.get(&pod).copied();
-        if fit_at.is_none_or(|at| at + LAST_LOOK < held_at) {
+        let waited = LAST_LOOK + self.schedule.endpoint_delay;
+        if fit_at.is_none_or(|at| at + waited < held_at) {
             let limit = self.kube.pod(pod).map_or(0, |pod| pod.limit_mib);
             let text = format!(
                 "{}, whose limit is {limit} Mi, got the role of a killed primary at {held_at}, and was last fit for it at {fit_at:?}",

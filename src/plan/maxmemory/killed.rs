@@ -24,6 +24,8 @@ const GIVEN_BACK_EVERY: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Relief {
     /// What is left of the value, in percent.
     percent: u32,
+    /// When the last kill was.
+    pub(super) killed_at: Timestamp,
     /// Why, for people.
     pub(super) why: String,
 }
@@ -42,6 +44,7 @@ pub(super) fn relief(ctx: &Context<'_>, shard: &Shard<'_>) -> Option<Relief> {
     let (steps, kills) = asked.max_by_key(|(steps, _)| *steps).filter(|(steps, _)| *steps > 0)?;
     Some(Relief {
         percent: 100 - EACH_PERCENT * steps,
+        killed_at: kills.last_at,
         why: format!(
             "the kernel killed {} ({}): maxmemory is {} % lower, and rises by {EACH_PERCENT} % after each day without a kill",
             kills.pod,

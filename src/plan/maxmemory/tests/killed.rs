@@ -84,6 +84,25 @@ fn a_kill_raises_nothing() {
     assert_eq!(world.settle(), Vec::<Vec<String>>::new());
 }
 
+/// Seen in the simulator: what a kill lowered had evicted, and that raised the ratio by which method Measured judges.
+#[test]
+fn what_a_kill_lowered_stays_for_the_day_by_method_measured() {
+    let mut world = World::new(PEOPLE);
+    world.used(Bytes::mib(200), "allkeys-lru");
+    world.policy.headroom.method = HeadroomMethod::Measured;
+    world.measured(20);
+    world.settle();
+    world.snapshot.surroundings.kills = killed(1, 0).snapshot.surroundings.kills;
+    world.settle();
+    let set = world.have();
+    world.measured(60);
+    kills(&mut world).last_at = ago(1);
+    assert_eq!(world.settle(), Vec::<Vec<String>>::new());
+    kills(&mut world).last_at = NOW;
+    world.settle();
+    assert!(world.have() < set, "{:?} after {set:?}", world.have());
+}
+
 #[rstest]
 #[case::while_loading(|world: &mut World| kills(world).cause = Cause::Loading)]
 #[case::the_data_alone(|world: &mut World| kills(world).cause = Cause::LimitBelowData)]
