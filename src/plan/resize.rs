@@ -15,7 +15,6 @@ use crate::{
         policy::Mode,
         snapshot::Target,
         step::Step,
-        surroundings::Kept,
     },
 };
 
@@ -34,9 +33,6 @@ fn missing<'a>(ctx: &Context<'_>, target: &'a Target) -> Option<(&'a Container, 
 fn demanded(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
     let (container, need) = missing(ctx, target)?;
     let demand = ctx.look.demand(target);
-    if ctx.snapshot.surroundings.limit_left_alone(&target.pod.uid, need, demand.wavers()).is_some() {
-        return None;
-    }
     let (limit, maxmemory) = (container.spec_limit.unwrap_or_default(), target.sample()?.memory.maxmemory);
     let reason = if need < demand.exactly(maxmemory) {
         format!("limit {limit} may be {need} (maximumLimit), and maxmemory {maxmemory} needs more than that")
@@ -136,10 +132,16 @@ fn wanted(ctx: &Context<'_>, target: &Target) -> Option<(Effect, String)> {
     if obstacle::claimed_by(ctx.snapshot, target).is_some() {
         return None;
     }
-    let due = [demanded(ctx, target), lacking_for_a_restart(ctx, target), ends_a_loop(ctx, target)];
+    // What is measured is left alone whatever it is by now.
+    let due = [
+        (demanded(ctx, target), ctx.look.demand(target).wavers()),
+        (lacking_for_a_restart(ctx, target), true),
+        (ends_a_loop(ctx, target), false),
+    ];
     let around = &ctx.snapshot.surroundings;
-    let possible = due.into_iter().flatten().filter_map(|(need, reason)| {
-        let left_alone = around.leaves_alone(&target.pod.uid, Kept::Limit, &need.to_string());
+    let possible = due.into_iter().filter_map(|(due, wavers)| {
+        let (need, reason) = due?;
+        let left_alone = around.limit_left_alone(&target.pod.uid, need, wavers).is_some();
         Some((need, effect(ctx, target, need).filter(|_| !left_alone)?, reason))
     });
     possible.max_by_key(|(need, ..)| *need).map(|(_, effect, reason)| (effect, reason))
@@ -200,7 +202,7 @@ mod tests {
             policy::{HeadroomMethod, Policy},
             ratio::Ratio,
             snapshot::{Observation, Snapshot},
-            surroundings::{LeftAlone, Undone},
+            surroundings::{Kept, LeftAlone, Undone},
         },
         plan::PlanSettings,
     };
@@ -336,6 +338,18 @@ mod tests {
         policy.headroom.maximum_limit = None;
         snapshot.targets.iter_mut().for_each(|target| limit(target, need));
         assert_eq!(resized(&policy, &snapshot), []);
+        // Who sets a limit back is not fought over another value (seen in the simulator).
+        snapshot.surroundings.left_alone = vec![LeftAlone {
+            pod: fixtures::pod_name(0),
+            uid: fixtures::pod_uid(0),
+            kept: Kept::Limit,
+            value: Bytes::mib(768).to_string(),
+            times: 3,
+            undone: Undone::By(None),
+            until: NOW,
+        }];
+        snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(210)));
+        assert_eq!(resized(&policy, &snapshot), [need; 2]);
     }
 
     /// Three members of method Measured, of which nothing was measured yet, each with that limit.

@@ -396,7 +396,8 @@ impl Observer {
         if server.role == Role::Primary && sent_at > server.role_since + 1000 {
             self.evicting_primary(kube, servers, server, now);
         }
-        if !server.fragmented && !lied {
+        // Who has restarted while the request was under way is seen by nobody.
+        if !server.fragmented && !lied && sent_at >= server.started {
             self.flag(now, "S5", format!("{name} was evicted although its process is not fragmented"));
         }
     }

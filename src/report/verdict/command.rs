@@ -288,7 +288,8 @@ fn one_of_two(input: &Input<'_>) -> Option<String> {
          fewer keys. (2) Stop the writers, or on each: {} (ten minutes). (3) Save the one that goes, here {other_pod}: {}; when its \
          INFO persistence has rdb_bgsave_in_progress:0 and rdb_last_bgsave_status:ok: kubectl cp -c {container} \
          {namespace}/{other_pod}:{directory}/dump.rdb {other_pod}.rdb. (4) To keep {kept_pod}: {}; to keep {other_pod}: {} (this restarts \
-         nothing; the one that goes loses what only it has; its replicas, which its INFO replication lists, are told the same). (5) CLIENT UNPAUSE on each. Who made a primary: {log}",
+         nothing; the one that goes loses what only it has; tell each of its replicas the same, INFO replication lists them). (5) \
+         CLIENT UNPAUSE on each. Who made a primary: {log}",
         redis_cli(input, kept, "CLIENT LIST TYPE normal"),
         redis_cli(input, kept, "CLIENT PAUSE 600000 WRITE"),
         redis_cli(input, other, "BGSAVE"),

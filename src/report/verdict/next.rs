@@ -101,7 +101,7 @@ fn not_here(input: &Input<'_>, ruling: &Ruling<'_>) -> String {
             "it makes nobody primary, and restarts none of them until it is clear who is"
         }
         Some(C::EvictionStopsWrites | C::UtilizationWarning | C::UtilizationCritical) => {
-            "it deletes no data, and raises no maxmemory that people set"
+            "it deletes no data, and raises no maxmemory that people set: no setting changes that"
         }
         Some(C::NoTargets) => "it begins by itself as soon as the selector matches a pod",
         Some(C::TemplateTooSmall | C::LimitMissing | C::RequestBelowMaxmemory) => "templates are for people",
