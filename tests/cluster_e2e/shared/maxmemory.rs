@@ -60,7 +60,7 @@ fn no_bound_beside_a_limit_becomes_right_without_a_restart_and_again_in_a_pod_th
     eventually("an event for each pod, with both values", 30, || {
         let notes = policy.event_notes();
         let told =
-            |pod: &String| notes.iter().any(|note| note.starts_with(&format!("{pod}: maxmemory is 128 MiB, was 0")));
+            |pod: &String| notes.iter().any(|note| note.starts_with(&format!("{pod}: maxmemory is 128 MiB, was none")));
         require(set.pods().iter().all(told), || format!("{notes:#?}"))
     });
 
