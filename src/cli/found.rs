@@ -7,7 +7,7 @@ use crate::{
     report::findings,
 };
 
-/// What was found just now, as the status would show it; since when is not known.
+/// What was found just now, and nobody has stored, as the status would show it; since when is not known.
 pub(super) fn of<'a>(found: impl IntoIterator<Item = &'a Finding>) -> Vec<FindingStatus> {
     let one = |finding: &Finding| FindingStatus {
         code: finding.code.as_str().to_owned(),

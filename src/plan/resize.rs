@@ -207,6 +207,19 @@ mod tests {
         plan::PlanSettings,
     };
 
+    /// Somebody sets that limit of that pod back.
+    fn left(n: u8, value: Bytes) -> LeftAlone {
+        LeftAlone {
+            pod: fixtures::pod_name(n),
+            uid: fixtures::pod_uid(n),
+            kept: Kept::Limit,
+            value: value.to_string(),
+            times: 3,
+            undone: Undone::By(None),
+            until: NOW,
+        }
+    }
+
     /// A world whose exact need is no whole number of mebibytes.
     fn unaligned() -> (Policy, Snapshot, Bytes) {
         let (policy, mut snapshot) = fixtures::enforced();
@@ -294,15 +307,7 @@ mod tests {
             ("observe", (|policy, _| policy.mode = Mode::Observe) as fn(&mut Policy, &mut Snapshot)),
             ("no remedy", |policy, _| policy.headroom.resize_pod = false),
             ("left alone", |_, snapshot| {
-                snapshot.surroundings.left_alone = vec![LeftAlone {
-                    pod: fixtures::pod_name(1),
-                    uid: fixtures::pod_uid(1),
-                    kept: Kept::Limit,
-                    value: Bytes::mib(1280).to_string(),
-                    times: 3,
-                    undone: Undone::By(None),
-                    until: NOW,
-                }];
+                snapshot.surroundings.left_alone = vec![left(1, Bytes::mib(1280))];
             }),
         ] {
             let (mut policy, mut snapshot) = (policy.clone(), snapshot.clone());
@@ -339,15 +344,7 @@ mod tests {
         snapshot.targets.iter_mut().for_each(|target| limit(target, need));
         assert_eq!(resized(&policy, &snapshot), []);
         // Who sets a limit back is not fought over another value (seen in the simulator).
-        snapshot.surroundings.left_alone = vec![LeftAlone {
-            pod: fixtures::pod_name(0),
-            uid: fixtures::pod_uid(0),
-            kept: Kept::Limit,
-            value: Bytes::mib(768).to_string(),
-            times: 3,
-            undone: Undone::By(None),
-            until: NOW,
-        }];
+        snapshot.surroundings.left_alone = vec![left(0, Bytes::mib(768))];
         snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(210)));
         assert_eq!(resized(&policy, &snapshot), [need; 2]);
     }
@@ -391,16 +388,7 @@ mod tests {
     #[test]
     fn a_measured_limit_that_is_left_alone_is_left_alone_whatever_it_is_by_now() {
         let (mut policy, mut snapshot) = not_measured(800);
-        let left = |value: Bytes| LeftAlone {
-            pod: fixtures::pod_name(1),
-            uid: fixtures::pod_uid(1),
-            kept: Kept::Limit,
-            value: value.to_string(),
-            times: 3,
-            undone: Undone::By(None),
-            until: NOW,
-        };
-        snapshot.surroundings.left_alone = vec![left(Bytes::mib(700))];
+        snapshot.surroundings.left_alone = vec![left(1, Bytes::mib(700))];
         assert_eq!(limits(&policy, &snapshot), [Bytes::mib(959); 2]);
         policy.headroom.method = HeadroomMethod::Fixed;
         snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(600)));

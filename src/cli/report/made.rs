@@ -18,12 +18,12 @@ use crate::{
         headroom::HeadroomVerdict,
     },
     cli::{
+        found,
         judgement::Judgement,
         snapshot_file::{SnapshotFile, SnapshotFileError},
     },
     domain::{
         bytes::Bytes,
-        finding::Finding,
         pod::Container,
         policy::Policy,
         sample::{Memory, Role},
@@ -136,7 +136,7 @@ fn part(looked: &Looked) -> PolicyPart {
     let findings = match &judgement {
         Some(judgement) if resource.status.is_none() => {
             notes.push("the findings are those of one look from here, judged at once".to_owned());
-            findings::grouped(&judgement.findings.iter().map(found_now).collect::<Vec<_>>())
+            findings::grouped(&found::of(&judgement.findings))
         }
         _ => status.findings.clone(),
     };
@@ -163,22 +163,6 @@ fn part(looked: &Looked) -> PolicyPart {
         sets,
         lately,
         older,
-    }
-}
-
-/// A finding of this look, which nobody has stored.
-fn found_now(finding: &Finding) -> FindingStatus {
-    FindingStatus {
-        code: finding.code.as_str().to_owned(),
-        severity: finding.severity.to_string(),
-        pod: finding.pod.as_ref().map(ToString::to_string),
-        pod_uid: None,
-        pods: Vec::new(),
-        since: None,
-        stale: false,
-        evidence: finding.evidence.clone(),
-        remedy: finding.remedy.clone(),
-        remedy_afterwards: finding.afterwards.clone(),
     }
 }
 

@@ -69,14 +69,20 @@ fn it_rises_again_to_what_people_had_and_is_forgotten_as_a_difference() {
     assert_eq!(world.settle(), Vec::<Vec<String>>::new(), "it rests");
 }
 
-/// By method Measured a limit may bear more by now than was set, and nine tenths of that be more, too.
-#[test]
-fn a_kill_raises_nothing() {
+/// What the limit bears by method Measured, after a day in which a fork copied `copied` percent, is set.
+fn measured(copied: u32) -> World {
     let mut world = World::new(PEOPLE);
     world.used(Bytes::mib(200), "allkeys-lru");
     world.policy.headroom.method = HeadroomMethod::Measured;
-    world.measured(60);
+    world.measured(copied);
     world.settle();
+    world
+}
+
+/// By method Measured a limit may bear more by now than was set, and nine tenths of that be more, too.
+#[test]
+fn a_kill_raises_nothing() {
+    let mut world = measured(60);
     let set = world.have();
     world.measured(0);
     world.snapshot.surroundings.kills = killed(1, 0).snapshot.surroundings.kills;
@@ -87,11 +93,7 @@ fn a_kill_raises_nothing() {
 /// Seen in the simulator: what a kill lowered had evicted, and that raised the ratio by which method Measured judges.
 #[test]
 fn what_a_kill_lowered_stays_for_the_day_by_method_measured() {
-    let mut world = World::new(PEOPLE);
-    world.used(Bytes::mib(200), "allkeys-lru");
-    world.policy.headroom.method = HeadroomMethod::Measured;
-    world.measured(20);
-    world.settle();
+    let mut world = measured(20);
     world.snapshot.surroundings.kills = killed(1, 0).snapshot.surroundings.kills;
     world.settle();
     let set = world.have();
