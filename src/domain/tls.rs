@@ -93,11 +93,11 @@ impl TlsProblem {
             Self::Failed => "compare tls-protocols and ciphers of Redis: TLS 1.2 or 1.3 is needed",
         }
     }
+}
 
-    /// The same of a Sentinel: its fields are those of `spec.redis`, in `spec.redis.sentinel`.
-    pub fn sentinels_remedy(self) -> String {
-        self.remedy().replace("spec.redis.", "spec.redis.sentinel.")
-    }
+/// The same text of a Sentinel: the fields of its TLS are those of `spec.redis`, in `spec.redis.sentinel`.
+pub fn of_sentinels(text: &str) -> String {
+    text.replace("spec.redis.tls", "spec.redis.sentinel.tls").replace("spec.redis.port", "spec.redis.sentinel.port")
 }
 
 #[cfg(test)]

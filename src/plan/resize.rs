@@ -9,7 +9,7 @@ use crate::{
         oom::{self, Rescue},
     },
     domain::{
-        bytes::Bytes,
+        bytes::{Bytes, MIB},
         names::PodName,
         pod::{Container, Right},
         policy::Mode,
@@ -66,14 +66,20 @@ fn lacking_for_a_restart(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, S
     let lacks = |member: &&Target| {
         let (limit, sample) = (member.pod.limit()?, member.sample()?);
         let need = sample.memory.rss + headroom::fork_need(sample);
-        (need > limit).then(|| need.round_up_mib())
+        (need > limit).then_some(need)
     };
     let need = shard.members.iter().filter_map(lacks).max()?;
+    let most = ctx.policy.headroom.maximum_limit.filter(|most| *most >= need);
+    let to = in_steps(need).min(most.unwrap_or(Bytes(u64::MAX)));
     let limit = container.spec_limit.filter(|limit| *limit < need)?;
-    Some((
-        need,
-        format!("limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}"),
-    ))
+    let need = need.round_up_mib();
+    Some((to, format!("limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}")))
+}
+
+/// Rounded up by 3 to 6 %, so that a server that grows does not have its limit raised at each look.
+fn in_steps(need: Bytes) -> Bytes {
+    let step = need.0.checked_ilog2().map_or(MIB, |power| ((1 << power) / 16).max(MIB));
+    Bytes(need.0.div_ceil(step).saturating_mul(step))
 }
 
 /// What ends a loop of kills while it loads, and why. Only of kills that are stored: were they forgotten, the same limit
@@ -325,8 +331,8 @@ mod tests {
             target.sample_mut().unwrap().memory.maxmemory = Bytes::mib(100);
             limit(target, Bytes::mib(210));
         }
-        // 201 MiB resident, and a quarter of 69 MiB for the fork.
-        let need = Bytes(201 * 1024 * 1024 + 69 * 1024 * 1024 / 4).round_up_mib();
+        // 201 MiB resident, and a quarter of 69 MiB for the fork: 218.25, in steps of 8.
+        let need = Bytes::mib(224);
         let resized = |policy: &Policy, snapshot: &Snapshot| {
             let due = with(policy, snapshot, |ctx| due(ctx, &[]));
             let limits = due.into_iter().map(|(effect, _)| match effect {
@@ -340,6 +346,8 @@ mod tests {
         assert_eq!(resized(&calm, &snapshot), [], "nothing is restarted");
         policy.headroom.maximum_limit = Some(Bytes::mib(215));
         assert_eq!(resized(&policy, &snapshot), [], "not above the maximum");
+        policy.headroom.maximum_limit = Some(Bytes::mib(219));
+        assert_eq!(resized(&policy, &snapshot), [Bytes::mib(219); 3], "the maximum is enough");
         policy.headroom.maximum_limit = None;
         snapshot.targets.iter_mut().for_each(|target| limit(target, need));
         assert_eq!(resized(&policy, &snapshot), []);
@@ -347,6 +355,20 @@ mod tests {
         snapshot.surroundings.left_alone = vec![left(0, Bytes::mib(768))];
         snapshot.targets.iter_mut().for_each(|target| limit(target, Bytes::mib(210)));
         assert_eq!(resized(&policy, &snapshot), [need; 2]);
+    }
+
+    // Found by the simulator, seed 705875: a server that grew had its limit raised by a mebibyte at each look.
+    #[test]
+    fn the_room_of_a_full_sync_follows_a_server_that_grows_in_steps() {
+        assert_eq!(in_steps(Bytes::ZERO), Bytes::ZERO);
+        assert_eq!(in_steps(Bytes(1)), Bytes::mib(1));
+        for mebibytes in [20, 200, 219, 2_000, 100_000] {
+            let grown: Vec<Bytes> =
+                (0..=100).map(|percent| in_steps(Bytes::mib(mebibytes * (100 + percent) / 100))).collect();
+            let values: std::collections::BTreeSet<Bytes> = grown.iter().copied().collect();
+            assert!(values.len() <= 24, "{mebibytes}: {values:?}");
+            assert!(grown.iter().all(|limit| limit.0 <= Bytes::mib(mebibytes * 2).0 * 107 / 100), "{grown:?}");
+        }
     }
 
     /// Three members of method Measured, of which nothing was measured yet, each with that limit.

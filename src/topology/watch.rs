@@ -14,6 +14,7 @@ use crate::domain::{
     names::{NodeAddress, PodName},
     sentinel::{Known, Said, Sentinel, WatchedSet},
     snapshot::{ProbeFailure, Snapshot, Target},
+    tls::{TlsProblem, of_sentinels},
 };
 
 /// The Sentinels that watch a set, or that may.
@@ -218,10 +219,17 @@ impl<'a> Watch<'a> {
         silent
             .map(|(it, why)| {
                 let cure = match why {
-                    ProbeFailure::Tls(problem, _) => format!(": {}", problem.sentinels_remedy()),
+                    ProbeFailure::Tls(problem, _) => format!(": {}", of_sentinels(problem.remedy())),
                     _ => String::new(),
                 };
-                Fault::passing(format!("the Sentinel in {} gives no answer ({}){cure}", it.pod, text(why)))
+                // Until a person mends it. A Secret may merely not have been read in time.
+                let lasts = match why {
+                    ProbeFailure::Tls(problem, _) => *problem != TlsProblem::SecretUnusable,
+                    other => matches!(other, ProbeFailure::AuthenticationFailed(_)),
+                };
+                let why = of_sentinels(text(why));
+                let text = format!("the Sentinel in {} gives no answer ({why}){cure}", it.pod);
+                if lasts { Fault::lasting(text) } else { Fault::passing(text) }
             })
             .collect()
     }

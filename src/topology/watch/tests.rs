@@ -101,6 +101,12 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
     s.sentinels[1].said = Err(ProbeFailure::Tls(TlsProblem::UnknownAuthority, "of none of the authorities".into()));
 }, &["the Sentinel in redis-1 gives no answer (of none of the authorities): put the certificate of the authority that signed \
       the server's certificate into the Secret of spec.redis.sentinel.tls.caSecret"])]
+#[case::one_wants_tls(|s: &mut Snapshot| {
+    s.sentinels[1].said = Err(ProbeFailure::Unreachable("so does a port that wants TLS; set spec.redis.tls".into()));
+}, &["the Sentinel in redis-1 gives no answer (so does a port that wants TLS; set spec.redis.sentinel.tls)"])]
+#[case::a_wrong_password(|s: &mut Snapshot| {
+    s.sentinels[1].said = Err(ProbeFailure::AuthenticationFailed("WRONGPASS".into()));
+}, &["the Sentinel in redis-1 gives no answer (WRONGPASS)"])]
 #[case::two_names(|s: &mut Snapshot| set(s, 1).name = "cart".into(), &[
     "Sentinels know the set by several names (cart, mymaster): set spec.redis.sentinel.masterName",
 ])]
@@ -115,7 +121,7 @@ fn each_fault_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) 
     for (fault, want) in faults.iter().zip(want) {
         assert!(fault.contains(want), "{fault}");
     }
-    let lasts = ["which is no selected pod: if", "none of those that were asked", "by several names", "quorum 4"];
+    let lasts = ["which is no selected pod: if", "none of those that were asked", "by several names", "quorum 4", "authorities", "WRONGPASS"];
     let lasts = faults.iter().all(|fault| lasts.iter().any(|lasting| fault.contains(lasting)));
     assert_eq!(forbidden, vec![Some(faults.join("; ")); 3]);
     let shards = find(&fixtures::policy(), &snapshot);

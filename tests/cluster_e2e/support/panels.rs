@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     alerts::Alerts,
     boards::{BOARDS, chosen, dashboard, queries, variables},
+    eventually, require,
 };
 
 /// Board and place of a query.
@@ -38,11 +39,14 @@ const PERHAPS: &[Named] = &[(
 pub(crate) fn have_shown(alerts: &Alerts, namespace: &str, policy: &str, pods: &[&str]) {
     let choice = [("namespace", namespace), ("policy", policy), ("pod", ".*")];
     let asked = asked(&choice);
-    let found = alerts.found(&asked);
-    let silent: BTreeSet<_> = found.into_iter().filter(|(_, found)| !found).map(|(place, _)| place).collect();
     let excused = &named(NOTHING) | &named(PERHAPS);
-    let unknown: Vec<_> = silent.difference(&excused).cloned().collect();
-    assert!(unknown.is_empty(), "these queries have found no data, and nothing says why: {unknown:#?}");
+    let mut silent = BTreeSet::new();
+    // The policy's status may say that all is done a scrape before Prometheus knows.
+    eventually("every query of the dashboards that nothing excuses has found data", 30, || {
+        silent = alerts.found(&asked).into_iter().filter(|(_, found)| !found).map(|(place, _)| place).collect();
+        let unknown: Vec<_> = silent.difference(&excused).collect();
+        require(unknown.is_empty(), || format!("none at {unknown:#?}"))
+    });
     let wrong: Vec<_> = named(NOTHING).difference(&silent).cloned().collect();
     assert!(wrong.is_empty(), "these queries are said to find no data here, and have found some: {wrong:#?}");
     println!("the dashboards: {} queries, {} of them without data as it must be", asked.len(), silent.len());
