@@ -21,10 +21,10 @@ impl Acked {
         self.0.push((write, Fate::Kept));
     }
 
-    /// Whatever none of these logs holds is lost by somebody else's doing.
-    pub fn excuse(&mut self, logs: &[&[u32]]) {
+    /// Whatever none of these logs holds is lost by somebody else's doing: of what `gone` held, if that is given.
+    pub fn excuse(&mut self, logs: &[&[u32]], gone: Option<&[u32]>) {
         for (write, fate) in self.0.iter_mut().filter(|(_, fate)| *fate == Fate::Kept) {
-            if !held(logs, *write) {
+            if !held(logs, *write) && gone.is_none_or(|gone| held(&[gone], *write)) {
                 *fate = Fate::Excused;
             }
         }
@@ -36,6 +36,14 @@ impl Acked {
         if self.0[at].1 == Fate::Kept {
             self.0[at].1 = if allowed { Fate::Excused } else { Fate::Taken };
         }
+    }
+
+    /// How many `old` holds and `new` does not.
+    pub fn lost(&self, old: &[u32], new: &[u32]) -> usize {
+        let lost = |(write, fate): &&(u32, Fate)| {
+            *fate == Fate::Kept && held(&[old], *write) && !held(&[new], *write)
+        };
+        self.0.iter().filter(lost).count()
     }
 
     /// How many are missing where these logs are all that is left.

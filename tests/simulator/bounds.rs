@@ -201,9 +201,10 @@ impl Bounds {
         let mut wrong = Vec::new();
         let theirs = !self.ours.contains(&it.has.0);
         // What a process had before it was restarted is given back to the next, from whomever it had it.
-        let given_back = self.people.contains(&it.value.0) || it.replaces && self.ours.contains(&it.value.0);
+        let returns = it.replaces && !self.before.contains_key(&it.run);
+        let given_back = self.people.contains(&it.value.0) || returns && self.ours.contains(&it.value.0);
         let said = self.said.get(&it.run).is_some_and(|(value, at, _)| *value == it.has.0 && now > at + CROSSED);
-        if said && !(it.replaces && given_back) || theirs && !given_back {
+        if said && !(returns && given_back) || theirs && !given_back {
             wrong.push(("S19", it.text("what people set is raised")));
         }
         if !self.people.contains(&0) && self.people.last().is_some_and(|most| it.value.0 > *most) {

@@ -1,8 +1,8 @@
 //! The clients of a set: they write through its Service, and the observer remembers what was acknowledged.
 
 use crate::{
-    faults::{Fault, Lie},
-    redis::{Ms, Role},
+    faults::Lie,
+    redis::{Ms, Role, Server},
     shape::{Connecting, SetShape},
     world::World,
 };
@@ -134,10 +134,8 @@ impl World {
         // Nobody is sent on to a primary that answers nobody.
         let led = self.servers.of_set(set).any(|server| server.role == Role::Primary && !server.hung(self.now));
         // One that did not answer in the meantime could not be asked to close them.
-        let hung = |pod: usize| {
-            self.schedule.faults.iter().any(|(_, fault)| matches!(fault, Fault::Hang { pod: it, .. } if *it == pod))
-        };
-        let on = |run: u32| replicas().any(|server| server.run == run && !hung(server.pod));
+        let hung = |server: &Server| server.hung_until > server.role_since;
+        let on = |run: u32| replicas().any(|server| server.run == run && !hung(server));
         // While one says that it is primary besides the one that is, everything is frozen: which of them has the writes is
         // for a person to say.
         let claimed = self.kube.of_set(set).any(|(n, _)| self.lies(n, Lie::Primary));

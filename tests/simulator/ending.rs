@@ -69,8 +69,10 @@ impl World {
 
     /// The same but for what was given up, and is tried once more just now, at a set that something is in the way of for ever.
     pub fn settled_but_for_what_is_in_vain(&self) -> bool {
-        let obstructed =
-            |it: &Resource| (0..self.kube.sets.len()).any(|set| it.shape.covers(set) && self.schedule.obstructed(set));
+        let obstructed = |it: &Resource| {
+            let sets = it.journal().map(|journal| journal.shard.sets.clone()).unwrap_or_default();
+            (0..self.kube.sets.len()).any(|set| sets.contains(&set_uid(set)) && self.schedule.obstructed(set))
+        };
         let gave_up = |it: &Resource| {
             let records = it.status().map(|status| status.workloads.as_slice()).unwrap_or_default();
             records.iter().any(|record| record.outcome == Some(Outcome::GaveUp))
@@ -98,11 +100,11 @@ impl World {
     }
 
     fn whole(&self, set: usize) -> bool {
-        if self.schedule.obstructed(set) {
-            return true;
-        }
         let primaries = self.servers.of_set(set).filter(|it| it.role == Role::Primary).count();
         let up = |n: usize| self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary || it.link == Link::Up);
+        if self.schedule.obstructed(set) {
+            return primaries == 1 || self.schedule.takes_pods(set);
+        }
         // A member that lets nobody in may be the primary: then no label is moved.
         let locked = self.schedule.sets[set].odd.iter().any(|(_, odd)| *odd == Oddity::Locked);
         let kept = !locked && !self.is_watched(set) && self.kube.over(set).next().is_some();
@@ -133,7 +135,9 @@ impl World {
     /// It is said that settings of an exchange are left.
     fn cannot_be_set_back(&self, set: usize) -> bool {
         let records = self.kube.over(set).filter_map(|it| it.status()).flat_map(|status| &status.workloads);
-        records.into_iter().any(|record| record.message.contains("could not be set back"))
+        records
+            .into_iter()
+            .any(|record| record.shard.sets.contains(&set_uid(set)) && record.message.contains("could not be set back"))
     }
 
     /// Where a limit does not bear what its server may hold, that is found.

@@ -93,6 +93,11 @@ pub enum Trouble {
 }
 
 impl Fault {
+    /// It never heals, and takes pods of its set.
+    pub const fn takes_pods(self) -> bool {
+        !matches!(self, Self::BudgetShut { .. } | Self::SetsBack { .. })
+    }
+
     /// The set of which it never heals.
     pub const fn obstructs(self) -> Option<usize> {
         match self {

@@ -177,7 +177,7 @@ impl World {
         // Its replicas take what it has, by nobody's doing but its start: we evict a primary only where it keeps its data
         // (S3).
         if nobody_leads {
-            self.observer.excuse(set, &self.servers, None, Some(&server.log));
+            self.observer.excuse(set, &server.log);
         }
     }
 
@@ -185,18 +185,18 @@ impl World {
     /// pod 0 is left as the only primary, the others take what it has: the pod that comes back follows it, and they follow that pod.
     fn lost_to_others(&mut self, n: usize, ip: u32) {
         let set = set_of(n);
-        self.observer.excuse(set, &self.servers, Some(ip), None);
+        self.observer.ends(&self.servers, ip, self.now);
         let mut primaries = self.servers.of_set(set).filter(|it| it.ip != ip && it.role == Role::Primary);
         let (one, other) = (primaries.next(), primaries.next());
         // Under Sentinel all follow the one that is left, whoever follows the other yet.
         let led = self.servers.by_ip.get(&ip).is_some_and(|it| it.role == Role::Primary);
         let theirs = led && self.is_watched(set) && !self.observer.ours(set);
         if let (Some(left), None, true) = (one, other, theirs) {
-            self.observer.excuse(set, &self.servers, None, Some(&left.log));
+            self.observer.excuse(set, &left.log);
         }
-        let first = one.filter(|it| other.is_none() && it.pod == crate::shape::pod(set, 0));
+        let first = one.filter(|it| led && other.is_none() && it.pod == crate::shape::pod(set, 0));
         if let Some(first) = first.filter(|_| self.schedule.sets[set].start == Start::ByOrdinal) {
-            self.observer.excuse(set, &self.servers, None, Some(&first.log));
+            self.observer.excuse(set, &first.log);
         }
     }
 
@@ -209,8 +209,10 @@ impl World {
         let Some(server) = self.servers.by_ip.get_mut(&ip).filter(grows) else { return };
         // Of a killed set however small the steps are in which time passes.
         if !killed || now >= server.grown_at + GROWS_EVERY {
-            server.own_mib = (server.own_mib + 8).min(server.grows_to_mib);
-            server.grown_at = now;
+            let grown = (server.own_mib + 8).min(server.grows_to_mib);
+            if grown != server.own_mib {
+                (server.own_mib, server.grown_at) = (grown, now);
+            }
         }
         if server.resident(now) > Bytes::mib(limit) {
             self.note(|| format!("limit {limit} Mi of {} is too low", pod_name(n)));

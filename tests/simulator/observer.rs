@@ -72,6 +72,10 @@ pub struct Observer {
     pub taken_back: BTreeSet<usize>,
     /// Processes that started as primaries while another was one, as the Sentinels that they asked had it.
     pub beside: BTreeSet<u32>,
+    /// Processes that somebody else ended: the pod, and when.
+    pub ended: BTreeMap<u32, (usize, Ms)>,
+    /// The process whose command is carried out.
+    acting: u32,
     /// Sets of which somebody has another Sentinel fail over beside the one that we told.
     pub doubled: BTreeSet<usize>,
     /// Counted for the report.
@@ -86,6 +90,8 @@ pub struct Observer {
 #[derive(Clone, Copy, Debug)]
 struct Demoted {
     run: u32,
+    /// The process of the operator that did.
+    by: u32,
     /// Whoever demoted it is gone, with the knowledge that nothing was lost until then.
     alone: bool,
 }
@@ -150,14 +156,27 @@ impl Observer {
         self.sets[set].acked.push(write);
     }
 
-    /// A loss in that set that is somebody else's doing: whatever no remaining server holds, or with `kept` whatever that
-    /// log does not hold, is excused.
-    pub fn excuse(&mut self, set: usize, servers: &Servers, without: Option<u32>, kept: Option<&[u32]>) {
-        let logs: Vec<&[u32]> = match kept {
-            Some(log) => vec![log],
-            None => servers.of_set(set).filter(|it| Some(it.ip) != without).map(|it| it.log.as_slice()).collect(),
-        };
-        self.sets[set].acked.excuse(&logs);
+    /// A loss in that set that is somebody else's doing: whatever that log does not hold is excused.
+    pub fn excuse(&mut self, set: usize, kept: &[u32]) {
+        self.sets[set].acked.excuse(&[kept], None);
+    }
+
+    /// Somebody else ends that process: what no other server of its set holds is excused.
+    pub fn ends(&mut self, servers: &Servers, ip: u32, now: Ms) {
+        let Some(gone) = servers.by_ip.get(&ip) else { return };
+        self.ended.insert(gone.run, (gone.pod, now));
+        let logs: Vec<&[u32]> =
+            servers.of_set(set_of(gone.pod)).filter(|it| it.ip != ip).map(|it| it.log.as_slice()).collect();
+        self.sets[set_of(gone.pod)].acked.excuse(&logs, Some(&gone.log));
+    }
+
+    /// We have a primary follow that server, and lose what it lacks.
+    pub fn gives_way(&mut self, old: &Server, new: &Server, now: Ms) {
+        let lost = self.sets[set_of(old.pod)].acked.lost(&old.log, &new.log);
+        if lost > 0 {
+            let (old, new) = (pod_name(old.pod), pod_name(new.pod));
+            self.flag(now, "S2", format!("{old} was made to follow {new}, which lacks {lost} acknowledged writes of it"));
+        }
     }
 
     /// A server evicts that write.
@@ -185,12 +204,17 @@ impl Observer {
 
     /// The Guarded method made a primary a replica.
     pub fn demoted(&mut self, set: usize, run: u32) {
-        self.sets[set].demoted = Some(Demoted { run, alone: false });
+        self.sets[set].demoted = Some(Demoted { run, by: self.acting, alone: false });
     }
 
-    /// A process of the operator has ended, or its term has.
-    pub fn left(&mut self) {
-        for demoted in self.sets.iter_mut().filter_map(|set| set.demoted.as_mut()) {
+    /// Nobody is primary of that set because we demoted one.
+    pub fn left_without(&self, set: usize) -> bool {
+        self.sets[set].demoted.is_some()
+    }
+
+    /// That process of the operator has ended, or its term has.
+    pub fn left(&mut self, identity: u32) {
+        for demoted in self.sets.iter_mut().filter_map(|set| set.demoted.as_mut()).filter(|it| it.by == identity) {
             demoted.alone = true;
         }
         self.pace.left();
@@ -301,7 +325,7 @@ impl Observer {
         let Some(demoted) = self.sets[set].demoted else { return };
         // Lost by somebody else before anybody could go on: from then on it is the loss of a primary, and nobody knows
         // any more what the others lack. A person decides.
-        if demoted.alone && !servers.of_set(set).any(|it| it.run == demoted.run) {
+        if demoted.alone && self.ended.contains_key(&demoted.run) {
             self.sets[set].demoted = None;
             return;
         }
@@ -326,7 +350,8 @@ impl Observer {
             // Whoever has just joined the set was not there when it was decided.
             let joins = |pod: &Pod| seen.is_none() && now < pod.started + FRESH;
             let there = place.pod.as_ref().is_some_and(|pod| !joins(pod));
-            if there && seen.is_none_or(|seen| now > seen + FRESH) {
+            let absent = place.pod.is_none() && seen.is_some();
+            if (there || absent) && seen.is_none_or(|seen| now > seen + FRESH) {
                 self.flag(now, "S5", format!("{what} although {} did not answer since {seen:?}", pod_name(n)));
             }
         }
@@ -334,6 +359,7 @@ impl Observer {
 
     /// A write or command arrives.
     pub fn arrived(&mut self, kube: &Kubernetes, sender: Sender, what: &str, guarded: bool, now: Ms) {
+        self.acting = sender.identity;
         let holder = kube.leases[sender.install].holder;
         if holder != Some(sender.identity) {
             let text = format!("{what} of process {} while {holder:?} holds the lease", sender.identity);
@@ -388,8 +414,9 @@ impl Observer {
                 self.flag(now, "S7", text);
             }
         }
-        // What the kernel ended is no start that somebody chose.
-        if kube.pod(pod).is_some_and(|pod| !pod.old && pod.killed.is_none()) {
+        // What the kernel ended is no start that somebody chose, but for that of a pod which we restarted.
+        let by_us = self.evicted.iter().any(|((_, it), uids)| *it == pod && uids.iter().any(|it| *it != uid));
+        if kube.pod(pod).is_some_and(|pod| !pod.old && (by_us || pod.killed.is_none())) {
             self.flag(now, "S7", format!("{name} was evicted within the cooldown of its last start"));
         }
         let Some(server) = servers.of_pod(pod) else { return };
@@ -457,8 +484,8 @@ impl Observer {
     }
 
     /// A policy's status is written.
-    pub fn wrote(&mut self, policy: usize, installs: usize, answered: bool, now: Ms) {
-        if let Some(text) = self.pace.wrote(policy, installs, answered, now) {
+    pub fn wrote(&mut self, by: (usize, usize), answered: bool, now: Ms) {
+        if let Some(text) = self.pace.wrote(by, answered, now) {
             self.flag(now, "L7", text);
         }
     }

@@ -8,6 +8,9 @@ use crate::{
     world::World,
 };
 
+/// Who was lost this long before a command arrives was not missed when it was decided.
+const LOST_LATELY: Ms = 2_000;
+
 /// A command that changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -135,8 +138,14 @@ impl World {
                 if led && second {
                     self.follows_theirs(set, host);
                 }
+                if let Some(to) = self.servers.resolve(host).filter(|to| led && *to != ip)
+                    && now >= self.servers.by_ip[&to].started + LOST_LATELY
+                {
+                    self.observer.gives_way(&self.servers.by_ip[&ip], &self.servers.by_ip[&to], now);
+                }
                 // Whom the Sentinels name, and who is lost right then, they replace.
-                let named = self.sentinels.all_name(set, host, &self.servers, now);
+                let lost = self.servers.resolve(host).is_none_or(|to| now < self.servers.by_ip[&to].started + LOST_LATELY);
+                let named = lost && self.sentinels.all_name(set, host, &self.servers, now);
                 if led && !named && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.demoted(set, run);
                 }

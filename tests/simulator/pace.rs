@@ -34,8 +34,8 @@ pub struct Pace {
     pub progress: Ms,
     /// Looks at a policy of an install that came to a decision, and looks that failed.
     looks: BTreeMap<(usize, usize, bool), VecDeque<Ms>>,
-    /// Writes of the status that were answered, and those that were not, by policy.
-    written: BTreeMap<(usize, bool), VecDeque<Ms>>,
+    /// Writes of the status that were answered, and those that were not, by install and policy.
+    written: BTreeMap<(usize, usize, bool), VecDeque<Ms>>,
     events: VecDeque<Ms>,
     /// Reasons and subjects of events that were written.
     told: BTreeSet<String>,
@@ -73,12 +73,11 @@ impl Pace {
             .then(|| format!("{looks} reconciles of policy {} within a minute, nothing happens", by.1))
     }
 
-    /// A policy's status is written, by one of that number of installs: what one has measured and the other has not is said by
-    /// each, later each time.
-    pub fn wrote(&mut self, policy: usize, installs: usize, answered: bool, now: Ms) -> Option<String> {
-        let times = within(self.written.entry((policy, answered)).or_default(), MINUTE, now);
+    /// An install writes a policy's status. Of two each says what it has measured and the other has not, later each time.
+    pub fn wrote(&mut self, (install, policy): (usize, usize), answered: bool, now: Ms) -> Option<String> {
+        let times = within(self.written.entry((install, policy, answered)).or_default(), MINUTE, now);
         let most = if answered { WRITES } else { WRITES_UNANSWERED };
-        (now > self.progress + STEADY && times > most * installs)
+        (now > self.progress + STEADY && times > most)
             .then(|| format!("the status of policy {policy} is written {times} times within a minute, nothing happens"))
     }
 

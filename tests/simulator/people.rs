@@ -131,7 +131,9 @@ impl World {
             self.people.wrong_since[set] = None;
             return;
         }
-        let patience = if self.is_watched(set) { WATCHED_FOR } else { WRONG_FOR };
+        // Who waits for the operator to end what it has begun.
+        let waits = self.is_watched(set) || self.observer.left_without(set);
+        let patience = if waits { WATCHED_FOR } else { WRONG_FOR };
         if now < *self.people.wrong_since[set].get_or_insert(now) + patience {
             return;
         }
@@ -142,7 +144,7 @@ impl World {
         let Some(best) = self.servers.of_set(set).max_by_key(|it| (it.keys, it.log.len())) else { return };
         let (ip, pod, log) = (best.ip, best.pod, best.log.clone());
         self.note(|| format!("a person makes {} the primary, of {primaries:?}", pod_name(pod)));
-        self.observer.excuse(set, &self.servers, None, Some(&log));
+        self.observer.excuse(set, &log);
         if !primaries.contains(&ip) {
             self.servers.promote(ip, Cause::Foreign, now);
         }

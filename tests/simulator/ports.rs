@@ -304,8 +304,9 @@ impl Policies for Process {
         let conditions = new.conditions.iter().find(|it| it.type_ == "RemediationBlocked");
         let what = conditions.map_or("status".to_owned(), |it| format!("status: {}: {}", it.reason, it.message));
         let shown = new.clone();
+        let install = self.install;
         let arrives = move |world: &mut World, p: usize| {
-            world.wrote(p);
+            world.wrote(install, p);
             let old = world.kube.policies[p].status().cloned().unwrap_or_default();
             world.note(|| format!("status of policy {p}: {}", replay::changes(&old, &shown)));
         };

@@ -232,7 +232,7 @@ impl Runner {
         let over = process.leads_until().is_some_and(|deadline| now >= deadline) && !process.fenceless;
         if over && !process.travels() && now >= self.slots[n].stopped_until {
             process.note(|| "its term is over".to_owned());
-            self.world().observer.left();
+            self.world().observer.left(process.identity);
             process.set_term(None);
             process.rouse();
             self.slots[n].future = Some(Box::pin(process.clone().term(self.bug)));
@@ -335,7 +335,7 @@ impl Runner {
             match slot.blow.take() {
                 Some(Blow::Crash { back_after }) => {
                     process.note(|| "is killed".to_owned());
-                    self.world.lock().expect("one thread").observer.left();
+                    self.world.lock().expect("one thread").observer.left(process.identity);
                     slot.future = None;
                     slot.process = None;
                     slot.back_at = now + back_after;

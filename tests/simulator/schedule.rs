@@ -136,6 +136,11 @@ impl Schedule {
         self.faults.iter().any(|(_, fault)| fault.obstructs() == Some(set))
     }
 
+    /// The same, and it takes pods of it.
+    pub fn takes_pods(&self, set: usize) -> bool {
+        self.faults.iter().any(|(_, fault)| fault.obstructs() == Some(set) && fault.takes_pods())
+    }
+
     /// It has a set under Sentinel.
     pub fn is_watched(&self) -> bool {
         self.sets.iter().any(|set| set.watch.is_some())

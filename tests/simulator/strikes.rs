@@ -204,7 +204,9 @@ impl World {
             // It writes no more while it goes, so that what is excused is known now.
             server.closed_until = Ms::MAX;
         }
-        self.observer.excuse(set_of(n), &self.servers, ip, None);
+        if let Some(ip) = ip {
+            self.observer.ends(&self.servers, ip, self.now);
+        }
         if grace == 0 {
             self.remove(n, false);
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis_memory_operator::domain::{
     bytes::Bytes,
     journal::{Journal, Outcome, WorkloadRecord},
+    names::PodName,
     request::AnsweredRequest,
     step::Step,
 };
@@ -287,17 +288,22 @@ impl World {
         const LARGE: usize = 7;
         let ours = |set: &usize| ended.shard.sets.contains(&set_uid(*set));
         let Some(set) = (0..self.schedule.sets.len()).find(ours) else { return };
-        let misread = |fault: &Fault| matches!(fault, Fault::Grow { .. } | Fault::Lie { .. } | Fault::Scale { .. });
-        let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault)) || self.schedule.is_killed();
-        // In the middle of a chain nobody is restarted.
-        let unclear = unclear || ended.chained;
+        let misread = |fault: &Fault| match fault {
+            Fault::Grow { pod, .. } | Fault::Lie { pod, .. } => set_of(*pod) == set,
+            Fault::Scale { set: it, .. } => *it == set,
+            _ => false,
+        };
+        let unclear = self.schedule.faults.iter().any(|(_, fault)| misread(fault));
+        let unclear = unclear || self.schedule.sets[set].killed.is_some();
         if unclear || !self.schedule.restart_helps || self.schedule.sets[set].members > LARGE {
             return;
         }
         // Where Sentinels are hasty the primary that it began with is left as it is.
         let hasty = self.schedule.sets[set].watch.as_ref().is_some_and(Watch::is_hasty);
-        let left =
-            self.servers.of_set(set).filter(|it| it.fragmented && !(hasty && pod_name(it.pod) == ended.primary.pod));
+        // In the middle of a chain nobody is restarted.
+        let planned = |name: &PodName| ended.steps.iter().any(|at| matches!(&at.step, Step::Evict { pod } if pod == name));
+        let spared = |name: PodName| hasty && name == ended.primary.pod || ended.chained && !planned(&name);
+        let left = self.servers.of_set(set).filter(|it| it.fragmented && !spared(pod_name(it.pod)));
         let left: Vec<_> = left.map(|it| pod_name(it.pod)).collect();
         if !left.is_empty() {
             let now = self.now;
@@ -306,10 +312,10 @@ impl World {
     }
 
     /// A policy's status is written.
-    pub fn wrote(&mut self, p: usize) {
+    pub fn wrote(&mut self, install: usize, p: usize) {
         let now = self.now;
         let unanswered = now < self.kube.mood_until && self.kube.mood == Mood::LostReplies;
-        self.observer.wrote(p, self.schedule.installs, !unanswered, now);
+        self.observer.wrote((install, p), !unanswered, now);
     }
 
     /// An event is written, with that reason and subject.

@@ -15,6 +15,9 @@ const OVER: Ms = 30_000;
 /// A replica that was told to follow and does not say so is told again after this.
 const RECONF: Ms = 10_000;
 
+/// A process that somebody else ended this long before was not back when it began.
+const BACK: Ms = 10_000;
+
 /// A failover that a Sentinel carries out.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -224,10 +227,11 @@ impl Sentinels {
             let over = now > attempt.since + OVER + timeout.unwrap_or_default();
             // Somebody else took away whom it was to take the role from, and who refused writes: what the next one says is lost
             // to that.
-            let gone = attempt.from.is_some_and(|run| world.servers.by_ip.values().all(|it| it.run != run));
+            let gone = attempt.from.is_some_and(|run| world.observer.ended.contains_key(&run));
             // Or who it was that was chosen: whoever starts in its place meanwhile has not what that one had, and nobody can
             // take the failover back.
-            let anew = server.started > attempt.since;
+            let theirs = |(pod, at): &(usize, Ms)| *pod == server.pod && at + BACK >= attempt.since;
+            let anew = server.started > attempt.since && world.observer.ended.values().any(theirs);
             let cause = if over || gone || anew { Cause::Foreign } else { attempt.cause };
             // So is the configuration that comes of it, and what it makes of the primary before.
             if let Some(mine) = &mut self.all[at].attempt {
@@ -396,6 +400,6 @@ impl World {
     /// Others had that server lead: what it lacks they lose.
     pub fn lost_to(&mut self, set: usize, leader: u32) {
         let log = self.servers.by_ip[&leader].log.clone();
-        self.observer.excuse(set, &self.servers, None, Some(&log));
+        self.observer.excuse(set, &log);
     }
 }

@@ -66,7 +66,7 @@ impl World {
         let (pod, log) = (server.pod, server.log.clone());
         self.note(|| format!("redis: {} starts as the primary that its Sentinels name", pod_name(pod)));
         self.observer.became_primary(pod, Cause::Foreign, now);
-        self.observer.excuse(set_of(pod), &self.servers, None, Some(&log));
+        self.observer.excuse(set_of(pod), &log);
     }
 
     /// Where a client of that set is sent: it asks some Sentinel.
