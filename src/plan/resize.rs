@@ -73,7 +73,10 @@ fn lacking_for_a_restart(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, S
     let to = in_steps(need).min(most.unwrap_or(Bytes(u64::MAX)));
     let limit = container.spec_limit.filter(|limit| *limit < need)?;
     let need = need.round_up_mib();
-    Some((to, format!("limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}")))
+    Some((
+        to,
+        format!("limit {limit} leaves too little for the full sync of a restart that is due, which takes {need}"),
+    ))
 }
 
 /// Rounded up by 3 to 6 %, so that a server that grows does not have its limit raised at each look.

@@ -40,9 +40,7 @@ impl Acked {
 
     /// How many `old` holds and `new` does not.
     pub fn lost(&self, old: &[u32], new: &[u32]) -> usize {
-        let lost = |(write, fate): &&(u32, Fate)| {
-            *fate == Fate::Kept && held(&[old], *write) && !held(&[new], *write)
-        };
+        let lost = |(write, fate): &&(u32, Fate)| *fate == Fate::Kept && held(&[old], *write) && !held(&[new], *write);
         self.0.iter().filter(lost).count()
     }
 

@@ -75,7 +75,13 @@ impl World {
         place.container_at = None;
         place.next_at = self.now + self.rng.range(200, 1500);
         self.note(|| format!("kubernetes: {} (uid {}) is gone", pod_name(n), pod.uid));
-        if pod.taken {
+        // Nor is it ours what a pod takes to which somebody else gave the role while it went.
+        let given = |server: &Server| {
+            server.role == Role::Primary
+                && pod.deleted_at.is_some_and(|at| server.role_since > at)
+                && self.observer.theirs(set_of(n))
+        };
+        if pod.taken || self.servers.by_ip.get(&pod.ip).is_some_and(given) {
             self.lost_to_others(n, pod.ip);
         }
         if let Some(server) = self.servers.by_ip.remove(&pod.ip) {
@@ -209,9 +215,9 @@ impl World {
         let Some(server) = self.servers.by_ip.get_mut(&ip).filter(grows) else { return };
         // Of a killed set however small the steps are in which time passes.
         if !killed || now >= server.grown_at + GROWS_EVERY {
-            let grown = (server.own_mib + 8).min(server.grows_to_mib);
-            if grown != server.own_mib {
-                (server.own_mib, server.grown_at) = (grown, now);
+            let own = (server.own_mib + 8).min(server.grows_to_mib);
+            if own != server.own_mib {
+                (server.own_mib, server.grown_at) = (own, now);
             }
         }
         if server.resident(now) > Bytes::mib(limit) {

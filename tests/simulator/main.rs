@@ -26,6 +26,7 @@ mod headroom;
 mod killed;
 mod kubelet;
 mod kubernetes;
+mod leaderless;
 mod memory;
 mod observer;
 mod operator;

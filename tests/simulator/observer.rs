@@ -9,6 +9,7 @@ use crate::{
     acked::Acked,
     bounds::Bounds,
     kubernetes::{Kubernetes, Pod},
+    leaderless::Leaderless,
     pace::Pace,
     redis::{Cause, Failover, Ms, Role, Server},
     replication::Servers,
@@ -29,7 +30,7 @@ const MOST_PAUSE: Ms = 3_000;
 /// Where writes are refused a pause may last this long (S8).
 const MOST_REFUSED: Ms = 10_000;
 /// What is half done is ended within this time of an operator's being at work (S8, L4).
-const HALF_DONE: Ms = 45_000;
+pub const HALF_DONE: Ms = 45_000;
 /// A member that does not answer for this long blocks (S5).
 pub const FRESH: Ms = 15_000;
 /// A child that has run for this long was there to be seen (S15).
@@ -49,12 +50,9 @@ struct Record {
     leader: usize,
     handed_over: BTreeMap<String, Vec<usize>>,
     hanging: Ms,
-    /// The last change of a role was a demotion of ours, and nobody was promoted since.
-    demoted: Option<Demoted>,
     /// When writes were last held back by us.
     held_at: Ms,
-    /// Nobody has been primary for this long.
-    without: Ms,
+    leaderless: Leaderless,
 }
 
 /// See the module.
@@ -84,16 +82,6 @@ pub struct Observer {
     /// Primaries that were evicted as such, and backlogs that were set.
     pub in_place: u32,
     pub backlogs: u32,
-}
-
-/// The process that we demoted.
-#[derive(Clone, Copy, Debug)]
-struct Demoted {
-    run: u32,
-    /// The process of the operator that did.
-    by: u32,
-    /// Whoever demoted it is gone, with the knowledge that nothing was lost until then.
-    alone: bool,
 }
 
 /// Who sends.
@@ -175,7 +163,11 @@ impl Observer {
         let lost = self.sets[set_of(old.pod)].acked.lost(&old.log, &new.log);
         if lost > 0 {
             let (old, new) = (pod_name(old.pod), pod_name(new.pod));
-            self.flag(now, "S2", format!("{old} was made to follow {new}, which lacks {lost} acknowledged writes of it"));
+            self.flag(
+                now,
+                "S2",
+                format!("{old} was made to follow {new}, which lacks {lost} acknowledged writes of it"),
+            );
         }
     }
 
@@ -199,24 +191,23 @@ impl Observer {
         }
         let crossed = record.foreign_at.is_some_and(|at| now < at + CROSSED);
         let last = if crossed { Cause::Foreign } else { cause };
-        (record.last_primary, record.demoted, record.leader) = (Some(last), None, pod);
+        (record.last_primary, record.leader) = (Some(last), pod);
+        record.leaderless.is_led();
     }
 
     /// The Guarded method made a primary a replica.
     pub fn demoted(&mut self, set: usize, run: u32) {
-        self.sets[set].demoted = Some(Demoted { run, by: self.acting, alone: false });
+        self.sets[set].leaderless.demoted(run, self.acting);
     }
 
     /// Nobody is primary of that set because we demoted one.
     pub fn left_without(&self, set: usize) -> bool {
-        self.sets[set].demoted.is_some()
+        self.sets[set].leaderless.is_ours()
     }
 
     /// That process of the operator has ended, or its term has.
     pub fn left(&mut self, identity: u32) {
-        for demoted in self.sets.iter_mut().filter_map(|set| set.demoted.as_mut()).filter(|it| it.by == identity) {
-            demoted.alone = true;
-        }
+        self.sets.iter_mut().for_each(|set| set.leaderless.left(identity));
         self.pace.left();
     }
 
@@ -322,18 +313,8 @@ impl Observer {
 
     /// In every step: nobody is primary of that set, by our doing, and nothing else is in the way.
     pub fn leaderless(&mut self, set: usize, servers: &Servers, works: bool, dt: Ms, now: Ms) {
-        let Some(demoted) = self.sets[set].demoted else { return };
-        // Lost by somebody else before anybody could go on: from then on it is the loss of a primary, and nobody knows
-        // any more what the others lack. A person decides.
-        if demoted.alone && self.ended.contains_key(&demoted.run) {
-            self.sets[set].demoted = None;
-            return;
-        }
-        let led = servers.of_set(set).any(|it| it.role == Role::Primary || it.failover != Failover::None);
-        let well = servers.of_set(set).all(|it| !it.hung(now) && now >= it.flap_until.max(it.loading_until));
-        let record = &mut self.sets[set];
-        record.without = if led { 0 } else { record.without + if works && well { dt } else { 0 } };
-        if record.without > HALF_DONE {
+        let at_work = works.then_some(dt);
+        if self.sets[set].leaderless.look(set, servers, &self.ended, at_work, now) {
             self.flag(now, "L4", "nobody is primary by our doing, and an operator at work leaves it so".to_owned());
         }
     }

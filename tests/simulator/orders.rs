@@ -144,7 +144,8 @@ impl World {
                     self.observer.gives_way(&self.servers.by_ip[&ip], &self.servers.by_ip[&to], now);
                 }
                 // Whom the Sentinels name, and who is lost right then, they replace.
-                let lost = self.servers.resolve(host).is_none_or(|to| now < self.servers.by_ip[&to].started + LOST_LATELY);
+                let lost =
+                    self.servers.resolve(host).is_none_or(|to| now < self.servers.by_ip[&to].started + LOST_LATELY);
                 let named = lost && self.sentinels.all_name(set, host, &self.servers, now);
                 if led && !named && !self.servers.of_set(set).any(|it| it.role == Role::Primary) {
                     self.observer.demoted(set, run);

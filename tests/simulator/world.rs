@@ -301,7 +301,8 @@ impl World {
         // Where Sentinels are hasty the primary that it began with is left as it is.
         let hasty = self.schedule.sets[set].watch.as_ref().is_some_and(Watch::is_hasty);
         // In the middle of a chain nobody is restarted.
-        let planned = |name: &PodName| ended.steps.iter().any(|at| matches!(&at.step, Step::Evict { pod } if pod == name));
+        let planned =
+            |name: &PodName| ended.steps.iter().any(|at| matches!(&at.step, Step::Evict { pod } if pod == name));
         let spared = |name: PodName| hasty && name == ended.primary.pod || ended.chained && !planned(&name);
         let left = self.servers.of_set(set).filter(|it| it.fragmented && !spared(pod_name(it.pod)));
         let left: Vec<_> = left.map(|it| pod_name(it.pod)).collect();

@@ -121,7 +121,14 @@ fn each_fault_is_said(#[case] change: fn(&mut Snapshot), #[case] want: &[&str]) 
     for (fault, want) in faults.iter().zip(want) {
         assert!(fault.contains(want), "{fault}");
     }
-    let lasts = ["which is no selected pod: if", "none of those that were asked", "by several names", "quorum 4", "authorities", "WRONGPASS"];
+    let lasts = [
+        "which is no selected pod: if",
+        "none of those that were asked",
+        "by several names",
+        "quorum 4",
+        "authorities",
+        "WRONGPASS",
+    ];
     let lasts = faults.iter().all(|fault| lasts.iter().any(|lasting| fault.contains(lasting)));
     assert_eq!(forbidden, vec![Some(faults.join("; ")); 3]);
     let shards = find(&fixtures::policy(), &snapshot);
