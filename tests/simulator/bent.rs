@@ -252,6 +252,20 @@ pub fn halve(memory: &mut Memory) {
     memory.used = Bytes(memory.used.0 / 2);
 }
 
+/// As if every member had the primary's `maxmemory`.
+pub fn alike(snapshot: &mut Snapshot) {
+    let mut samples = snapshot.targets.iter().filter_map(Target::sample);
+    let Some(led) = samples.find(|it| it.replication.role == Role::Primary).map(|it| it.memory.maxmemory) else {
+        return;
+    };
+    for sample in snapshot.targets.iter_mut().filter_map(Target::sample_mut) {
+        sample.memory.maxmemory = led;
+        if let Ok(config) = sample.config.as_mut() {
+            config.maxmemory = led;
+        }
+    }
+}
+
 /// As if `maxmemory` were what we have set.
 pub fn overlook(bounds: &BTreeMap<u32, Bytes>, target: &mut Target) {
     let mut ips = target.pod.addresses.iter().map(connection::address);

@@ -15,9 +15,8 @@ use crate::{
 const HEADROOM: [&str; 2] = ["HeadroomInsufficient", "MaxmemoryUnset"];
 
 /// What may stay in the way of a set of that shape, although nothing is wrong any more.
-fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource) -> Vec<&'static str> {
+fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource, struck: bool) -> Vec<&'static str> {
     let odd = |wanted: fn(&Oddity) -> bool| shape.odd.iter().any(|(_, odd)| wanted(odd));
-    let struck = !schedule.faults.is_empty() || schedule.is_killed();
     let watch = shape.watch.as_ref();
     // Its first restart may end a remediation: people must have the Sentinels forget one, or an address. What was not proven by
     // then, and did not help, is found fragmented again within its cooldown.
@@ -159,7 +158,11 @@ impl World {
     fn says_why(&self, set: usize) -> bool {
         self.kube.over(set).next().is_some_and(|policy| {
             let shown = policy.shown();
-            refusals(&self.schedule, &self.schedule.sets[set], policy).iter().any(|reason| shown.contains(reason))
+            let killed = |set: usize| policy.shape.covers(set) && self.schedule.sets[set].killed.is_some();
+            let struck = self.struck || (0..self.schedule.sets.len()).any(killed);
+            refusals(&self.schedule, &self.schedule.sets[set], policy, struck)
+                .iter()
+                .any(|reason| shown.contains(reason))
         })
     }
 

@@ -83,6 +83,8 @@ pub enum Bug {
     LeaveClients,
     /// Half of what is used is not seen.
     OverlookHalf,
+    /// Every member is taken to have the primary's `maxmemory`.
+    TakenForAlike,
     /// A step takes a fifth.
     StepTooFar,
     /// What people set back is not seen.
@@ -151,6 +153,7 @@ impl Bug {
         (Self::Fight, &["L7"]),
         (Self::LeaveClients, &["L9"]),
         (Self::OverlookHalf, &["S17"]),
+        (Self::TakenForAlike, &["S17"]),
         (Self::StepTooFar, &["S18"]),
         (Self::OverlookPeople, &["S19"]),
         (Self::ForgetPeople, &["S19"]),
@@ -231,6 +234,7 @@ impl Bug {
             Self::OverlookHalf | Self::StepTooFar | Self::OverlookPeople | Self::ForgetPeople | Self::ForgetTheDay => {
                 self.full(schedule);
             }
+            Self::TakenForAlike => Self::with_a_smaller_bound(schedule),
             Self::ReadLargeLimits | Self::OverlookKills => {
                 let roomy = (self == Self::OverlookKills).then_some(2);
                 *schedule = killed::calm(schedule.seed, roomy);
@@ -285,6 +289,15 @@ impl Bug {
         if moves {
             schedule.faults.push((Trigger::At(60_000), Fault::Limits { set: 0, mib: 2_048 }));
         }
+    }
+
+    /// A plain world of one full set, whose replicas start with less `maxmemory` than they use.
+    fn with_a_smaller_bound(schedule: &mut Schedule) {
+        *schedule = Schedule::calm(schedule.seed);
+        schedule.policies[0].headroom.restart_percent = 150;
+        let set = &mut schedule.sets[0];
+        set.cache = Some(Cache { limit_mib: 2_048, ..Cache::plain(90) });
+        set.odd = (1..set.members).map(|n| (n, Oddity::SmallMaxmemory)).collect();
     }
 
     /// A plain world with what the bug needs, and nothing that could be to blame instead.

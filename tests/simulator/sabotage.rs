@@ -135,6 +135,7 @@ impl Sabotaged {
                 configs.for_each(|it| drop(it.serving.carried.insert("min-replicas-to-write".into(), "0".into())));
             }
             Bug::OverlookHalf => samples.for_each(|sample| bent::halve(&mut sample.memory)),
+            Bug::TakenForAlike => bent::alike(&mut snapshot),
             Bug::OverlookPeople => {
                 let bounds = self.state().bounds.clone();
                 for target in &mut snapshot.targets {

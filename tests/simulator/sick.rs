@@ -148,7 +148,7 @@ impl World {
         let well = |it: &Server| {
             let linked = it.role == Role::Primary || it.link == Link::Up;
             let answers = !it.hung(now) && now >= it.flap_until.max(it.slow_until).max(it.loading_until);
-            linked && answers && it.child.is_none() && !self.lied(it.pod)
+            linked && answers && it.child.is_none() && !self.lies(it.pod, Lie::Fragmented)
         };
         let lies = [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Keys, Lie::NoFailover];
         let honest = |it: &Server| lies.iter().all(|lie| !self.lies(it.pod, *lie));

@@ -85,6 +85,7 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault) {
+        self.struck = true;
         // What changes is looked at: the pace of a steady state is measured from here.
         self.observer.progressed(self.now);
         match fault {

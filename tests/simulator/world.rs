@@ -50,6 +50,8 @@ pub struct World {
     pub observer: Observer,
     pub rng: Rng,
     pub schedule: Schedule,
+    /// A fault has struck.
+    pub struck: bool,
     /// Not struck yet.
     pub pending: Vec<(Trigger, Fault)>,
     pub passed: Vec<(&'static str, u32)>,
@@ -127,6 +129,7 @@ impl World {
             servers,
             observer: Observer::of(sets),
             rng: Rng::new(schedule.seed, 2),
+            struck: false,
             pending: schedule.faults.clone(),
             clients: sets.iter().map(Clients::new).collect(),
             people: People::of(sets.len()),
