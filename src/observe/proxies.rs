@@ -1,5 +1,7 @@
 //! Proxies in front of a set, as Kubernetes shows them: which Services lead to one, and where its pods serve writers.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::core::v1::{Pod as K8sPod, Service as K8sService, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -8,14 +10,41 @@ use k8s_openapi::{
 use super::pods;
 use crate::domain::{names::PodName, proxy::Proxy, recognition};
 
-/// The proxy behind a Service, if it is one of the release of some of these pods: whose they are. It was not asked.
+/// The proxy behind a Service, if it is one of the release of some of these pods, or runs in them: whose they are. It was not
+/// asked.
 pub(super) fn proxy<'a>(service: &K8sService, pods: impl IntoIterator<Item = &'a K8sPod>) -> Option<Proxy> {
     let selector = service.spec.as_ref()?.selector.as_ref()?;
-    let fronted = pods.into_iter().filter(|pod| recognition::fronts(selector, pod.metadata.labels.as_ref()));
+    let is_behind = |pod: &&K8sPod| {
+        let labels = pod.metadata.labels.as_ref();
+        recognition::fronts(selector, labels) || selects(selector, labels) && leads_to_one(service, pod)
+    };
+    let fronted = pods.into_iter().filter(is_behind);
     let mut fronts: Vec<PodName> = fronted.filter_map(|pod| pod.metadata.name.clone()).map(PodName::new).collect();
     fronts.sort_unstable();
     let service = service.metadata.name.clone().unwrap_or_default();
     (!fronts.is_empty()).then_some(Proxy { service, fronts, through: None })
+}
+
+fn selects(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
+    !selector.is_empty() && selector.iter().all(has)
+}
+
+/// A port of the Service is one that a proxy in that pod declares, beside its server.
+fn leads_to_one(service: &K8sService, pod: &K8sPod) -> bool {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let mut numbers = ports.filter_map(|port| target(port, pod));
+    // Images are not kept.
+    numbers.any(|number| pods::container_of_port(pod, number).is_some_and(|name| recognition::is_proxy(&name, "")))
+}
+
+/// The port of that pod to which that port of a Service leads.
+fn target(port: &ServicePort, pod: &K8sPod) -> Option<u16> {
+    match &port.target_port {
+        None => u16::try_from(port.port).ok(),
+        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
+        Some(IntOrString::String(name)) => pods::named_port(pod, name),
+    }
 }
 
 /// The pods that a Service selects, in the form of a query.
@@ -37,12 +66,7 @@ pub(super) fn port(service: &K8sService, pod: &K8sPod, of_servers: &[u16]) -> Re
             format!("its Service has {} ports, and none of them is the servers' own ({theirs})", several.len())
         })?,
     };
-    let number = match &found.target_port {
-        None => u16::try_from(found.port).ok(),
-        Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
-        Some(IntOrString::String(name)) => pods::named_port(pod, name),
-    };
-    number.ok_or_else(|| "the pod has no port of the name that its Service leads to".to_owned())
+    target(found, pod).ok_or_else(|| "the pod has no port of the name that its Service leads to".to_owned())
 }
 
 #[cfg(test)]
@@ -75,6 +99,24 @@ mod tests {
         let member: K8sPod = serde_json::from_value(member).expect("a Pod");
         let fronts = want.then(|| Proxy { service: "front".into(), fronts: vec!["redis-0".into()], through: None });
         assert_eq!(proxy(&service(selector, &json!([])), [&member]), fronts);
+    }
+
+    #[rstest]
+    #[case::to_the_proxy(json!([{"port": 6379, "targetPort": "haproxy"}]), true)]
+    #[case::by_number(json!([{"port": 6379, "targetPort": 6380}]), true)]
+    #[case::to_the_server(json!([{"port": 6379, "targetPort": "valkey"}]), false)]
+    #[case::to_nothing_that_is_declared(json!([{"port": 6379, "targetPort": 9}]), false)]
+    fn a_proxy_in_the_pods_is_seen(#[case] ports: Value, #[case] want: bool) {
+        let pod = json!({
+            "metadata": { "name": "valkey-0", "labels": map("app=valkey") },
+            "spec": { "containers": [
+                { "name": "valkey", "image": "valkey/valkey:9", "ports": [{"name": "valkey", "containerPort": 6379}] },
+                { "name": "haproxy", "image": "haproxy:3", "ports": [{"name": "haproxy", "containerPort": 6380}] },
+            ] },
+        });
+        let pod: K8sPod = serde_json::from_value(pod).expect("a Pod");
+        assert_eq!(proxy(&service("app=valkey", &ports), [&pod]).is_some(), want);
+        assert_eq!(proxy(&service("app=cart", &ports), [&pod]), None, "it takes other pods");
     }
 
     #[rstest]
