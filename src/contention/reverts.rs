@@ -111,13 +111,16 @@ impl Reverts {
         set < enough
     }
 
-    /// The effect was made.
-    pub fn made(&self, effect: &Effect, now: Timestamp) {
+    /// The effect was made. Whether it is news: the same was not made there within ten minutes.
+    pub fn made(&self, effect: &Effect, now: Timestamp) -> bool {
+        let mut is_news = true;
         self.note(effect, |entry| {
+            is_news = lately(&entry.set, now) == 0;
             entry.set.push(now);
             let surplus = entry.set.len().saturating_sub(TIMES);
             entry.set.drain(..surplus);
         });
+        is_news
     }
 
     /// Roles are moved, and the role labels of these pods with them: that those are not as they were set is our own doing, and
@@ -314,7 +317,7 @@ mod tests {
             if left.iter().any(|left| left.uid == uid) || !reverts.may(&effect, &snapshot, at(second)) {
                 continue;
             }
-            reverts.made(&effect, at(second));
+            assert_eq!(reverts.made(&effect, at(second)), times == 0, "each time is no news");
             times += 1;
         }
         times

@@ -54,7 +54,7 @@ pub(super) async fn upkeep<W: World>(
         }
         match Box::pin(reconciler.executor.carry_out(policy, &effect, None)).await {
             Ok(_) => {
-                reconciler.reverts.made(&effect, now);
+                let is_news = reconciler.reverts.made(&effect, now);
                 if let Effect::SetMaxmemory { peer, value, .. } = &effect
                     && let Some(records) = maxmemory::made(&performed.records, peer, *value)
                 {
@@ -62,7 +62,9 @@ pub(super) async fn upkeep<W: World>(
                 }
                 let Words { event, action, pod } = effect.words();
                 tracing::info!(policy = %policy.name, namespace = %policy.namespace, %pod, %reason, "{event}");
-                performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
+                if is_news {
+                    performed.say(EventType::Normal, event, action, format!("{pod}: {reason}"), Some(pod.to_string()));
+                }
             }
             Err(error) => not_done(reconciler, policy, (&effect, now), error, &mut performed)?,
         }

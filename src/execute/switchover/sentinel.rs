@@ -355,14 +355,16 @@ impl<P: Ports> Exchange<'_, P> {
     }
 
     /// In the file too, where a Sentinel may have given it a role since they were set, for then it has it write its settings
-    /// down: it is a replica and we have not demoted it, it is a primary although we have, or another process of ours began
-    /// this and nobody knows what came since.
+    /// down: it is a primary although we have demoted it; or we have not, and it is a replica, or a Sentinel was told (who may
+    /// have taken the role and given it back); or another process of ours began this and nobody knows what came since.
     async fn set_back(&mut self, role: SeenRole) -> Result<(), ExecuteError> {
         let order = self.order;
         self.set(&order.before).await?;
         self.note_pause();
-        let demoted = !matches!(self.did.demoted, Sent::No | Sent::Refused);
-        if order.resumed || (role == SeenRole::Replica) != demoted {
+        let was = |sent: Sent| !matches!(sent, Sent::No | Sent::Refused);
+        let told = was(self.did.told) || was(self.did.coordinated);
+        let is_replica = role == SeenRole::Replica;
+        if order.resumed || if was(self.did.demoted) { !is_replica } else { is_replica || told } {
             rewrite(self.eyes.ports, connection(&mut self.from)?, &order.from).await?;
         }
         self.did.set_back = true;

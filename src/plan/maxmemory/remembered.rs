@@ -45,9 +45,13 @@ pub(super) fn named(
         at: ctx.now,
         members: Vec::new(),
     });
+    // Who has just that, and not from us, has it from people: it is not raised with ours.
+    let changed = |target: &Target| change.lowered.iter().chain(&change.raised).any(|it| it.pod.uid == target.pod.uid);
+    let is_ours = |target: &&Target| identity(target).is_some_and(|who| own.members.contains(&who));
+    let others = shard.members.iter().filter(|target| !changed(target) && !is_ours(target));
+    let peoples = others.filter_map(had).any(|had| had == value);
     // Who is to evict and never did holds nothing of ours.
-    let known = |target: &&Target| identity(target).is_some_and(|who| own.members.contains(&who));
-    if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(known) {
+    if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(is_ours) {
         own.held = 0;
     }
     if change.evicts_to.is_some() {
@@ -58,6 +62,9 @@ pub(super) fn named(
         own.values.insert(0, value);
         own.values.truncate(MAX_VALUES);
         (own.at, own.end) = (ctx.now, stored(change.end()));
+    }
+    if peoples && (own.before == 0 || own.before > value) {
+        own.before = value;
     }
     // What was a step is the end where the limit bears it by now.
     if change.end() == change.value {

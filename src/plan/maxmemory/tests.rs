@@ -361,6 +361,17 @@ fn it_is_never_raised_above_what_people_had() {
     assert_eq!(world.have(), [Bytes::mib(1000); 3]);
 }
 
+// Found by the simulator, seed 2220667: a member got what the others have from people, and theirs was raised with it.
+#[test]
+fn what_the_others_have_from_people_is_not_raised_with_ours() {
+    let mut world = World::new(BEARS);
+    world.maxmemory(0, Bytes::ZERO);
+    assert_eq!(world.settle(), [["redis-0=682 MiB"]]);
+    (0..3).for_each(|n| world.limit(n, Bytes::mib(2048)));
+    assert_eq!(world.settle(), Vec::<Vec<String>>::new());
+    assert_eq!(world.have(), [BEARS; 3]);
+}
+
 #[test]
 fn while_a_member_is_away_nothing_is_raised_and_what_has_no_bound_gets_one() {
     let away = |world: &mut World| world.snapshot.targets[2].redis = Observation::Pending;
