@@ -48,7 +48,8 @@ fn refusals(schedule: &Schedule, shape: &SetShape, policy: &Resource, struck: bo
         (odd(|odd| *odd == Oddity::Locked), "MemberUnknown"),
         (shape.beside.iter().any(|beside| matches!(beside, Beside::Pinned(_))), "ClientsPinned"),
         (shape.saves_every.is_some(), "MemberBusy"),
-        (watch.is_some() && struck, "SentinelsNotReady"),
+        // And for twice the failover-timeout after they had.
+        (watch.is_some() && struck || leaves_one, "SentinelsNotReady"),
         (watch.is_some_and(Watch::cannot_spare_one), "SentinelsNotReady"),
         (watch.is_some() && struck, "SentinelsUnfit"),
         (watch.is_some_and(Watch::cannot_spare_one), "SentinelsUnfit"),

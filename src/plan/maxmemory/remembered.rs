@@ -54,7 +54,10 @@ pub(super) fn named(
     if change.evicts_to.is_some() && own.held != value && !change.lowered.iter().all(is_ours) {
         own.held = 0;
     }
-    if change.evicts_to.is_some() {
+    // Once for each step: what is used may grow with each look.
+    let noted = |target: &&Target| own.before_eviction.iter().any(|it| identity(target).as_ref() == Some(&it.identity));
+    let is_new = own.values.first() != Some(&value) || !change.lowered.iter().all(noted);
+    if change.evicts_to.is_some() && is_new {
         own.before_eviction = before_eviction(shard, own.before_eviction);
     }
     if own.values.first() != Some(&value) {
