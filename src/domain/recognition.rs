@@ -330,11 +330,6 @@ pub fn fronts(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<Stri
     selector.values().any(|value| value.contains("proxy")) && OF_A_RELEASE.iter().any(|key| same(key))
 }
 
-/// Whether a container of that name and image is a proxy.
-pub fn is_proxy(name: &str, image: &str) -> bool {
-    name.contains("proxy") || image.rsplit('/').next().is_some_and(|image| image.contains("proxy"))
-}
-
 /// Labels that say a role wherever they are, and so move from pod to pod.
 pub fn says_a_role(key: &str) -> bool {
     ["redismemory.io/role", "isMaster", "isPrimary"].contains(&key)

@@ -30,12 +30,12 @@ fn selects(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<String,
     !selector.is_empty() && selector.iter().all(has)
 }
 
-/// A port of the Service is one that a proxy in that pod declares, beside its server.
+/// A port of the Service is one that an HAProxy in that pod declares, beside its server.
 fn leads_to_one(service: &K8sService, pod: &K8sPod) -> bool {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     let mut numbers = ports.filter_map(|port| target(port, pod));
-    // Images are not kept.
-    numbers.any(|number| pods::container_of_port(pod, number).is_some_and(|name| recognition::is_proxy(&name, "")))
+    // By its name, for images are not kept; kube-rbac-proxy, istio-proxy and their like serve no writers.
+    numbers.any(|number| pods::container_of_port(pod, number).is_some_and(|name| name.contains("haproxy")))
 }
 
 /// The port of that pod to which that port of a Service leads.
@@ -105,6 +105,7 @@ mod tests {
     #[case::to_the_proxy(json!([{"port": 6379, "targetPort": "haproxy"}]), true)]
     #[case::by_number(json!([{"port": 6379, "targetPort": 6380}]), true)]
     #[case::to_the_server(json!([{"port": 6379, "targetPort": "valkey"}]), false)]
+    #[case::to_another_kind_of_proxy(json!([{"port": 9121}]), false)]
     #[case::to_nothing_that_is_declared(json!([{"port": 6379, "targetPort": 9}]), false)]
     fn a_proxy_in_the_pods_is_seen(#[case] ports: Value, #[case] want: bool) {
         let pod = json!({
@@ -112,6 +113,7 @@ mod tests {
             "spec": { "containers": [
                 { "name": "valkey", "image": "valkey/valkey:9", "ports": [{"name": "valkey", "containerPort": 6379}] },
                 { "name": "haproxy", "image": "haproxy:3", "ports": [{"name": "haproxy", "containerPort": 6380}] },
+                { "name": "kube-rbac-proxy", "image": "kube-rbac-proxy", "ports": [{"containerPort": 9121}] },
             ] },
         });
         let pod: K8sPod = serde_json::from_value(pod).expect("a Pod");

@@ -151,8 +151,10 @@ fn proxies(set: &RedisSet) -> Vec<String> {
             .any(|key| own.and_then(|own| own.get(*key)).is_some_and(|own| pod.labels().get(*key) == Some(own)))
     };
     let is_proxy = |pod: &Pod| {
-        let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        containers.any(|it| recognition::is_proxy(&it.name, it.image.as_deref().unwrap_or_default()))
+        pod.spec.iter().flat_map(|spec| &spec.containers).any(|container| {
+            let image = container.image.as_deref().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            container.name.contains("proxy") || image.contains("proxy")
+        })
     };
     set.strangers.iter().filter(|pod| same(pod) && is_proxy(pod)).map(|pod| pod.name_any()).collect()
 }
