@@ -1,14 +1,26 @@
-//! Who becomes primary by us: it is at least what the primary was (S16), and may hold what it holds (S17).
+//! Who becomes primary by us: its pod stays (S14), it is at least what the primary was (S16), and may hold what it holds (S17).
 
 use redis_memory_operator::domain::bytes::Bytes;
 
 use crate::{
+    kubernetes::Kubernetes,
     observer::{FRESH, Observer},
     redis::{Ms, Server},
-    shape::{Storage, pod_name},
+    shape::{Storage, pod_name, set_of},
 };
 
 impl Observer {
+    /// A server was promoted by us: its pod stays.
+    pub fn stays(&mut self, kube: &Kubernetes, pod: usize, now: Ms) {
+        /// From the last look at the pods to the arrival of the first command.
+        const LAST_LOOK: Ms = 100;
+        let held_at = self.held_at(set_of(pod));
+        if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < held_at) {
+            let text = format!("{} was promoted although its pod was being deleted since {deleted}", pod_name(pod));
+            self.flag(now, "S14", text);
+        }
+    }
+
     /// Whoever becomes primary by us is at least what the primary was.
     pub fn fit(&mut self, server: &Server, before: Option<&Server>, now: Ms) {
         let name = pod_name(server.pod);

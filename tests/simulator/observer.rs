@@ -267,17 +267,6 @@ impl Observer {
         }
     }
 
-    /// A server was promoted by us: its pod stays.
-    pub fn stays(&mut self, kube: &Kubernetes, pod: usize, now: Ms) {
-        /// From the last look at the pods to the arrival of the first command.
-        const LAST_LOOK: Ms = 100;
-        let held_at = self.sets[set_of(pod)].held_at;
-        if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < held_at) {
-            let text = format!("{} was promoted although its pod was being deleted since {deleted}", pod_name(pod));
-            self.flag(now, "S14", text);
-        }
-    }
-
     /// In every step.
     pub fn look(&mut self, kube: &Kubernetes, servers: &Servers, works: bool, dt: Ms, now: Ms) {
         for set in 0..self.sets.len() {
