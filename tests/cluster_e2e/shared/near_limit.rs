@@ -71,7 +71,10 @@ fn a_full_set_that_nears_its_limit_is_restarted_before_the_ratio_alone_is_a_reas
     let restarts: Vec<_> = steps.iter().filter(|step| step.kind == "Evict").collect();
     println!("{}", restarts[0].reason);
     assert!(restarts.len() == 3, "{steps:?}");
-    assert!(restarts.iter().all(|step| step.reason.contains("RSS is near the limit of 384 MiB")), "{steps:#?}");
+    // One may be so for less than `sustained` when another is due.
+    let saying = |text: &str| restarts.iter().filter(|step| step.reason.contains(text)).count();
+    let of_each = (saying("RSS is near the limit of 384 MiB"), saying("another member of its set has to be restarted"));
+    assert!(of_each.0 > 0 && of_each.0 + of_each.1 == 3, "{steps:#?}");
     policy.await_success(240);
     watch.assert_main_job("redis-0", &["redis-1".to_owned(), "redis-2".to_owned()]);
 
