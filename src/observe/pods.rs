@@ -151,9 +151,6 @@ pub fn service<'a>(
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
     }
-    let has = |pod: &K8sPod, key: &String, value: &String| {
-        pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
-    };
     let wanted = |pod: &&K8sPod| selector.iter().all(|(key, value)| *key == role_label.key || has(pod, key, value));
     let names = pods.into_iter().filter(wanted).filter_map(|pod| pod.metadata.name.clone());
     let mut takes: Vec<PodName> = names.map(PodName::new).collect();
@@ -330,6 +327,11 @@ pub fn container_of_port(pod: &K8sPod, port: u16) -> Option<String> {
     let found = containers.iter().find(|container| declared(container, &PortRef::Number(port)).is_some());
     let only = || containers.first().filter(|_| containers.len() == 1);
     found.or_else(only).map(|container| container.name.clone())
+}
+
+/// Whether the pod has that label.
+pub(super) fn has(pod: &K8sPod, key: &str, value: &str) -> bool {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|it| it == value)
 }
 
 /// The number of the TCP port to which a container of the pod gives that name.

@@ -1,7 +1,5 @@
 //! Proxies in front of a set, as Kubernetes shows them: which Services lead to one, and where its pods serve writers.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
     api::core::v1::{Pod as K8sPod, Service as K8sService, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -14,20 +12,16 @@ use crate::domain::{names::PodName, proxy::Proxy, recognition};
 /// asked.
 pub(super) fn proxy<'a>(service: &K8sService, pods: impl IntoIterator<Item = &'a K8sPod>) -> Option<Proxy> {
     let selector = service.spec.as_ref()?.selector.as_ref()?;
+    let is_selected =
+        |pod: &K8sPod| !selector.is_empty() && selector.iter().all(|(key, value)| pods::has(pod, key, value));
     let is_behind = |pod: &&K8sPod| {
-        let labels = pod.metadata.labels.as_ref();
-        recognition::fronts(selector, labels) || selects(selector, labels) && leads_to_one(service, pod)
+        recognition::fronts(selector, pod.metadata.labels.as_ref()) || is_selected(pod) && leads_to_one(service, pod)
     };
     let fronted = pods.into_iter().filter(is_behind);
     let mut fronts: Vec<PodName> = fronted.filter_map(|pod| pod.metadata.name.clone()).map(PodName::new).collect();
     fronts.sort_unstable();
     let service = service.metadata.name.clone().unwrap_or_default();
     (!fronts.is_empty()).then_some(Proxy { service, fronts, through: None })
-}
-
-fn selects(selector: &BTreeMap<String, String>, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    !selector.is_empty() && selector.iter().all(has)
 }
 
 /// A port of the Service is one that an HAProxy in that pod declares, beside its server.

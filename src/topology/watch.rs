@@ -218,18 +218,18 @@ impl<'a> Watch<'a> {
         let silent = self.silent.iter();
         silent
             .map(|(it, why)| {
-                let cure = match why {
-                    ProbeFailure::Tls(problem, _) => format!(": {}", of_sentinels(problem.remedy())),
-                    _ => String::new(),
-                };
-                // Until a person mends it. A Secret may merely not have been read in time.
-                let lasts = match why {
-                    ProbeFailure::Tls(problem, _) => *problem != TlsProblem::SecretUnusable,
-                    other => matches!(other, ProbeFailure::AuthenticationFailed(_)),
+                // Lasting until a person mends it. A Secret may not have been read in time, and a Sentinel that ends breaks a
+                // handshake off.
+                let (cure, lasts) = match why {
+                    ProbeFailure::Tls(problem, _) => {
+                        let passes = matches!(problem, TlsProblem::SecretUnusable | TlsProblem::Failed);
+                        (format!(": {}", of_sentinels(problem.remedy())), !passes)
+                    }
+                    ProbeFailure::AuthenticationFailed(_) => (String::new(), true),
+                    _ => (String::new(), false),
                 };
                 let why = of_sentinels(text(why));
-                let text = format!("the Sentinel in {} gives no answer ({why}){cure}", it.pod);
-                if lasts { Fault::lasting(text) } else { Fault::passing(text) }
+                Fault { text: format!("the Sentinel in {} gives no answer ({why}){cure}", it.pod), lasts }
             })
             .collect()
     }

@@ -12,7 +12,6 @@ use redis_memory_operator::{
 };
 
 use crate::{
-    faults::Lie,
     fit::rank,
     killed::Raise,
     kubernetes::Resource,
@@ -148,10 +147,9 @@ impl World {
         let well = |it: &Server| {
             let linked = it.role == Role::Primary || it.link == Link::Up;
             let answers = !it.hung(now) && now >= it.flap_until.max(it.slow_until).max(it.loading_until);
-            linked && answers && it.child.is_none() && !self.lies(it.pod, Lie::Fragmented)
+            linked && answers && it.child.is_none()
         };
-        let lies = [Lie::Replica, Lie::Primary, Lie::CaughtUp, Lie::Keys, Lie::NoFailover];
-        let honest = |it: &Server| lies.iter().all(|lie| !self.lies(it.pod, *lie));
+        let honest = |it: &Server| self.lies.iter().all(|(pod, _, until)| *pod != it.pod || now >= *until);
         let fresh = self.cache_frozen.iter().all(|(_, until)| now >= *until);
         let idle = self.kube.policies.iter().all(|it| it.journal().is_none());
         let said = self

@@ -104,6 +104,9 @@ fn sentinels_that_agree_have_no_fault_and_forbid_nothing() {
 #[case::one_wants_tls(|s: &mut Snapshot| {
     s.sentinels[1].said = Err(ProbeFailure::Unreachable("so does a port that wants TLS; set spec.redis.tls".into()));
 }, &["the Sentinel in redis-1 gives no answer (so does a port that wants TLS; set spec.redis.sentinel.tls)"])]
+#[case::one_ends_in_the_middle_of_a_handshake(|s: &mut Snapshot| {
+    s.sentinels[1].said = Err(ProbeFailure::Tls(TlsProblem::Failed, "the server closed the connection".into()));
+}, &["the Sentinel in redis-1 gives no answer (the server closed the connection): compare tls-protocols"])]
 #[case::a_wrong_password(|s: &mut Snapshot| {
     s.sentinels[1].said = Err(ProbeFailure::AuthenticationFailed("WRONGPASS".into()));
 }, &["the Sentinel in redis-1 gives no answer (WRONGPASS)"])]
