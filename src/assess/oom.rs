@@ -6,6 +6,7 @@ use super::{Assessment, limits};
 use crate::domain::{
     bytes::Bytes,
     finding::{Finding, FindingCode},
+    names::PodUid,
     oom::{ACKNOWLEDGED_ANNOTATION, Cause, Kill, PodKills},
     policy::Policy,
     sample::{Reading, Sample},
@@ -192,6 +193,13 @@ pub fn rescue(policy: &Policy, target: &Target, kills: &PodKills) -> Option<Resc
     } else {
         Rescue::Raised(have)
     })
+}
+
+/// How far the rescue of each pod that is killed while it loads has come: what a next look goes on from, so that it has to be stored.
+/// A loop that never ends changes it no more than this many times.
+pub fn rescues(kills: &[PodKills]) -> Vec<(PodUid, u32)> {
+    let loading = kills.iter().filter(|kills| kills.while_loading > 0);
+    loading.map(|kills| (kills.pod_uid.clone(), kills.while_loading.min(MOST_RAISES + 1))).collect()
 }
 
 /// One raise, in whole mebibytes, by hand too: from 90 % resident it leaves 72 %.

@@ -154,7 +154,7 @@ impl<W: World> Reconciler<W> {
         if !report::worth_writing(&previous, &status, None) {
             return Ok(STALLED_AGAIN);
         }
-        let stage = Stage::of(status.observed_generation, previous.journal.as_ref());
+        let stage = Stage::of(&status, previous.journal.as_ref());
         let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         if let Some(left) = self.memory.pause_of_news(&uid, &stage, now) {
             return Ok(left);

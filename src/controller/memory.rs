@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::announced::Announced;
 use crate::{
     api::v1alpha1::RedisMemoryPolicyStatus,
+    assess::oom,
     domain::{
         bytes::Bytes,
         journal::{Journal, JournalOwner},
@@ -71,18 +72,23 @@ impl Spent {
     }
 }
 
-/// What of a policy goes on by somebody's doing: another spec, or another step of a remediation. What is said of that waits for
-/// nothing.
+/// What of a policy goes on: another spec, another step of a remediation, or another kill of a server that loads. What is said of that
+/// waits for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stage {
     generation: Option<i64>,
     step: Option<(String, u32)>,
+    rescues: Vec<(PodUid, u32)>,
 }
 
 impl Stage {
-    /// The stage of a policy whose spec of that generation is evaluated, with that remediation under way.
-    pub(super) fn of(generation: Option<i64>, journal: Option<&Journal>) -> Self {
-        Self { generation, step: journal.map(|journal| (journal.id.clone(), journal.cursor)) }
+    /// The stage of a policy with that status, and that remediation under way.
+    pub(super) fn of(status: &RedisMemoryPolicyStatus, journal: Option<&Journal>) -> Self {
+        Self {
+            generation: status.observed_generation,
+            step: journal.map(|journal| (journal.id.clone(), journal.cursor)),
+            rescues: oom::rescues(&status.oom_kills),
+        }
     }
 }
 
@@ -173,7 +179,7 @@ impl Memory {
             let undone = it.written.as_ref().is_some_and(|ours| !report::says_the_same(ours, before));
             let longer = it.pause.saturating_mul(2).min(LONGEST_PAUSE);
             it.pause = if undone { longer.max(SHORTEST_PAUSE) } else { SHORTEST_PAUSE };
-            let stage = Stage::of(after.observed_generation, after.journal.as_ref());
+            let stage = Stage::of(&after, after.journal.as_ref());
             if it.stage == stage {
                 // Forgiven up to now first: what was forgiven long ago is no credit.
                 it.news.pause(NEWS, now);
@@ -277,7 +283,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::fixtures,
+        domain::{
+            fixtures,
+            oom::{Cause, PodKills},
+        },
         plan::{Context, PlanSettings, begin},
     };
 
@@ -310,7 +319,7 @@ mod tests {
     // came, or went.
     #[test]
     fn news_that_come_and_go_while_nothing_goes_on_are_written_less_often() {
-        let (memory, stage) = (Memory::default(), Stage::of(Some(1), None));
+        let (memory, stage) = (Memory::default(), Stage::of(&status(1), None));
         let mut writes: Vec<u64> = Vec::new();
         for second in (0..3600).step_by(3) {
             if memory.pause_of_news("a", &stage, at(second)).is_none() {
@@ -330,7 +339,7 @@ mod tests {
     fn what_goes_on_is_said_at_once_however_often_something_was_said() {
         let memory = Memory::default();
         let waits = |stage: &Stage, second| memory.pause_of_news("a", stage, at(second)).is_some();
-        let evaluated = |generation| Stage::of(Some(generation), None);
+        let evaluated = |generation| Stage::of(&status(generation), None);
         for second in 0..10 {
             memory.wrote("a", &status(1), status(1), at(second));
         }
@@ -340,14 +349,52 @@ mod tests {
         let settings = PlanSettings::default();
         let ctx = Context::of(&rule, &snapshot, &[], fixtures::NOW, &settings);
         let mut journal = begin::consider(&ctx).begin.expect("a remediation begins");
-        assert!(!waits(&Stage::of(Some(1), Some(&journal)), 12), "a remediation");
+        assert!(!waits(&Stage::of(&status(1), Some(&journal)), 12), "a remediation");
         let under_way = |journal: &Journal| RedisMemoryPolicyStatus { journal: Some(journal.clone()), ..status(1) };
         for second in 12..20 {
             memory.wrote("a", &under_way(&journal), under_way(&journal), at(second));
         }
-        assert!(waits(&Stage::of(Some(1), Some(&journal)), 22));
+        assert!(waits(&Stage::of(&status(1), Some(&journal)), 22));
         journal.cursor += 1;
-        assert!(!waits(&Stage::of(Some(1), Some(&journal)), 22), "its next step");
+        assert!(!waits(&Stage::of(&status(1), Some(&journal)), 22), "its next step");
+    }
+
+    // Found by a cluster test on a slow machine: the second kill came after four news, and its limit was raised 25 s later, after
+    // three more kills.
+    #[test]
+    fn a_kill_of_a_server_that_loads_is_stored_at_once_and_a_loop_that_does_not_end_is_no_news_for_ever() {
+        let memory = Memory::default();
+        let killed = |times: u32, cause, while_loading| {
+            let kills = PodKills {
+                pod: fixtures::pod_name(0),
+                pod_uid: fixtures::pod_uid(0),
+                first_at: fixtures::NOW,
+                last_at: fixtures::NOW,
+                times,
+                while_loading,
+                cause,
+                evidence: String::new(),
+                loading_limit_bytes: None,
+            };
+            RedisMemoryPolicyStatus { oom_kills: vec![kills], ..status(1) }
+        };
+        for second in 0..5 {
+            memory.wrote("a", &status(1), status(1), at(second));
+        }
+        let waits = |status: &RedisMemoryPolicyStatus, second| {
+            memory.pause_of_news("a", &Stage::of(status, None), at(second)).is_some()
+        };
+        assert!(waits(&killed(1, Cause::Fork, 0), 6), "nothing is done about that one now");
+        let at_once = (1..10_u32).filter(|times| {
+            let (killed, second) = (killed(*times, Cause::Loading, *times), 6 + 2 * u64::from(*times));
+            let now = !waits(&killed, second);
+            if now {
+                // With what else is new of that look and the next ones.
+                (0..5).for_each(|_| memory.wrote("a", &killed, killed.clone(), at(second)));
+            }
+            now
+        });
+        assert_eq!(at_once.collect::<Vec<_>>(), [1, 2, 3, 4]);
     }
 
     #[test]

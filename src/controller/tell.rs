@@ -133,7 +133,7 @@ impl<W: World> Reconciler<W> {
     ) -> Result<Option<Duration>, ReconcileError> {
         let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
         let worth = report::worth_writing(previous, status, self.world.since_written(&uid, now));
-        let stage = Stage::of(status.observed_generation, previous.journal.as_ref());
+        let stage = Stage::of(status, previous.journal.as_ref());
         let pause = if worth { self.memory.pause_of_news(&uid, &stage, now) } else { None };
         let said = self.memory.written(&uid).unwrap_or_else(|| previous.clone());
         let written = if worth && pause.is_none() { Some(self.write_status(resource, status).await) } else { None };

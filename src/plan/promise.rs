@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, chain, decide::Decision, effect::Effect, estimate, gates, hold, maxmemory, order, rogue_primary};
+use super::{
+    Context, chain, decide::Decision, effect::Effect, estimate, gates, hold, maxmemory, order, resize, rogue_primary,
+};
 use crate::{
     assess::{self, fragmentation, roles},
     domain::{
@@ -122,6 +124,9 @@ impl<'a> Decided<'a> {
     fn no_raise(&self, finding: &Finding, pod: &PodName) -> Option<String> {
         let stopped = self.ctx.snapshot.surroundings.stopped.as_ref();
         if !finding.remedy.starts_with(assess::WILL_RAISE) || (stopped.is_none() && self.resized.contains(pod)) {
+            return None;
+        }
+        if stopped.is_none() && resize::follows_a_kill(self.ctx, pod) {
             return None;
         }
         let why = match stopped {

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         bytes::{Bytes, MIB},
         names::PodName,
+        oom::PodKills,
         pod::{Container, Right},
         policy::Mode,
         snapshot::Target,
@@ -85,14 +86,28 @@ fn in_steps(need: Bytes) -> Bytes {
     Bytes(need.0.div_ceil(step).saturating_mul(step))
 }
 
-/// What ends a loop of kills while it loads, and why. Only of kills that are stored: were they forgotten, the same limit
-/// would be the first one again.
+/// What ends a loop of kills while it loads, and why.
 fn ends_a_loop(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
-    let stored = ctx.snapshot.surroundings.kills.iter().find(|kills| kills.pod == target.pod.name)?;
-    let kills = ctx.look.kills.iter().find(|kills| *kills == stored)?;
+    let kills = ctx.look.kills.iter().find(|kills| kills.pod == target.pod.name)?;
     let Rescue::Raise(limit) = oom::rescue(ctx.policy, target, kills)? else { return None };
+    if !first_is_stored(ctx, kills) {
+        return None;
+    }
     let times = if kills.while_loading == 1 { "once".to_owned() } else { format!("{} times", kills.while_loading) };
     Some((limit, format!("the kernel killed it {times} while it loaded its data: only a higher limit ends that")))
+}
+
+/// Whether the first of these kills while it loaded is stored. Were it forgotten, the limit that it is raised to now would be the first
+/// one the next time.
+fn first_is_stored(ctx: &Context<'_>, kills: &PodKills) -> bool {
+    let stored = ctx.snapshot.surroundings.kills.iter().find(|stored| stored.pod_uid == kills.pod_uid);
+    stored.is_some_and(|stored| stored.loading_limit().is_some() && stored.loading_limit() == kills.loading_limit())
+}
+
+/// Whether the limit of that pod is raised as soon as it is stored that the kernel killed it while it loaded.
+pub(super) fn follows_a_kill(ctx: &Context<'_>, pod: &PodName) -> bool {
+    let kills = ctx.look.kills.iter().find(|kills| kills.pod == *pod && kills.while_loading > 0);
+    kills.is_some_and(|kills| !first_is_stored(ctx, kills))
 }
 
 /// Where `maxmemory` is lowered to what the limit bears, the limit is raised before, as far as it may be.
@@ -304,14 +319,23 @@ mod tests {
     }
 
     #[test]
-    fn a_load_loop_is_ended_once_its_kills_are_stored() {
+    fn a_load_loop_is_ended_once_its_first_kill_is_stored() {
         let (policy, mut snapshot) = killed_while_loading();
-        assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), [], "they are not stored yet");
+        let name = fixtures::pod_name(1);
+        assert_eq!(with(&policy, &snapshot, |ctx| due(ctx, &[])), [], "it is not stored yet");
+        assert!(with(&policy, &snapshot, |ctx| follows_a_kill(ctx, &name)));
         snapshot.surroundings.kills = with(&policy, &snapshot, |ctx| ctx.look.kills.clone());
         let raised = with(&policy, &snapshot, |ctx| due(ctx, &[]));
         let [(Effect::Resize { pod, limit, .. }, reason)] = raised.as_slice() else { panic!("{raised:?}") };
         assert_eq!((pod, *limit), (&fixtures::pod_name(1), Bytes::mib(1280)));
         assert_eq!(reason, "the kernel killed it once while it loaded its data: only a higher limit ends that");
+        let mut again = snapshot.clone();
+        let container = again.targets[1].pod.container.as_mut().unwrap();
+        container.killed = Some(Kill { started_at: Some(fixtures::seconds_ago(20)), at: fixtures::seconds_ago(19) });
+        let raised = with(&policy, &again, |ctx| due(ctx, &[]));
+        let [(Effect::Resize { limit, .. }, _)] = raised.as_slice() else { panic!("{raised:?}") };
+        assert_eq!(*limit, Bytes::mib(1600), "the second one is not stored yet");
+        assert!(!with(&policy, &again, |ctx| follows_a_kill(ctx, &name)));
         for (what, forbid) in [
             ("observe", (|policy, _| policy.mode = Mode::Observe) as fn(&mut Policy, &mut Snapshot)),
             ("no remedy", |policy, _| policy.headroom.resize_pod = false),

@@ -53,7 +53,7 @@ pub(crate) fn run(name: &str) {
     if !chosen::is_chosen(of) {
         return;
     }
-    let operator = operator::usual();
+    let operator = operator::measuring();
     let space = Space::new(of.name);
     let set = Set::deploy(&space, of);
     eventually("it is as its owner wants it", 120, || set.as_wished());

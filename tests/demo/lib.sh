@@ -41,7 +41,7 @@ wait_until() {
 			printf 'error: gave up after %s s: %s\n' "$limit" "$what" >&2
 			return 1
 		fi
-		sleep 0.2
+		sleep 0.5
 	done
 }
 
@@ -79,7 +79,7 @@ load_images() {
 	elif [[ ${RMO_DEMO_IMAGES_READY:-} == 1 ]]; then
 		say "they are loaded already"
 	else
-		# Optimised enough to measure a gap, and quicker to build than a release.
+		# Not optimised: quicker to build, and a write gap is made of round trips.
 		export RMO_CARGO_PROFILE=${RMO_CARGO_PROFILE:-image-test}
 		local operator writer
 		operator=$("$here/../../image/build")
@@ -173,7 +173,7 @@ follow_remediation() {
 			printf 'error: no end of the remediation after %s s\n' "$limit" >&2
 			return 1
 		fi
-		sleep 0.3
+		sleep 0.5
 	done
 }
 

@@ -69,7 +69,7 @@ fn a_fragmented_redis_is_cured_and_no_acknowledged_write_is_lost() {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn writes_stand_still_for_little_longer_than_failover_itself() {
-    let _operator = operator::usual();
+    let _operator = operator::measuring();
     let _alone = DEMO.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(run("tests/demo/write-gap", ""), "a gap was too long, or a write was lost: see above");
 }

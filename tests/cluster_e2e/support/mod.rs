@@ -23,7 +23,7 @@ use std::{
 };
 
 /// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks again and again until there is an answer; panics with the last obstacle after so many seconds.
 #[allow(clippy::disallowed_methods, reason = "tests wait in real time")]
@@ -42,7 +42,7 @@ pub(crate) fn eventually<T>(what: &str, seconds: u64, mut look: impl FnMut() -> 
 
 /// Looks again and again that something stays as it is, for so many seconds.
 pub(crate) fn throughout(seconds: u64, look: impl FnMut()) {
-    throughout_every(seconds, LOOK_EVERY * 2, look);
+    throughout_every(seconds, LOOK_EVERY, look);
 }
 
 /// The same with a pause of that length after each look, for looks that are work.

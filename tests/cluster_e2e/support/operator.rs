@@ -19,29 +19,36 @@ static USE: RwLock<()> = RwLock::new(());
 /// How it is installed now: the Helm options, or nothing known.
 static INSTALLED: Mutex<Option<String>> = Mutex::new(None);
 
-/// How many tests may work the node at one time: it has few cores, and some measure time.
-const BUSY_AT_MOST: u32 = 2;
-/// How many do.
+/// How much may work the node at one time, which has few cores: three tests, or one that measures time and one more.
+const BUSY_AT_MOST: u32 = 6;
+/// … of which a test takes this much …
+const ORDINARY: u32 = 2;
+/// … and one that measures time this much.
+const MEASURING: u32 = 3;
+/// How much does.
 static BUSY: Mutex<u32> = Mutex::new(0);
 /// One has ended.
 static FREE: Condvar = Condvar::new();
+/// Who waits for room. One at a time: no other takes what becomes free for a test that needs more.
+static NEXT: Mutex<()> = Mutex::new(());
 
-/// One of the tests that work the node.
+/// One of the tests that work the node, with how much it takes of it.
 #[derive(Debug)]
-struct Busy;
+struct Busy(u32);
 
 impl Busy {
-    fn await_turn() -> Self {
+    fn await_turn(takes: u32) -> Self {
+        let _next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |busy: &mut u32| *busy >= BUSY_AT_MOST;
-        *FREE.wait_while(busy, full).unwrap_or_else(PoisonError::into_inner) += 1;
-        Self
+        let full = |busy: &mut u32| *busy + takes > BUSY_AT_MOST;
+        *FREE.wait_while(busy, full).unwrap_or_else(PoisonError::into_inner) += takes;
+        Self(takes)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        *BUSY.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *BUSY.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
         FREE.notify_one();
     }
 }
@@ -63,7 +70,16 @@ impl Usual {
 
 /// The usual operator; installs it when another one, or none, is there.
 pub(crate) fn usual() -> Usual {
-    let busy = Busy::await_turn();
+    usual_of(ORDINARY)
+}
+
+/// The usual operator, for a test that measures how long something takes: less works the node beside it.
+pub(crate) fn measuring() -> Usual {
+    usual_of(MEASURING)
+}
+
+fn usual_of(takes: u32) -> Usual {
+    let busy = Busy::await_turn(takes);
     Usual { _busy: Some(busy), ..idle() }
 }
 
