@@ -99,9 +99,14 @@ fn last_reading(target: &Target, kill: Kill) -> Option<&Reading> {
     // Until probes have failed the last answer is of the process that was killed.
     let present = target.sample().filter(|sample| began_after(sample, kill)).map(|sample| &sample.run_id);
     let of_it = |reading: &&Reading| {
+        // By its own word: what ended right before it started is another one.
+        let began = SignedDuration::try_from(reading.uptime).ok().and_then(|up| reading.at.checked_sub(up).ok());
         Some(&reading.run_id) != present
             && reading.at <= kill.at.saturating_add(SKEW).unwrap_or(kill.at)
-            && kill.started_at.is_none_or(|start| reading.at >= start.saturating_sub(SKEW).unwrap_or(start))
+            && kill
+                .started_at
+                .zip(began)
+                .is_none_or(|(start, began)| began >= start.saturating_sub(SKEW).unwrap_or(start))
     };
     target.history.iter().rev().find(of_it)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus},
-    assess::{judged::Judged, oom},
+    assess::judged::Judged,
     clock::Time as _,
     domain::blocked::BlockReason,
     kube_io::write::WriteError,
@@ -40,8 +40,6 @@ pub(super) const DELETION_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const DELETING_AGAIN: Duration = Duration::from_secs(5);
 /// A policy without pods and with nothing to do.
 const NOTHING_AGAIN: Duration = Duration::from_secs(600);
-/// How soon to look again once a kill is stored.
-const AFTER_A_KILL: Duration = Duration::from_secs(1);
 
 /// Reconciles one policy. When it is looked at again; `None`: when something changes.
 pub(super) async fn reconcile<W: World>(
@@ -197,7 +195,6 @@ impl<W: World> Reconciler<W> {
         }
         self.world.waits(uid, is_blocked(BlockReason::ClusterBudget));
         let (again, failed, remediating) = (performed.again, performed.failed, performed.journal.is_some());
-        let stored = performed.resource.status.as_ref().map(|status| oom::rescues(&status.oom_kills));
         let later = self.tell_performed(told, performed).await?;
         if failed {
             return Ok(self.backoff.failed(uid, self.time().uptime()));
@@ -205,9 +202,6 @@ impl<W: World> Reconciler<W> {
         let again = if remediating { again.min(ownership::HEARTBEAT) } else { again };
         // Without pods nothing changes by itself: a pod that comes wakes.
         let again = if rests && told.snapshot.targets.is_empty() { again.max(NOTHING_AGAIN) } else { again };
-        // A limit is raised once it is stored that the kernel killed a server that loads: that is now, or after the pause.
-        let rescues = later.is_none() && oom::rescues(&told.kills) != stored.unwrap_or_default();
-        let again = if rescues { again.min(AFTER_A_KILL) } else { again };
         self.backoff.through(uid, again, self.time().uptime());
         Ok(later.map_or(again, |later| again.min(later)))
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::{FindingStatus, RedisMemoryPolicy, RedisMemoryPolicyStatus},
-    assess::{judged::Judged, nodes},
+    assess::{judged::Judged, nodes, oom},
     clock::Time as _,
     domain::{oom::PodKills, policy::Policy, snapshot::Snapshot},
     kube_io::event::EventTarget,
@@ -187,9 +187,12 @@ impl<W: World> Reconciler<W> {
         let of = PolicyVersion::of(&resource.metadata);
         let written = self.executor.ports.apply_status(of, part).await?.under(&resource.spec);
         let (uid, now) = (resource.uid().unwrap_or_default(), self.time().uptime());
-        let before = resource.status.clone().unwrap_or_default();
-        self.memory.wrote(&uid, &before, written.status.clone().unwrap_or_default(), now);
-        self.memory.made(&uid, written.resource_version());
+        let (before, after) = (resource.status.clone().unwrap_or_default(), written.status.clone().unwrap_or_default());
+        // A limit is raised as soon as it is seen to be stored that the kernel killed a server that loads.
+        if oom::rescues(&before.oom_kills) == oom::rescues(&after.oom_kills) {
+            self.memory.made(&uid, written.resource_version());
+        }
+        self.memory.wrote(&uid, &before, after, now);
         self.world.written(&uid, now);
         Ok(written)
     }

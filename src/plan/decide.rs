@@ -136,10 +136,12 @@ impl Upkeep {
         if ctx.snapshot.surroundings.stopped.is_some() {
             return Self { labels, limits: Vec::new() }.of_the_known(ctx);
         }
-        let mut busy = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
-        busy.extend(rogue_primary::frozen_pods(ctx));
+        let restarted = journal.map(|journal| order::restarted_pods(&journal.steps)).unwrap_or_default();
+        let frozen = rogue_primary::frozen_pods(ctx);
+        let mut limits = resize::due(ctx, &restarted);
+        limits.retain(|(effect, _)| !matches!(effect, Effect::Resize { pod, .. } if frozen.contains(pod)));
         // Limits first: what a limit bears follows it.
-        let limits = [resize::due(ctx, &busy), maxmemory::due(ctx, journal)].concat();
+        limits.extend(maxmemory::due(ctx, journal));
         Self { labels, limits }.of_the_known(ctx)
     }
 

@@ -141,25 +141,26 @@ fn effect(ctx: &Context<'_>, target: &Target, limit: Bytes) -> Option<Effect> {
     })
 }
 
-/// Resizes that are due, from a live snapshot, each with its reason. `busy`: pods that a remediation is restarting
-/// now and resizes itself.
-pub fn due(ctx: &Context<'_>, busy: &[PodName]) -> Vec<(Effect, String)> {
+/// Resizes that are due, from a live snapshot, each with its reason. `restarted`: pods that a remediation is restarting
+/// now and resizes itself, but for what ends a loop of kills, for which it would wait in vain.
+pub fn due(ctx: &Context<'_>, restarted: &[PodName]) -> Vec<(Effect, String)> {
     if ctx.policy.mode != Mode::Enforce || !ctx.policy.headroom.resize_pod {
         return Vec::new();
     }
-    let targets = ctx.snapshot.targets.iter().filter(|target| !busy.contains(&target.pod.name));
-    targets.filter_map(|target| wanted(ctx, target)).collect()
+    let wanted = |target| wanted(ctx, target, restarted.contains(&target.pod.name));
+    ctx.snapshot.targets.iter().filter_map(wanted).collect()
 }
 
 /// The largest limit that is due of that pod and possible, and why.
-fn wanted(ctx: &Context<'_>, target: &Target) -> Option<(Effect, String)> {
+fn wanted(ctx: &Context<'_>, target: &Target, restarted: bool) -> Option<(Effect, String)> {
     if obstacle::claimed_by(ctx.snapshot, target).is_some() {
         return None;
     }
+    let by_upkeep = |due: Option<(Bytes, String)>| due.filter(|_| !restarted);
     // What is measured is left alone whatever it is by now.
     let due = [
-        (demanded(ctx, target), ctx.look.demand(target).wavers()),
-        (lacking_for_a_restart(ctx, target), true),
+        (by_upkeep(demanded(ctx, target)), ctx.look.demand(target).wavers()),
+        (by_upkeep(lacking_for_a_restart(ctx, target)), true),
         (ends_a_loop(ctx, target), false),
     ];
     let around = &ctx.snapshot.surroundings;
@@ -174,7 +175,7 @@ fn wanted(ctx: &Context<'_>, target: &Target) -> Option<(Effect, String)> {
 /// What the API server said when it refused the limit that is still due of that pod, and why it is due.
 pub(super) fn refused<'a>(ctx: &Context<'a>, target: &Target) -> Option<(String, &'a str)> {
     let said = ctx.snapshot.surroundings.refused_limit(&target.pod.uid)?;
-    wanted(ctx, target).map(|(_, reason)| (reason, said))
+    wanted(ctx, target, false).map(|(_, reason)| (reason, said))
 }
 
 /// The Resize step that must follow the eviction of that member: its template gives less than the policy demands, so
@@ -336,6 +337,8 @@ mod tests {
         let [(Effect::Resize { limit, .. }, _)] = raised.as_slice() else { panic!("{raised:?}") };
         assert_eq!(*limit, Bytes::mib(1600), "the second one is not stored yet");
         assert!(!with(&policy, &again, |ctx| follows_a_kill(ctx, &name)));
+        let amid = with(&policy, &again, |ctx| due(ctx, std::slice::from_ref(&name)));
+        assert_eq!(amid, raised, "a remediation of it would wait in vain");
         for (what, forbid) in [
             ("observe", (|policy, _| policy.mode = Mode::Observe) as fn(&mut Policy, &mut Snapshot)),
             ("no remedy", |policy, _| policy.headroom.resize_pod = false),

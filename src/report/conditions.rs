@@ -48,7 +48,7 @@ const MESSAGE_CAP: usize = 1024;
 pub fn evaluated(known: &Known<'_>, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     // `kubectl describe` shows this first, and the verdict last.
     let VerdictStatus { level, brief, .. } = known.verdict;
-    let ready = format!("evaluated; the verdict, in full at the end of this status: {level}: {brief}");
+    let ready = format!("evaluated: {level}: {brief} (in full: .status.verdict)");
     let all = [
         ("Ready", said(Some(true), "Evaluated", ready)),
         ("Reconciling", said(Some(false), "Evaluated", "")),

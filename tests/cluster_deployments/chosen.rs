@@ -11,7 +11,7 @@ use super::{
 /// How many of them an everyday run takes.
 const A_RUN: usize = 3;
 
-/// Whether this one is run now: all with `RMO_LONG=1`, those that `RMO_DEPLOYMENTS` names, else three by the commit.
+/// Whether this one is run now: those that `RMO_DEPLOYMENTS` names, else all with `RMO_LONG=1`, else three by the commit.
 #[allow(clippy::disallowed_methods, reason = "the choice of a run comes from its environment")]
 pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
     if client::setting("USE_EXISTING_CLUSTER") == "1" {
@@ -22,11 +22,9 @@ pub(crate) fn is_chosen(deployment: &Deployment) -> bool {
         return false;
     }
     let names: Vec<&str> = ALL.iter().map(|deployment| deployment.name).collect();
-    if is_long() {
-        return true;
-    }
     let chosen: Vec<String> = match env::var("RMO_DEPLOYMENTS") {
         Ok(listed) => listed.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        Err(_) if is_long() => return true,
         Err(_) => by_commit(&commit(), &names, A_RUN).into_iter().map(str::to_owned).collect(),
     };
     let unknown: Vec<&String> = chosen.iter().filter(|name| !names.contains(&name.as_str())).collect();

@@ -49,6 +49,8 @@ pub enum Fault {
     Grow { pod: usize, mib: u64 },
     /// The kernel kills a Redis for want of memory.
     OutOfMemory { pod: usize },
+    /// The kernel kills a replica for want of memory each time that it loads, until its limit is this much of its set's.
+    Outgrows { pod: usize, percent: u64 },
     /// Somebody sets `maxmemory` of a Redis at run time; zero: no bound.
     Bounds { pod: usize, kib: u64 },
     /// Somebody sets the memory limits of a set's pods.

@@ -63,6 +63,7 @@ impl World {
         if stays && !pending && self.kube.places[&n].container_at.is_some_and(|at| self.now >= at) {
             self.start(n);
         }
+        self.loads(n);
         self.strain(n);
         self.outgrown(n);
         self.readiness(n);
@@ -154,6 +155,7 @@ impl World {
         self.finds_its_role(&mut server, led);
         self.note(|| format!("redis: process {} starts in {}", server.run, pod_name(n)));
         self.servers.by_ip.insert(ip, server);
+        self.begins_to_load(n);
         let now = self.now;
         self.kube.touch(n, |pod| {
             pod.started = now;

@@ -27,6 +27,7 @@ mod killed;
 mod kubelet;
 mod kubernetes;
 mod leaderless;
+mod load_loop;
 mod memory;
 mod observer;
 mod operator;
@@ -345,6 +346,22 @@ fn the_role_leaves_a_killed_primary_for_whoever_has_room_and_for_nobody_else() {
             assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
             let left = u32::from(roomy.is_some() && !struck);
             assert_eq!((outcome.left, outcome.evictions), (left, 0), "{}", replay::report(&schedule, &outcome, None));
+        }
+    }
+}
+
+// At rest, and amid a remediation of its set, with and without one raise that is enough.
+#[test]
+fn a_replica_that_is_killed_while_it_loads_has_its_limit_raised_within_few_kills() {
+    for (seed, at) in (0..24).zip([8_000, 26_000, 30_000, 45_000].into_iter().cycle()) {
+        for percent in [115, 145, 180] {
+            let mut schedule = Schedule::calm(seed);
+            schedule.faults = vec![(Trigger::At(at), Fault::Outgrows { pod: 1, percent })];
+            let outcome = run::run(&schedule, None, false);
+            assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+            let overlooked = run::run(&schedule, Some(Bug::OverlookKills), false);
+            let found = overlooked.violations.iter().any(|violation| violation.invariant == "L11");
+            assert!(found, "{}", replay::report(&schedule, &overlooked, Some(Bug::OverlookKills)));
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     faults::{Fault, Lie, POINTS, Trigger, Whose},
     headroom, killed,
     kubernetes::Mood,
+    load_loop,
     people::Field,
     planted::Bug,
     redis::Ms,
@@ -98,6 +99,7 @@ impl Schedule {
         schedule.faults.extend(more);
         let more = killed::faults(&mut Rng::new(seed, 12), &schedule.sets);
         schedule.faults.extend(more);
+        schedule.faults.extend(load_loop::faults(&mut Rng::new(seed, 13), &schedule.sets));
         schedule
     }
 

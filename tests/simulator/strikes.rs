@@ -158,6 +158,7 @@ impl World {
             Fault::Drain { pod, prestop } => self.drain(pod, prestop),
             Fault::Restart { pod } => self.restart(pod, true),
             Fault::OutOfMemory { pod } => self.kill_process(pod),
+            Fault::Outgrows { pod, percent } => self.outgrows(pod, percent),
             Fault::MoveRole { to } => self.move_role(to),
             Fault::Relabel { pod } => self.kube.touch(pod, |pod| {
                 pod.role = Some(if pod.role == Some("primary") { "replica" } else { "primary" });

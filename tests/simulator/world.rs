@@ -17,6 +17,7 @@ use crate::{
     headroom::MAXMEMORY_MIB,
     kubelet::Volume,
     kubernetes::{Kubernetes, Lease, Mood, Place, Pod, Resource, Set},
+    load_loop::LoadLoop,
     observer::Observer,
     orders::Order,
     people::People,
@@ -78,6 +79,8 @@ pub struct World {
     /// What the volume of each pod holds.
     pub volumes: BTreeMap<usize, Volume>,
     pub next_run: u32,
+    /// Servers whose data have outgrown their limits, by pod.
+    pub load_loops: BTreeMap<usize, LoadLoop>,
     /// An operator leads and runs.
     pub someone_works: bool,
     pub people: People,
@@ -151,6 +154,7 @@ impl World {
             answers: 0,
             volumes,
             next_run: 1000,
+            load_loops: BTreeMap::new(),
             someone_works: false,
             sentinels: Sentinels::none(),
             agreed: BTreeMap::new(),

@@ -36,6 +36,9 @@ fn last_seen(snapshot: &mut Snapshot, used: Bytes, pressure: Pressure) {
     let kill = snapshot.targets[1].pod.container.as_ref().unwrap().killed.unwrap();
     let mut reading = fixtures::history(&RunId::from("before"), crate::domain::ratio::Ratio(110), used, used).remove(0);
     (reading.at, reading.pressure) = (kill.at - SignedDuration::from_secs(7), pressure);
+    reading.uptime = kill
+        .started_at
+        .map_or(Duration::ZERO, |start| Duration::try_from(reading.at.duration_since(start)).unwrap_or_default());
     snapshot.targets[1].history.push(reading);
 }
 
@@ -92,6 +95,17 @@ fn a_reading_of_the_process_before_explains_nothing() {
     let mut snapshot = killed(seconds_ago(10), 20);
     last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
     snapshot.targets[1].history[0].at = seconds_ago(300);
+    assert_eq!(remembered(&mut snapshot).cause, Cause::Loading);
+}
+
+// Found by the simulator: the kubelet starts it again at once, and the loop of kills was taken for kills by what the process before had
+// used, so that no limit was raised.
+#[test]
+fn a_reading_of_the_process_that_ended_right_before_the_start_explains_nothing() {
+    let mut snapshot = killed(seconds_ago(10), 2);
+    last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::mib(60)));
+    let reading = &mut snapshot.targets[1].history[0];
+    (reading.at, reading.uptime) = (seconds_ago(14), Duration::from_secs(3600));
     assert_eq!(remembered(&mut snapshot).cause, Cause::Loading);
 }
 
