@@ -29,8 +29,9 @@ fn numbers(list: &Value) -> Vec<f64> {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn a_fragmented_redis_is_cured_and_no_acknowledged_write_is_lost() {
-    let _operator = operator::usual();
+    // First, for who waits for it does not work the node.
     let _alone = DEMO.lock().unwrap_or_else(PoisonError::into_inner);
+    let _operator = operator::usual();
     let alerts = Alerts::watch();
     let dir = tempfile::tempdir().unwrap();
     let result = dir.path().join("result.json");
@@ -69,7 +70,8 @@ fn a_fragmented_redis_is_cured_and_no_acknowledged_write_is_lost() {
 #[test]
 #[ignore = "needs a cluster: make test"]
 fn writes_stand_still_for_little_longer_than_failover_itself() {
-    let _operator = operator::measuring();
+    // First, for who waits for it does not work the node.
     let _alone = DEMO.lock().unwrap_or_else(PoisonError::into_inner);
+    let _operator = operator::measuring();
     assert!(run("tests/demo/write-gap", ""), "a gap was too long, or a write was lost: see above");
 }
