@@ -99,14 +99,12 @@ fn last_reading(target: &Target, kill: Kill) -> Option<&Reading> {
     // Until probes have failed the last answer is of the process that was killed.
     let present = target.sample().filter(|sample| began_after(sample, kill)).map(|sample| &sample.run_id);
     let of_it = |reading: &&Reading| {
-        // By its own word: what ended right before it started is another one.
-        let began = SignedDuration::try_from(reading.uptime).ok().and_then(|up| reading.at.checked_sub(up).ok());
+        // What ended right before it started had run for longer.
+        let older = |ran: SignedDuration| SignedDuration::try_from(reading.uptime).is_ok_and(|up| up > ran + SKEW);
         Some(&reading.run_id) != present
             && reading.at <= kill.at.saturating_add(SKEW).unwrap_or(kill.at)
-            && kill
-                .started_at
-                .zip(began)
-                .is_none_or(|(start, began)| began >= start.saturating_sub(SKEW).unwrap_or(start))
+            && kill.started_at.is_none_or(|start| reading.at >= start.saturating_sub(SKEW).unwrap_or(start))
+            && !kill.ran().is_some_and(older)
     };
     target.history.iter().rev().find(of_it)
 }
@@ -119,8 +117,7 @@ fn began_after(sample: &Sample, kill: Kill) -> bool {
 
 fn cause(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Cause {
     let Some(reading) = reading else {
-        let ran = kill.started_at.map(|start| kill.at.duration_since(start));
-        return if ran.is_some_and(|ran| ran <= SOON) { Cause::Loading } else { Cause::Unknown };
+        return if kill.ran().is_some_and(|ran| ran <= SOON) { Cause::Loading } else { Cause::Unknown };
     };
     let pressure = reading.pressure;
     if pressure.loading {
@@ -149,15 +146,15 @@ fn cause(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> Cause {
 
 fn evidence(kill: Kill, reading: Option<&Reading>, limit: Option<Bytes>) -> String {
     let limit = limit.map_or_else(|| "no limit known".to_owned(), |limit| format!("limit {limit}"));
-    match (reading, kill.started_at) {
+    match (reading, kill.ran()) {
         (Some(reading), _) => format!(
             "last seen with used about {}, resident about {}, maxmemory {}; {limit}",
             reading.used.quantised(),
             reading.rss.quantised(),
             reading.pressure.maxmemory.or_none()
         ),
-        (None, Some(start)) => {
-            let ran = kill.at.duration_since(start).as_secs().max(0);
+        (None, Some(ran)) => {
+            let ran = ran.as_secs().max(0);
             format!("it ran for {ran} s, and there is no reading from that time; {limit}")
         }
         (None, None) => format!("there is no reading from before it; {limit}"),
@@ -201,7 +198,7 @@ pub fn rescue(policy: &Policy, target: &Target, kills: &PodKills) -> Option<Resc
 }
 
 /// How far the rescue of each pod that is killed while it loads has come: what a next look goes on from, so that it has to be stored.
-/// A loop that never ends changes it no more than this many times.
+/// After the last raise and the kill that shows it to be too little a loop changes it no more.
 pub fn rescues(kills: &[PodKills]) -> Vec<(PodUid, u32)> {
     let loading = kills.iter().filter(|kills| kills.while_loading > 0);
     loading.map(|kills| (kills.pod_uid.clone(), kills.while_loading.min(MOST_RAISES + 1))).collect()

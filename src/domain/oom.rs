@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,13 @@ pub struct Kill {
     pub started_at: Option<Timestamp>,
     /// When it was killed.
     pub at: Timestamp,
+}
+
+impl Kill {
+    /// How long it had run, whatever the clock of its node says; `None`: its start is not said.
+    pub fn ran(self) -> Option<SignedDuration> {
+        self.started_at.map(|start| self.at.duration_since(start))
+    }
 }
 
 /// The kills of one pod that nobody has taken note of yet. Stored in the status.

@@ -109,6 +109,17 @@ fn a_reading_of_the_process_that_ended_right_before_the_start_explains_nothing()
     assert_eq!(remembered(&mut snapshot).cause, Cause::Loading);
 }
 
+// Found by reading: by clocks alone the process would have begun 30 s before its container.
+#[test]
+fn a_node_whose_clock_is_ahead_does_not_hide_the_last_reading() {
+    let ahead = SignedDuration::from_secs(30);
+    let mut snapshot = killed(NOW + ahead, 40);
+    last_seen(&mut snapshot, Bytes::mib(60), pressure(Bytes::ZERO));
+    let reading = &mut snapshot.targets[1].history[0];
+    (reading.at, reading.uptime) = (seconds_ago(5), Duration::from_secs(35));
+    assert_eq!(remembered(&mut snapshot).cause, Cause::NoMaxmemory);
+}
+
 /// That process of redis-1 answered last.
 fn answered(snapshot: &mut Snapshot, run_id: &str, at: Timestamp, uptime: u64) {
     let target = &mut snapshot.targets[1];
