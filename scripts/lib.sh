@@ -31,7 +31,7 @@ built_tool() {
 # loaded. An existing cluster pulls its images itself.
 load_images() {
 	[[ $USE_EXISTING_CLUSTER != 1 ]] || return 0
-	# Not optimised: five times as quick to build, and what it adds to a write gap is little.
+	# Not optimised: two to three times as quick to build, and what it adds to a write gap is little.
 	export RMO_CARGO_PROFILE=${RMO_CARGO_PROFILE:-image-test}
 	local archives=()
 	tests/cluster/images >/dev/null

@@ -126,12 +126,10 @@ impl<'a> Decided<'a> {
         if !finding.remedy.starts_with(assess::WILL_RAISE) || (stopped.is_none() && self.resized.contains(pod)) {
             return None;
         }
-        if stopped.is_none() && resize::follows_a_kill(self.ctx, pod) {
-            return None;
-        }
         let why = match stopped {
             Some(how) => format!("the whole operator is stopped by {how}"),
             None if self.frozen.contains(pod) => "the roles of its set are not clear".to_owned(),
+            None if resize::follows_a_kill(self.ctx, pod) => return None,
             None => "the pod is being deleted, or its server does not say which process it is".to_owned(),
         };
         Some(format!("no limit is raised now: {why}; else the limit is raised in place"))

@@ -88,13 +88,14 @@ fn in_steps(need: Bytes) -> Bytes {
 
 /// What ends a loop of kills while it loads, and why.
 fn ends_a_loop(ctx: &Context<'_>, target: &Target) -> Option<(Bytes, String)> {
-    let kills = ctx.look.kills.iter().find(|kills| kills.pod == target.pod.name)?;
+    let kills = kills_of(ctx, &target.pod.name).filter(|kills| first_is_stored(ctx, kills))?;
     let Rescue::Raise(limit) = oom::rescue(ctx.policy, target, kills)? else { return None };
-    if !first_is_stored(ctx, kills) {
-        return None;
-    }
     let times = if kills.while_loading == 1 { "once".to_owned() } else { format!("{} times", kills.while_loading) };
     Some((limit, format!("the kernel killed it {times} while it loaded its data: only a higher limit ends that")))
+}
+
+fn kills_of<'a>(ctx: &'a Context<'_>, pod: &PodName) -> Option<&'a PodKills> {
+    ctx.look.kills.iter().find(|kills| kills.pod == *pod)
 }
 
 /// Whether the first of these kills while it loaded is stored. Were it forgotten, the limit that it is raised to now would be the first
@@ -106,8 +107,7 @@ fn first_is_stored(ctx: &Context<'_>, kills: &PodKills) -> bool {
 
 /// Whether the limit of that pod is raised as soon as it is stored that the kernel killed it while it loaded.
 pub(super) fn follows_a_kill(ctx: &Context<'_>, pod: &PodName) -> bool {
-    let kills = ctx.look.kills.iter().find(|kills| kills.pod == *pod && kills.while_loading > 0);
-    kills.is_some_and(|kills| !first_is_stored(ctx, kills))
+    kills_of(ctx, pod).is_some_and(|kills| kills.while_loading > 0 && !first_is_stored(ctx, kills))
 }
 
 /// Where `maxmemory` is lowered to what the limit bears, the limit is raised before, as far as it may be.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use redis_memory_operator::{
-    api::v1alpha1::{FINALIZER, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
+    api::v1alpha1::{FINALIZER, Mode, RedisMemoryPolicy, RedisMemoryPolicyStatus, StoredPolicy},
     domain::{fixtures, journal::Journal},
     validate,
 };
@@ -180,6 +180,12 @@ impl Resource {
 
     pub fn deleting(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
+    }
+
+    /// It may act: people neither observe nor suspend nor delete it.
+    pub fn may_act(&self) -> bool {
+        let spec = &self.object.spec;
+        spec.mode == Mode::Enforce && !spec.suspend && !self.deleting()
     }
 
     /// What is said to be in the way.

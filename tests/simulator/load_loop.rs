@@ -1,8 +1,6 @@
 //! A replica whose data have outgrown its limit: the kernel kills it each time that it loads them, until its limit is high
 //! enough. Only the operator ends that, and within few kills (L11).
 
-use redis_memory_operator::api::v1alpha1::Mode;
-
 use crate::{
     faults::{Fault, POINTS, Trigger},
     killed::Raise,
@@ -13,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// So many of a hundred worlds have one.
+/// Percent of the worlds that have one.
 const WORLDS: u64 = 5;
 /// What it takes, in percent of the limit of its set: one raise is enough, two are, three are.
 const TAKES_PERCENT: [u64; 3] = [115, 145, 180];
@@ -53,7 +51,7 @@ pub fn faults(rng: &mut Rng, sets: &[SetShape]) -> Option<(Trigger, Fault)> {
 impl World {
     /// The data of that replica have outgrown its limit; also where it is being replaced.
     pub fn outgrows(&mut self, n: usize, percent: u64) {
-        if self.servers.of_pod_mut(n).is_some_and(|it| it.role == Role::Primary) {
+        if self.servers.of_pod(n).is_some_and(|it| it.role == Role::Primary) {
             return;
         }
         let takes_mib = self.kube.sets[set_of(n)].limit_mib * percent / 100;
@@ -81,24 +79,20 @@ impl World {
         if self.people.healed {
             self.load_loops.remove(&n);
         }
-        let Some(LoadLoop { takes_mib, dies_at, .. }) = self.load_loops.get(&n).copied() else { return };
-        let ours = self.someone_works && self.raises(n, takes_mib);
+        let Some(mut it) = self.load_loops.get(&n).copied() else { return };
         let (now, limit) = (self.now, self.kube.pod(n).map_or(0, |pod| pod.limit_mib));
-        let Some(it) = self.load_loops.get_mut(&n) else { return };
-        it.undisturbed &= ours;
-        if dies_at.is_none_or(|at| now < at) {
+        it.undisturbed &= self.someone_works && self.raises(n, it.takes_mib);
+        let due = it.dies_at.take_if(|at| now >= *at).is_some();
+        // Else its limit was raised while it loaded, or it has ended otherwise.
+        let killed = due && it.takes_mib > limit && self.servers.of_pod(n).is_some();
+        it.kills += u32::from(killed);
+        self.load_loops.insert(n, it);
+        if !killed {
             return;
         }
-        it.dies_at = None;
-        // Its limit was raised while it loaded, or it has ended otherwise.
-        if takes_mib <= limit || self.servers.of_pod_mut(n).is_none() {
-            return;
-        }
-        let Some(it) = self.load_loops.get_mut(&n) else { return };
-        it.kills += 1;
-        let (kills, too_many) = (it.kills, it.undisturbed && it.kills > KILLS);
-        if too_many {
-            let text = format!("{} was killed {kills} times while it loaded, and its limit is {limit} Mi", pod_name(n));
+        if it.undisturbed && it.kills > KILLS {
+            let (pod, kills) = (pod_name(n), it.kills);
+            let text = format!("{pod} was killed {kills} times while it loaded, and its limit is {limit} Mi");
             self.observer.flag(now, "L11", text);
         }
         self.kill_process(n);
@@ -111,12 +105,10 @@ impl World {
     fn raises(&self, n: usize, takes_mib: u64) -> bool {
         let set = set_of(n);
         let Some(policy) = self.kube.over(set).next() else { return false };
-        let spec = &policy.object.spec;
-        let wanted = spec.mode == Mode::Enforce && !spec.suspend && !policy.deleting() && allows(policy, takes_mib);
-        let fresh = self.cache_frozen.iter().all(|(_, until)| self.now >= *until);
+        let wanted = policy.may_act() && allows(policy, takes_mib);
         let given = self.raise(n) == Raise::Given && !self.schedule.obstructed(set) && self.schedule.installs == 1;
         let leaders = self.servers.of_set(set).filter(|it| it.role == Role::Primary).count();
-        wanted && fresh && given && leaders == 1 && self.lies.is_empty()
+        wanted && self.caches_follow() && given && leaders == 1 && self.lies.is_empty()
     }
 }
 

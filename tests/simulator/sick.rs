@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use redis_memory_operator::{
-    api::v1alpha1::Mode,
-    domain::{
-        bytes::Bytes,
-        oom::{Cause as Why, PodKills},
-    },
+use redis_memory_operator::domain::{
+    bytes::Bytes,
+    oom::{Cause as Why, PodKills},
 };
 
 use crate::{
@@ -106,8 +103,7 @@ impl World {
         }
         // The oldest acts.
         let policy = self.kube.over(set).next()?;
-        let spec = &policy.object.spec;
-        if policy.deleting() || spec.suspend || spec.mode != Mode::Enforce || starts_alone(policy, set) {
+        if !policy.may_act() || starts_alone(policy, set) {
             return None;
         }
         let headroom = policy.shape.headroom;
@@ -150,7 +146,6 @@ impl World {
             linked && answers && it.child.is_none()
         };
         let honest = |it: &Server| self.lies.iter().all(|(pod, _, until)| *pod != it.pod || now >= *until);
-        let fresh = self.cache_frozen.iter().all(|(_, until)| now >= *until);
         let idle = self.kube.policies.iter().all(|it| it.journal().is_none());
         let said = self
             .kube
@@ -158,7 +153,7 @@ impl World {
             .next()
             .is_some_and(|policy| !policy.shown().is_empty() && !self.is_no_reason(set, policy));
         let quiet = self.kube.down(set).is_empty() && self.servers.of_set(set).all(|it| well(it) && honest(it));
-        quiet && fresh && idle && !said
+        quiet && self.caches_follow() && idle && !said
     }
 
     /// All that is said to be in the way is that the primary itself has too little room for a full sync: that is what its role

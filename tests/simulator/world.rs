@@ -347,6 +347,11 @@ impl World {
         self.lies.iter().any(|(it, told, until)| *it == pod && *told == lie && self.now < *until)
     }
 
+    /// No operator's caches stand still.
+    pub fn caches_follow(&self) -> bool {
+        self.cache_frozen.iter().all(|(_, until)| self.now >= *until)
+    }
+
     /// Whether that pod ever claimed to be fragmented.
     pub fn lied(&self, pod: usize) -> bool {
         self.lies.iter().any(|(it, told, _)| *it == pod && *told == Lie::Fragmented)
