@@ -17,7 +17,7 @@ use super::{
     forget,
     gates::{self, Phase, Scene},
     hold,
-    next::Next,
+    next::{LATER, Next},
     order, records, request,
     rogue_primary::{self, RoguePrimary},
     sick, temporary,
@@ -38,8 +38,6 @@ use crate::{
 
 /// How soon to look again while something comes up.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon to look again at a gate.
-const LATER: Duration = Duration::from_secs(10);
 /// What was answered well and cannot be seen is made again at least this often.
 const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 

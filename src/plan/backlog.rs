@@ -17,7 +17,7 @@ use crate::{
         journal::{Journal, Outcome, RaisedBacklog, WorkloadRecord},
         snapshot::Target,
     },
-    plan::next::Next,
+    plan::next::{LATER, Next},
     topology::Shard,
 };
 
@@ -33,8 +33,6 @@ const ROOM_SHARE_PERCENT: u32 = 25;
 const RATE_WINDOW: Duration = Duration::from_secs(300);
 /// Attempts to set a backlog, or to set it back.
 pub const ATTEMPTS: u32 = 3;
-/// How soon a server that does not answer is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
 /// The name that `CONFIG SET` takes.
 pub const SETTING: &str = "repl-backlog-size";
 
@@ -151,7 +149,7 @@ pub fn set_back(ctx: &Context<'_>, journal: &Journal, mut record: Box<WorkloadRe
         }
         return Next::Wait(
             format!("{} does not answer; its {SETTING} is still to be set back", target.pod.name),
-            AGAIN,
+            LATER,
         );
     };
     let live = sample.config.as_ref().ok().map(|config| config.repl_backlog_size);

@@ -3,8 +3,6 @@
 //! Spring Session and Redisson turn keyspace notifications on by `CONFIG SET` on the primary that they find when they
 //! start: on a new primary they would be missing without a word.
 
-use std::time::Duration;
-
 use super::{
     Context,
     begin::identity,
@@ -16,13 +14,11 @@ use crate::{
         sample::{Config, Role},
         snapshot::Target,
     },
-    plan::next::Next,
+    plan::next::{LATER, Next},
 };
 
 /// Attempts to set them, or to take them back.
 const ATTEMPTS: u32 = 3;
-/// How soon a server that does not answer is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// The settings in which the candidate differs. What is not known of one of them is left as it is.
 fn missing(primary: &Config, candidate: &Config) -> Vec<CarriedSetting> {
@@ -78,7 +74,7 @@ pub(super) fn take_back(ctx: &Context<'_>, journal: &Journal, record: Box<Worklo
             Left::Nothing => {}
             Left::Unanswered => {
                 let why = format!("{} does not answer; settings of it are still to be set back", carried.identity.pod);
-                return Next::Wait(why, AGAIN);
+                return Next::Wait(why, LATER);
             }
             Left::GivenUp(why) => return Next::End(drifted(record, carried, why)),
             Left::Settings(peer, settings) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{
     Context,
     effect::{Effect, SentinelPeer},
-    next::Next,
+    next::{LATER, Next},
 };
 use crate::{
     domain::{
@@ -19,9 +19,6 @@ use crate::{
     topology::{Forget, Remains, Shard},
 };
 
-/// A Sentinel finds everybody again within ten seconds: so often it asks the primary, and others greet every two. What else is
-/// waited for may last, and is no reason to look more often.
-const AGAIN: Duration = Duration::from_secs(10);
 /// How long the end of a remediation waits for that.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Attempts for each Sentinel and restart.
@@ -41,7 +38,7 @@ pub(super) fn due(ctx: &Context<'_>, journal: &Journal, shard: &Shard<'_>) -> Op
     }
     match remains(ctx, journal, shard) {
         Remains::Forget(forget) => act(journal, &forget),
-        Remains::Wait(why) => Some(Next::Wait(waiting(&why), AGAIN)),
+        Remains::Wait(why) => Some(Next::Wait(waiting(&why), LATER)),
         Remains::Nothing | Remains::Left(_) => None,
     }
 }
@@ -62,7 +59,7 @@ pub(super) fn before_end(ctx: &Context<'_>, journal: &Journal, mut record: Box<W
                 journal.current.waiting_since = Some(ctx.now);
                 return Next::Record(Box::new(journal));
             }
-            Some(since) if ctx.since(since) < PATIENCE => return Next::Wait(waiting(&why), AGAIN),
+            Some(since) if ctx.since(since) < PATIENCE => return Next::Wait(waiting(&why), LATER),
             Some(_) => why,
         },
         Remains::Left(why) => why,

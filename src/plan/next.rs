@@ -9,6 +9,10 @@ use crate::domain::{
     request::AnsweredRequest,
 };
 
+/// How soon to look again at what may last: a gate, a server that does not answer, a Sentinel's list of members. A Sentinel
+/// asks its primary for its replicas as often, and others greet it every two seconds.
+pub(super) const LATER: Duration = Duration::from_secs(10);
+
 /// What to do now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Next {

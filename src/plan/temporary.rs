@@ -4,12 +4,10 @@
 //! there, also on another process of the same pod, which may have started with them
 //! ([docs/adr/0019](../../docs/adr/0019-the-exchange-under-sentinel.md)).
 
-use std::time::Duration;
-
 use super::{
     Context,
     effect::{Effect, Peer},
-    next::Next,
+    next::{LATER, Next},
 };
 use crate::domain::{
     journal::{CarriedSetting, Journal, Outcome, TemporarySettings, WorkloadRecord},
@@ -20,8 +18,6 @@ use crate::domain::{
 
 /// Attempts to set them back.
 const ATTEMPTS: u32 = 3;
-/// How soon a server that does not answer is looked at again.
-const AGAIN: Duration = Duration::from_secs(5);
 
 const PING: &str = "repl-ping-replica-period";
 const LAG: &str = "min-replicas-max-lag";
@@ -129,7 +125,7 @@ fn waits(ctx: &Context<'_>, journal: &Journal, target: &Target) -> Option<Next> 
     let waited = ctx.since(journal.current.begun_at.unwrap_or(journal.started_at));
     let pod = &target.pod.name;
     let why = format!("{pod} gives no sample; settings that held for an exchange of its role are still to be set back");
-    (waited <= ctx.policy.restart.step_timeout).then_some(Next::Wait(why, AGAIN))
+    (waited <= ctx.policy.restart.step_timeout).then_some(Next::Wait(why, LATER))
 }
 
 /// Sets them back before the remediation ends; the end comes when nothing is left.

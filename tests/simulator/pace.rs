@@ -9,7 +9,7 @@ use crate::{
 
 /// Without progress for this long the pace counts (L5, L7).
 const STEADY: Ms = 90_000;
-/// At most this many decisions a minute then (L5).
+/// At most this many decisions a minute then, and one more for each change of a pod by people, which wakes one (L5).
 const LOOKS: usize = 10;
 /// A look for each sample of a minute, and a few that something else woke.
 const PROOF_LOOKS: usize = 24;
@@ -43,13 +43,20 @@ pub struct Pace {
     set: BTreeMap<(u32, String), VecDeque<Ms>>,
     /// By policy: the remediation, its step, and for how long an operator at work has been at it.
     slots: BTreeMap<usize, (String, u32, Ms)>,
+    /// When people changed pods.
+    changes: VecDeque<Ms>,
     /// Counted for the report.
     pub count: u32,
 }
 
-/// How many there were within that time.
+/// How many there were within that time, with the one of now.
 fn within(times: &mut VecDeque<Ms>, time: Ms, now: Ms) -> usize {
     times.push_back(now);
+    left_of(times, time, now)
+}
+
+/// How many there were within that time.
+fn left_of(times: &mut VecDeque<Ms>, time: Ms, now: Ms) -> usize {
     while times.front().is_some_and(|first| now > first + time) {
         times.pop_front();
     }
@@ -62,13 +69,18 @@ impl Pace {
         self.looks.clear();
     }
 
+    /// People change a pod. How often they set back what the operator sets is bounded by how often it does (L7).
+    pub fn changed(&mut self, now: Ms) {
+        self.changes.push_back(now);
+    }
+
     /// A policy is looked at. While a proof waits for samples, which come every 3 s here and every 15 s in earnest, a look
     /// for each is no hot loop. A look that failed (an API server that answers every third read with an error) has a pace
     /// of its own. The text says what is wrong.
     pub fn looked(&mut self, by: (usize, usize), proving: bool, failed: bool, now: Ms) -> Option<String> {
         self.count += 1;
         let looks = within(self.looks.entry((by.0, by.1, failed)).or_default(), MINUTE, now);
-        let most = if proving { PROOF_LOOKS } else { LOOKS };
+        let most = if proving { PROOF_LOOKS } else { LOOKS } + left_of(&mut self.changes, MINUTE, now);
         (now > self.progress + STEADY && looks > most)
             .then(|| format!("{looks} reconciles of policy {} within a minute, nothing happens", by.1))
     }

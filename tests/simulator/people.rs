@@ -224,6 +224,7 @@ impl World {
                 .collect();
             for n in disputed {
                 self.note(|| format!("somebody sets the {what:?} of {} back", pod_name(n)));
+                self.observer.pace.changed(now);
                 self.kube.touch(n, |pod| match what {
                     Field::Label => pod.role = None,
                     Field::Limit => pod.limit_mib = template,

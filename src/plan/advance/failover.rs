@@ -20,7 +20,7 @@ use crate::{
         effect::{Effect, FailoverOrder, Peer, SentinelPeer},
         forget,
         gates::Phase,
-        next::Next,
+        next::{LATER, Next},
         switchover::{PAUSE, sentinel::longest_pause},
         temporary::{self, values},
     },
@@ -63,7 +63,7 @@ impl Advance<'_> {
             return next;
         }
         if let Err(why) = self.every_replica_fits(old) {
-            return Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], super::LATER);
+            return Next::Gate(vec![Blocked::new(BlockReason::ReplicaNotSynced, why)], LATER);
         }
         for replica in candidate::for_sentinels(self.shard) {
             match carry::over(self.journal.clone(), old, replica) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Advance, LATER, SOON};
+use super::{Advance, SOON};
 use crate::{
     domain::{
         blocked::{BlockReason, Blocked},
@@ -19,7 +19,7 @@ use crate::{
         effect::{Effect, Peer},
         gates::Phase,
         in_place,
-        next::Next,
+        next::{LATER, Next},
         records, replica,
     },
 };

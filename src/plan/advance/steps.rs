@@ -1,7 +1,7 @@
 //! The steps, each looked at once: done already → on to the next; not possible yet → wait; else its effect. The
 //! switchover and a restart in place have files of their own.
 
-use super::{Advance, LATER, SOON};
+use super::{Advance, SOON};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -15,7 +15,7 @@ use crate::{
         begin::{settings, stored},
         effect::{Effect, Peer},
         gates::Phase,
-        next::Next,
+        next::{LATER, Next},
         proof::{self, Proof},
         records, replica, resize,
     },
