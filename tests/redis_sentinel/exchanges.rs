@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// The role is that server's: what it took.
-    async fn ended_at(self, primary: usize) -> (Watched, End) {
+    pub(crate) async fn ended_at(self, primary: usize) -> (Watched, End) {
         self.load.tell(primary);
         self.load.settled_at(primary).await;
         let gap = self.load.take_gap();
@@ -84,9 +84,9 @@ impl Scene {
 
 /// What an exchange took.
 #[derive(Clone, Copy, Debug)]
-struct End {
+pub(crate) struct End {
     acknowledged: u64,
-    lost: u64,
+    pub(crate) lost: u64,
     full_syncs: u64,
     gap: Duration,
 }

@@ -28,11 +28,11 @@ impl Watched {
 
     /// The same with Sentinels that are started so, each by the primary and its number.
     pub(crate) async fn start_with(program: &Path, sentinel: impl Fn(&RedisServer, usize) -> RedisServer) -> Self {
-        // Sentinels that call from addresses of their own are no strangers (roads.rs), and all of it is on loopback. A writer that
-        // follows at once has a second before the others are led to the new primary.
-        let server =
-            |_| RedisServer::start_program(program, &["--repl-backlog-size", "256mb", "--protected-mode", "no"]);
-        let servers: Vec<_> = (0..3).map(server).collect();
+        Self::of((0..3).map(|_| server(program, &[])).collect(), sentinel).await
+    }
+
+    /// The same of these servers.
+    pub(crate) async fn of(servers: Vec<RedisServer>, sentinel: impl Fn(&RedisServer, usize) -> RedisServer) -> Self {
         for replica in &servers[1..] {
             replica.follow(&servers[0]).await;
         }
@@ -120,6 +120,13 @@ impl Watched {
         };
         self.servers.iter().map(given).sum()
     }
+}
+
+/// A server of a set, with these options of its own. Who calls from an address of its own is no stranger (roads.rs, cut.rs), and
+/// all of it is on loopback. A writer that follows at once has a second before the others are led to the new primary.
+pub(crate) fn server(program: &Path, own: &[&str]) -> RedisServer {
+    let options = ["--repl-backlog-size", "256mb", "--protected-mode", "no"];
+    RedisServer::start_program(program, &[&options, own].concat())
 }
 
 /// The role of a server; `None`: no answer, as while a Sentinel closes the connections of one whose role changes.

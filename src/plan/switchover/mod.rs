@@ -175,7 +175,9 @@ impl Failure {
             Self::Behind => "the candidate lacked writes that the old primary has; the old primary is primary again",
             Self::Refused => "the candidate refused the role; the old primary is primary again",
             Self::BothPrimary => "both pods say that they are primary; nothing was touched",
-            Self::Unclear => "the roles could not be read; nothing was touched",
+            Self::Unclear => {
+                "the roles could not be read for too long; nothing more was done, and it goes on when they can be read"
+            }
             Self::PodNotFit => {
                 "one of the two pods is being deleted, is not Ready or was replaced; no write was held back"
             }
