@@ -2,13 +2,8 @@
 //! knows nothing of the operator. How long it takes is bounded, and what was printed is written to `target/getting-started`,
 //! from which `scripts/getting-started` makes the page's transcript.
 #![allow(clippy::print_stdout, reason = "a long test says how far it is")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::or_fun_call,
-    reason = "the helpers of a test are test code"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(clippy::or_fun_call, reason = "helpers of a test")]
 
 #[allow(dead_code, reason = "the test of upgrades uses the rest")]
 #[path = "cluster_upgrade/place.rs"]

@@ -121,7 +121,9 @@ fn cut(set: &Watched, operator: Beside) -> impl Fn() + Send + Sync + use<> {
     };
     let rules = [rule(&sides[0], &sides[1]), rule(&sides[1], &sides[0])].join(" ");
     move || {
-        nft(&format!("add table inet cut\nadd chain inet cut input {{ type filter hook input priority 0; {rules} }}\n"));
+        nft(&format!(
+            "add table inet cut\nadd chain inet cut input {{ type filter hook input priority 0; {rules} }}\n"
+        ));
     }
 }
 
