@@ -5,7 +5,7 @@ pub mod lately;
 mod managers;
 pub mod nodes;
 pub mod pods;
-mod proxies;
+pub mod proxies;
 pub mod sampler;
 pub mod snapshot;
 mod volumes;

@@ -25,7 +25,7 @@ pub(super) fn proxy<'a>(service: &K8sService, pods: impl IntoIterator<Item = &'a
 }
 
 /// A port of the Service is one that an HAProxy in that pod declares, beside its server.
-fn leads_to_one(service: &K8sService, pod: &K8sPod) -> bool {
+pub fn leads_to_one(service: &K8sService, pod: &K8sPod) -> bool {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
     let mut numbers = ports.filter_map(|port| target(port, pod));
     // By its name, for images are not kept; kube-rbac-proxy, istio-proxy and their like serve no writers.

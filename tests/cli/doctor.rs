@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("pod-zero", include_str!("deployments/pod-zero.yaml")),
     ("redis-ha", include_str!("deployments/redis-ha.yaml")),
     ("groundhog2k", include_str!("deployments/groundhog2k.yaml")),
+    ("cloudpirates-proxy", include_str!("deployments/cloudpirates-proxy.yaml")),
     ("operators", include_str!("deployments/operators.yaml")),
     ("own", include_str!("deployments/own.yaml")),
 ];
@@ -41,6 +42,7 @@ const SETS: &[(&str, &str)] = &[
     ("left", "left-0"),
     ("mail-redis", "mail-redis-0 mail-redis-1 mail-redis-2"),
     ("maps", "maps-follower-0 maps-follower-1 maps-follower-2 maps-leader-0 maps-leader-1 maps-leader-2"),
+    ("news-valkey", "news-valkey-0 news-valkey-1 news-valkey-2"),
     ("orders-redis", "orders-redis-master-0 orders-redis-replicas-0 orders-redis-replicas-1 orders-redis-replicas-2"),
     ("quotes-redis", "quotes-redis-0 quotes-redis-1"),
     ("ranks", "ranks-0 ranks-1"),
@@ -214,6 +216,7 @@ fn policies(yaml: &str) -> Vec<RedisMemoryPolicy> {
 #[case("pod-zero")]
 #[case("redis-ha")]
 #[case("groundhog2k")]
+#[case("cloudpirates-proxy")]
 #[case("operators")]
 #[case("own")]
 fn a_deployment_is_told_as_it_is(#[case] name: &str) {

@@ -4,7 +4,10 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 
 use super::found::{Labels, Member, Namespace, RedisSet, has_all};
-use crate::domain::recognition::{self, OF_A_RELEASE, Shape};
+use crate::{
+    domain::recognition::{self, OF_A_RELEASE, Shape},
+    observe::proxies,
+};
 
 /// Labels that Kubernetes gives to each pod of a StatefulSet, and to no two the same.
 const OF_ONE_POD: [&str; 2] = ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
@@ -34,6 +37,8 @@ pub(super) enum Leads {
     Some(Vec<String>),
     /// To every pod.
     Every,
+    /// To the HAProxy in every pod, which leads to the primary.
+    Proxies,
 }
 
 /// The Services in front of the set, by name.
@@ -59,7 +64,10 @@ fn way(set: &RedisSet, service: &Service) -> Option<Way> {
         (Some((key, value)), _) => Leads::Role { key: key.clone(), value: value.clone() },
         (None, []) => return None,
         (None, [pod]) if OF_ONE_POD.iter().any(|key| selector.contains_key(*key)) => Leads::Pod(pod.clone()),
-        (None, taken) if taken.len() == set.members.len() => Leads::Every,
+        (None, taken) if taken.len() == set.members.len() => {
+            let proxied = set.members.iter().all(|member| proxies::leads_to_one(service, &member.pod));
+            if proxied { Leads::Proxies } else { Leads::Every }
+        }
         (None, _) => Leads::Some(taken),
     };
     let selector = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
@@ -116,9 +124,9 @@ pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
         )),
         _ => {}
     }
-    let proxies = proxies(set);
-    if !proxies.is_empty() {
-        said.push(format!("through the proxies {}", proxies.join(", ")));
+    let apart = proxies_apart(set);
+    if !apart.is_empty() {
+        said.push(format!("through the proxies {}", apart.join(", ")));
     }
     let single: Vec<&Way> = ways.iter().filter(|way| matches!(way.leads, Leads::Pod(_))).collect();
     let one_for_each = single.len() >= set.members.len() && set.members.len() > 1;
@@ -134,6 +142,9 @@ pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
             Leads::Pod(pod) => format!("Service {service} holds them to {pod}, whatever its role ({selector})"),
             Leads::Some(pods) => format!("Service {service} holds them to {} ({selector})", pods.join(", ")),
             Leads::Every => format!("Service {service} takes every pod"),
+            Leads::Proxies => {
+                format!("Service {service} leads to the HAProxy in every pod, and that to the primary, by its own checks")
+            }
         }
     }));
     if said.is_empty() {
@@ -142,8 +153,8 @@ pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
     said
 }
 
-/// Pods of a proxy of the same release.
-fn proxies(set: &RedisSet) -> Vec<String> {
+/// Pods of a proxy of the same release, which are none of the set's own.
+fn proxies_apart(set: &RedisSet) -> Vec<String> {
     let own = set.members.first().map(|member| member.pod.labels());
     let same = |pod: &Pod| {
         OF_A_RELEASE
