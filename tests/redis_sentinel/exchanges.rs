@@ -267,7 +267,7 @@ async fn a_failover_by_others_in_the_middle_is_seen_through() {
     let order = order(&scene.set, 0).await;
     let address = scene.set.sentinels[1].address();
     let hook = hook_at("switchover:refuses-writes", move || {
-        tell(address);
+        tell(address, "SENTINEL FAILOVER demo");
         Box::pin(ready(()))
     });
     let done = hooked(&order, hook).await;
@@ -275,10 +275,32 @@ async fn a_failover_by_others_in_the_middle_is_seen_through() {
     scene.ends_at(new).await;
 }
 
+/// Somebody has the server itself fail over, of which the Sentinels hear half a minute later: none is told to do the same, to
+/// another; what they come to is the end. (37 s.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_of_the_server_in_the_middle_is_left_to_it() {
+    if !is_long() {
+        println!("left out: it takes 37 s (RMO_LONG=1)");
+        return;
+    }
+    let scene = Scene::start(Path::new(SYSTEM), 6).await;
+    let order = order(&scene.set, 0).await;
+    let address = scene.set.servers[0].address();
+    let hook = hook_at("switchover:refuses-writes", move || {
+        tell(address, "FAILOVER");
+        Box::pin(ready(()))
+    });
+    let ended = hooked(&order, hook).await;
+    assert!(gave_up(&ended, Failure::Unclear), "{ended:?}");
+    let new = winner(&scene.set, &carry_out(&resumed(&order)).await.expect("what they came to is the end")).await;
+    scene.set.settled(new).await;
+    scene.set.servers.iter().for_each(is_as_before);
+}
+
 /// Where nothing can be waited for.
-fn tell(sentinel: SocketAddr) {
-    let mut stream = TcpStream::connect(sentinel).expect("it accepts connections");
-    stream.write_all(b"SENTINEL FAILOVER demo\r\n").expect("it reads");
+fn tell(server: SocketAddr, what: &str) {
+    let mut stream = TcpStream::connect(server).expect("it accepts connections");
+    write!(stream, "{what}\r\n").expect("it reads");
     let mut answer = [0; 3];
     stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"+OK");

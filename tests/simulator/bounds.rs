@@ -154,6 +154,14 @@ impl Bounds {
         known && it.used_then() <= it.value
     }
 
+    /// A person set it lately on the process before, which still evicted down to it: its successor gets it back, and goes on.
+    fn is_given_back(&self, it: &Arrival<'_>, now: Ms) -> bool {
+        let said = |(run, (value, at, _)): (&u32, &(u64, Ms, u64))| {
+            *run != it.run && *value == it.value.0 && (now as i64) < *at as i64 + LATE
+        };
+        it.replaces && self.said.iter().any(said)
+    }
+
     fn lowered(&self, it: &Arrival<'_>, now: Ms) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         let settled = self.last.filter(|(last, _)| it.all == Some(Bytes(*last)));
@@ -168,7 +176,7 @@ impl Bounds {
             }
             return wrong;
         }
-        if it.fits() || self.comes_back(it) {
+        if it.fits() || self.comes_back(it) || self.is_given_back(it, now) {
             return wrong;
         }
         if !it.consents() {
@@ -287,7 +295,7 @@ impl World {
             self.observer.progressed(now);
         }
         self.observer.set(uid, format!("maxmemory {value}"), now);
-        let allowed = it.consents() && it.evict;
+        let allowed = it.consents() && it.evict || self.observer.bounds[set].is_given_back(&it, now);
         let (used, below) = (it.used, lowers && it.used_then() > it.value && (it.leads || !it.ignores));
         self.steps += u32::from(lowers && it.used > it.value && it.leads);
         self.note(|| format!("redis: maxmemory of {}: {used} are used", pod_name(pod)));

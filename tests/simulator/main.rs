@@ -251,6 +251,19 @@ fn no_sentinel_is_told_while_fewer_answer_than_a_failover_takes() {
     assert_eq!(failed, 20, "each ends");
 }
 
+// Found by seeds 4001069 and 4007251: a Sentinel was told to give the role to another.
+#[test]
+fn no_sentinel_is_told_while_the_server_hands_its_role_over_as_people_asked() {
+    for seed in 0..20 {
+        let mut schedule = Schedule::calm(seed);
+        schedule.sets[0].watch = Some(shape::Watch::usual());
+        let point = ["switchover:before-effect", "switchover:before-intent"][seed as usize % 2];
+        schedule.faults = vec![(Trigger::On(point, 1), Fault::MoveRole { to: 1 + seed as usize % 3 % 2 })];
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
 // Found by seeds 58333 and 59220: the primary went, or the candidate restarted, while the operator was stopped between its
 // look and its command.
 #[test]

@@ -143,7 +143,9 @@ pub(super) fn said(set: &RedisSet, ways: &[Way], shape: Shape) -> Vec<String> {
             Leads::Some(pods) => format!("Service {service} holds them to {} ({selector})", pods.join(", ")),
             Leads::Every => format!("Service {service} takes every pod"),
             Leads::Proxies => {
-                format!("Service {service} leads to the HAProxy in every pod, and that to the primary, by its own checks")
+                format!(
+                    "Service {service} leads to the HAProxy in every pod, and that to the primary, by its own checks"
+                )
             }
         }
     }));

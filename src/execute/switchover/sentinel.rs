@@ -14,7 +14,7 @@ use crate::{
     domain::{
         names::{NodeAddress, PodName},
         policy::Policy,
-        sample::{Replication, Role},
+        sample::{FailoverState, Replication, Role},
         sentinel,
     },
     execute::{
@@ -153,7 +153,9 @@ impl<P: Ports> Exchange<'_, P> {
         let overdue = now.saturating_sub(self.changed_at) >= OVERDUE;
         let from = eyes.role(&mut self.from, old.as_ref(), now, overdue).await;
         let (leads, other_primary) = self.judge(&replicas, &named);
-        let failing_over = named.iter().flatten().any(|named| named.failing_over);
+        let by_the_server = |old: &Reading| old.replication.failover_state != FailoverState::None;
+        let failing_over =
+            named.iter().flatten().any(|named| named.failing_over) || old.as_ref().is_some_and(by_the_server);
         let state = (from, leads, failing_over, other_primary);
         if state != self.state {
             (self.state, self.state_at) = (state, now);

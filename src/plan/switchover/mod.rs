@@ -176,7 +176,7 @@ impl Failure {
             Self::Refused => "the candidate refused the role; the old primary is primary again",
             Self::BothPrimary => "both pods say that they are primary; nothing was touched",
             Self::Unclear => {
-                "the roles could not be read for too long; nothing more was done, and it goes on when they can be read"
+                "the roles could not be read, or a failover by others went on, for too long; nothing more is done until that ends"
             }
             Self::PodNotFit => {
                 "one of the two pods is being deleted, is not Ready or was replaced; no write was held back"
