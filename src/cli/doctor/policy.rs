@@ -103,7 +103,7 @@ const fn enforce(reach: Reach, shape: Shape) -> &'static [&'static str] {
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
             "pods that hold 2.5 times what their data needs (acting.restart): replicas one by one, while the Sentinels",
             "agree and can do without the pod; the primary last, after a Sentinel was told to fail over: clients that",
-            "ask Sentinels cannot write for about 2 s then.",
+            "ask Sentinels cannot write for about 2 s then, those behind an HAProxy for about 4 s.",
         ],
         (Reach::Restarts, _) => &[
             "Enforce raises memory limits in place, without a restart (chart value acting.resize), and restarts",
