@@ -3,11 +3,9 @@
 //!
 //! The Lua is run by the library that Argo CD embeds, with what a check from argocd-cm is given there: by
 //! tests/cluster/tools.d/argohealth, which `make test` builds (or `ARGOHEALTH`). Argo CD itself is not run.
+#![cfg(test)]
 #![allow(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::panic,
-    clippy::indexing_slicing,
     clippy::or_fun_call,
     unreachable_pub,
     dead_code,

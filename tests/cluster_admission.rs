@@ -1,13 +1,6 @@
 //! The admission policy of the chart on a real API server: with the right to patch pods, the operator's
 //! ServiceAccount may change the role label and nothing else.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are test code"
-)]
+#![cfg(test)]
 
 #[allow(dead_code, reason = "the other tests on the cluster use the rest")]
 #[path = "cluster_e2e/support/mod.rs"]

@@ -1,13 +1,6 @@
 //! The admission policy about headroom on a real API server: a workload whose Redis has too small a limit is refused, with
 //! the numbers; one that is there already may be changed as long as it does not get worse; no pod is ever refused.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test are test code"
-)]
+#![cfg(test)]
 
 #[allow(dead_code, reason = "the other tests on the cluster use the rest")]
 #[path = "cluster_e2e/support/mod.rs"]

@@ -1,6 +1,6 @@
 //! Servers that are no Redis, or a hostile one: each is named for what it is, within the deadline and in bounded
 //! memory, and no other target notices.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

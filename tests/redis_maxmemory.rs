@@ -1,6 +1,6 @@
 //! `maxmemory` set on real servers, of whichever version comes first in PATH, under writes: decided, remembered and carried
 //! out as the operator does it.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

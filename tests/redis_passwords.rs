@@ -1,6 +1,6 @@
 //! Passwords that change, in both orders, and probes that fail once: how soon it is noticed, how often the server is
 //! asked to let us in, and what is said meanwhile.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The sampler on real redis-server processes.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

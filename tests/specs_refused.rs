@@ -1,17 +1,6 @@
 //! Bad specs are refused: by the CRD's rules, evaluated here, and by `validate` with the same text. What a real API
 //! server says is in `cluster_specs_refused.rs`, over the same table.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::or_fun_call,
-    clippy::similar_names,
-    unreachable_pub,
-    reason = "the helpers of a test are test code"
-)]
+#![cfg(test)]
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use redis_memory_operator::{

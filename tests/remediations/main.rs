@@ -1,7 +1,7 @@
 //! A remediation walked through in a small simulated world: effects are applied to a snapshot, and the planner looks
 //! again, as the controller does. What must hold is asserted at each look.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 #![allow(missing_docs, clippy::missing_docs_in_private_items, unreachable_pub, reason = "nothing is exported")]
 
 mod any_numbers;
