@@ -9,6 +9,7 @@
 
 #[path = "../common/long.rs"]
 mod long;
+mod prelude;
 mod shared;
 mod solo;
 mod support;
