@@ -1,12 +1,7 @@
 //! `status`, `plan` and `explain` on a real API server and a real Redis in a pod: what the stand-in of `tests/cli/` can
 //! only pretend.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    dead_code,
-    reason = "the helpers of a test are test code, and each file uses its own part"
-)]
+#![cfg(test)]
+#![allow(dead_code, reason = "each file uses its own part")]
 
 #[path = "api_kube/sandbox.rs"]
 mod sandbox;

@@ -3,8 +3,14 @@
 //!
 //! The Lua is run by the library that Argo CD embeds, with what a check from argocd-cm is given there: by
 //! tests/cluster/tools.d/argohealth, which `make test` builds (or `ARGOHEALTH`). Argo CD itself is not run.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::disallowed_methods, clippy::or_fun_call, unreachable_pub, dead_code, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::or_fun_call,
+    unreachable_pub,
+    dead_code,
+    reason = "the helpers of a test are test code"
+)]
 
 mod scenario;
 #[path = "scenario/status.rs"]

@@ -1,9 +1,8 @@
 //! docs/getting-started.md on a real cluster, by a new user: the commands of the page, one after the other, beside a Redis that
 //! knows nothing of the operator. How long it takes is bounded, and what was printed is written to `target/getting-started`,
 //! from which `scripts/getting-started` makes the page's transcript.
-#![allow(clippy::print_stdout, reason = "a long test says how far it is")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::or_fun_call, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(clippy::or_fun_call, reason = "the helpers of a test are test code")]
 
 #[allow(dead_code, reason = "the test of upgrades uses the rest")]
 #[path = "cluster_upgrade/place.rs"]

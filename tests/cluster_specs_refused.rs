@@ -2,15 +2,8 @@
 //!
 //! The definition is installed under a group of its own and removed again, so that neither an installed operator nor
 //! its policies are touched.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::or_fun_call,
-    clippy::similar_names,
-    unreachable_pub,
-    reason = "helpers of a test"
-)]
+#![cfg(test)]
+#![allow(clippy::disallowed_methods, reason = "it waits in real time, and the environment says which kubectl")]
 
 use std::{
     env,

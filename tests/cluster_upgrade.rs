@@ -4,8 +4,8 @@
 //!
 //! The definition is one for the whole cluster, so an operator that is installed is removed first. No image of the
 //! first version exists: its chart is installed without a pod, and what it stored is written as it was.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::or_fun_call, clippy::print_stderr, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(clippy::or_fun_call, reason = "the helpers of a test are test code")]
 
 #[path = "cluster_upgrade/kustomize.rs"]
 mod kustomize;

@@ -1,6 +1,6 @@
 //! Each right that the chart gives was used by the operator in the cluster tests before this one, and none was missing:
 //! by the API server's own record of its requests. Its file comes after theirs by its name.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 use std::{
     collections::BTreeSet,

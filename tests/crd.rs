@@ -1,5 +1,5 @@
 //! The files that `make generate` writes say what the types say.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 use std::{fs, path::Path};
 

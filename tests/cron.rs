@@ -1,6 +1,6 @@
 //! Our reading of schedules against that of another library, on what both mean the same by:
 //! docs/adr/0016-a-cron-parser-of-our-own.md says where they differ, and why ours is used.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+#![cfg(test)]
 
 use croner::{
     Weekday,

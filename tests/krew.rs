@@ -1,5 +1,5 @@
 //! The Krew manifest of the kubectl plugin: its fields are what Krew's own validation asks for, and what is in the archives.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 use std::{
     fmt::Write as _,

@@ -1,5 +1,5 @@
 //! `/metrics` by TLS: whose certificate it shows, whom it lets in, and what it does when the files change.
-#![allow(clippy::expect_used, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 #[path = "common/pki.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]

@@ -1,6 +1,6 @@
 //! The lines that `acl` prints, given to real servers of every version: what is granted is enough to look and to act,
 //! none of it is there for nothing, and everything else is refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The acting commands on real redis-server processes, of whichever version comes first in PATH.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

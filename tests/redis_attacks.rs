@@ -1,7 +1,7 @@
 //! Servers that speak Redis and lie, against everything from the probe to the decision. Each attack ends in a refusal:
 //! nothing is begun, nobody who is not a selected pod is dialled, and no word of the liar gets where people read.
 //! Without the lie the same bench begins a remediation, so that the refusals are about the lies.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! and what is printed of every type, status, metrics, the arguments and the output of the program.
 //!
 //! One test alone in its program: the log is the whole process'.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! `check` as a person or a pipeline runs it, on real redis-server processes.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

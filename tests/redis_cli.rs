@@ -1,5 +1,5 @@
 //! `check --output yaml` on real redis-server processes, and `plan` and `explain` from what it wrote.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! `doctor` of a set whose real Redis answers: what would be refused is said by the operator's own gates, and no Secret is
 //! read unless that is asked for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::or_fun_call, dead_code, unreachable_pub, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(clippy::or_fun_call, dead_code, unreachable_pub, reason = "the helpers of a test are test code")]
 
 mod common;
 #[path = "cli/fake_api.rs"]

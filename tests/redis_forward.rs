@@ -1,14 +1,7 @@
 //! `--port-forward` through a stand-in for the API server, to a real redis-server: the verdict is the one that is given
 //! where the pod itself is reached.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    dead_code,
-    unreachable_pub,
-    reason = "the helpers of a test are test code, and each file uses its own part"
-)]
+#![cfg(test)]
+#![allow(dead_code, unreachable_pub, reason = "the helpers of a test are test code, and each file uses its own part")]
 
 mod common;
 #[path = "cli/fake_api.rs"]

@@ -1,7 +1,6 @@
 //! The Guarded switchover on real servers, of whichever version comes first in PATH: under load, and ended at each of
 //! its boundaries with another process that goes on.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
-#![allow(clippy::print_stdout, reason = "numbers for people")]
+#![cfg(test)]
 
 mod common;
 

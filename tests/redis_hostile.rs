@@ -1,6 +1,6 @@
 //! Servers that are no Redis, or a hostile one: each is named for what it is, within the deadline and in bounded
 //! memory, and no other target notices.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 
@@ -9,20 +9,17 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use common::{
     DEADLINE, eventually,
     garbage::{GarbageServer, Manner},
+    secret::Secret,
     server::RedisServer,
 };
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use redis_memory_operator::{
     clock::Clock,
-    domain::{
-        policy::SecretKey,
-        snapshot::{Observation, ProbeFailure},
-    },
-    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SecretSource, TargetKey},
+    domain::snapshot::{Observation, ProbeFailure},
+    observe::sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, TargetKey},
     redis_io::{Connection, Credentials},
 };
 use rstest::rstest;
-use zeroize::Zeroizing;
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -99,14 +96,6 @@ fn resident_bytes() -> u64 {
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") * 4096
 }
 
-struct NoSecrets;
-
-impl SecretSource for NoSecrets {
-    fn get<'a>(&'a self, _: &'a str, _: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
-        Box::pin(async { Err(ProbeFailure::SecretUnavailable("there are none".into())) })
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_healthy_target_keeps_its_cadence_among_hostile_ones() {
     const INTERVAL: Duration = Duration::from_millis(200);
@@ -129,7 +118,7 @@ async fn the_healthy_target_keeps_its_cadence_among_hostile_ones() {
         }
     }
     let settings = SamplerSettings { interval: INTERVAL, probe_deadline: SHORT, concurrency: 4 };
-    let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Arc::new(NoSecrets));
+    let (sampler, _task) = Sampler::spawn(settings, Clock::start(), Secret::new(None));
     let key = |name: String| TargetKey { policy_uid: "policy".into(), pod_uid: name.into() };
     let assignment = |name: String, address: SocketAddr| Assignment {
         set: ("shop/redis".into(), "set".into()),

@@ -1,6 +1,6 @@
 //! `maxmemory` set on real servers, of whichever version comes first in PATH, under writes: decided, remembered and carried
 //! out as the operator does it.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 
@@ -109,12 +109,24 @@ impl Set {
         while self.sample(0).await.memory.used < used {
             self.servers[0].run(&["EVAL", script, "0", &round.to_string()]);
             round += 1;
-            eventually("the replica has all", async || {
-                let (one, two) = (self.sample(0).await, self.sample(1).await);
-                (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
-            })
-            .await;
+            self.replicated().await;
         }
+    }
+
+    async fn replicated(&self) {
+        eventually("the replica has what the primary has", async || {
+            let (one, two) = (self.sample(0).await, self.sample(1).await);
+            (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
+        })
+        .await;
+    }
+
+    /// What is to be done at the primary, before any of it is.
+    async fn first_effect(&mut self) -> Effect {
+        let Next::Remember(records) = self.decide().await else { panic!("it is remembered first") };
+        self.records = records;
+        let Next::Upkeep(effects) = self.decide().await else { panic!("it is set then") };
+        effects.first().expect("the primary's").0.clone()
     }
 }
 
@@ -182,10 +194,7 @@ async fn what_is_too_full_is_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_since_it_was_judged_is_left() {
     let mut set = Set::start(&["--maxmemory-policy", "noeviction"]).await;
-    let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };
-    set.records = records;
-    let Next::Upkeep(effects) = set.decide().await else { panic!("it is set then") };
-    let (effect, _) = effects.first().expect("the primary's").clone();
+    let effect = set.first_effect().await;
     let carried = |effect: Effect| {
         let (executor, policy) = (set.executor.clone(), set.policy.clone());
         async move { executor.carry_out(&policy, &effect, None).await }
@@ -233,11 +242,7 @@ async fn a_cache_shrinks_by_eviction_a_little_at_a_time() {
     }
     assert_eq!(set.have().await, [BEARS; 2], "{values:?}");
     assert!(values.len() > 4, "in steps: {values:?}");
-    eventually("the replica has what the primary kept", async || {
-        let (one, two) = (set.sample(0).await, set.sample(1).await);
-        (one.keys == two.keys && one.replication.offset == two.replication.offset).then_some(())
-    })
-    .await;
+    set.replicated().await;
     let evicted = set.servers[1].run(&["INFO", "stats"]);
     assert!(evicted.contains("evicted_keys:0"), "the replica evicted by itself: {evicted}");
 }
@@ -248,10 +253,7 @@ async fn no_key_goes_once_the_window_has_closed() {
     let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru"]).await;
     set.fill(Bytes::mib(80)).await;
     (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
-    let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };
-    set.records = records;
-    let Next::Upkeep(effects) = set.decide().await else { panic!("it is set then") };
-    let (effect, _) = effects.first().expect("the primary's").clone();
+    let effect = set.first_effect().await;
     let now = Clock::start().now().to_zoned(TimeZone::UTC);
     let daily = |hour: i8| Window {
         schedule: Cron::parse(&format!("0 {hour} * * *")).expect("a schedule"),
@@ -276,10 +278,7 @@ async fn an_eviction_that_slows_the_server_down_is_stopped() {
     let mut set = Set::start(&["--maxmemory-policy", "allkeys-lru", "--enable-debug-command", "yes"]).await;
     set.fill(Bytes::mib(80)).await;
     (set.policy.headroom.allow_eviction, set.policy.purpose) = (true, Some(Purpose::Cache));
-    let Next::Remember(records) = set.decide().await else { panic!("it is remembered first") };
-    set.records = records;
-    let Next::Upkeep(effects) = set.decide().await else { panic!("it is set then") };
-    let (effect, _) = effects.first().expect("the primary's").clone();
+    let effect = set.first_effect().await;
     // So that it lasts as long as the server is watched.
     set.servers[0].run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     let sleeps = async {

@@ -1,24 +1,21 @@
 //! Passwords that change, in both orders, and probes that fail once: how soon it is noticed, how often the server is
 //! asked to let us in, and what is said meanwhile.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use common::{
     eventually,
     fake::{FakeRedis, Script},
+    secret::Secret,
     server::RedisServer,
 };
-use futures::future::BoxFuture;
 use redis_memory_operator::{
     clock::Clock,
     domain::{
@@ -26,37 +23,14 @@ use redis_memory_operator::{
         snapshot::{Observation, ProbeFailure},
     },
     observe::sampler::{
-        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
-        TargetKey,
+        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, TargetKey,
     },
 };
-use zeroize::Zeroizing;
 
 /// As in production: the times below hold for it.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// A password that was changed on both sides is in use within this time.
 const PICKED_UP: Duration = Duration::from_secs(10);
-
-/// The one Secret, and how often it was read.
-struct Secret {
-    value: Mutex<Option<String>>,
-    reads: AtomicUsize,
-}
-
-impl Secret {
-    fn set(&self, value: Option<&str>) {
-        *self.value.lock().unwrap() = value.map(str::to_owned);
-    }
-}
-
-impl SecretSource for Secret {
-    fn get<'a>(&'a self, _: &'a str, _: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        let value = self.value.lock().unwrap().clone();
-        let missing = || ProbeFailure::SecretUnavailable("there is none".to_owned());
-        Box::pin(async move { value.map(Zeroizing::new).ok_or_else(missing) })
-    }
-}
 
 struct Bench {
     sampler: SamplerHandle,
@@ -70,8 +44,7 @@ fn key() -> TargetKey {
 
 impl Bench {
     fn start(password: Option<&str>, address: SocketAddr, interval: Duration, digester: Digester) -> Self {
-        let secret = Arc::new(Secret { value: Mutex::default(), reads: AtomicUsize::new(0) });
-        secret.set(password);
+        let secret = Secret::new(password);
         let settings = SamplerSettings { interval, ..SamplerSettings::default() };
         let (sampler, task) = Sampler::spawn(settings, Clock::start(), Arc::<Secret>::clone(&secret));
         let credentials = CredentialsFor::Secret {

@@ -1,6 +1,6 @@
 //! What real servers have of their data after a restart, and what the planner makes of what they say: rewritten AOFs and
 //! others, saves that are too old, a primary that comes back empty, a backlog that spares a full sync.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

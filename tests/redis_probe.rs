@@ -1,6 +1,6 @@
 //! Probes of real redis-server processes. They hold on every version from 6.2 on: whichever `redis-server` comes first
 //! in PATH is run.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,19 +1,12 @@
 //! The sampler on real redis-server processes.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod common;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use common::{PATIENCE, eventually, server::RedisServer};
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use common::{PATIENCE, eventually, secret::Secret, server::RedisServer};
+use futures::{FutureExt as _, StreamExt as _};
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     clock::Clock,
@@ -24,40 +17,23 @@ use redis_memory_operator::{
         surroundings::{LostSet, Reach},
     },
     observe::sampler::{
-        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource,
-        TargetKey,
+        Assignment, CredentialsFor, Digester, Sampler, SamplerHandle, SamplerSettings, SamplerTask, TargetKey,
     },
 };
-use zeroize::Zeroizing;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const KEEP: Duration = Duration::from_secs(600);
 
-/// One password for every Secret, and how often it was read.
-struct Password {
-    value: Mutex<Option<&'static str>>,
-    reads: AtomicUsize,
-}
-
-impl SecretSource for Password {
-    fn get<'a>(&'a self, _: &'a str, key: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        let value = *self.value.lock().expect("nobody panicked");
-        let missing = || ProbeFailure::SecretUnavailable(format!("Secret {} has no key {}", key.name, key.key));
-        Box::pin(async move { value.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(missing) })
-    }
-}
-
 struct Bench {
     sampler: SamplerHandle,
     task: SamplerTask,
-    password: Arc<Password>,
+    password: Arc<Secret>,
 }
 
 fn bench(interval: Duration) -> Bench {
-    let password = Arc::new(Password { value: Mutex::new(None), reads: AtomicUsize::new(0) });
+    let password = Secret::new(None);
     let settings = SamplerSettings { interval, probe_deadline: Duration::from_secs(1), concurrency: 8 };
-    let (sampler, task) = Sampler::spawn(settings, Clock::start(), Arc::<Password>::clone(&password));
+    let (sampler, task) = Sampler::spawn(settings, Clock::start(), Arc::<Secret>::clone(&password));
     Bench { sampler, task, password }
 }
 
@@ -237,7 +213,7 @@ async fn each_policy_asks_a_pod_with_its_own_user_and_is_refused_for_itself() {
         server.run(&["ACL", "SETUSER", user, "on", password, "+@all", "~*", "&*"]);
     }
     let Bench { sampler, task: _task, password } = bench(INTERVAL);
-    *password.value.lock().expect("nobody panicked") = Some("right");
+    password.set(Some("right"));
     // Whoever comes first decides for nobody else.
     for user in ["stranger", "owner", "looker"] {
         sampler.assign(user, "shop", as_user(user, server.address()), by_role());
@@ -274,7 +250,7 @@ async fn a_policy_that_takes_another_user_keeps_what_it_has_seen_and_changes_not
         server.run(&["ACL", "SETUSER", user, "on", ">right", "+@all", "~*", "&*"]);
     }
     let Bench { sampler, task: _task, password } = bench(INTERVAL);
-    *password.value.lock().expect("nobody panicked") = Some("right");
+    password.set(Some("right"));
     let readings = |policy: &str| sampler.latest(&key_of(policy, "a")).1;
     let (one, two) = (as_user("old", server.address()), as_user("new", server.address()));
     for policy in ["p", "q"] {
@@ -384,12 +360,12 @@ async fn a_wrong_password_is_read_again_and_a_changed_one_is_tried() {
     failed(&sampler, "a", "SecretUnavailable").await;
     assert_eq!(sampler.credentials(&key("a")).await.expect_err("there is none").reason(), "SecretUnavailable");
 
-    *password.value.lock().expect("nobody panicked") = Some("wrong");
+    password.set(Some("wrong"));
     failed(&sampler, "a", "AuthenticationFailed").await;
-    let reads = password.reads.load(Ordering::SeqCst);
-    *password.value.lock().expect("nobody panicked") = Some("right");
+    let reads = password.reads();
+    password.set(Some("right"));
     seen(&sampler, "a").await;
-    let again = password.reads.load(Ordering::SeqCst) - reads;
+    let again = password.reads() - reads;
     assert!((1..=4).contains(&again), "{again} reads: it is read again, with patience");
     sampler.credentials(&key("a")).await.expect("it is known").expect("there is one");
     assert!(sampler.credentials(&key("unknown")).await.is_err());

@@ -3,8 +3,7 @@
 //!
 //! `RMO_LONG=1` makes 200 of each method and version instead of 10. A failure names its seed;
 //! `RMO_SWITCHOVER_SEED=N` makes that switchover alone.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
-#![allow(clippy::print_stdout, reason = "numbers for people")]
+#![cfg(test)]
 
 mod common;
 

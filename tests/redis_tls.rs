@@ -1,6 +1,6 @@
 //! TLS to a real redis-server: what is accepted, what is refused and by which name, and that a password is never sent
 //! to a server that was not verified.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! A release is made from a commit whose files agree on its version, and of dependencies that deny.toml allows. What these
 //! tests look at needs no build: `make release CHECK=1` makes the files themselves, twice.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 #[path = "release/deny.rs"]
 mod deny;

@@ -6,10 +6,9 @@
 //! written and read as such before they are judged.
 //!
 //! To add one: write the YAML, run `INSTA_UPDATE=always cargo test --test scenarios`, and read what was written.
+#![cfg(test)]
 #![allow(
-    clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::panic,
     clippy::or_fun_call,
     unreachable_pub,
     reason = "the helpers of a test are test code"

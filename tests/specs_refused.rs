@@ -1,14 +1,6 @@
 //! Bad specs are refused: by the CRD's rules, evaluated here, and by `validate` with the same text. What a real API
 //! server says is in `cluster_specs_refused.rs`, over the same table.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    clippy::or_fun_call,
-    clippy::similar_names,
-    unreachable_pub,
-    reason = "helpers of a test"
-)]
+#![cfg(test)]
 
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use redis_memory_operator::{

@@ -1,8 +1,8 @@
 //! Upgrade from the first version, without a cluster: what it stored is accepted, read and kept by this one. The
 //! frozen chart, with its definition, and the stored objects are in `tests/upgrade/first/`. `cluster_upgrade.rs` does
 //! the same with Helm and a real API server.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::or_fun_call, unreachable_pub, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(clippy::or_fun_call, unreachable_pub, reason = "the helpers of a test are test code")]
 
 use std::{
     collections::BTreeSet,

@@ -3,8 +3,7 @@
 //!
 //! Built with the feature `crash-points`, and run inside the test cluster's network: scripts/test does both.
 //! `RMO_LONG=1` runs what is too long for every day: every crash point alone, every fault for a whole minute.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what was measured, and what a failed test leaves")]
+#![cfg(test)]
 
 #[path = "../common/api_server.rs"]
 mod api_server;

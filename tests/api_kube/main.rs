@@ -1,6 +1,6 @@
 //! Reads, writes, leadership and the pod cache on a real API server with a real kubelet: what a stand-in can only
 //! pretend, above all preconditions, conflicts and disruption budgets.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
+#![cfg(test)]
 
 mod pods;
 mod policies;

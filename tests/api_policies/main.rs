@@ -3,8 +3,7 @@
 //!
 //! `RMO_LONG=1` measures 1,000 policies for five minutes, which is what docs/performance.md publishes; `RMO_POLICIES` and
 //! `RMO_OPERATOR` (another build of the operator) are for comparisons by hand.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what was measured, and what a failed test leaves")]
+#![cfg(test)]
 
 #[path = "../common/api_server.rs"]
 mod api_server;

@@ -2,8 +2,8 @@
 //! `make test` builds it, or set HELM to a helm 4 (or 3.16 and newer). Those of config need kubectl besides (KUBECTL), those of
 //! alerts promtool (PROMTOOL), those of dashboards prometheus (PROMETHEUS) and the tool dashboards (DASHBOARDS), and on long
 //! runs one a helm 3 (HELM3).
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(unreachable_pub, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(unreachable_pub, reason = "the helpers of a test are test code")]
 
 mod alerts;
 mod arguments;

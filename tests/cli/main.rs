@@ -1,7 +1,7 @@
 //! The command line as a person or a pipeline uses it, through the binary: offline from snapshot files, and against a
 //! stand-in for the API server. What a real one says is in `api_cli.rs`, real Redis servers are in `redis_cli.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
-#![allow(clippy::or_fun_call, unreachable_pub, reason = "helpers of a test")]
+#![cfg(test)]
+#![allow(clippy::or_fun_call, unreachable_pub, reason = "the helpers of a test are test code")]
 
 mod asking;
 mod completion;

@@ -1,5 +1,5 @@
 //! `recommend` and `admission` through the binary. That what is recommended passes `lint` is a property of
-//! `src/lint/recommend/tests.rs`; what the API server makes of the policy is in `cluster_admission_headroom.rs`.
+//! `src/lint/recommend/tests.rs`; what the API server makes of the policy is in `cluster_admission/headroom.rs`.
 
 use pretty_assertions::assert_eq;
 use rstest::rstest;

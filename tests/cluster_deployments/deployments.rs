@@ -1,5 +1,7 @@
 //! What is known and expected of each deployment.
 
+use rstest::rstest;
+
 use super::run::run;
 
 /// One of them.
@@ -81,6 +83,13 @@ pub(crate) struct Sentinels {
     pub(crate) master: &'static str,
     /// Addresses and ids are new with each pod, and nobody makes the Sentinels forget the old ones.
     pub(crate) remember_the_dead: bool,
+}
+
+impl Sentinels {
+    /// As most have them, in these pods.
+    const fn usual(pods: &'static [&'static str]) -> Self {
+        Self { pods, container: "sentinel", master: "mymaster", remember_the_dead: false }
+    }
 }
 
 impl Deployment {
@@ -186,12 +195,7 @@ pub(crate) static ALL: &[Deployment] = &[
         primary: Primary::Elected,
         leading: &["chat-redis-master"],
         role_label: Some(("isMaster", "true")),
-        sentinels: Some(Sentinels {
-            pods: &["chat-redis-node-0", "chat-redis-node-1", "chat-redis-node-2"],
-            container: "sentinel",
-            master: "mymaster",
-            remember_the_dead: false,
-        }),
+        sentinels: Some(Sentinels::usual(&["chat-redis-node-0", "chat-redis-node-1", "chat-redis-node-2"])),
     },
     Deployment {
         name: "sentinel-apart",
@@ -209,12 +213,7 @@ pub(crate) static ALL: &[Deployment] = &[
         primary: Primary::Elected,
         leading: &[],
         role_label: None,
-        sentinels: Some(Sentinels {
-            pods: &["ledger-sentinel-0", "ledger-sentinel-1", "ledger-sentinel-2"],
-            container: "sentinel",
-            master: "mymaster",
-            remember_the_dead: false,
-        }),
+        sentinels: Some(Sentinels::usual(&["ledger-sentinel-0", "ledger-sentinel-1", "ledger-sentinel-2"])),
     },
     Deployment {
         name: "groundhog2k",
@@ -255,12 +254,7 @@ pub(crate) static ALL: &[Deployment] = &[
         primary: Primary::Elected,
         leading: &["feed-redis-master"],
         role_label: None,
-        sentinels: Some(Sentinels {
-            pods: &["feed-redis-0", "feed-redis-1", "feed-redis-2"],
-            container: "sentinel",
-            master: "mymaster",
-            remember_the_dead: false,
-        }),
+        sentinels: Some(Sentinels::usual(&["feed-redis-0", "feed-redis-1", "feed-redis-2"])),
     },
     Deployment {
         name: "redis-ha",
@@ -278,12 +272,11 @@ pub(crate) static ALL: &[Deployment] = &[
         primary: Primary::Elected,
         leading: &[],
         role_label: None,
-        sentinels: Some(Sentinels {
-            pods: &["argo-redis-ha-server-0", "argo-redis-ha-server-1", "argo-redis-ha-server-2"],
-            container: "sentinel",
-            master: "mymaster",
-            remember_the_dead: false,
-        }),
+        sentinels: Some(Sentinels::usual(&[
+            "argo-redis-ha-server-0",
+            "argo-redis-ha-server-1",
+            "argo-redis-ha-server-2",
+        ])),
     },
     Deployment {
         name: "bitnami-valkey",
@@ -341,83 +334,24 @@ pub(crate) static ALL: &[Deployment] = &[
         primary: Primary::Elected,
         leading: &[],
         role_label: None,
-        sentinels: Some(Sentinels {
-            pods: &["news-valkey-0", "news-valkey-1", "news-valkey-2"],
-            container: "sentinel",
-            master: "mymaster",
-            remember_the_dead: false,
-        }),
+        sentinels: Some(Sentinels::usual(&["news-valkey-0", "news-valkey-1", "news-valkey-2"])),
     },
 ];
 
-#[test]
+#[rstest]
+#[case::bitnami_static("bitnami-static")]
+#[case::pod_zero_valkey("pod-zero-valkey")]
+#[case::pod_zero_redis("pod-zero-redis")]
+#[case::standalone_aof("standalone-aof")]
+#[case::bitnami_sentinel("bitnami-sentinel")]
+#[case::sentinel_apart("sentinel-apart")]
+#[case::groundhog2k("groundhog2k")]
+#[case::cloudpirates_discovery("cloudpirates-discovery")]
+#[case::redis_ha("redis-ha")]
+#[case::bitnami_valkey("bitnami-valkey")]
+#[case::deployment_pod("deployment-pod")]
+#[case::cloudpirates_proxy("cloudpirates-proxy")]
 #[ignore = "needs a cluster: make test"]
-fn bitnami_static() {
-    run("bitnami-static");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn pod_zero_valkey() {
-    run("pod-zero-valkey");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn pod_zero_redis() {
-    run("pod-zero-redis");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn standalone_aof() {
-    run("standalone-aof");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn bitnami_sentinel() {
-    run("bitnami-sentinel");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn sentinel_apart() {
-    run("sentinel-apart");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn groundhog2k() {
-    run("groundhog2k");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn cloudpirates_discovery() {
-    run("cloudpirates-discovery");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn redis_ha() {
-    run("redis-ha");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn bitnami_valkey() {
-    run("bitnami-valkey");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn deployment_pod() {
-    run("deployment-pod");
-}
-
-#[test]
-#[ignore = "needs a cluster: make test"]
-fn cloudpirates_proxy() {
-    run("cloudpirates-proxy");
+fn is_cured_by_the_policy_that_doctor_prints(#[case] name: &str) {
+    run(name);
 }

@@ -5,8 +5,7 @@
 //! The manifests are in `tests/deployments`, one file a deployment; [`deployments`] says what is expected of each. Of all of
 //! them `make test` runs three, by the commit, and `make test-long` every one ([`chosen`]). What was seen is written to
 //! `target/deployments`, from which `scripts/deployments` makes docs/deployments.md.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 mod chosen;
 mod deployments;

@@ -5,11 +5,11 @@
 //!
 //! The tests of [`shared`] use one operator and may run beside each other. Those of [`solo`] install it in another way
 //! and wait until no other test uses it: [`support::operator`] sees to that.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 
 #[path = "../common/long.rs"]
 mod long;
+mod prelude;
 mod shared;
 mod solo;
 mod support;

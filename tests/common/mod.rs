@@ -13,6 +13,7 @@ pub mod pki;
 #[path = "../simulator/rng.rs"]
 pub mod rng;
 pub mod rounds;
+pub mod secret;
 pub mod server;
 pub mod switching;
 pub mod versions;

@@ -3,8 +3,7 @@
 //!
 //! `RMO_LONG=1`: a hundred runs, on five versions; else one on the system's server, of which only its survival is asked. `RMO_HEADROOM_SEEDS="3 7"`:
 //! those alone; `RMO_SERVERS` chooses servers.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test are test code")]
-#![allow(clippy::print_stdout, reason = "numbers for people")]
+#![cfg(test)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use pretty_assertions::assert_eq;
 use redis_memory_operator::{
     assess::{AssessSettings, Assessment},
@@ -14,16 +13,16 @@ use redis_memory_operator::{
         journal::{CurrentStep, Journal, MemberIdentity},
         names::{PodUid, RunId},
         peaks::Peaks,
-        policy::{Policy, SecretKey},
+        policy::Policy,
         ratio::Ratio,
         sample::Role,
-        snapshot::{Observation, ProbeFailure, RedisRights, Snapshot, Target},
+        snapshot::{Observation, RedisRights, Snapshot, Target},
         step::Step,
     },
     execute::{Done, ExecuteError, Executor, live::Live},
     kube_io::{fence::Fence, read::Reader, write::Writer},
     observe::{
-        sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask, SecretSource},
+        sampler::{Assignment, CredentialsFor, Sampler, SamplerSettings, SamplerTask},
         snapshot::Sentinels,
     },
     plan::{
@@ -33,19 +32,10 @@ use redis_memory_operator::{
         next::Next,
     },
 };
-use zeroize::Zeroizing;
 
-use crate::common::{DEADLINE, connect, eventually, look, server::RedisServer};
+use crate::common::{DEADLINE, connect, eventually, look, secret::Secret, server::RedisServer};
 
 pub(crate) const KEYS: u64 = 500;
-
-struct NoSecrets;
-
-impl SecretSource for NoSecrets {
-    fn get<'a>(&'a self, _: &'a str, _: &'a SecretKey) -> BoxFuture<'a, Result<Zeroizing<String>, ProbeFailure>> {
-        Box::pin(async { Err(ProbeFailure::SecretUnavailable("there is none".to_owned())) })
-    }
-}
 
 /// Three servers as pods redis-0, redis-1 and redis-2, and an executor that reaches them.
 pub(crate) struct Set {
@@ -85,7 +75,7 @@ impl Set {
 
     fn around(servers: [RedisServer; 3]) -> Self {
         let uids = [0, 1, 2].map(fixtures::pod_uid);
-        let (sampler, task) = Sampler::spawn(SamplerSettings::default(), Clock::start(), Arc::new(NoSecrets));
+        let (sampler, task) = Sampler::spawn(SamplerSettings::default(), Clock::start(), Secret::new(None));
         let _another_test_was_first = rustls::crypto::ring::default_provider().install_default();
         // Nothing listens there: no effect of this test may ask Kubernetes for anything.
         let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));

@@ -46,10 +46,6 @@ impl World {
     }
 }
 
-fn kinds(world: &World) -> Vec<&'static str> {
-    world.done.iter().map(|(kind, _)| *kind).collect()
-}
-
 /// The journal as it stands when the backlog was raised.
 fn raised(world: &mut World) -> Journal {
     let journal = world.begin();
@@ -59,33 +55,6 @@ fn raised(world: &mut World) -> Journal {
     *journal
 }
 
-/// Looks until the end, which must come soon.
-fn end(world: &mut World, mut journal: Journal) -> WorldEnd {
-    for _ in 0..20 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Act(next, effect) => {
-                journal = *next;
-                if matches!(*effect, Effect::SetBacklog { back: true, .. }) && world.policy.name == "refuses" {
-                    world.done.push(("Refused", String::new()));
-                } else {
-                    world.apply(&effect);
-                }
-            }
-            Next::Wait(..) => world.tick(600),
-            Next::End(record) => return WorldEnd { outcome: record.outcome, message: record.message },
-            other @ Next::Gate(..) => panic!("{other:?}"),
-            other => panic!("no look at a remediation says {other:?}"),
-        }
-    }
-    panic!("it did not end");
-}
-
-struct WorldEnd {
-    outcome: Option<Outcome>,
-    message: String,
-}
-
 #[test]
 fn it_is_raised_for_those_who_keep_their_data_and_set_back_on_both() {
     let mut world = World::dumping();
@@ -93,7 +62,7 @@ fn it_is_raised_for_those_who_keep_their_data_and_set_back_on_both() {
     let record = world.walk(journal, None);
     assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
     let order = ["Raise", "Evict", "Evict", "Switchover", "Repoint", "Raise", "Evict"];
-    let done = kinds(&world);
+    let done = world.kinds();
     let (before, after) = done.split_at(order.len());
     assert_eq!(before, order);
     assert!(after.iter().all(|kind| ["Restore", "SetBack"].contains(kind)), "{after:?}");
@@ -107,7 +76,7 @@ fn it_is_set_back_when_somebody_stops_it() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.suspend = true;
-    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Paused));
+    assert_eq!(world.end_soon(journal, |_| false).outcome, Some(Outcome::Paused));
     assert_eq!(world.backlog(0), BEFORE);
 }
 
@@ -116,7 +85,7 @@ fn it_is_set_back_when_the_plan_is_superseded() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.generation += 1;
-    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Superseded));
+    assert_eq!(world.end_soon(journal, |_| false).outcome, Some(Outcome::Superseded));
     assert_eq!(world.backlog(0), BEFORE);
 }
 
@@ -125,11 +94,10 @@ fn a_server_that_will_not_take_it_back_is_drift() {
     let mut world = World::dumping();
     let journal = raised(&mut world);
     world.policy.suspend = true;
-    world.policy.name = "refuses".into();
-    let end = end(&mut world, journal);
+    let end = world.end_soon(journal, |effect| matches!(effect, Effect::SetBacklog { back: true, .. }));
     assert_eq!(end.outcome, Some(Outcome::ConfigDrift));
     assert!(end.message.contains("redis-0") && end.message.contains("Suspended"), "{}", end.message);
-    assert_eq!(kinds(&world), ["Raise", "Refused", "Refused", "Refused"]);
+    assert_eq!(world.kinds(), ["Raise", "Refused", "Refused", "Refused"]);
 }
 
 #[test]
@@ -138,7 +106,7 @@ fn one_that_does_not_answer_is_waited_for_and_then_said() {
     let journal = raised(&mut world);
     world.policy.suspend = true;
     world.snapshot.targets[0].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
-    let end = end(&mut world, journal);
+    let end = world.end_soon(journal, |_| false);
     assert_eq!(end.outcome, Some(Outcome::ConfigDrift), "{}", end.message);
 }
 
@@ -148,8 +116,8 @@ fn a_process_that_is_gone_needs_nothing() {
     let journal = raised(&mut world);
     world.policy.suspend = true;
     world.sample(0).run_id = RunId::new("another".to_owned());
-    assert_eq!(end(&mut world, journal).outcome, Some(Outcome::Paused));
-    assert_eq!(kinds(&world), ["Raise"]);
+    assert_eq!(world.end_soon(journal, |_| false).outcome, Some(Outcome::Paused));
+    assert_eq!(world.kinds(), ["Raise"]);
 }
 
 #[test]

@@ -38,44 +38,7 @@ impl World {
 
     /// The journal as it stands when the candidate has them and nothing else is begun.
     fn carried(&mut self) -> Journal {
-        let mut journal = self.begin();
-        for _ in 0..400 {
-            match advance::next(&self.ctx(), &journal, false) {
-                Next::Wait(..) => self.tick(5),
-                Next::Record(next) => journal = *next,
-                Next::Act(next, effect) => {
-                    journal = *next;
-                    self.apply(&effect);
-                    self.tick(1);
-                    if matches!(*effect, Effect::Carry { .. }) {
-                        return journal;
-                    }
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        panic!("nothing is carried over");
-    }
-
-    fn ends(&mut self, mut journal: Journal, refuses: bool) -> WorkloadRecord {
-        for _ in 0..50 {
-            match advance::next(&self.ctx(), &journal, false) {
-                Next::Wait(..) => self.tick(600),
-                Next::Record(next) => journal = *next,
-                Next::Act(next, effect) => {
-                    journal = *next;
-                    if refuses {
-                        self.done.push(("Refused", String::new()));
-                    } else {
-                        self.apply(&effect);
-                    }
-                }
-                Next::End(record) => return *record,
-                other @ Next::Gate(..) => panic!("{other:?}"),
-                other => panic!("no look at a remediation says {other:?}"),
-            }
-        }
-        panic!("it did not end");
+        self.reach_after(|effect| matches!(effect, Effect::Carry { .. }))
     }
 }
 
@@ -102,7 +65,7 @@ fn a_successor_takes_them_back_when_the_switchover_is_given_up() {
     // Whoever takes over has the journal and nothing else.
     let journal: Journal = serde_json::from_str(&serde_json::to_string(&journal).unwrap()).unwrap();
     world.policy.suspend = true;
-    let record = world.ends(journal, false);
+    let record = world.end_soon(journal, |_| false);
     assert_eq!(record.outcome, Some(Outcome::Paused));
     assert_eq!(world.has(1), "");
     assert_eq!(world.done.last(), Some(&("TakeBack", "redis-1".to_owned())));
@@ -113,7 +76,7 @@ fn a_candidate_that_became_primary_by_somebody_elses_hand_keeps_them() {
     let mut world = World::notifying();
     let journal = world.carried();
     world.hand_over(0, 1);
-    let record = world.ends(journal, false);
+    let record = world.end_soon(journal, |_| false);
     assert_eq!(record.outcome, Some(Outcome::Superseded));
     assert_eq!(world.has(1), "xE");
 }
@@ -123,7 +86,7 @@ fn a_candidate_that_will_not_take_them_does_not_take_over() {
     let mut world = World::notifying();
     let journal = world.carried();
     world.set(1, NOTIFY, "");
-    let record = world.ends(journal, true);
+    let record = world.end_soon(journal, |_| true);
     assert_eq!(record.outcome, Some(Outcome::ConfigDrift));
     assert!(record.message.contains("notify-keyspace-events of redis-1 could not be set to xE"), "{}", record.message);
     assert!(!world.done.iter().any(|(kind, _)| *kind == "Switchover"));
@@ -134,13 +97,13 @@ fn what_cannot_be_taken_back_is_drift() {
     let mut world = World::notifying();
     let journal = world.carried();
     world.policy.suspend = true;
-    let record = world.ends(journal.clone(), true);
+    let record = world.end_soon(journal.clone(), |_| true);
     assert_eq!(record.outcome, Some(Outcome::ConfigDrift));
     assert!(record.message.contains("redis-1") && record.message.contains("Suspended"), "{}", record.message);
     assert_eq!(world.done.iter().filter(|(kind, _)| *kind == "Refused").count(), 3);
 
     world.snapshot.targets[1].redis = Observation::Failed(ProbeFailure::TimedOut("silent".into()));
-    assert_eq!(world.ends(journal, false).outcome, Some(Outcome::ConfigDrift));
+    assert_eq!(world.end_soon(journal, |_| false).outcome, Some(Outcome::ConfigDrift));
 }
 
 #[test]

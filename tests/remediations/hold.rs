@@ -5,24 +5,8 @@ use super::*;
 /// After which effect of a whole remediation each kind of hold is set, and what is still done.
 fn held_after(effects: usize, hold: impl Fn(&mut World)) -> (WorkloadRecord, World) {
     let mut world = World::new();
-    let mut journal = world.begin();
-    for _ in 0..800 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Wait(..) => world.tick(5),
-            Next::Record(next) => journal = *next,
-            Next::Act(next, effect) => {
-                journal = *next;
-                world.apply(&effect);
-                world.tick(1);
-                if world.done.len() == effects {
-                    hold(&mut world);
-                }
-            }
-            Next::End(record) => return (*record, world),
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never ended");
+    let record = world.walk_changed(effects, hold);
+    (record, world)
 }
 
 fn hold_policy(world: &mut World) {

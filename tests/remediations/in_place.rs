@@ -1,7 +1,5 @@
 //! A primary that nothing takes over from, walked through: saved, evicted, back with its data or without.
 
-use jiff::SignedDuration;
-
 use super::*;
 use redis_memory_operator::{
     domain::{blocked::BlockReason, policy::AuthorityRule, snapshot::Snapshot, write_gap::WriteGap},
@@ -42,35 +40,7 @@ impl World {
 
 /// The journal as it stands when the primary has been evicted.
 fn evicted(world: &mut World) -> Journal {
-    let mut journal = world.begin();
-    for _ in 0..20 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Act(next, effect) => {
-                journal = *next;
-                world.apply(&effect);
-                world.tick(1);
-                if matches!(*effect, Effect::EvictPrimary { .. }) {
-                    return journal;
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it was never evicted");
-}
-
-/// Looks until something is in the way.
-fn gate(world: &mut World, mut journal: Journal) -> BlockReason {
-    for _ in 0..20 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Wait(..) => world.tick(5),
-            Next::Gate(blocked, _) => return blocked[0].reason,
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("nothing was in the way");
+    world.reach_after(|effect| matches!(effect, Effect::EvictPrimary { .. }))
 }
 
 #[test]
@@ -112,8 +82,7 @@ fn replicas_of_a_static_set_first_then_its_primary_in_place() {
     let journal = world.begin();
     let record = world.walk(journal, None);
     assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
-    let kinds: Vec<&str> = world.done.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(kinds, ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
+    assert_eq!(world.kinds(), ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
 }
 
 fn primary_apart() -> World {
@@ -135,8 +104,7 @@ fn so_is_a_set_whose_primary_is_in_a_stateful_set_of_its_own() {
     let journal = world.begin();
     let record = world.walk(journal, None);
     assert_eq!(record.outcome, Some(Outcome::Succeeded), "{}", record.message);
-    let kinds: Vec<&str> = world.done.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(kinds, ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
+    assert_eq!(world.kinds(), ["Evict", "Evict", "Rewrite", "EvictPrimary"]);
 }
 
 #[test]
@@ -197,10 +165,10 @@ fn a_save_that_was_begun_before_and_one_that_is_too_old_are_no_proof() {
 fn a_save_that_failed_is_waited_for_and_not_passed_over() {
     let mut world = World::alone();
     let journal = world.begin();
-    let Next::Act(asked, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("not asked") };
+    let Next::Act(mut asked, effect) = advance::next(&world.ctx(), &journal, false) else { panic!("not asked") };
     world.apply(&effect);
     world.sample(0).persistence.status_ok = false;
-    assert_eq!(gate(&mut world, *asked), BlockReason::PersistenceFailing);
+    assert_eq!(world.gate(&mut asked).reason, BlockReason::PersistenceFailing);
 }
 
 #[test]
@@ -222,9 +190,9 @@ fn what_was_saved_long_ago_is_saved_again() {
 #[test]
 fn one_that_comes_back_empty_freezes_everything() {
     let mut world = World::alone();
-    let journal = evicted(&mut world);
+    let mut journal = evicted(&mut world);
     world.sample(0).keys = 0;
-    assert_eq!(gate(&mut world, journal), BlockReason::PrimaryEmpty);
+    assert_eq!(world.gate(&mut journal).reason, BlockReason::PrimaryEmpty);
 }
 
 #[test]
@@ -258,20 +226,9 @@ fn consent_that_is_taken_back_stops_it_before_the_eviction() {
 #[test]
 fn one_that_does_not_come_back_times_out() {
     let mut world = World::alone();
-    let mut journal = evicted(&mut world);
+    let journal = evicted(&mut world);
     world.snapshot.targets.clear();
-    for _ in 0..5 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Wait(..) => world.now = world.now.saturating_add(SignedDuration::from_secs(3600)).unwrap(),
-            Next::End(record) => {
-                assert_eq!(record.outcome, Some(Outcome::TimedOut));
-                return;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never timed out");
+    assert_eq!(world.end_in_hours(journal).outcome, Some(Outcome::TimedOut));
 }
 
 // The replicas of valkey-helm's chart followed 70 s after the primary took writes again; that was taken for the gap.
@@ -281,9 +238,7 @@ fn writes_go_on_when_the_primary_is_back_and_not_when_its_replicas_have_synced()
     let replica = (0..3).find(|n| *n != world.primary).expect("a replica");
     let primary = world.primary;
     for n in (0..3).filter(|n| *n != primary) {
-        (world.sample(n).memory.rss, world.sample(n).memory.ratio) = (Bytes::mib(80), Ratio(115));
-        let run_id = world.sample(n).run_id.clone();
-        world.snapshot.targets[n].history = fixtures::history(&run_id, Ratio(115), fixtures::USED, Bytes::mib(80));
+        world.without_waste(n);
     }
     let mut journal = evicted(&mut world);
     world.tick(5);

@@ -9,10 +9,8 @@ fn world() -> World {
     let mut world = World::new();
     world.policy.headroom.resize_pod = false;
     for n in 0..3 {
-        let run_id = world.sample(n).run_id.clone();
-        let memory = &mut world.sample(n).memory;
-        (memory.rss, memory.ratio, memory.maxmemory) = (Bytes::mib(80), Ratio(115), Bytes::mib(800));
-        world.snapshot.targets[n].history = fixtures::history(&run_id, Ratio(115), fixtures::USED, Bytes::mib(80));
+        world.without_waste(n);
+        world.sample(n).memory.maxmemory = Bytes::mib(800);
         let limit = Some(Bytes::mib(if n == 2 { 1200 } else { 1024 }));
         let container = world.snapshot.targets[n].pod.container.as_mut().unwrap();
         (container.spec_limit, container.live_limit) = (limit, limit);

@@ -1,7 +1,7 @@
 //! A remediation walked through in a small simulated world: effects are applied to a snapshot, and the planner looks
 //! again, as the controller does. What must hold is asserted at each look.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 #![allow(missing_docs, clippy::missing_docs_in_private_items, unreachable_pub, reason = "nothing is exported")]
 
 mod any_numbers;
@@ -22,6 +22,7 @@ mod sentinels;
 mod start_roles;
 mod time;
 mod waiting;
+mod walks;
 mod write_gap;
 
 use std::time::Duration;
@@ -46,19 +47,6 @@ use redis_memory_operator::{
     },
     plan::next::Next,
 };
-
-/// Walks until the remediation has ended, where each look is a minute after the one before.
-fn until_it_ends(world: &mut World, mut journal: Journal) -> WorkloadRecord {
-    for _ in 0..100 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Gate(..) => world.tick(60),
-            Next::End(record) => return *record,
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never ended");
-}
 
 /// The simulated world.
 struct World {
@@ -107,27 +95,6 @@ impl World {
 
     fn begin(&self) -> Journal {
         begin::consider(&self.ctx()).begin.expect("nothing is in the way")
-    }
-
-    /// The journal at the first such step, with everything before it done.
-    fn reach(&mut self, wanted: impl Fn(&Step) -> bool) -> Journal {
-        let mut journal = self.begin();
-        for _ in 0..400 {
-            if journal.step().is_some_and(&wanted) {
-                return journal;
-            }
-            match advance::next(&self.ctx(), &journal, false) {
-                Next::Wait(..) => self.tick(5),
-                Next::Record(next) => journal = *next,
-                Next::Act(next, effect) => {
-                    journal = *next;
-                    self.apply(&effect);
-                    self.tick(1);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        panic!("it never came to that step; at {:?}", journal.step());
     }
 
     fn index(&self, pod: &PodName) -> usize {
@@ -277,38 +244,6 @@ impl World {
         self.snapshot.targets[from].pod.role_label = Some("replica".into());
         self.snapshot.targets[to].pod.role_label = Some("primary".into());
     }
-
-    /// Looks until the remediation ends. `crash`: every journal is written and forgotten again by the process, as if
-    /// it were killed right after the effect; the next look starts from the last one.
-    fn walk(&mut self, mut journal: Journal, forget_after: Option<StepKind>) -> WorkloadRecord {
-        let mut forgotten = false;
-        for _ in 0..400 {
-            match advance::next(&self.ctx(), &journal, false) {
-                Next::Wait(..) => {
-                    self.relearn();
-                    self.tick(5);
-                }
-                Next::Gate(..) if self.is_relearning() => self.relearn(),
-                Next::Gate(blocked, _) => panic!("blocked: {blocked:?}"),
-                Next::Record(next) => {
-                    let step = journal.step().map(Step::kind);
-                    if !forgotten && step.is_some() && step == forget_after {
-                        forgotten = true;
-                        continue;
-                    }
-                    journal = *next;
-                }
-                Next::Act(next, effect) => {
-                    journal = *next;
-                    self.apply(&effect);
-                    self.tick(1);
-                }
-                Next::End(record) => return *record,
-                other => panic!("no look at a remediation says {other:?}"),
-            }
-        }
-        panic!("it did not end; at {:?}", journal.step());
-    }
 }
 
 fn full_order() -> Vec<(&'static str, String)> {
@@ -447,20 +382,7 @@ fn a_step_that_takes_too_long_times_out() {
         world.apply(&effect);
     }
     world.snapshot.targets[1].pod.ready = false;
-    for _ in 0..10 {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Wait(..) => {
-                world.now = world.now.saturating_add(SignedDuration::from_secs(3600)).expect("in range");
-            }
-            Next::End(record) => {
-                assert_eq!(record.outcome, Some(Outcome::TimedOut));
-                return;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("it never timed out");
+    assert_eq!(world.end_in_hours(journal).outcome, Some(Outcome::TimedOut));
 }
 
 /// A quota may refuse it for ever. What waits is not kept from anything by it.

@@ -11,17 +11,7 @@ fn a_maxmemory_that_is_changed_while_a_replica_is_away_stops_before_the_next_pod
         let sample = world.sample(n);
         (sample.memory.maxmemory, sample.config.as_mut().unwrap().maxmemory) = (Bytes::mib(600), Bytes::mib(600));
     }
-    let refusal = loop {
-        match advance::next(&world.ctx(), &journal, false) {
-            Next::Record(next) => journal = *next,
-            Next::Wait(..) => world.tick(5),
-            Next::Gate(blocked, _) => break blocked[0].clone(),
-            other => panic!("{other:?}"),
-        }
-        if journal.current.waiting_since.is_some() {
-            world.tick(10);
-        }
-    };
+    let refusal = world.gate(&mut journal);
     assert_eq!(refusal.reason, BlockReason::MembersDiffer);
     assert!(refusal.text.contains("maxmemory differs: 600 MiB on redis-0, 512 MiB on redis-1"), "{}", refusal.text);
     // The person sets it there too, and the rest goes on with what holds now.

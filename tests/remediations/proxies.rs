@@ -10,7 +10,7 @@ use redis_memory_operator::domain::{
     snapshot::ProbeFailure,
 };
 
-use super::{sentinels::watched, *};
+use super::{sentinels::watched, walks::until_it_ends, *};
 
 const SERVICE: &str = "redis-haproxy";
 const PODS: [&str; 2] = ["redis-haproxy-a", "redis-haproxy-b"];

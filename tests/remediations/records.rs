@@ -27,10 +27,6 @@ impl World {
         world.snapshot.targets.iter_mut().for_each(fixtures::on_claim);
         world
     }
-
-    fn hours(&mut self, hours: i64) {
-        self.now = self.now.saturating_add(SignedDuration::from_hours(hours)).unwrap();
-    }
 }
 
 fn at(journal: &mut Journal, kind: StepKind) {

@@ -16,9 +16,7 @@ use super::*;
 fn clean() -> World {
     let mut world = World::new();
     for n in 0..3 {
-        (world.sample(n).memory.rss, world.sample(n).memory.ratio) = (Bytes::mib(80), Ratio(115));
-        let run_id = world.sample(n).run_id.clone();
-        world.snapshot.targets[n].history = fixtures::history(&run_id, Ratio(115), fixtures::USED, Bytes::mib(80));
+        world.without_waste(n);
     }
     assert!(begin::consider(&world.ctx()).plan.is_none(), "nothing is due");
     world
@@ -76,8 +74,7 @@ fn the_primary_is_relieved_of_its_role_first() {
     let mut world = clean();
     ask(&mut world, restart("redis-0"));
     assert_eq!(done(&mut world).outcome, Some(Outcome::Succeeded));
-    let kinds: Vec<&str> = world.done.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(kinds, ["Switchover", "Repoint", "Evict"]);
+    assert_eq!(world.kinds(), ["Switchover", "Repoint", "Evict"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use redis_memory_operator::{
     plan::effect::{FailoverOrder, Peer},
 };
 
-use super::*;
+use super::{walks::until_it_ends, *};
 
 pub(super) fn watched() -> World {
     let mut world = World::new();

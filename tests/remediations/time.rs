@@ -29,32 +29,12 @@ fn what_the_window_leaves_over_is_done_in_the_next() {
     for cut_after in 0..full_order().len() {
         let mut world = World::new();
         world.policy.restart.windows = vec![window("0 3 * * *", 120)];
-        let mut journal = Some(world.begin());
-        let mut ended = Vec::new();
-        for _ in 0..800 {
-            let Some(under_way) = journal.clone() else { break };
-            match advance::next(&world.ctx(), &under_way, false) {
-                Next::Wait(..) => world.tick(5),
-                Next::Gate(blocked, _) => panic!("blocked: {blocked:?}"),
-                Next::Record(next) => journal = Some(*next),
-                Next::Act(next, effect) => {
-                    journal = Some(*next);
-                    world.apply(&effect);
-                    world.tick(1);
-                    if world.done.len() == cut_after {
-                        // From now on the window is closed.
-                        world.policy.restart.windows = vec![window("0 4 * * *", 120)];
-                    }
-                }
-                Next::End(record) => {
-                    ended.push(record.outcome);
-                    world.records = vec![*record];
-                    journal = None;
-                }
-                other => panic!("no look at a remediation says {other:?}"),
-            }
-        }
-        let outcome = *ended.first().expect("it ends");
+        let record = world.walk_changed(cut_after, |world| {
+            // From now on the window is closed.
+            world.policy.restart.windows = vec![window("0 4 * * *", 120)];
+        });
+        let outcome = record.outcome;
+        world.records = vec![record];
         let whole = cut_after == 0 || cut_after == full_order().len();
         assert_eq!(outcome, Some(if whole { Outcome::Succeeded } else { Outcome::Paused }), "{cut_after}");
         if whole {

@@ -3,7 +3,7 @@
 //! what it asks of the world ([`ports`], [`sight`]) is answered by a model. One observer checks the invariants.
 //!
 //! A schedule follows from its seed, and so does everything in it: `docs/testing.md` says how to replay one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![cfg(test)]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

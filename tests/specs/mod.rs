@@ -1,6 +1,6 @@
 //! Bad specs: what is changed in a good one, which field is to blame, and what the refusal says.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 use serde_json::{Value, json};
 

@@ -8,14 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    client, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS},
-    space::Space,
-    throughout,
-    writer::Writer,
-};
+use crate::{prelude::*, support::writer::Writer};
 
 /// The API server's record of every write.
 fn audit_log() -> PathBuf {

@@ -1,12 +1,6 @@
 //! Bad input becomes a finding with a clear text; other targets are unaffected and nothing is done.
 
-use crate::support::{
-    eventually, operator,
-    policy::{Finding, Policy},
-    redis::Redis,
-    require,
-    space::Space,
-};
+use crate::{prelude::*, support::policy::Finding};
 
 /// Pods that listen on Redis' port and are no Redis: name, and what answers a connection.
 const STRANGERS: [(&str, &str); 4] = [

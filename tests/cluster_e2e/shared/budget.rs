@@ -1,13 +1,6 @@
 //! A PodDisruptionBudget is obeyed.
 
-use crate::support::{
-    operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    throughout,
-    watch::PodWatch,
-};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

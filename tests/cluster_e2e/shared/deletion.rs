@@ -2,14 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    eventually, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// A remediation that is under way and waits for a budget, which somebody tightened after it had begun: one that never
 /// allowed anything would not let it begin.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{alerts::Alerts, client, operator};
+use crate::{prelude::*, support::alerts::Alerts};
 
 /// The alert of the chart that is about this.
 const FRAGMENTED: &str = "RedisMemoryFragmentation";

@@ -1,13 +1,6 @@
 //! Somebody drains the candidate's node in the middle of a switchover, and its pod takes its time to go.
 
-use crate::support::{
-    eventually, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// The pod that carries the primary's label and is not the primary of the beginning.
 fn labelled_candidate(set: &Redis<'_>, primary: &str) -> Option<String> {

@@ -3,18 +3,16 @@
 
 use serde_json::Value;
 
-use crate::support::{client, eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// Seconds of applying: longer than three raises that are set back take to be noticed (LimitReverted).
 const AGAIN: u64 = 20;
 
 /// `kubectl VERB` as Argo CD does it, on the server and by force, with what is in Git.
 fn tool(space: &Space, verb: &str, git: &str) -> client::Said {
-    let mut command = client::script("tests/cluster/kubectl");
-    command.args(["--namespace", &space.name, verb, "--server-side", "--force-conflicts"]);
-    command.args(["--field-manager=argocd-controller", "--filename", "-"]);
-    client::run_with(command, git)
+    let here = ["--namespace", &space.name, verb];
+    let force = ["--server-side", "--force-conflicts", "--field-manager=argocd-controller", "--filename", "-"];
+    client::kubectl_with(&[here.as_slice(), &force].concat(), git)
 }
 
 /// What of the objects in Git has a generation.

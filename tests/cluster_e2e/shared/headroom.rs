@@ -1,8 +1,7 @@
 //! Headroom is enforced in place, by live values, and not where it must not be.
 
-use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// maxmemory 256 MiB with 50 %.
 const NEEDED: u64 = 384 * MIB;
 /// 1.1 x maxmemory.

@@ -1,11 +1,6 @@
 //! Another controller keeps the role label, and does not do its work: the role goes back, and nothing else is touched.
 
-use crate::support::{
-    operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -1,7 +1,7 @@
 //! A Redis that the kernel kills while it loads gets a higher limit until it has loaded: within three kills it heals. What
 //! happened stays until a person has taken note.
 
-use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space};
+use crate::prelude::*;
 
 /// About 88 MB of data (measured: 177 MB a million), which take some more resident memory.
 const KEYS: &str = "500000";

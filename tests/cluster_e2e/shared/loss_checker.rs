@@ -1,7 +1,7 @@
 //! The loss checker is shown to fail: a primary that is killed without a switchover loses acknowledged writes, and the
 //! writer says so. Without this, "0 lost" elsewhere would prove nothing.
 
-use crate::support::{eventually, operator, redis::Redis, require, space::Space};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -3,9 +3,8 @@
 
 use serde_json::Value;
 
-use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// A limit that bears [`BEARS`]: half as much is above it, and 64 MiB.
 const LIMIT: &str = "192Mi";
 const BEARS: u64 = 128 * MIB;

@@ -1,9 +1,8 @@
 //! A full set at limit 1.5 × maxmemory meets the kernel long before the restart threshold: near its limit it is restarted for
 //! that.
 
-use crate::support::{operator, policy::Policy, redis::Redis, space::Space, watch::PodWatch};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// What is enough for maxmemory 256 MiB.
 const LIMIT: u64 = 384 * MIB;
 /// Above 80 % of it, and with room for the fork of a full sync.

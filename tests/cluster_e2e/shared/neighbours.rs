@@ -1,12 +1,6 @@
 //! Sets beside each other: in one namespace, with one policy over both. Neither is the other's business.
 
-use crate::support::{
-    operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    watch::PodWatch,
-};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -3,14 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    alerts::Alerts,
-    operator, panels,
-    policy::{Policy, Step},
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    throughout,
-    watch::{Event, PodWatch},
+use crate::{
+    prelude::*,
+    support::{alerts::Alerts, panels, policy::Step, watch::Event},
 };
 
 /// The alert that is about a plan.

@@ -3,9 +3,8 @@
 
 use serde_json::json;
 
-use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// A limit that bears [`BEARS`]: at least 64 MiB are above it.
 const LIMIT: &str = "128Mi";
 const BEARS: u64 = 64 * MIB;

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    client, eventually, operator, outside::Outside, policy::Policy, redis::Redis, require, space::Space,
-};
+use crate::{prelude::*, support::outside::Outside};
 
 /// Our program in the cluster's network, where the pods' own addresses lead to them.
 fn inside(arguments: &[&str]) -> String {

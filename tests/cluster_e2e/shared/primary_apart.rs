@@ -7,14 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{
-    disk::Disk,
-    eventually, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-};
+use crate::{prelude::*, support::disk::Disk};
 
 const PODS: [&str; 3] = ["redis-master-0", "redis-replicas-0", "redis-replicas-1"];
 

@@ -3,9 +3,8 @@
 
 use serde_json::json;
 
-use crate::support::{eventually, operator, policy::Policy, redis::Redis, require, space::Space, throughout};
+use crate::prelude::*;
 
-const MIB: u64 = 1 << 20;
 /// What is there, and what maxmemory 256 MiB needs with 50 %.
 const LIMIT: &str = "282Mi";
 const NEEDED: u64 = 384 * MIB;

@@ -1,12 +1,6 @@
 //! What is not safe yet is refused: nothing is evicted, and the reason is in RemediationBlocked.
 
-use crate::support::{
-    operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// Asserts that a restart is due and refused for this reason, and that no pod is touched for a while.
 fn assert_refused(space: &Space, set: &Redis<'_>, authority: &str, reason: &str) {

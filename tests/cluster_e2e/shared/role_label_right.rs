@@ -1,6 +1,6 @@
 //! The right to patch pods is narrowed to the role label by the admission policy of the chart.
 
-use crate::support::{operator, redis::Redis, space::Space};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

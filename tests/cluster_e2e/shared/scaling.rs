@@ -1,12 +1,6 @@
 //! A set is scaled down and up again in the middle of its remediation.
 
-use crate::support::{
-    eventually, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -4,14 +4,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    disk::Disk,
-    operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    throughout,
-};
+use crate::{prelude::*, support::disk::Disk};
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -1,13 +1,6 @@
 //! A set in which pod 0 alone starts as the primary, as the plainest charts have it: it ends as its template starts it.
 
-use crate::support::{
-    eventually, operator,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    watch::{Event, PodWatch},
-};
+use crate::{prelude::*, support::watch::Event};
 
 #[test]
 #[ignore = "needs a cluster: make test"]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[path = "../../common/chart_values.rs"]
 mod chart_values;
 
-use crate::support::{client, operator, space::Space};
+use crate::prelude::*;
 use chart_values::{combinations, option};
 
 /// Definitions of the Prometheus operator are not in this cluster: tests/chart/strict.rs looks at the fields.
@@ -53,17 +53,9 @@ fn objects(namespace: &str) -> Vec<Value> {
 /// What the API server says to objects that it stores nowhere.
 fn dry_run(objects: &[Value]) -> Result<String, String> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let mut command = client::script("tests/cluster/kubectl");
-    command.args([
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "--dry-run=server",
-        "--validate=strict",
-        "--filename",
-        "-",
-    ]);
-    client::run_with(command, &list.to_string()).into_result()
+    let server_side = ["apply", "--server-side", "--force-conflicts", "--dry-run=server"];
+    let strict = ["--validate=strict", "--filename", "-"];
+    client::kubectl_with(&[server_side.as_slice(), &strict].concat(), &list.to_string()).into_result()
 }
 
 #[test]

@@ -1,13 +1,6 @@
 //! Without the acting roles of the chart the operator can only look, says so, and does not touch Redis either.
 
-use crate::support::{
-    client, operator,
-    operator::Options,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// Commands of Redis that change something beyond data.
 const CHANGING: [&str; 8] =
@@ -38,9 +31,8 @@ fn with_acting_roles_off_everything_that_changes_answers_403_and_is_reported() {
         r#"{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"redis-1","namespace":"{}"}}}}"#,
         space.name
     );
-    let mut evict = client::script("tests/cluster/kubectl");
-    evict.args(user).args(["create", "--raw", &path, "--filename", "-"]);
-    assert_forbidden("an eviction", &client::run_with(evict, &eviction));
+    let evict = ["create", "--raw", &path, "--filename", "-"];
+    assert_forbidden("an eviction", &client::kubectl_with(&[&user[..], &evict].concat(), &eviction));
     let resize = r#"{"spec":{"containers":[{"name":"redis","resources":{"limits":{"memory":"768Mi"}}}]}}"#;
     let raise = ["patch", "pod", "redis-1", "--subresource", "resize", "--patch", resize];
     assert_forbidden("a resize", &space.kubectl(&[&user[..], &raise].concat()));

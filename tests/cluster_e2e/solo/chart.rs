@@ -1,7 +1,7 @@
 //! The chart as it is installed: `helm test` proves a dry decision, and an install about one namespace may not even see
 //! another's pods.
 
-use crate::support::{client, operator, operator::Options, policy::Policy, space::Space};
+use crate::prelude::*;
 
 fn may_list_pods(place: &[&str]) -> String {
     let user = format!("--as={}", operator::USER);

@@ -3,15 +3,7 @@
 //! The image is built with crash points: the process aborts at a named place, once, and says so before.
 
 use crate::long::is_long;
-use crate::support::{
-    eventually, operator,
-    operator::Options,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    watch::PodWatch,
-};
+use crate::prelude::*;
 
 /// Methods of switchover, and crash points: what only a kubelet, and the real proxy, can show. tests/api_faults has all.
 const POINTS: [(&str, &str); 3] =

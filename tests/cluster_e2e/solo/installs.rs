@@ -3,16 +3,7 @@
 use std::time::Instant;
 
 use super::turns;
-use crate::support::{
-    client, eventually, operator,
-    operator::Options,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    throughout,
-    watch::PodWatch,
-};
+use crate::prelude::*;
 
 /// The other install: another name in another namespace, as a second team would have it.
 const OTHER: &str = "rmo-other";

@@ -1,6 +1,6 @@
 //! With `nodeAccess` the operator compares what Redis may take of a node with what the node gives.
 
-use crate::support::{operator, operator::Options, policy::Policy, redis::Redis, space::Space};
+use crate::prelude::*;
 
 #[test]
 #[ignore = "needs a cluster: make test"]

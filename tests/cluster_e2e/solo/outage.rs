@@ -3,15 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use super::turns;
-use crate::support::{
-    client, eventually, operator,
-    operator::Options,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// How long the API server stands still.
 const OUTAGE: u64 = 120;

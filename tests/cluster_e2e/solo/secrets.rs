@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{
-    client, eventually, operator, operator::Options, policy::Policy, redis::Redis, require, space::Space,
-};
+use crate::prelude::*;
 
 const PASSWORD: &str = "correct-horse-battery";
 const WRONG: &str = "wrong-donkey-accumulator";

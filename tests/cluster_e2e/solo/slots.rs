@@ -9,15 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::turns;
-use crate::support::{
-    client, eventually, operator,
-    operator::Options,
-    policy::Policy,
-    redis::{Redis, SMALL_KEYS, SMALL_WASTE},
-    require,
-    space::Space,
-    throughout,
-};
+use crate::prelude::*;
 
 /// Evictions that the operator asked for in a namespace, by the API server's own record.
 fn evictions(space: &Space) -> usize {

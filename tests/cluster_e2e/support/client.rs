@@ -70,9 +70,14 @@ pub(crate) fn run(command: Command) -> Said {
 
 /// `kubectl` as the cluster's administrator.
 pub(crate) fn kubectl(arguments: &[&str]) -> Said {
+    kubectl_with(arguments, "")
+}
+
+/// The same with this as its input.
+pub(crate) fn kubectl_with(arguments: &[&str], input: &str) -> Said {
     let mut command = script("tests/cluster/kubectl");
     command.args(arguments);
-    run(command)
+    run_with(command, input)
 }
 
 /// `kubectl … --output json`; panics when it fails.

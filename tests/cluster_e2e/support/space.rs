@@ -48,9 +48,7 @@ impl Space {
 
     /// Applies YAML, which may be refused.
     pub(crate) fn try_apply(&self, yaml: &str) -> Said {
-        let mut command = client::script("tests/cluster/kubectl");
-        command.args(["--namespace", &self.name, "apply", "--filename", "-"]);
-        client::run_with(command, yaml)
+        client::kubectl_with(&["--namespace", &self.name, "apply", "--filename", "-"], yaml)
     }
 
     /// A template of `tests/manifests`, with its words.
@@ -67,9 +65,7 @@ impl Space {
             "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.name},
         });
         let path = format!("/api/v1/namespaces/{}/pods/{pod}/eviction", self.name);
-        let mut command = client::script("tests/cluster/kubectl");
-        command.args(["create", "--raw", &path, "--filename", "-"]);
-        client::run_with(command, &body.to_string()).or_panic("evicting");
+        client::kubectl_with(&["create", "--raw", &path, "--filename", "-"], &body.to_string()).or_panic("evicting");
     }
 
     fn dump(&self) {

@@ -4,14 +4,20 @@ use pretty_assertions::assert_eq;
 
 use super::*;
 
-#[test]
-fn another_controllers_label_that_follows_ends_the_step() {
+/// The role went to redis-1 so many seconds ago, and no label has followed yet.
+fn exchanged(seconds: i64) -> World {
     let mut world = World::new().under_label();
     assert!(!world.act().keeps_labels);
     world.primary_is(Some(1));
     world.record();
+    world.wait(seconds);
+    world
+}
+
+#[test]
+fn another_controllers_label_that_follows_ends_the_step() {
+    let mut world = exchanged(20);
     assert!(world.begun_record().exchanged_at.is_some());
-    world.wait(20);
     world.label(1, "primary");
     assert!(matches!(world.next(), Next::Wait(why, _) if why.contains("redis-0 still carries")));
     world.label(0, "replica");
@@ -24,11 +30,7 @@ fn another_controllers_label_that_follows_ends_the_step() {
 
 #[test]
 fn a_label_that_does_not_follow_sends_the_role_back_once() {
-    let mut world = World::new().under_label();
-    world.act();
-    world.primary_is(Some(1));
-    world.record();
-    world.wait(29);
+    let mut world = exchanged(29);
     assert!(matches!(world.next(), Next::Wait(..)));
     world.wait(1);
     let back = world.act();
@@ -47,11 +49,7 @@ fn a_label_that_does_not_follow_sends_the_role_back_once() {
 
 #[test]
 fn a_label_that_comes_before_the_role_is_back_is_good_enough() {
-    let mut world = World::new().under_label();
-    world.act();
-    world.primary_is(Some(1));
-    world.record();
-    world.wait(31);
+    let mut world = exchanged(31);
     world.act();
     let cursor = world.journal.cursor;
     world.clients_follow(1);
@@ -61,11 +59,7 @@ fn a_label_that_comes_before_the_role_is_back_is_good_enough() {
 
 #[test]
 fn a_role_that_cannot_go_back_is_said() {
-    let mut world = World::new().under_label();
-    world.act();
-    world.primary_is(Some(1));
-    world.record();
-    world.wait(31);
+    let mut world = exchanged(31);
     world.act();
     world.act();
     world.journal.current.failures = 2;
@@ -77,11 +71,7 @@ fn a_role_that_cannot_go_back_is_said() {
 
 #[test]
 fn the_role_goes_back_only_to_a_replica_that_has_everything() {
-    let mut world = World::new().under_label();
-    world.act();
-    world.primary_is(Some(1));
-    world.record();
-    world.wait(31);
+    let mut world = exchanged(31);
     if let Role::Replica(link) = &mut world.sample(0).replication.role {
         link.link_up = false;
     }

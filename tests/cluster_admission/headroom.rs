@@ -1,73 +1,53 @@
 //! The admission policy about headroom on a real API server: a workload whose Redis has too small a limit is refused, with
 //! the numbers; one that is there already may be changed as long as it does not get worse; no pod is ever refused.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a long test says how far it is")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
-#[allow(dead_code, reason = "the other tests on the cluster use the rest")]
-#[path = "cluster_e2e/support/mod.rs"]
-mod support;
-
-use support::{client, eventually, require};
-
-use std::process::{self, Command};
+use std::process::Command;
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-/// `kubectl` with that input.
-fn kubectl(arguments: &[&str], input: &str) -> client::Said {
-    let mut command = client::script("tests/cluster/kubectl");
-    command.args(arguments);
-    client::run_with(command, input)
-}
+use crate::support::{client, eventually, require, space::Space};
 
-/// A namespace of its own; the policy, as `admission` prints it, holds in it alone. Both go when the test ends.
+/// The policy, as `admission` prints it, holds in this namespace alone. Both go when the test ends.
 struct Guarded {
-    name: String,
+    space: Space,
 }
 
 impl Guarded {
     fn new() -> Self {
-        let guarded = Self { name: format!("rmo-headroom-{}", process::id()) };
-        kubectl(&["create", "namespace", &guarded.name], "").or_panic("a namespace");
-        guarded
+        Self { space: Space::new("headroom") }
     }
 
     fn install(&self) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_redis-memory-operator"));
-        program.args(["admission", "--name", &self.name]);
+        program.args(["admission", "--name", &self.space.name]);
         for document in serde_yaml::Deserializer::from_str(&client::run(program).or_panic("admission")) {
             let mut object = Value::deserialize(document).unwrap();
             if object["kind"] == "ValidatingAdmissionPolicyBinding" {
                 // Other tests' sets are none of its business.
-                let own = json!({"matchLabels": {"kubernetes.io/metadata.name": self.name}});
+                let own = json!({"matchLabels": {"kubernetes.io/metadata.name": self.space.name}});
                 object["spec"]["matchResources"] = json!({"namespaceSelector": own});
             }
-            kubectl(&["apply", "--filename", "-"], &object.to_string()).or_panic("applying");
+            self.apply(&object);
         }
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let all: Vec<&str> = ["--namespace", &self.name].into_iter().chain(arguments.iter().copied()).collect();
-        kubectl(&all, input).into_result()
-    }
-
-    fn apply(&self, object: &Value) -> Result<String, String> {
-        self.run(&["apply", "--filename", "-"], &object.to_string())
+    fn apply(&self, object: &Value) {
+        self.space.apply(&object.to_string());
     }
 
     /// What would become of it; nothing is stored.
     fn would(&self, object: &Value) -> Result<String, String> {
-        self.run(&["apply", "--dry-run=server", "--filename", "-"], &object.to_string())
+        let dry = ["--namespace", &self.space.name, "apply", "--dry-run=server", "--filename", "-"];
+        client::kubectl_with(&dry, &object.to_string()).into_result()
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
         for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-            kubectl(&["delete", kind, &self.name, "--ignore-not-found"], "");
+            client::kubectl(&["delete", kind, &self.space.name, "--ignore-not-found"]);
         }
-        kubectl(&["delete", "namespace", &self.name, "--ignore-not-found", "--wait=false"], "");
     }
 }
 
@@ -112,7 +92,7 @@ fn set(name: &str, maxmemory: &str, limit: &str) -> Value {
 fn a_limit_that_does_not_exceed_maxmemory_is_refused_and_what_is_there_may_not_get_worse() {
     let guarded = Guarded::new();
     // Needed are 768Mi: it lacks 256Mi.
-    guarded.apply(&set("old", "512mb", "512Mi")).unwrap();
+    guarded.apply(&set("old", "512mb", "512Mi"));
     guarded.install();
     // The API server takes a moment to act on a new policy.
     eventually("the first refusal", 60, || {
@@ -173,7 +153,7 @@ fn what_is_there_already(guarded: &Guarded) {
     changed["metadata"]["labels"] = json!({"team": "shop"});
     changed["spec"]["replicas"] = json!(1);
     guarded.would(&changed).expect("changed and scaled by a whole update");
-    guarded.run(&["scale", "statefulset", "old", "--replicas=1", "--dry-run=server"], "").expect("scaled");
+    guarded.space.must(&["scale", "statefulset", "old", "--replicas=1", "--dry-run=server"]);
     guarded.would(&set("old", "512mb", "600Mi")).expect("improved, though not enough");
     guarded.would(&set("old", "512mb", "1Gi")).expect("mended");
     guarded.would(&set("old", "512mb", "511Mi")).expect_err("a smaller limit");
@@ -185,7 +165,7 @@ fn what_is_there_already(guarded: &Guarded) {
     let said = guarded.would(&workload("StatefulSet", "old", &second)).expect_err("one more that is too small");
     assert!(said.contains("container another") && !said.contains("container redis"), "{said}");
     // And it is measured by what is there, not by what was: better once stays better.
-    guarded.apply(&set("old", "512mb", "600Mi")).unwrap();
+    guarded.apply(&set("old", "512mb", "600Mi"));
     guarded.would(&set("old", "512mb", "512Mi")).expect_err("back to what it was");
 }
 
