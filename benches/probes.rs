@@ -151,15 +151,20 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
     (sampler, task)
 }
 
+/// The turns of one of so many targets: they begin one after the other, spread over the interval.
+async fn turns(n: usize, targets: usize, interval: Duration) -> tokio::time::Interval {
+    let few = |number: usize| u32::try_from(number).expect("few");
+    tokio::time::sleep(interval * few(n) / few(targets)).await;
+    tokio::time::interval(interval)
+}
+
 /// The simple way: each probe opens a connection, asks the same, and closes it.
 fn open_each_time(targets: usize, interval: Duration, clock: Clock, note: &Note) -> impl Send {
     let tasks: Vec<_> = (0..targets)
         .map(|n| {
             let note = Arc::clone(note);
             tokio::spawn(async move {
-                tokio::time::sleep(interval * u32::try_from(n).expect("few") / u32::try_from(targets).expect("few"))
-                    .await;
-                let mut turns = tokio::time::interval(interval);
+                let mut turns = turns(n, targets, interval).await;
                 loop {
                     turns.tick().await;
                     let begun = clock.uptime();
@@ -185,10 +190,8 @@ fn read_nothing(targets: usize, interval: Duration, clock: Clock, note: &Note) -
         .map(|n| {
             let note = Arc::clone(note);
             tokio::spawn(async move {
-                tokio::time::sleep(interval * u32::try_from(n).expect("few") / u32::try_from(targets).expect("few"))
-                    .await;
+                let mut turns = turns(n, targets, interval).await;
                 let mut stream = tokio::net::TcpStream::connect(address(n)).await.expect("it listens");
-                let mut turns = tokio::time::interval(interval);
                 loop {
                     turns.tick().await;
                     let begun = clock.uptime();

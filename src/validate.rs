@@ -94,6 +94,11 @@ fn created_at(resource: &RedisMemoryPolicy) -> Timestamp {
     resource.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0)
 }
 
+/// All that is wrong, in one line.
+pub fn in_words(problems: &[Invalid]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// What is wrong, in the order of the spec.
 struct Problems(Vec<Invalid>);
 

@@ -31,7 +31,7 @@ use redis_memory_operator::{
     cli::snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     plan::{Context, decide, promise},
     report,
-    validate::validate,
+    validate::{self, validate},
 };
 use rstest::rstest;
 use scenario::Scenario;
@@ -78,9 +78,9 @@ fn invalid() -> Value {
     let window = json!([{"schedule": "0 3 30 2 *", "duration": "1h", "timeZone": "UTC"}]);
     resource.spec.restart.windows = serde_json::from_value(window).unwrap();
     let problems = validate(&resource).unwrap_err();
-    let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let now = redis_memory_operator::domain::fixtures::NOW;
-    let status = report::stalled("InvalidSpec", &text, 1, &RedisMemoryPolicyStatus::default(), now);
+    let status =
+        report::stalled("InvalidSpec", &validate::in_words(&problems), 1, &RedisMemoryPolicyStatus::default(), now);
     object(&serde_json::to_value(resource.spec).unwrap(), Some(&status), 1)
 }
 

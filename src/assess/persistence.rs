@@ -197,17 +197,8 @@ fn unneeded(policy: &Policy, shard: &Shard<'_>, primary: &Target, config: &Confi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fixtures;
+    use crate::domain::fixtures::{self, mount};
     use rstest::rstest;
-
-    fn mount(path: &str, volume: VolumeKind) -> Mount {
-        Mount {
-            path: path.into(),
-            volume,
-            claim: (volume == VolumeKind::Claim).then(|| "data-redis-1".into()),
-            read_only: false,
-        }
-    }
 
     fn target(dir: &str, mounts: Vec<Mount>) -> Target {
         let mut target = fixtures::target(0);

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::{
     change,
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     live::ReachArgs,
     output,
     plan::{self, PlanError},
@@ -20,10 +20,7 @@ use crate::{
         names::PodName,
         request::{Ask, REQUEST_ANNOTATION, Wanted},
     },
-    kube_io::{
-        ask::{self, Change},
-        error::KubeError,
-    },
+    kube_io::ask::{self, Change},
     validate::request,
 };
 
@@ -74,9 +71,7 @@ struct How {
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
+    Cluster(#[from] CannotAsk),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("there is no RedisMemoryPolicy {name} in namespace {namespace}; there are: {there}")]
@@ -114,7 +109,7 @@ fn run(name: &str, wanted: Wanted, how: &How) -> ExitCode {
 
 async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskError> {
     let cluster = how.cluster.connect().await?;
-    let (policies, _) = cluster.policies(false).list().await?;
+    let (policies, _) = cluster.listed(false).await?;
     let policy = chosen(name, how, &cluster, &policies)?;
     let by = ask::asker(&cluster.client).await;
     let reason = how.reason.clone().unwrap_or_else(|| "a dry run".to_owned());
@@ -140,7 +135,7 @@ async fn asked(name: &str, wanted: Wanted, how: &How) -> Result<ExitCode, AskErr
         let before = before.ask.map_or_else(|why| why, |ask| ask.cause());
         return Err(AskError::Unanswered { policy: policy_name, before });
     }
-    ask::change(&cluster.client, policy, &change).await?;
+    ask::change(&cluster.client, policy, &change).await.map_err(CannotAsk::from)?;
     let text = format!(
         "asked of policy {namespace}/{policy_name}; to see what comes of it: status {policy_name} -n {namespace} -w\n"
     );

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotAsk, ClusterArgs},
     output,
 };
 use crate::{
@@ -18,10 +18,7 @@ use crate::{
         journal::Journal,
         step::{Ends, Step},
     },
-    kube_io::{
-        ask::{self, Change},
-        error::KubeError,
-    },
+    kube_io::ask::{self, Change},
 };
 
 /// What each of them takes.
@@ -60,11 +57,7 @@ pub(super) struct Asked<'a> {
 #[derive(Debug, thiserror::Error)]
 enum ChangeError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    NoSuchPolicy(#[from] NoSuchPolicy),
+    Cluster(#[from] CannotAsk),
     #[error("{0}")]
     Refused(String),
     #[error("the answer cannot be written: {0}")]
@@ -81,13 +74,13 @@ pub(super) fn run(args: &ChangeArgs, verb: &str, decide: impl Fn(Asked<'_>) -> R
 
 async fn changed(args: &ChangeArgs, decide: impl Fn(Asked<'_>) -> Result<Decided, String>) -> Result<u8, ChangeError> {
     let cluster = args.cluster.connect().await?;
-    let (policies, _) = cluster.policies(false).list().await?;
+    let (policies, _) = cluster.listed(false).await?;
     let policy = cluster.named(&policies, &args.policy)?;
     let by = ask::asker(&cluster.client).await;
     let asked = Asked { policy, by: &by, now: Clock::start().now() };
     let Decided { change, said, code } = decide(asked).map_err(ChangeError::Refused)?;
     if !args.dry_run && !change.is_empty() {
-        ask::change(&cluster.client, policy, &change).await?;
+        ask::change(&cluster.client, policy, &change).await.map_err(CannotAsk::from)?;
     }
     let commands = if args.dry_run { dry(policy, &change) } else { String::new() };
     output::answer(&(said + &commands)).map_err(ChangeError::Write)?;

@@ -32,7 +32,7 @@ use crate::{
     },
     observe::sampler::reading_of,
     redis_io::{Connection, probe},
-    validate::validate,
+    validate::{self, validate},
 };
 
 /// The port of Redis.
@@ -243,9 +243,8 @@ fn judge(args: &Args, server: &str, address: SocketAddr, sample: &Sample, clock:
 
 /// The default policy, judging at once, with remedies that a person carries out.
 fn policy() -> Result<Policy, CheckError> {
-    let mut policy = validate(&default_policy()?).map_err(|problems| {
-        CheckError::Policy(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })?;
+    let mut policy =
+        validate(&default_policy()?).map_err(|problems| CheckError::Policy(validate::in_words(&problems)))?;
     policy.fragmentation.sustained = Duration::ZERO;
     (policy.headroom.resize_pod, policy.headroom.set_maxmemory) = (false, false);
     Ok(policy)

@@ -10,7 +10,7 @@ use crate::{
     kube_io::{
         client::{Access, ClientOptions, client_of},
         error::KubeError,
-        policies::Policies,
+        policies::{Policies, Unreadable},
     },
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Cluster {
 
 impl ClusterArgs {
     /// The client, and the namespace that is meant.
-    pub(super) async fn connect(&self) -> Result<Cluster, KubeError> {
+    pub(super) async fn connect(&self) -> Result<Cluster, CannotAsk> {
         let access = Access {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
@@ -62,27 +62,26 @@ impl ClusterArgs {
     }
 }
 
-/// No policy has that name.
+/// Why a cluster does not give what a verb asks of it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "there is no RedisMemoryPolicy {name} in namespace {namespace}; there {}",
-    if others.is_empty() { "is none at all (another namespace: -n)".to_owned() }
-    else { format!("are: {} (another namespace: -n)", others.join(", ")) }
-)]
-pub(super) struct NoSuchPolicy {
-    name: String,
-    namespace: String,
-    others: Vec<String>,
+pub(super) enum CannotAsk {
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    #[error(
+        "there is no RedisMemoryPolicy {name} in namespace {namespace}; there {}",
+        if others.is_empty() { "is none at all (another namespace: -n)".to_owned() }
+        else { format!("are: {} (another namespace: -n)", others.join(", ")) }
+    )]
+    NoSuchPolicy { name: String, namespace: String, others: Vec<String> },
+    #[error("the policy {name} is not valid: {text}")]
+    NotValid { name: String, text: String },
 }
 
-/// A verb that asks a cluster could not begin.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot start: {0}")]
-pub(super) struct CannotStart(#[source] pub(super) io::Error);
-
 /// What comes of asking a cluster.
-pub(super) fn ask<T, E: From<CannotStart>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CannotStart)?.block_on(work)
+pub(super) fn ask<T, E: From<CannotAsk>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CannotAsk::Start)?.block_on(work)
 }
 
 impl Cluster {
@@ -91,13 +90,21 @@ impl Cluster {
         &self,
         policies: &'a [RedisMemoryPolicy],
         name: &str,
-    ) -> Result<&'a RedisMemoryPolicy, NoSuchPolicy> {
+    ) -> Result<&'a RedisMemoryPolicy, CannotAsk> {
         let found = policies.iter().find(|policy| policy.name_any() == name);
-        found.ok_or_else(|| NoSuchPolicy {
+        found.ok_or_else(|| CannotAsk::NoSuchPolicy {
             name: name.to_owned(),
             namespace: self.namespace.clone(),
             others: policies.iter().map(kube::ResourceExt::name_any).collect(),
         })
+    }
+
+    /// Those policies, and those of them that cannot be read.
+    pub(super) async fn listed(
+        &self,
+        all_namespaces: bool,
+    ) -> Result<(Vec<RedisMemoryPolicy>, Vec<Unreadable>), CannotAsk> {
+        Ok(self.policies(all_namespaces).list().await?)
     }
 
     /// The policies of the namespace that is meant, or of all.

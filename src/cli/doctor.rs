@@ -21,10 +21,10 @@ use self::{
 };
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     judgement::Judgement,
     layout::{line, paragraph},
-    live::{self, LiveError, ReachArgs},
+    live::{self, ReachArgs},
     output,
 };
 use crate::{
@@ -80,11 +80,7 @@ enum Shown {
 #[derive(Debug, thiserror::Error)]
 enum DoctorError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
+    Cluster(#[from] CannotAsk),
     #[error("the answer cannot be written: {0}")]
     Write(#[source] io::Error),
 }
@@ -102,7 +98,7 @@ fn doctor(args: &Args) -> Result<(), DoctorError> {
     output::print(args.output == Shown::Text, &text).map_err(DoctorError::Write)
 }
 
-async fn look(args: &Args) -> Result<String, DoctorError> {
+async fn look(args: &Args) -> Result<String, CannotAsk> {
     let cluster = args.cluster.connect().await?;
     let reader = Reader::new(cluster.client.clone(), Clock::start());
     args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
@@ -195,7 +191,7 @@ async fn fits(
     namespace: &Namespace,
     sets: &[RedisSet],
     read_secrets: bool,
-) -> Result<Vec<Fit>, LiveError> {
+) -> Result<Vec<Fit>, CannotAsk> {
     let mut fits = Vec::new();
     for set in sets {
         let ways = clients::ways(namespace, set);
@@ -263,7 +259,7 @@ async fn ask(
     set: &RedisSet,
     mut resource: RedisMemoryPolicy,
     read_secrets: bool,
-) -> Result<Looked, LiveError> {
+) -> Result<Looked, CannotAsk> {
     resource.spec.restart.allow_downtime = true;
     let access = &mut resource.spec.redis;
     let withheld = !read_secrets && access.password_secret.is_some();

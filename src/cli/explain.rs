@@ -14,17 +14,17 @@ use kube::{
 use self::report::{Explained, Source};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     files::{self, FileError},
-    live::{self, LiveError, ReachArgs},
+    live::{self, ReachArgs},
     output,
 };
 use crate::{
     api::v1alpha1::{Mode, RedisMemoryPolicy},
-    cli::snapshot_file::{SnapshotFile, SnapshotFileError},
+    cli::snapshot_file::SnapshotFile,
     clock::Clock,
     domain::names::PodName,
-    kube_io::{error::KubeError, read::Reader},
+    kube_io::read::Reader,
 };
 
 /// Arguments of `explain`.
@@ -50,15 +50,9 @@ pub(super) struct Args {
 #[derive(Debug, thiserror::Error)]
 enum ExplainError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
+    Cluster(#[from] CannotAsk),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{path}: {source}")]
-    Snapshot { path: String, source: SnapshotFileError },
     #[error("there is no pod {pod} in namespace {namespace}")]
     NoSuchPod { pod: String, namespace: String },
     #[error("the snapshot has no pod {pod}; it has: {there}")]
@@ -88,8 +82,7 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
         return Ok(page);
     }
     if let Some(path) = &args.file {
-        let (path, text) = files::read(path)?;
-        let file = SnapshotFile::read(&text).map_err(|source| ExplainError::Snapshot { path: path.clone(), source })?;
+        let (path, file) = files::snapshot(path)?;
         return told(args, &path, &file, Source::File);
     }
     cluster::ask(explain_live(args))
@@ -98,7 +91,7 @@ fn explain(args: &Args) -> Result<String, ExplainError> {
 async fn explain_live(args: &Args) -> Result<String, ExplainError> {
     let clock = Clock::start();
     let cluster = args.cluster.connect().await?;
-    let (policies, _) = cluster.policies(false).list().await?;
+    let (policies, _) = cluster.listed(false).await?;
     let Chosen { acting, others, beside } = choose(args, &cluster, clock, policies).await?;
     let (namespace, policy) = (&cluster.namespace, acting.name_any());
     args.reach.prepare(&cluster, &[namespace.as_str()]).await?;
@@ -126,7 +119,7 @@ async fn choose(
 ) -> Result<Chosen, ExplainError> {
     let (pod, namespace) = (args.pod.clone(), cluster.namespace.clone());
     let reader = Reader::new(cluster.client.clone(), clock);
-    let found = reader.pod(&namespace, &PodName::new(&pod)).await?;
+    let found = reader.pod(&namespace, &PodName::new(&pod)).await.map_err(CannotAsk::from)?;
     let Some(found) = found else { return Err(ExplainError::NoSuchPod { pod, namespace }) };
     let selects = |policy: &RedisMemoryPolicy| {
         Selector::try_from(policy.spec.selector.clone()).is_ok_and(|selector| selector.matches(found.labels()))
@@ -158,7 +151,7 @@ async fn choose(
 
 fn told(args: &Args, path: &str, file: &SnapshotFile, source: Source<'_>) -> Result<String, ExplainError> {
     let pod = PodName::new(&args.pod);
-    let policy = file.policy().map_err(|source| ExplainError::Snapshot { path: path.to_owned(), source })?;
+    let policy = file.policy().map_err(|source| FileError::Snapshot { path: path.to_owned(), source })?;
     let Some(target) = file.snapshot.target(&pod) else {
         let there = file.snapshot.targets.iter().map(|target| target.pod.name.to_string()).collect::<Vec<_>>();
         return Err(ExplainError::NotInSnapshot { pod: args.pod.clone(), there: there.join(", ") });

@@ -9,13 +9,17 @@ use std::{
 /// A larger file is none of ours: a policy acts on at most some hundred pods.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// Why a file could not be had.
+use super::snapshot_file::{SnapshotFile, SnapshotFileError};
+
+/// Why a file could not be had, or says nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
     #[error("{path} is larger than {} MiB: no snapshot, policy or manifest is", MAX_SIZE >> 20)]
     TooLarge { path: String },
+    #[error("{path}: {source}")]
+    Snapshot { path: String, source: SnapshotFileError },
 }
 
 /// The name of the file, for messages, and what is in it. `-` is standard input.
@@ -29,6 +33,15 @@ pub(super) fn read(path: &Path) -> Result<(String, String), FileError> {
         Ok(Some(text)) => Ok((name, text)),
         Ok(None) => Err(FileError::TooLarge { path: name }),
         Err(source) => Err(FileError::Read { path: name, source }),
+    }
+}
+
+/// The same of a file that is a snapshot.
+pub(super) fn snapshot(path: &Path) -> Result<(String, SnapshotFile), FileError> {
+    let (path, text) = read(path)?;
+    match SnapshotFile::read(&text) {
+        Ok(file) => Ok((path, file)),
+        Err(source) => Err(FileError::Snapshot { path, source }),
     }
 }
 

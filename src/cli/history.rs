@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::{
     cluster::ClusterArgs,
-    layout,
-    list::{self, CannotShow, ListArgs, Shown},
+    list::{CannotShow, ListArgs},
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
@@ -67,17 +66,11 @@ async fn history(args: &Args) -> Result<String, CannotShow> {
         }
     }
     found.sort_by_key(|ended| (Reverse(ended.ended_at), ended.namespace.clone(), ended.set.clone()));
-    match args.list.output {
-        Shown::Text | Shown::Wide if found.is_empty() => {
-            let mut out = String::new();
-            layout::line(&mut out, "no remediation has ended here yet (another namespace: -n, all of them: -A)");
-            Ok(out)
-        }
-        Shown::Text | Shown::Wide => Ok(args.list.table(&table(&found, args.list.output == Shown::Wide))),
-        Shown::Name => Ok(list::names(found.iter().map(|ended| ended.remediation.clone()))),
-        Shown::Json => list::json(&found).map_err(CannotShow::Write),
-        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
+    if found.is_empty() && args.list.output.is_for_people() {
+        return Ok("no remediation has ended here yet (another namespace: -n, all of them: -A)\n".to_owned());
     }
+    let names = found.iter().map(|ended| ended.remediation.clone());
+    args.list.shown(&found, names, |wide| table(&found, wide)).map_err(CannotShow::Write)
 }
 
 fn of_policy(policy: &RedisMemoryPolicy) -> Vec<Past> {

@@ -7,12 +7,10 @@ use serde::Serialize;
 
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, NoSuchPolicy},
-    layout,
-    live::LiveError,
-    output, yaml,
+    cluster::{self, CannotAsk, Cluster},
+    layout, output, yaml,
 };
-use crate::{api::v1alpha1::RedisMemoryPolicy, kube_io::error::KubeError};
+use crate::api::v1alpha1::RedisMemoryPolicy;
 
 /// What is said where there is no policy to list.
 pub(super) const NONE: &str = "no RedisMemoryPolicy here (another namespace: -n, all of them: -A)\n";
@@ -50,13 +48,7 @@ pub(super) enum Shown {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CannotShow {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    #[error(transparent)]
-    NoSuchPolicy(#[from] NoSuchPolicy),
+    Cluster(#[from] CannotAsk),
     #[error(
         "no remediation of a set {set} has ended; {}",
         if there.is_empty() { "none of any set has".to_owned() } else { format!("there are those of: {}", there.join(", ")) }
@@ -90,16 +82,31 @@ impl ListArgs {
     }
 
     /// The policies that are meant. Those that cannot be read are named on standard error.
-    pub(super) async fn policies(&self, cluster: &Cluster) -> Result<Vec<RedisMemoryPolicy>, KubeError> {
-        let (policies, unreadable) = cluster.policies(self.all_namespaces).list().await?;
+    pub(super) async fn policies(&self, cluster: &Cluster) -> Result<Vec<RedisMemoryPolicy>, CannotAsk> {
+        let (policies, unreadable) = cluster.listed(self.all_namespaces).await?;
         for unreadable in unreadable {
             output::complain(&format!("RedisMemoryPolicy {} cannot be read: {}", unreadable.name, unreadable.text));
         }
         Ok(policies)
     }
 
+    /// What was found, as these flags say: a table (of more columns where `rows` is told so), names, or the thing itself.
+    pub(super) fn shown<T: Serialize>(
+        &self,
+        found: &T,
+        names: impl Iterator<Item = String>,
+        rows: impl FnOnce(bool) -> Vec<Vec<String>>,
+    ) -> Result<String, String> {
+        match self.output {
+            Shown::Text | Shown::Wide => Ok(self.table(&rows(self.output == Shown::Wide))),
+            Shown::Name => Ok(one_a_line(names)),
+            Shown::Json => json(found),
+            Shown::Yaml => yaml(found),
+        }
+    }
+
     /// A table; the first of the rows names its columns.
-    pub(super) fn table(&self, rows: &[Vec<String>]) -> String {
+    fn table(&self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();
         let rows = rows.get(usize::from(self.no_headers)..).unwrap_or_default();
         if self.output == Shown::Wide {
@@ -111,8 +118,7 @@ impl ListArgs {
     }
 }
 
-/// One name a line.
-pub(super) fn names(names: impl Iterator<Item = String>) -> String {
+fn one_a_line(names: impl Iterator<Item = String>) -> String {
     let mut out = String::new();
     for name in names {
         layout::line(&mut out, &name);

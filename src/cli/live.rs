@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod as KubePod;
 use kube::ResourceExt as _;
 
 use super::{
-    cluster::Cluster,
+    cluster::{CannotAsk, Cluster},
     snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         snapshot::{Observation, Snapshot, Target},
         volume::Volumes,
     },
-    kube_io::{error::KubeError, forward::Forward, read::Reader, secrets::Secrets},
+    kube_io::{forward::Forward, read::Reader, secrets::Secrets},
     observe::{
         lately::Lately,
         nodes::OnNodes,
@@ -53,7 +53,7 @@ impl ReachArgs {
     }
 
     /// Sees to it that the pods of these namespaces are reached from here, before any is.
-    pub(super) async fn prepare(&self, cluster: &Cluster, namespaces: &[&str]) -> Result<(), KubeError> {
+    pub(super) async fn prepare(&self, cluster: &Cluster, namespaces: &[&str]) -> Result<(), CannotAsk> {
         if !self.port_forward {
             return Ok(());
         }
@@ -68,16 +68,7 @@ impl ReachArgs {
     }
 }
 
-/// Why nothing could be seen.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LiveError {
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error("the policy {name} is not valid: {text}")]
-    Policy { name: String, text: String },
-}
-
-/// Looks once. `policies`: those of the namespace, another one of which may act instead.
+/// Looks once. `policies`: another one of the namespace's may act instead; those of others do not matter.
 ///
 /// The rights in the snapshot are not those of the person who asks: that the operator has its own is taken for
 /// granted here, and what it lacks is in the policy's status.
@@ -86,8 +77,11 @@ pub(super) async fn look(
     clock: Clock,
     resource: &RedisMemoryPolicy,
     policies: &[RedisMemoryPolicy],
-) -> Result<SnapshotFile, LiveError> {
-    let others: Vec<_> = policies.iter().filter(|other| other.name_any() != resource.name_any()).cloned().collect();
+) -> Result<SnapshotFile, CannotAsk> {
+    let beside = |other: &&RedisMemoryPolicy| {
+        other.namespace() == resource.namespace() && other.name_any() != resource.name_any()
+    };
+    let others: Vec<_> = policies.iter().filter(beside).cloned().collect();
     let namespace = resource.namespace().unwrap_or_default();
     let selector = validate::selector_string(&resource.spec.selector);
     let found: Vec<KubePod> = Reader::new(client.clone(), clock).pods(&namespace, &selector).await?;
@@ -95,10 +89,10 @@ pub(super) async fn look(
 }
 
 /// The policy that the resource states.
-pub(super) fn validated(resource: &RedisMemoryPolicy) -> Result<Policy, LiveError> {
-    validate::validate(resource).map_err(|problems| LiveError::Policy {
+pub(super) fn validated(resource: &RedisMemoryPolicy) -> Result<Policy, CannotAsk> {
+    validate::validate(resource).map_err(|problems| CannotAsk::NotValid {
         name: resource.metadata.name.clone().unwrap_or_default(),
-        text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        text: validate::in_words(&problems),
     })
 }
 
@@ -109,7 +103,7 @@ pub(super) async fn look_at(
     resource: &RedisMemoryPolicy,
     found: Vec<Arc<KubePod>>,
     others: &[RedisMemoryPolicy],
-) -> Result<SnapshotFile, LiveError> {
+) -> Result<SnapshotFile, CannotAsk> {
     let policy = Arc::new(validated(resource)?);
     let secrets = Arc::new(FromKubernetes(Secrets::new(client.clone())));
     let settings = SamplerSettings { interval: NEVER, probe_deadline: PROBE_DEADLINE, ..SamplerSettings::default() };

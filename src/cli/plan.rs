@@ -11,20 +11,19 @@ use std::{
 use self::report::Report;
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     files::{self, FileError},
     judgement::{Due, Judgement},
-    live::{self, LiveError, ReachArgs},
+    live::{self, ReachArgs},
     output,
-    snapshot_file::{Judged, SnapshotFile, SnapshotFileError, WrittenPolicy},
+    snapshot_file::{Judged, SnapshotFile, WrittenPolicy},
     yaml,
 };
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicySpec},
     clock::Clock,
     domain::{duration, request::Request},
-    kube_io::error::KubeError,
-    validate::validate,
+    validate::{self, validate},
 };
 
 /// Arguments of `plan`.
@@ -72,15 +71,7 @@ pub(super) enum PlanError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    #[error(transparent)]
-    NoSuchPolicy(#[from] NoSuchPolicy),
-    #[error("{path}: {source}")]
-    Snapshot { path: String, source: SnapshotFileError },
+    Cluster(#[from] CannotAsk),
     #[error("{path}: {text}")]
     Policy { path: String, text: String },
     #[error("the plan cannot be written: {0}")]
@@ -118,11 +109,7 @@ pub(super) async fn of_request(
 
 fn plan(args: &Args) -> Result<Due, PlanError> {
     let (path, mut file) = match (&args.file, &args.name) {
-        (Some(path), _) => {
-            let (path, text) = files::read(path)?;
-            let file = SnapshotFile::read(&text);
-            (path.clone(), file.map_err(|source| PlanError::Snapshot { path, source })?)
-        }
+        (Some(path), _) => files::snapshot(path)?,
         (None, name) => ("the cluster".to_owned(), look(args, name.as_deref().unwrap_or_default())?),
     };
     let mut notes = Vec::new();
@@ -133,7 +120,7 @@ fn plan(args: &Args) -> Result<Due, PlanError> {
 }
 
 fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown) -> Result<Due, PlanError> {
-    let policy = file.policy().map_err(|source| PlanError::Snapshot { path: path.to_owned(), source })?;
+    let policy = file.policy().map_err(|source| FileError::Snapshot { path: path.to_owned(), source })?;
     notes.extend(caveats(file));
     let settings = file.settings();
     let judgement = Judgement::of(&policy, &file.snapshot, &file.workloads, file.journal.as_ref(), &settings);
@@ -150,14 +137,14 @@ fn shown(path: &str, file: &SnapshotFile, mut notes: Vec<String>, output: Shown)
 }
 
 /// The cluster as it is now.
-fn look(args: &Args, name: &str) -> Result<SnapshotFile, PlanError> {
+fn look(args: &Args, name: &str) -> Result<SnapshotFile, CannotAsk> {
     cluster::ask(async {
         let cluster = args.cluster.connect().await?;
-        let (policies, _) = cluster.policies(false).list().await?;
+        let (policies, _) = cluster.listed(false).await?;
         let policy = cluster.named(&policies, name)?;
         args.reach.prepare(&cluster, &[cluster.namespace.as_str()]).await?;
         output::progress(&format!("looking at the pods of policy {}/{name} …", cluster.namespace));
-        Ok(live::look(&cluster.client, Clock::start(), policy, &policies).await?)
+        live::look(&cluster.client, Clock::start(), policy, &policies).await
     })
 }
 
@@ -194,8 +181,7 @@ fn replace_policy(file: &mut SnapshotFile, path: &Path) -> Result<Vec<String>, P
     let (path, text) = files::read(path)?;
     let refused = |text: String| PlanError::Policy { path: path.clone(), text };
     let resource: RedisMemoryPolicy = yaml::from_str(&text).map_err(|error| refused(error.to_string()))?;
-    validate(&resource)
-        .map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    validate(&resource).map_err(|problems| refused(validate::in_words(&problems)))?;
     let other = WrittenPolicy::from(&resource);
     let found_with = |spec: &RedisMemoryPolicySpec| (spec.selector.clone(), spec.redis.clone());
     let mut notes = Vec::new();

@@ -26,17 +26,12 @@ use kube::ResourceExt;
 use self::{made::Looked, value::Report};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     files::{self, FileError},
     live::{self, ReachArgs},
     output,
-    snapshot_file::{SnapshotFile, SnapshotFileError},
 };
-use crate::{
-    api::v1alpha1::RedisMemoryPolicy,
-    clock::Clock,
-    kube_io::{error::KubeError, policies::Unreadable},
-};
+use crate::{api::v1alpha1::RedisMemoryPolicy, clock::Clock, kube_io::policies::Unreadable};
 
 /// Policies that are looked at at the same time: each asks the API server for a handful of things.
 const AT_ONCE: usize = 4;
@@ -85,13 +80,9 @@ enum Form {
 #[derive(Debug, thiserror::Error)]
 enum ReportError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
+    Cluster(#[from] CannotAsk),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{path}: {source}")]
-    Snapshot { path: String, source: SnapshotFileError },
     #[error("cannot write the report: {0}")]
     Write(String),
     #[error("--output-file: cannot write {path}: {source}")]
@@ -117,11 +108,9 @@ fn of_files(paths: &[PathBuf]) -> Result<Report, ReportError> {
     let mut looked = Vec::new();
     let mut made_at = Timestamp::UNIX_EPOCH;
     for path in paths {
-        let (path, text) = files::read(path)?;
-        let refused = |source| ReportError::Snapshot { path: path.clone(), source };
-        let file = SnapshotFile::read(&text).map_err(refused)?;
+        let (path, file) = files::snapshot(path)?;
         made_at = made_at.max(file.snapshot.at);
-        looked.push(Looked::of_file(file).map_err(refused)?);
+        looked.push(Looked::of_file(file).map_err(|source| FileError::Snapshot { path, source })?);
     }
     let scope = if paths.len() == 1 { "a snapshot".to_owned() } else { format!("{} snapshots", paths.len()) };
     let note = "from snapshots: what the operator would say of them, had it seen nothing before".to_owned();
@@ -131,7 +120,7 @@ fn of_files(paths: &[PathBuf]) -> Result<Report, ReportError> {
 async fn of_cluster(args: &Args) -> Result<Report, ReportError> {
     let clock = Clock::start();
     let cluster = args.cluster.connect().await?;
-    let (policies, unreadable) = cluster.policies(args.all_namespaces).list().await?;
+    let (policies, unreadable) = cluster.listed(args.all_namespaces).await?;
     let mut notes: Vec<String> = unreadable.iter().map(of_unreadable).collect();
     for note in &notes {
         output::complain(note);
@@ -166,9 +155,7 @@ fn of_unreadable(Unreadable { name, text }: &Unreadable) -> String {
 async fn look(cluster: &Cluster, clock: Clock, policies: Vec<RedisMemoryPolicy>) -> Vec<Looked> {
     let all = &policies;
     let looks = stream::iter(all).map(|resource| async move {
-        let beside: Vec<RedisMemoryPolicy> =
-            all.iter().filter(|other| other.namespace() == resource.namespace()).cloned().collect();
-        let seen = live::look(&cluster.client, clock, resource, &beside).await;
+        let seen = live::look(&cluster.client, clock, resource, all).await;
         Looked {
             resource: resource.clone(),
             seen: seen.map_err(|error| format!("its pods could not be looked at: {error}")),

@@ -21,7 +21,7 @@ use crate::{
         snapshot::{Observation, Snapshot},
     },
     plan::PlanSettings,
-    validate::validate,
+    validate::{self, validate},
 };
 
 /// `apiVersion` of the file: the version of its form.
@@ -170,9 +170,8 @@ impl SnapshotFile {
 
     /// The validated policy, as it is to be judged here.
     pub fn policy(&self) -> Result<Policy, SnapshotFileError> {
-        let mut policy = validate(&self.policy.resource()).map_err(|problems| {
-            SnapshotFileError::Policy(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
+        let mut policy = validate(&self.policy.resource())
+            .map_err(|problems| SnapshotFileError::Policy(validate::in_words(&problems)))?;
         if self.judged == Judged::AtOnce {
             policy.fragmentation.sustained = Duration::ZERO;
         }

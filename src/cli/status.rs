@@ -13,17 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::changes::{Ending, Facts};
 use super::{
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs, NoSuchPolicy},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     list::{self, ListArgs, Shown},
     output,
 };
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
-    kube_io::{
-        error::KubeError,
-        policies::{Change, Unreadable},
-    },
+    kube_io::policies::{Change, Unreadable},
 };
 
 /// Arguments of `status`.
@@ -52,11 +49,7 @@ pub(super) struct Args {
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
     #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    #[error(transparent)]
-    NoSuchPolicy(#[from] NoSuchPolicy),
+    Cluster(#[from] CannotAsk),
     #[error("RedisMemoryPolicy {} is stored and cannot be read by this version: {}", .0.name, .0.text)]
     Unreadable(Unreadable),
     #[error("RedisMemoryPolicy {0} was deleted")]
@@ -78,7 +71,7 @@ async fn status(args: &Args) -> Result<ExitCode, StatusError> {
     if args.watch || args.until_done {
         return watch(args, &cluster).await;
     }
-    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
+    let (policies, unreadable) = cluster.listed(args.list.all_namespaces).await?;
     let text = match &args.name {
         Some(name) => one(args, &cluster, name, &policies, &unreadable)?,
         None => all(args, &policies, &unreadable)?,
@@ -99,35 +92,31 @@ fn one(
         return Err(StatusError::Unreadable(other.clone()));
     }
     let policy = cluster.named(policies, name)?;
-    match args.list.output {
-        Shown::Text => Ok(view::full(policy, Clock::start().now())),
-        Shown::Wide => Ok(args.list.table(&view::wide(std::slice::from_ref(policy)))),
-        Shown::Name => Ok(list::names([list::policy(policy)].into_iter())),
-        Shown::Json => list::json(&view::machine(policy)).map_err(StatusError::Write),
-        Shown::Yaml => list::yaml(&view::machine(policy)).map_err(StatusError::Write),
+    if args.list.output == Shown::Text {
+        return Ok(view::full(policy, Clock::start().now()));
     }
+    let names = [list::policy(policy)].into_iter();
+    let row = |_| view::wide(std::slice::from_ref(policy));
+    args.list.shown(&view::machine(policy), names, row).map_err(StatusError::Write)
 }
 
 fn all(args: &Args, policies: &[RedisMemoryPolicy], unreadable: &[Unreadable]) -> Result<String, StatusError> {
     for Unreadable { name, text } in unreadable {
         output::complain(&format!("RedisMemoryPolicy {name} is stored and cannot be read by this version: {text}"));
     }
-    let machine = || policies.iter().map(view::machine).collect::<Vec<_>>();
-    match args.list.output {
-        Shown::Text | Shown::Wide if policies.is_empty() => Ok(list::NONE.to_owned()),
-        Shown::Text => Ok(args.list.table(&view::list(policies))),
-        Shown::Wide => Ok(args.list.table(&view::wide(policies))),
-        Shown::Name => Ok(list::names(policies.iter().map(list::policy))),
-        Shown::Json => list::json(&machine()).map_err(StatusError::Write),
-        Shown::Yaml => list::yaml(&machine()).map_err(StatusError::Write),
+    if policies.is_empty() && args.list.output.is_for_people() {
+        return Ok(list::NONE.to_owned());
     }
+    let machine: Vec<_> = policies.iter().map(view::machine).collect();
+    let rows = |wide| if wide { view::wide(policies) } else { view::list(policies) };
+    args.list.shown(&machine, policies.iter().map(list::policy), rows).map_err(StatusError::Write)
 }
 
 /// One line for each change, until a signal, or until nothing is left to wait for.
 async fn watch(args: &Args, cluster: &Cluster) -> Result<ExitCode, StatusError> {
     let clock = Clock::start();
     // Before the first request: a mistake in the name would otherwise be waited for.
-    let (policies, unreadable) = cluster.policies(args.list.all_namespaces).list().await?;
+    let (policies, unreadable) = cluster.listed(args.list.all_namespaces).await?;
     if let Some(name) = &args.name {
         one(args, cluster, name, &policies, &unreadable)?;
     }
@@ -188,9 +177,9 @@ fn say(lines: &[String]) -> Result<(), StatusError> {
 }
 
 /// Completes when the process is asked to stop.
-fn stopped() -> Result<BoxFuture<'static, ()>, StatusError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CannotStart)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(CannotStart)?;
+fn stopped() -> Result<BoxFuture<'static, ()>, CannotAsk> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CannotAsk::Start)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CannotAsk::Start)?;
     Ok(Box::pin(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -6,9 +6,9 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
-    cluster::{Cluster, ClusterArgs},
-    list::{self, CannotShow, ListArgs, Shown},
-    live::{self, LiveError, ReachArgs},
+    cluster::{CannotAsk, Cluster, ClusterArgs},
+    list::{self, CannotShow, ListArgs},
+    live::{self, ReachArgs},
     output,
 };
 use crate::{
@@ -96,26 +96,24 @@ async fn top(args: &Args) -> Result<String, CannotShow> {
 fn of_policies(args: &Args, policies: &[RedisMemoryPolicy]) -> Result<String, CannotShow> {
     let mut found: Vec<OfPolicy> = policies.iter().map(of_policy).collect();
     found.sort_by_key(|one| (Reverse(one.bytes), one.namespace.clone(), one.policy.clone()));
-    match args.list.output {
-        Shown::Text | Shown::Wide => {
-            let head = ["NAMESPACE", "POLICY", "PODS", "WASTE", "WORST", "VERDICT"].map(str::to_owned).to_vec();
-            let rows = found.iter().map(|one| {
-                let or_none = |text: &Option<String>| text.clone().unwrap_or_else(none);
-                vec![
-                    one.namespace.clone(),
-                    one.policy.clone(),
-                    format!("{}/{}", one.answering, one.pods),
-                    or_none(&one.waste),
-                    or_none(&one.worst_ratio),
-                    or_none(&one.verdict),
-                ]
-            });
-            Ok(args.list.table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
-        }
-        Shown::Name => Ok(list::names(found.iter().map(|one| list::policy_named(&one.policy)))),
-        Shown::Json => list::json(&found).map_err(CannotShow::Write),
-        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
-    }
+    let names = found.iter().map(|one| list::policy_named(&one.policy));
+    args.list.shown(&found, names, |_| table_of_policies(&found)).map_err(CannotShow::Write)
+}
+
+fn table_of_policies(found: &[OfPolicy]) -> Vec<Vec<String>> {
+    let head = ["NAMESPACE", "POLICY", "PODS", "WASTE", "WORST", "VERDICT"].map(str::to_owned).to_vec();
+    let rows = found.iter().map(|one| {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(none);
+        vec![
+            one.namespace.clone(),
+            one.policy.clone(),
+            format!("{}/{}", one.answering, one.pods),
+            or_none(&one.waste),
+            or_none(&one.worst_ratio),
+            or_none(&one.verdict),
+        ]
+    });
+    std::iter::once(head).chain(rows).collect()
 }
 
 fn of_policy(policy: &RedisMemoryPolicy) -> OfPolicy {
@@ -149,20 +147,15 @@ async fn pods(args: &Args, cluster: &Cluster, policies: &[RedisMemoryPolicy]) ->
     for policy in policies.iter().filter(|policy| args.policy.as_ref().is_none_or(|name| policy.name_any() == *name)) {
         let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
         output::progress(&format!("asking the pods of policy {namespace}/{name} …"));
-        let beside: Vec<_> = policies.iter().filter(|other| other.namespace() == policy.namespace()).cloned().collect();
-        match live::look(&cluster.client, clock, policy, &beside).await {
+        match live::look(&cluster.client, clock, policy, policies).await {
             Ok(file) => found.extend(file.snapshot.targets.iter().map(|target| of_pod(&namespace, &name, target))),
-            Err(error @ LiveError::Policy { .. }) if args.policy.is_none() => output::complain(&error.to_string()),
+            Err(error @ CannotAsk::NotValid { .. }) if args.policy.is_none() => output::complain(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
     found.sort_by_key(|one| (Reverse(one.waste_bytes), one.namespace.clone(), one.pod.clone()));
-    match args.list.output {
-        Shown::Text | Shown::Wide => Ok(args.list.table(&table(&found, args.list.output == Shown::Wide))),
-        Shown::Name => Ok(list::names(found.iter().map(|one| format!("pod/{}", one.pod)))),
-        Shown::Json => list::json(&found).map_err(CannotShow::Write),
-        Shown::Yaml => list::yaml(&found).map_err(CannotShow::Write),
-    }
+    let names = found.iter().map(|one| format!("pod/{}", one.pod));
+    args.list.shown(&found, names, |wide| table(&found, wide)).map_err(CannotShow::Write)
 }
 
 fn of_pod(namespace: &str, policy: &str, target: &Target) -> OfPod {

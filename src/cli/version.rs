@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Format,
     check::COULD_NOT_LOOK,
-    cluster::{self, CannotStart, Cluster, ClusterArgs},
+    cluster::{self, CannotAsk, Cluster, ClusterArgs},
     layout::{self, line},
     list, output,
 };
@@ -77,15 +77,6 @@ struct Operator {
     wanted: i32,
 }
 
-/// Why it could not be said.
-#[derive(Debug, thiserror::Error)]
-enum VersionError {
-    #[error(transparent)]
-    Start(#[from] CannotStart),
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-}
-
 /// Looks and prints.
 pub(super) fn main(args: &Args) -> ExitCode {
     let mut found = Versions { client: env!("CARGO_PKG_VERSION").to_owned(), ..Versions::default() };
@@ -108,7 +99,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 /// Each thing by itself: what a person may not read keeps nothing else from being said. `Err`: nobody is there to be asked.
-async fn look(args: &Args, found: &mut Versions) -> Result<Vec<VersionError>, VersionError> {
+async fn look(args: &Args, found: &mut Versions) -> Result<Vec<CannotAsk>, CannotAsk> {
     let cluster = args.cluster.connect().await?;
     found.server = Some(version::server(&cluster.client).await?);
     let mut problems = Vec::new();

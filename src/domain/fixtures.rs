@@ -193,12 +193,8 @@ pub fn claim_volume(n: u8) -> ClaimVolume {
 /// Gives the member an AOF in a PersistentVolumeClaim.
 pub fn on_claim(target: &mut Target) {
     if let Ok(container) = &mut target.pod.container {
-        container.mounts = vec![Mount {
-            path: "/data".into(),
-            volume: VolumeKind::Claim,
-            claim: Some(format!("data-{}", target.pod.name)),
-            read_only: false,
-        }];
+        let claim = Some(format!("data-{}", target.pod.name));
+        container.mounts = vec![Mount { claim, ..mount("/data", VolumeKind::Claim) }];
     }
     if let Observation::Seen(sample) = &mut target.redis {
         sample.persistence.aof_enabled = true;
@@ -360,8 +356,13 @@ pub fn container() -> Container {
         killed_before: None,
         start_took: Duration::ZERO,
         ready_after: Duration::ZERO,
-        mounts: vec![Mount { path: "/data".into(), volume: VolumeKind::EmptyDir, claim: None, read_only: false }],
+        mounts: vec![mount("/data", VolumeKind::EmptyDir)],
     }
+}
+
+/// A volume of that kind there, and nothing of a claim.
+pub fn mount(path: &str, volume: VolumeKind) -> Mount {
+    Mount { path: path.into(), volume, claim: None, read_only: false }
 }
 
 /// A primary.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::validate;
+use super::{in_words, validate};
 use crate::{
     api::v1alpha1::{RedisMemoryPolicy, StoredPolicy},
     domain::policy::Policy,
@@ -46,7 +46,7 @@ pub fn resolve(stored: &StoredPolicy) -> Result<Resolved, Problem> {
         Ok(policy) => {
             return Ok(Resolved { resource: resource.clone(), policy: Arc::new(policy), problem: unreadable });
         }
-        Err(invalid) => invalid.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        Err(invalid) => in_words(&invalid),
     };
     let problem = Problem::new("InvalidSpec", invalid);
     let frozen = resource.frozen().and_then(|frozen| Some((validate(&frozen).ok()?, frozen)));

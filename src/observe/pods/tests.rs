@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{
+    fixtures::mount,
     pod::{FieldManagers, StartSettings},
     policy::AuthorityRule,
 };
@@ -102,15 +103,6 @@ fn found(change: impl FnOnce(&mut Value), access: &RedisAccess) -> Container {
     pod(&changed(change), access).container.expect("a container")
 }
 
-fn mount(path: &str, volume: VolumeKind) -> Mount {
-    Mount {
-        path: path.into(),
-        volume,
-        claim: (volume == VolumeKind::Claim).then(|| "data-redis-1".into()),
-        read_only: false,
-    }
-}
-
 #[test]
 fn a_whole_pod() {
     assert_eq!(
@@ -146,7 +138,7 @@ fn a_whole_pod() {
                 start_took: Duration::ZERO,
                 ready_after: Duration::ZERO,
                 mounts: vec![
-                    mount("/data", VolumeKind::Claim),
+                    Mount { claim: Some("data-redis-1".into()), ..mount("/data", VolumeKind::Claim) },
                     mount("/tmp", VolumeKind::EmptyDir),
                     Mount { read_only: true, ..mount("/etc/redis", VolumeKind::Other) },
                 ],

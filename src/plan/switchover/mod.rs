@@ -61,6 +61,21 @@ pub struct LabelView {
     pub since_overlap: Option<Duration>,
 }
 
+/// Times and labels that the tests of the methods begin with: nothing has been moved.
+#[cfg(test)]
+mod fixtures {
+    use super::{Duration, LabelView, Timing};
+
+    pub(super) const TIMING: Timing = Timing { pause: super::PAUSE, endpoint_sync: Duration::from_secs(2) };
+    pub(super) const UNMOVED: LabelView = LabelView {
+        kept: true,
+        to_labelled: false,
+        from_labelled: true,
+        since_labelled: Duration::ZERO,
+        since_overlap: None,
+    };
+}
+
 /// The next move of a switchover: one of the frame of label moves that all methods share, or one of a method's own
 /// exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

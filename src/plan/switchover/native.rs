@@ -79,23 +79,18 @@ pub fn next(view: &View, timing: &Timing) -> Move<Exchange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::switchover::OVERLAP_DEADLINE;
+    use crate::plan::switchover::{
+        OVERLAP_DEADLINE,
+        fixtures::{TIMING, UNMOVED},
+    };
     use rstest::rstest;
-
-    const TIMING: Timing = Timing { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
 
     fn start() -> View {
         View {
             from: SeenRole::Primary,
             to: SeenRole::Replica,
             failover: FailoverState::None,
-            labels: LabelView {
-                kept: true,
-                to_labelled: false,
-                from_labelled: true,
-                since_labelled: Duration::ZERO,
-                since_overlap: None,
-            },
+            labels: UNMOVED,
             since_failover: None,
             aborted: false,
             may_begin: true,
@@ -104,7 +99,7 @@ mod tests {
     }
 
     fn labelled() -> LabelView {
-        LabelView { to_labelled: true, ..start().labels }
+        LabelView { to_labelled: true, ..UNMOVED }
     }
 
     #[test]

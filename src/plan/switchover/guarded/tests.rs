@@ -4,9 +4,11 @@ use pretty_assertions::assert_eq;
 use rstest::rstest;
 
 use super::*;
-use crate::plan::switchover::OVERLAP_DEADLINE;
+use crate::plan::switchover::{
+    OVERLAP_DEADLINE,
+    fixtures::{TIMING, UNMOVED},
+};
 
-const TIMING: Timing = Timing { pause: Duration::from_secs(3), endpoint_sync: Duration::from_secs(2) };
 const LONG: Duration = Duration::from_secs(60);
 
 fn ms(milliseconds: u64) -> Duration {
@@ -38,13 +40,7 @@ fn start() -> View {
         usurped: false,
         unfit: Duration::ZERO,
         may_begin: true,
-        labels: LabelView {
-            kept: true,
-            to_labelled: false,
-            from_labelled: true,
-            since_labelled: Duration::ZERO,
-            since_overlap: None,
-        },
+        labels: UNMOVED,
         resumed: false,
         did: Did::default(),
         waited: Duration::ZERO,
@@ -58,7 +54,7 @@ fn ready() -> View {
 }
 
 fn overlapping() -> LabelView {
-    LabelView { to_labelled: true, since_overlap: Some(ms(2_000)), ..start().labels }
+    LabelView { to_labelled: true, since_overlap: Some(ms(2_000)), ..UNMOVED }
 }
 
 /// How long writes have been held back.
@@ -387,7 +383,7 @@ fn beside_a_silent_old_primary_only_our_own_promotion_counts() {
 
 #[test]
 fn labels_of_another_controller_are_left_alone() {
-    let foreign = LabelView { kept: false, to_labelled: false, ..start().labels };
+    let foreign = LabelView { kept: false, ..UNMOVED };
     assert_eq!(next(&View { labels: foreign, ..start() }, &TIMING), Move::Exchange(Exchange::Pause));
     let done = View { labels: foreign, did: Did { unpaused: true, repointed: true, ..promoted().did }, ..promoted() };
     assert_eq!(next(&done, &TIMING), Move::Done);

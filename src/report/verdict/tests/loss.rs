@@ -3,7 +3,7 @@
 use pretty_assertions::assert_eq;
 
 use super::*;
-use crate::domain::pod::{Mount, VolumeKind};
+use crate::domain::pod::VolumeKind;
 
 type Change = fn(&mut Snapshot);
 
@@ -25,7 +25,7 @@ fn save(snapshot: &mut Snapshot, appendonly: bool, volume: VolumeKind) {
         (config.appendonly, config.save) = (appendonly, "3600 1".to_owned());
         let path = config.dir.clone();
         let mounts = &mut target.pod.container.as_mut().expect("a container").mounts;
-        *mounts = vec![Mount { path, volume, claim: None, read_only: false }];
+        *mounts = vec![fixtures::mount(&path, volume)];
     }
 }
 
