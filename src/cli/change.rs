@@ -139,8 +139,7 @@ pub(super) fn stopping(journal: Option<&Journal>, by: By) -> Option<String> {
     };
     let (kind, pod) = (planned.step.kind(), planned.step.pod());
     let step = format!("step {} of {} ({kind} {pod})", journal.cursor + 1, journal.steps.len());
-    let disturbs = |step: &Step| matches!(step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. });
-    if by == By::Hold && !journal.left().iter().any(|planned| disturbs(&planned.step)) {
+    if by == By::Hold && !journal.left().iter().any(|planned| planned.step.kind().disturbs()) {
         return Some(format!("{head}: what is left of it, from {step} on, disturbs nobody and is finished"));
     }
     Some(match kind.ends() {

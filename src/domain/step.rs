@@ -242,6 +242,11 @@ macro_rules! step_kinds {
                 matches!(self, Self::Switchover | Self::Repoint)
             }
 
+            /// Whether clients or the data of the set can notice it.
+            pub const fn disturbs(self) -> bool {
+                matches!(self, Self::Evict | Self::Persist | Self::Switchover)
+            }
+
             /// The commands that it sends, beside those that look.
             pub const fn sends(self) -> &'static [Command] {
                 match self { $(Self::$kind => &[$(Command::$command,)*],)* }

@@ -20,9 +20,6 @@ const ACT_DEADLINE: Duration = Duration::from_secs(3);
 /// The same where writers wait for the answer.
 const QUICK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The methods of switchover that this operator knows how to drive.
-const METHODS: &[SwitchoverMethod] = &[SwitchoverMethod::Guarded, SwitchoverMethod::Native, SwitchoverMethod::Sentinel];
-
 impl Connection {
     /// `FAILOVER TO host port TIMEOUT ms`: hands the primary role over. The address must be that of the primary's
     /// own `slaveN` line. The timeout bounds only the wait for the replica to catch up; never FORCE, which would give
@@ -104,7 +101,7 @@ impl Connection {
     /// itself forbidden. Before, each command is tried out in a form that has no effect.
     pub async fn acting_rights(&mut self, deadline: Duration) -> Result<Vec<String>, RedisError> {
         if self.version() < DRYRUN_SINCE {
-            return self.rights_by_trying(acl::acting(METHODS), deadline).await;
+            return self.rights_by_trying(acl::acting(&SwitchoverMethod::ALL), deadline).await;
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("ACL").arg("WHOAMI");
@@ -115,7 +112,7 @@ impl Connection {
             reply => reply::text(reply)?,
         };
         let mut pipeline = redis::pipe();
-        let commands = acl::acting(METHODS);
+        let commands = acl::acting(&SwitchoverMethod::ALL);
         for command in &commands {
             pipeline.cmd("ACL").arg("DRYRUN").arg(&user).arg(command.trial());
         }

@@ -157,10 +157,11 @@ impl<'a> Scene<'a> {
 
     /// The steps from the first on that disturbs.
     fn disturbing(&self) -> &[PlannedStep] {
-        let disturbs = |planned: &PlannedStep| {
-            matches!(planned.step, Step::Evict { .. } | Step::Persist { .. } | Step::Switchover { .. })
-        };
-        self.steps.iter().position(disturbs).and_then(|first| self.steps.get(first..)).unwrap_or_default()
+        self.steps
+            .iter()
+            .position(|planned| planned.step.kind().disturbs())
+            .and_then(|first| self.steps.get(first..))
+            .unwrap_or_default()
     }
 
     /// The first thing that the plan disturbs is the primary.
