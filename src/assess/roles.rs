@@ -197,13 +197,9 @@ fn role_labels(policy: &Policy, shard: &Shard<'_>, snapshot: &Snapshot) -> Vec<F
 
 fn role_label(policy: &Policy, target: &Target, set: Option<&StatefulSet>, right: Right) -> Option<Finding> {
     let label = &policy.redis.role_label;
-    let should = match target.sample()?.replication.role {
-        Role::Primary => &label.primary,
-        Role::Replica(_) => &label.replica,
-        Role::Unknown => return None,
-    };
+    let should = label.value_of(&target.sample()?.replication.role)?;
     let pod = &target.pod;
-    if pod.terminating || pod.role_label.as_ref() == Some(should) {
+    if pod.terminating || pod.role_label.as_deref() == Some(should) {
         return None;
     }
     let evidence = match &pod.role_label {

@@ -14,10 +14,7 @@ use super::{
 use crate::{
     api::v1alpha1::RedisMemoryPolicy,
     clock::Clock,
-    domain::{
-        journal::Journal,
-        step::{Ends, Step},
-    },
+    domain::{journal::Journal, step::Ends},
     kube_io::ask::{self, Change},
 };
 

@@ -11,7 +11,7 @@ use super::{
     reconciler::{ReconcileError, Reconciler},
 };
 use crate::{
-    api::v1alpha1::{RedisMemoryPolicy, RedisMemoryPolicyStatus},
+    api::v1alpha1::RedisMemoryPolicy,
     clock::Time as _,
     contention::installs::{SILENCE, Standing, standing},
     domain::{
@@ -95,14 +95,8 @@ impl<W: World> Reconciler<W> {
             self.say(resource, vec![event]).await;
         }
         let before = resource.status.clone().unwrap_or_default();
-        let mut status = RedisMemoryPolicyStatus {
-            workloads: Vec::new(),
-            request: None,
-            journal: None,
-            frozen_spec: None,
-            operator: Some(self.install.clone()),
-            ..before.clone()
-        };
+        let mut status = report::for_people(before.clone());
+        status.operator = Some(self.install.clone());
         let (generation, now) = (policy.generation, self.time().now());
         conditions::replace(&mut status.conditions, conditions::BLOCKED, (true, reason, &text), generation, now);
         let waits = self.memory.pause(&policy.uid, self.time().uptime());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{bytes::Bytes, purpose::Purpose, ratio::Ratio, tls::TlsRule, window::Window};
+use super::{bytes::Bytes, purpose::Purpose, ratio::Ratio, sample::Role, tls::TlsRule, window::Window};
 
 /// A policy after validation. Made only by `validate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,17 @@ pub struct RoleLabel {
     pub primary: String,
     /// Value on a replica.
     pub replica: String,
+}
+
+impl RoleLabel {
+    /// The value on a server of that role; `None`: its role is not known.
+    pub fn value_of(&self, role: &Role) -> Option<&str> {
+        match role {
+            Role::Primary => Some(&self.primary),
+            Role::Replica(_) => Some(&self.replica),
+            Role::Unknown => None,
+        }
+    }
 }
 
 /// A key of a Secret in the policy's namespace.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Done, ExecuteError, Executor,
     ports::{Acting as _, Ports},
-    redis::{CONNECT_DEADLINE, redis},
+    redis::{redis, replication},
 };
 use crate::{
     domain::{policy::Policy, sample::Role},
@@ -34,8 +34,7 @@ impl<P: Ports> Executor<P> {
         let mut connection = self.ports.connect(policy, peer).await?;
         let mut closed = 0_u32;
         for _ in 0..ROUNDS {
-            let role = connection.replication(CONNECT_DEADLINE).await;
-            if role.map_err(|source| redis("INFO replication", peer, source))?.role == Role::Primary {
+            if replication(&mut connection, peer).await?.role == Role::Primary {
                 return Err(ExecuteError::LeadsAgain { pod: peer.pod.to_string() });
             }
             let elapsed = self.ports.uptime().saturating_sub(begun);

@@ -8,7 +8,7 @@ use super::{
     ExecuteError,
     crash::Boundary,
     ports::{Acting, Cluster, Ports, Redis, Watching},
-    redis::CONNECT_DEADLINE,
+    redis::{CONNECT_DEADLINE, redis},
 };
 use crate::{
     clock::{Clock, Clocked},
@@ -31,7 +31,7 @@ use crate::{
         snapshot::Sentinels,
     },
     plan::effect::{Peer, SentinelPeer},
-    redis_io::{Connection, RedisError},
+    redis_io::{Connection, Credentials, RedisError},
 };
 
 /// The ports of a process that acts in a cluster. Cheap to clone.
@@ -99,9 +99,7 @@ impl Redis for Live {
         let wanted = self.sentinels.access(policy, &peer.uid);
         let wanted = wanted.ok_or_else(|| unknown("this Sentinel was not asked lately".to_owned()))?;
         let credentials = self.sampler.resolve(&wanted).await.map_err(|failure| unknown(failure.text().to_owned()))?;
-        let failed =
-            |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
-        Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)
+        open_sentinel(peer, credentials.as_ref()).await
     }
 
     async fn connect(&self, policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
@@ -110,16 +108,29 @@ impl Redis for Live {
             pod: peer.pod.to_string(),
             message: failure.text().to_owned(),
         })?;
-        let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
-        let mut connection =
-            Connection::open(peer.address, credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)?;
-        connection.expect_run_id(&peer.run_id, CONNECT_DEADLINE).await.map_err(failed)?;
-        Ok(connection)
+        open(peer, credentials.as_ref()).await
     }
 
     async fn resolve(&self, name: &str, port: u16) -> Vec<IpAddr> {
         look_up(name, port).await
     }
+}
+
+/// A connection to exactly that process.
+pub(super) async fn open(peer: &Peer, credentials: Option<&Credentials>) -> Result<Connection, ExecuteError> {
+    let failed = |source| redis("connecting", peer, source);
+    let mut connection = Connection::open(peer.address, credentials, CONNECT_DEADLINE).await.map_err(failed)?;
+    connection.expect_run_id(&peer.run_id, CONNECT_DEADLINE).await.map_err(failed)?;
+    Ok(connection)
+}
+
+/// A connection to that Sentinel.
+pub(super) async fn open_sentinel(
+    peer: &SentinelPeer,
+    credentials: Option<&Credentials>,
+) -> Result<Connection, ExecuteError> {
+    let failed = |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
+    Connection::open(peer.address, credentials, CONNECT_DEADLINE).await.map_err(failed)
 }
 
 /// The addresses of a name, by the resolver of this machine.

@@ -4,7 +4,7 @@
 use super::{
     Done, ExecuteError, Executor,
     ports::{Acting as _, Ports},
-    redis::{CONNECT_DEADLINE, RoleSeen, redis},
+    redis::{CONNECT_DEADLINE, RoleSeen, redis, replication, set_all},
 };
 use crate::{
     domain::{acl::PlainCommand, bytes::Bytes, policy::Policy, sample::Role},
@@ -22,9 +22,7 @@ impl<P: Ports> Executor<P> {
 
     pub(super) async fn set_backlog(&self, policy: &Policy, peer: &Peer, size: Bytes) -> Result<Done, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
-        self.ports.may_change()?;
-        let set = connection.config_set(SETTING, &size.0.to_string()).await;
-        set.map_err(|source| redis("CONFIG SET", peer, source))?;
+        set_all(&self.ports, &mut connection, peer, &[(SETTING.to_owned(), size.0.to_string())]).await?;
         Ok(Done::BacklogSet)
     }
 
@@ -37,8 +35,7 @@ impl<P: Ports> Executor<P> {
     ) -> Result<RoleSeen, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
         let seen_at = RoleSeen { at: self.ports.uptime() };
-        let seen = connection.replication(CONNECT_DEADLINE).await;
-        let role = seen.map_err(|source| redis("INFO replication", peer, source))?.role;
+        let role = replication(&mut connection, peer).await?.role;
         let seen = connection.persistence(CONNECT_DEADLINE).await;
         let persistence = seen.map_err(|source| redis("INFO persistence", peer, source))?;
         let problems = [

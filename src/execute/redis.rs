@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     Done, ExecuteError, Executor, Fallback,
-    ports::{Acting as _, Ports},
+    ports::{Acting, Ports},
 };
 use crate::{
     clock::within,
@@ -12,7 +12,7 @@ use crate::{
         addresses::PodAddresses,
         names::NodeAddress,
         policy::Policy,
-        sample::{FailoverState, Role},
+        sample::{FailoverState, Replication, Role},
     },
     plan::effect::{MemberName, Peer},
     redis_io::RedisError,
@@ -49,8 +49,7 @@ impl<P: Ports> Executor<P> {
     pub(super) async fn still_replica(&self, policy: &Policy, peer: &Peer) -> Result<RoleSeen, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
         let seen_at = RoleSeen { at: self.ports.uptime() };
-        let seen = connection.replication(CONNECT_DEADLINE).await;
-        match seen.map_err(|source| redis("INFO replication", peer, source))?.role {
+        match replication(&mut connection, peer).await?.role {
             Role::Replica(_) => Ok(seen_at),
             // What does not say that it is a replica is not evicted as one.
             Role::Primary | Role::Unknown => Err(ExecuteError::NowPrimary { pod: peer.pod.to_string() }),
@@ -96,9 +95,9 @@ impl<P: Ports> Executor<P> {
         let mut primary = self.ports.connect(policy, to).await?;
         let mut connection = self.ports.connect(policy, peer).await?;
         let seen = RoleSeen { at: self.ports.uptime() };
-        let leads = primary.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
-        let follows = connection.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
-        if leads.role != Role::Primary || leads.failover_state != FailoverState::None {
+        let leads = replication(&mut primary, to).await?;
+        let follows = replication(&mut connection, peer).await?;
+        if !simply_primary(&leads) {
             return Err(off(format!("{} is not simply the primary", to.pod)));
         }
         if follows.role == Role::Primary {
@@ -126,17 +125,17 @@ impl<P: Ports> Executor<P> {
         let mut kept = self.ports.connect(policy, to).await?;
         let mut demoted = self.ports.connect(policy, peer).await?;
         let seen = RoleSeen { at: self.ports.uptime() };
-        let goes = demoted.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", peer, e))?;
+        let goes = replication(&mut demoted, peer).await?;
         let keys = kept.keys(CONNECT_DEADLINE).await.map_err(|e| redis("INFO keyspace", to, e))?;
         // Last: without the one that stays nobody would be primary.
-        let stays = kept.replication(CONNECT_DEADLINE).await.map_err(|e| redis("INFO replication", to, e))?;
-        if stays.role != Role::Primary || stays.failover_state != FailoverState::None {
+        let stays = replication(&mut kept, to).await?;
+        if !simply_primary(&stays) {
             return Err(off(format!("{} is not simply the primary", to.pod)));
         }
         if keys == 0 {
             return Err(off(format!("{} holds no key", to.pod)));
         }
-        if goes.role != Role::Primary || goes.failover_state != FailoverState::None {
+        if !simply_primary(&goes) {
             return Err(off(format!("{} is not simply a primary", peer.pod)));
         }
         self.ports.may_change()?;
@@ -144,6 +143,16 @@ impl<P: Ports> Executor<P> {
         demoted.replicaof(&way.address).await.map_err(|source| redis("REPLICAOF", peer, source))?;
         Ok(Done::Demoted(way.fallback(peer)))
     }
+}
+
+/// What the server says of its replication now.
+pub(super) async fn replication<S: Acting>(server: &mut S, peer: &Peer) -> Result<Replication, ExecuteError> {
+    server.replication(CONNECT_DEADLINE).await.map_err(|source| redis("INFO replication", peer, source))
+}
+
+/// Whether it is a primary that is not about to hand its role over.
+fn simply_primary(seen: &Replication) -> bool {
+    seen.role == Role::Primary && seen.failover_state == FailoverState::None
 }
 
 /// `CONFIG SET` for each of these.

@@ -146,11 +146,7 @@ pub fn service<'a>(
     pods: impl IntoIterator<Item = &'a K8sPod>,
     role_label: &RoleLabel,
 ) -> Option<Service> {
-    let spec = service.spec.as_ref()?;
-    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return None;
-    }
+    let (spec, selector) = (service.spec.as_ref()?, selector(service)?);
     let wanted = |pod: &&K8sPod| selector.iter().all(|(key, value)| *key == role_label.key || has(pod, key, value));
     let names = pods.into_iter().filter(wanted).filter_map(|pod| pod.metadata.name.clone());
     let mut takes: Vec<PodName> = names.map(PodName::new).collect();
@@ -165,6 +161,12 @@ pub fn service<'a>(
             spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()).map(String::as_str),
         ),
     })
+}
+
+/// The labels by which a Service takes pods; `None`: it has none that Kubernetes follows.
+pub fn selector(service: &K8sService) -> Option<&BTreeMap<String, String>> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
+    spec.selector.as_ref().filter(|selector| !selector.is_empty())
 }
 
 /// UIDs of the pods behind ready endpoints, sorted.

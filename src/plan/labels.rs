@@ -7,7 +7,6 @@ use crate::{
         journal::Journal,
         pod::Right,
         policy::{Mode, Policy},
-        sample::Role,
         snapshot::Target,
         step::Step,
         surroundings::Kept,
@@ -30,12 +29,8 @@ pub fn wrong<'a>(policy: &Policy, shard: &Shard<'a>) -> Vec<(&'a Target, String)
     let mut wrong: Vec<(&Target, String)> = members
         .filter(|target| !target.pod.terminating)
         .filter_map(|target| {
-            let should = match target.sample()?.replication.role {
-                Role::Primary => &label.primary,
-                Role::Replica(_) => &label.replica,
-                Role::Unknown => return None,
-            };
-            (target.pod.role_label.as_ref() != Some(should)).then(|| (target, should.clone()))
+            let should = label.value_of(&target.sample()?.replication.role)?;
+            (target.pod.role_label.as_deref() != Some(should)).then(|| (target, should.to_owned()))
         })
         .collect();
     wrong.sort_by_key(|(target, _)| (target.pod.uid != primary.pod.uid, target.pod.name.clone()));
@@ -103,6 +98,7 @@ mod tests {
         domain::{
             fixtures::{self, NOW},
             policy::AuthorityRule,
+            sample::Role,
             snapshot::{Observation, ProbeFailure, Snapshot},
         },
         plan::PlanSettings,

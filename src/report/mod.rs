@@ -217,21 +217,19 @@ fn last_action(input: &Input<'_>) -> Option<String> {
     Some(format!("{} {}", outcome.as_str(), last.name).chars().take(128).collect())
 }
 
+/// What people read of a status: without the fields of the journal, which are written apart from it.
+pub fn for_people(status: RedisMemoryPolicyStatus) -> RedisMemoryPolicyStatus {
+    RedisMemoryPolicyStatus { workloads: Vec::new(), request: None, journal: None, frozen_spec: None, ..status }
+}
+
 /// Whether the new status is worth a write. Nothing is written at rest; a change of numbers alone waits.
 pub fn worth_writing(
     previous: &RedisMemoryPolicyStatus,
     new: &RedisMemoryPolicyStatus,
     since_last_write: Option<Duration>,
 ) -> bool {
-    let same = RedisMemoryPolicyStatus {
-        workloads: Vec::new(),
-        request: None,
-        journal: None,
-        frozen_spec: None,
-        // Who wrote it last is no news: two installs that judge the same must not write in turn.
-        operator: new.operator.clone(),
-        ..previous.clone()
-    } == *new;
+    // Who wrote it last is no news: two installs that judge the same must not write in turn.
+    let same = RedisMemoryPolicyStatus { operator: new.operator.clone(), ..for_people(previous.clone()) } == *new;
     // At rest it is, and no text is taken apart.
     !same && (essence(previous) != essence(new) || since_last_write.is_some_and(|since| since >= NUMBERS_EVERY))
 }

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use super::found::{Labels, Member, Namespace, RedisSet, has_all};
 use crate::{
     domain::recognition::{self, OF_A_RELEASE, Shape},
-    observe::proxies,
+    observe::{pods, proxies},
 };
 
 /// Labels that Kubernetes gives to each pod of a StatefulSet, and to no two the same.
@@ -49,11 +49,7 @@ pub(super) fn ways(namespace: &Namespace, set: &RedisSet) -> Vec<Way> {
 }
 
 fn way(set: &RedisSet, service: &Service) -> Option<Way> {
-    let spec = service.spec.as_ref()?;
-    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return None;
-    }
+    let selector = pods::selector(service)?;
     let taken: Vec<String> =
         set.members.iter().filter(|member| has_all(member.pod.labels(), selector)).map(Member::name).collect();
     let role = selector.iter().find(|(key, value)| {

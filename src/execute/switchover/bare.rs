@@ -1,6 +1,6 @@
 //! Servers alone: a switchover without Kubernetes. For tests and measurements.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use k8s_openapi::{
@@ -21,7 +21,7 @@ use crate::{
     execute::{
         ExecuteError,
         crash::Boundary,
-        live::look_up,
+        live,
         ports::{Cluster, Ports, Redis},
     },
     kube_io::{
@@ -32,9 +32,6 @@ use crate::{
     plan::effect::{Peer, SentinelPeer},
     redis_io::{Connection, Credentials},
 };
-
-/// Opening a connection, AUTH included.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Called at each boundary; the switchover goes on when it is done.
 pub type Hook = Arc<dyn Fn(Boundary) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -115,21 +112,15 @@ impl Redis for Bare {
     type Sentinel = Connection;
 
     async fn connect_sentinel(&self, _policy: &Policy, peer: &SentinelPeer) -> Result<Connection, ExecuteError> {
-        let failed =
-            |source| ExecuteError::Redis { what: "connecting to the Sentinel", pod: peer.pod.to_string(), source };
-        Connection::open(peer.address, self.sentinels.as_ref(), CONNECT_DEADLINE).await.map_err(failed)
+        live::open_sentinel(peer, self.sentinels.as_ref()).await
     }
 
     async fn connect(&self, _policy: &Policy, peer: &Peer) -> Result<Connection, ExecuteError> {
-        let failed = |source| ExecuteError::Redis { what: "connecting", pod: peer.pod.to_string(), source };
-        let mut connection =
-            Connection::open(peer.address, self.credentials.as_ref(), CONNECT_DEADLINE).await.map_err(failed)?;
-        connection.expect_run_id(&peer.run_id, CONNECT_DEADLINE).await.map_err(failed)?;
-        Ok(connection)
+        live::open(peer, self.credentials.as_ref()).await
     }
 
     async fn resolve(&self, name: &str, port: u16) -> Vec<IpAddr> {
-        look_up(name, port).await
+        live::look_up(name, port).await
     }
 }
 

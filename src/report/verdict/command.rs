@@ -463,11 +463,7 @@ pub(super) fn with_files(input: &Input<'_>, command: String) -> String {
 /// Gives a pod the role label of what its server is.
 fn relabel(input: &Input<'_>, target: &Target) -> Option<String> {
     let label = &input.policy.redis.role_label;
-    let value = match target.sample()?.replication.role {
-        Role::Primary => &label.primary,
-        Role::Replica(_) => &label.replica,
-        Role::Unknown => return None,
-    };
+    let value = label.value_of(&target.sample()?.replication.role)?;
     let (pod, namespace) = (&target.pod.name, &input.policy.namespace);
     Some(format!("kubectl label pod {pod} -n {namespace} --overwrite {}={value}", label.key))
 }
