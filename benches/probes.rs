@@ -151,7 +151,7 @@ fn watch(targets: usize, interval: Duration, clock: Clock, note: Note) -> impl S
     (sampler, task)
 }
 
-/// The turns of one of so many targets: they begin one after the other, spread over the interval.
+/// The turns of the nth of all targets: they begin one after the other, spread over the interval.
 async fn turns(n: usize, targets: usize, interval: Duration) -> tokio::time::Interval {
     let few = |number: usize| u32::try_from(number).expect("few");
     tokio::time::sleep(interval * few(n) / few(targets)).await;

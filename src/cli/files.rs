@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
+use super::snapshot_file::{SnapshotFile, SnapshotFileError};
+
 /// A larger file is none of ours: a policy acts on at most some hundred pods.
 const MAX_SIZE: u64 = 64 << 20;
-
-use super::snapshot_file::{SnapshotFile, SnapshotFileError};
 
 /// Why a file could not be had, or says nothing.
 #[derive(Debug, thiserror::Error)]

@@ -400,11 +400,10 @@ fn exchanged(journal: &Journal) -> bool {
 
 /// "3 pods restarted, 366 MiB came back": what a finished remediation did.
 fn summary(journal: &Journal) -> String {
-    let proven: Vec<_> = journal.members.iter().filter(|record| record.rss_after_bytes.is_some()).collect();
-    let pods = proven.iter().filter(|record| journal.evicted(&record.identity.pod)).count();
-    let bytes = proven.iter().fold(0_i64, |sum, record| {
-        sum.saturating_add((record.rss_bytes - record.rss_after_bytes.unwrap_or(record.rss_bytes)).max(0))
-    });
+    let proven =
+        || journal.members.iter().filter_map(|record| Some((record, record.rss_bytes - record.rss_after_bytes?)));
+    let pods = proven().filter(|(record, _)| journal.evicted(&record.identity.pod)).count();
+    let bytes = proven().fold(0_i64, |sum, (_, reclaimed)| sum.saturating_add(reclaimed.max(0)));
     if pods == 0 && exchanged(journal) && (journal.request.is_some() || journal.leaves_sick) {
         return format!("{} has the primary role", journal.primary.pod);
     }

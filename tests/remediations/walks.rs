@@ -89,7 +89,7 @@ impl World {
         panic!("it did not end; at {:?}", journal.step());
     }
 
-    /// A whole remediation. Right after so many effects something is changed.
+    /// A whole remediation. Right after that number of effects something is changed.
     pub(super) fn walk_changed(&mut self, effects: usize, change: impl Fn(&mut Self)) -> WorkloadRecord {
         let mut journal = self.begin();
         for _ in 0..800 {

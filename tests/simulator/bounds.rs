@@ -48,10 +48,21 @@ pub struct Bounds {
     ours: BTreeSet<u64>,
     /// Our newest value, and when it came.
     last: Option<(u64, i64)>,
-    /// By process: what a person set there at run time, when, and what it had then.
-    said: BTreeMap<u32, (u64, Ms, u64)>,
+    /// By process: what a person set there at run time.
+    said: BTreeMap<u32, Said>,
     /// By process: what it had before we last set it, and when we did.
     before: BTreeMap<u32, (u64, Ms)>,
+}
+
+/// What a person set at run time.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    value: u64,
+    at: Ms,
+    /// What it had.
+    had: u64,
+    /// More was used: keys go.
+    evicts: bool,
 }
 
 /// A `CONFIG SET maxmemory` of ours, as it arrives.
@@ -121,7 +132,7 @@ impl Bounds {
 
     /// A person has set something there lately.
     fn was_told_lately(&self, run: u32, now: Ms) -> bool {
-        self.said.get(&run).is_some_and(|(_, at, _)| (now as i64) < *at as i64 + LATE)
+        self.said.get(&run).is_some_and(|said| (now as i64) < said.at as i64 + LATE)
     }
 
     /// We had set it before the schedule.
@@ -131,9 +142,10 @@ impl Bounds {
     }
 
     /// A person sets it at run time.
-    fn says(&mut self, run: u32, value: Bytes, has: Bytes, now: Ms) {
+    fn says(&mut self, server: &Server, value: Bytes, at: Ms) {
         self.people.insert(value.0);
-        self.said.insert(run, (value.0, now, has.0));
+        let (had, evicts) = (server.maxmemory.0, server.used(at) > value);
+        self.said.insert(server.run, Said { value: value.0, at, had, evicts });
     }
 
     /// What is wrong with it: each invariant that it breaks.
@@ -156,8 +168,8 @@ impl Bounds {
 
     /// A person set it lately on the process before, which still evicted down to it: its successor gets it back, and goes on.
     fn is_given_back(&self, it: &Arrival<'_>, now: Ms) -> bool {
-        let said = |(run, (value, at, _)): (&u32, &(u64, Ms, u64))| {
-            *run != it.run && *value == it.value.0 && (now as i64) < *at as i64 + LATE
+        let said = |(run, said): (&u32, &Said)| {
+            said.evicts && *run != it.run && said.value == it.value.0 && (now as i64) < said.at as i64 + LATE
         };
         it.replaces && self.said.iter().any(said)
     }
@@ -195,9 +207,9 @@ impl Bounds {
         if it.has > Bytes::ZERO && it.used_then() > it.has.percent(THERE) {
             wrong.push(("S18", it.text("the step before has not come to its end")));
         }
-        let against = |(value, at, had): &(u64, Ms, u64)| {
-            let open = *value == 0 || value > had;
-            *value == it.has.0 && open && self.ours.contains(had) && now > at + CROSSED
+        let against = |said: &Said| {
+            let open = said.value == 0 || said.value > said.had;
+            said.value == it.has.0 && open && self.ours.contains(&said.had) && now > said.at + CROSSED
         };
         if self.said.get(&it.run).is_some_and(against) {
             wrong.push(("S19", it.text("keys go against who set it back")));
@@ -211,7 +223,7 @@ impl Bounds {
         // What a process had before it was restarted is given back to the next, from whomever it had it.
         let returns = it.replaces && !self.before.contains_key(&it.run);
         let given_back = self.people.contains(&it.value.0) || returns && self.ours.contains(&it.value.0);
-        let said = self.said.get(&it.run).is_some_and(|(value, at, _)| *value == it.has.0 && now > at + CROSSED);
+        let said = self.said.get(&it.run).is_some_and(|said| said.value == it.has.0 && now > said.at + CROSSED);
         if said && !(returns && given_back) || theirs && !given_back {
             wrong.push(("S19", it.text("what people set is raised")));
         }
@@ -377,8 +389,7 @@ impl World {
     pub fn person_bounds(&mut self, pod: usize, value: Bytes) {
         let now = self.now;
         let Some(server) = self.servers.of_pod_mut(pod).filter(|server| server.maxmemory != value) else { return };
-        let (run, has) = (server.run, server.maxmemory);
+        self.observer.bounds[set_of(pod)].says(server, value, now);
         (server.maxmemory, server.over) = (value, Over::Others);
-        self.observer.bounds[set_of(pod)].says(run, value, has, now);
     }
 }

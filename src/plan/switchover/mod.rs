@@ -158,7 +158,7 @@ pub enum Failure {
     Refused,
     /// Both say primary: nothing is touched, labels included.
     BothPrimary,
-    /// The roles could not be read for too long: nothing is touched.
+    /// The roles could not be read, or a failover by others went on, for too long: nothing more is done.
     Unclear,
     /// Right before writes were to be held back one of the two pods was being deleted, not Ready, or another one.
     PodNotFit,

@@ -87,7 +87,7 @@ pub struct View {
     pub heard: bool,
     /// As many of them answered just now as a failover takes.
     pub enough: bool,
-    /// One of them carries a failover out; or the old primary hands its role over by `FAILOVER`, which people or a Sentinel asked for.
+    /// One of them carries a failover out; or the old primary does, by the `FAILOVER` that people or a Sentinel asked for.
     pub failing_over: bool,
     /// Another member says that it is primary, whomever the Sentinels name.
     pub other_primary: bool,

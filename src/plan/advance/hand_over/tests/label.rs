@@ -4,7 +4,7 @@ use pretty_assertions::assert_eq;
 
 use super::*;
 
-/// The role went to redis-1 so many seconds ago, and no label has followed yet.
+/// The role went to redis-1 that number of seconds ago, and no label has followed yet.
 fn exchanged(seconds: i64) -> World {
     let mut world = World::new().under_label();
     assert!(!world.act().keeps_labels);
