@@ -184,14 +184,14 @@ impl World {
 async fn only_a_new_one_counts(server: &RedisServer, rewrites: bool) {
     let mut world = World::of(&look_at(server).await);
     let Next::Act(asked, effect) = world.next(&world.begin()) else { panic!("nothing is asked for") };
-    assert!(matches!(*effect, Effect::Persist { rewrite, .. } if rewrite == rewrites), "{effect:?}");
+    let command = if rewrites { PlainCommand::BgRewriteAof } else { PlainCommand::BgSave };
+    assert!(matches!(*effect, Effect::Send { command: told, .. } if told == command), "{effect:?}");
     // It was not heard, and an old one is all there is.
     world.passed = 2;
     world.see(&look_at(server).await);
     let Next::Act(asked, _) = world.next(&asked) else { panic!("what was there before is taken for proof") };
 
     let mut connection = connect(server).await;
-    let command = if rewrites { PlainCommand::BgRewriteAof } else { PlainCommand::BgSave };
     connection.run(command).await.expect("it is accepted");
     let proven = eventually("it is proven", async || {
         world.see(&look_at(server).await);

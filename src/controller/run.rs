@@ -58,7 +58,7 @@ use crate::{
         sampler::{Pair, Sampler, SamplerHandle, SamplerSettings, SamplerTask, SecretSource},
         snapshot::{Observer, Proxies, Sentinels},
     },
-    plan::{PlanSettings, effect::ACTIONS},
+    plan::{PlanSettings, effect},
 };
 
 /// Policies reconciled at once.
@@ -164,7 +164,7 @@ struct Watching {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings, clock: Clock) -> Result<(), RunError> {
     let metrics = Metrics::new(&settings.lease.name);
-    metrics.steps_begin_at_zero(&ACTIONS);
+    metrics.steps_begin_at_zero(&effect::actions());
     let overload = Overload::new(clock);
     let options = ClientOptions {
         observer: Some(metrics.answer_observer()),

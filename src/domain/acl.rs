@@ -93,30 +93,48 @@ commands! {
     BgRewriteAof "bgrewriteaof", asked: &["BGREWRITEAOF"], harmless: None, by: None;
 }
 
-/// A command that is sent without arguments, as the words of its question are.
+/// What people are told of a command that is sent as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the command of that name")]
-pub enum PlainCommand {
-    BgSave,
-    BgRewriteAof,
+pub struct PlainWords {
+    /// Its name, as servers show it.
+    pub name: &'static str,
+    /// Reason of the event that says that it was sent.
+    pub event: &'static str,
+    /// Action of that event, and the metrics' name of it.
+    pub action: &'static str,
+    /// What the pod does then, as the end of "have it …".
+    pub task: &'static str,
 }
 
-impl PlainCommand {
-    /// Its name, as servers show it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BgSave => "BGSAVE",
-            Self::BgRewriteAof => "BGREWRITEAOF",
-        }
-    }
+macro_rules! plain_commands {
+    ($($command:ident $name:literal, event $event:literal, action $action:literal, $task:literal;)*) => {
+        /// A command that is sent as it is, without arguments of ours: in the words of its question ([`Command::trial`]).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each is the command of that name")]
+        pub enum PlainCommand { $($command,)* }
 
-    /// The words that are sent.
-    pub const fn words(self) -> &'static [&'static str] {
-        match self {
-            Self::BgSave => Command::BgSave.trial(),
-            Self::BgRewriteAof => Command::BgRewriteAof.trial(),
+        impl PlainCommand {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$command),*];
+
+            /// The words that are sent.
+            pub const fn sent(self) -> &'static [&'static str] {
+                match self { $(Self::$command => Command::$command.trial(),)* }
+            }
+
+            /// The words for people.
+            pub const fn words(self) -> PlainWords {
+                match self {
+                    $(Self::$command => PlainWords { name: $name, event: $event, action: $action, task: $task },)*
+                }
+            }
         }
-    }
+    };
+}
+
+plain_commands! {
+    BgSave "BGSAVE", event "PersistenceStarted", action "Persist", "save its data";
+    BgRewriteAof "BGREWRITEAOF", event "PersistenceStarted", action "Persist", "rewrite its append-only file";
 }
 
 /// Commands that make things easier for people and without which everything is done all the same: a user that may not run

@@ -187,11 +187,32 @@ pub enum Begins {
     AtOnce,
 }
 
-/// The table of kinds: the name in crash points; the word for people; when it begins; when a remediation may end at it; the
-/// situation in which the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands
+/// How long a step takes where nothing keeps it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// No time of its own: the wait after it has it.
+    InTheNext,
+    /// One answer.
+    AtOnce,
+    /// A pod is replaced, and its data are written by the one that it follows, sent, and loaded.
+    FullSync,
+    /// A pod is replaced and loads its data.
+    Load,
+    /// The data are written once.
+    Save,
+    /// Samples of a proof, after the settling.
+    Proof,
+    /// A role is handed over.
+    HandOver,
+    /// A replica follows another primary.
+    Follow,
+}
+
+/// The table of kinds: the name in crash points; the word for people; when it begins; how long it takes; when a remediation
+/// may end at it; the situation in which the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands
 /// that it sends, beside those that look.
 macro_rules! step_kinds {
-    ($($(#[$meaning:meta])* $kind:ident $name:literal $word:literal begins $begins:ident, ends $ends:ident,
+    ($($(#[$meaning:meta])* $kind:ident $name:literal $word:literal begins $begins:ident, lasts $lasts:ident, ends $ends:ident,
         arrives in $arrives:ident $(and acts in $acts:ident)?, sends [$($command:ident),*];)*) => {
         /// The kinds of steps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -220,6 +241,11 @@ macro_rules! step_kinds {
             /// When it counts as begun.
             pub const fn begins(self) -> Begins {
                 match self { $(Self::$kind => Begins::$begins,)* }
+            }
+
+            /// How long it takes where nothing keeps it waiting.
+            pub const fn lasts(self) -> Lasts {
+                match self { $(Self::$kind => Lasts::$lasts,)* }
             }
 
             /// When a remediation may end at it.
@@ -259,33 +285,33 @@ macro_rules! step_kinds {
 
 step_kinds! {
     /// See [`Step::Evict`].
-    Evict "evict" "Evict" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any, sends [];
+    Evict "evict" "Evict" begins AtGates, lasts InTheNext, ends BeforeEffect, arrives in Any and acts in Any, sends [];
     /// See [`Step::Resize`].
-    Resize "resize" "Resize" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
+    Resize "resize" "Resize" begins AtOnce, lasts AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
     /// See [`Step::AwaitReplica`].
-    AwaitReplica "await-replica" "AwaitReplica" begins AtOnce, ends OnDeletion, arrives in Any, sends [];
+    AwaitReplica "await-replica" "AwaitReplica" begins AtOnce, lasts FullSync, ends OnDeletion, arrives in Any, sends [];
     /// See [`Step::RestoreSettings`].
-    RestoreSettings "restore-settings" "RestoreSettings" begins AtOnce, ends OnDeletion, arrives in Any and acts in Any,
+    RestoreSettings "restore-settings" "RestoreSettings" begins AtOnce, lasts AtOnce, ends OnDeletion, arrives in Any and acts in Any,
         sends [ConfigSet];
     // The first step of a plan is not arrived at.
     /// See [`Step::Persist`].
-    Persist "persist" "Persist" begins AtGates, ends Always, arrives in AfterReplicas and acts in Standalone,
+    Persist "persist" "Persist" begins AtGates, lasts Save, ends Always, arrives in AfterReplicas and acts in Standalone,
         sends [BgSave, BgRewriteAof];
     /// See [`Step::AwaitPrimary`].
-    AwaitPrimary "await-primary" "AwaitPrimary" begins AtOnce, ends OnDeletion, arrives in Standalone, sends [];
+    AwaitPrimary "await-primary" "AwaitPrimary" begins AtOnce, lasts Load, ends OnDeletion, arrives in Standalone, sends [];
     /// See [`Step::RaiseBacklog`].
-    RaiseBacklog "raise-backlog" "RaiseBacklog" begins AtOnce, ends Always, arrives in Backlog and acts in Backlog,
+    RaiseBacklog "raise-backlog" "RaiseBacklog" begins AtOnce, lasts AtOnce, ends Always, arrives in Backlog and acts in Backlog,
         sends [ConfigSet];
     /// See [`Step::Prove`]. The word in which it is stored is that of the first version, which an older operator reads after a
     /// rollback; the word for people is read too, so that a later version may write it.
     #[serde(alias = "Verify")]
-    Prove "prove" "Verify" begins AtOnce, ends Always, arrives in Any, sends [];
+    Prove "prove" "Verify" begins AtOnce, lasts Proof, ends Always, arrives in Any, sends [];
     /// See [`Step::Switchover`].
-    Switchover "switchover" "Switchover" begins AtGates, ends BeforeEffect, arrives in Any and acts in Any,
+    Switchover "switchover" "Switchover" begins AtGates, lasts HandOver, ends BeforeEffect, arrives in Any and acts in Any,
         sends [Failover, ReplicaOf, ConfigSet, ConfigRewrite, ClientPause, ClientUnpause, ClientKill];
     // Guarded has told the other replicas by then.
     /// See [`Step::Repoint`].
-    Repoint "repoint" "Repoint" begins AtOnce, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
+    Repoint "repoint" "Repoint" begins AtOnce, lasts Follow, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
 }
 
 /// A step as the status stores it: flat, so that the schema is structural and `kubectl` shows it well.

@@ -18,7 +18,6 @@ use self::{
 };
 use crate::{
     domain::{
-        acl::PlainCommand,
         bytes::Bytes,
         names::{NodeAddress, PodName},
         policy::Policy,
@@ -260,8 +259,7 @@ impl<P: Ports> Executor<P> {
                 self.ports.evict(namespace, &peer.pod, &peer.uid).await?;
                 Ok(Done::Evicted)
             }
-            Effect::Persist { peer, rewrite: true } => self.run(policy, peer, PlainCommand::BgRewriteAof).await,
-            Effect::Persist { peer, rewrite: false } => self.run(policy, peer, PlainCommand::BgSave).await,
+            Effect::Send { peer, command } => self.run(policy, peer, *command).await,
             Effect::SetBacklog { peer, size, .. } => self.set_backlog(policy, peer, *size).await,
             Effect::Resize { pod, uid, resource_version, container, limit, request } => {
                 let target = PodTarget { namespace, name: pod, uid, resource_version };

@@ -16,7 +16,7 @@ impl<P: Ports> Executor<P> {
     pub(super) async fn run(&self, policy: &Policy, peer: &Peer, command: PlainCommand) -> Result<Done, ExecuteError> {
         let mut connection = self.ports.connect(policy, peer).await?;
         self.ports.may_change()?;
-        connection.run(command).await.map_err(|source| redis(command.name(), peer, source))?;
+        connection.run(command).await.map_err(|source| redis(command.words().name, peer, source))?;
         Ok(Done::Sent)
     }
 

@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 
 pub use self::peer::{MemberName, Peer, SentinelPeer};
 use crate::domain::{
+    acl::PlainCommand,
     bytes::Bytes,
     names::{NodeAddress, PodName, PodUid},
     policy::RoleLabel,
@@ -28,12 +29,12 @@ pub enum Effect {
         /// The Redis in the pod.
         peer: Peer,
     },
-    /// Have a Redis write its data out in the background; precondition: the `run_id`.
-    Persist {
+    /// Send a command that takes no arguments of ours; precondition: the `run_id`.
+    Send {
         /// The Redis.
         peer: Peer,
-        /// By an AOF rewrite; else by a save.
-        rewrite: bool,
+        /// What it is told.
+        command: PlainCommand,
     },
     /// Set `repl-backlog-size`; precondition: the `run_id`.
     SetBacklog {
@@ -164,9 +165,17 @@ impl Effect {
 }
 
 /// Every action of [`Effect::words`]: the metrics of each begin at zero.
-pub const ACTIONS: [&str; 12] = [
+pub fn actions() -> Vec<&'static str> {
+    let mut actions = ACTIONS.to_vec();
+    actions.extend(PlainCommand::ALL.iter().map(|command| command.words().action));
+    actions.sort_unstable();
+    actions.dedup();
+    actions
+}
+
+/// Those of effects that are more than to send a command.
+const ACTIONS: [&str; 11] = [
     "Evict",
-    "Persist",
     "RaiseBacklog",
     "Resize",
     "SetMaxmemory",
@@ -196,7 +205,7 @@ impl Effect {
         let (event, action, pod) = match self {
             Self::Evict { peer } => ("PodEvicted", "Evict", &peer.pod),
             Self::EvictPrimary { peer } => ("PrimaryEvicted", "Evict", &peer.pod),
-            Self::Persist { peer, .. } => ("PersistenceStarted", "Persist", &peer.pod),
+            Self::Send { peer, command } => (command.words().event, command.words().action, &peer.pod),
             Self::SetBacklog { peer, back: false, .. } => ("BacklogRaised", "RaiseBacklog", &peer.pod),
             Self::SetBacklog { peer, back: true, .. } => ("BacklogSetBack", "RaiseBacklog", &peer.pod),
             Self::Resize { pod, .. } => ("PodResized", "Resize", pod),
@@ -214,7 +223,7 @@ impl Effect {
             Self::Failover(order) => ("SwitchoverCompleted", "Switchover", &order.from.pod),
             Self::Forget { sentinel, .. } => ("SentinelForgot", "Forget", &sentinel.pod),
         };
-        debug_assert!(ACTIONS.contains(&action), "{action} does not begin at zero");
+        debug_assert!(actions().contains(&action), "{action} does not begin at zero");
         Words { event, action, pod }
     }
 }
@@ -228,8 +237,7 @@ impl fmt::Display for Effect {
         match self {
             Self::Evict { peer } => write!(f, "evict {}", peer.pod),
             Self::EvictPrimary { peer } => write!(f, "evict {}, a primary that nothing takes over from", peer.pod),
-            Self::Persist { peer, rewrite: true } => write!(f, "have {} rewrite its append-only file", peer.pod),
-            Self::Persist { peer, rewrite: false } => write!(f, "have {} save its data", peer.pod),
+            Self::Send { peer, command } => write!(f, "have {} {}", peer.pod, command.words().task),
             Self::SetBacklog { peer, size, .. } => write!(f, "set the replication backlog of {} to {size}", peer.pod),
             Self::Resize { pod, limit, request: None, .. } => write!(f, "raise the memory limit of {pod} to {limit}"),
             Self::Resize { pod, limit, request: Some(request), .. } => {

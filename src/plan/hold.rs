@@ -38,12 +38,12 @@ pub fn in_the_way(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) -
         let member = shard.members.iter().find(|member| member.pod.name == *pod)?;
         of(ctx, shard, member)
     };
-    steps.iter().find_map(|planned| match &planned.step {
-        Step::Evict { pod } | Step::Persist { pod } => held(pod),
+    let disturbing = steps.iter().filter(|planned| planned.step.kind().disturbs());
+    disturbing.map(|planned| &planned.step).find_map(|step| match step {
         Step::Switchover { from, to: Some(to) } => held(from).or_else(|| held(to)),
         // A Sentinel cannot be told to leave one alone.
         Step::Switchover { from, to: None } => held(from)
             .or_else(|| candidate::for_sentinels(shard).into_iter().find_map(|replica| of(ctx, shard, replica))),
-        _ => None,
+        alone => held(alone.pod()),
     })
 }

@@ -13,7 +13,7 @@ use crate::domain::{
     bytes::Bytes,
     journal::Journal,
     names::PodName,
-    step::{PlannedStep, Step},
+    step::{Lasts, PlannedStep},
 };
 
 /// A setting that is applied, a limit that is raised: one answer each.
@@ -30,21 +30,17 @@ pub fn left(journal: &Journal, now: Timestamp, settings: &PlanSettings) -> Durat
 }
 
 fn of(journal: &Journal, planned: &PlannedStep, settings: &PlanSettings) -> Duration {
-    match &planned.step {
-        // Its time is that of the wait for its replacement.
-        Step::Evict { .. } => Duration::ZERO,
-        // Written by the one that it follows, sent, loaded.
-        Step::AwaitReplica { pod } => {
-            let moving = held(journal, pod);
-            padded([REPLACEMENT, moving, moving, moving].into_iter().fold(Duration::ZERO, Duration::saturating_add))
-        }
-        Step::AwaitPrimary { pod } => padded(REPLACEMENT.saturating_add(held(journal, pod))),
-        Step::Persist { pod } => padded(held(journal, pod)),
-        // The samples of a proof come after the settling, and take about as long.
-        Step::Prove { .. } => settings.proof_settle.saturating_mul(2),
-        Step::Switchover { .. } => SWITCHOVER,
-        Step::Repoint { .. } => REPOINT,
-        _ => AT_ONCE,
+    let moving = held(journal, planned.step.pod());
+    match planned.step.kind().lasts() {
+        Lasts::InTheNext => Duration::ZERO,
+        Lasts::AtOnce => AT_ONCE,
+        Lasts::FullSync => padded(REPLACEMENT.saturating_add(moving.saturating_mul(3))),
+        Lasts::Load => padded(REPLACEMENT.saturating_add(moving)),
+        Lasts::Save => padded(moving),
+        // The samples of a proof take about as long as the settling.
+        Lasts::Proof => settings.proof_settle.saturating_mul(2),
+        Lasts::HandOver => SWITCHOVER,
+        Lasts::Follow => REPOINT,
     }
 }
 

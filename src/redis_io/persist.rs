@@ -18,11 +18,11 @@ impl Connection {
     /// (`aof_rewrite_scheduled`).
     pub async fn run(&mut self, command: PlainCommand) -> Result<(), RedisError> {
         let mut words = redis::Cmd::new();
-        words.arg(command.words());
+        words.arg(command.sent());
         let mut pipeline = redis::pipe();
         pipeline.add_command(words);
         // The answer may be a sentence: "Background saving started".
-        match self.request(&pipeline, command.name(), ACT_DEADLINE).await?.into_iter().next() {
+        match self.request(&pipeline, command.words().name, ACT_DEADLINE).await?.into_iter().next() {
             Some(Value::SimpleString(_)) => Ok(()),
             other => reply::ok(other),
         }

@@ -138,7 +138,7 @@ fn a_save_from_before_is_no_proof() {
     for _ in 0..20 {
         match advance::next(&world.ctx(), &journal, false) {
             Next::Act(next, effect) => {
-                assert!(matches!(*effect, Effect::Persist { .. }), "{effect:?}");
+                assert!(matches!(*effect, Effect::Send { .. }), "{effect:?}");
                 (journal, asked) = (*next, asked + 1);
             }
             Next::End(record) => {
@@ -191,7 +191,7 @@ fn what_was_saved_long_ago_is_saved_again() {
     let Next::Record(back) = advance::next(&world.ctx(), &saved, false) else { panic!("not taken back") };
     assert_eq!(back.step().map(Step::kind), Some(StepKind::Persist));
     assert!(
-        matches!(advance::next(&world.ctx(), &back, false), Next::Act(_, effect) if matches!(*effect, Effect::Persist { .. }))
+        matches!(advance::next(&world.ctx(), &back, false), Next::Act(_, effect) if matches!(*effect, Effect::Send { .. }))
     );
 }
 

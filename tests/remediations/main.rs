@@ -32,6 +32,7 @@ use jiff::{SignedDuration, Timestamp};
 use redis_memory_operator::plan::{Context, PlanSettings, advance, begin, decide, effect::Effect};
 use redis_memory_operator::{
     domain::{
+        acl::PlainCommand,
         blocked::BlockReason,
         bytes::Bytes,
         cron::Cron,
@@ -214,7 +215,7 @@ impl World {
             Effect::Label { .. } | Effect::SetMaxmemory { .. } => panic!("it is upkeep"),
             Effect::CloseClients { .. } => panic!("clients are led outside of the steps"),
             Effect::EvictPrimary { peer } => self.evict_primary(peer),
-            Effect::Persist { peer, rewrite } => self.persist(peer, *rewrite),
+            Effect::Send { peer, command } => self.persist(peer, *command == PlainCommand::BgRewriteAof),
             Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),
             Effect::Carry { peer, settings, back } => self.carry(peer, settings, *back),
             Effect::Failover(order) => self.fail_over(order),

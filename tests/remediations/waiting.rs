@@ -30,7 +30,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
         match advance::next(&world.ctx(), &journal, false) {
             Next::End(record) => return (*record, asked),
             Next::Record(next) => journal = *next,
-            Next::Act(next, effect) if matches!(*effect, Effect::Persist { .. }) => {
+            Next::Act(next, effect) if matches!(*effect, Effect::Send { .. }) => {
                 journal = *next;
                 world.apply(&effect);
             }

@@ -112,14 +112,8 @@ fn tenths(ratio: Ratio) -> String {
 
 fn remedy(view: &View<'_>, verdict: &Verdict, sample: &Sample, code: FindingCode) -> String {
     let rule = &view.policy.fragmentation;
-    match verdict.cause {
-        Cause::Purgeable => {
-            return "MEMORY PURGE gives such pages back without a restart (it blocks Redis for about 80 ms per GB); the operator restarts nothing for this".into();
-        }
-        Cause::Other => {
-            return "look at modules, Lua scripts and transparent huge pages: a restart need not help, so the operator does none for this".into();
-        }
-        Cause::Fragmented | Cause::TotalOnly => {}
+    if let Some(instead) = verdict.cause.instead_of_a_restart() {
+        return format!("{instead}; the operator restarts nothing for this");
     }
     if code != FindingCode::FragmentationRestartDue {
         return not_due(view, verdict, sample);

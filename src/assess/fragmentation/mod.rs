@@ -108,6 +108,17 @@ const NEAR_LIMIT: Ratio = Ratio(80);
 const CLEAR_OF_LIMIT: Ratio = Ratio(70);
 
 impl Cause {
+    /// What people are to do where a restart is not the cure; `None`: it is.
+    pub const fn instead_of_a_restart(self) -> Option<&'static str> {
+        match self {
+            Self::Fragmented | Self::TotalOnly => None,
+            Self::Purgeable => {
+                Some("MEMORY PURGE gives such pages back without a restart (it blocks Redis for about 80 ms per GB)")
+            }
+            Self::Other => Some("look at modules, Lua scripts and transparent huge pages: a restart need not help"),
+        }
+    }
+
     fn of(memory: &Memory, parts: Parts) -> Self {
         if !memory.allocator_is_jemalloc() {
             return Self::TotalOnly;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Advance, SOON};
 use crate::{
     domain::{
+        acl::PlainCommand,
         blocked::{BlockReason, Blocked},
         bytes::Bytes,
         journal::{CurrentStep, Journal, MemberRecord, Outcome, RaisedBacklog},
@@ -57,9 +58,8 @@ impl Advance<'_> {
             return self.end(Outcome::Superseded, &format!("{pod} is no primary any more; a new plan is made"));
         }
         let begun = in_place::begun_writing(config, &sample.persistence);
-        let ask = |journal: Journal| {
-            Next::Act(Box::new(journal), Box::new(Effect::Persist { peer, rewrite: config.appendonly }))
-        };
+        let command = if config.appendonly { PlainCommand::BgRewriteAof } else { PlainCommand::BgSave };
+        let ask = |journal: Journal| Next::Act(Box::new(journal), Box::new(Effect::Send { peer, command }));
         let (Some(baseline), Some(since)) = (self.journal.current.baseline, self.journal.current.begun_at) else {
             if let Err(next) = self.gates(Phase::Persist(pod.clone())) {
                 return next;

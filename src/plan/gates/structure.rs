@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 
 use super::{Phase, Scene};
 use crate::{
-    assess::fragmentation::Cause,
     domain::{
         blocked::{BlockReason, Blocked},
         pod::Owner,
@@ -189,15 +188,11 @@ pub(super) fn cause_curable(scene: &Scene<'_>) -> Option<Blocked> {
     let Scene { ctx, shard, restarting, .. } = scene;
     shard.members.iter().filter(|target| restarting.contains(&target.pod.name)).find_map(|target| {
         let verdict = &ctx.look.member(target)?.fragmentation;
-        let advice = match verdict.cause {
-            Cause::Fragmented | Cause::TotalOnly => return None,
-            Cause::Purgeable => "MEMORY PURGE gives it back without a restart",
-            Cause::Other => "a restart rarely helps; look at modules, scripts and huge pages",
-        };
+        let instead = verdict.cause.instead_of_a_restart()?;
         Some(Blocked::new(
             BlockReason::CauseNotCurable,
             format!(
-                "{}: most of the {} wasted is not fragmentation (fragmented {}, purgeable {}, other {}): {advice}",
+                "{}: most of the {} wasted is not fragmentation (fragmented {}, purgeable {}, other {}): {instead}",
                 target.pod.name,
                 verdict.waste.quantised(),
                 verdict.fragmented.quantised(),
