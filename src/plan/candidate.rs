@@ -170,13 +170,17 @@ fn refuses_writes(primary: Option<&Sample>, to: &Config) -> Values {
 /// What a replica may use above its `maxmemory`, in percent of it, and still take over: the sums waver.
 const FULL_PERCENT: u32 = 105;
 
-/// A replica that ignores its `maxmemory` may use more (buffers of its own clients count). As the primary it would evict at once,
-/// or refuse writes.
-fn fuller(from: Option<&Sample>, to: Option<&Sample>) -> Values {
+/// Whether it uses more than its `maxmemory` and the primary does not. A replica that ignores its own may use more (buffers of its
+/// own clients count). As the primary it would evict at once, or refuse writes.
+pub fn is_fuller(primary: &Memory, candidate: &Memory) -> bool {
     let is_over = |memory: &Memory| memory.maxmemory.0 > 0 && memory.used > memory.maxmemory.percent(FULL_PERCENT);
+    is_over(candidate) && !is_over(primary)
+}
+
+fn fuller(from: Option<&Sample>, to: Option<&Sample>) -> Values {
     let shown = |memory: &Memory| format!("{} of maxmemory {}", memory.used.quantised(), memory.maxmemory);
     let (from, to) = (&from?.memory, &to?.memory);
-    differs_if(is_over(to) && !is_over(from), &shown(from), &shown(to))
+    differs_if(is_fuller(from, to), &shown(from), &shown(to))
 }
 
 fn fewer(from: Option<u64>, to: Option<u64>) -> Values {

@@ -5,7 +5,7 @@
 pub mod advance;
 pub mod backlog;
 pub mod begin;
-mod candidate;
+pub mod candidate;
 mod carry;
 pub mod chain;
 mod clients;

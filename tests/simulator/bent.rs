@@ -97,6 +97,9 @@ impl Acting for Bent {
         if self.by.is(Bug::OverlookHalf) {
             halve(&mut memory);
         }
+        if self.by.is(Bug::TakenForAlike) {
+            memory.maxmemory = Bytes::ZERO;
+        }
         let set = self.by.state().bounds.get(&self.inner.ip).copied();
         if let Some(set) = set.filter(|_| self.by.is(Bug::OverlookPeople)) {
             memory.maxmemory = set;

@@ -390,6 +390,6 @@ impl World {
         let now = self.now;
         let Some(server) = self.servers.of_pod_mut(pod).filter(|server| server.maxmemory != value) else { return };
         self.observer.bounds[set_of(pod)].says(server, value, now);
-        (server.maxmemory, server.over) = (value, Over::Others);
+        (server.maxmemory, server.over, server.bounded_at) = (value, Over::Others, now);
     }
 }

@@ -246,7 +246,13 @@ impl Acting for Connection {
 
     async fn memory(&mut self, deadline: Duration) -> Result<Memory, RedisError> {
         let skew = self.process.skew;
-        self.ask("INFO memory", deadline, |world, server| world.sample(server, skew).memory).await
+        let memory = self.ask("INFO memory", deadline, |world, server| world.sample(server, skew).memory).await?;
+        let mut world = self.process.world();
+        let World { servers, now, .. } = &mut *world;
+        if let Some(server) = servers.by_ip.get_mut(&self.ip) {
+            server.asked_at = *now;
+        }
+        Ok(memory)
     }
 
     async fn config_set(&mut self, name: &str, value: &str) -> Result<(), RedisError> {

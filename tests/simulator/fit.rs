@@ -9,11 +9,12 @@ use crate::{
     shape::{Storage, pod_name, set_of},
 };
 
+/// From the last look to the arrival of the first command.
+const LAST_LOOK: Ms = 100;
+
 impl Observer {
     /// A server was promoted by us: its pod stays.
     pub fn stays(&mut self, kube: &Kubernetes, pod: usize, now: Ms) {
-        /// From the last look at the pods to the arrival of the first command.
-        const LAST_LOOK: Ms = 100;
         let held_at = self.held_at(set_of(pod));
         if let Some(deleted) = kube.pod(pod).and_then(|pod| pod.deleted_at).filter(|at| at + LAST_LOOK < held_at) {
             let text = format!("{} was promoted although its pod was being deleted since {deleted}", pod_name(pod));
@@ -43,8 +44,9 @@ impl Observer {
             let bound = it.cache.is_some_and(|cache| cache.evicts()) && it.maxmemory > Bytes::ZERO;
             bound && it.used(now) > it.maxmemory.percent(105)
         };
-        // What its clients took since it was looked at nobody could know.
-        let known = server.grown_at + FRESH < now;
+        // What its clients took since it was looked at nobody could know; nor what people set after the last look.
+        let asked_at = self.held_at(set_of(server.pod)).saturating_sub(LAST_LOOK).max(server.asked_at);
+        let known = server.grown_at + FRESH < now && server.bounded_at <= asked_at;
         if known && evicts(server) && !before.is_some_and(evicts) {
             let (name, used, bound) = (pod_name(server.pod), server.used(now), server.maxmemory);
             self.flag(now, "S17", format!("{name} became primary with {used} used, and evicts down to {bound}"));

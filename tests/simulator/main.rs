@@ -60,7 +60,10 @@ use std::{
 
 use faults::{Fault, Trigger};
 use planted::Bug;
-use redis_memory_operator::domain::{bytes::Bytes, switchover::SwitchoverMethod};
+use redis_memory_operator::{
+    domain::{bytes::Bytes, switchover::SwitchoverMethod},
+    plan::switchover::Failure,
+};
 use run::Outcome;
 use schedule::Schedule;
 
@@ -290,6 +293,28 @@ fn an_operator_that_was_stopped_after_its_look_looks_again() {
         let outcome = run::run(&schedule, None, false);
         assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
     }
+}
+
+// Found by seed 10000896: from the last look of the gates to the exchange it takes seconds, until Services lead to both.
+#[test]
+fn nobody_takes_over_whom_a_person_has_just_given_less_than_it_holds() {
+    let mut refused = [0, 0, 0];
+    for (seed, n) in (0..30).zip([0, 1, 2].into_iter().cycle()) {
+        let mut schedule = Schedule::calm(seed);
+        schedule.method = [SwitchoverMethod::Guarded, SwitchoverMethod::Native, SwitchoverMethod::Sentinel][n];
+        let set = &mut schedule.sets[0];
+        set.cache = Some(headroom::Cache::plain(80));
+        set.watch = (n == 2).then(shape::Watch::usual);
+        let point = ["switchover:after-overlap", "switchover:after-overlap", "switchover:before-effect"][n];
+        schedule.faults = [1, 2].map(|pod| (Trigger::On(point, 1), Fault::Bounds { pod, kib: 300_001 })).to_vec();
+        let outcome = run::run(&schedule, None, true);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+        refused[n] += u32::from(outcome.trace.contains(Failure::Full.text()));
+    }
+    assert!(
+        refused.iter().all(|times| *times > 5),
+        "{refused:?} of 10 of each method: a simulation in which nothing is refused proves nothing"
+    );
 }
 
 /// A calm world of one full set that nothing restarts, under that policy.

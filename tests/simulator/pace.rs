@@ -9,7 +9,8 @@ use crate::{
 
 /// Without progress for this long the pace counts (L5, L7).
 const STEADY: Ms = 90_000;
-/// At most this many decisions a minute then, and one more for each change of a pod by people, which wakes one (L5).
+/// At most this many decisions a minute then, and one more for each change of a pod by people, which wakes one (L5). As
+/// many looks that failed, and one more for each that came to a decision: it may begin the pauses anew (`controller::backoff`).
 const LOOKS: usize = 10;
 /// A look for each sample of a minute, and a few that something else woke.
 const PROOF_LOOKS: usize = 24;
@@ -80,7 +81,9 @@ impl Pace {
     pub fn looked(&mut self, by: (usize, usize), proving: bool, failed: bool, now: Ms) -> Option<String> {
         self.count += 1;
         let looks = within(self.looks.entry((by.0, by.1, failed)).or_default(), MINUTE, now);
-        let most = if proving { PROOF_LOOKS } else { LOOKS } + left_of(&mut self.changes, MINUTE, now);
+        let through = self.looks.get_mut(&(by.0, by.1, false)).map_or(0, |times| left_of(times, MINUTE, now));
+        let woken = left_of(&mut self.changes, MINUTE, now) + if failed { through } else { 0 };
+        let most = if proving { PROOF_LOOKS } else { LOOKS } + woken;
         (now > self.progress + STEADY && looks > most)
             .then(|| format!("{looks} reconciles of policy {} within a minute, nothing happens", by.1))
     }

@@ -173,6 +173,9 @@ pub struct Server {
     pub grows_to_mib: u64,
     /// When it last grew.
     pub grown_at: Ms,
+    /// When people last set its `maxmemory`, and when an operator last asked what it uses.
+    pub bounded_at: Ms,
+    pub asked_at: Ms,
     /// Other settings that were set at run time.
     pub set: BTreeMap<String, String>,
     pub child: Option<Child>,
@@ -234,6 +237,8 @@ impl Server {
             own_mib: 0,
             grows_to_mib: 0,
             grown_at: 0,
+            bounded_at: 0,
+            asked_at: 0,
             set: BTreeMap::new(),
             child: None,
             child_at: now,

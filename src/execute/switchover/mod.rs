@@ -20,6 +20,7 @@ use crate::{
     clock::within,
     domain::{policy::Policy, switchover::SwitchoverMethod},
     plan::{
+        candidate,
         effect::{FailoverOrder, SwitchoverOrder},
         switchover::{Failure, LabelView, Move, Timing},
     },
@@ -139,22 +140,24 @@ impl<P: Ports> Conduct<'_, P> {
     async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
         let (this, order, begun) = (&*self, self.order, self.eyes.ports.uptime());
         let overlapping = async { !this.labels.kept || this.overlapping().await };
+        let others = futures::future::join_all(order.others.iter().map(|(peer, _)| this.eyes.memory(peer)));
         // The two as well: a container that restarted in its pod is a process that no gate has looked at.
-        let members = order.others.iter().map(|(peer, _)| peer).chain([&order.from, &order.to]);
-        let members = futures::future::join_all(members.map(|peer| this.eyes.answers(peer)));
-        let look = async { tokio::join!(this.eyes.fit(&order.from), this.eyes.fit(&order.to), members, overlapping) };
+        let both = async { tokio::join!(this.eyes.memory(&order.from), this.eyes.memory(&order.to)) };
+        let pods = async { tokio::join!(this.eyes.fit(&order.from), this.eyes.fit(&order.to)) };
+        let look = async { tokio::join!(pods, both, others, overlapping) };
         let seen = within(this.eyes.ports, CONFIRM_DEADLINE, look).await;
         // A process that was stopped meanwhile finds answers that are too old.
         let seen = seen.filter(|_| this.eyes.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
-        let Some((from, to, members, overlapping)) = seen else {
+        let Some((pods, both, others, overlapping)) = seen else {
             *obstacle = Some(Failure::NotConfirmed);
             return false;
         };
-        *obstacle = match (from, to) {
-            (Some(false), _) | (_, Some(false)) => Some(Failure::PodNotFit),
-            (None, _) | (_, None) => Some(Failure::NotConfirmed),
-            _ if members.contains(&false) => Some(Failure::MemberSilent),
-            _ => None,
+        *obstacle = match (pods, both) {
+            ((Some(false), _) | (_, Some(false)), _) => Some(Failure::PodNotFit),
+            ((None, _) | (_, None), _) => Some(Failure::NotConfirmed),
+            (_, (None, _) | (_, None)) => Some(Failure::MemberSilent),
+            _ if others.contains(&None) => Some(Failure::MemberSilent),
+            (_, (Some(from), Some(to))) => candidate::is_fuller(&from, &to).then_some(Failure::Full),
         };
         if !overlapping {
             self.labels.overlap_at = None;

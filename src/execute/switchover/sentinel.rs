@@ -24,6 +24,7 @@ use crate::{
         redis::{redis, rewrite, set_all},
     },
     plan::{
+        candidate,
         effect::{FailoverOrder, Peer},
         switchover::{
             Failure, SeenRole,
@@ -388,18 +389,21 @@ impl<P: Ports> Exchange<'_, P> {
     /// and the Sentinel that is told may be told. That a majority answers was a look ago: it named the old primary.
     async fn confirm(&mut self) -> bool {
         let (eyes, begun) = (&self.eyes, self.eyes.ports.uptime());
-        let peers = || self.order.replicas.iter().map(|(peer, _)| peer).chain([&self.order.from]);
-        let look = async {
-            tokio::join!(join_all(peers().map(|peer| eyes.fit(peer))), join_all(peers().map(|peer| eyes.answers(peer))))
-        };
+        let (from, replicas) = (&self.order.from, || self.order.replicas.iter().map(|(peer, _)| peer));
+        let pods = join_all(replicas().chain([from]).map(|peer| eyes.fit(peer)));
+        let look = async { tokio::join!(pods, eyes.memory(from), join_all(replicas().map(|peer| eyes.memory(peer)))) };
         let seen = within(eyes.ports, CONFIRM_DEADLINE, look).await;
         // A process that was stopped meanwhile finds answers that are too old.
         let seen = seen.filter(|_| eyes.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
         let obstacle = match seen {
             None => Some(Failure::NotConfirmed),
-            Some((pods, _)) if pods.contains(&Some(false)) => Some(Failure::PodNotFit),
-            Some((pods, _)) if pods.contains(&None) => Some(Failure::NotConfirmed),
-            Some((_, answers)) if answers.contains(&false) => Some(Failure::MemberSilent),
+            Some((pods, ..)) if pods.contains(&Some(false)) => Some(Failure::PodNotFit),
+            Some((pods, ..)) if pods.contains(&None) => Some(Failure::NotConfirmed),
+            Some((_, None, _)) => Some(Failure::MemberSilent),
+            Some((_, _, replicas)) if replicas.contains(&None) => Some(Failure::MemberSilent),
+            Some((_, Some(from), replicas)) if replicas.iter().flatten().any(|to| candidate::is_fuller(&from, to)) => {
+                Some(Failure::Full)
+            }
             Some(_) if !self.may_tell().await => Some(Failure::SentinelRefused),
             Some(_) => None,
         };

@@ -8,7 +8,7 @@ use crate::{
     clock::within,
     domain::{
         policy::Policy,
-        sample::{Replication, Role},
+        sample::{Memory, Replication, Role},
     },
     execute::{
         ExecuteError,
@@ -74,10 +74,10 @@ impl<P: Ports> Eyes<'_, P> {
         Some(pod.is_some_and(|pod| pods::stays(&pod)))
     }
 
-    /// Whether that process answers now.
-    pub(super) async fn answers(&self, peer: &Peer) -> bool {
-        let answer = within(self.ports, ANSWER_DEADLINE, self.ports.connect(self.policy, peer)).await;
-        answer.is_some_and(|answer| answer.is_ok())
+    /// What that process uses now; `None`: it does not answer.
+    pub(super) async fn memory(&self, peer: &Peer) -> Option<Memory> {
+        let look = async { self.ports.connect(self.policy, peer).await.ok()?.memory(ANSWER_DEADLINE).await.ok() };
+        within(self.ports, ANSWER_DEADLINE, look).await.flatten()
     }
 
     /// Its state, or `None` when it does not answer as the process that it was.

@@ -164,6 +164,8 @@ pub enum Failure {
     PodNotFit,
     /// Right before writes were to be held back a member did not answer, or another process of it did.
     MemberSilent,
+    /// Right before writes were to be held back a member that could take over used more than its `maxmemory`.
+    Full,
     /// What must be true right before writes are held back could not be read in time.
     NotConfirmed,
     /// It was only to be ended, and nothing of it had been done.
@@ -197,6 +199,10 @@ impl Failure {
                 "one of the two pods is being deleted, is not Ready or was replaced; no write was held back"
             }
             Self::MemberSilent => "a member does not answer, or its Redis has restarted; no write was held back",
+            Self::Full => {
+                "the member that was to take over uses more than its maxmemory by now, and would evict keys or refuse writes; no \
+                 write was held back"
+            }
             Self::NotConfirmed => "pods and endpoints could not be read in time; no write was held back",
             Self::SentinelRefused => "the Sentinel refused to fail over; the primary goes on",
             Self::SentinelsSilent => {
