@@ -76,7 +76,10 @@ impl<P: Ports> Eyes<'_, P> {
 
     /// What that process uses now; `None`: it does not answer.
     pub(super) async fn memory(&self, peer: &Peer) -> Option<Memory> {
-        let look = async { self.ports.connect(self.policy, peer).await.ok()?.memory(ANSWER_DEADLINE).await.ok() };
+        let look = Box::pin(async {
+            let mut connection = self.ports.connect(self.policy, peer).await.ok()?;
+            connection.memory(ANSWER_DEADLINE).await.ok()
+        });
         within(self.ports, ANSWER_DEADLINE, look).await.flatten()
     }
 
