@@ -23,7 +23,7 @@ pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a role that was read before an eviction (invariant S3) or a REPLICAOF (L4) counts.
-const ROLE_FRESH: Duration = Duration::from_secs(1);
+pub(super) const ROLE_FRESH: Duration = Duration::from_secs(1);
 
 /// A role that was read right before an eviction or a REPLICAOF.
 #[derive(Clone, Copy, Debug)]

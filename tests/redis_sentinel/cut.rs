@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use redis_memory_operator::{
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    common::{eventually, load::Shape, long::is_long, server::RedisServer, switching::hook_at},
+    common::{eventually_within, load::Shape, long::is_long, server::RedisServer, switching::hook_at},
     exchanges::Scene,
     facts::SYSTEM,
     ours::{carry_out, die_at, hooked, is_as_before, order, resumed, winner},
@@ -151,10 +152,14 @@ async fn names(sentinel: &RedisServer) -> Option<u16> {
     lines.next_line().await.ok()??.parse().ok()
 }
 
+/// Two Sentinels that stand at the same time both fail, and try again after twice `failover-timeout` (10 s), or voted for the one
+/// that was cut off, which is the same.
+const ELECTIONS: Duration = Duration::from_secs(90);
+
 /// The majority has promoted another server.
 async fn majority_has_another(set: &Watched) {
     let old = set.servers[0].address().port();
-    eventually("the majority names another", async || {
+    eventually_within(ELECTIONS, "the majority names another", async || {
         let named = (names(&set.sentinels[1]).await?, names(&set.sentinels[2]).await?);
         (named.0 == named.1 && named.0 != old).then_some(())
     })

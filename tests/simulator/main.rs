@@ -317,6 +317,21 @@ fn nobody_takes_over_whom_a_person_has_just_given_less_than_it_holds() {
     );
 }
 
+// Found by seed 20195509: the new primary restarted empty while the operator was stopped right before the old one was demoted.
+#[test]
+fn an_old_primary_does_not_follow_who_has_restarted_since_the_look() {
+    for seed in 0..20 {
+        let mut schedule = Schedule::calm(seed);
+        schedule.sets[0].watch = Some(shape::Watch::usual());
+        let stop = Fault::Stop { operator: faults::Whose::Acting, lasts: 4_000 };
+        let faults = [Fault::Restart { pod: 1 }, Fault::Restart { pod: 2 }, stop];
+        schedule.faults = faults.map(|fault| (Trigger::On("switchover:named", 1), fault)).to_vec();
+        schedule.faults.remove(usize::from(seed % 2 == 0));
+        let outcome = run::run(&schedule, None, false);
+        assert!(outcome.violations.is_empty(), "{}", replay::report(&schedule, &outcome, None));
+    }
+}
+
 /// A calm world of one full set that nothing restarts, under that policy.
 fn full(seed: u64, filled: u64, policy: headroom::Headroom) -> Schedule {
     let mut schedule = Schedule::calm(seed);

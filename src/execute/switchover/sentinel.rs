@@ -21,7 +21,7 @@ use crate::{
         ExecuteError,
         crash::Place,
         ports::{Acting as _, Ports, Watching as _},
-        redis::{redis, rewrite, set_all},
+        redis::{ROLE_FRESH, redis, rewrite, set_all},
     },
     plan::{
         candidate,
@@ -63,6 +63,8 @@ struct Exchange<'a, P: Ports> {
     /// How long writes were held back or refused: until they could be made again, wherever.
     paused_for: Option<Duration>,
     changed_at: Duration,
+    /// When the last look began.
+    looked_at: Duration,
     /// What stands still while nothing happens, and since when.
     state: (SeenRole, Named, bool, bool),
     state_at: Duration,
@@ -93,6 +95,7 @@ pub async fn fail_over<P: Ports>(
         refused_at: None,
         paused_for: None,
         changed_at: now,
+        looked_at: now,
         state: (SeenRole::Unknown, Named::Undecided, false, false),
         state_at: now,
         offset_before: None,
@@ -135,6 +138,7 @@ impl<P: Ports> Exchange<'_, P> {
     /// so the readings belong together.
     async fn look(&mut self) -> View {
         let eyes = &self.eyes;
+        self.looked_at = eyes.ports.uptime();
         let replicas = join_all(self.replicas.iter_mut().map(|replica| eyes.read(replica)));
         let (policy, set) = (eyes.policy, self.order.set.as_str());
         let sentinels = self.order.sentinels.iter().zip(self.sentinels.iter_mut());
@@ -333,6 +337,10 @@ impl<P: Ports> Exchange<'_, P> {
     async fn demote(&mut self) -> Result<(), ExecuteError> {
         let Some((address, _)) = self.new.clone() else { return Ok(()) };
         self.eyes.ports.reached(Place::Named.into()).await;
+        // This process may have been stopped since, and the new primary may have restarted meanwhile: it is looked at again.
+        if self.eyes.ports.uptime().saturating_sub(self.looked_at) >= ROLE_FRESH {
+            return Ok(());
+        }
         let connection = connection(&mut self.from)?;
         self.eyes.ports.may_change()?;
         self.did.demoted = sent(&connection.replicaof(&address).await);
