@@ -306,7 +306,8 @@ impl World {
         if self.observer.bounds[set].set(&it, now) {
             self.observer.progressed(now);
         }
-        self.observer.set(uid, format!("maxmemory {value}"), now);
+        // Each process starts without it.
+        self.observer.set(uid, format!("maxmemory {value} in process {}", it.run), now);
         let allowed = it.consents() && it.evict || self.observer.bounds[set].is_given_back(&it, now);
         let (used, below) = (it.used, lowers && it.used_then() > it.value && (it.leads || !it.ignores));
         self.steps += u32::from(lowers && it.used > it.value && it.leads);
