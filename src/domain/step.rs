@@ -209,11 +209,11 @@ pub enum Lasts {
 }
 
 /// The table of kinds: the name in crash points; the word for people; when it begins; how long it takes; when a remediation
-/// may end at it; the situation in which the cursor moves to it and, of a kind that has an effect, the one in which that is made; the commands
-/// that it sends, beside those that look.
+/// may end at it; the situation in which the cursor moves to it and, of a kind that has an effect, the one in which that is
+/// made; the commands that it sends, beside those that look.
 macro_rules! step_kinds {
-    ($($(#[$meaning:meta])* $kind:ident $name:literal $word:literal begins $begins:ident, lasts $lasts:ident, ends $ends:ident,
-        arrives in $arrives:ident $(and acts in $acts:ident)?, sends [$($command:ident),*];)*) => {
+    ($($(#[$meaning:meta])* $kind:ident $name:literal $word:literal begins $begins:ident, lasts $lasts:ident,
+        ends $ends:ident, arrives in $arrives:ident $(and acts in $acts:ident)?, sends [$($command:ident),*];)*) => {
         /// The kinds of steps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum StepKind { $($(#[$meaning])* $kind,)* }
@@ -289,29 +289,33 @@ step_kinds! {
     /// See [`Step::Resize`].
     Resize "resize" "Resize" begins AtOnce, lasts AtOnce, ends OnDeletion, arrives in Any and acts in Any, sends [];
     /// See [`Step::AwaitReplica`].
-    AwaitReplica "await-replica" "AwaitReplica" begins AtOnce, lasts FullSync, ends OnDeletion, arrives in Any, sends [];
+    AwaitReplica "await-replica" "AwaitReplica" begins AtOnce, lasts FullSync, ends OnDeletion, arrives in Any,
+        sends [];
     /// See [`Step::RestoreSettings`].
-    RestoreSettings "restore-settings" "RestoreSettings" begins AtOnce, lasts AtOnce, ends OnDeletion, arrives in Any and acts in Any,
-        sends [ConfigSet];
+    RestoreSettings "restore-settings" "RestoreSettings" begins AtOnce, lasts AtOnce, ends OnDeletion,
+        arrives in Any and acts in Any, sends [ConfigSet];
     // The first step of a plan is not arrived at.
     /// See [`Step::Persist`].
-    Persist "persist" "Persist" begins AtGates, lasts Save, ends Always, arrives in AfterReplicas and acts in Standalone,
-        sends [BgSave, BgRewriteAof];
+    Persist "persist" "Persist" begins AtGates, lasts Save, ends Always,
+        arrives in AfterReplicas and acts in Standalone, sends [BgSave, BgRewriteAof];
     /// See [`Step::AwaitPrimary`].
-    AwaitPrimary "await-primary" "AwaitPrimary" begins AtOnce, lasts Load, ends OnDeletion, arrives in Standalone, sends [];
+    AwaitPrimary "await-primary" "AwaitPrimary" begins AtOnce, lasts Load, ends OnDeletion, arrives in Standalone,
+        sends [];
     /// See [`Step::RaiseBacklog`].
-    RaiseBacklog "raise-backlog" "RaiseBacklog" begins AtOnce, lasts AtOnce, ends Always, arrives in Backlog and acts in Backlog,
-        sends [ConfigSet];
+    RaiseBacklog "raise-backlog" "RaiseBacklog" begins AtOnce, lasts AtOnce, ends Always,
+        arrives in Backlog and acts in Backlog, sends [ConfigSet];
     /// See [`Step::Prove`]. The word in which it is stored is that of the first version, which an older operator reads after a
     /// rollback; the word for people is read too, so that a later version may write it.
     #[serde(alias = "Verify")]
     Prove "prove" "Verify" begins AtOnce, lasts Proof, ends Always, arrives in Any, sends [];
     /// See [`Step::Switchover`].
-    Switchover "switchover" "Switchover" begins AtGates, lasts HandOver, ends BeforeEffect, arrives in Any and acts in Any,
+    Switchover "switchover" "Switchover" begins AtGates, lasts HandOver, ends BeforeEffect,
+        arrives in Any and acts in Any,
         sends [Failover, ReplicaOf, ConfigSet, ConfigRewrite, ClientPause, ClientUnpause, ClientKill];
     // Guarded has told the other replicas by then.
     /// See [`Step::Repoint`].
-    Repoint "repoint" "Repoint" begins AtOnce, lasts Follow, ends Never, arrives in Any and acts in Native, sends [ReplicaOf];
+    Repoint "repoint" "Repoint" begins AtOnce, lasts Follow, ends Never, arrives in Any and acts in Native,
+        sends [ReplicaOf];
 }
 
 /// A step as the status stores it: flat, so that the schema is structural and `kubectl` shows it well.

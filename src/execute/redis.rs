@@ -23,7 +23,7 @@ pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// Resolving a replica's stable name before it is told to use it.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a role that was read before an eviction (invariant S3) or a REPLICAOF (L4) counts.
-pub(super) const ROLE_FRESH: Duration = Duration::from_secs(1);
+const ROLE_FRESH: Duration = Duration::from_secs(1);
 
 /// A role that was read right before an eviction or a REPLICAOF.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +35,13 @@ pub(super) struct RoleSeen {
 
 impl RoleSeen {
     /// Whether it still counts at `now`: the process may have been stopped since, and the role may have moved meanwhile.
+    pub(super) fn is_fresh(self, now: Duration) -> bool {
+        now.saturating_sub(self.at) < ROLE_FRESH
+    }
+
+    /// An error where it does not.
     pub(super) fn still_counts(self, peer: &Peer, now: Duration) -> Result<(), ExecuteError> {
-        if now.saturating_sub(self.at) < ROLE_FRESH {
-            return Ok(());
-        }
-        Err(ExecuteError::RoleReadTooLongAgo { pod: peer.pod.to_string() })
+        if self.is_fresh(now) { Ok(()) } else { Err(ExecuteError::RoleReadTooLongAgo { pod: peer.pod.to_string() }) }
     }
 }
 

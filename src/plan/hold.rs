@@ -44,6 +44,6 @@ pub fn in_the_way(ctx: &Context<'_>, shard: &Shard<'_>, steps: &[PlannedStep]) -
         // A Sentinel cannot be told to leave one alone.
         Step::Switchover { from, to: None } => held(from)
             .or_else(|| candidate::for_sentinels(shard).into_iter().find_map(|replica| of(ctx, shard, replica))),
-        alone => held(alone.pod()),
+        step => held(step.pod()),
     })
 }

@@ -215,7 +215,7 @@ impl World {
             Effect::Label { .. } | Effect::SetMaxmemory { .. } => panic!("it is upkeep"),
             Effect::CloseClients { .. } => panic!("clients are led outside of the steps"),
             Effect::EvictPrimary { peer } => self.evict_primary(peer),
-            Effect::Send { peer, command } => self.persist(peer, *command == PlainCommand::BgRewriteAof),
+            Effect::Send { peer, command } => self.persist(peer, *command),
             Effect::SetBacklog { peer, size, back } => self.set_backlog(peer, *size, *back),
             Effect::Carry { peer, settings, back } => self.carry(peer, settings, *back),
             Effect::Failover(order) => self.fail_over(order),
@@ -245,6 +245,11 @@ impl World {
         self.snapshot.targets[from].pod.role_label = Some("replica".into());
         self.snapshot.targets[to].pod.role_label = Some("primary".into());
     }
+}
+
+/// Whether a server is told to write its data out.
+fn writes_out(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { command: PlainCommand::BgSave | PlainCommand::BgRewriteAof, .. })
 }
 
 fn full_order() -> Vec<(&'static str, String)> {

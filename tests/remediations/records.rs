@@ -196,7 +196,7 @@ fn a_primary_is_not_evicted_against_what_a_replacement_started_with() {
         }
         let found = match advance::next(&world.ctx(), &journal, false) {
             Next::Act(_, effect) => {
-                assert!(matches!(*effect, Effect::Send { .. }));
+                assert!(writes_out(&effect));
                 None
             }
             Next::Gate(blocked, _) => {

@@ -30,7 +30,7 @@ fn refused(world: &mut World, mut journal: Journal, text: &str) -> (WorkloadReco
         match advance::next(&world.ctx(), &journal, false) {
             Next::End(record) => return (*record, asked),
             Next::Record(next) => journal = *next,
-            Next::Act(next, effect) if matches!(*effect, Effect::Send { .. }) => {
+            Next::Act(next, effect) if writes_out(&effect) => {
                 journal = *next;
                 world.apply(&effect);
             }

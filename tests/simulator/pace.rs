@@ -81,9 +81,9 @@ impl Pace {
     pub fn looked(&mut self, by: (usize, usize), proving: bool, failed: bool, now: Ms) -> Option<String> {
         self.count += 1;
         let looks = within(self.looks.entry((by.0, by.1, failed)).or_default(), MINUTE, now);
-        let through = self.looks.get_mut(&(by.0, by.1, false)).map_or(0, |times| left_of(times, MINUTE, now));
-        let woken = left_of(&mut self.changes, MINUTE, now) + if failed { through } else { 0 };
-        let most = if proving { PROOF_LOOKS } else { LOOKS } + woken;
+        let through = self.looks.get_mut(&(by.0, by.1, false)).filter(|_| failed);
+        let begun_anew = through.map_or(0, |times| left_of(times, MINUTE, now));
+        let most = if proving { PROOF_LOOKS } else { LOOKS } + left_of(&mut self.changes, MINUTE, now) + begun_anew;
         (now > self.progress + STEADY && looks > most)
             .then(|| format!("{looks} reconciles of policy {} within a minute, nothing happens", by.1))
     }

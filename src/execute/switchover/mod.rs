@@ -9,6 +9,7 @@ pub use sentinel::{FailedOver, fail_over};
 pub mod bare;
 mod guarded;
 mod labels;
+mod last_look;
 mod native;
 mod sentinel;
 mod watched;
@@ -17,18 +18,13 @@ use std::time::Duration;
 
 use super::{Done, ExecuteError, Executor, Fallback, crash::Place, ports::Ports};
 use crate::{
-    clock::within,
     domain::{policy::Policy, switchover::SwitchoverMethod},
     plan::{
-        candidate,
         effect::{FailoverOrder, SwitchoverOrder},
         switchover::{Failure, LabelView, Move, Timing},
     },
 };
 use watched::{Eyes, Watched};
-
-/// Everything that is looked at once more right before writes are held back, all at once.
-const CONFIRM_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The role was handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,34 +131,17 @@ impl<P: Ports> Conduct<'_, P> {
             if overlapping { self.labels.overlap_at.or_else(|| Some(self.eyes.ports.uptime())) } else { None };
     }
 
-    /// Looks once more at everything that must be true, right before writes are held back: nobody waits for us yet.
-    /// False: it is not, and the obstacle says what, or the Services no longer have both pods.
+    /// The last look. False: the obstacle says what is in the way, or the Services no longer have both pods.
     async fn confirm(&mut self, obstacle: &mut Option<Failure>) -> bool {
-        let (this, order, begun) = (&*self, self.order, self.eyes.ports.uptime());
-        let overlapping = async { !this.labels.kept || this.overlapping().await };
-        let others = futures::future::join_all(order.others.iter().map(|(peer, _)| this.eyes.memory(peer)));
-        // The two as well: a container that restarted in its pod is a process that no gate has looked at.
-        let both = async { tokio::join!(this.eyes.memory(&order.from), this.eyes.memory(&order.to)) };
-        let pods = async { tokio::join!(this.eyes.fit(&order.from), this.eyes.fit(&order.to)) };
-        let look = async { tokio::join!(pods, both, others, overlapping) };
-        let seen = within(this.eyes.ports, CONFIRM_DEADLINE, look).await;
-        // A process that was stopped meanwhile finds answers that are too old.
-        let seen = seen.filter(|_| this.eyes.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
-        let Some((pods, both, others, overlapping)) = seen else {
-            *obstacle = Some(Failure::NotConfirmed);
-            return false;
-        };
-        *obstacle = match (pods, both) {
-            ((Some(false), _) | (_, Some(false)), _) => Some(Failure::PodNotFit),
-            ((None, _) | (_, None), _) => Some(Failure::NotConfirmed),
-            (_, (None, _) | (_, None)) => Some(Failure::MemberSilent),
-            _ if others.contains(&None) => Some(Failure::MemberSilent),
-            (_, (Some(from), Some(to))) => candidate::is_fuller(&from, &to).then_some(Failure::Full),
-        };
-        if !overlapping {
+        let (eyes, order) = (&self.eyes, self.order);
+        let overlapping = async { !self.labels.kept || self.overlapping().await };
+        let others = order.others.iter().map(|(peer, _)| peer);
+        let (found, overlapping) = eyes.last_look(&order.from, &[&order.to], others, overlapping).await;
+        *obstacle = found;
+        if overlapping == Some(false) {
             self.labels.overlap_at = None;
         }
-        obstacle.is_none() && overlapping
+        found.is_none() && overlapping == Some(true)
     }
 
     /// Carries a move of the frame out, and leaves one of the exchange to its method. `paused`: how long writes have been

@@ -1,11 +1,10 @@
 //! Drives the Sentinel method. Every connection is open before writes are held back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::ready, iter::empty, time::Duration};
 
 use futures::future::join_all;
 
 use super::{
-    CONFIRM_DEADLINE,
     guarded::{OVERDUE, connection, sent},
     watched::{Eyes, Reading, Watched},
 };
@@ -21,10 +20,9 @@ use crate::{
         ExecuteError,
         crash::Place,
         ports::{Acting as _, Ports, Watching as _},
-        redis::{ROLE_FRESH, redis, rewrite, set_all},
+        redis::{RoleSeen, redis, rewrite, set_all},
     },
     plan::{
-        candidate,
         effect::{FailoverOrder, Peer},
         switchover::{
             Failure, SeenRole,
@@ -63,8 +61,8 @@ struct Exchange<'a, P: Ports> {
     /// How long writes were held back or refused: until they could be made again, wherever.
     paused_for: Option<Duration>,
     changed_at: Duration,
-    /// When the last look began.
-    looked_at: Duration,
+    /// Of the last look.
+    seen: RoleSeen,
     /// What stands still while nothing happens, and since when.
     state: (SeenRole, Named, bool, bool),
     state_at: Duration,
@@ -95,7 +93,7 @@ pub async fn fail_over<P: Ports>(
         refused_at: None,
         paused_for: None,
         changed_at: now,
-        looked_at: now,
+        seen: RoleSeen { at: now },
         state: (SeenRole::Unknown, Named::Undecided, false, false),
         state_at: now,
         offset_before: None,
@@ -138,7 +136,7 @@ impl<P: Ports> Exchange<'_, P> {
     /// so the readings belong together.
     async fn look(&mut self) -> View {
         let eyes = &self.eyes;
-        self.looked_at = eyes.ports.uptime();
+        self.seen = RoleSeen { at: eyes.ports.uptime() };
         let replicas = join_all(self.replicas.iter_mut().map(|replica| eyes.read(replica)));
         let (policy, set) = (eyes.policy, self.order.set.as_str());
         let sentinels = self.order.sentinels.iter().zip(self.sentinels.iter_mut());
@@ -338,7 +336,7 @@ impl<P: Ports> Exchange<'_, P> {
         let Some((address, _)) = self.new.clone() else { return Ok(()) };
         self.eyes.ports.reached(Place::Named.into()).await;
         // This process may have been stopped since, and the new primary may have restarted meanwhile: it is looked at again.
-        if self.eyes.ports.uptime().saturating_sub(self.looked_at) >= ROLE_FRESH {
+        if !self.seen.is_fresh(self.eyes.ports.uptime()) {
             return Ok(());
         }
         let connection = connection(&mut self.from)?;
@@ -393,30 +391,16 @@ impl<P: Ports> Exchange<'_, P> {
         Ok(FailedOver { to, paused: self.paused_for })
     }
 
-    /// Looks once more at everything that must be true, before anything is changed: every pod stays, every process answers,
-    /// and the Sentinel that is told may be told. That a majority answers was a look ago: it named the old primary.
+    /// The last look, and whether the Sentinel that is told may be told. That a majority answers was a look ago: it named the
+    /// old primary.
     async fn confirm(&mut self) -> bool {
-        let (eyes, begun) = (&self.eyes, self.eyes.ports.uptime());
-        let (from, replicas) = (&self.order.from, || self.order.replicas.iter().map(|(peer, _)| peer));
-        let pods = join_all(replicas().chain([from]).map(|peer| eyes.fit(peer)));
-        let look = async { tokio::join!(pods, eyes.memory(from), join_all(replicas().map(|peer| eyes.memory(peer)))) };
-        let seen = within(eyes.ports, CONFIRM_DEADLINE, look).await;
-        // A process that was stopped meanwhile finds answers that are too old.
-        let seen = seen.filter(|_| eyes.ports.uptime().saturating_sub(begun) < CONFIRM_DEADLINE);
-        let obstacle = match seen {
-            None => Some(Failure::NotConfirmed),
-            Some((pods, ..)) if pods.contains(&Some(false)) => Some(Failure::PodNotFit),
-            Some((pods, ..)) if pods.contains(&None) => Some(Failure::NotConfirmed),
-            Some((_, None, _)) => Some(Failure::MemberSilent),
-            Some((_, _, replicas)) if replicas.contains(&None) => Some(Failure::MemberSilent),
-            Some((_, Some(from), replicas)) if replicas.iter().flatten().any(|to| candidate::is_fuller(&from, to)) => {
-                Some(Failure::Full)
-            }
-            Some(_) if !self.may_tell().await => Some(Failure::SentinelRefused),
-            Some(_) => None,
-        };
-        self.did.obstacle = obstacle;
-        obstacle.is_none()
+        let replicas: Vec<&Peer> = self.order.replicas.iter().map(|(peer, _)| peer).collect();
+        let (mut found, _) = self.eyes.last_look(&self.order.from, &replicas, empty(), ready(())).await;
+        if found.is_none() && !self.may_tell().await {
+            found = Some(Failure::SentinelRefused);
+        }
+        self.did.obstacle = found;
+        found.is_none()
     }
 
     /// Whether the Sentinel that is told may be told: of a set that it does not know it says so, without the right it says that.
