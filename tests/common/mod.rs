@@ -38,20 +38,15 @@ pub fn pod() -> PodUid {
 }
 
 /// Looks again every 20 ms until the answer is `Some`; fails with `what` when it never is.
-pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-    eventually_within(PATIENCE, what, look).await
-}
-
-/// The same, for that long.
-pub async fn eventually_within<T>(limit: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let clock = Clock::start();
-    while clock.uptime() < limit {
+    while clock.uptime() < PATIENCE {
         if let Some(found) = look().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("waited {} s in vain: {what}", limit.as_secs());
+    panic!("waited {} s in vain: {what}", PATIENCE.as_secs());
 }
 
 /// A connection without a password.
